@@ -1,0 +1,23 @@
+"""GOFT and qGOFT: fine-tuning by learnt Givens rotations, as a PEFT method and a command.
+
+`import goft_cli` stays light. Touching `GoftConfig`, `GoftModel` or `GoftLayer` imports torch and
+peft, and makes the method known to PEFT, so that `PeftModel.from_pretrained` opens GOFT adapters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from goft_cli.tuner import GoftConfig, GoftLayer, GoftModel
+
+__version__ = "0.1.0"
+__all__ = ["GoftConfig", "GoftLayer", "GoftModel", "__version__"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562 hook, one type per name
+    if name in {"GoftConfig", "GoftLayer", "GoftModel"}:
+        from goft_cli import tuner
+
+        return getattr(tuner, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

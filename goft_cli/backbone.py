@@ -1,0 +1,239 @@
+"""The frozen pretrained model, its tokenizer, and the adapter on top."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import ModulesToSaveWrapper
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+import goft_cli.tuner  # noqa: F401 - makes PEFT know the method GOFT
+from goft_cli import hub
+from goft_cli.config import AdapterConfig, ModelConfig
+from goft_cli.errors import GoftError
+from goft_cli.preflight import model_location
+
+SAMPLED_PER_TENSOR = 256
+PEFT_TASK_TYPES = {"AutoModelForSequenceClassification": "SEQ_CLS"}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained model with a task head, and the tokenizer it was pretrained with."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Numbers of parameters: the paper's counts are `adapter`, which leaves the head out."""
+
+    adapter: int
+    head: int
+    total: int
+
+
+def load_backbone(cfg: ModelConfig, auto_class: str, options: dict[str, Any]) -> Backbone:
+    """Load model and tokenizer from a folder or the hub, safetensors only.
+
+    Args:
+        cfg: where the model is, and its precision.
+        auto_class: name of the transformers Auto class that builds the task's head.
+        options: entries of the model's configuration that the task fixes.
+
+    Raises:
+        GoftError: no such model, another architecture, pickled or damaged weights, or no network.
+    """
+    location = model_location(cfg.path)
+    source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
+    with reading(location, cfg.path):
+        config = AutoConfig.from_pretrained(location, **source)
+        check_architecture(config, auto_class, cfg.path)
+        for key, value in options.items():
+            setattr(config, key, value)
+        tokenizer = AutoTokenizer.from_pretrained(location, **source)
+        model = load_model(location, auto_class, config, cfg, source)
+    if tokenizer.pad_token_id is not None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return Backbone(model, tokenizer, fingerprint(model, cfg.head_modules))
+
+
+@contextmanager
+def reading(location: Path | str, path: str) -> Iterator[None]:
+    """Turn the libraries' complaints about a folder or a hub id into one sentence.
+
+    Raises:
+        GoftError: what the folder or the hub lacks.
+    """
+    if isinstance(location, str):
+        with hub.require("model", location, remedy="pass model.path=DIR for a local copy"):
+            yield
+        return
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise GoftError(
+            f"model.path={path}: {reason}; pass a folder written by save_pretrained"
+        ) from error
+
+
+def check_architecture(config: transformers.PretrainedConfig, auto_class: str, path: str) -> None:
+    """Refuse a model that has no head of the wanted kind.
+
+    Raises:
+        GoftError: names the architecture found.
+    """
+    known = getattr(transformers, auto_class)._model_mapping
+    if type(config) not in known:
+        raise GoftError(
+            f"model.path={path}: found the architecture {config.model_type}, which has no "
+            f"{auto_class.removeprefix('AutoModelFor')} head; choose a text model such as "
+            "model=deberta-v3-base"
+        )
+
+
+def load_model(
+    location: Path | str,
+    auto_class: str,
+    config: transformers.PretrainedConfig,
+    cfg: ModelConfig,
+    source: dict[str, Any],
+) -> PreTrainedModel:
+    """Load the weights and make sure that only the head is new.
+
+    Raises:
+        GoftError: the file is damaged, or weights of the backbone are missing from it.
+    """
+    try:
+        model, info = getattr(transformers, auto_class).from_pretrained(
+            location,
+            config=config,
+            dtype=getattr(torch, cfg.dtype.value),
+            use_safetensors=True,
+            output_loading_info=True,
+            **source,
+        )
+    except SafetensorError as error:
+        raise GoftError(
+            f"model.path={cfg.path}: model.safetensors is damaged ({error}); copy it again"
+        ) from error
+    absent = [key for key in info["missing_keys"] if not in_modules(key, cfg.head_modules)]
+    if absent:
+        raise GoftError(
+            f"model.path={cfg.path}: its weights lack {len(absent)} tensors of a "
+            f"{type(model).__name__} outside the head, such as {min(absent)}; pass a folder whose "
+            "config.json and model.safetensors belong together"
+        )
+    return model
+
+
+def in_modules(name: str, modules: list[str]) -> bool:
+    """Tell whether a parameter lies in one of the modules, by their last name."""
+    return any(part in modules for part in name.split("."))
+
+
+@torch.no_grad()
+def fingerprint(model: nn.Module, head_modules: list[str]) -> str:
+    """Digest names, shapes and sampled values of the backbone, to know it again."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        if in_modules(name, head_modules):
+            continue
+        sample = parameter.flatten()[:: max(1, parameter.numel() // SAMPLED_PER_TENSOR)]
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        digest.update(sample.float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def attach_adapter(backbone: Backbone, cfg: AdapterConfig, head: list[str], auto_class: str) -> PeftModel:
+    """Freeze the backbone, put the adapter on it, and let the head train beside it.
+
+    Raises:
+        GoftError: `target_modules` matches nothing, or PEFT refuses the configuration.
+    """
+    names = [name for name, _ in backbone.model.named_modules()]
+    present = [module for module in head if any(in_modules(name, [module]) for name in names)]
+    try:
+        config = peft_config(cfg, present, auto_class)
+        model = get_peft_model(backbone.model, config, autocast_adapter_dtype=True)
+    except (ValueError, TypeError) as error:
+        raise GoftError(adapter_refusal(cfg, error, names)) from error
+    # The classification heads ignore num_items_in_batch, but their **kwargs make Trainer believe
+    # the loss is normalised by it and skip the division by the accumulation steps.
+    backbone.model.accepts_loss_kwargs = auto_class == "AutoModelForCausalLM"
+    return model
+
+
+def peft_config(cfg: AdapterConfig, head: list[str], auto_class: str) -> Any:  # noqa: ANN401
+    """Hand the fields of our dataclass to PEFT's configuration of the same names."""
+    own = {entry.name for entry in fields(AdapterConfig)}
+    values = {entry.name: getattr(cfg, entry.name) for entry in fields(cfg)}
+    options = {
+        key: value.value if isinstance(value, Enum) else value
+        for key, value in values.items()
+        if key not in own
+    }
+    kind = PEFT_TYPE_TO_CONFIG_MAPPING[cfg.peft_type]
+    return kind(task_type=PEFT_TASK_TYPES[auto_class], modules_to_save=head, **options)
+
+
+def adapter_refusal(cfg: AdapterConfig, error: Exception, names: list[str]) -> str:
+    """One sentence for a configuration that PEFT or the tuner refused."""
+    wanted = getattr(cfg, "target_modules", None)
+    if "Target modules" in str(error) or "target module" in str(error).lower():
+        endings = sorted({name.rpartition(".")[2] for name in names if name})
+        return (
+            f"adapter.target_modules={wanted}: no linear layer of the model has such a name; "
+            f"its modules end in {', '.join(endings[:20])}"
+        )
+    return f"adapter={cfg.name}: {' '.join(str(error).split())}"
+
+
+def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
+    """Put a saved adapter and its head on a freshly loaded backbone.
+
+    Raises:
+        GoftError: the adapter is missing, damaged, or belongs to another base model.
+    """
+    if not (folder / "adapter_config.json").is_file():
+        raise GoftError(f"adapter={folder}: no adapter_config.json; pass a finished run's folder")
+    try:
+        return PeftModel.from_pretrained(backbone.model, str(folder))
+    except (SafetensorError, OSError) as error:
+        raise GoftError(f"adapter={folder}: damaged or incomplete ({error})") from error
+    except (RuntimeError, ValueError, KeyError) as error:
+        shape = " ".join(str(error).split())[:200]
+        raise GoftError(
+            f"adapter={folder} does not fit the base model {backbone.model.name_or_path}; "
+            f"pass the base it was trained on with base_model=PATH ({shape})"
+        ) from error
+
+
+def count_parameters(model: nn.Module) -> ParameterCount:
+    """Count what trains, the head apart from the adapter."""
+    adapter = head = 0
+    owners = dict(model.named_modules())
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        parents = [owners[".".join(name.split(".")[:end])] for end in range(name.count(".") + 1)]
+        if any(isinstance(parent, ModulesToSaveWrapper) for parent in parents):
+            head += parameter.numel()
+        elif any(isinstance(parent, BaseTunerLayer) for parent in parents):
+            adapter += parameter.numel()
+    return ParameterCount(adapter, head, sum(p.numel() for p in model.parameters()))

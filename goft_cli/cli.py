@@ -1,0 +1,127 @@
+"""`goft VERB ...`: find the verb, let Hydra read the rest, turn every mistake into one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from goft_cli import __version__
+from goft_cli.errors import GoftError
+
+VERBS = {
+    "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
+    "eval": "score a trained run again: goft eval adapter=RUN_FOLDER",
+    "predict": "label new texts with a trained run: goft predict adapter=RUN_FOLDER input=FILE",
+    "merge": "write the run as a plain model without adapter: goft merge adapter=RUN_FOLDER",
+}
+USAGE_ERROR = 2
+CRASH = 1
+INTERRUPTED = 130
+DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full; free some space and start the same command again to resume",
+    errno.EDQUOT: "the disk quota is used up; free some space and start the same command again",
+    errno.EACCES: "no permission; choose another folder with output_dir=DIR",
+    errno.EPERM: "not permitted; choose another folder with output_dir=DIR",
+    errno.EROFS: "the file system is read-only; choose another folder with output_dir=DIR",
+}
+
+
+def help_text() -> str:
+    """Return what `goft --help` prints."""
+    verbs = "\n".join(f"  {name:<9}{summary}" for name, summary in VERBS.items())
+    return f"""goft {__version__}: fine-tune with exact Givens rotations (GOFT, qGOFT)
+
+usage: goft VERB [group=choice ...] [key=value ...]
+
+{verbs}
+
+  goft train                                         the offline demo, about a minute on two cores
+  goft train task=glue/cola model=deberta-v3-base    the paper's GLUE recipe for CoLA
+  goft train -m adapter=goft,qgoft,lora seed=1,2,3   a sweep
+  goft train --help                                  every choice and key of a verb
+  goft train --cfg job --resolve                     the composed configuration, without running it
+
+  --debug shows the traceback of an error; --version prints the version
+  eval "$(goft train --shell-completion install=bash)" completes verbs, groups and keys
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 2 a mistake to mend, 1 a crash."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [word for word in arguments if word != "--debug"]
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(help_text(), end="")
+        return 0
+    if arguments[0] == "--version":
+        print(f"goft {__version__}")
+        return 0
+    try:
+        return run(arguments)
+    except KeyboardInterrupt:
+        print("goft: interrupted; the same command resumes", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # the border: everything becomes a sentence here
+        if debug:
+            traceback.print_exc()
+        message, code = describe(error, arguments)
+        print(f"goft: {message}", file=sys.stderr)
+        return code
+
+
+def run(arguments: list[str]) -> int:
+    """Dispatch to `goft_cli.commands.<verb>`, which reads `sys.argv` through Hydra.
+
+    Raises:
+        GoftError: the verb or a flag does not exist.
+    """
+    from goft_cli.completion import complete, is_completion
+
+    if is_completion(arguments):
+        return complete(arguments)
+    verb, *rest = arguments
+    if verb not in VERBS:
+        raise GoftError(unknown_verb(verb))
+    from goft_cli.suggest import check_flags
+
+    check_flags(rest)
+    # Hydra prints errors and exits by itself unless told to raise them.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = [sys.argv[0], *rest]
+    import_module(f"goft_cli.commands.{verb}").main()
+    return 0
+
+
+def unknown_verb(word: str) -> str:
+    """Say which verb was meant."""
+    near = difflib.get_close_matches(word, VERBS, n=1)
+    if not near and "=" in word:
+        return f"{word!r} is not a verb; did you mean `goft train {word}`?"
+    hint = f"did you mean `goft {near[0]}`? " if near else ""
+    return f"{word!r} is not a verb; {hint}The verbs are {', '.join(VERBS)}"
+
+
+def describe(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
+    """Return the sentence for an error and the exit code that goes with it."""
+    if isinstance(error, GoftError):
+        return str(error), USAGE_ERROR
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return f"{error.filename or 'output'}: {DISK_ERRORS[error.errno]}", USAGE_ERROR
+    from goft_cli.suggest import CommandLine, explain
+
+    sentence = explain(error, CommandLine(arguments[0], tuple(arguments[1:])))
+    if sentence is not None:
+        return sentence, USAGE_ERROR
+    kind = type(error).__name__
+    return f"unexpected {kind}: {error} (run again with --debug for the traceback)", CRASH
+
+
+def entry_point() -> None:
+    """Console script: exit with `main`'s code."""
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One file per verb; each lets Hydra compose its configuration and imports the rest late."""

@@ -1,0 +1,152 @@
+"""From words on the command line to typed configuration, through Hydra and nothing heavier."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from goft_cli.config import SCHEMAS
+from goft_cli.errors import GoftError
+
+ConfigT = TypeVar("ConfigT")
+
+# Longer folder names break on some file systems once a metric or checkpoint name is appended.
+MAX_RUN_NAME = 120
+
+
+def data_root() -> Path:
+    """Return the folder that holds `configs/`: the installed package, or the source checkout.
+
+    Raises:
+        FileNotFoundError: neither place has it; the installation is broken.
+    """
+    package = Path(__file__).resolve().parent
+    for root in (package, package.parent):
+        if (root / "configs" / "train.yaml").is_file():
+            return root
+    raise FileNotFoundError(f"no configs/train.yaml in {package} or beside it; reinstall goft-cli")
+
+
+def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
+    """Look a hyperparameter up: the task's row for this adapter, its shared row, the adapter's own.
+
+    Raises:
+        GoftError: none of the three has it.
+    """
+    task, adapter = _root_.task, _root_.adapter
+    row = task.recipe.by_adapter.get(adapter.recipe) or {}
+    for source in (row, task.recipe.shared, adapter.fallback):
+        if key in source:
+            return source[key]
+    raise GoftError(
+        f"task {task.name}: its recipe gives no {key} for adapter {adapter.name}; "
+        f"pass trainer.{key}=VALUE or add it to the task's YAML"
+    )
+
+
+def run_name(seed: int, overrides: str) -> str:
+    """Name a run after its seed and what was overridden, so that equal words mean one folder."""
+    slug = re.sub(r"[^\w.=+,-]+", "_", overrides)
+    name = f"seed{seed}-{slug}" if slug else f"seed{seed}"
+    if len(name) <= MAX_RUN_NAME:
+        return name
+    digest = hashlib.sha256(overrides.encode()).hexdigest()[:12]
+    return f"{name[: MAX_RUN_NAME - 13]}-{digest}"
+
+
+def register() -> None:
+    """Make the schemas and resolvers known to Hydra; harmless when repeated."""
+    store = ConfigStore.instance()
+    for path, schema in SCHEMAS.items():
+        group, _, name = f"schema/{path}".rpartition("/")
+        store.store(group=group, name=name, node=schema)
+    OmegaConf.register_new_resolver("recipe", recipe_value, replace=True)
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("choices", choices_text, replace=True)
+
+
+def choices_text() -> str:
+    """List the groups and their choices for a verb's `--help`."""
+    from goft_cli.suggest import choices_text
+
+    return choices_text()
+
+
+def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
+    """Refuse keys that a `+` forced past the schema; nothing would ever read them.
+
+    Raises:
+        GoftError: names the key and its section's keys.
+    """
+    kind = OmegaConf.get_type(cfg)
+    for key in cfg:
+        path = f"{prefix}{key}"
+        if is_dataclass(kind) and key not in {entry.name for entry in fields(kind)}:
+            from goft_cli.suggest import nearest_key
+
+            known = [f"{prefix}{entry.name}" for entry in fields(kind)]
+            raise GoftError(f"+{path}: there is no key {path}; {nearest_key(path, known)}")
+        node = cfg._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+            refuse_unknown(node, f"{path}.")
+
+
+def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
+    """Resolve a composed configuration into its dataclass, ranges checked.
+
+    Raises:
+        GoftError: a value is missing, of the wrong type or out of range.
+    """
+    refuse_unknown(cfg)
+    try:
+        frozen = OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, GoftError):
+            raise cause from None
+        if isinstance(error, MissingMandatoryValue):
+            raise GoftError(f"{error.full_key} has no value; pass {error.full_key}=VALUE") from None
+        sentence = (str(error).splitlines() or [""])[0]
+        raise GoftError(f"{error.full_key or 'configuration'}: {sentence}") from error
+    if not isinstance(frozen, kind):
+        raise TypeError(f"composed {type(frozen).__name__}, expected {kind.__name__}")
+    return frozen
+
+
+def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -> None:
+    """Let Hydra compose `configs/<verb>.yaml` with `sys.argv`, then hand the dataclass to `job`.
+
+    Raises:
+        HydraException, OmegaConfBaseException: the words do not compose; `cli` explains them.
+        GoftError: a value is out of range, or the job refuses its input.
+    """
+    register()
+    refused: list[Exception] = []
+
+    def task(cfg: DictConfig) -> None:
+        try:
+            job(freeze(cfg, kind))
+        except Exception as error:
+            # Hydra announces a job's error in its own words before passing it on; in a single
+            # run there is no one else to tell, so the error goes around it.
+            if HydraConfig.get().mode is not RunMode.RUN:
+                raise
+            refused.append(error)
+
+    configs = str(data_root() / "configs")
+    sys.argv[0] = "goft"
+    hydra.main(version_base="1.3", config_path=configs, config_name=verb)(task)()
+    if refused:
+        raise refused[0]

@@ -1,0 +1,59 @@
+"""One logger: sentences on the screen, everything with times in the run folder."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import datasets
+import transformers
+from rich.console import Console
+from rich.logging import RichHandler
+
+LIBRARIES = ("transformers", "datasets", "accelerate", "peft", "evaluate", "py.warnings")
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep the libraries' progress bars, reports and warnings off the screen."""
+    transformers.logging.disable_default_handler()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    silence = logging.NullHandler()
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    for logger in loggers:
+        logger.addHandler(silence)
+    with warnings.catch_warnings():
+        logging.captureWarnings(True)
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)
+            for logger in loggers:
+                logger.removeHandler(silence)
+
+
+@contextmanager
+def logging_to(path: Path, console: Console) -> Iterator[None]:
+    """Send our messages to the screen and the file, and the libraries' to the file alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    to_screen = RichHandler(console=console, show_path=False, show_time=False, markup=False)
+    ours = logging.getLogger("goft_cli")
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    handlers = [(ours, to_file), (ours, to_screen)]
+    handlers += [(logging.getLogger(name), to_file) for name in LIBRARIES]
+    for logger, handler in handlers:
+        logger.addHandler(handler)
+    try:
+        with quiet_libraries():
+            yield
+    finally:
+        for logger, handler in handlers:
+            logger.removeHandler(handler)
+        to_file.close()

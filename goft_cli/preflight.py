@@ -1,0 +1,103 @@
+"""Checks that cost nothing, made before anything expensive is imported or loaded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
+
+ASSET_SCHEME = "asset:"
+MIN_FREE_BYTES = 64 * 2**20
+
+
+def check_inputs(cfg: TrainConfig) -> None:
+    """Check the folders a run reads and writes.
+
+    Raises:
+        GoftError: a model or data folder is missing or empty, or the run folder cannot be written.
+    """
+    model_location(cfg.model.path)
+    if cfg.task.data_dir is not None:
+        check_folder(cfg.task.data_dir, key="task.data_dir", content="data files")
+    check_writable(Path(cfg.output_dir))
+
+
+def asset_dir(name: str) -> Path:
+    """Return the folder of a tiny model shipped with the package.
+
+    Raises:
+        GoftError: there is no such asset.
+    """
+    root = Path(__file__).resolve().parent / "assets"
+    folder = root / name
+    if not (folder / "config.json").is_file():
+        known = ", ".join(sorted(entry.parent.name for entry in root.glob("*/config.json")))
+        raise GoftError(f"model.path={ASSET_SCHEME}{name}: no such shipped model; expected {known}")
+    return folder
+
+
+def model_location(path: str) -> Path | str:
+    """Tell a model folder from a hub id.
+
+    Returns:
+        the folder as a Path, or the hub id as it was written.
+
+    Raises:
+        GoftError: the words name a folder that is missing, empty, or holds no model.
+    """
+    if path.startswith(ASSET_SCHEME):
+        return asset_dir(path.removeprefix(ASSET_SCHEME))
+    folder = Path(path).expanduser()
+    written_as_path = path.startswith((".", "~", os.sep)) or path.endswith(os.sep)
+    is_hub_id = not folder.exists() and not written_as_path and path.count("/") <= 1
+    if is_hub_id:
+        return path
+    check_folder(path, key="model.path", content="a model")
+    if not (folder / "config.json").is_file():
+        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8])
+        raise GoftError(
+            f"model.path={path}: found {found} but no config.json; "
+            "pass a folder written by save_pretrained, or a hub id"
+        )
+    return folder
+
+
+def check_folder(path: str, *, key: str, content: str) -> None:
+    """Refuse a folder that is missing, not a folder, or empty.
+
+    Raises:
+        GoftError: says which of the three.
+    """
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise GoftError(f"{key}={path}: no such folder; pass the folder that holds {content}")
+    if not folder.is_dir():
+        raise GoftError(f"{key}={path} is a file; pass the folder that holds {content}")
+    if not any(folder.iterdir()):
+        raise GoftError(f"{key}={path}: the folder is empty; expected {content} in it")
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a run folder that cannot be made, cannot be written, or has no room.
+
+    Raises:
+        GoftError: names the obstacle and the remedy.
+    """
+    present = folder
+    while not present.exists():
+        present = present.parent
+    if not present.is_dir():
+        raise GoftError(f"output_dir={folder}: {present} is a file; choose another output_dir")
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise GoftError(
+            f"output_dir={folder}: no permission to write in {present}; choose another output_dir"
+        )
+    free = shutil.disk_usage(present).free
+    if free < MIN_FREE_BYTES:
+        raise GoftError(
+            f"output_dir={folder}: {free / 2**20:.0f} MB free on its disk, expected at least "
+            f"{MIN_FREE_BYTES // 2**20} MB for checkpoints; free some space or choose another disk"
+        )

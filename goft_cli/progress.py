@@ -1,0 +1,88 @@
+"""One progress bar for training, with the loss and the best score so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+console = Console(stderr=True)
+
+
+class ProgressBar(TrainerCallback):
+    """Shows updates done, time left, task loss and the headline of the last evaluation."""
+
+    def __init__(self, headline: str) -> None:
+        self.headline = headline
+        self.loss = self.score = ""
+        self.bar: Progress | None = None
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Start the bar on the main process, at the step training resumes from."""
+        if not state.is_world_process_zero:
+            return
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=console,
+        )
+        self.bar.add_task("", total=state.max_steps, completed=state.global_step, status="")
+        self.bar.start()
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Advance by one update."""
+        self._show(state.global_step)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Show the last loss and the last score."""
+        values = logs or {}
+        if "loss" in values:
+            self.loss = f"loss {values['loss']:.4f}"
+        if f"eval_{self.headline}" in values:
+            self.score = f"{self.headline} {values[f'eval_{self.headline}']:.4f}"
+        self._show(state.global_step)
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Leave the finished bar on the screen."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop drawing; also called when training ends by an error."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def _show(self, step: int) -> None:
+        if self.bar is not None:
+            status = "  ".join(text for text in (self.loss, self.score) if text)
+            self.bar.update(self.bar.task_ids[0], completed=step, status=status)

@@ -1,0 +1,154 @@
+"""Numbers for people: what was applied, how it went, where it is."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from rich.console import Console
+from rich.table import Table
+
+from goft_cli.config import TrainConfig
+from goft_cli.evaluation import Outputs
+from goft_cli.run_folder import RunFolder, read_json, write_text
+from goft_cli.tasks.base import Task, TaskData
+
+logger = logging.getLogger(__name__)
+screen = Console()
+
+Deviations = Mapping[str, tuple[int, int]]
+
+
+def announce(cfg: TrainConfig, deviations: Deviations) -> None:
+    """Say which recipe applies, what was overridden, and whether the data is the benchmark."""
+    logger.info("%s on %s with %s, seed %d", cfg.model.name, cfg.task.name, cfg.adapter.name, cfg.seed)
+    logger.info("recipe: %s", describe_recipe(cfg))
+    for line in describe_deviations(deviations):
+        logger.warning(line)
+
+
+def describe_recipe(cfg: TrainConfig) -> str:
+    """Return the recipe's source, whether it is this model's, and the values that differ from it."""
+    recipe, adapter = cfg.task.recipe, cfg.adapter
+    row = recipe.by_adapter.get(adapter.recipe)
+    described = recipe.source
+    if row is None:
+        described += f"; no row for {adapter.name}, which brings its own learning rate"
+    if recipe.model != cfg.model.name:
+        described += f"; tuned for {recipe.model}, not for {cfg.model.name}"
+    overridden = [
+        f"{key} {value} -> {actual}"
+        for key, value in {**recipe.shared, **(row or {})}.items()
+        if (actual := getattr(cfg.trainer, key, getattr(adapter, key, value))) != value
+    ]
+    return described + ("; overridden: " + ", ".join(overridden) if overridden else "")
+
+
+def describe_deviations(deviations: Deviations) -> list[str]:
+    """Return one sentence per split that is not the benchmark's."""
+    return [
+        f"not the benchmark: {split} has {found} rows, the published split has {expected}"
+        for split, (found, expected) in deviations.items()
+    ]
+
+
+def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Deviations) -> None:
+    """Print the table at the end of a run."""
+    screen.print(summary_table(metrics))
+    for line in describe_deviations(deviations):
+        screen.print(line, style="yellow")
+    screen.print(f"run folder: {folder.path}", soft_wrap=True)
+
+
+def show_finished(folder: RunFolder) -> None:
+    """Say that there is nothing to do, and show what there is."""
+    screen.print("this run is already finished; overwrite=true trains it again")
+    show_summary(folder, read_json(folder.metrics), {})
+
+
+def summary_table(metrics: Mapping[str, Any]) -> Table:
+    """Lay out a run's numbers, the headline first."""
+    table = Table(title=f"{metrics['task']}  {metrics['model']}  {metrics['adapter']}", min_width=44)
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    headline = metrics["headline"]
+    table.add_row(f"[bold]{headline['name']}", f"[bold]{headline['value']:.4f}")
+    table.add_section()
+    add_scores(table, metrics["metrics"])
+    table.add_section()
+    table.add_row("trainable parameters", f"{metrics['trainable_parameters']:,}")
+    table.add_row("head parameters", f"{metrics['head_parameters']:,}")
+    table.add_row("training time", f"{metrics['train_seconds']:.1f} s")
+    table.add_row("samples per second", f"{metrics['samples_per_second']:.1f}")
+    table.add_row("peak memory", f"{metrics['peak_memory_bytes'] / 2**20:,.0f} MB")
+    table.add_row("merged against trained", f"{metrics['agreement']['merged']:.1e}")
+    return table
+
+
+def show_scores(
+    cfg: TrainConfig,
+    scores: Mapping[str, Mapping[str, float]],
+    deviations: Deviations,
+    written: Path,
+) -> None:
+    """Print the scores of `goft eval`."""
+    table = Table(title=f"{cfg.task.name}  {cfg.model.name}  {cfg.adapter.name}", min_width=44)
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    add_scores(table, scores)
+    screen.print(table)
+    for line in describe_deviations(deviations):
+        screen.print(line, style="yellow")
+    screen.print(f"scores: {written}", soft_wrap=True)
+
+
+def add_scores(table: Table, scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Add one row per split and metric."""
+    for split, values in scores.items():
+        for name, value in values.items():
+            table.add_row(f"{split} {name}", f"{value:.4f}")
+
+
+def prediction_lines(task: Task[Any], rows: Dataset, found: Outputs) -> list[dict[str, Any]]:
+    """Return each row as it was read, with what the model says about it."""
+    decoded = task.decode(found.values)
+    return [
+        {**row, "prediction": prediction}
+        for row, prediction in zip(rows.to_list(), decoded, strict=True)
+    ]
+
+
+def write_predictions(
+    folder: RunFolder, task: Task[Any], data: TaskData, outputs: Mapping[str, Outputs]
+) -> None:
+    """Write one JSON line per evaluated row."""
+    for split, found in outputs.items():
+        lines = prediction_lines(task, data.splits[split], found)
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        write_text(folder.path / f"predictions.{split}.jsonl", text)
+
+
+def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headline: str) -> None:
+    """Draw task loss and headline over updates into `curves.png`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    panels = [
+        (left, {"loss": "training", "eval_loss": "evaluation"}, "task loss"),
+        (right, {f"eval_{headline}": "evaluation"}, headline.replace("_", " ")),
+    ]
+    for axes, series, title in panels:
+        for key, label in series.items():
+            points = [(row["step"], row[key]) for row in history if key in row and "step" in row]
+            axes.plot(*zip(*points, strict=True), label=label, marker="." if "eval" in key else "")
+        axes.set(xlabel="updates", title=title)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.savefig(folder.path / "curves.png", dpi=130)

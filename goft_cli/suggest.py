@@ -1,0 +1,201 @@
+"""Did you mean: Hydra's and OmegaConf's refusals as one sentence with the nearest right word."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from goft_cli.composition import data_root, register
+from goft_cli.errors import GoftError
+
+TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
+MAX_LISTED = 12
+
+
+def check_flags(words: Sequence[str]) -> None:
+    """Refuse a mistyped `--flag` before Hydra prints its usage page.
+
+    Raises:
+        GoftError: the flag is none of Hydra's.
+    """
+    known = [flag for flag in get_args_parser()._option_string_actions if flag.startswith("--")]
+    for word in words:
+        flag = word.partition("=")[0]
+        # argparse also takes unambiguous beginnings, such as --multi
+        if flag.startswith("--") and not any(name.startswith(flag) for name in known):
+            raise GoftError(f"{flag} is not a flag; {did_you_mean(flag, known)}")
+
+
+def did_you_mean(word: str, choices: Iterable[str], *, prefix: str = "") -> str:
+    """Return the nearest choice as a question, or else the list of choices."""
+    options = sorted(set(choices))
+    ends = [option for option in options if option.rpartition("/")[2] == word]
+    near = ends or difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    if not near:
+        tails = {option.rpartition("/")[2]: option for option in options}
+        near = [tails[tail] for tail in difflib.get_close_matches(word, tails, n=1, cutoff=0.6)]
+    if near:
+        return f"did you mean {prefix}{near[0]}?"
+    shown = ", ".join(options[:MAX_LISTED]) + (", ..." if len(options) > MAX_LISTED else "")
+    return f"expected one of {shown}"
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The words after `goft`: a verb, then flags and overrides."""
+
+    verb: str
+    words: tuple[str, ...]
+
+    @property
+    def overrides(self) -> list[str]:
+        """The words that set something; flags and the values of flags set nothing."""
+        taken = {str(folder) for folder in self.config_dirs}
+        return [word for word in self.words if not word.startswith("-") and word not in taken]
+
+    @property
+    def config_dirs(self) -> tuple[Path, ...]:
+        """The user's own folders, named by `--config-dir`."""
+        pairs = pairwise((*self.words, ""))
+        return tuple(Path(value) for flag, value in pairs if flag in {"--config-dir", "-cd"})
+
+    def groups(self) -> dict[str, list[str]]:
+        """Return every choice of every config group."""
+        return group_choices((data_root() / "configs", *self.config_dirs))
+
+    def keys(self) -> list[str]:
+        """Return every key of the configuration that the valid group choices compose."""
+        groups = self.groups()
+        chosen = [word for word in self.overrides if is_choice(word, groups)]
+        extra = ",".join(f"file://{folder.resolve()}" for folder in self.config_dirs)
+        register()
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(data_root() / "configs"), version_base="1.3"):
+            cfg = compose(self.verb, [*chosen, f"hydra.searchpath=[{extra}]"])
+        return [*groups, *leaves(cfg)]
+
+
+def is_choice(word: str, groups: Mapping[str, Sequence[str]]) -> bool:
+    """Tell whether `word` is a valid GROUP=CHOICE."""
+    group, _, choice = word.partition("=")
+    return choice in groups.get(group, [])
+
+
+@cache
+def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
+    """Read the groups from the YAML trees, without asking Hydra."""
+    found: dict[str, set[str]] = {}
+    for root in roots:
+        for file in root.rglob("*/*.yaml"):
+            group, *rest = file.relative_to(root).with_suffix("").parts
+            found.setdefault(group, set()).add("/".join(rest))
+    return {group: sorted(found[group]) for group in sorted(found)}
+
+
+def choices_text() -> str:
+    """List the groups and their choices for a verb's `--help`."""
+    groups = group_choices((data_root() / "configs",))
+    return "\n".join(f"  {group}: {', '.join(names)}" for group, names in groups.items())
+
+
+def explain(error: Exception, line: CommandLine) -> str | None:
+    """Return the sentence for an error of composition, or None if it is none."""
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    if isinstance(error, OverrideParseException):
+        return explain_syntax(error.override, line.groups())
+    if isinstance(error, MissingConfigException):
+        return explain_choice(error, line)
+    if isinstance(error, InterpolationResolutionError):
+        return str(error.__cause__ or error).splitlines()[0]
+    return explain_key(line) or explain_value(error, line.overrides)
+
+
+def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> str:
+    """A word without `=`, or one Hydra's grammar cannot read."""
+    if "=" in word:
+        return (
+            f"cannot read {word!r}; a value with spaces or any of {{}}[],= needs quotes inside "
+            f"quotes: '{word.partition('=')[0]}=\"...\"'"
+        )
+    for group, names in groups.items():
+        if word in names:
+            return f"{word!r} has no key; did you mean {group}={word}?"
+    return f"{word!r} has no key; write it as KEY=VALUE, for example seed=1"
+
+
+def explain_choice(error: MissingConfigException, line: CommandLine) -> str:
+    """A choice that its group does not have."""
+    group, _, choice = (error.missing_cfg_file or "").partition("/")
+    if group not in line.groups():
+        return str(error).splitlines()[0]
+    typed = next((word for word in line.overrides if word.startswith(f"{group}=")), group)
+    hint = did_you_mean(choice, line.groups()[group], prefix=f"{group}=")
+    return f"{typed}: there is no such {group}; {hint}"
+
+
+def explain_key(line: CommandLine) -> str | None:
+    """The first override whose key does not exist."""
+    keys = line.keys()
+    for word in line.overrides:
+        key = word.lstrip("+~").partition("=")[0].partition("@")[0]
+        if key not in keys:
+            return f"{word}: there is no key {key}; {nearest_key(key, keys)}"
+    return None
+
+
+def nearest_key(key: str, keys: Sequence[str]) -> str:
+    """Prefer a key of the same section, then one that ends alike, then any."""
+    section, _, leaf = key.rpartition(".")
+    siblings = [name for name in keys if name.rpartition(".")[0] == section]
+    same_leaf = [name for name in keys if name.rpartition(".")[2] == leaf]
+    near = (
+        difflib.get_close_matches(key, siblings, n=1, cutoff=0.6)
+        or sorted(same_leaf, key=len)
+        or difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
+    )
+    if near:
+        return f"did you mean {near[0]}?"
+    listed = ", ".join(sorted(siblings)[:MAX_LISTED])
+    return f"keys there are {listed}" if listed else "see --help for the keys"
+
+
+def explain_value(error: Exception, overrides: Sequence[str]) -> str:
+    """A value that its key's type refuses."""
+    cause = error.__cause__ or error.__context__ or error
+    text = str(cause).splitlines()[0]
+    key = getattr(cause, "full_key", None) or ""
+    typed = next((word for word in overrides if key and word.startswith(f"{key}=")), key or "value")
+    wanted = re.search(r"could not be converted to (\w+)", text)
+    if wanted:
+        return f"{typed}: expected {TYPE_WORDS.get(wanted[1], wanted[1])}"
+    enum = re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", text)
+    if enum:
+        options = enum[2].split(", ")
+        hint = did_you_mean(enum[1], options, prefix=f"{key}=")
+        return f"{typed}: {hint} (choices: {', '.join(options)})"
+    return f"{typed}: {text}"
+
+
+def leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
+    """Return the dotted path of every node below the root, sections included."""
+    found = []
+    for key in cfg:
+        path = f"{prefix}{key}"
+        found.append(path)
+        node = None if OmegaConf.is_missing(cfg, key) else cfg._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none():
+            found += leaves(node, f"{path}.")
+    return found

@@ -1,0 +1,142 @@
+"""Sequence classification and regression: GLUE and anything of its shape."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from datasets import Dataset
+from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+
+from goft_cli import metrics
+from goft_cli.config import TextClassificationConfig
+from goft_cli.errors import GoftError
+from goft_cli.tasks.base import Collator, Task, TaskData
+from goft_cli.tasks.columns import checked_rows
+from goft_cli.tasks.files import read_file
+from goft_cli.tasks.formats import Layout
+from goft_cli.tasks.sources import read_splits
+from goft_cli.tasks.table import Table
+
+logger = logging.getLogger(__name__)
+
+# Where heads read their dropout: DeBERTa; BERT, RoBERTa, ELECTRA and their kin.
+DROPOUT_KEYS = ("cls_dropout", "classifier_dropout")
+
+
+class TextClassification(Task[TextClassificationConfig]):
+    """One or two texts in, one label out; without labels, one number."""
+
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+
+    def __init__(self, config: TextClassificationConfig) -> None:
+        super().__init__(config)
+        if not 1 <= len(config.text_columns) <= 2:
+            raise GoftError(
+                f"task.text_columns names {len(config.text_columns)} columns, expected one or two"
+            )
+        metrics.check_names(config.metrics, headline=config.headline)
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether targets are numbers."""
+        return not self.config.labels
+
+    def load(self) -> TaskData:
+        """Read, check and convert every configured split; labels become ids."""
+        config = self.config
+        tables, provenance = read_splits(
+            config.dataset,
+            list(dict.fromkeys([config.train_split, *config.eval_splits])),
+            data_dir=config.data_dir,
+            layout=Layout(config.raw_columns, config.text_columns),
+        )
+        splits = {name: self._check(table, labelled=True) for name, table in tables.items()}
+        return TaskData(splits, provenance)
+
+    def read(self, path: Path) -> Dataset:
+        """Read one file to predict on; labels, if any, are left out."""
+        table = read_file(path, Layout(self.config.raw_columns, self.config.text_columns))
+        return self._check(table, labelled=False)
+
+    def encode(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+        """Tokenize without padding; the longer text of a pair is cut first."""
+        config = self.config
+        length = self._length(tokenizer)
+
+        def tokenize(batch: dict[str, list[Any]]) -> dict[str, Any]:
+            first, *second = (batch[name] for name in config.text_columns)
+            pair = second[0] if second else None
+            encoded = dict(tokenizer(first, pair, truncation=True, max_length=length))
+            if config.label_column in batch:
+                encoded["labels"] = batch[config.label_column]
+            return encoded
+
+        return rows.map(
+            tokenize,
+            batched=True,
+            remove_columns=rows.column_names,
+            keep_in_memory=True,
+            load_from_cache_file=False,
+            desc="tokenize",
+        )
+
+    def collate(self, tokenizer: PreTrainedTokenizerBase) -> Collator:
+        """Pad each batch to its own longest row."""
+        return DataCollatorWithPadding(tokenizer)
+
+    def score(self, outputs: np.ndarray, references: np.ndarray) -> dict[str, float]:
+        """Compute the configured metrics; regression outputs are (rows, 1)."""
+        predictions = outputs.squeeze(-1) if self.is_regression else outputs.argmax(axis=-1)
+        return metrics.compute(self.config.metrics, predictions, references)
+
+    def decode(self, outputs: np.ndarray) -> list[dict[str, Any]]:
+        """Return `{"value"}` per row, or `{"label", "score", "probabilities"}`."""
+        if self.is_regression:
+            return [{"value": float(value)} for value in outputs.squeeze(-1)]
+        return [self._named(row) for row in _softmax(outputs.astype(np.float64))]
+
+    def model_options(self) -> dict[str, Any]:
+        """Return config entries; the head's dropout goes under each name that heads read."""
+        labels = self.config.labels
+        dropout = self.config.classifier_dropout
+        options: dict[str, Any] = (
+            {"num_labels": 1, "problem_type": "regression"}
+            if self.is_regression
+            else {
+                "num_labels": len(labels),
+                "id2label": dict(enumerate(labels)),
+                "label2id": {name: index for index, name in enumerate(labels)},
+                "problem_type": "single_label_classification",
+            }
+        )
+        return options if dropout is None else options | dict.fromkeys(DROPOUT_KEYS, dropout)
+
+    def _check(self, table: Table, *, labelled: bool) -> Dataset:
+        return checked_rows(table, self.config, labelled=labelled)
+
+    def _length(self, tokenizer: PreTrainedTokenizerBase) -> int:
+        wanted, limit = self.config.max_length, tokenizer.model_max_length
+        if wanted > limit:
+            logger.warning(
+                "task.max_length=%d, but the tokenizer stops at %d; texts are cut at %d tokens",
+                *(wanted, limit, limit),
+            )
+        return min(wanted, limit)
+
+    def _named(self, probabilities: np.ndarray) -> dict[str, Any]:
+        labels = self.config.labels
+        best = int(probabilities.argmax())
+        return {
+            "label": labels[best],
+            "score": float(probabilities[best]),
+            "probabilities": dict(zip(labels, map(float, probabilities), strict=True)),
+        }
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn (rows, labels) logits into probabilities along the last axis."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -1,0 +1,1 @@
+"""Demo tasks that the project generates itself: offline, seeded, pure Python."""

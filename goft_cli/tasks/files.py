@@ -1,0 +1,160 @@
+"""A folder of local data: which file holds which split, and its checksum.
+
+A split is one file, a set of parquet shards as the hub stores them, or a folder that
+`datasets.Dataset.save_to_disk` wrote. Scripts and pickles are never opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from goft_cli.errors import GoftError
+from goft_cli.tasks.formats import PARSERS, Layout, parse
+from goft_cli.tasks.table import Table, from_dataset
+
+VALIDATION = ("validation", "dev", "valid", "val")
+SHARD = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})")
+SAVED = "state.json"
+
+
+def read_folder(
+    folder: Path, splits: Sequence[str], layout: Layout
+) -> tuple[dict[str, Table], dict[str, Any]]:
+    """Read the named splits of a folder.
+
+    Args:
+        folder: where the files are.
+        splits: names to read; `validation_matched` is found as `dev_matched.tsv` too.
+        layout: how to read tables without a header row.
+
+    Returns:
+        Tables by split, and the folder and SHA-256 of every file for the manifest.
+
+    Raises:
+        GoftError: the folder or a split is missing, ambiguous, or cannot be read.
+    """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise GoftError(
+            f"task.data_dir={folder}: found {found} there; "
+            f"expected a folder with files such as {splits[0]}.tsv"
+        )
+    tables: dict[str, Table] = {}
+    digests: dict[str, str] = {}
+    for split in splits:
+        paths = _locate(folder, split)
+        tables[split], read = _read(paths, layout)
+        digests |= {path.relative_to(folder).as_posix(): value for path, value in read.items()}
+    return tables, {"source": str(folder.resolve()), "sha256": digests}
+
+
+def read_file(path: Path, layout: Layout) -> Table:
+    """Read one file of rows.
+
+    Raises:
+        GoftError: the file is missing, empty, malformed, or of an unknown format.
+    """
+    return _read([path], layout)[0]
+
+
+def _stems(split: str) -> list[str]:
+    """Return the names under which published data stores a split."""
+    head, _, tail = split.partition("_")
+    heads = VALIDATION if head == "validation" else (head,)
+    return [f"{name}_{tail}" if tail else name for name in heads]
+
+
+def _locate(folder: Path, split: str) -> list[Path]:
+    """Find the file, the shards or the saved folder of one split."""
+    stems = _stems(split)
+    entries = sorted(folder.iterdir())
+    candidates: dict[str, list[Path]] = {}
+    for path in entries:
+        if _stem(path) in stems and (path.suffix.lower() in PARSERS or (path / SAVED).is_file()):
+            candidates.setdefault(_stem(path) + path.suffix, []).append(path)
+    if len(candidates) > 1:
+        raise GoftError(
+            f"{folder}: {' and '.join(candidates)} may both be the {split} split; keep one"
+        )
+    if not candidates:
+        raise GoftError(_not_found(folder, split, entries))
+    (paths,) = candidates.values()
+    _require_all_shards(paths)
+    return paths
+
+
+def _not_found(folder: Path, split: str, entries: Sequence[Path]) -> str:
+    stems, extensions = _stems(split), ", ".join(PARSERS)
+    strange = [path.name for path in entries if path.is_file() and path.stem in stems]
+    if strange:
+        return f"{folder / strange[0]}: unknown extension; expected one of {extensions}"
+    names = ", ".join(path.name for path in entries[:12]) + (", ..." if len(entries) > 12 else "")
+    return (
+        f"{folder} has no {split} split: found {names or 'an empty folder'}; "
+        f"expected {' or '.join(stems)} with one of {extensions}, or saved by save_to_disk"
+    )
+
+
+def _stem(path: Path) -> str:
+    shard = SHARD.fullmatch(path.stem)
+    return shard["stem"] if shard else path.stem
+
+
+def _require_all_shards(paths: Sequence[Path]) -> None:
+    shard = SHARD.fullmatch(paths[0].stem)
+    expected = int(shard["parts"]) if shard else 1
+    if len(paths) != expected:
+        raise GoftError(
+            f"{paths[0].parent}: found {len(paths)} of the {expected} shards of {_stem(paths[0])}; "
+            "copy the others too"
+        )
+
+
+def _read(paths: Sequence[Path], layout: Layout) -> tuple[Table, dict[Path, str]]:
+    if (paths[0] / SAVED).is_file():
+        return _read_saved(paths[0])
+    tables, digests = [], {}
+    for path in paths:
+        content = _content(path)
+        tables.append(parse(content, path, layout))
+        digests[path] = hashlib.sha256(content).hexdigest()
+    return (tables[0] if len(tables) == 1 else _joined(tables)), digests
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise GoftError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+
+
+def _joined(tables: Sequence[Table]) -> Table:
+    """Put shards one after another; a row is then numbered within the whole split."""
+    first = tables[0]
+    for table in tables:
+        if set(table.columns) != set(first.columns):
+            raise GoftError(
+                f"{table.origin}: columns {', '.join(table.columns)} differ from those of "
+                f"{first.origin}, {', '.join(first.columns)}; keep shards of one data set"
+            )
+    columns = {
+        name: [value for table in tables for value in table.columns[name]] for name in first.columns
+    }
+    return replace(first, origin=f"{first.origin} and its shards", columns=columns, lines=None)
+
+
+def _read_saved(folder: Path) -> tuple[Table, dict[Path, str]]:
+    try:
+        dataset = Dataset.load_from_disk(str(folder), keep_in_memory=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise GoftError(f"{folder}: not a folder that save_to_disk wrote whole ({error})") from None
+    files = sorted(folder.glob("*.arrow"))
+    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return from_dataset(dataset, str(folder)), digests

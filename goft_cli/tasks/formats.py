@@ -1,0 +1,162 @@
+"""One data file into a table: tsv, csv, JSON lines, parquet.
+
+Every format is parsed from bytes that are in memory already, so that the checksum in the manifest
+is of the very data that was used, and no cache can hand back yesterday's file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+from datasets import Dataset
+from datasets.table import InMemoryTable
+
+from goft_cli.errors import GoftError
+from goft_cli.tasks.table import Table, from_dataset
+
+NumberedRow = tuple[int, list[str]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How to read tables that may come without a header row.
+
+    Attributes:
+        raw_columns: names of the columns when there is no header; empty if there always is one.
+        header: columns whose names in the first row tell that it is a header.
+    """
+
+    raw_columns: Sequence[str] = ()
+    header: Sequence[str] = ()
+
+
+def parse(content: bytes, path: Path, layout: Layout) -> Table:
+    """Parse a file by its extension.
+
+    Raises:
+        GoftError: the extension is unknown, or the content is empty or malformed.
+    """
+    parser = PARSERS.get(path.suffix.lower())
+    if parser is None:
+        raise GoftError(f"{path}: unknown extension; expected one of {', '.join(PARSERS)}")
+    if not content.strip():
+        raise GoftError(f"{path} is empty; expected at least one row of data")
+    return parser(content, path, layout)
+
+
+def _parse_tsv(content: bytes, path: Path, layout: Layout) -> Table:
+    # GLUE's convention: no quoting, a quotation mark is a character like any other.
+    rows = _rows(content, path, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return _delimited(rows, path, layout)
+
+
+def _parse_csv(content: bytes, path: Path, layout: Layout) -> Table:
+    return _delimited(_rows(content, path, delimiter=",", quoting=csv.QUOTE_MINIMAL), path, layout)
+
+
+def _rows(
+    content: bytes, path: Path, *, delimiter: str, quoting: Literal[0, 3]
+) -> Iterator[NumberedRow]:
+    """Yield the rows that are not blank, each with the number of its first line."""
+    lines = io.StringIO(_text(content, path), newline="")
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    start = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield start, fields
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise GoftError(f"{path}, line {start}: {error}; correct the line") from None
+
+
+def _delimited(rows: Iterator[NumberedRow], path: Path, layout: Layout) -> Table:
+    first = next(rows)
+    names, body = _header(first, rows, layout)
+    columns: dict[str, list[str]] = {name: [] for name in names}
+    lines = []
+    for line, fields in body:
+        if len(fields) != len(names):
+            raise GoftError(
+                f"{path}, line {line}: found {len(fields)} fields, expected {len(names)} "
+                f"({', '.join(names)}); correct the line"
+            )
+        lines.append(line)
+        for column, value in zip(columns.values(), fields, strict=True):
+            column.append(value)
+    return Table(str(path), columns, lines)
+
+
+def _header(
+    first: NumberedRow, rest: Iterator[NumberedRow], layout: Layout
+) -> tuple[list[str], Iterator[NumberedRow]]:
+    names = first[1]
+    raw = layout.raw_columns and not set(layout.header) <= set(names)
+    if raw and len(names) == len(layout.raw_columns):
+        return list(layout.raw_columns), chain([first], rest)
+    return names, rest
+
+
+def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
+    columns: dict[str, list[Any]] = {}
+    lines = []
+    for line, text in enumerate(_text(content, path).split("\n"), start=1):
+        if not text.strip():
+            continue
+        record = _record(text, f"{path}, line {line}")
+        columns = columns or {name: [] for name in record}
+        lines.append(line)
+        for name, column in columns.items():
+            if name not in record:
+                raise GoftError(f"{path}, line {line}: {name!r} is missing; the first row has it")
+            column.append(record[name])
+    return Table(str(path), columns, lines)
+
+
+def _record(text: str, place: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise GoftError(f"{place}: not JSON ({error}); expected one object per line") from None
+    if not isinstance(record, dict):
+        raise GoftError(f"{place}: found {text.strip()[:40]!r}; expected one object per line")
+    return record
+
+
+def _parse_parquet(content: bytes, path: Path, layout: Layout) -> Table:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(io.BytesIO(content))
+    except pa.ArrowException as error:
+        raise GoftError(f"{path}: not a readable parquet file ({error})") from None
+    return from_dataset(Dataset(InMemoryTable(table)), str(path))
+
+
+def _text(content: bytes, path: Path) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise GoftError(
+            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8; "
+            "save the file as UTF-8"
+        ) from None
+
+
+PARSERS: dict[str, Callable[[bytes, Path, Layout], Table]] = {
+    ".tsv": _parse_tsv,
+    ".csv": _parse_csv,
+    ".jsonl": _parse_json,
+    ".json": _parse_json,
+    ".parquet": _parse_parquet,
+}
+"""What reads a file, by its extension."""

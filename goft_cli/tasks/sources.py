@@ -1,0 +1,93 @@
+"""Where raw rows come from: the project's own generators, a local folder, or the hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, load_dataset
+
+from goft_cli import hub
+from goft_cli.config import DatasetConfig
+from goft_cli.errors import GoftError
+from goft_cli.tasks.files import read_folder
+from goft_cli.tasks.formats import Layout
+from goft_cli.tasks.table import Table, from_dataset
+
+GENERATORS = {"demo:acceptability": "goft_cli.tasks.demo.acceptability"}
+"""Modules with a `generate(split)` that returns rows, by the dataset id that stands for them."""
+
+DEMO = "demo:"
+REMEDY = "pass task.data_dir=DIR with local files"
+
+COMMIT = re.compile("[0-9a-f]{40}")
+
+Splits = tuple[dict[str, Table], dict[str, Any]]
+
+
+def read_splits(
+    dataset: DatasetConfig, splits: Sequence[str], *, data_dir: str | None, layout: Layout
+) -> Splits:
+    """Read the named splits, from `data_dir` if there is one.
+
+    Args:
+        dataset: generator or hub dataset to read without a `data_dir`.
+        splits: names to read; others that exist are not looked at.
+        data_dir: folder with local files.
+        layout: how to read local tables without a header row.
+
+    Returns:
+        Tables by split, and what identifies the data for the manifest.
+
+    Raises:
+        GoftError: the data is not there or cannot be read.
+    """
+    if data_dir is not None:
+        return read_folder(Path(data_dir).expanduser(), splits, layout)
+    if dataset.id.startswith(DEMO):
+        return _generate(dataset.id, splits)
+    return _download(dataset, splits)
+
+
+def _generate(name: str, splits: Sequence[str]) -> Splits:
+    if name not in GENERATORS:
+        raise GoftError(f"task.dataset.id={name}: no such generator; there is {', '.join(GENERATORS)}")
+    module = import_module(GENERATORS[name])
+    rows = {split: Dataset.from_list(module.generate(split)) for split in splits}
+    tables = {split: from_dataset(rows[split], f"{name}, {split}") for split in splits}
+    return tables, {"source": name}
+
+
+def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
+    with hub.require("dataset", dataset.id, remedy=REMEDY):
+        loaded = load_dataset(dataset.id, dataset.config, revision=dataset.revision)
+    name = f"{dataset.id} {dataset.config or ''}".strip()
+    found = [str(split) for split in loaded]
+    missing = [split for split in splits if split not in found]
+    if missing:
+        raise GoftError(
+            f"{name} on the hub has no split {', '.join(missing)}; found {', '.join(found)}; "
+            "name others with task.train_split and task.eval_splits"
+        )
+    tables = {split: from_dataset(loaded[split], f"{name}, {split}") for split in splits}
+    revision = _revision(loaded[splits[0]], dataset.revision)
+    return tables, {"source": name, "revision": revision}
+
+
+def _revision(rows: Dataset, wanted: str | None) -> str | None:
+    """Return the commit that the rows were built from: the cache folder that holds them.
+
+    Raises:
+        GoftError: a commit was asked for and the cache, all there is offline, has another.
+    """
+    files = rows.cache_files
+    found = Path(files[0]["filename"]).parent.name if files else wanted
+    if wanted and COMMIT.fullmatch(wanted) and found != wanted:
+        raise GoftError(
+            f"task.dataset.revision={wanted}: the cache holds {found}; "
+            "connect to the hub, or drop the revision"
+        )
+    return found

@@ -1,0 +1,52 @@
+"""Rows as they were read, each with the place to point at when something is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datasets import ClassLabel, Dataset
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length, not yet checked for meaning.
+
+    Attributes:
+        origin: file, or dataset and split, as error messages name it.
+        columns: values by column name.
+        lines: line number of each row in its file, counted from 1; None where rows have no lines.
+        label_names: names of integer labels where the data carries them.
+    """
+
+    origin: str
+    columns: Mapping[str, Iterable[Any]]
+    lines: Sequence[int] | None = None
+    label_names: Mapping[str, Sequence[str]] | None = None
+
+    def place(self, index: int) -> str:
+        """Name one row, `index` counted from 0, the way an editor finds it."""
+        if self.lines is not None:
+            return f"{self.origin}, line {self.lines[index]}"
+        return f"{self.origin}, row {index + 1}"
+
+    def renamed(self, aliases: Mapping[str, str]) -> Table:
+        """Give columns the task's own names, wherever those are not taken already."""
+        names = {
+            alias: wanted
+            for wanted, alias in aliases.items()
+            if wanted not in self.columns and alias in self.columns
+        }
+        return replace(self, columns={names.get(k, k): v for k, v in self.columns.items()})
+
+
+def from_dataset(dataset: Dataset, origin: str) -> Table:
+    """Wrap a dataset; its columns are read only when someone iterates over them."""
+    names = {
+        column: feature.names
+        for column, feature in dataset.features.items()
+        if isinstance(feature, ClassLabel)
+    }
+    columns = {name: dataset[name] for name in dataset.column_names}
+    return Table(origin=origin, columns=columns, label_names=names)

@@ -1,0 +1,80 @@
+"""A trained run, opened again from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from transformers import TrainingArguments
+
+from goft_cli.backbone import Backbone, load_adapter, load_backbone
+from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.run_folder import RunFolder, read_config, read_json
+from goft_cli.tasks import build_task
+from goft_cli.tasks.base import Task
+from goft_cli.trainer import training_arguments
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """Everything needed to use a run: its configuration, task, tokenizer and adapted model."""
+
+    cfg: TrainConfig
+    folder: RunFolder
+    task: Task[Any]
+    backbone: Backbone
+    model: PeftModel
+
+    def arguments(self, batch_size: int) -> TrainingArguments:
+        """Return how to run the model: the run's precision, this batch size."""
+        trainer = replace(self.cfg.trainer, per_device_eval_batch_size=batch_size)
+        return training_arguments(replace(self.cfg, trainer=trainer), self.folder)
+
+
+def find_run(adapter: str) -> RunFolder:
+    """Find the run that a path belongs to: the run folder itself, or its adapter folder.
+
+    Raises:
+        GoftError: neither; or the run is not finished.
+    """
+    path = Path(adapter).expanduser()
+    for candidate in (path, path.parent):
+        folder = RunFolder(candidate)
+        if folder.config.is_file():
+            if not folder.finished:
+                raise GoftError(
+                    f"adapter={adapter}: the run is not finished; start its goft train command "
+                    "again to resume it"
+                )
+            return folder
+    raise GoftError(
+        f"adapter={adapter}: no run of goft train there (no config.yaml); pass a folder such as "
+        "outputs/TASK/MODEL/ADAPTER/RUN"
+    )
+
+
+def open_trained(adapter: str, *, base_model: str | None, data_dir: str | None = None) -> TrainedRun:
+    """Load base model and adapter of a finished run.
+
+    Raises:
+        GoftError: no such run, or the base model is not the one it was trained on.
+    """
+    folder = find_run(adapter)
+    cfg = read_config(folder.config)
+    if base_model is not None:
+        cfg = replace(cfg, model=replace(cfg.model, path=base_model))
+    if data_dir is not None:
+        cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
+    task = build_task(cfg.task)
+    backbone = load_backbone(cfg.model, task.auto_class, task.model_options())
+    expected = read_json(folder.manifest)["model"]["fingerprint"]
+    if backbone.fingerprint != expected:
+        raise GoftError(
+            f"adapter={adapter} was trained on other weights than {cfg.model.path} now holds "
+            f"({expected[:12]} then, {backbone.fingerprint[:12]} now); pass base_model=PATH of "
+            "the original"
+        )
+    return TrainedRun(cfg, folder, task, backbone, load_adapter(backbone, folder.adapter))

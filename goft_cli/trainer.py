@@ -1,0 +1,183 @@
+"""transformers.Trainer, plus the adapter's penalty, kept apart from the reported task loss."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from goft_cli.config import TrackerName, TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.progress import ProgressBar
+from goft_cli.run_folder import RunFolder
+from goft_cli.tasks.base import Collator, Task
+
+
+@dataclass(frozen=True)
+class EncodedData:
+    """Model inputs of the training split and of every evaluation split."""
+
+    train: Dataset
+    evaluation: dict[str, Dataset]
+    collate: Collator
+
+
+class PenaltyTrainer(Trainer):
+    """Adds the penalties that layers left behind in their forward pass.
+
+    A layer takes part by offering `penalty: Tensor | None`, already weighted. Reading it after the
+    forward pass, and not the parameters, also works where parameters are sharded. What is logged
+    as `loss` is the task loss alone; the penalty is logged beside it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
+        super().__init__(*args, **kwargs)
+        self._penalty_of_step: Tensor | None = None
+        self._penalty_sum = 0.0
+        self._penalty_updates = 0.0
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor | tuple[Tensor, Any]:
+        """Return the task loss, plus the penalty while training."""
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        self._penalty_of_step = None
+        if model.training:
+            penalty = total_penalty(model)
+            if penalty is not None:
+                self._penalty_of_step = penalty.detach() / self.current_gradient_accumulation_steps
+                loss = loss + penalty / self._division_still_to_come(num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
+
+    def _division_still_to_come(self, num_items_in_batch: Tensor | int | None) -> int:
+        """Trainer divides a loss by the accumulation steps unless the model normalised it."""
+        normalised = self.model_accepts_loss_kwargs and num_items_in_batch is not None
+        return self.current_gradient_accumulation_steps if normalised else 1
+
+    def training_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """Return the task loss of one micro-batch, its gradients and the penalty's in place.
+
+        Raises:
+            GoftError: the loss is not finite; the weights are still those of the last update.
+        """
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not torch.isfinite(loss):
+            raise GoftError(
+                f"the loss became {loss.item()} at step {self.state.global_step + 1}; training "
+                "stopped and the last checkpoint is kept: try a lower trainer.learning_rate, or "
+                "trainer.bf16 in place of trainer.fp16"
+            )
+        if self._penalty_of_step is None:
+            return loss
+        self._penalty_sum += self._penalty_of_step.item()
+        self._penalty_updates += 1 / self.current_gradient_accumulation_steps
+        return loss - self._penalty_of_step
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log the mean penalty per update beside the task loss."""
+        if "loss" in logs and self._penalty_updates:
+            logs["penalty"] = self._penalty_sum / self._penalty_updates
+            self._penalty_sum = self._penalty_updates = 0.0
+        super().log(logs, start_time)
+
+
+def total_penalty(model: nn.Module) -> Tensor | None:
+    """Sum what the layers' last training forward left; None when nothing asks for a penalty."""
+    found = (getattr(module, "penalty", None) for module in model.modules())
+    penalties = [penalty for penalty in found if isinstance(penalty, Tensor)]
+    return torch.stack(penalties).sum() if penalties else None
+
+
+def training_arguments(cfg: TrainConfig, folder: RunFolder) -> TrainingArguments:
+    """Translate our configuration; the keys under `trainer` are already Trainer's own."""
+    own = {entry.name: plain(getattr(cfg.trainer, entry.name)) for entry in fields(cfg.trainer)}
+    if not own["gradient_checkpointing"]:
+        del own["gradient_checkpointing"]  # renamed in transformers 5.23: naming it at all warns
+    arguments = TrainingArguments(
+        output_dir=str(folder.checkpoints),
+        seed=cfg.seed,
+        save_strategy=cfg.trainer.eval_strategy.value,
+        save_steps=cfg.trainer.eval_steps or 1,
+        load_best_model_at_end=True,
+        metric_for_best_model=cfg.task.headline,
+        greater_is_better=cfg.task.greater_is_better,
+        label_names=["labels"],
+        report_to=[] if cfg.tracker.name is TrackerName.none else [cfg.tracker.name.value],
+        run_name=f"{cfg.task.name}/{cfg.model.name}/{cfg.adapter.name}/{cfg.run_name}",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        **own,
+    )
+    # Several visible GPUs without a launcher would mean DataParallel, whose replicas keep their
+    # layers' penalties to themselves.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 - an enum's value or the value itself
+    """Unwrap an enum."""
+    return value.value if isinstance(value, Enum) else value
+
+
+def build_trainer(
+    model: nn.Module,
+    task: Task[Any],
+    data: EncodedData,
+    tokenizer: PreTrainedTokenizerBase,
+    arguments: TrainingArguments,
+) -> PenaltyTrainer:
+    """Assemble the trainer; the first evaluation split picks the best checkpoint."""
+
+    def metrics(prediction: Any) -> dict[str, float]:  # noqa: ANN401 - EvalPrediction
+        return task.score(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+
+    trainer = PenaltyTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=data.train,
+        eval_dataset=data.evaluation[task.config.eval_splits[0]],
+        data_collator=data.collate,
+        processing_class=tokenizer,
+        compute_metrics=metrics,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ProgressBar(task.config.headline))
+    return trainer
+
+
+def prepare_tracker(cfg: TrainConfig, folder: RunFolder) -> None:
+    """Tell the tracker, through its own environment variables, where this run's curves go."""
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.path / "tensorboard")
+    os.environ.setdefault("WANDB_PROJECT", cfg.tracker.project)
+    os.environ["WANDB_MODE"] = cfg.tracker.mode.value
+    os.environ["WANDB_DIR"] = str(folder.path)
+
+
+def fit(trainer: Trainer, resume_from: Path | None) -> dict[str, float]:
+    """Train to the end, then put the best checkpoint's weights back.
+
+    Returns:
+        Trainer's own summary: runtime, samples per second, mean task loss.
+    """
+    output = trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+    return output.metrics
+

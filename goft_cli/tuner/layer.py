@@ -1,0 +1,207 @@
+"""A linear layer whose input is rotated: W* = W diag(scale) R^T without forming W*."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
+from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+from transformers.pytorch_utils import Conv1D
+
+from goft_cli.rotation import Angle, angles_from, quasi_penalty, rotate, rotate_transposed
+from goft_cli.tuner.config import GoftConfig
+
+RANDOM_START = 0.1
+"""Standard deviation of parameters about the identity with init_weights=False."""
+
+
+class GoftLayer(nn.Module, BaseTunerLayer):
+    """Wraps nn.Linear (weight (out, in)) or transformers' Conv1D (weight (in, out)).
+
+    With several active adapters the effective weight is W S1 R1^T S2 R2^T ..., the weight that
+    merging them one after the other gives.
+
+    Attributes:
+        goft_rotation: per adapter, (in-1,) or (in-1, 2, 2); see `goft_cli.rotation`.
+        goft_scale: per adapter with `scale`, (in,).
+        penalty: () of the last training forward, already weighted, or None if there is nothing to
+            penalise. Any module may offer a `penalty: Tensor | None`; the trainer adds all of
+            them to the loss. It is set, not accumulated, so a layer used twice counts once.
+
+    While merged, the original weight is kept as well (one more copy of the adapted weights), for a
+    division by a learnt scale or block cannot give it back bit by bit.
+    """
+
+    adapter_layer_names = ("goft_rotation", "goft_scale")
+    other_param_names = ("goft_angle", "goft_penalty_weight")
+    penalty: Tensor | None
+
+    def __init__(self, base_layer: nn.Module, adapter_name: str, config: GoftConfig) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.in_features, self.out_features = features(self.get_base_layer())
+        self.goft_rotation = nn.ParameterDict()
+        self.goft_scale = nn.ParameterDict()
+        self.goft_angle: dict[str, Angle] = {}
+        self.goft_penalty_weight: dict[str, float] = {}
+        self.penalty = None
+        # In a list, which nn.Module does not look into: the original must not appear in the state.
+        self._original_weight: list[nn.Parameter] = []
+        self.merged_adapters: list[str] = []
+        self._disable_adapters = False
+        self._active_adapter = adapter_name
+        self.update_layer(adapter_name, config)
+
+    def update_layer(self, adapter_name: str, config: GoftConfig) -> None:
+        """Add an adapter, at the identity unless the config asks for a random start."""
+        pairs = self.in_features - 1
+        quasi = config.method == "qgoft"
+        rotation = torch.eye(2).repeat(pairs, 1, 1) if quasi else torch.zeros(pairs)
+        self.goft_rotation[adapter_name] = _start(rotation, config.init_weights)
+        if config.scale:
+            scale = torch.ones(self.in_features)
+            self.goft_scale[adapter_name] = _start(scale, config.init_weights)
+        self.goft_angle[adapter_name] = config.angle
+        self.goft_penalty_weight[adapter_name] = config.penalty_weight if quasi else 0.0
+        self._move_adapter_to_device_of_base_layer(adapter_name)
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - passed on
+        """(..., in) to (..., out), in the dtype that the base layer alone would return."""
+        if self.disable_adapters and self.merged:
+            self.unmerge()
+        adapters = [] if self.disable_adapters or self.merged else self._present_adapters()
+        self.penalty = self._penalty(adapters) if self.training else None
+        if adapters:
+            x = _cast_for_autocast(x)
+        # W S1 R1^T S2 R2^T x: the last adapter meets x first.
+        for name in reversed(adapters):
+            x = rotate_transposed(x, self._rotation(name))
+            if name in self.goft_scale:
+                x = x * self.goft_scale[name].to(x.dtype)
+        return self.base_layer(x, *args, **kwargs)
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Put the adapters into the base weight; computed in float32 or wider, rounded once.
+
+        Args:
+            safe_merge: refuse a merged weight that is not finite, leaving the layer as it was.
+            adapter_names: which ones, in this order; the active ones by default.
+
+        Raises:
+            ValueError: safe_merge, and the merged weight is not finite.
+        """
+        names = check_adapters_to_merge(self, adapter_names)
+        names = [name for name in names if name in self.goft_rotation]
+        if not names:
+            return
+        base = self.get_base_layer()
+        original = base.get_parameter("weight")
+        merged = self._merged_weight(original.detach(), names)
+        if safe_merge and not torch.isfinite(merged).all():
+            raise ValueError(
+                f"merging {', '.join(names)}: the merged weight has NaN or infinite entries, "
+                "expected finite ones; the adapter seems to be broken, load an earlier checkpoint"
+            )
+        # A new Parameter, not new data in the old one: a tied weight elsewhere stays as it is.
+        base.weight = nn.Parameter(merged, requires_grad=original.requires_grad)
+        if not self._original_weight:
+            self._original_weight.append(original)
+        self.merged_adapters.extend(names)
+
+    def unmerge(self) -> None:
+        """Put the original weight back, bit by bit."""
+        if not self.merged:
+            warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
+            return
+        base, original = self.get_base_layer(), self._original_weight.pop()
+        merged = base.get_parameter("weight")
+        if (original.device, original.dtype) != (merged.device, merged.dtype):
+            moved = original.detach().to(merged)
+            original = nn.Parameter(moved, requires_grad=original.requires_grad)
+        base.weight = original
+        self.merged_adapters.clear()
+
+    def get_delta_weight(self, adapter_name: str) -> Tensor:
+        """W* - W of one adapter alone, in the shape and dtype of the base weight."""
+        weight = self.get_base_layer().get_parameter("weight").detach()
+        return self._merged_weight(weight, [adapter_name]) - weight
+
+    @torch.no_grad()
+    def _merged_weight(self, weight: Tensor, names: list[str]) -> Tensor:
+        rows = self._as_rows(weight).to(torch.promote_types(weight.dtype, torch.float32))
+        for name in names:
+            if name in self.goft_scale:
+                rows = rows * self.goft_scale[name].to(rows)
+            rows = rotate(rows, self._rotation(name).to(rows.device))
+        return self._as_rows(rows).to(weight.dtype).contiguous()
+
+    def _as_rows(self, weight: Tensor) -> Tensor:
+        """(out, in) from the stored weight, and back."""
+        return weight.T if isinstance(self.get_base_layer(), Conv1D) else weight
+
+    def _present_adapters(self) -> list[str]:
+        return [name for name in self.active_adapters if name in self.goft_rotation]
+
+    def _rotation(self, name: str) -> Tensor:
+        parameter = self.goft_rotation[name]
+        return angles_from(parameter, self.goft_angle[name]) if parameter.dim() == 1 else parameter
+
+    @torch.enable_grad()
+    def _penalty(self, names: list[str]) -> Tensor | None:
+        # With gradients even where they are off: reentrant checkpointing runs the first forward
+        # without them, but its penalty is the one that reaches the loss.
+        weights = {name: self.goft_penalty_weight[name] for name in names}
+        terms = [w * quasi_penalty(self._rotation(name)) for name, w in weights.items() if w]
+        return torch.stack(terms).sum() if terms else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A tensor inside an autograd graph can be neither copied nor pickled.
+        return {**self.__dict__, "penalty": None}
+
+    def __repr__(self) -> str:
+        return "goft." + super().__repr__()
+
+
+def features(layer: nn.Module) -> tuple[int, int]:
+    """(in, out) features of a layer that can be rotated.
+
+    Raises:
+        ValueError: a layer of another class, one without inputs, or one with a packed weight.
+    """
+    kind = type(layer).__name__
+    remedy = "leave it out of target_modules or name it in exclude_modules"
+    if type(layer) is nn.Linear:
+        sizes = (layer.in_features, layer.out_features)
+    elif type(layer) is Conv1D:
+        sizes = (layer.nx, layer.nf)
+    else:
+        raise ValueError(
+            f"found {kind}, expected torch.nn.Linear or transformers' Conv1D; {remedy}"
+        )
+    weight = layer.get_parameter("weight")
+    if not weight.is_floating_point() or is_traceable_wrapper_subclass(weight):
+        raise ValueError(
+            f"found {kind} with a weight of {weight.dtype} in {type(weight).__name__}, expected a "
+            f"plain floating point weight; load the model without quantization, or {remedy}"
+        )
+    if sizes[0] < 1:
+        raise ValueError(f"found {kind} with in_features=0, expected at least one; {remedy}")
+    return sizes
+
+
+def _start(identity: Tensor, init_weights: bool) -> nn.Parameter:
+    noise = 0 if init_weights else RANDOM_START * torch.randn_like(identity)
+    return nn.Parameter(identity + noise)
+
+
+def _cast_for_autocast(x: Tensor) -> Tensor:
+    """The dtype in which autocast would run the base layer; like it, float64 is left alone."""
+    device = x.device.type
+    available = torch.amp.is_autocast_available(device)
+    if available and torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+        return x.to(torch.get_autocast_dtype(device))
+    return x

@@ -1,0 +1,79 @@
+"""An independent construction of R, and what rounding may cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+
+def blocks_of(rotation: Tensor) -> Tensor:
+    """(d-1, 2, 2) float64 blocks of angles or blocks."""
+    wide = rotation.double()
+    if wide.dim() == 3:
+        return wide
+    cos, sin = wide.cos(), wide.sin()
+    return torch.stack((cos, -sin, sin, cos), dim=-1).view(-1, 2, 2)
+
+
+def dense_product(blocks: Tensor) -> Tensor:
+    """R = P_L ... P_1 as a dense float64 matrix, pair by pair from the definition."""
+    dim = len(blocks) + 1
+    product = torch.eye(dim, dtype=torch.float64)
+    live, used = list(range(dim)), 0
+    while len(live) > 1:
+        stage = torch.eye(dim, dtype=torch.float64)
+        for i, j in zip(live[0::2], live[1::2], strict=False):
+            stage[i, i], stage[i, j] = blocks[used, 0]
+            stage[j, i], stage[j, j] = blocks[used, 1]
+            used += 1
+        product = stage @ product
+        live = live[0::2]
+    assert used == len(blocks)
+    return product
+
+
+@pytest.fixture(scope="session")
+def dense() -> Callable[[Tensor], Tensor]:
+    """Angles or blocks to the dense float64 (d, d) matrix R."""
+    return lambda rotation: dense_product(blocks_of(rotation))
+
+
+@pytest.fixture(scope="session")
+def magnitude() -> Callable[[Tensor], Tensor]:
+    """Angles or blocks to the dense product of the blocks' absolute values.
+
+    Rounding of a product of matrices is relative to the product of their absolute values; for
+    strict rotations the norm of x is the tighter measure.
+    """
+    return lambda rotation: dense_product(blocks_of(rotation).abs())
+
+
+@pytest.fixture(scope="session")
+def tolerance() -> Callable[[torch.dtype, int], float]:
+    """(dtype, d) to the relative rounding of a rotation: a random walk over its stages."""
+
+    def bound(dtype: torch.dtype, dim: int) -> float:
+        stages = max(1, math.ceil(math.log2(dim)))
+        return 3 * math.sqrt(stages) * torch.finfo(dtype).eps
+
+    return bound
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[..., Tensor]:
+    """(kind, d, seed) to random float64 angles all round the circle, or blocks near identity."""
+
+    def rotation(kind: str, dim: int, seed: int = 0) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        if kind == "strict":
+            return (
+                (torch.rand(dim - 1, generator=generator, dtype=torch.float64) - 0.5) * 2 * math.pi
+            )
+        noise = torch.randn(dim - 1, 2, 2, generator=generator, dtype=torch.float64)
+        return torch.eye(2, dtype=torch.float64) + 0.3 * noise
+
+    return rotation

@@ -1,0 +1,124 @@
+"""Gradients of every path, and inputs of every layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from goft_cli.rotation import blocked, rotate, rotate_transposed, schedule
+from goft_cli.rotation.pairs import pairs_from
+from goft_cli.rotation.staged import synthesis
+
+Draw = Callable[..., Tensor]
+Apply = Callable[[Tensor, Tensor], Tensor]
+
+both_directions = pytest.mark.parametrize("apply", [rotate, rotate_transposed])
+both_kinds = pytest.mark.parametrize("kind", ["strict", "quasi"])
+
+
+def by_blocks(x: Tensor, rotation: Tensor) -> Tensor:
+    return blocked.synthesis_blocked(x, pairs_from(rotation, rotation.dtype))
+
+
+def by_stages(x: Tensor, rotation: Tensor) -> Tensor:
+    return synthesis(x, pairs_from(rotation, rotation.dtype), schedule(x.shape[-1]))
+
+
+def leaves(draw: Draw, kind: str, dim: int, count: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(count, dim, generator=generator, dtype=torch.float64)
+    return x.requires_grad_(), draw(kind, dim).requires_grad_()
+
+
+@both_directions
+@both_kinds
+@pytest.mark.parametrize("dim", [1, 2, 5, 8])
+def test_first_and_second_derivatives(apply: Apply, kind: str, dim: int, draw: Draw) -> None:
+    inputs = leaves(draw, kind, dim, count=2)
+    assert gradcheck(apply, inputs)
+    assert gradgradcheck(apply, inputs)
+
+
+@both_kinds
+def test_derivatives_of_the_blocked_form(kind: str, draw: Draw) -> None:
+    inputs = leaves(draw, kind, 2 * blocked.BLOCK, count=1)
+    assert gradcheck(by_blocks, inputs, fast_mode=True)
+    assert gradgradcheck(by_blocks, inputs, fast_mode=True)
+
+
+@both_kinds
+@pytest.mark.parametrize("dim", [32, 64, 96, 224, 768])
+def test_blocked_and_staged_forms_agree_with_their_gradients(
+    kind: str, dim: int, draw: Draw
+) -> None:
+    x, rotation = leaves(draw, kind, dim, count=5)
+    output, expected = by_blocks(x, rotation), by_stages(x, rotation)
+    upstream = torch.linspace(-1, 1, output.numel(), dtype=torch.float64).view_as(output)
+    found_gradients = torch.autograd.grad(output, (x, rotation), upstream)
+    expected_gradients = torch.autograd.grad(expected, (x, rotation), upstream)
+    pairs = zip((output, *found_gradients), (expected, *expected_gradients), strict=True)
+    for found, wanted in pairs:
+        # Both sum the same dozens of float64 terms in another order.
+        assert (found - wanted).norm() <= 1e-13 * wanted.norm()
+
+
+def test_the_number_of_vectors_changes_the_form_but_not_the_values(draw: Draw) -> None:
+    dim, count = 96, blocked.MIN_VECTORS
+    x, rotation = leaves(draw, "strict", dim, count)
+    assert blocked.pays(dim, count)
+    assert not blocked.pays(dim, count - 1)
+    few, many = rotate_transposed(x[:-1], rotation), rotate_transposed(x, rotation)[:-1]
+    assert (few - many).abs().max() <= 1e-14 * x.abs().max() * dim
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.lists(st.integers(0, 4), max_size=3),
+    dim=st.sampled_from([1, 2, 7, 64]),
+    kind=st.sampled_from(["strict", "quasi"]),
+)
+def test_leading_dimensions_are_a_batch(shape: list[int], dim: int, kind: str, draw: Draw) -> None:
+    x, rotation = torch.randn(*shape, dim), draw(kind, dim).float()
+    for apply in (rotate, rotate_transposed):
+        assert torch.equal(apply(x, rotation), apply(x.view(-1, dim), rotation).view(x.shape))
+
+
+@both_directions
+@both_kinds
+def test_no_vectors_still_give_gradients(apply: Apply, kind: str, draw: Draw) -> None:
+    x, rotation = leaves(draw, kind, 64, count=0)
+    apply(x, rotation).sum().backward()
+    assert rotation.grad is not None
+    assert not rotation.grad.any()
+
+
+@both_directions
+@pytest.mark.parametrize("count", [3, 200])
+def test_strides_do_not_matter(apply: Apply, count: int, draw: Draw) -> None:
+    rotation = draw("strict", 64).float()
+    wide = torch.randn(64, 2 * count)
+    layouts = [wide.T[::2], wide.flip(0).T[:count], torch.randn(64).expand(count, 64)]
+    for x in layouts:
+        assert not x.is_contiguous()
+        assert torch.equal(apply(x, rotation), apply(x.contiguous(), rotation))
+
+
+@both_directions
+@pytest.mark.parametrize("count", [3, 200])
+def test_autocast_does_not_change_the_result(apply: Apply, count: int, draw: Draw) -> None:
+    x, rotation = torch.randn(count, 64), draw("quasi", 64).float()
+    expected = apply(x, rotation)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(apply(x, rotation), expected)
+
+
+@both_directions
+def test_shapes_can_be_inferred_without_data(apply: Apply) -> None:
+    x, rotation = torch.empty(200, 768, device="meta"), torch.empty(767, device="meta")
+    assert apply(x, rotation).shape == x.shape

@@ -1,0 +1,183 @@
+"""Broken data is answered with one sentence: the file, the line, what was found and expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from goft_cli.errors import GoftError
+
+Break = Callable[[Path], object]
+GOOD = "sentence\tlabel\nhello\t1\n"
+
+
+def write(name: str, content: str | bytes) -> Break:
+    data = content.encode() if isinstance(content, str) else content
+    return lambda folder: (folder / name).write_bytes(data)
+
+
+def train(content: str | bytes) -> Break:
+    return write("train.tsv", content)
+
+
+def remove(name: str) -> Break:
+    return lambda folder: (folder / name).unlink()
+
+
+def instead(name: str, content: str | bytes) -> Break:
+    """Replace the training file by one of another name."""
+
+    def change(folder: Path) -> None:
+        (folder / "train.tsv").unlink()
+        write(name, content)(folder)
+
+    return change
+
+
+def half_saved(folder: Path) -> None:
+    (folder / "train.tsv").unlink()
+    rows = Dataset.from_dict({"sentence": ["a"], "label": [1]})
+    rows.save_to_disk(str(folder / "train"))
+    next((folder / "train").glob("*.arrow")).unlink()
+
+
+def one_shard(folder: Path) -> None:
+    (folder / "train.tsv").unlink()
+    rows = Dataset.from_dict({"sentence": ["a"], "label": [1]})
+    rows.to_parquet(str(folder / "train-00000-of-00003.parquet"))
+
+
+CASES: dict[str, tuple[Break, str]] = {
+    "missing": (
+        remove("train.tsv"),
+        r"has no train split: found dev.tsv; expected train with one of .tsv, .csv",
+    ),
+    "missing-dev": (
+        remove("dev.tsv"),
+        r"has no validation split: found train.tsv; expected validation or dev or valid or val",
+    ),
+    "extension": (
+        instead("train.xlsx", "PK"),
+        r"train.xlsx: unknown extension; expected one of .tsv, .csv, .jsonl, .json, .parquet",
+    ),
+    "pickle": (instead("train.pkl", b"\x80\x04N."), r"train.pkl: unknown extension"),
+    "script": (instead("train.py", "raise SystemExit"), r"train.py: unknown extension"),
+    "ambiguous": (
+        write("dev.csv", "sentence,label\na,1\n"),
+        r"dev.csv and dev.tsv may both be the validation split; keep one",
+    ),
+    "ambiguous-names": (write("val.tsv", GOOD), r"dev.tsv and val.tsv may both be the validation"),
+    "empty": (train(""), r"train.tsv is empty; expected at least one row"),
+    "blank": (train("\n \n"), r"train.tsv is empty"),
+    "header-only": (train("sentence\tlabel\n"), r"train.tsv: no rows"),
+    "column": (
+        train("text\tlabel\na\t1\n"),
+        r"train.tsv: column sentence is missing; found 'text', 'label', wanted sentence, label; "
+        r"rename the columns, or name yours with task.text_columns",
+    ),
+    "long-row": (
+        train(GOOD + "a\t1\t2\n"),
+        r"train.tsv, line 3: found 3 fields, expected 2 \(sentence, label\)",
+    ),
+    "short-row": (train(GOOD + "\nlonely\n"), r"train.tsv, line 4: found 1 fields, expected 2"),
+    "not-utf8": (
+        train(GOOD.encode() + "caf\xe9\t1\n".encode("latin-1")),
+        r"train.tsv, line 3: byte 0xe9 is not UTF-8; save the file as UTF-8",
+    ),
+    "label-range": (
+        train(GOOD + "a\t2\n"),
+        r"train.tsv, line 3: label is '2', expected a label id from 0 to 1 or one of bad, good",
+    ),
+    "label-name": (train(GOOD + "a\tgoood\n"), r"train.tsv, line 3: label is 'goood', expected"),
+    "label-empty": (train(GOOD + "a\t\n"), r"train.tsv, line 3: label is '', expected a label"),
+    "label-fraction": (train(GOOD + "a\t0.5\n"), r"train.tsv, line 3: label is '0.5', expected"),
+    "label-nan": (train(GOOD + "a\tnan\n"), r"train.tsv, line 3: label is 'nan', expected"),
+    "label-hidden": (train(GOOD + "a\t-1\n"), r"train.tsv, line 3: label is '-1', expected"),
+    "csv-quote": (
+        instead("train.csv", 'sentence,label\na,1\n"open,1\nb,0\n'),
+        r"train.csv, line 3: unexpected end of data",
+    ),
+    "csv-ragged-after-break": (
+        instead("train.csv", 'sentence,label\n"two\nlines",1\nb\n'),
+        r"train.csv, line 4: found 1 fields, expected 2",
+    ),
+    "json": (
+        instead("train.jsonl", '{"sentence": "a", "label": 1}\n{"sentence": \n'),
+        r"train.jsonl, line 2: not JSON \(.*\); expected one object per line",
+    ),
+    "json-array": (instead("train.json", "[1, 2]"), r"train.json, line 1: found '\[1, 2\]'; expected"),
+    "json-ragged": (
+        instead("train.jsonl", '{"sentence": "a", "label": 1}\n\n{"sentence": "b"}\n'),
+        r"train.jsonl, line 3: 'label' is missing; the first row has it",
+    ),
+    "json-number": (
+        instead("train.jsonl", '{"sentence": 7, "label": 1}\n'),
+        r"train.jsonl, line 1: sentence is 7, expected text",
+    ),
+    "json-list-label": (
+        instead("train.jsonl", '{"sentence": "a", "label": [1]}\n'),
+        r"train.jsonl, line 1: label is \[1\], expected a label id",
+    ),
+    "json-null": (
+        instead("train.jsonl", '{"sentence": null, "label": 1}\n'),
+        r"train.jsonl, line 1: sentence is None, expected text",
+    ),
+    "parquet": (instead("train.parquet", "PAR1"), r"train.parquet: not a readable parquet file"),
+    "saved": (half_saved, r"train: not a folder that save_to_disk wrote whole"),
+    "shards": (one_shard, r"found 1 of the 3 shards of train; copy the others too"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_broken_data_has_its_sentence(make_task: Any, tmp_path: Path, case: str) -> None:
+    change, sentence = CASES[case]
+    for name in ("train.tsv", "dev.tsv"):
+        write(name, GOOD)(tmp_path)
+    change(tmp_path)
+    with pytest.raises(GoftError, match=sentence) as caught:
+        make_task().load()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("low", "value"), [("0", "-0.1"), ("0", "5.01"), ("0", "inf")])
+def test_a_regression_target_has_bounds(
+    make_task: Any, tmp_path: Path, low: str, value: str
+) -> None:
+    for name in ("train.tsv", "dev.tsv"):
+        write(name, f"sentence\tlabel\na\t{low}\nb\t{value}\n")(tmp_path)
+    options = {"labels": [], "label_range": [0.0, 5.0], "metrics": ["pearson"]}
+    task = make_task(**options, headline="pearson")
+    sentence = rf"line 3: label is '{re.escape(value)}', expected a number from 0 to 5"
+    with pytest.raises(GoftError, match=sentence):
+        task.load()
+
+
+def test_a_data_folder_that_is_not_there(make_task: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "nowhere"
+    sentence = r"task.data_dir=.*nowhere: found nothing there; expected a folder with files such as"
+    with pytest.raises(GoftError, match=sentence):
+        make_task(data_dir=str(folder)).load()
+
+
+def test_a_data_folder_that_is_a_file(make_task: Any, tmp_path: Path) -> None:
+    write("data.tsv", GOOD)(tmp_path)
+    with pytest.raises(GoftError, match=r"found a file there; expected a folder"):
+        make_task(data_dir=str(tmp_path / "data.tsv")).load()
+
+
+def test_a_file_to_predict_on_that_is_not_there(make_task: Any, tmp_path: Path) -> None:
+    with pytest.raises(GoftError, match=r"new.tsv: cannot be read \(No such file or directory\)"):
+        make_task().read(tmp_path / "new.tsv")
+
+
+def test_raw_rows_of_another_width_are_not_taken_for_raw(make_task: Any, tmp_path: Path) -> None:
+    for name in ("train.tsv", "dev.tsv"):
+        write(name, "src\t1\thello\n")(tmp_path)
+    sentence = r"column sentence, label is missing; found 'src', '1', 'hello'"
+    with pytest.raises(GoftError, match=sentence):
+        make_task(raw_columns=["source", "label", "mark", "sentence"]).load()

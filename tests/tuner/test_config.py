@@ -1,0 +1,93 @@
+"""Options: refused with a sentence, saved and read back as they were."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import PeftConfig
+from peft.utils import PeftType
+
+from goft_cli import GoftConfig, GoftModel
+from goft_cli.tuner.register import register_goft
+
+names = st.text("abcdefgh_", min_size=1, max_size=6)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> GoftConfig:
+    targets = draw(st.lists(names, min_size=1, max_size=5) | names)
+    layers = None if isinstance(targets, str) else draw(st.none() | st.lists(st.integers(0, 30)))
+    return GoftConfig(
+        method=draw(st.sampled_from(["goft", "qgoft"])),
+        angle=draw(st.sampled_from(["tanh", "direct"])),
+        scale=draw(st.booleans()),
+        penalty_weight=draw(st.floats(0, 10)),
+        target_modules=targets,
+        exclude_modules=draw(st.none() | st.lists(names, max_size=3)),
+        modules_to_save=draw(st.none() | st.lists(names, max_size=3)),
+        layers_to_transform=layers,
+    )
+
+
+@given(configs())
+def test_json_gives_the_same_config_and_the_same_file(config: GoftConfig) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        first = (Path(folder) / "adapter_config.json").read_bytes()
+        loaded = PeftConfig.from_pretrained(folder)
+        assert loaded == config
+        loaded.save_pretrained(folder)
+        assert (Path(folder) / "adapter_config.json").read_bytes() == first
+
+
+def test_names_are_saved_in_order(tmp_path: Path) -> None:
+    config = GoftConfig(target_modules=["value", "key", "query"])
+    assert config.to_dict()["target_modules"] == ["key", "query", "value"]
+
+
+def test_the_method_is_a_member_of_the_enum_of_peft() -> None:
+    config = GoftConfig()
+    assert config.peft_type is PeftType("GOFT") is PeftType["GOFT"]
+    assert PeftType("GOFT") in list(PeftType)
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert asdict(config)["peft_type"] == "GOFT"
+
+
+def test_registering_again_changes_nothing_and_a_rival_is_refused() -> None:
+    register_goft(GoftConfig, GoftModel)
+    with pytest.raises(RuntimeError, match="PEFT method GOFT: already registered by goft_cli"):
+        register_goft(PeftConfig, GoftModel)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"method": "oft"}, "method='oft' is unknown; choose one of goft, qgoft"),
+        ({"angle": "sin"}, "angle='sin' is unknown; choose one of tanh, direct"),
+        ({"penalty_weight": -1}, "penalty_weight=-1, expected a finite number >= 0"),
+        ({"penalty_weight": float("nan")}, "penalty_weight=nan, expected a finite number"),
+        ({"penalty_weight": "0.1"}, "penalty_weight='0.1', expected a finite number"),
+        (
+            {"target_modules": ".*q", "layers_to_transform": [0]},
+            r"layers_to_transform cannot narrow target_modules='\.\*q'",
+        ),
+        (
+            {"target_modules": "all-linear", "layers_pattern": "layers"},
+            "layers_pattern cannot narrow target_modules='all-linear'",
+        ),
+        (
+            {"target_modules": ["q"], "layers_pattern": "layers"},
+            "layers_pattern='layers' selects nothing without layers_to_transform",
+        ),
+    ],
+)
+def test_mistakes_are_named(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        GoftConfig(**options)
