@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
-from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftModel, get_peft_model
+from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftConfig, PeftModel, PeftType, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper
 from safetensors import SafetensorError
@@ -160,7 +160,9 @@ def fingerprint(model: nn.Module, head_modules: list[str]) -> str:
     return digest.hexdigest()
 
 
-def attach_adapter(backbone: Backbone, cfg: AdapterConfig, head: list[str], auto_class: str) -> PeftModel:
+def attach_adapter(
+    backbone: Backbone, cfg: AdapterConfig, head: list[str], auto_class: str
+) -> PeftModel:
     """Freeze the backbone, put the adapter on it, and let the head train beside it.
 
     Raises:
@@ -175,11 +177,11 @@ def attach_adapter(backbone: Backbone, cfg: AdapterConfig, head: list[str], auto
         raise GoftError(adapter_refusal(cfg, error, names)) from error
     # The classification heads ignore num_items_in_batch, but their **kwargs make Trainer believe
     # the loss is normalised by it and skip the division by the accumulation steps.
-    backbone.model.accepts_loss_kwargs = auto_class == "AutoModelForCausalLM"
+    object.__setattr__(backbone.model, "accepts_loss_kwargs", auto_class == "AutoModelForCausalLM")
     return model
 
 
-def peft_config(cfg: AdapterConfig, head: list[str], auto_class: str) -> Any:  # noqa: ANN401
+def peft_config(cfg: AdapterConfig, head: list[str], auto_class: str) -> PeftConfig:
     """Hand the fields of our dataclass to PEFT's configuration of the same names."""
     own = {entry.name for entry in fields(AdapterConfig)}
     values = {entry.name: getattr(cfg, entry.name) for entry in fields(cfg)}
@@ -188,7 +190,7 @@ def peft_config(cfg: AdapterConfig, head: list[str], auto_class: str) -> Any:  #
         for key, value in values.items()
         if key not in own
     }
-    kind = PEFT_TYPE_TO_CONFIG_MAPPING[cfg.peft_type]
+    kind = cast("Callable[..., PeftConfig]", PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(cfg.peft_type)])
     return kind(task_type=PEFT_TASK_TYPES[auto_class], modules_to_save=head, **options)
 
 
@@ -222,6 +224,11 @@ def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
             f"adapter={folder} does not fit the base model {backbone.model.name_or_path}; "
             f"pass the base it was trained on with base_model=PATH ({shape})"
         ) from error
+
+
+def count_adapted_layers(model: nn.Module) -> int:
+    """Count the layers that an adapter wraps."""
+    return sum(isinstance(module, BaseTunerLayer) for module in model.modules())
 
 
 def count_parameters(model: nn.Module) -> ParameterCount:

@@ -54,7 +54,9 @@ def source_revision() -> str | None:
 def git(root: Path, *arguments: str) -> str:
     """Run one git command in the source checkout."""
     command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
 
 
 def peak_memory_bytes() -> int:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import set_seed
+from transformers import TrainingArguments, set_seed
 
 from goft_cli import manifest, report
-from goft_cli.backbone import Backbone, attach_adapter, count_parameters, load_adapter, load_backbone
+from goft_cli.backbone import (
+    Backbone,
+    attach_adapter,
+    count_adapted_layers,
+    count_parameters,
+    load_adapter,
+    load_backbone,
+)
 from goft_cli.checkpoints import newest_complete
 from goft_cli.config import TrainConfig
 from goft_cli.evaluation import Outputs, require_agreement, run_model, score_splits, tolerance
@@ -30,7 +36,18 @@ from goft_cli.trainer import (
     training_arguments,
 )
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class Job:
+    """One run, ready to train: what it is, where it goes, and everything loaded."""
+
+    cfg: TrainConfig
+    folder: RunFolder
+    task: Task[Any]
+    data: TaskData
+    encoded: EncodedData
+    backbone: Backbone
+    model: PeftModel
 
 
 @dataclass(frozen=True)
@@ -54,18 +71,24 @@ def run(cfg: TrainConfig) -> Path:
         report.show_finished(folder)
         return folder.path
     with logging_to(folder.log, console):
-        set_seed(cfg.seed)
-        task = build_task(cfg.task)
-        data = task.load()
-        report.announce(cfg, task.size_deviations(data))
-        backbone = load_backbone(cfg.model, task.auto_class, task.model_options())
-        model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class)
-        write_manifest(cfg, folder, data, backbone, task)
-        encoded = encode(task, data, backbone)
-        trainer = train(cfg, folder, task, encoded, backbone, model)
-        checked = verify(cfg, folder, task, encoded, trainer)
-        finish(cfg, folder, task, data, trainer, checked)
+        job = prepare(cfg, folder)
+        trainer = train(job)
+        checked = verify(job, trainer.args)
+        finish(job, trainer, checked)
     return folder.path
+
+
+def prepare(cfg: TrainConfig, folder: RunFolder) -> Job:
+    """Load data and model, put the adapter on, and record what will make the numbers."""
+    set_seed(cfg.seed)
+    task = build_task(cfg.task)
+    data = task.load()
+    report.announce(cfg, task.size_deviations(data))
+    backbone = load_backbone(cfg.model, task.auto_class, task.model_options())
+    model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class)
+    job = Job(cfg, folder, task, data, encode(task, data, backbone), backbone, model)
+    write_manifest(job)
+    return job
 
 
 def encode(task: Task[Any], data: TaskData, backbone: Backbone) -> EncodedData:
@@ -78,49 +101,31 @@ def encode(task: Task[Any], data: TaskData, backbone: Backbone) -> EncodedData:
     )
 
 
-def train(
-    cfg: TrainConfig,
-    folder: RunFolder,
-    task: Task[Any],
-    data: EncodedData,
-    backbone: Backbone,
-    model: PeftModel,
-) -> PenaltyTrainer:
+def train(job: Job) -> PenaltyTrainer:
     """Train from the newest whole checkpoint, or from the start, and save the best adapter."""
-    prepare_tracker(cfg, folder)
-    arguments = training_arguments(cfg, folder)
-    trainer = build_trainer(model, task, data, backbone.tokenizer, arguments)
-    checkpoint = newest_complete(folder.checkpoints)
-    if checkpoint is not None:
-        logger.info("resuming from %s", checkpoint)
-    summary = fit(trainer, checkpoint)
-    trainer.state.log_history.append({"summary": True, **summary})
-    model.save_pretrained(str(folder.adapter))
-    backbone.tokenizer.save_pretrained(str(folder.adapter))
+    prepare_tracker(job.cfg, job.folder)
+    arguments = training_arguments(job.cfg, job.folder)
+    trainer = build_trainer(job.model, job.task, job.encoded, job.backbone.tokenizer, arguments)
+    fit(trainer, newest_complete(job.folder.checkpoints))
+    job.model.save_pretrained(str(job.folder.adapter))
+    job.backbone.tokenizer.save_pretrained(str(job.folder.adapter))
     return trainer
 
 
-def verify(
-    cfg: TrainConfig,
-    folder: RunFolder,
-    task: Task[Any],
-    data: EncodedData,
-    trainer: PenaltyTrainer,
-) -> Verification:
+def verify(job: Job, arguments: TrainingArguments) -> Verification:
     """Score the trained model, the one rebuilt from disk, and that one merged.
 
     Raises:
         GoftError: either differs from the trained one by more than rounding.
     """
-    arguments = trainer.args
-    trained = run_model(trainer.model, data.evaluation, data.collate, arguments)
-    fresh = load_backbone(cfg.model, task.auto_class, task.model_options())
-    rebuilt = load_adapter(fresh, folder.adapter)
-    layers = sum(1 for name, _ in rebuilt.named_modules() if name.endswith("base_layer"))
-    allowed = tolerance(compute_dtype(cfg), layers)
-    reloaded = run_model(rebuilt, data.evaluation, data.collate, arguments)
+    rows, collate = job.encoded.evaluation, job.encoded.collate
+    trained = run_model(job.model, rows, collate, arguments)
+    fresh = load_backbone(job.cfg.model, job.task.auto_class, job.task.model_options())
+    rebuilt = load_adapter(fresh, job.folder.adapter)
+    allowed = tolerance(compute_dtype(job.cfg), count_adapted_layers(rebuilt))
+    reloaded = run_model(rebuilt, rows, collate, arguments)
     reloaded_difference = require_agreement("reloaded", trained, reloaded, allowed)
-    merged = run_model(rebuilt.merge_and_unload(), data.evaluation, data.collate, arguments)
+    merged = run_model(rebuilt.merge_and_unload(), rows, collate, arguments)
     merged_difference = require_agreement("merged", trained, merged, allowed)
     return Verification(trained, reloaded_difference, merged_difference, allowed)
 
@@ -134,55 +139,51 @@ def compute_dtype(cfg: TrainConfig) -> torch.dtype:
     return getattr(torch, cfg.model.dtype.value)
 
 
-def write_manifest(
-    cfg: TrainConfig, folder: RunFolder, data: TaskData, backbone: Backbone, task: Task[Any]
-) -> None:
+def write_manifest(job: Job) -> None:
     """Record what makes the numbers, before they are made."""
-    deviations = task.size_deviations(data)
-    write_json(
-        folder.manifest,
-        {
-            "config_sha256": config_sha256(cfg),
-            "seed": cfg.seed,
-            "model": {
-                "path": cfg.model.path,
-                "revision": getattr(backbone.model.config, "_commit_hash", None),
-                "fingerprint": backbone.fingerprint,
-            },
-            "data": {
-                "rows": {name: len(split) for name, split in data.splits.items()},
-                "is_the_benchmark": bool(cfg.task.benchmark_sizes) and not deviations,
-                "size_deviations": {name: list(sizes) for name, sizes in deviations.items()},
-                **data.provenance,
-            },
-            "environment": manifest.environment(),
+    deviations = job.task.size_deviations(job.data)
+    published = job.cfg.task.benchmark_sizes
+    content = {
+        "config_sha256": config_sha256(job.cfg),
+        "seed": job.cfg.seed,
+        "recipe": report.describe_recipe(job.cfg),
+        "model": {
+            "path": job.cfg.model.path,
+            "revision": getattr(job.backbone.model.config, "_commit_hash", None),
+            "fingerprint": job.backbone.fingerprint,
         },
-    )
+        "data": {
+            "rows": {name: len(split) for name, split in job.data.splits.items()},
+            "is_the_benchmark": bool(published) and not deviations,
+            "size_deviations": {name: list(sizes) for name, sizes in deviations.items()},
+            **job.data.provenance,
+        },
+        "environment": manifest.environment(),
+    }
+    write_json(job.folder.manifest, content)
 
 
-def finish(
-    cfg: TrainConfig,
-    folder: RunFolder,
-    task: Task[Any],
-    data: TaskData,
-    trainer: PenaltyTrainer,
-    checked: Verification,
-) -> None:
+def finish(job: Job, trainer: PenaltyTrainer, checked: Verification) -> None:
     """Write predictions, plot and numbers, and show the table; `metrics.json` comes last."""
-    scores = score_splits(task, checked.outputs)
-    report.write_predictions(folder, task, data, checked.outputs)
-    report.plot_curves(folder, trainer.state.log_history, cfg.task.headline)
-    summary = trainer.state.log_history[-1]
-    counts = count_parameters(trainer.model)
-    metrics = {
+    report.write_predictions(job.folder, job.task, job.data, checked.outputs)
+    report.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
+    metrics = collect_metrics(job, trainer, checked)
+    write_json(job.folder.metrics, metrics)
+    report.show_summary(job.folder, metrics, job.task.size_deviations(job.data))
+
+
+def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) -> dict[str, Any]:
+    """Return the content of `metrics.json`."""
+    cfg, counts = job.cfg, count_parameters(job.model)
+    scores = score_splits(job.task, checked.outputs)
+    headline = scores[cfg.task.headline_split][cfg.task.headline]
+    summary = next(row for row in reversed(trainer.state.log_history) if "train_runtime" in row)
+    return {
         "task": cfg.task.name,
         "model": cfg.model.name,
         "adapter": cfg.adapter.name,
         "seed": cfg.seed,
-        "headline": {
-            "name": cfg.task.headline,
-            "value": scores[cfg.task.headline_split][cfg.task.headline],
-        },
+        "headline": {"name": cfg.task.headline, "value": headline},
         "metrics": scores,
         "trainable_parameters": counts.adapter,
         "head_parameters": counts.head,
@@ -197,5 +198,3 @@ def finish(
         },
         "config_sha256": config_sha256(cfg),
     }
-    write_json(folder.metrics, metrics)
-    report.show_summary(folder, metrics, task.size_deviations(data))

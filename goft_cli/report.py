@@ -25,14 +25,16 @@ Deviations = Mapping[str, tuple[int, int]]
 
 def announce(cfg: TrainConfig, deviations: Deviations) -> None:
     """Say which recipe applies, what was overridden, and whether the data is the benchmark."""
-    logger.info("%s on %s with %s, seed %d", cfg.model.name, cfg.task.name, cfg.adapter.name, cfg.seed)
+    logger.info(
+        "%s on %s with %s, seed %d", cfg.model.name, cfg.task.name, cfg.adapter.name, cfg.seed
+    )
     logger.info("recipe: %s", describe_recipe(cfg))
     for line in describe_deviations(deviations):
         logger.warning(line)
 
 
 def describe_recipe(cfg: TrainConfig) -> str:
-    """Return the recipe's source, whether it is this model's, and the values that differ from it."""
+    """Return the recipe's source, whose model it is, and the values that differ from it."""
     recipe, adapter = cfg.task.recipe, cfg.adapter
     row = recipe.by_adapter.get(adapter.recipe)
     described = recipe.source
@@ -72,7 +74,9 @@ def show_finished(folder: RunFolder) -> None:
 
 def summary_table(metrics: Mapping[str, Any]) -> Table:
     """Lay out a run's numbers, the headline first."""
-    table = Table(title=f"{metrics['task']}  {metrics['model']}  {metrics['adapter']}", min_width=44)
+    table = Table(
+        title=f"{metrics['task']}  {metrics['model']}  {metrics['adapter']}", min_width=44
+    )
     table.add_column("measure")
     table.add_column("value", justify="right")
     headline = metrics["headline"]

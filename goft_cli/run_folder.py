@@ -171,7 +171,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GoftError(f"{path}: not readable as YAML; delete the run folder and start again") from error
+        raise GoftError(
+            f"{path}: not readable as YAML; delete the run folder and start again"
+        ) from error
     if not isinstance(plain, dict):
         raise GoftError(f"{path}: found no configuration; delete the run folder and start again")
     return plain

@@ -56,7 +56,9 @@ def find_run(adapter: str) -> RunFolder:
     )
 
 
-def open_trained(adapter: str, *, base_model: str | None, data_dir: str | None = None) -> TrainedRun:
+def open_trained(
+    adapter: str, *, base_model: str | None, data_dir: str | None = None
+) -> TrainedRun:
     """Load base model and adapter of a finished run.
 
     Raises:

@@ -180,4 +180,3 @@ def fit(trainer: Trainer, resume_from: Path | None) -> dict[str, float]:
     """
     output = trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
     return output.metrics
-

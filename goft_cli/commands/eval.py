@@ -1,4 +1,4 @@
-"""`goft eval adapter=RUN_FOLDER`: score a trained run again, merged or not, on other data or not."""
+"""`goft eval adapter=RUN_FOLDER`: score a trained run again, merged or on other data if wanted."""
 
 from __future__ import annotations
 

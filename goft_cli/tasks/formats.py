@@ -81,6 +81,8 @@ def _delimited(rows: Iterator[NumberedRow], path: Path, layout: Layout) -> Table
     first = next(rows)
     names, body = _header(first, rows, layout)
     columns: dict[str, list[str]] = {name: [] for name in names}
+    if len(columns) < len(names):
+        raise GoftError(f"{path}, line {first[0]}: two columns share a name ({', '.join(names)})")
     lines = []
     for line, fields in body:
         if len(fields) != len(names):
@@ -135,10 +137,10 @@ def _parse_parquet(content: bytes, path: Path, layout: Layout) -> Table:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(io.BytesIO(content))
-    except pa.ArrowException as error:
+        rows = Dataset(InMemoryTable(parquet.read_table(io.BytesIO(content))))
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise GoftError(f"{path}: not a readable parquet file ({error})") from None
-    return from_dataset(Dataset(InMemoryTable(table)), str(path))
+    return from_dataset(rows, str(path))
 
 
 def _text(content: bytes, path: Path) -> str:

@@ -54,7 +54,9 @@ def read_splits(
 
 def _generate(name: str, splits: Sequence[str]) -> Splits:
     if name not in GENERATORS:
-        raise GoftError(f"task.dataset.id={name}: no such generator; there is {', '.join(GENERATORS)}")
+        raise GoftError(
+            f"task.dataset.id={name}: no such generator; there is {', '.join(GENERATORS)}"
+        )
     module = import_module(GENERATORS[name])
     rows = {split: Dataset.from_list(module.generate(split)) for split in splits}
     tables = {split: from_dataset(rows[split], f"{name}, {split}") for split in splits}

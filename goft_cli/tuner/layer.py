@@ -28,8 +28,9 @@ class GoftLayer(nn.Module, BaseTunerLayer):
         goft_rotation: per adapter, (in-1,) or (in-1, 2, 2); see `goft_cli.rotation`.
         goft_scale: per adapter with `scale`, (in,).
         penalty: () of the last training forward, already weighted, or None if there is nothing to
-            penalise. Any module may offer a `penalty: Tensor | None`; the trainer adds all of
-            them to the loss. It is set, not accumulated, so a layer used twice counts once.
+            penalise. Any module may offer a `penalty: Tensor | None`; whoever adds them to the
+            loss sets them back to None, so that a module which the next step skips does not
+            offer the graph of this one again. A layer used twice in a step counts once.
 
     While merged, the original weight is kept as well (one more copy of the adapted weights), for a
     division by a learnt scale or block cannot give it back bit by bit.
@@ -174,19 +175,21 @@ def features(layer: nn.Module) -> tuple[int, int]:
     """
     kind = type(layer).__name__
     remedy = "leave it out of target_modules or name it in exclude_modules"
+    if isinstance(layer, nn.Linear):
+        remedy = f"load the model without quantization, or {remedy}"
     if type(layer) is nn.Linear:
         sizes = (layer.in_features, layer.out_features)
     elif type(layer) is Conv1D:
         sizes = (layer.nx, layer.nf)
     else:
         raise ValueError(
-            f"found {kind}, expected torch.nn.Linear or transformers' Conv1D; {remedy}"
+            f"found {kind}, expected torch.nn.Linear itself or transformers' Conv1D; {remedy}"
         )
     weight = layer.get_parameter("weight")
     if not weight.is_floating_point() or is_traceable_wrapper_subclass(weight):
         raise ValueError(
             f"found {kind} with a weight of {weight.dtype} in {type(weight).__name__}, expected a "
-            f"plain floating point weight; load the model without quantization, or {remedy}"
+            f"plain floating point weight; {remedy}"
         )
     if sizes[0] < 1:
         raise ValueError(f"found {kind} with in_features=0, expected at least one; {remedy}")

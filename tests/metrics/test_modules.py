@@ -8,6 +8,7 @@ from pathlib import Path
 
 import evaluate
 import pytest
+from evaluate import config
 
 from goft_cli import metrics
 from goft_cli.errors import GoftError
@@ -27,7 +28,7 @@ def _own_module_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [*sys.path])
         folder = tmp_path_factory.mktemp("modules")
-        patch.setattr(evaluate.config, "HF_MODULES_CACHE", str(folder))
+        patch.setattr(config, "HF_MODULES_CACHE", str(folder))
         yield
 
 

@@ -25,12 +25,9 @@ def dense_product(blocks: Tensor) -> Tensor:
     product = torch.eye(dim, dtype=torch.float64)
     live, used = list(range(dim)), 0
     while len(live) > 1:
-        stage = torch.eye(dim, dtype=torch.float64)
         for i, j in zip(live[0::2], live[1::2], strict=False):
-            stage[i, i], stage[i, j] = blocks[used, 0]
-            stage[j, i], stage[j, j] = blocks[used, 1]
+            product[[i, j]] = blocks[used] @ product[[i, j]]
             used += 1
-        product = stage @ product
         live = live[0::2]
     assert used == len(blocks)
     return product

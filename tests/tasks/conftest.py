@@ -7,20 +7,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from goft_cli.config import DatasetConfig, TextClassificationConfig
+from goft_cli.composition import data_root
+from goft_cli.config import SCHEMAS, DatasetConfig, TaskConfig, TextClassificationConfig
 from goft_cli.tasks.classification import TextClassification
 
 TaskMaker = Callable[..., TextClassification]
+TASKS = data_root() / "configs" / "task"
+
+
+@pytest.fixture
+def task_config() -> Callable[[str], TaskConfig]:
+    """Read a task's YAML by its name."""
+    return read_config
+
+
+def read_config(name: str) -> TaskConfig:
+    """Merge a task's YAML onto the schema its defaults list names, as Hydra would."""
+    stated = OmegaConf.load(TASKS / f"{name}.yaml")
+    assert isinstance(stated, DictConfig)
+    (default,) = stated.pop("defaults")
+    schema = default.removeprefix("/schema/").removesuffix("@_here_")
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SCHEMAS[schema]), stated))
+    assert isinstance(config, TaskConfig)
+    return config
 
 
 @pytest.fixture
 def make_task(tmp_path: Path) -> TaskMaker:
     """Build a two-class task of one text that reads `tmp_path`; keywords replace its fields."""
 
-    def make(**changes: Any) -> TextClassification:
+    def make(**changes: object) -> TextClassification:
         fields: dict[str, Any] = {
             "name": "made-up",
             "dataset": DatasetConfig(id="nobody/nothing"),

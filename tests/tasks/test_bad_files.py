@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from datasets import Dataset
 
 from goft_cli.errors import GoftError
+from goft_cli.tasks.classification import TextClassification
 
+TaskMaker = Callable[..., TextClassification]
 Break = Callable[[Path], object]
 GOOD = "sentence\tlabel\nhello\t1\n"
 
@@ -98,6 +99,8 @@ CASES: dict[str, tuple[Break, str]] = {
     "label-fraction": (train(GOOD + "a\t0.5\n"), r"train.tsv, line 3: label is '0.5', expected"),
     "label-nan": (train(GOOD + "a\tnan\n"), r"train.tsv, line 3: label is 'nan', expected"),
     "label-hidden": (train(GOOD + "a\t-1\n"), r"train.tsv, line 3: label is '-1', expected"),
+    "twice": (train("label\tlabel\n1\t1\n"), r"line 1: two columns share a name \(label, label\)"),
+    "huge": (train(GOOD + "a" * 200_000 + "\t1\n"), r"train.tsv, line 3: field larger than"),
     "csv-quote": (
         instead("train.csv", 'sentence,label\na,1\n"open,1\nb,0\n'),
         r"train.csv, line 3: unexpected end of data",
@@ -110,7 +113,10 @@ CASES: dict[str, tuple[Break, str]] = {
         instead("train.jsonl", '{"sentence": "a", "label": 1}\n{"sentence": \n'),
         r"train.jsonl, line 2: not JSON \(.*\); expected one object per line",
     ),
-    "json-array": (instead("train.json", "[1, 2]"), r"train.json, line 1: found '\[1, 2\]'; expected"),
+    "json-array": (
+        instead("train.json", "[1, 2]"),
+        r"train.json, line 1: found '\[1, 2\]'; expected",
+    ),
     "json-ragged": (
         instead("train.jsonl", '{"sentence": "a", "label": 1}\n\n{"sentence": "b"}\n'),
         r"train.jsonl, line 3: 'label' is missing; the first row has it",
@@ -134,7 +140,7 @@ CASES: dict[str, tuple[Break, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_broken_data_has_its_sentence(make_task: Any, tmp_path: Path, case: str) -> None:
+def test_broken_data_has_its_sentence(make_task: TaskMaker, tmp_path: Path, case: str) -> None:
     change, sentence = CASES[case]
     for name in ("train.tsv", "dev.tsv"):
         write(name, GOOD)(tmp_path)
@@ -146,7 +152,7 @@ def test_broken_data_has_its_sentence(make_task: Any, tmp_path: Path, case: str)
 
 @pytest.mark.parametrize(("low", "value"), [("0", "-0.1"), ("0", "5.01"), ("0", "inf")])
 def test_a_regression_target_has_bounds(
-    make_task: Any, tmp_path: Path, low: str, value: str
+    make_task: TaskMaker, tmp_path: Path, low: str, value: str
 ) -> None:
     for name in ("train.tsv", "dev.tsv"):
         write(name, f"sentence\tlabel\na\t{low}\nb\t{value}\n")(tmp_path)
@@ -157,25 +163,27 @@ def test_a_regression_target_has_bounds(
         task.load()
 
 
-def test_a_data_folder_that_is_not_there(make_task: Any, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_not_there(make_task: TaskMaker, tmp_path: Path) -> None:
     folder = tmp_path / "nowhere"
     sentence = r"task.data_dir=.*nowhere: found nothing there; expected a folder with files such as"
     with pytest.raises(GoftError, match=sentence):
         make_task(data_dir=str(folder)).load()
 
 
-def test_a_data_folder_that_is_a_file(make_task: Any, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file(make_task: TaskMaker, tmp_path: Path) -> None:
     write("data.tsv", GOOD)(tmp_path)
     with pytest.raises(GoftError, match=r"found a file there; expected a folder"):
         make_task(data_dir=str(tmp_path / "data.tsv")).load()
 
 
-def test_a_file_to_predict_on_that_is_not_there(make_task: Any, tmp_path: Path) -> None:
+def test_a_file_to_predict_on_that_is_not_there(make_task: TaskMaker, tmp_path: Path) -> None:
     with pytest.raises(GoftError, match=r"new.tsv: cannot be read \(No such file or directory\)"):
         make_task().read(tmp_path / "new.tsv")
 
 
-def test_raw_rows_of_another_width_are_not_taken_for_raw(make_task: Any, tmp_path: Path) -> None:
+def test_raw_rows_of_another_width_are_not_taken_for_raw(
+    make_task: TaskMaker, tmp_path: Path
+) -> None:
     for name in ("train.tsv", "dev.tsv"):
         write(name, "src\t1\thello\n")(tmp_path)
     sentence = r"column sentence, label is missing; found 'src', '1', 'hello'"

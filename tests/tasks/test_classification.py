@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,49 +12,59 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from transformers import AutoModelForSequenceClassification, BertConfig, DebertaV2Config
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DebertaV2Config,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+)
 
 from goft_cli.config import DatasetConfig, TaskConfig
 from goft_cli.errors import GoftError
 from goft_cli.tasks import build_task
-from goft_cli.tasks.classification import _softmax
+from goft_cli.tasks.classification import TextClassification, _softmax
+
+TaskMaker = Callable[..., TextClassification]
 
 PAIR = {"text_columns": ["question", "answer"]}
 REGRESSION = {"labels": [], "label_range": [0.0, 5.0], "metrics": ["pearson"]}
 REGRESSION |= {"headline": "pearson"}
 
 
-def test_a_family_builds_its_class(make_task: Any) -> None:
+def test_a_family_builds_its_class(make_task: TaskMaker) -> None:
     task = make_task()
     assert type(build_task(task.config)) is type(task)
 
 
 def test_an_unknown_family_is_answered_with_the_known_ones() -> None:
     config = TaskConfig(name="poetry", family="verse", headline="rhyme")
-    with pytest.raises(GoftError, match="unknown family 'verse'; .*text_classification"):
+    with pytest.raises(GoftError, match=r"unknown family 'verse'; .*text_classification"):
         build_task(config)
 
 
 @pytest.mark.parametrize("columns", [[], ["a", "b", "c"]])
-def test_one_or_two_texts(make_task: Any, columns: list[str]) -> None:
+def test_one_or_two_texts(make_task: TaskMaker, columns: list[str]) -> None:
     with pytest.raises(GoftError, match=f"names {len(columns)} columns, expected one or two"):
         make_task(text_columns=columns)
 
 
-def test_the_demo_needs_no_files(make_task: Any) -> None:
+def test_the_demo_needs_no_files(make_task: TaskMaker) -> None:
     data = make_task(dataset=DatasetConfig(id="demo:acceptability"), data_dir=None).load()
     assert set(data.splits) == {"train", "validation"}
     assert set(data.splits["train"]["label"]) == {0, 1}
     assert data.provenance == {"source": "demo:acceptability"}
 
 
-def test_an_unknown_demo_is_answered(make_task: Any) -> None:
+def test_an_unknown_demo_is_answered(make_task: TaskMaker) -> None:
     task = make_task(dataset=DatasetConfig(id="demo:poetry"), data_dir=None)
     with pytest.raises(GoftError, match=r"demo:poetry: no such generator; .*demo:acceptability"):
         task.load()
 
 
-def test_rows_are_cut_but_not_padded(make_task: Any, tokenizer: Any) -> None:
+def test_rows_are_cut_but_not_padded(
+    make_task: TaskMaker, tokenizer: PreTrainedTokenizerFast
+) -> None:
     rows = Dataset.from_dict({"sentence": ["ab", "abcdefghij"], "label": [1, 0]})
     encoded = make_task().encode(rows, tokenizer)
     assert [len(ids) for ids in encoded["input_ids"]] == [4, 8]
@@ -62,13 +72,17 @@ def test_rows_are_cut_but_not_padded(make_task: Any, tokenizer: Any) -> None:
     assert "sentence" not in encoded.column_names
 
 
-def test_of_a_pair_the_longer_text_is_cut(make_task: Any, tokenizer: Any) -> None:
+def test_of_a_pair_the_longer_text_is_cut(
+    make_task: TaskMaker, tokenizer: PreTrainedTokenizerFast
+) -> None:
     rows = Dataset.from_dict({"question": ["ab"], "answer": ["cdefghij"]})
     ids = make_task(**PAIR).encode(rows, tokenizer)[0]["input_ids"]
     assert tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", *"ab", "[SEP]", *"cde", "[SEP]"]
 
 
-def test_rows_without_targets_stay_without(make_task: Any, tokenizer: Any) -> None:
+def test_rows_without_targets_stay_without(
+    make_task: TaskMaker, tokenizer: PreTrainedTokenizerFast
+) -> None:
     rows = Dataset.from_dict({"sentence": ["ab"]})
     task = make_task()
     encoded = task.encode(rows, tokenizer)
@@ -77,7 +91,7 @@ def test_rows_without_targets_stay_without(make_task: Any, tokenizer: Any) -> No
 
 
 def test_the_tokenizer_may_set_the_limit(
-    make_task: Any, tokenizer: Any, caplog: pytest.LogCaptureFixture
+    make_task: TaskMaker, tokenizer: PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = Dataset.from_dict({"sentence": ["a" * 100]})
     with caplog.at_level(logging.WARNING):
@@ -86,7 +100,9 @@ def test_the_tokenizer_may_set_the_limit(
     assert "task.max_length=64, but the tokenizer stops at 32" in caplog.text
 
 
-def test_a_batch_is_padded_to_its_longest_row(make_task: Any, tokenizer: Any) -> None:
+def test_a_batch_is_padded_to_its_longest_row(
+    make_task: TaskMaker, tokenizer: PreTrainedTokenizerFast
+) -> None:
     task = make_task()
     rows = Dataset.from_dict({"sentence": ["a", "abc", "abcdefghij"], "label": [1, 0, 1]})
     encoded = task.encode(rows, tokenizer)
@@ -96,7 +112,9 @@ def test_a_batch_is_padded_to_its_longest_row(make_task: Any, tokenizer: Any) ->
     assert batch["labels"].dtype is torch.int64
 
 
-def test_regression_targets_are_floats(make_task: Any, tokenizer: Any) -> None:
+def test_regression_targets_are_floats(
+    make_task: TaskMaker, tokenizer: PreTrainedTokenizerFast
+) -> None:
     task = make_task(**REGRESSION)
     encoded = task.encode(Dataset.from_dict({"sentence": ["a"], "label": [2.5]}), tokenizer)
     batch = task.collate(tokenizer)([encoded[0]])
@@ -112,7 +130,7 @@ def test_probabilities_are_ordered_as_the_outputs(outputs: np.ndarray) -> None:
     assert np.all((found[:, 0] >= 0.5) == (difference >= 0))
 
 
-def test_scores_and_predictions_of_classes(make_task: Any) -> None:
+def test_scores_and_predictions_of_classes(make_task: TaskMaker) -> None:
     task = make_task()
     outputs = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 3.5], [0.0, -1.0]], dtype=np.float32)
     assert task.score(outputs, np.array([0, 1, 0, 1])) == {"accuracy": 0.5}
@@ -121,7 +139,7 @@ def test_scores_and_predictions_of_classes(make_task: Any) -> None:
     assert first["score"] == first["probabilities"]["bad"] == pytest.approx(1 / (1 + np.exp(-2)))
 
 
-def test_scores_and_predictions_of_a_regression(make_task: Any) -> None:
+def test_scores_and_predictions_of_a_regression(make_task: TaskMaker) -> None:
     task = make_task(**REGRESSION)
     outputs = np.array([[1.0], [2.0], [4.0]], dtype=np.float32)
     assert task.score(outputs, np.array([0.5, 1.0, 2.0])) == {"pearson": pytest.approx(1.0)}
@@ -130,7 +148,9 @@ def test_scores_and_predictions_of_a_regression(make_task: Any) -> None:
 
 @pytest.mark.parametrize("kind", [DebertaV2Config, BertConfig])
 @pytest.mark.parametrize("dropout", [0.0, 0.25])
-def test_the_options_make_the_head(make_task: Any, kind: Any, dropout: float) -> None:
+def test_the_options_make_the_head(
+    make_task: TaskMaker, kind: type[PretrainedConfig], dropout: float
+) -> None:
     options = make_task(classifier_dropout=dropout, labels=["x", "y", "z"]).model_options()
     size = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
     config = kind(vocab_size=20, intermediate_size=8, **size, **options)
@@ -140,7 +160,7 @@ def test_the_options_make_the_head(make_task: Any, kind: Any, dropout: float) ->
     assert model.config.label2id == {"x": 0, "y": 1, "z": 2}
 
 
-def test_without_a_dropout_the_model_keeps_its_own(make_task: Any) -> None:
+def test_without_a_dropout_the_model_keeps_its_own(make_task: TaskMaker) -> None:
     assert make_task(**REGRESSION).model_options() == {
         "num_labels": 1,
         "problem_type": "regression",

@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,6 +14,9 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from goft_cli.tasks.classification import TextClassification
+
+TaskMaker = Callable[..., TextClassification]
 Rows = list[tuple[str, int]]
 
 # As a reader of tab-separated text sees a field: no tab, no line break, no lone surrogate.
@@ -65,7 +67,7 @@ def pairs(rows: Dataset) -> Rows:
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("validation", ["validation", "dev", "valid", "val"])
 def test_every_format_and_name(
-    make_task: Any, tmp_path: Path, write: Callable[[Path, Rows], None], validation: str
+    make_task: TaskMaker, tmp_path: Path, write: Callable[[Path, Rows], None], validation: str
 ) -> None:
     write(tmp_path / "train", SAMPLE)
     write(tmp_path / validation, SAMPLE[:1])
@@ -80,14 +82,14 @@ def test_every_format_and_name(
 )
 @given(rows=ROWS)
 def test_any_text_survives(
-    make_task: Any, tmp_path: Path, write: Callable[[Path, Rows], None], rows: Rows
+    make_task: TaskMaker, tmp_path: Path, write: Callable[[Path, Rows], None], rows: Rows
 ) -> None:
     for name in ("train", "dev"):
         write(tmp_path / name, rows)
     assert pairs(make_task(raw_columns=RAW).load().splits["train"]) == rows
 
 
-def test_a_quoted_csv_field_may_hold_line_breaks(make_task: Any, tmp_path: Path) -> None:
+def test_a_quoted_csv_field_may_hold_line_breaks(make_task: TaskMaker, tmp_path: Path) -> None:
     rows = [("two\nlines,\ttabs", 1), ("", 0)]
     for name in ("train", "dev"):
         write_csv(tmp_path / name, rows)
@@ -95,28 +97,28 @@ def test_a_quoted_csv_field_may_hold_line_breaks(make_task: Any, tmp_path: Path)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_content(
-    make_task: Any, tmp_path: Path
+    make_task: TaskMaker, tmp_path: Path
 ) -> None:
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / name).write_bytes("\ufeffsentence\tlabel\r\nhi\tgood\r\n\r\n".encode())
     assert pairs(make_task().load().splits["train"]) == [("hi", 1)]
 
 
-def test_names_of_labels_become_ids(make_task: Any, tmp_path: Path) -> None:
+def test_names_of_labels_become_ids(make_task: TaskMaker, tmp_path: Path) -> None:
     frame = pd.DataFrame({"sentence": ["a", "b", "c", "d"], "label": ["good", "bad", "1", "0"]})
     for name in ("train.csv", "dev.csv"):
         frame.to_csv(tmp_path / name, index=False)
     assert list(make_task().load().splits["train"]["label"]) == [1, 0, 1, 0]
 
 
-def test_ids_numbered_in_another_order_are_renumbered(make_task: Any, tmp_path: Path) -> None:
+def test_ids_numbered_in_another_order_are_renumbered(make_task: TaskMaker, tmp_path: Path) -> None:
     features = Features({"sentence": Value("string"), "label": ClassLabel(names=["good", "bad"])})
     rows = Dataset.from_dict({"sentence": ["a", "b"], "label": [0, 1]}, features=features)
     DatasetDict({"train": rows, "validation": rows}).save_to_disk(str(tmp_path))
     assert list(make_task().load().splits["train"]["label"]) == [1, 0]
 
 
-def test_regression_targets_are_read_as_numbers(make_task: Any, tmp_path: Path) -> None:
+def test_regression_targets_are_read_as_numbers(make_task: TaskMaker, tmp_path: Path) -> None:
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / name).write_text("score\tsentence\n5.000\ta\n0\tb\n")
     options = {"labels": [], "label_range": [0.0, 5.0], "metrics": ["pearson"]}
@@ -124,14 +126,14 @@ def test_regression_targets_are_read_as_numbers(make_task: Any, tmp_path: Path) 
     assert list(task.load().splits["train"]["label"]) == [5.0, 0.0]
 
 
-def test_shards_of_the_hub_are_one_split(make_task: Any, tmp_path: Path) -> None:
+def test_shards_of_the_hub_are_one_split(make_task: TaskMaker, tmp_path: Path) -> None:
     for part in range(2):
         write_parquet(tmp_path / f"train-{part:05}-of-00002", SAMPLE[part : part + 1])
     write_parquet(tmp_path / "validation-00000-of-00001", SAMPLE)
     assert pairs(make_task().load().splits["train"]) == SAMPLE[:2]
 
 
-def test_splits_with_a_tail_are_found(make_task: Any, tmp_path: Path) -> None:
+def test_splits_with_a_tail_are_found(make_task: TaskMaker, tmp_path: Path) -> None:
     for name in ("train", "dev_matched", "validation_mismatched"):
         write_tsv(tmp_path / name, SAMPLE)
     names = ["validation_matched", "validation_mismatched"]
@@ -139,7 +141,7 @@ def test_splits_with_a_tail_are_found(make_task: Any, tmp_path: Path) -> None:
     assert set(splits) == {"train", *names}
 
 
-def test_an_edited_file_is_read_anew_and_hashed(make_task: Any, tmp_path: Path) -> None:
+def test_an_edited_file_is_read_anew_and_hashed(make_task: TaskMaker, tmp_path: Path) -> None:
     for name in ("train", "dev"):
         write_csv(tmp_path / name, SAMPLE)
     first = make_task().load()
@@ -153,7 +155,7 @@ def test_an_edited_file_is_read_anew_and_hashed(make_task: Any, tmp_path: Path) 
     assert after["train.csv"] == hashlib.sha256((tmp_path / "train.csv").read_bytes()).hexdigest()
 
 
-def test_a_file_to_predict_on_needs_no_labels(make_task: Any, tmp_path: Path) -> None:
+def test_a_file_to_predict_on_needs_no_labels(make_task: TaskMaker, tmp_path: Path) -> None:
     path = tmp_path / "new.csv"
     path.write_text("id,sentence\n7,hello\n")
     rows = make_task().read(path)
@@ -161,6 +163,8 @@ def test_a_file_to_predict_on_needs_no_labels(make_task: Any, tmp_path: Path) ->
     assert list(rows["sentence"]) == ["hello"]
 
 
-def test_a_file_to_predict_on_may_have_labels_of_any_kind(make_task: Any, tmp_path: Path) -> None:
+def test_a_file_to_predict_on_may_have_labels_of_any_kind(
+    make_task: TaskMaker, tmp_path: Path
+) -> None:
     write_tsv(tmp_path / "new", [("hello", 99)])
     assert make_task().read(tmp_path / "new.tsv").column_names == ["sentence"]

@@ -42,6 +42,7 @@ class Family:
     inputs: dict[str, Tensor]
     targets: list[str]
     head: str
+    task_type: str
 
 
 def _ids() -> dict[str, Tensor]:
@@ -63,20 +64,22 @@ DECODER: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": 2, "tie_word_embed
 def bert() -> Family:
     config = tf.BertConfig(**ENCODER, **TEXT)
     build = partial(tf.BertForSequenceClassification, config)
-    return Family(build, _ids(), ["query", "value", "output.dense"], "classifier")
+    return Family(build, _ids(), ["query", "value", "output.dense"], "classifier", "SEQ_CLS")
 
 
 def deberta_v2() -> Family:
     config = tf.DebertaV2Config(**ENCODER, **TEXT, relative_attention=True)
     build = partial(tf.DebertaV2ForSequenceClassification, config)
-    return Family(build, _ids(), ["query_proj", "value_proj", "output.dense"], "classifier")
+    return Family(
+        build, _ids(), ["query_proj", "value_proj", "output.dense"], "classifier", "SEQ_CLS"
+    )
 
 
 def llama() -> Family:
     shape = {k: v for k, v in ENCODER.items() if "dropout" not in k}
     config = tf.LlamaConfig(**shape, **TEXT, **DECODER)
     build = partial(tf.LlamaForCausalLM, config)
-    return Family(build, _ids(), ["q_proj", "v_proj", "down_proj"], "lm_head")
+    return Family(build, _ids(), ["q_proj", "v_proj", "down_proj"], "lm_head", "CAUSAL_LM")
 
 
 def gpt2() -> Family:
@@ -84,14 +87,16 @@ def gpt2() -> Family:
     no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     config = tf.GPT2Config(**shape, **no_dropout, **DECODER)
     build = partial(tf.GPT2LMHeadModel, config)
-    return Family(build, _ids(), ["c_attn", "c_fc", "mlp.c_proj"], "lm_head")
+    return Family(build, _ids(), ["c_attn", "c_fc", "mlp.c_proj"], "lm_head", "CAUSAL_LM")
 
 
 def vit() -> Family:
     config = tf.ViTConfig(**ENCODER, image_size=8, patch_size=4, num_channels=1)
     pixels = torch.linspace(-1, 1, 2 * 64).view(2, 1, 8, 8)
     build = partial(tf.ViTForImageClassification, config)
-    return Family(build, {"pixel_values": pixels}, ["q_proj", "v_proj", "fc1"], "classifier")
+    return Family(
+        build, {"pixel_values": pixels}, ["q_proj", "v_proj", "fc1"], "classifier", "SEQ_CLS"
+    )
 
 
 FAMILIES = [bert, deberta_v2, llama, gpt2, vit]

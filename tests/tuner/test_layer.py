@@ -104,7 +104,7 @@ def test_state_holds_the_adapter_and_the_base_layer_only(wrap: Wrap) -> None:
 @pytest.mark.parametrize(
     ("base", "sentence"),
     [
-        (nn.Conv2d(3, 3, 1), r"found Conv2d, expected torch.nn.Linear or .* Conv1D; leave it"),
+        (nn.Conv2d(3, 3, 1), r"found Conv2d, expected torch.nn.Linear itself or .* Conv1D; leave it"),
         (nn.modules.linear.NonDynamicallyQuantizableLinear(3, 3), "found NonDynamicallyQuant"),
         (nn.Linear(3, 3, bias=False), "a weight of torch.int8 in .*, expected a plain floating"),
     ],

@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format assets clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tensorboard]'
+	touch $@
+
+demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft train
+	$(BIN)/goft train
+
+test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed ## check style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/installed ## check types
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/installed ## put the sources in format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+assets: $(VENV)/installed ## pretrain the tiny shipped models again
+	$(BIN)/python scripts/make_tiny_models.py
+
+clean: ## remove the environment and everything made by runs
+	rm -rf $(VENV) outputs dist build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,26 @@
+"""The backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from goft_cli.config.choices import Dtype
+
+
+@dataclass
+class ModelConfig:
+    """A pretrained backbone: where it is, and which of its linears an adapter turns."""
+
+    name: str = MISSING
+    path: str = MISSING
+    """Hub id, local folder, or `asset:NAME` for a tiny model shipped with the package."""
+    revision: str | None = None
+    target_modules: list[str] = MISSING
+    """Suffixes of module names, as PEFT reads them."""
+    head_modules: list[str] = field(default_factory=list)
+    """Modules that train beside the adapter and are saved with it; not counted as adapter."""
+    dtype: Dtype = Dtype.float32
+    trust_remote_code: bool = False
+    """Runs code from the model repository; only ever on the user's own word."""

@@ -1,0 +1,89 @@
+"""Data, labels, metric, and the hyperparameters known for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from goft_cli.config.checks import check
+
+
+@dataclass
+class RecipeConfig:
+    """Hyperparameters known for a task: for every adapter, and for one by its name."""
+
+    source: str = MISSING
+    model: str = MISSING
+    """Name of the model the values were tuned for."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    by_adapter: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TaskConfig:
+    """What every task family shares; a family adds its own fields."""
+
+    name: str = MISSING
+    family: str = MISSING
+    data_dir: str | None = None
+    """Folder with local data; without it the data comes from the hub or a generator."""
+    headline: str = MISSING
+    """The metric that picks the best checkpoint and stands for the run."""
+    greater_is_better: bool = True
+    train_split: str = "train"
+    eval_splits: list[str] = field(default_factory=lambda: ["validation"])
+    """The first one is scored during training; the headline comes from `headline_split`."""
+    headline_split: str = "${.eval_splits.0}"
+    benchmark_sizes: dict[str, int] = field(default_factory=dict)
+    """Rows per split of the published benchmark; other sizes run, but are reported as such."""
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+
+
+@dataclass
+class DatasetConfig:
+    """A dataset on the hub, or a generator of this package (`demo:NAME`)."""
+
+    id: str = MISSING
+    config: str | None = None
+    revision: str | None = None
+
+
+@dataclass
+class TextClassificationConfig(TaskConfig):
+    """One or two texts in, one label (or, without `labels`, one number) out."""
+
+    family: str = "text_classification"
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    text_columns: list[str] = MISSING
+    label_column: str = "label"
+    raw_columns: list[str] = field(default_factory=list)
+    """Column names for local tables that come without a header row, in order."""
+    column_aliases: dict[str, str] = field(default_factory=dict)
+    """What published files call a column of this task: `{label: gold_label}`."""
+    labels: list[str] = field(default_factory=list)
+    """Names in the order of their ids; empty means regression."""
+    label_range: list[float] = field(default_factory=list)
+    """Smallest and largest target of a regression."""
+    metrics: list[str] = MISSING
+    max_length: int = 128
+    classifier_dropout: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges of this family."""
+        check(
+            self.max_length >= 2,
+            key="task.max_length",
+            value=self.max_length,
+            expected="at least 2 tokens",
+            example=128,
+        )
+        dropout = self.classifier_dropout
+        check(
+            dropout is None or 0 <= dropout < 1,
+            key="task.classifier_dropout",
+            value=dropout,
+            expected="a probability below 1",
+            example=0.1,
+        )
