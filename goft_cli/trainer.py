@@ -12,7 +12,14 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers import (
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_callback import PrinterCallback
 
 from goft_cli.config import TrackerName, TrainConfig
@@ -44,6 +51,7 @@ class PenaltyTrainer(Trainer):
         self._penalty_of_step: Tensor | None = None
         self._penalty_sum = 0.0
         self._penalty_updates = 0.0
+        self.add_callback(FiniteGradients)
 
     def compute_loss(
         self,
@@ -53,8 +61,9 @@ class PenaltyTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
         """Return the task loss, plus the penalty while training."""
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        forget_penalties(model)
         self._penalty_of_step = None
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if model.training:
             penalty = total_penalty(model)
             if penalty is not None:
@@ -80,11 +89,7 @@ class PenaltyTrainer(Trainer):
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
-            raise GoftError(
-                f"the loss became {loss.item()} at step {self.state.global_step + 1}; training "
-                "stopped and the last checkpoint is kept: try a lower trainer.learning_rate, or "
-                "trainer.bf16 in place of trainer.fp16"
-            )
+            raise diverged(f"the loss became {loss.item()}", self.state)
         if self._penalty_of_step is None:
             return loss
         self._penalty_sum += self._penalty_of_step.item()
@@ -97,6 +102,47 @@ class PenaltyTrainer(Trainer):
             logs["penalty"] = self._penalty_sum / self._penalty_updates
             self._penalty_sum = self._penalty_updates = 0.0
         super().log(logs, start_time)
+
+
+class FiniteGradients(TrainerCallback):
+    """Stops before an update that would spoil the weights.
+
+    Attention can hide a NaN from the loss but not from the gradients.
+    """
+
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Check the accumulated gradients.
+
+        Raises:
+            GoftError: a gradient is not finite.
+        """
+        if model is None or args.fp16:  # fp16's loss scaler expects infinities and skips them
+            return
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        if not torch.isfinite(nn.utils.get_total_norm(gradients)):
+            raise diverged("a gradient is not finite", state)
+
+
+def diverged(what: str, state: TrainerState) -> GoftError:
+    """Return the error for a training that cannot go on."""
+    return GoftError(
+        f"{what} at step {state.global_step + 1}; training stopped and the last checkpoint is "
+        "kept: try a lower trainer.learning_rate, or trainer.bf16 in place of trainer.fp16"
+    )
+
+
+def forget_penalties(model: nn.Module) -> None:
+    """Drop what an earlier pass left: a layer skipped in this one must not count again."""
+    for module in model.modules():
+        if isinstance(getattr(module, "penalty", None), Tensor):
+            object.__setattr__(module, "penalty", None)
 
 
 def total_penalty(model: nn.Module) -> Tensor | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,6 @@ class Stage:
         return slice(self.offset, self.offset + self.pairs)
 
 
-@lru_cache(maxsize=1024)
 def schedule(dim: int) -> tuple[Stage, ...]:
     """Stages from fine to coarse; their pairs add up to dim - 1.
 
@@ -37,6 +35,7 @@ def schedule(dim: int) -> tuple[Stage, ...]:
     Raises:
         ValueError: dim < 1.
 
+    Not cached: torch.compile warns of caches, and building it takes microseconds.
     The order is that of the authors' adapters ("parallel" Givens rotations), so those can be read.
     """
     if dim < 1:

@@ -27,9 +27,9 @@ from tiny_models.training import (
 NAME = "tiny-llama"
 PAD, BOS, EOS = SPECIAL = ("<pad>", "<s>", "</s>")
 VOCABULARY = 768
-RECIPE = Recipe(steps=4000, learning_rate=3e-3, batch_size=48)
-SENTENCES = 30_000
-FACTS = 60_000
+RECIPE = Recipe(steps=2000, learning_rate=3e-3, batch_size=48)
+SENTENCES = 15_000
+FACTS = 40_000
 IGNORED = -100
 
 

@@ -27,7 +27,7 @@ from tiny_models.training import (
 
 NAME = "tiny-deberta-v3"
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
-RECIPE = Recipe(steps=6000, learning_rate=3e-3, batch_size=64)
+RECIPE = Recipe(steps=4000, learning_rate=3e-3, batch_size=64)
 TEXTS = 60_000
 SELECTED = 0.2  # share of tokens to predict; of these 60% are masked, 30% random, 10% unchanged
 IGNORED = -100

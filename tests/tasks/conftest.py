@@ -52,7 +52,8 @@ def make_task(tmp_path: Path) -> TaskMaker:
             "headline_split": "validation",
             "max_length": 8,
         }
-        return TextClassification(TextClassificationConfig(**(fields | changes)))
+        fields.update(changes)
+        return TextClassification(TextClassificationConfig(**fields))
 
     return make
 

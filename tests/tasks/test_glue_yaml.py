@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -94,12 +93,12 @@ PUBLISHED: dict[str, tuple[str, str, list[str], float]] = {
 
 @pytest.fixture
 def config_of(task_config: Callable[[str], TaskConfig]) -> ConfigReader:
-    """Read the configuration of a GLUE task; keywords replace its fields."""
+    """Read the configuration of a GLUE task; its data from a folder, if any."""
 
-    def read(task: str, **changes: Any) -> TextClassificationConfig:
+    def read(task: str, data_dir: str | None = None) -> TextClassificationConfig:
         config = task_config(f"glue/{task}")
         assert isinstance(config, TextClassificationConfig)
-        return replace(config, **changes)
+        return replace(config, data_dir=data_dir)
 
     return read
 

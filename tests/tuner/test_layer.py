@@ -11,7 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
+from torch.testing._internal.two_tensor import TwoTensor
 
 if TYPE_CHECKING:
     from conftest import Wrap
@@ -101,17 +102,28 @@ def test_state_holds_the_adapter_and_the_base_layer_only(wrap: Wrap) -> None:
     assert layer.state_dict().keys() == adapter | {"base_layer.weight", "base_layer.bias"}
 
 
+def with_weight(weight: Tensor) -> nn.Linear:
+    layer = nn.Linear(3, 3, bias=False)
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    return layer
+
+
 @pytest.mark.parametrize(
     ("base", "sentence"),
     [
-        (nn.Conv2d(3, 3, 1), r"found Conv2d, expected torch.nn.Linear itself or .* Conv1D; leave it"),
+        (
+            nn.Conv2d(3, 3, 1),
+            r"found Conv2d, expected torch.nn.Linear itself or .* Conv1D; leave it",
+        ),
         (nn.modules.linear.NonDynamicallyQuantizableLinear(3, 3), "found NonDynamicallyQuant"),
-        (nn.Linear(3, 3, bias=False), "a weight of torch.int8 in .*, expected a plain floating"),
+        (
+            with_weight(torch.zeros(3, 3, dtype=torch.int8)),
+            "a weight of torch.int8 in .*expected a",
+        ),
+        (with_weight(TwoTensor(torch.zeros(3, 3), torch.zeros(3, 3))), "in TwoTensor, expected a"),
     ],
 )
 def test_unsupported_layers_are_refused_by_name(wrap: Wrap, base: nn.Module, sentence: str) -> None:
-    if type(base) is nn.Linear:
-        base.weight = nn.Parameter(torch.zeros(3, 3, dtype=torch.int8), requires_grad=False)
     with pytest.raises(ValueError, match=sentence):
         wrap(base)
 

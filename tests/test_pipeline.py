@@ -1,0 +1,180 @@
+"""The main job end to end on a small local model: train, verify, finish, resume, refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from goft_cli import evaluation, pipeline
+from goft_cli.errors import GoftError
+from goft_cli.run_folder import RunFolder
+from goft_cli.tasks.classification import TextClassification
+from tests import small
+
+ADAPTERS = ["goft", "qgoft", "goft-scaled", "lora", "linear"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("inputs")
+    return small.write_model(root / "model"), small.write_data(root / "data")
+
+
+def start(folders: tuple[Path, Path], output: Path, *more: str) -> RunFolder:
+    return RunFolder(pipeline.run(small.composed(small.overrides(*folders, output, *more))))
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_run_leaves_everything_it_promises(
+    adapter: str, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = start(folders, tmp_path / "run", f"adapter={adapter}")
+    metrics = json.loads(run.metrics.read_text())
+    assert metrics["headline"]["name"] == "matthews_correlation"
+    assert set(metrics["metrics"]["validation"]) == {"matthews_correlation", "accuracy"}
+    assert metrics["agreement"]["reloaded"] == 0.0
+    assert metrics["agreement"]["merged"] <= metrics["agreement"]["tolerance"]
+    assert metrics["peak_memory_bytes"] > 2**20
+    widths = 2 * (5 * 16 + 32)  # six linears in each of two blocks
+    expected = {
+        "goft": widths - 12,
+        "qgoft": 4 * (widths - 12),
+        "goft-scaled": 2 * widths - 12,
+        "lora": 2 * 2 * (4 * 32 + 2 * 48),  # r (in + out)
+        "linear": 0,
+    }
+    assert metrics["trainable_parameters"] == expected[adapter]
+    assert metrics["head_parameters"] == 16 * 16 + 16 + 2 * 16 + 2
+    assert (run.path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    predictions = (run.path / "predictions.validation.jsonl").read_text().splitlines()
+    assert len(predictions) == 24
+    assert set(json.loads(predictions[0])) == {"sentence", "label", "prediction"}
+    assert json.loads(run.manifest.read_text())["data"]["rows"] == {"train": 48, "validation": 24}
+    assert f"with {adapter}, seed 42" in run.log.read_text()
+
+
+def test_only_adapter_and_head_train(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    run = start(folders, tmp_path / "run", "adapter=goft")
+    saved = load_file(run.adapter / "adapter_model.safetensors")
+    kinds = {"goft_rotation" if "goft_rotation" in key else key.split(".")[-3] for key in saved}
+    assert kinds <= {"goft_rotation", "pooler", "classifier", "model"}
+    assert sum("goft_rotation" in key for key in saved) == 12
+    assert all(value.abs().sum() > 0 for key, value in saved.items() if "goft_rotation" in key)
+
+
+def test_the_same_run_again_is_finished(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start(folders, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+    start(folders, tmp_path / "run")
+    assert "already finished" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+
+
+def test_another_configuration_is_refused_unless_told(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = start(folders, tmp_path / "run")
+    with pytest.raises(GoftError, match="seed is 42 there and 7 here.*overwrite=true"):
+        start(folders, tmp_path / "run", "seed=7")
+    assert json.loads(run.metrics.read_text())["seed"] == 42
+    start(folders, tmp_path / "run", "seed=7", "overwrite=true")
+    assert json.loads(run.metrics.read_text())["seed"] == 7
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    whole = start(folders, tmp_path / "whole", "adapter=qgoft")
+    run = start(folders, tmp_path / "run", "adapter=qgoft")
+    run.metrics.unlink()
+    shutil.rmtree(run.adapter)
+    shutil.rmtree(run.checkpoints / "checkpoint-12")
+    start(folders, tmp_path / "run", "adapter=qgoft")
+    expected = load_file(whole.adapter / "adapter_model.safetensors")
+    resumed = load_file(run.adapter / "adapter_model.safetensors")
+    for name, tensor in expected.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+def test_a_damaged_checkpoint_is_named_and_passed_over(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = start(folders, tmp_path / "run")
+    expected = json.loads(run.metrics.read_text())
+    run.metrics.unlink()
+    newest = run.checkpoints / "checkpoint-12" / "optimizer.pt"
+    newest.write_bytes(newest.read_bytes()[:100])
+    start(folders, tmp_path / "run")
+    assert "checkpoint-12 is damaged (optimizer.pt is truncated)" in run.log.read_text()
+    assert json.loads(run.metrics.read_text())["metrics"] == expected["metrics"]
+
+
+def test_the_best_epoch_is_kept(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[float] = []
+
+    def falling(self: TextClassification, outputs: object, references: object) -> dict[str, float]:
+        calls.append(1.0 - len(calls) / 10)
+        return {"matthews_correlation": calls[-1], "accuracy": 0.5}
+
+    monkeypatch.setattr(TextClassification, "score", falling)
+    run = start(folders, tmp_path / "run", "trainer.num_train_epochs=3")
+    assert json.loads(run.metrics.read_text())["best_checkpoint_step"] == 6
+    first = load_file(run.checkpoints / "checkpoint-6" / "adapter_model.safetensors")
+    kept = load_file(run.adapter / "adapter_model.safetensors")
+    assert all(torch.equal(first[name], kept[name]) for name in kept)
+
+
+@pytest.mark.parametrize("which", ["reloaded", "merged"])
+def test_a_model_that_is_not_the_trained_one_fails_the_run(
+    which: str, folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = evaluation.run_model, []
+
+    def tampered(*arguments: object) -> dict[str, evaluation.Outputs]:
+        calls.append(1)
+        outputs = real(*arguments)  # pyright: ignore[reportArgumentType] - passed through
+        if len(calls) == {"reloaded": 2, "merged": 3}[which]:
+            return {
+                key: replace(value, values=value.values + 0.1) for key, value in outputs.items()
+            }
+        return outputs
+
+    monkeypatch.setattr(pipeline, "run_model", tampered)
+    with pytest.raises(GoftError, match=f"the {which} model differs from the trained one"):
+        start(folders, tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_divergence_keeps_the_last_checkpoint(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    broken = tmp_path / "model"
+    shutil.copytree(folders[0], broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["bert.pooler.dense.weight"][0, 0] = float("nan")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(GoftError, match=r"at step 1; .*learning_rate"):
+        start((broken, folders[1]), tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["adapter.target_modules=[qeury]"], r"adapter.target_modules=.*qeury.*query"),
+        (["adapter.layers_to_transform=[9]"], "adapter"),
+    ],
+)
+def test_targets_that_match_nothing(
+    words: list[str], sentence: str, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(GoftError, match=sentence):
+        start(folders, tmp_path / "run", *words)
