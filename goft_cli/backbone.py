@@ -66,6 +66,7 @@ def load_backbone(cfg: ModelConfig, auto_class: str, options: dict[str, Any]) ->
         for key, value in options.items():
             setattr(config, key, value)
         tokenizer = AutoTokenizer.from_pretrained(location, **source)
+        check_vocabulary(tokenizer, cfg.path)
         model = load_model(location, auto_class, config, cfg, source)
     if tokenizer.pad_token_id is not None:
         model.config.pad_token_id = tokenizer.pad_token_id
@@ -107,6 +108,19 @@ def check_architecture(config: transformers.PretrainedConfig, auto_class: str, p
         )
 
 
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
+    """Refuse a tokenizer that knows no words: transformers makes one where the files are absent.
+
+    Raises:
+        GoftError: there are special tokens only.
+    """
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise GoftError(
+            f"model.path={path}: no vocabulary there, expected tokenizer.json or the like; "
+            "save the model's tokenizer into the same folder"
+        )
+
+
 def load_model(
     location: Path | str,
     auto_class: str,
@@ -126,13 +140,15 @@ def load_model(
             dtype=getattr(torch, cfg.dtype.value),
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # a head for another number of labels is made anew
             **source,
         )
     except SafetensorError as error:
         raise GoftError(
             f"model.path={cfg.path}: model.safetensors is damaged ({error}); copy it again"
         ) from error
-    absent = [key for key in info["missing_keys"] if not in_modules(key, cfg.head_modules)]
+    unfit = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    absent = [key for key in unfit if not in_modules(key, cfg.head_modules)]
     if absent:
         raise GoftError(
             f"model.path={cfg.path}: its weights lack {len(absent)} tensors of a "
@@ -212,12 +228,13 @@ def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
     Raises:
         GoftError: the adapter is missing, damaged, or belongs to another base model.
     """
-    if not (folder / "adapter_config.json").is_file():
-        raise GoftError(f"adapter={folder}: no adapter_config.json; pass a finished run's folder")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / name).is_file():
+            raise GoftError(f"adapter={folder}: incomplete, no {name}; copy the whole folder again")
     try:
         return PeftModel.from_pretrained(backbone.model, str(folder))
     except (SafetensorError, OSError) as error:
-        raise GoftError(f"adapter={folder}: damaged or incomplete ({error})") from error
+        raise GoftError(f"adapter={folder}: damaged ({error}); copy it again") from error
     except (RuntimeError, ValueError, KeyError) as error:
         shape = " ".join(str(error).split())[:200]
         raise GoftError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import logging
 import os
 import sys
 import traceback
@@ -22,6 +23,7 @@ VERBS = {
 USAGE_ERROR = 2
 CRASH = 1
 INTERRUPTED = 130
+READER_GONE = 141
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full; free some space and start the same command again to resume",
     errno.EDQUOT: "the disk quota is used up; free some space and start the same command again",
@@ -56,14 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
-    if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print(help_text(), end="")
-        return 0
-    if arguments[0] == "--version":
-        print(f"goft {__version__}")
-        return 0
+    logging.raiseExceptions = debug  # else a closed pipe gets a traceback per message
     try:
-        return run(arguments)
+        code = run(arguments)
+        sys.stdout.flush()  # here, where a closed pipe can still be answered
+        return code
+    except BrokenPipeError:
+        return leave_pipe()
     except KeyboardInterrupt:
         print("goft: interrupted; the same command resumes", file=sys.stderr)
         return INTERRUPTED
@@ -76,11 +77,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """Dispatch to `goft_cli.commands.<verb>`, which reads `sys.argv` through Hydra.
+    """Answer what needs no verb, or dispatch to it.
 
     Raises:
         GoftError: the verb or a flag does not exist.
     """
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(help_text(), end="")
+        return 0
+    if "--version" in arguments:
+        print(f"goft {__version__}")
+        return 0
     from goft_cli.completion import complete, is_completion
 
     if is_completion(arguments):
@@ -88,14 +95,33 @@ def run(arguments: list[str]) -> int:
     verb, *rest = arguments
     if verb not in VERBS:
         raise GoftError(unknown_verb(verb))
+    return run_verb(verb, rest)
+
+
+def run_verb(verb: str, words: list[str]) -> int:
+    """Dispatch to `goft_cli.commands.<verb>`, which reads `sys.argv` through Hydra.
+
+    Raises:
+        GoftError: a flag does not exist.
+    """
     from goft_cli.suggest import check_flags
 
-    check_flags(rest)
+    check_flags(words)
     # Hydra prints errors and exits by itself unless told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [sys.argv[0], *rest]
-    import_module(f"goft_cli.commands.{verb}").main()
+    sys.argv = [sys.argv[0], *words]
+    try:
+        import_module(f"goft_cli.commands.{verb}").main()
+    except SystemExit as done:  # how Hydra leaves after --help
+        return int(done.code or 0)
     return 0
+
+
+def leave_pipe() -> int:
+    """Let go of a pipe whose reader has left (`| head`), so that nothing more is said about it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    return READER_GONE
 
 
 def unknown_verb(word: str) -> str:
@@ -118,8 +144,8 @@ def describe(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     sentence = explain(error, CommandLine(arguments[0], tuple(arguments[1:])))
     if sentence is not None:
         return sentence, USAGE_ERROR
-    kind = type(error).__name__
-    return f"unexpected {kind}: {error} (run again with --debug for the traceback)", CRASH
+    kind, said = type(error).__name__, " ".join(str(error).split())
+    return f"unexpected {kind}: {said} (run again with --debug for the traceback)", CRASH
 
 
 def entry_point() -> None:

@@ -9,6 +9,10 @@ import sys
 from importlib import import_module
 
 from goft_cli.cli import VERBS
+from goft_cli.suggest import config_roots, group_choices
+
+# Places in Hydra's store that hold no choices of the user.
+OWN = {"schema", "verb", "hydra"}
 
 
 def is_completion(arguments: list[str]) -> bool:
@@ -31,13 +35,31 @@ def complete(arguments: list[str]) -> int:
         return 0
     os.environ["COMP_LINE"] = line.replace(f" {verb}", "", 1)
     sys.argv = [sys.argv[0], *arguments]
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    if not querying:
         import_module(f"goft_cli.commands.{verb}").main()
-    print(without_schemas(printed.getvalue()) if querying else printed.getvalue())
+        return 0
+    printed = io.StringIO()
+    # a half-typed line is no error: whatever Hydra cannot read has no candidates
+    with (
+        contextlib.suppress(Exception, SystemExit),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        import_module(f"goft_cli.commands.{verb}").main()
+    typed = "" if line.endswith(" ") else words[-1]
+    print(" ".join(nested_choices(verb, typed) or wanted(printed.getvalue().split())))
     return 0
 
 
-def without_schemas(candidates: str) -> str:
-    """Drop the groups that hold types rather than choices."""
-    return " ".join(word for word in candidates.split() if not word.startswith("schema/"))
+def wanted(candidates: list[str]) -> list[str]:
+    """Drop what is no one's to type (types, Hydra's own settings); `task/` becomes `task=`."""
+    kept = [word for word in candidates if word.rstrip(".=/") not in OWN and word[:1] not in "+~"]
+    return [f"{word[:-1]}=" if word.endswith("/") else word for word in kept]
+
+
+def nested_choices(verb: str, typed: str) -> list[str]:
+    """Return choices in subfolders by their full names, which Hydra does not complete."""
+    group, equals, _ = typed.partition("=")
+    names = group_choices(config_roots(verb)).get(group, []) if equals else []
+    full = [f"{group}={name}" for name in names if "/" in name]
+    return [word for word in full if word.startswith(typed)]

@@ -17,11 +17,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from goft_cli.config import SCHEMAS
+from goft_cli.config import SCHEMAS, TrainedConfig
 from goft_cli.errors import GoftError
 
 ConfigT = TypeVar("ConfigT")
 
+# For a verb that composes no groups: a place without group folders, where `adapter=DIR` is a key.
+NO_GROUPS = "goft_cli.commands"
 # Longer folder names break on some file systems once a metric or checkpoint name is appended.
 MAX_RUN_NAME = 120
 
@@ -37,6 +39,18 @@ def data_root() -> Path:
         if (root / "configs" / "train.yaml").is_file():
             return root
     raise FileNotFoundError(f"no configs/train.yaml in {package} or beside it; reinstall goft-cli")
+
+
+def config_source(verb: str) -> tuple[str, str]:
+    """Return where Hydra reads a verb's configuration, and its name there."""
+    if has_groups(verb):
+        return str(data_root() / "configs"), verb
+    return f"pkg://{NO_GROUPS}", f"verb/{verb}"
+
+
+def has_groups(verb: str) -> bool:
+    """Tell whether a verb composes groups; the verbs on a trained run take keys alone."""
+    return not issubclass(SCHEMAS[verb], TrainedConfig)
 
 
 def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
@@ -72,16 +86,19 @@ def register() -> None:
     for path, schema in SCHEMAS.items():
         group, _, name = f"schema/{path}".rpartition("/")
         store.store(group=group, name=name, node=schema)
+    for file in (data_root() / "configs").glob("*.yaml"):
+        # a second home for the verbs without groups, which compose from the store alone
+        store.store(group="verb", name=file.stem, node=OmegaConf.load(file), package="_global_")
     OmegaConf.register_new_resolver("recipe", recipe_value, replace=True)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("choices", choices_text, replace=True)
 
 
-def choices_text() -> str:
+def choices_text(config_name: str) -> str:
     """List the groups and their choices for a verb's `--help`."""
     from goft_cli.suggest import choices_text
 
-    return choices_text()
+    return choices_text(config_name.removeprefix("verb/"))
 
 
 def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
@@ -136,17 +153,35 @@ def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -
     refused: list[Exception] = []
 
     def task(cfg: DictConfig) -> None:
+        if refused:  # the jobs of a sweep that come after a refused one
+            return
         try:
             job(freeze(cfg, kind))
         except Exception as error:
-            # Hydra announces a job's error in its own words before passing it on; in a single
-            # run there is no one else to tell, so the error goes around it.
-            if HydraConfig.get().mode is not RunMode.RUN:
+            # Hydra announces a job's error in its own words before passing it on; within this
+            # process there is no one else to tell, so the error goes around it.
+            if not runs_here():
                 raise
-            refused.append(error)
+            refused.append(name_job(error))
 
-    configs = str(data_root() / "configs")
+    place, name = config_source(verb)
     sys.argv[0] = "goft"
-    hydra.main(version_base="1.3", config_path=configs, config_name=verb)(task)()
+    hydra.main(version_base="1.3", config_path=place, config_name=name)(task)()
     if refused:
         raise refused[0]
+
+
+def runs_here() -> bool:
+    """Tell whether the job runs in the process that the user started."""
+    settings = HydraConfig.get()
+    return settings.mode is RunMode.RUN or settings.launcher._target_.endswith("BasicLauncher")
+
+
+def name_job(error: Exception) -> Exception:
+    """Say which job of a sweep was refused."""
+    settings = HydraConfig.get()
+    if settings.mode is RunMode.RUN or not isinstance(error, GoftError):
+        return error
+    words = " ".join(settings.overrides.task)
+    named = GoftError(f"job {settings.job.num} ({words}): {error}")
+    return named.with_traceback(error.__traceback__)

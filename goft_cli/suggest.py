@@ -2,48 +2,72 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import NoReturn
 
-from hydra import compose, initialize_config_dir
+from hydra import compose, initialize_config_dir, initialize_config_module
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from goft_cli.composition import data_root, register
+from goft_cli.composition import config_source, data_root, has_groups, register
 from goft_cli.errors import GoftError
 
 TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
 MAX_LISTED = 12
 
 
+class FlagParser(argparse.ArgumentParser):
+    """Hydra's flags, refused in one sentence instead of a usage page."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a flag, or the word after it."""
+        raise GoftError(f"{message}; see goft VERB --help")
+
+
 def check_flags(words: Sequence[str]) -> None:
-    """Refuse a mistyped `--flag` before Hydra prints its usage page.
+    """Refuse flags that Hydra would answer with its usage page or a traceback.
 
     Raises:
-        GoftError: the flag is none of Hydra's.
+        GoftError: a flag is none of Hydra's, has no value or a wrong one, or excludes another.
     """
-    known = [flag for flag in get_args_parser()._option_string_actions if flag.startswith("--")]
+    parser = FlagParser(parents=[get_args_parser()], add_help=False)
+    known = [flag for flag in parser._option_string_actions if flag.startswith("--")]
     for word in words:
         flag = word.partition("=")[0]
         # argparse also takes unambiguous beginnings, such as --multi
         if flag.startswith("--") and not any(name.startswith(flag) for name in known):
             raise GoftError(f"{flag} is not a flag; {did_you_mean(flag, known)}")
+    flags = parser.parse_args(words)
+    if flags.resolve and not (flags.cfg or flags.help):
+        raise GoftError("--resolve stands alone; it goes with --cfg job")
+    if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
+        raise GoftError(f"--config-dir {flags.config_dir}: no such folder")
+    modes = {"--run", "--multirun", "--cfg", "--info", "--shell-completion"}
+    given = [mode for mode in sorted(modes) if getattr(flags, mode[2:].replace("-", "_"))]
+    if len(given) > 1:
+        raise GoftError(f"{' and '.join(given)} exclude each other; pass one of them")
 
 
 def did_you_mean(word: str, choices: Iterable[str], *, prefix: str = "") -> str:
     """Return the nearest choice as a question, or else the list of choices."""
     options = sorted(set(choices))
     ends = [option for option in options if option.rpartition("/")[2] == word]
+    inside = [option for option in options if option.startswith(f"{word}/")]
     near = ends or difflib.get_close_matches(word, options, n=1, cutoff=0.6)
-    if not near:
+    if inside:
+        near, options = [], inside
+    elif not near:
         tails = {option.rpartition("/")[2]: option for option in options}
         near = [tails[tail] for tail in difflib.get_close_matches(word, tails, n=1, cutoff=0.6)]
     if near:
@@ -72,8 +96,8 @@ class CommandLine:
         return tuple(Path(value) for flag, value in pairs if flag in {"--config-dir", "-cd"})
 
     def groups(self) -> dict[str, list[str]]:
-        """Return every choice of every config group."""
-        return group_choices((data_root() / "configs", *self.config_dirs))
+        """Return every choice of every config group that the verb composes."""
+        return group_choices(config_roots(self.verb, self.config_dirs))
 
     def keys(self) -> list[str]:
         """Return every key of the configuration that the valid group choices compose."""
@@ -82,9 +106,22 @@ class CommandLine:
         extra = ",".join(f"file://{folder.resolve()}" for folder in self.config_dirs)
         register()
         GlobalHydra.instance().clear()
-        with initialize_config_dir(str(data_root() / "configs"), version_base="1.3"):
-            cfg = compose(self.verb, [*chosen, f"hydra.searchpath=[{extra}]"])
-        return [*groups, *leaves(cfg)]
+        place, name = config_source(self.verb)
+        with open_configs(place):
+            cfg = compose(name, [*chosen, f"hydra.searchpath=[{extra}]"])
+        return list(dict.fromkeys([*groups, *leaves(cfg)]))
+
+
+def open_configs(place: str) -> AbstractContextManager[None]:
+    """Let Hydra read a folder or a package."""
+    if place.startswith("pkg://"):
+        return initialize_config_module(place.removeprefix("pkg://"), version_base="1.3")
+    return initialize_config_dir(place, version_base="1.3")
+
+
+def config_roots(verb: str, config_dirs: tuple[Path, ...] = ()) -> tuple[Path, ...]:
+    """Return the folders whose subfolders are the verb's groups."""
+    return (data_root() / "configs", *config_dirs) if has_groups(verb) else config_dirs
 
 
 def is_choice(word: str, groups: Mapping[str, Sequence[str]]) -> bool:
@@ -104,10 +141,11 @@ def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
     return {group: sorted(found[group]) for group in sorted(found)}
 
 
-def choices_text() -> str:
+def choices_text(verb: str) -> str:
     """List the groups and their choices for a verb's `--help`."""
-    groups = group_choices((data_root() / "configs",))
-    return "\n".join(f"  {group}: {', '.join(names)}" for group, names in groups.items())
+    groups = group_choices(config_roots(verb))
+    listed = [f"  {group}: {', '.join(names)}" for group, names in groups.items()]
+    return "\n".join(listed) or f"  none: {verb} reads them from the run"
 
 
 def explain(error: Exception, line: CommandLine) -> str | None:
@@ -178,14 +216,19 @@ def explain_value(error: Exception, overrides: Sequence[str]) -> str:
     text = str(cause).splitlines()[0]
     key = getattr(cause, "full_key", None) or ""
     typed = next((word for word in overrides if key and word.startswith(f"{key}=")), key or "value")
+    several = re.match(r"Ambiguous value for argument '(\S+?)=(.*)'", text)
+    if several:
+        name, values = several.groups()
+        return f"{name}={values}: a sweep over several values needs -m; a list is {name}=[{values}]"
+    present = re.match(r"Could not append to config. An item is already at '(.*)'", text)
+    if present:
+        return f"+{present[1]}: {present[1]} is already a key; write it without the +"
     wanted = re.search(r"could not be converted to (\w+)", text)
     if wanted:
         return f"{typed}: expected {TYPE_WORDS.get(wanted[1], wanted[1])}"
     enum = re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", text)
     if enum:
-        options = enum[2].split(", ")
-        hint = did_you_mean(enum[1], options, prefix=f"{key}=")
-        return f"{typed}: {hint} (choices: {', '.join(options)})"
+        return f"{typed}: {did_you_mean(enum[1], enum[2].split(', '), prefix=f'{key}=')}"
     return f"{typed}: {text}"
 
 

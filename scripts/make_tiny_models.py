@@ -2,7 +2,8 @@
 
     python scripts/make_tiny_models.py [--only tiny-deberta-v3] [--output goft_cli/assets]
 
-A few minutes each on two CPU cores. The same seed on the same machine gives the same bytes.
+A few minutes each on one CPU core: more threads gain little on models of this size, and wait for
+each other on a busy machine. The same seed on the same machine gives the same bytes.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import cast
 
@@ -74,7 +76,7 @@ def test_encoder_is_configured_as_debertav3() -> None:
 )
 def test_encoder_tokenizer_spells_any_english(line: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(ASSETS / "tiny-deberta-v3")
-    encoded = tokenizer(line, line)
+    encoded = tokenizer(line, "A dog.")
     ids = encoded["input_ids"]
     assert set(encoded) == {"input_ids", "attention_mask"}
     assert ids[0] == tokenizer.cls_token_id
@@ -137,6 +139,28 @@ def test_decoder_was_pretrained() -> None:
         trained = model(**batch, labels=labels).loss.item()
         random = _random_twin(model)(**batch, labels=labels).loss.item()
     assert trained < 0.3 * random
+
+
+@pytest.fixture
+def _torch_settings() -> Iterator[None]:
+    """The script fixes threads and kernels for its own process; give them back to the others."""
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_torch_settings")
+def test_same_seed_makes_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+    encoder = import_module("tiny_models.encoder")
+    weights = []
+    for folder in ("first", "second"):
+        outcome = encoder.make(tmp_path / folder, seed=0, steps=3)
+        assert outcome.held_out < outcome.untrained
+        weights.append((tmp_path / folder / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
 
 
 def _digits(count: int) -> torch.Tensor:

@@ -82,7 +82,7 @@ def test_another_configuration_is_refused_unless_told(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     run = start(folders, tmp_path / "run")
-    with pytest.raises(GoftError, match="seed is 42 there and 7 here.*overwrite=true"):
+    with pytest.raises(GoftError, match=r"seed is 42 there and 7 here.*overwrite=true"):
         start(folders, tmp_path / "run", "seed=7")
     assert json.loads(run.metrics.read_text())["seed"] == 42
     start(folders, tmp_path / "run", "seed=7", "overwrite=true")

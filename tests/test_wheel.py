@@ -59,7 +59,8 @@ def test_installed_wheel_trains_from_another_folder(wheel: Path, tmp_path: Path)
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["task"] == "demo/acceptability"
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["task"] == "demo/acceptability"
     where = [str(python), "-c", "import goft_cli; print(goft_cli.__file__)"]
     found = subprocess.run(where, cwd=tmp_path, env=clean, capture_output=True, text=True)
     assert found.stdout.startswith(str(environment))

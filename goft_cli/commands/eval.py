@@ -27,10 +27,10 @@ def evaluate(cfg: EvalConfig) -> None:
 
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
-        data = run.task.load()
+        data = run.task.load_splits(run.task.config.eval_splits)
         rows = {
-            name: run.task.encode(data.splits[name], run.backbone.tokenizer)
-            for name in run.task.config.eval_splits
+            name: run.task.encode(split, run.backbone.tokenizer)
+            for name, split in data.splits.items()
         }
         model = run.model.merge_and_unload() if cfg.merged else run.model
         collate = run.task.collate(run.backbone.tokenizer)

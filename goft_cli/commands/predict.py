@@ -32,11 +32,12 @@ def predict(cfg: PredictConfig) -> None:
         raise GoftError(f"output={output} is already there; pass another file or overwrite=true")
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model)
-        rows = run.task.read(cfg.input) if cfg.text is None else run.task.read_text(cfg.text)
-        encoded = run.task.encode(rows, run.backbone.tokenizer)
-        collate = run.task.collate(run.backbone.tokenizer)
+        task = run.task
+        rows = task.read_text(cfg.text) if cfg.text is not None else task.read(Path(cfg.input or ""))
+        encoded = task.encode(rows, run.backbone.tokenizer)
+        collate = task.collate(run.backbone.tokenizer)
         found = run_model(run.model, {"input": encoded}, collate, run.arguments(cfg.batch_size))
-    lines = prediction_lines(run.task, rows, found["input"])
+    lines = prediction_lines(task, rows, found["input"])
     if cfg.text is not None:
         screen.print_json(json.dumps(lines[0], ensure_ascii=False))
         return

@@ -6,7 +6,7 @@ A task knows its data, its labels and its metric. It knows nothing of adapters, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -43,9 +43,14 @@ class Task(ABC, Generic[ConfigT]):
     def __init__(self, config: ConfigT) -> None:
         self.config = config
 
-    @abstractmethod
     def load(self) -> TaskData:
-        """Read and check the raw rows of every split.
+        """Read and check the raw rows of the training split and every evaluation split."""
+        config = self.config
+        return self.load_splits(list(dict.fromkeys([config.train_split, *config.eval_splits])))
+
+    @abstractmethod
+    def load_splits(self, names: Sequence[str]) -> TaskData:
+        """Read and check the raw rows of the named splits.
 
         Raises:
             GoftError: a file is missing, empty, ragged or not UTF-8, or a label is out of range.
@@ -53,10 +58,18 @@ class Task(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def read(self, path: Path) -> Dataset:
-        """Read and check one file of rows to predict on; targets, if any, are left out.
+        """Read one file of rows to predict on; targets, if any, are left out.
 
         Raises:
-            GoftError: the file is missing or malformed, or lacks an input column.
+            GoftError: the file cannot be read, or a column of inputs is missing.
+        """
+
+    @abstractmethod
+    def read_text(self, text: str) -> Dataset:
+        """Make one row to predict on from a text.
+
+        Raises:
+            GoftError: an input of this task is more than one text.
         """
 
     @abstractmethod

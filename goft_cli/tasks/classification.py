@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,22 +45,28 @@ class TextClassification(Task[TextClassificationConfig]):
         """Whether targets are numbers."""
         return not self.config.labels
 
-    def load(self) -> TaskData:
-        """Read, check and convert every configured split; labels become ids."""
+    def load_splits(self, names: Sequence[str]) -> TaskData:
+        """Read, check and convert the named splits; labels become ids."""
         config = self.config
         tables, provenance = read_splits(
-            config.dataset,
-            list(dict.fromkeys([config.train_split, *config.eval_splits])),
-            data_dir=config.data_dir,
-            layout=Layout(config.raw_columns, config.text_columns),
+            config.dataset, names, data_dir=config.data_dir, layout=self._layout
         )
         splits = {name: self._check(table, labelled=True) for name, table in tables.items()}
         return TaskData(splits, provenance)
 
     def read(self, path: Path) -> Dataset:
         """Read one file to predict on; labels, if any, are left out."""
-        table = read_file(path, Layout(self.config.raw_columns, self.config.text_columns))
-        return self._check(table, labelled=False)
+        return self._check(read_file(path, self._layout), labelled=False)
+
+    def read_text(self, text: str) -> Dataset:
+        """Make one row of a task with a single text column."""
+        columns = self.config.text_columns
+        if len(columns) != 1:
+            raise GoftError(
+                f"task {self.config.name} takes {' and '.join(columns)}, found one text; "
+                "pass input=FILE with these columns"
+            )
+        return Dataset.from_dict({columns[0]: [text]})
 
     def encode(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         """Tokenize without padding; the longer text of a pair is cut first."""
@@ -113,6 +120,10 @@ class TextClassification(Task[TextClassificationConfig]):
             }
         )
         return options if dropout is None else options | dict.fromkeys(DROPOUT_KEYS, dropout)
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.config.raw_columns, self.config.text_columns)
 
     def _check(self, table: Table, *, labelled: bool) -> Dataset:
         return checked_rows(table, self.config, labelled=labelled)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +89,20 @@ def test_rows_without_targets_stay_without(
     encoded = task.encode(rows, tokenizer)
     assert "labels" not in encoded.column_names
     assert "labels" not in task.collate(tokenizer)([encoded[0]])
+
+
+def test_one_text_is_one_row(make_task: TaskMaker) -> None:
+    assert make_task().read_text("ab").to_dict() == {"sentence": ["ab"]}
+
+
+def test_one_text_is_not_a_pair(make_task: TaskMaker) -> None:
+    with pytest.raises(GoftError, match=r"takes question and answer, found one text; pass input="):
+        make_task(**PAIR).read_text("ab")
+
+
+def test_only_the_named_splits_are_read(make_task: TaskMaker, tmp_path: Path) -> None:
+    (tmp_path / "dev.tsv").write_text("sentence\tlabel\nhi\t1\n")
+    assert set(make_task().load_splits(["validation"]).splits) == {"validation"}
 
 
 def test_the_tokenizer_may_set_the_limit(

@@ -20,13 +20,13 @@ from goft_cli.tasks.demo.sentences import Sentences
 Split = Literal["train", "validation", "test"]
 Share = Literal["train", "validation", "test", "corpus"]
 
-SIZES: dict[Split, int] = {"train": 2000, "validation": 500, "test": 500}
+SIZES: dict[Split, int] = {"train": 3000, "validation": 500, "test": 500}
 ACCEPTABLE = 1
 UNACCEPTABLE = 0
 MAX_WORDS = 20
 # Twentieths of all sentences, in the order of the checksum.
 _SLOTS: dict[Share, int] = {"validation": 2, "test": 2, "train": 4, "corpus": 12}
-_SHARES = tuple(share for share, slots in _SLOTS.items() for _ in range(slots))
+_SHARES: list[Share] = [share for share, slots in _SLOTS.items() for _ in range(slots)]
 
 
 @dataclass(frozen=True)

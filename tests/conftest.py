@@ -1,0 +1,82 @@
+"""What every test stands on: no network, and the command in this process or in one of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+# Before any import of the libraries, which read these once.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    TOKENIZERS_PARALLELISM="false",
+    WANDB_MODE="offline",
+    MPLBACKEND="Agg",
+)
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from goft_cli import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Goft = Callable[..., Answer]
+
+
+@pytest.fixture
+def goft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Goft:
+    """Run `goft WORDS...` in this process, from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging, "raiseExceptions", logging.raiseExceptions)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def run(*words: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["goft", *words])
+        GlobalHydra.instance().clear()
+        capsys.readouterr()
+        code = cli.main()
+        GlobalHydra.instance().clear()
+        return Answer(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def goft_process(tmp_path: Path) -> Goft:
+    """Run Python on `code` with `words` as a process of its own, from an empty folder."""
+
+    def run(*words: str, code: str = "", **environment: str) -> Answer:
+        program = ["-c", code] if code else ["-m", "goft_cli"]
+        paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(
+            [sys.executable, *program, *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": paths, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return run

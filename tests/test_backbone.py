@@ -1,0 +1,133 @@
+"""Model folders that are whole, and those that are not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import ViTConfig, ViTModel
+
+from goft_cli.backbone import (
+    Backbone,
+    attach_adapter,
+    count_adapted_layers,
+    count_parameters,
+    load_backbone,
+)
+from goft_cli.config import GoftAdapterConfig, LinearProbeConfig, ModelConfig
+from goft_cli.errors import GoftError
+from tests import small
+
+AUTO = "AutoModelForSequenceClassification"
+TARGETS = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
+HEAD = ["pooler", "classifier"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.write_model(tmp_path_factory.mktemp("model"))
+
+
+def load(folder: Path) -> Backbone:
+    model = ModelConfig(name="small", path=str(folder), target_modules=TARGETS, head_modules=HEAD)
+    return load_backbone(model, AUTO, {"num_labels": 3})
+
+
+def edited(folder: Path, target: Path, **entries: object) -> Path:
+    shutil.copytree(folder, target)
+    config = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps({**config, **entries}))
+    return target
+
+
+def test_the_same_folder_has_the_same_fingerprint(folder: Path, tmp_path: Path) -> None:
+    first = load(folder)
+    assert load(folder).fingerprint == first.fingerprint
+    other = small.write_model(tmp_path / "other", seed=1)
+    assert load(other).fingerprint != first.fingerprint
+    assert first.model.config.num_labels == 3
+
+
+def test_only_the_head_and_the_adapter_train(folder: Path) -> None:
+    backbone = load(folder)
+    config = GoftAdapterConfig(name="goft", target_modules=TARGETS)
+    model = attach_adapter(backbone, config, HEAD, AUTO)
+    counts = count_parameters(model)
+    assert counts.adapter == 2 * (5 * 15 + 31)
+    assert counts.head == 16 * 16 + 16 + 3 * 16 + 3
+    assert count_adapted_layers(model) == 12
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert trainable == counts.adapter + counts.head
+
+
+def test_the_linear_probe_adapts_nothing(folder: Path) -> None:
+    model = attach_adapter(load(folder), LinearProbeConfig(name="linear"), HEAD, AUTO)
+    assert count_adapted_layers(model) == 0
+    assert count_parameters(model).adapter == 0
+    assert count_parameters(model).head > 0
+
+
+def test_another_architecture(tmp_path: Path) -> None:
+    vision = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=8)
+    ViTModel(vision).save_pretrained(tmp_path / "vit")
+    with pytest.raises(GoftError, match="found the architecture vit, which has no SequenceClass"):
+        load(tmp_path / "vit")
+
+
+def test_an_unknown_architecture(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(GoftError, match=r"model.path=.*nonesuch"):
+        load(edited(folder, tmp_path / "m", model_type="nonesuch", architectures=["None"]))
+
+
+def test_weights_that_do_not_fit_their_configuration(folder: Path, tmp_path: Path) -> None:
+    deeper = edited(folder, tmp_path / "deeper", num_hidden_layers=3)
+    with pytest.raises(GoftError, match=r"its weights lack 16 tensors.*belong together"):
+        load(deeper)
+    wider = edited(folder, tmp_path / "wider", intermediate_size=64)
+    with pytest.raises(GoftError, match="its weights lack 6 tensors"):
+        load(wider)
+
+
+def test_truncated_weights(folder: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(GoftError, match=r"model.safetensors is damaged .*copy it again"):
+        load(broken)
+
+
+def test_pickled_weights_are_never_opened(folder: Path, tmp_path: Path) -> None:
+    pickled = shutil.copytree(folder, tmp_path / "pickled")
+    weights = pickled / "model.safetensors"
+    torch.save(load_file(weights), pickled / "pytorch_model.bin")
+    weights.unlink()
+    with pytest.raises(GoftError, match=r"model.path=.*safetensors"):
+        load(pickled)
+
+
+def test_a_folder_without_tokenizer(folder: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(folder / name, bare)
+    with pytest.raises(GoftError, match="no vocabulary there, expected tokenizer.json"):
+        load(bare)
+
+
+def test_config_that_is_not_json(folder: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    (broken / "config.json").write_text("{")
+    with pytest.raises(GoftError, match="model.path="):
+        load(broken)
+
+
+def test_half_precision_weights_keep_the_adapter_in_float32(folder: Path, tmp_path: Path) -> None:
+    half = shutil.copytree(folder, tmp_path / "half")
+    tensors = {k: v.bfloat16() for k, v in load_file(half / "model.safetensors").items()}
+    save_file(tensors, half / "model.safetensors", metadata={"format": "pt"})
+    backbone = load(half)
+    assert {p.dtype for p in backbone.model.parameters()} == {torch.float32}
