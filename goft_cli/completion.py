@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 from importlib import import_module
 
@@ -53,7 +54,8 @@ def complete(arguments: list[str]) -> int:
 
 def wanted(candidates: list[str]) -> list[str]:
     """Drop what is no one's to type (types, Hydra's own settings); `task/` becomes `task=`."""
-    kept = [word for word in candidates if word.rstrip(".=/") not in OWN and word[:1] not in "+~"]
+    starts = {word: re.split(r"[./=]", word)[0] for word in candidates if word[0] not in "+~"}
+    kept = [word for word, start in starts.items() if start not in OWN]
     return [f"{word[:-1]}=" if word.endswith("/") else word for word in kept]
 
 

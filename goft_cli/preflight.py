@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import netrc
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from goft_cli.config import TrainConfig
+from goft_cli.config import TrackerConfig, TrackerName, TrainConfig, WandbMode
 from goft_cli.errors import GoftError
 
 ASSET_SCHEME = "asset:"
@@ -22,7 +25,39 @@ def check_inputs(cfg: TrainConfig) -> None:
     model_location(cfg.model.path)
     if cfg.task.data_dir is not None:
         check_folder(cfg.task.data_dir, key="task.data_dir", content="data files")
+    check_tracker(cfg.tracker)
     check_writable(Path(cfg.output_dir))
+
+
+def check_tracker(tracker: TrackerConfig) -> None:
+    """Refuse a tracker that would stop the training only after everything is loaded.
+
+    Raises:
+        GoftError: its package is missing, or W&B is online without a key.
+    """
+    if tracker.name is TrackerName.none:
+        return
+    if find_spec(tracker.name.value) is None:
+        raise GoftError(
+            f"tracker={tracker.name.value}: its package is not installed; "
+            f"run pip install {tracker.name.value}, or pass tracker=none"
+        )
+    if tracker.name is TrackerName.wandb and tracker.mode is WandbMode.online and not wandb_key():
+        raise GoftError(
+            "tracker=wandb: no API key found; run wandb login, set WANDB_API_KEY, or pass "
+            "tracker.mode=offline"
+        )
+
+
+def wandb_key() -> bool:
+    """Tell whether wandb would find a key in the environment or in netrc, without reading it out."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def asset_dir(name: str) -> Path:

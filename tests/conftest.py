@@ -11,7 +11,6 @@ os.environ.update(
     HF_DATASETS_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",
     TOKENIZERS_PARALLELISM="false",
-    WANDB_MODE="offline",
     MPLBACKEND="Agg",
 )
 

@@ -213,7 +213,7 @@ def test_a_reader_may_leave(words: str, tmp_path: Path) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(60) == READER_GONE
+    assert process.wait(60) in {0, READER_GONE}  # 0 where the output passed through logging
 
 
 # A line as typed so far, candidates that must be offered, and candidates that must not.

@@ -53,7 +53,7 @@ class LoraAdapterConfig(AdapterConfig):
 
     peft_type: str = "LORA"
     r: int = 2
-    lora_alpha: float = 4.0
+    lora_alpha: float = 8.0
     lora_dropout: float = 0.0
     use_rslora: bool = False
     use_dora: bool = False

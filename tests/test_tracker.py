@@ -1,0 +1,55 @@
+"""Trackers: off by default, checked before the work, written into the run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from goft_cli import pipeline, preflight
+from goft_cli.config import TrackerConfig, TrackerName, WandbMode
+from goft_cli.errors import GoftError
+from tests import small
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard")
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    model, data = small.write_model(tmp_path / "model"), small.write_data(tmp_path / "data")
+    return small.overrides(model, data, tmp_path / "run", "adapter=qgoft", "trainer.logging_steps=1")
+
+
+def test_tensorboard_has_loss_penalty_and_headline(words: list[str]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = pipeline.run(small.composed([*words, "tracker=tensorboard"]))
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {"train/loss", "train/penalty", "eval/matthews_correlation"} <= scalars
+
+
+def test_wandb_offline_writes_into_the_run_folder(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run = pipeline.run(small.composed([*words, "tracker=wandb", "tracker.mode=offline"]))
+    assert list((run / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_wandb_without_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    online = TrackerConfig(name=TrackerName.wandb)
+    with pytest.raises(GoftError, match=r"no API key found; .*tracker.mode=offline"):
+        preflight.check_tracker(online)
+    preflight.check_tracker(TrackerConfig(name=TrackerName.wandb, mode=WandbMode.offline))
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    preflight.check_tracker(online)
+
+
+def test_a_tracker_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
+    with pytest.raises(GoftError, match="tracker=tensorboard: its package is not installed"):
+        preflight.check_tracker(TrackerConfig(name=TrackerName.tensorboard))
