@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 
 STATE = "trainer_state.json"
 WEIGHTS = "adapter_model.safetensors"
-REQUIRED = (STATE, WEIGHTS, "adapter_config.json", "optimizer.pt", "scheduler.pt")
+SETTINGS = "adapter_config.json"
+REQUIRED = (STATE, WEIGHTS, SETTINGS, "optimizer.pt", "scheduler.pt")
 
 
 def newest_complete(folder: Path) -> Path | None:
@@ -57,16 +58,17 @@ def find_damage(checkpoint: Path) -> str | None:
 
 
 def unreadable(checkpoint: Path) -> str | None:
-    """Name the weights or state file that does not parse."""
+    """Name the weights, state or settings file that does not parse."""
     try:
         with safe_open(checkpoint / WEIGHTS, framework="pt") as tensors:
             tensors.keys()
     except (SafetensorError, OSError):
         return f"{WEIGHTS} is truncated"
-    try:
-        json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        return f"{STATE} is truncated"
+    for name in (STATE, SETTINGS):
+        try:
+            json.loads((checkpoint / name).read_text(encoding="utf-8"))
+        except (ValueError, OSError):
+            return f"{name} is truncated"
     return None
 
 

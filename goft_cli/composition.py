@@ -72,7 +72,7 @@ def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YA
 
 def run_name(seed: int, overrides: str) -> str:
     """Name a run after its seed and what was overridden, so that equal words mean one folder."""
-    slug = re.sub(r"[^\w.=+,-]+", "_", overrides)
+    slug = re.sub(r"[^\w.=+,-]+", "_", overrides, flags=re.ASCII)
     name = f"seed{seed}-{slug}" if slug else f"seed{seed}"
     if len(name) <= MAX_RUN_NAME:
         return name

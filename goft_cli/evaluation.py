@@ -78,13 +78,14 @@ def tolerance(dtype: torch.dtype, layers: int) -> float:
 def largest_difference(one: Mapping[str, Outputs], other: Mapping[str, Outputs]) -> float:
     """Return the largest difference of any output, relative to the outputs' root mean square.
 
-    NaN, where either side has one, is returned as infinity.
+    Outputs smaller than 1 are compared absolutely: a softmax sees differences, not ratios. NaN,
+    where either side has one, is returned as infinity.
     """
     worst = 0.0
     for name, reference in one.items():
-        scale = float(np.sqrt(np.mean(np.square(reference.values)))) or 1.0
+        scale = max(1.0, float(np.sqrt(np.mean(np.square(reference.values)))))
         difference = float(np.max(np.abs(reference.values - other[name].values))) / scale
-        worst = max(worst, math.inf if math.isnan(difference) else difference)
+        worst = max(worst, difference if math.isfinite(difference) else math.inf)
     return worst
 
 

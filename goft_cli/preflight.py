@@ -50,7 +50,7 @@ def check_tracker(tracker: TrackerConfig) -> None:
 
 
 def wandb_key() -> bool:
-    """Tell whether wandb would find a key in the environment or in netrc, without reading it out."""
+    """Tell whether wandb would find a key in the environment or in netrc; never read it out."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""

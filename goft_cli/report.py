@@ -69,7 +69,8 @@ def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Devi
 def show_finished(folder: RunFolder) -> None:
     """Say that there is nothing to do, and show what there is."""
     screen.print("this run is already finished; overwrite=true trains it again")
-    show_summary(folder, read_json(folder.metrics), {})
+    deviations = read_json(folder.manifest)["data"]["size_deviations"]
+    show_summary(folder, read_json(folder.metrics), deviations)
 
 
 def summary_table(metrics: Mapping[str, Any]) -> Table:
@@ -151,8 +152,11 @@ def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headlin
     for axes, series, title in panels:
         for key, label in series.items():
             points = [(row["step"], row[key]) for row in history if key in row and "step" in row]
-            axes.plot(*zip(*points, strict=True), label=label, marker="." if "eval" in key else "")
+            if points:
+                marker = "." if "eval" in key else ""
+                axes.plot(*zip(*points, strict=True), label=label, marker=marker)
         axes.set(xlabel="updates", title=title)
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        if axes.lines:
+            axes.legend(frameon=False)
     figure.savefig(folder.path / "curves.png", dpi=130)

@@ -73,21 +73,30 @@ def open_run(cfg: TrainConfig) -> RunFolder:
         GoftError: the folder holds something else, or another configuration's run.
     """
     folder = RunFolder(Path(cfg.output_dir))
-    if folder.config.is_file():
-        differences = list(differing(read_yaml(folder.config), as_plain(cfg)))
-        if differences and not cfg.overwrite:
-            raise GoftError(describe_differences(folder, differences))
-        if cfg.overwrite:
-            shutil.rmtree(folder.path)
-    elif folder.path.is_dir() and any(folder.path.iterdir()):
-        raise GoftError(
-            f"output_dir={folder.path}: the folder is not empty and holds no run of goft; "
-            "choose another output_dir"
-        )
+    there = read_yaml(folder.config) if folder.config.is_file() else None
+    if there is None or not there.keys() >= set(SECTIONS):
+        refuse_foreign(folder)
+    elif cfg.overwrite:
+        shutil.rmtree(folder.path)
+    elif differences := list(differing(there, as_plain(cfg))):
+        raise GoftError(describe_differences(folder, differences))
     folder.path.mkdir(parents=True, exist_ok=True)
     if not folder.config.is_file():
         write_text(folder.config, yaml.safe_dump(as_plain(cfg), sort_keys=False))
     return folder
+
+
+def refuse_foreign(folder: RunFolder) -> None:
+    """Refuse a folder whose files are not a run's, whatever `overwrite` says.
+
+    Raises:
+        GoftError: the folder is not empty.
+    """
+    if folder.path.is_dir() and any(folder.path.iterdir()):
+        raise GoftError(
+            f"output_dir={folder.path}: the folder is not empty and holds no run of goft; "
+            "choose another output_dir"
+        )
 
 
 def describe_differences(folder: RunFolder, differences: list[str]) -> str:
@@ -113,13 +122,15 @@ def read_config(path: Path) -> TrainConfig:
         rest = {key: value for key, value in plain.items() if key not in SECTIONS}
         return TrainConfig(**sections, **rest)
     except (KeyError, TypeError, OmegaConfBaseException) as error:
-        raise GoftError(f"{path}: not a configuration of goft train ({error})") from error
+        reason = " ".join(str(error).split())
+        raise GoftError(f"{path}: not a configuration of goft train ({reason})") from error
 
 
-def section(name: str, plain: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401
+def section(name: str, plain: object, path: Path) -> Any:  # noqa: ANN401
     """Read one group back into the dataclass whose fields it has."""
+    present = plain.keys() if isinstance(plain, dict) else None
     for schema, kind in SCHEMAS.items():
-        if schema.partition("/")[0] == name and {f.name for f in fields(kind)} == plain.keys():
+        if schema.partition("/")[0] == name and {f.name for f in fields(kind)} == present:
             return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), plain))
     raise GoftError(
         f"{path}: its {name} section fits no schema of this version; "

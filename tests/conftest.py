@@ -12,6 +12,7 @@ os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1",
     TOKENIZERS_PARALLELISM="false",
     MPLBACKEND="Agg",
+    OMP_WAIT_POLICY="PASSIVE",
 )
 
 import subprocess
@@ -55,14 +56,15 @@ def goft(
         capsys.readouterr()
         code = cli.main()
         GlobalHydra.instance().clear()
-        return Answer(code, *capsys.readouterr())
+        said = capsys.readouterr()
+        return Answer(code, said.out, said.err)
 
     return run
 
 
 @pytest.fixture
 def goft_process(tmp_path: Path) -> Goft:
-    """Run Python on `code` with `words` as a process of its own, from an empty folder."""
+    """Run `goft WORDS...`, or Python on `code`, as a process of its own in an empty folder."""
 
     def run(*words: str, code: str = "", **environment: str) -> Answer:
         program = ["-c", code] if code else ["-m", "goft_cli"]

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard"
 @pytest.fixture
 def words(tmp_path: Path) -> list[str]:
     model, data = small.write_model(tmp_path / "model"), small.write_data(tmp_path / "data")
-    return small.overrides(model, data, tmp_path / "run", "adapter=qgoft", "trainer.logging_steps=1")
+    return small.overrides(
+        model, data, tmp_path / "run", "adapter=qgoft", "trainer.logging_steps=1"
+    )
 
 
 def test_tensorboard_has_loss_penalty_and_headline(words: list[str]) -> None:

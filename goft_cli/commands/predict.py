@@ -33,7 +33,9 @@ def predict(cfg: PredictConfig) -> None:
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model)
         task = run.task
-        rows = task.read_text(cfg.text) if cfg.text is not None else task.read(Path(cfg.input or ""))
+        rows = (
+            task.read_text(cfg.text) if cfg.text is not None else task.read(Path(cfg.input or ""))
+        )
         encoded = task.encode(rows, run.backbone.tokenizer)
         collate = task.collate(run.backbone.tokenizer)
         found = run_model(run.model, {"input": encoded}, collate, run.arguments(cfg.batch_size))

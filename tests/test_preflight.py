@@ -1,0 +1,147 @@
+"""What is refused before anything heavy is imported, each with its sentence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.preflight import MIN_FREE_BYTES, asset_dir, check_inputs, model_location
+from tests.cells import cell
+
+Usage = namedtuple("Usage", "total used free")
+ASSETS = ["tiny-deberta-v3", "tiny-llama", "tiny-vit"]
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> TrainConfig:
+    """A run whose model is a hub id, so that nothing but the folders is looked at."""
+    base = cell("demo/acceptability", "goft")
+    model = replace(base.model, path="someone/something")
+    return replace(base, model=model, output_dir=str(tmp_path / "outputs" / "run"))
+
+
+def with_data(cfg: TrainConfig, folder: Path) -> TrainConfig:
+    return replace(cfg, task=replace(cfg.task, data_dir=str(folder)))
+
+
+def test_good_inputs_pass_and_leave_no_trace(cfg: TrainConfig, tmp_path: Path) -> None:
+    check_inputs(cfg)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["gpt2", "microsoft/deberta-v3-base"])
+def test_a_hub_id_passes_through(
+    path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert model_location(path) == path
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_shipped_models_are_found(name: str) -> None:
+    assert model_location(f"asset:{name}") == asset_dir(name)
+
+
+def test_an_unknown_asset_lists_the_known(tmp_path: Path) -> None:
+    with pytest.raises(GoftError, match="no such shipped model; expected tiny-deberta-v3, tiny-l"):
+        model_location("asset:tiny-debrta")
+
+
+def test_a_model_folder_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    for written in ("model", "./model", str(tmp_path / "model"), "~/model", "model/"):
+        found = model_location(written)
+        assert isinstance(found, Path)
+        assert (found / "config.json").is_file()
+
+
+def missing(folder: Path) -> None:
+    assert not folder.exists()
+
+
+def a_file(folder: Path) -> None:
+    folder.write_text("x")
+
+
+def with_other_files(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "notes.txt").write_text("x")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (missing, "no such folder; pass the folder that holds a model"),
+        (a_file, "is a file; pass the folder that holds a model"),
+        (Path.mkdir, "the folder is empty; expected a model in it"),
+        (with_other_files, "found notes.txt but no config.json; pass a folder written by"),
+    ],
+)
+def test_a_bad_model_folder(make: Callable[[Path], None], sentence: str, tmp_path: Path) -> None:
+    make(tmp_path / "model")
+    with pytest.raises(GoftError, match=sentence) as refused:
+        model_location(str(tmp_path / "model"))
+    assert str(refused.value).startswith(f"model.path={tmp_path}/model")
+
+
+@pytest.mark.parametrize("written", ["./nowhere", "../nowhere", "~/nowhere", "nowhere/", "a/b/c"])
+def test_what_is_written_as_a_path_is_no_hub_id(
+    written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(GoftError, match="no such folder"):
+        model_location(written)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (missing, "no such folder; pass the folder that holds data files"),
+        (a_file, "is a file; pass the folder that holds data files"),
+        (Path.mkdir, "the folder is empty; expected data files in it"),
+    ],
+)
+def test_a_bad_data_folder(
+    make: Callable[[Path], None], sentence: str, cfg: TrainConfig, tmp_path: Path
+) -> None:
+    make(tmp_path / "data")
+    with pytest.raises(GoftError, match=f"task.data_dir={tmp_path}/data.* ?{sentence}"):
+        check_inputs(with_data(cfg, tmp_path / "data"))
+
+
+@pytest.mark.parametrize("inside", ["", "outputs"])
+def test_a_run_folder_that_is_a_file(inside: str, cfg: TrainConfig, tmp_path: Path) -> None:
+    blocked = Path(cfg.output_dir) if not inside else tmp_path / inside
+    blocked.parent.mkdir(exist_ok=True)
+    blocked.write_text("x")
+    with pytest.raises(GoftError, match=f"{blocked} is a file; choose another output_dir"):
+        check_inputs(cfg)
+
+
+def test_a_run_folder_without_permission(
+    cfg: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # root, who runs containers, may write anywhere, whatever the mode bits say
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(GoftError, match=f"no permission to write in {tmp_path}; choose another"):
+        check_inputs(cfg)
+
+
+def test_a_full_disk(cfg: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1, 1, MIN_FREE_BYTES - 1))
+    with pytest.raises(GoftError, match="64 MB free on its disk, expected at least 64 MB"):
+        check_inputs(cfg)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1, 1, MIN_FREE_BYTES))
+    check_inputs(cfg)
