@@ -114,14 +114,14 @@ def test_a_folder_without_tokenizer(folder: Path, tmp_path: Path) -> None:
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
         shutil.copy(folder / name, bare)
-    with pytest.raises(GoftError, match="no vocabulary there, expected tokenizer.json"):
+    with pytest.raises(GoftError, match=r"no vocabulary there, expected tokenizer\.json"):
         load(bare)
 
 
 def test_config_that_is_not_json(folder: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(folder, tmp_path / "broken")
     (broken / "config.json").write_text("{")
-    with pytest.raises(GoftError, match="model.path="):
+    with pytest.raises(GoftError, match=r"model\.path="):
         load(broken)
 
 

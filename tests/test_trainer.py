@@ -118,14 +118,14 @@ def test_logged_loss_is_the_task_loss_and_the_penalty_stands_beside_it(accumulat
     first = trainer.state.log_history[0]
     assert first["loss"] == pytest.approx(task_loss, rel=1e-5)
     assert first["penalty"] == pytest.approx(penalty, rel=1e-5)
-    assert trainer.evaluate(training.rows(8))["eval_loss"] < task_loss
+    assert training.evaluation_loss(trainer) < task_loss
 
 
 def test_evaluation_loss_has_no_penalty() -> None:
     model = training.adapted("qgoft").eval()
     expected = model(**batch_of(8)).loss.item()
-    measured = training.trainer(model, batch=8).evaluate(training.rows(8))
-    assert measured["eval_loss"] == pytest.approx(expected, rel=1e-5)
+    measured = training.evaluation_loss(training.trainer(model, batch=8))
+    assert measured == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(

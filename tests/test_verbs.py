@@ -92,7 +92,8 @@ inputs = tokenizer({[row["sentence"] for row in rows]!r}, padding=True, return_t
 with torch.no_grad():
     scores = model(**inputs).logits.softmax(-1).max(-1)
 assert not any(name.startswith(("goft", "peft")) for name in sys.modules)
-print(json.dumps([[model.config.id2label[i] for i in scores.indices.tolist()], scores.values.tolist()]))
+labels = [model.config.id2label[index] for index in scores.indices.tolist()]
+print(json.dumps([labels, scores.values.tolist()]))
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path
@@ -136,7 +137,7 @@ def test_adapters_that_cannot_be_used(trained: Path, tmp_path: Path) -> None:
         evaluate(EvalConfig(adapter=str(truncated)))
     missing = copied(trained, tmp_path / "missing")
     (missing / "adapter" / "adapter_model.safetensors").unlink()
-    with pytest.raises(GoftError, match="incomplete, no adapter_model.safetensors"):
+    with pytest.raises(GoftError, match=r"incomplete, no adapter_model\.safetensors"):
         evaluate(EvalConfig(adapter=str(missing)))
     misshapen = copied(trained, tmp_path / "misshapen")
     weights = misshapen / "adapter" / "adapter_model.safetensors"

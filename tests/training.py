@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -95,6 +96,12 @@ def trainer(
     return PenaltyTrainer(
         model=model, args=arguments, train_dataset=rows(), data_collator=DefaultDataCollator()
     )
+
+
+def evaluation_loss(one: PenaltyTrainer) -> float:
+    """Return the loss on the first global batch, as an evaluation logs it."""
+    first = cast("torch.utils.data.Dataset[Any]", rows(GLOBAL_BATCH))
+    return one.evaluate(first)["eval_loss"]
 
 
 def trained_weights(method: str, *, batch: int, accumulate: int = 1) -> dict[str, torch.Tensor]:
