@@ -23,7 +23,7 @@ import goft_cli.tuner  # noqa: F401 - makes PEFT know the method GOFT
 from goft_cli import hub
 from goft_cli.config import AdapterConfig, ModelConfig
 from goft_cli.errors import GoftError
-from goft_cli.preflight import model_location
+from goft_cli.preflight import MODEL_REMEDY, model_location
 
 SAMPLED_PER_TENSOR = 256
 PEFT_TASK_TYPES = {"AutoModelForSequenceClassification": "SEQ_CLS"}
@@ -81,7 +81,7 @@ def reading(location: Path | str, path: str) -> Iterator[None]:
         GoftError: what the folder or the hub lacks.
     """
     if isinstance(location, str):
-        with hub.require("model", location, remedy="pass model.path=DIR for a local copy"):
+        with hub.require("model", location, remedy=MODEL_REMEDY):
             yield
         return
     try:

@@ -49,10 +49,30 @@ def require(kind: Kind, name: str, *, remedy: str) -> Iterator[None]:
     except Exception as error:
         if not _is_loading_error(error):
             raise
-        raise GoftError(
-            f"{kind} {name} cannot be loaded: {_explain(error, reason)}; "
-            f"cached {kind}s: {', '.join(cached(kind)) or 'none'}; {remedy}"
-        ) from error
+        raise _refusal(kind, name, _explain(error, reason), remedy) from error
+
+
+def check_available(kind: Kind, name: str, *, remedy: str) -> None:
+    """Refuse an item that is neither cached nor to be had, before anything heavy is imported.
+
+    Args:
+        kind: what the item is.
+        name: its hub id.
+        remedy: what to do instead, as an imperative.
+
+    Raises:
+        GoftError: there is no way to the hub, and the cache has no such item.
+    """
+    reason = _offline_by_choice(kind) or unreachable()
+    if reason and name not in (item.partition(" ")[0] for item in cached(kind)):
+        raise _refusal(kind, name, reason, remedy)
+
+
+def _refusal(kind: Kind, name: str, why: str, remedy: str) -> GoftError:
+    return GoftError(
+        f"{kind} {name} cannot be loaded: {why}; "
+        f"cached {kind}s: {', '.join(cached(kind)) or 'none'}; {remedy}"
+    )
 
 
 @cache

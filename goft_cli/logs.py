@@ -10,6 +10,7 @@ from pathlib import Path
 
 import datasets
 import transformers
+from huggingface_hub.utils import disable_progress_bars
 from rich.console import Console
 from rich.logging import RichHandler
 
@@ -22,6 +23,7 @@ def quiet_libraries() -> Iterator[None]:
     transformers.logging.disable_default_handler()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
+    disable_progress_bars()
     silence = logging.NullHandler()
     loggers = [logging.getLogger(name) for name in LIBRARIES]
     for logger in loggers:

@@ -9,10 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from goft_cli import hub
 from goft_cli.config import TrackerConfig, TrackerName, TrainConfig, WandbMode
 from goft_cli.errors import GoftError
 
 ASSET_SCHEME = "asset:"
+GENERATED = "demo:"
+MODEL_REMEDY = "pass model.path=DIR for a local copy"
+DATA_REMEDY = "pass task.data_dir=DIR with local files"
 MIN_FREE_BYTES = 64 * 2**20
 
 
@@ -22,11 +26,16 @@ def check_inputs(cfg: TrainConfig) -> None:
     Raises:
         GoftError: a model or data folder is missing or empty, or the run folder cannot be written.
     """
-    model_location(cfg.model.path)
+    location = model_location(cfg.model.path)
     if cfg.task.data_dir is not None:
         check_folder(cfg.task.data_dir, key="task.data_dir", content="data files")
     check_tracker(cfg.tracker)
     check_writable(Path(cfg.output_dir))
+    if isinstance(location, str):
+        hub.check_available("model", location, remedy=MODEL_REMEDY)
+    dataset = getattr(cfg.task, "dataset", None)
+    if cfg.task.data_dir is None and dataset and not dataset.id.startswith(GENERATED):
+        hub.check_available("dataset", dataset.id, remedy=DATA_REMEDY)
 
 
 def check_tracker(tracker: TrackerConfig) -> None:

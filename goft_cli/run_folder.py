@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "run.log"
 
     @property
+    def has_results(self) -> bool:
+        """Whether training got far enough to leave something worth keeping."""
+        return self.finished or self.adapter.exists() or any(self.checkpoints.glob("*"))
+
+    @property
     def finished(self) -> bool:
         """Whether the run reached its end."""
         return self.metrics.is_file()
@@ -79,7 +84,9 @@ def open_run(cfg: TrainConfig) -> RunFolder:
     elif cfg.overwrite:
         shutil.rmtree(folder.path)
     elif differences := list(differing(there, as_plain(cfg))):
-        raise GoftError(describe_differences(folder, differences))
+        if folder.has_results:
+            raise GoftError(describe_differences(folder, differences))
+        shutil.rmtree(folder.path)  # refused before it trained: nothing there to keep
     folder.path.mkdir(parents=True, exist_ok=True)
     if not folder.config.is_file():
         write_text(folder.config, yaml.safe_dump(as_plain(cfg), sort_keys=False))

@@ -73,6 +73,7 @@ def write_data(folder: Path, *, rows: int = 48) -> Path:
 def overrides(model: Path, data: Path, output: Path, *more: str) -> list[str]:
     """Words for a short run on the two folders."""
     return [
+        "task=glue/cola",
         "model=minilm-l6",
         f"model.path={model}",
         f"task.data_dir={data}",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from goft_cli import hub
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.preflight import MIN_FREE_BYTES, asset_dir, check_inputs, model_location
@@ -22,10 +23,9 @@ ASSETS = ["tiny-deberta-v3", "tiny-llama", "tiny-vit"]
 
 @pytest.fixture
 def cfg(tmp_path: Path) -> TrainConfig:
-    """A run whose model is a hub id, so that nothing but the folders is looked at."""
+    """A run on shipped parts alone, so that nothing but the folders is looked at."""
     base = cell("demo/acceptability", "goft")
-    model = replace(base.model, path="someone/something")
-    return replace(base, model=model, output_dir=str(tmp_path / "outputs" / "run"))
+    return replace(base, output_dir=str(tmp_path / "outputs" / "run"))
 
 
 def with_data(cfg: TrainConfig, folder: Path) -> TrainConfig:
@@ -145,3 +145,18 @@ def test_a_full_disk(cfg: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
         check_inputs(cfg)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1, 1, MIN_FREE_BYTES))
     check_inputs(cfg)
+
+
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_what_neither_hub_nor_cache_has_is_refused_at_once(
+    kind: str, cfg: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = cell("glue/cola", "goft").task if kind == "dataset" else cfg.task
+    path = "someone/something" if kind == "model" else cfg.model.path
+    wanted = replace(cfg, task=other, model=replace(cfg.model, path=path))
+    monkeypatch.setattr(hub, "unreachable", lambda: "nobody answers")
+    monkeypatch.setattr(hub, "cached", lambda kind: ["some/thing"])
+    with pytest.raises(GoftError, match=rf"{kind} .* cannot be loaded: .*some/thing; pass .*=DIR"):
+        check_inputs(wanted)
+    monkeypatch.setattr(hub, "cached", lambda kind: ["someone/something", "nyu-mll/glue cola"])
+    check_inputs(wanted)

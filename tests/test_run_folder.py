@@ -17,6 +17,7 @@ from goft_cli.errors import GoftError
 from goft_cli.run_folder import (
     MAX_DIFFERENCES,
     RunFolder,
+    RunFolder,
     config_sha256,
     open_run,
     read_config,
@@ -79,8 +80,19 @@ def test_a_moved_run_is_the_same_run(cfg: TrainConfig, tmp_path: Path) -> None:
     open_run(replace(cfg, output_dir=str(moved)))
 
 
-def test_another_configuration_is_refused_with_the_difference(cfg: TrainConfig) -> None:
+def with_checkpoint(run: RunFolder) -> RunFolder:
+    (run.checkpoints / "checkpoint-1").mkdir(parents=True)
+    return run
+
+
+def test_a_run_that_never_trained_gives_way_to_another(cfg: TrainConfig) -> None:
     run = open_run(cfg)
+    run.checkpoints.mkdir()
+    assert read_config(open_run(replace(cfg, seed=7)).config).seed == 7
+
+
+def test_another_configuration_is_refused_with_the_difference(cfg: TrainConfig) -> None:
+    run = with_checkpoint(open_run(cfg))
     other = with_trainer(replace(cfg, seed=7), learning_rate=0.5)
     assert config_sha256(other) != config_sha256(cfg)
     with pytest.raises(GoftError, match="holds a run of another configuration") as refused:
@@ -95,7 +107,7 @@ def test_another_configuration_is_refused_with_the_difference(cfg: TrainConfig) 
 
 
 def test_many_differences_are_counted(cfg: TrainConfig) -> None:
-    open_run(cfg)
+    with_checkpoint(open_run(cfg))
     other = cell("glue/stsb", "lora")
     with pytest.raises(GoftError, match=r"; and \d+ more\); choose another run_name") as refused:
         open_run(replace(other, output_dir=cfg.output_dir))

@@ -13,15 +13,13 @@ from datasets import Dataset, load_dataset
 from goft_cli import hub
 from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
+from goft_cli.preflight import DATA_REMEDY, GENERATED
 from goft_cli.tasks.files import read_folder
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.table import Table, from_dataset
 
 GENERATORS = {"demo:acceptability": "goft_cli.tasks.demo.acceptability"}
 """Modules with a `generate(split)` that returns rows, by the dataset id that stands for them."""
-
-DEMO = "demo:"
-REMEDY = "pass task.data_dir=DIR with local files"
 
 COMMIT = re.compile("[0-9a-f]{40}")
 
@@ -47,7 +45,7 @@ def read_splits(
     """
     if data_dir is not None:
         return read_folder(Path(data_dir).expanduser(), splits, layout)
-    if dataset.id.startswith(DEMO):
+    if dataset.id.startswith(GENERATED):
         return _generate(dataset.id, splits)
     return _download(dataset, splits)
 
@@ -64,7 +62,7 @@ def _generate(name: str, splits: Sequence[str]) -> Splits:
 
 
 def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
-    with hub.require("dataset", dataset.id, remedy=REMEDY):
+    with hub.require("dataset", dataset.id, remedy=DATA_REMEDY):
         loaded = load_dataset(dataset.id, dataset.config, revision=dataset.revision)
     name = f"{dataset.id} {dataset.config or ''}".strip()
     found = [str(split) for split in loaded]
