@@ -17,7 +17,7 @@ demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft 
 	$(BIN)/goft train
 
 test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed ## check style and formatting
 	$(BIN)/ruff check

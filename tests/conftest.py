@@ -12,6 +12,7 @@ os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1",
     TOKENIZERS_PARALLELISM="false",
     MPLBACKEND="Agg",
+    OMP_NUM_THREADS="1",  # two workers share two cores
     OMP_WAIT_POLICY="PASSIVE",
 )
 

@@ -17,7 +17,6 @@ from goft_cli.errors import GoftError
 from goft_cli.run_folder import (
     MAX_DIFFERENCES,
     RunFolder,
-    RunFolder,
     config_sha256,
     open_run,
     read_config,
