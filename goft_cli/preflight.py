@@ -9,8 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from goft_cli import hub
-from goft_cli.config import TrackerConfig, TrackerName, TrainConfig, WandbMode
+from goft_cli import hub, metrics
+from goft_cli.config import (
+    TextClassificationConfig,
+    TrackerConfig,
+    TrackerName,
+    TrainConfig,
+    WandbMode,
+)
 from goft_cli.errors import GoftError
 
 ASSET_SCHEME = "asset:"
@@ -29,6 +35,8 @@ def check_inputs(cfg: TrainConfig) -> None:
     location = model_location(cfg.model.path)
     if cfg.task.data_dir is not None:
         check_folder(cfg.task.data_dir, key="task.data_dir", content="data files")
+    if isinstance(cfg.task, TextClassificationConfig):
+        metrics.check_names(cfg.task.metrics, headline=cfg.task.headline)
     check_tracker(cfg.tracker)
     check_writable(Path(cfg.output_dir))
     if isinstance(location, str):
