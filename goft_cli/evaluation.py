@@ -20,8 +20,10 @@ from goft_cli.errors import GoftError
 from goft_cli.tasks.base import Collator, Task
 
 # Each linear layer rounds once more on either side, so differences grow as a random walk in the
-# number of layers; the factor leaves room for the gain of the layers in between.
-GAIN = 30.0
+# number of layers, times the gain of the layers in between: 7 measured on MiniLM-L6, 1 to 19 on
+# tiny-deberta-v3. Past a quarter of the outputs' size no rounding is an excuse, bfloat16 included.
+GAIN = 100.0
+LARGEST = 0.25
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def tolerance(dtype: torch.dtype, layers: int) -> float:
         dtype: the precision of the forward pass.
         layers: adapted linear layers that the two models compute differently.
     """
-    return GAIN * math.sqrt(max(layers, 1)) * torch.finfo(dtype).eps
+    return min(LARGEST, GAIN * math.sqrt(max(layers, 1)) * torch.finfo(dtype).eps)
 
 
 def largest_difference(one: Mapping[str, Outputs], other: Mapping[str, Outputs]) -> float:

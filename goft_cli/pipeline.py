@@ -46,6 +46,7 @@ class Job:
     task: Task[Any]
     data: TaskData
     encoded: EncodedData
+    arguments: TrainingArguments
     backbone: Backbone
     model: PeftModel
 
@@ -73,7 +74,7 @@ def run(cfg: TrainConfig) -> Path:
     with logging_to(folder.log, console):
         job = prepare(cfg, folder)
         trainer = train(job)
-        checked = verify(job, trainer.args)
+        checked = verify(job)
         finish(job, trainer, checked)
     return folder.path
 
@@ -81,12 +82,15 @@ def run(cfg: TrainConfig) -> Path:
 def prepare(cfg: TrainConfig, folder: RunFolder) -> Job:
     """Load data and model, put the adapter on, and record what will make the numbers."""
     set_seed(cfg.seed)
+    prepare_tracker(cfg, folder)
+    arguments = training_arguments(cfg, folder)
     task = build_task(cfg.task)
     data = task.load()
     report.announce(cfg, task.size_deviations(data))
     backbone = load_backbone(cfg.model, task.auto_class, task.model_options())
     model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class)
-    job = Job(cfg, folder, task, data, encode(task, data, backbone), backbone, model)
+    encoded = encode(task, data, backbone)
+    job = Job(cfg, folder, task, data, encoded, arguments, backbone, model)
     write_manifest(job)
     return job
 
@@ -103,22 +107,20 @@ def encode(task: Task[Any], data: TaskData, backbone: Backbone) -> EncodedData:
 
 def train(job: Job) -> PenaltyTrainer:
     """Train from the newest whole checkpoint, or from the start, and save the best adapter."""
-    prepare_tracker(job.cfg, job.folder)
-    arguments = training_arguments(job.cfg, job.folder)
-    trainer = build_trainer(job.model, job.task, job.encoded, job.backbone.tokenizer, arguments)
+    trainer = build_trainer(job.model, job.task, job.encoded, job.backbone.tokenizer, job.arguments)
     fit(trainer, newest_complete(job.folder.checkpoints))
     job.model.save_pretrained(str(job.folder.adapter))
     job.backbone.tokenizer.save_pretrained(str(job.folder.adapter))
     return trainer
 
 
-def verify(job: Job, arguments: TrainingArguments) -> Verification:
+def verify(job: Job) -> Verification:
     """Score the trained model, the one rebuilt from disk, and that one merged.
 
     Raises:
         GoftError: either differs from the trained one by more than rounding.
     """
-    rows, collate = job.encoded.evaluation, job.encoded.collate
+    rows, collate, arguments = job.encoded.evaluation, job.encoded.collate, job.arguments
     trained = run_model(job.model, rows, collate, arguments)
     fresh = load_backbone(job.cfg.model, job.task.auto_class, job.task.model_options())
     rebuilt = load_adapter(fresh, job.folder.adapter)

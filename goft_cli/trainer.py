@@ -153,30 +153,42 @@ def total_penalty(model: nn.Module) -> Tensor | None:
 
 
 def training_arguments(cfg: TrainConfig, folder: RunFolder) -> TrainingArguments:
-    """Translate our configuration; the keys under `trainer` are already Trainer's own."""
+    """Translate our configuration; the keys under `trainer` are already Trainer's own.
+
+    Raises:
+        GoftError: the values exclude one another, or this machine cannot do what they ask.
+    """
     own = {entry.name: plain(getattr(cfg.trainer, entry.name)) for entry in fields(cfg.trainer)}
     if not own["gradient_checkpointing"]:
         del own["gradient_checkpointing"]  # renamed in transformers 5.23: naming it at all warns
-    arguments = TrainingArguments(
-        output_dir=str(folder.checkpoints),
-        seed=cfg.seed,
-        save_strategy=cfg.trainer.eval_strategy.value,
-        save_steps=cfg.trainer.eval_steps or 1,
-        load_best_model_at_end=True,
-        metric_for_best_model=cfg.task.headline,
-        greater_is_better=cfg.task.greater_is_better,
-        label_names=["labels"],
-        report_to=[] if cfg.tracker.name is TrackerName.none else [cfg.tracker.name.value],
-        run_name=f"{cfg.task.name}/{cfg.model.name}/{cfg.adapter.name}/{cfg.run_name}",
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        **own,
-    )
+    try:
+        arguments = TrainingArguments(**fixed_arguments(cfg, folder), **own)
+    except ValueError as error:
+        hint = "; add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
+        raise GoftError(f"trainer: {' '.join(str(error).split())}{hint}") from error
     # Several visible GPUs without a launcher would mean DataParallel, whose replicas keep their
     # layers' penalties to themselves.
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
     return arguments
+
+
+def fixed_arguments(cfg: TrainConfig, folder: RunFolder) -> dict[str, Any]:
+    """Return the arguments that follow from the task, the run folder and the tracker."""
+    return {
+        "output_dir": str(folder.checkpoints),
+        "seed": cfg.seed,
+        "save_strategy": cfg.trainer.eval_strategy.value,
+        "save_steps": cfg.trainer.eval_steps or 1,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": cfg.task.headline,
+        "greater_is_better": cfg.task.greater_is_better,
+        "label_names": ["labels"],
+        "report_to": [] if cfg.tracker.name is TrackerName.none else [cfg.tracker.name.value],
+        "run_name": f"{cfg.task.name}/{cfg.model.name}/{cfg.adapter.name}/{cfg.run_name}",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - an enum's value or the value itself

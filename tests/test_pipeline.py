@@ -178,3 +178,29 @@ def test_targets_that_match_nothing(
 ) -> None:
     with pytest.raises(GoftError, match=sentence):
         start(folders, tmp_path / "run", *words)
+
+
+def test_precision_that_the_machine_lacks(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        words = ["trainer.bf16=true", "trainer.fp16=true"]
+    else:
+        words = ["trainer.bf16=true", "trainer.use_cpu=false"]
+    with pytest.raises(GoftError, match=r"trainer: .*bf16"):
+        start(folders, tmp_path / "run", *words)
+
+
+@pytest.mark.parametrize("words", [["model.dtype=bfloat16"], ["trainer.bf16=true"]])
+def test_half_precision_merges_within_its_own_tolerance(
+    words: list[str], folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = start(folders, tmp_path / "run", "adapter=qgoft", *words)
+    agreement = json.loads(run.metrics.read_text())["agreement"]
+    assert 0 < agreement["merged"] <= agreement["tolerance"] <= 0.25
+
+
+def test_the_head_may_be_for_other_labels(tmp_path: Path) -> None:
+    model = small.write_model(tmp_path / "model")
+    data = small.write_data(tmp_path / "data")
+    words = ["task.labels=[no,yes,maybe]", "trainer.num_train_epochs=1"]
+    run = start((model, data), tmp_path / "run", *words)
+    assert json.loads(run.metrics.read_text())["head_parameters"] == 16 * 16 + 16 + 3 * 16 + 3
