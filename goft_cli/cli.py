@@ -107,8 +107,8 @@ def run_verb(verb: str, words: list[str]) -> int:
     from goft_cli.suggest import check_flags
 
     check_flags(words)
-    # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those that
-    # sleep at once are slow on an idle one. This many turns are a compromise, measured on two cores.
+    # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
+    # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # Hydra prints errors and exits by itself unless told to raise them.
