@@ -32,6 +32,9 @@ DISK_ERRORS = {
     errno.EROFS: "the file system is read-only; choose another folder with output_dir=DIR",
 }
 
+# safetensors and torch.save say it in exceptions of their own
+DISK_FULL_SIGNS = ("No space left on device", "PytorchStreamWriter failed writing file")
+
 
 def help_text() -> str:
     """Return what `goft --help` prints."""
@@ -143,6 +146,8 @@ def describe(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         return str(error), USAGE_ERROR
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         return f"{error.filename or 'output'}: {DISK_ERRORS[error.errno]}", USAGE_ERROR
+    if any(sign in str(error) for sign in DISK_FULL_SIGNS):
+        return f"output: {DISK_ERRORS[errno.ENOSPC]}", USAGE_ERROR
     from goft_cli.suggest import CommandLine, explain
 
     sentence = explain(error, CommandLine(arguments[0], tuple(arguments[1:])))

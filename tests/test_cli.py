@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from goft_cli import __version__
+from goft_cli import __version__, cli
 from goft_cli.cli import READER_GONE, USAGE_ERROR, VERBS, describe
 from tests.conftest import ROOT, Goft
 
@@ -241,3 +242,17 @@ def test_completion_installs_in_bash(goft: Goft) -> None:
     assert answer.code == 0
     assert "complete -o nospace" in answer.out
     assert answer.out.rstrip().endswith("goft")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "model.safetensors"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+        ValueError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_named_whoever_says_it(error: Exception) -> None:
+    sentence, code = cli.describe(error, ["train"])
+    assert code == cli.USAGE_ERROR
+    assert "the disk is full; free some space and start the same command again" in sentence
