@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from goft_cli.trainer import (
     prepare_tracker,
     training_arguments,
 )
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,10 @@ def encode(task: Task[Any], data: TaskData, backbone: Backbone) -> EncodedData:
 def train(job: Job) -> PenaltyTrainer:
     """Train from the newest whole checkpoint, or from the start, and save the best adapter."""
     trainer = build_trainer(job.model, job.task, job.encoded, job.backbone.tokenizer, job.arguments)
-    fit(trainer, newest_complete(job.folder.checkpoints))
+    checkpoint = newest_complete(job.folder.checkpoints)
+    if checkpoint is not None:
+        logger.info("resuming from %s", checkpoint.name)
+    fit(trainer, checkpoint)
     job.model.save_pretrained(str(job.folder.adapter))
     job.backbone.tokenizer.save_pretrained(str(job.folder.adapter))
     return trainer

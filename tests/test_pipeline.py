@@ -98,6 +98,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     shutil.rmtree(run.adapter)
     shutil.rmtree(run.checkpoints / "checkpoint-12")
     start(folders, tmp_path / "run", "adapter=qgoft")
+    assert "resuming from checkpoint-6" in run.log.read_text()
     expected = load_file(whole.adapter / "adapter_model.safetensors")
     resumed = load_file(run.adapter / "adapter_model.safetensors")
     for name, tensor in expected.items():
