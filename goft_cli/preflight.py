@@ -59,7 +59,8 @@ def check_tracker(tracker: TrackerConfig) -> None:
             f"tracker={tracker.name.value}: its package is not installed; "
             f"run pip install {tracker.name.value}, or pass tracker=none"
         )
-    if tracker.name is TrackerName.wandb and tracker.mode is WandbMode.online and not wandb_key():
+    online = tracker.mode is WandbMode.online and os.environ.get("WANDB_MODE", "online") == "online"
+    if tracker.name is TrackerName.wandb and online and not wandb_key():
         raise GoftError(
             "tracker=wandb: no API key found; run wandb login, set WANDB_API_KEY, or pass "
             "tracker.mode=offline"

@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
-from goft_cli.config import TrackerName, TrainConfig
+from goft_cli.config import TrackerName, TrainConfig, WandbMode
 from goft_cli.errors import GoftError
 from goft_cli.progress import ProgressBar
 from goft_cli.run_folder import RunFolder
@@ -224,10 +224,13 @@ def build_trainer(
 
 def prepare_tracker(cfg: TrainConfig, folder: RunFolder) -> None:
     """Tell the tracker, through its own environment variables, where this run's curves go."""
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.path / "tensorboard")
-    os.environ.setdefault("WANDB_PROJECT", cfg.tracker.project)
-    os.environ["WANDB_MODE"] = cfg.tracker.mode.value
-    os.environ["WANDB_DIR"] = str(folder.path)
+    if cfg.tracker.name is TrackerName.tensorboard:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.path / "tensorboard")
+    if cfg.tracker.name is TrackerName.wandb:
+        os.environ.setdefault("WANDB_PROJECT", cfg.tracker.project)
+        os.environ["WANDB_DIR"] = str(folder.path)
+        if cfg.tracker.mode is WandbMode.offline:  # else the user's own WANDB_MODE holds
+            os.environ["WANDB_MODE"] = "offline"
 
 
 def fit(trainer: Trainer, resume_from: Path | None) -> dict[str, float]:

@@ -36,17 +36,22 @@ def test_wandb_offline_writes_into_the_run_folder(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_MODE", "online")  # restored afterwards; the configuration wins
     run = pipeline.run(small.composed([*words, "tracker=wandb", "tracker.mode=offline"]))
     assert list((run / "wandb").glob("offline-run-*/*.wandb"))
 
 
 def test_wandb_without_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     online = TrackerConfig(name=TrackerName.wandb)
     with pytest.raises(GoftError, match=r"no API key found; .*tracker.mode=offline"):
         preflight.check_tracker(online)
     preflight.check_tracker(TrackerConfig(name=TrackerName.wandb, mode=WandbMode.offline))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    preflight.check_tracker(online)
+    monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     preflight.check_tracker(online)
 
