@@ -22,13 +22,19 @@ Fine-Tuning via Givens Rotation", ICML 2024, arXiv:2404.04316). The rotations re
 from __future__ import annotations
 
 from goft_cli.rotation.apply import rotate, rotate_transposed
+from goft_cli.rotation.engines import ENGINES, force_engine, forced_engine
 from goft_cli.rotation.pairs import Angle, angles_from, quasi_penalty
+from goft_cli.rotation.reuse import Prepared
 from goft_cli.rotation.schedule import Stage, schedule
 
 __all__ = [
+    "ENGINES",
     "Angle",
+    "Prepared",
     "Stage",
     "angles_from",
+    "force_engine",
+    "forced_engine",
     "quasi_penalty",
     "rotate",
     "rotate_transposed",

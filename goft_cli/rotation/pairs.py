@@ -1,9 +1,9 @@
-"""From trainable parameters to the four coefficients of each pair's 2x2 block."""
+"""From trainable parameters to the 2x2 block of each pair, and gradients the way back."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -12,21 +12,8 @@ Angle = Literal["tanh", "direct"]
 """How a strict parameter p becomes an angle: pi * tanh(p), or p itself."""
 
 
-class Pairs(NamedTuple):
-    """Coefficients (d-1,) of the blocks [[a1, b1], [a2, b2]], one entry per pair."""
-
-    a1: Tensor
-    b1: Tensor
-    a2: Tensor
-    b2: Tensor
-
-    def to(self, dtype: torch.dtype) -> Pairs:
-        """The same coefficients rounded to dtype."""
-        return Pairs(*(coefficient.to(dtype) for coefficient in self))
-
-
 def compute_dtype(*tensors: Tensor) -> torch.dtype:
-    """float64 if any tensor is float64, else float32: what coefficients are computed in."""
+    """float64 if any tensor is float64, else float32: what blocks are computed in."""
     double = any(tensor.dtype == torch.float64 for tensor in tensors)
     return torch.float64 if double else torch.float32
 
@@ -69,19 +56,32 @@ def quasi_penalty(blocks: Tensor) -> Tensor:
     return (first * second).sum(dim=-1).square().sum()
 
 
-def pairs_from(rotation: Tensor, dtype: torch.dtype) -> Pairs:
-    """Coefficients of strict angles (d-1,) or quasi blocks (d-1, 2, 2), computed in dtype.
+def blocks_from(rotation: Tensor, dtype: torch.dtype) -> Tensor:
+    """Blocks (d-1, 2, 2), each [[a1, b1], [a2, b2]], of strict angles or quasi blocks.
 
-    Raises:
-        ValueError: the tensor has neither shape.
+    Args:
+        rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2).
+        dtype: what they are computed and returned in.
     """
     wide = rotation.to(dtype)
-    if rotation.dim() == 1:
-        cos, sin = wide.cos(), wide.sin()
-        return Pairs(cos, -sin, sin, cos)
-    if rotation.dim() == 3 and rotation.shape[1:] == (2, 2):
-        return Pairs(*wide.reshape(-1, 4).unbind(-1))
-    raise ValueError(
-        f"rotation: found shape {tuple(rotation.shape)}, expected (d-1,) angles or (d-1, 2, 2) "
-        "blocks; reshape it"
-    )
+    if rotation.dim() == 3:
+        return wide
+    cos, sin = wide.cos(), wide.sin()
+    return torch.stack((cos, -sin, sin, cos), dim=-1).view(-1, 2, 2)
+
+
+def rotation_gradient(rotation: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of a rotation from that of its blocks.
+
+    Args:
+        rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2).
+        gradient: (d-1, 2, 2), of a loss in each entry of the blocks.
+
+    Returns:
+        The shape of rotation, in gradient.dtype; for angles per radian.
+    """
+    if rotation.dim() == 3:
+        return gradient
+    angles = rotation.to(gradient.dtype)
+    a1, b1, a2, b2 = gradient.view(-1, 4).unbind(-1)
+    return angles.cos() * (a2 - b1) - angles.sin() * (a1 + b2)

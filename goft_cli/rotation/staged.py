@@ -1,8 +1,7 @@
-"""Stage by stage: O(d) per vector, any width, every operation differentiable.
+"""Stage by stage: O(d) per vector, for any width. The engine that the others are measured by.
 
 Both directions walk the tree of live coordinates. At the fine end all d coordinates are live, at
-the coarse end only those at multiples of twice the largest stride, so the tensors that the stages
-touch halve from one to the next.
+the coarse end coordinate 0 alone, so the tensors that the stages touch halve from one to the next.
 """
 
 from __future__ import annotations
@@ -12,53 +11,97 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from goft_cli.rotation.pairs import Pairs
-from goft_cli.rotation.schedule import Stage
+from goft_cli.rotation.pairs import blocks_from, compute_dtype, rotation_gradient
+from goft_cli.rotation.schedule import Stage, schedule
 
 
-def analysis(x: Tensor, pairs: Pairs, stages: Sequence[Stage]) -> Tensor:
-    """R x: stages in the given order, fine to coarse.
+def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Every width, floating point type and device."""
+    return True
 
-    Args:
-        x: (..., d).
-        pairs: coefficients in x.dtype, one per pair of the whole schedule.
-        stages: consecutive stages of `schedule(d)`, starting with stride 1.
 
-    Returns:
-        (..., d).
-    """
-    details: list[Tensor] = []
-    live = x
-    for stage in stages:
-        a1, b1, a2, b2 = (coefficient[stage.span] for coefficient in pairs)
-        paired = 2 * stage.pairs
-        first, second = live[..., 0:paired:2], live[..., 1:paired:2]
-        details.append(a2 * first + b2 * second)
-        live = _append(a1 * first + b1 * second, live[..., paired:])
-    for detail in reversed(details):
-        live = _interleave(live, detail)
+def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Blocks (d-1, 2, 2) in float32 or wider; each call rounds them to the vectors' dtype."""
+    return (blocks_from(rotation, torch.promote_types(dtype, compute_dtype(rotation))),)
+
+
+def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
+    """R x of vectors x (n, d), from the finest stage to the coarsest."""
+    blocks = prepared[0].to(x.dtype)
+    live, details = x, []
+    for stage in schedule(x.shape[-1]):
+        live, detail = _fold(live, blocks[stage.span], stage)
+        details.append(detail)
+    return _unfold(live, details)
+
+
+def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
+    """R^T x of vectors x (n, d), from the coarsest stage to the finest."""
+    blocks = prepared[0].to(x.dtype)
+    live = x[:, :1]
+    for stage in reversed(schedule(x.shape[-1])):
+        live = _grow(live, x, blocks[stage.span], stage)
     return live
 
 
-def synthesis(x: Tensor, pairs: Pairs, stages: Sequence[Stage]) -> Tensor:
-    """R^T x: the transposed stages from coarse to fine, that is in reverse order.
+def pullback(
+    x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
+) -> tuple[Tensor | None, Tensor]:
+    """Gradients through R^T x; walks up the tree again, so nothing but x was stored.
 
     Args:
-        x: (..., d).
-        pairs: coefficients in x.dtype, one per pair of the whole schedule.
-        stages: consecutive stages of `schedule(d)`, starting with stride 1.
+        x: (n, d), what `synthesis` was given.
+        grad: (n, d), gradient of its result.
+        rotation: (d-1,) or (d-1, 2, 2), what was prepared.
+        prepared: what `synthesis` was given.
+        needs_x: whether the gradient of x is wanted.
 
     Returns:
-        (..., d).
+        (n, d) gradient of x, and that of the rotation in float32 or wider. Blocks need not be
+        invertible: the inputs of each stage are computed again from x.
     """
-    if not stages:
-        return x
-    live = x[..., :: 2 * stages[-1].stride]
+    wide = prepared[0]
+    blocks = wide.to(x.dtype)
+    stages = schedule(x.shape[-1])
+    inputs, live = [], x[:, :1]
     for stage in reversed(stages):
-        a1, b1, a2, b2 = (coefficient[stage.span] for coefficient in pairs)
-        first, second = live[..., : stage.pairs], x[..., stage.stride :: 2 * stage.stride]
-        turned = _append(a1 * first + a2 * second, live[..., stage.pairs :])
-        live = _interleave(turned, b1 * first + b2 * second)
+        inputs.append((live[:, : stage.pairs], _details(x, stage)))
+        live = _grow(live, x, blocks[stage.span], stage)
+    gradient, details, live = torch.empty_like(wide), [], grad
+    for stage, (first, second) in zip(stages, reversed(inputs), strict=True):
+        reached = live[:, : 2 * stage.pairs].unflatten(1, (stage.pairs, 2))
+        products = torch.stack((first, second), dim=-1).unsqueeze(-1) * reached.unsqueeze(-2)
+        gradient[stage.span] = products.sum(dim=0, dtype=wide.dtype)
+        live, detail = _fold(live, blocks[stage.span], stage)
+        details.append(detail)
+    return _unfold(live, details) if needs_x else None, rotation_gradient(rotation, gradient)
+
+
+def _fold(live: Tensor, blocks: Tensor, stage: Stage) -> tuple[Tensor, Tensor]:
+    """One stage towards the root: the coordinates that stay live, and those that do not."""
+    paired = 2 * stage.pairs
+    first, second = live[:, 0:paired:2], live[:, 1:paired:2]
+    a1, b1, a2, b2 = blocks.view(-1, 4).unbind(-1)
+    return _append(a1 * first + b1 * second, live[:, paired:]), a2 * first + b2 * second
+
+
+def _grow(live: Tensor, x: Tensor, blocks: Tensor, stage: Stage) -> Tensor:
+    """One stage towards the leaves: live coordinates and the details that x holds for them."""
+    first, second = live[:, : stage.pairs], _details(x, stage)
+    a1, b1, a2, b2 = blocks.view(-1, 4).unbind(-1)
+    even = _append(a1 * first + a2 * second, live[:, stage.pairs :])
+    return _interleave(even, b1 * first + b2 * second)
+
+
+def _details(x: Tensor, stage: Stage) -> Tensor:
+    """(n, pairs): the second coordinate of each pair of the stage."""
+    return x[:, stage.stride :: 2 * stage.stride]
+
+
+def _unfold(live: Tensor, details: list[Tensor]) -> Tensor:
+    """Put all coordinates back in their places, the coarsest details first."""
+    for detail in reversed(details):
+        live = _interleave(live, detail)
     return live
 
 
@@ -68,7 +111,7 @@ def _append(paired: Tensor, passing: Tensor) -> Tensor:
 
 
 def _interleave(even: Tensor, odd: Tensor) -> Tensor:
-    """(..., p or p+1) and (..., p) to (..., 2p or 2p+1): even[0], odd[0], even[1], ..."""
+    """(n, p or p+1) and (n, p) to (n, 2p or 2p+1): even[0], odd[0], even[1], ..."""
     count = odd.shape[-1]
-    woven = torch.stack((even[..., :count], odd), dim=-1).flatten(-2)
-    return _append(woven, even[..., count:])
+    woven = torch.stack((even[:, :count], odd), dim=-1).flatten(-2)
+    return _append(woven, even[:, count:])

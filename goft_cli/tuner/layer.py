@@ -11,8 +11,18 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from transformers.pytorch_utils import Conv1D
 
-from goft_cli.rotation import Angle, angles_from, quasi_penalty, rotate, rotate_transposed
+from goft_cli.rotation import (
+    Angle,
+    Prepared,
+    angles_from,
+    quasi_penalty,
+    rotate,
+    rotate_transposed,
+)
 from goft_cli.tuner.config import GoftConfig
+
+MERGE_ROWS = 1024
+"""Rows of a weight merged at a time: more memory than these in float32 is never taken."""
 
 RANDOM_START = 0.1
 """Standard deviation of parameters about the identity with init_weights=False."""
@@ -37,7 +47,7 @@ class GoftLayer(nn.Module, BaseTunerLayer):
     """
 
     adapter_layer_names = ("goft_rotation", "goft_scale")
-    other_param_names = ("goft_angle", "goft_penalty_weight")
+    other_param_names = ("goft_angle", "goft_penalty_weight", "goft_prepared")
     penalty: Tensor | None
 
     def __init__(self, base_layer: nn.Module, adapter_name: str, config: GoftConfig) -> None:
@@ -48,6 +58,7 @@ class GoftLayer(nn.Module, BaseTunerLayer):
         self.goft_scale = nn.ParameterDict()
         self.goft_angle: dict[str, Angle] = {}
         self.goft_penalty_weight: dict[str, float] = {}
+        self.goft_prepared: dict[str, Prepared] = {}
         self.penalty = None
         # In a list, which nn.Module does not look into: the original must not appear in the state.
         self._original_weight: list[nn.Parameter] = []
@@ -67,6 +78,7 @@ class GoftLayer(nn.Module, BaseTunerLayer):
             self.goft_scale[adapter_name] = _start(scale, config.init_weights)
         self.goft_angle[adapter_name] = config.angle
         self.goft_penalty_weight[adapter_name] = config.penalty_weight if quasi else 0.0
+        self.goft_prepared[adapter_name] = Prepared()
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
@@ -80,7 +92,7 @@ class GoftLayer(nn.Module, BaseTunerLayer):
             x = _cast_for_autocast(x)
         # W S1 R1^T S2 R2^T x: the last adapter meets x first.
         for name in reversed(adapters):
-            x = rotate_transposed(x, self._rotation(name))
+            x = rotate_transposed(x, self._rotation(name), self._kept(name))
             if name in self.goft_scale:
                 x = x * self.goft_scale[name].to(x.dtype)
         return self.base_layer(x, *args, **kwargs)
@@ -133,12 +145,18 @@ class GoftLayer(nn.Module, BaseTunerLayer):
 
     @torch.no_grad()
     def _merged_weight(self, weight: Tensor, names: list[str]) -> Tensor:
-        rows = self._as_rows(weight).to(torch.promote_types(weight.dtype, torch.float32))
-        for name in names:
-            if name in self.goft_scale:
-                rows = rows * self.goft_scale[name].to(rows)
-            rows = rotate(rows, self._rotation(name).to(rows.device))
-        return self._as_rows(rows).to(weight.dtype).contiguous()
+        merged = torch.empty_like(weight, memory_format=torch.contiguous_format)
+        pieces = (self._as_rows(w).split(MERGE_ROWS) for w in (weight, merged))
+        prepared = {name: Prepared() for name in names}
+        for source, target in zip(*pieces, strict=True):
+            rows = source.to(torch.promote_types(weight.dtype, torch.float32))
+            for name in names:
+                if name in self.goft_scale:
+                    rows = rows * self.goft_scale[name].to(rows)
+                rotation = self._rotation(name).to(rows.device)
+                rows = rotate(rows, rotation, prepared[name])
+            target.copy_(rows)
+        return merged
 
     def _as_rows(self, weight: Tensor) -> Tensor:
         """(out, in) from the stored weight, and back."""
@@ -150,6 +168,13 @@ class GoftLayer(nn.Module, BaseTunerLayer):
     def _rotation(self, name: str) -> Tensor:
         parameter = self.goft_rotation[name]
         return angles_from(parameter, self.goft_angle[name]) if parameter.dim() == 1 else parameter
+
+    def _kept(self, name: str) -> Prepared | None:
+        """Only in evaluation: training changes the rotation, and must not need its memory."""
+        if not self.training:
+            return self.goft_prepared[name]
+        self.goft_prepared[name].clear()
+        return None
 
     @torch.enable_grad()
     def _penalty(self, names: list[str]) -> Tensor | None:

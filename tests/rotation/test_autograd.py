@@ -11,23 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from goft_cli.rotation import blocked, rotate, rotate_transposed, schedule
-from goft_cli.rotation.pairs import pairs_from
-from goft_cli.rotation.staged import synthesis
+from goft_cli.rotation import rotate, rotate_transposed
+from goft_cli.rotation.engines import MIN_VECTORS
 
 Draw = Callable[..., Tensor]
 Apply = Callable[[Tensor, Tensor], Tensor]
 
 both_directions = pytest.mark.parametrize("apply", [rotate, rotate_transposed])
 both_kinds = pytest.mark.parametrize("kind", ["strict", "quasi"])
-
-
-def by_blocks(x: Tensor, rotation: Tensor) -> Tensor:
-    return blocked.synthesis_blocked(x, pairs_from(rotation, rotation.dtype))
-
-
-def by_stages(x: Tensor, rotation: Tensor) -> Tensor:
-    return synthesis(x, pairs_from(rotation, rotation.dtype), schedule(x.shape[-1]))
 
 
 def leaves(draw: Draw, kind: str, dim: int, count: int) -> tuple[Tensor, Tensor]:
@@ -45,34 +36,9 @@ def test_first_and_second_derivatives(apply: Apply, kind: str, dim: int, draw: D
     assert gradgradcheck(apply, inputs)
 
 
-@both_kinds
-def test_derivatives_of_the_blocked_form(kind: str, draw: Draw) -> None:
-    inputs = leaves(draw, kind, 2 * blocked.BLOCK, count=1)
-    assert gradcheck(by_blocks, inputs, fast_mode=True)
-    assert gradgradcheck(by_blocks, inputs, fast_mode=True)
-
-
-@both_kinds
-@pytest.mark.parametrize("dim", [32, 64, 96, 224, 768])
-def test_blocked_and_staged_forms_agree_with_their_gradients(
-    kind: str, dim: int, draw: Draw
-) -> None:
-    x, rotation = leaves(draw, kind, dim, count=5)
-    output, expected = by_blocks(x, rotation), by_stages(x, rotation)
-    upstream = torch.linspace(-1, 1, output.numel(), dtype=torch.float64).view_as(output)
-    found_gradients = torch.autograd.grad(output, (x, rotation), upstream)
-    expected_gradients = torch.autograd.grad(expected, (x, rotation), upstream)
-    pairs = zip((output, *found_gradients), (expected, *expected_gradients), strict=True)
-    for found, wanted in pairs:
-        # Both sum the same dozens of float64 terms in another order.
-        assert (found - wanted).norm() <= 1e-13 * wanted.norm()
-
-
-def test_the_number_of_vectors_changes_the_form_but_not_the_values(draw: Draw) -> None:
-    dim, count = 96, blocked.MIN_VECTORS
+def test_the_number_of_vectors_changes_the_engine_but_not_the_values(draw: Draw) -> None:
+    dim, count = 96, MIN_VECTORS
     x, rotation = leaves(draw, "strict", dim, count)
-    assert blocked.pays(dim, count)
-    assert not blocked.pays(dim, count - 1)
     few, many = rotate_transposed(x[:-1], rotation), rotate_transposed(x, rotation)[:-1]
     assert (few - many).abs().max() <= 1e-14 * x.abs().max() * dim
 

@@ -1,0 +1,108 @@
+"""Which engine turns which vectors. All of them compute the same; they differ in cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from goft_cli.rotation import blocked, staged
+
+VARIABLE = "GOFT_ENGINE"
+"""Environment variable that forces one engine for the whole process; unset or "auto" to choose."""
+
+MIN_VECTORS = 64
+"""Fewer vectors than this do not repay making the matrices of the blocked form."""
+
+
+class Engine(Protocol):
+    """What a module of this package offers to be an engine; vectors are (n, d)."""
+
+    def supports(self, dim: int, dtype: torch.dtype, device: torch.device) -> bool:
+        """Whether it can turn such vectors at all."""
+        ...
+
+    def prepare(self, rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """What depends on the rotation alone, for vectors of dtype."""
+        ...
+
+    def synthesis(self, x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
+        """R^T x."""
+        ...
+
+    def analysis(self, x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
+        """R x."""
+        ...
+
+    def pullback(
+        self,
+        x: Tensor,
+        grad: Tensor,
+        rotation: Tensor,
+        prepared: Sequence[Tensor],
+        needs_x: bool,
+    ) -> tuple[Tensor | None, Tensor]:
+        """Gradients of x and of the rotation through R^T x."""
+        ...
+
+
+ENGINES: dict[str, Engine] = {"staged": staged, "blocked": blocked}
+
+_forced = os.environ.get(VARIABLE, "auto")
+
+
+@contextmanager
+def force_engine(name: str) -> Iterator[None]:
+    """Use one engine, or "auto", for all rotations inside the block, whatever the environment says.
+
+    Raises:
+        ValueError: there is no engine of that name.
+    """
+    global _forced
+    before, _forced = _forced, _checked(name)
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def forced_engine() -> str:
+    """The name that the environment or `force_engine` gives, "auto" if none.
+
+    Raises:
+        ValueError: there is no engine of that name.
+    """
+    return _checked(_forced)
+
+
+def choose_engine(x: Tensor, prepared_is_kept: bool) -> str:
+    """The name of the engine for vectors x (n, d).
+
+    Args:
+        x: the vectors; their width, dtype, device and number decide.
+        prepared_is_kept: whether what the engine prepares is used many times.
+
+    Raises:
+        ValueError: an engine is forced that cannot turn such vectors.
+    """
+    dim = x.shape[-1]
+    name = forced_engine()
+    if name == "auto":
+        repaid = prepared_is_kept or len(x) >= MIN_VECTORS
+        return "blocked" if repaid and blocked.supports(dim, x.dtype, x.device) else "staged"
+    if not ENGINES[name].supports(dim, x.dtype, x.device):
+        raise ValueError(
+            f"engine {name} cannot turn vectors of {dim} in {x.dtype} on {x.device.type}; "
+            f"set {VARIABLE}=auto"
+        )
+    return name
+
+
+def _checked(name: str) -> str:
+    if name not in ("auto", *ENGINES):
+        raise ValueError(f"{VARIABLE}={name} is unknown; choose one of auto, {', '.join(ENGINES)}")
+    return name
