@@ -23,7 +23,7 @@ import goft_cli.tuner  # noqa: F401 - makes PEFT know the method GOFT
 from goft_cli import hub
 from goft_cli.config import AdapterConfig, ModelConfig
 from goft_cli.errors import GoftError
-from goft_cli.preflight import MODEL_REMEDY, model_location
+from goft_cli.preflight import MODEL_REMEDY, check_engine, model_location
 
 SAMPLED_PER_TENSOR = 256
 PEFT_TASK_TYPES = {"AutoModelForSequenceClassification": "SEQ_CLS"}
@@ -56,8 +56,10 @@ def load_backbone(cfg: ModelConfig, auto_class: str, options: dict[str, Any]) ->
         options: entries of the model's configuration that the task fixes.
 
     Raises:
-        GoftError: no such model, another architecture, pickled or damaged weights, or no network.
+        GoftError: no such model, another architecture, pickled or damaged weights, no network, or
+            an unknown rotation engine in the environment.
     """
+    check_engine()
     location = model_location(cfg.path)
     source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
     with reading(location, cfg.path):

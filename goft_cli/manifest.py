@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from goft_cli import __version__
+from goft_cli.rotation import forced_engine
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "hydra-core")
 
 
 def environment() -> dict[str, Any]:
-    """Return versions and hardware."""
+    """Return versions, hardware, and what the environment asks for."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "goft_cli": __version__,
@@ -28,6 +29,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu_threads": torch.get_num_threads(),
         "gpus": gpus,
+        "rotation_engine": forced_engine(),
     }
 
 

@@ -67,6 +67,20 @@ def check_tracker(tracker: TrackerConfig) -> None:
         )
 
 
+def check_engine() -> None:
+    """Refuse an unknown rotation engine in the environment; imports torch.
+
+    Raises:
+        GoftError: names the engines there are.
+    """
+    from goft_cli.rotation import forced_engine
+
+    try:
+        forced_engine()
+    except ValueError as error:
+        raise GoftError(str(error)) from error
+
+
 def wandb_key() -> bool:
     """Tell whether wandb would find a key in the environment or in netrc; never read it out."""
     if os.environ.get("WANDB_API_KEY"):

@@ -20,6 +20,7 @@ from goft_cli.backbone import (
 )
 from goft_cli.config import GoftAdapterConfig, LinearProbeConfig, ModelConfig
 from goft_cli.errors import GoftError
+from goft_cli.rotation import engines
 from tests import small
 
 AUTO = "AutoModelForSequenceClassification"
@@ -50,6 +51,14 @@ def test_the_same_folder_has_the_same_fingerprint(folder: Path, tmp_path: Path) 
     other = small.write_model(tmp_path / "other", seed=1)
     assert load(other).fingerprint != first.fingerprint
     assert first.model.config.num_labels == 3
+
+
+def test_an_unknown_rotation_engine_is_refused_before_loading(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_forced", "quick")  # as GOFT_ENGINE=quick at the start
+    with pytest.raises(GoftError, match="GOFT_ENGINE=quick is unknown; choose one of auto, staged"):
+        load(folder)
 
 
 def test_only_the_head_and_the_adapter_train(folder: Path) -> None:
