@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from goft_cli.rotation.pairs import blocks_from, compute_dtype, rotation_gradient
@@ -24,6 +25,11 @@ from goft_cli.rotation.trees import Plan, make_plan, tree_matrices, tree_pullbac
 BLOCK = 32
 """Width of a block, a power of two."""
 
+MIN_CONVOLVED = 64
+"""Fewer vectors than this are multiplied faster than convolved."""
+CONVOLVED = (torch.float32, torch.bfloat16) if torch.backends.mkldnn.is_available() else ()
+"""What oneDNN, where torch was built with it, convolves on a CPU."""
+
 
 def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
     """Widths that consist of at least two whole blocks."""
@@ -31,32 +37,36 @@ def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """Coarse (d/b, d/b), fine (d/b, b, b), and the blocks (d-1, 2, 2) that they are of.
+    """The matrices of a rotation, computed in float32 or wider and rounded to dtype once.
 
-    The matrices are computed in float32 or wider and rounded to dtype once.
+    Returns:
+        coarse (d/b, d/b), fine (d/b, b, b), what makes R^T x of everything but the heads
+        (d/b, b, b), transposed, and the blocks (d-1, 2, 2) that they are of.
     """
     blocks = blocks_from(rotation, torch.promote_types(dtype, compute_dtype(rotation)))
     dim = len(rotation) + 1
     matrices = tree_matrices(blocks, _plan(dim, blocks)).to(dtype)
     fine = matrices[: dim * BLOCK].view(-1, BLOCK, BLOCK)
-    return matrices[dim * BLOCK :].view(len(fine), -1), fine, blocks
+    details = fine.transpose(1, 2).contiguous()
+    details[..., 0] = 0
+    return matrices[dim * BLOCK :].view(len(fine), -1), fine, details, blocks
 
 
 def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     """R^T x of vectors x (n, d)."""
-    coarse, fine, _ = prepared
-    inner, _ = _with_turned_heads(x, coarse)
-    turned = torch.bmm(inner.transpose(0, 1), fine)
-    return inner.copy_(turned.transpose(0, 1)).flatten(1)
+    coarse, fine, details, _ = prepared
+    out = _blockwise(x, details)
+    heads = x[:, ::BLOCK] @ coarse
+    out.unflatten(1, (-1, BLOCK)).addcmul_(heads.unsqueeze(-1), fine[:, 0])
+    return out
 
 
 def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     """R x of vectors x (n, d)."""
-    coarse, fine, _ = prepared
-    turned = torch.bmm(_by_block(x), fine.transpose(1, 2)).transpose(0, 1)
-    out = turned.clone(memory_format=torch.contiguous_format)
-    out[..., 0] = turned[..., 0] @ coarse.T
-    return out.flatten(1)
+    coarse, fine, *_ = prepared
+    out = _blockwise(x, fine)
+    out[:, ::BLOCK] = out[:, ::BLOCK] @ coarse.T
+    return out
 
 
 def pullback(
@@ -74,31 +84,35 @@ def pullback(
     Returns:
         (n, d) gradient of x, and that of the rotation in float32 or wider.
     """
-    coarse, fine, blocks = prepared
-    inner, heads = _with_turned_heads(x, coarse)
-    reached = _by_block(grad)
-    fine_gradient = torch.bmm(inner.permute(1, 2, 0), reached)
-    rows = fine if needs_x else fine[:, :1]
-    turned = torch.bmm(reached, rows.transpose(1, 2)).transpose(0, 1)
-    reached_heads = turned[..., 0]
-    of_blocks = _block_gradient(blocks, heads.T @ reached_heads, fine_gradient)
+    coarse, fine, _, blocks = prepared
+    heads, by_block = x[:, ::BLOCK].contiguous(), _by_block(grad)
+    fine_gradient = torch.bmm(_by_block(x).transpose(1, 2), by_block)
+    turned = (heads @ coarse).T.contiguous()
+    fine_gradient[:, :1] = torch.bmm(turned.unsqueeze(1), by_block)
+    grad_x = _blockwise(grad, fine if needs_x else fine[:, :1])
+    reached = grad_x[:, :: BLOCK if needs_x else 1].contiguous()
     if needs_x:
-        inner.copy_(turned)
-        inner[..., 0] = reached_heads @ coarse.T
-    return inner.flatten(1) if needs_x else None, rotation_gradient(rotation, of_blocks)
+        grad_x[:, ::BLOCK] = reached @ coarse.T
+    of_blocks = _block_gradient(blocks, heads.T @ reached, fine_gradient)
+    return grad_x if needs_x else None, rotation_gradient(rotation, of_blocks)
+
+
+def _blockwise(x: Tensor, matrices: Tensor) -> Tensor:
+    """Each block of x (n, d) through its own matrix (out, in b) of (d/b, out, b).
+
+    On a CPU a grouped convolution writes the result where it belongs; a batched product would
+    leave it transposed, and a fresh copy costs more there than the arithmetic.
+    """
+    if x.device.type == "cpu" and x.dtype in CONVOLVED and len(x) >= MIN_CONVOLVED:
+        pixels = x[None, :, None].permute(0, 3, 1, 2)  # one picture in channels-last layout
+        found = F.conv2d(pixels, matrices.reshape(-1, BLOCK, 1, 1), groups=len(matrices))
+        return found.permute(0, 2, 3, 1).reshape(len(x), -1)
+    return torch.bmm(_by_block(x), matrices.transpose(1, 2)).transpose(0, 1).flatten(1)
 
 
 def _by_block(x: Tensor) -> Tensor:
     """(n, d) to (d/b, n, b), a view."""
     return x.unflatten(1, (-1, BLOCK)).transpose(0, 1)
-
-
-def _with_turned_heads(x: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-    """A copy of x as (n, d/b, b) whose heads went through the coarse stages; the old heads."""
-    inner = x.unflatten(1, (-1, BLOCK)).clone(memory_format=torch.contiguous_format)
-    heads = inner[..., 0].clone()
-    inner[..., 0] = heads @ coarse
-    return inner, heads
 
 
 def _block_gradient(blocks: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
