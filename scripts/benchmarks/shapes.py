@@ -30,25 +30,27 @@ class Shape:
     batch: Callable[[int, int], dict[str, Tensor]]
 
 
+DEBERTA_V3: dict[str, Any] = {
+    "vocab_size": 128_100,
+    "hidden_size": 768,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "max_relative_positions": -1,
+    "position_buckets": 256,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+    "layer_norm_eps": 1e-7,
+}
+"""What config.json of microsoft/deberta-v3-base says; the dropout is the class's own, 0.1."""
+
+
 def deberta_v3_base(blocks: int) -> tf.PretrainedConfig:
-    """DeBERTaV3-base with its dropout."""
-    return tf.DebertaV2Config(
-        vocab_size=128_100,
-        hidden_size=768,
-        num_attention_heads=12,
-        intermediate_size=3072,
-        num_hidden_layers=blocks,
-        relative_attention=True,
-        pos_att_type=["p2c", "c2p"],
-        max_relative_positions=-1,
-        position_buckets=256,
-        norm_rel_ebd="layer_norm",
-        share_att_key=True,
-        position_biased_input=False,
-        type_vocab_size=0,
-        layer_norm_eps=1e-7,
-        pooler_hidden_size=768,
-    )
+    """DeBERTaV3-base."""
+    return tf.DebertaV2Config(**DEBERTA_V3, num_hidden_layers=blocks)
 
 
 def llama2_7b(blocks: int) -> tf.PretrainedConfig:
@@ -58,7 +60,8 @@ def llama2_7b(blocks: int) -> tf.PretrainedConfig:
 
 def vit_b16(blocks: int) -> tf.PretrainedConfig:
     """ViT-B/16 at 224 pixels with the 100 classes of VTAB's CIFAR."""
-    return tf.ViTConfig(num_hidden_layers=blocks, num_labels=100)
+    classes: dict[str, Any] = {"num_labels": 100}
+    return tf.ViTConfig(num_hidden_layers=blocks, **classes)
 
 
 def sentences(rows: int, length: int) -> dict[str, Tensor]:
