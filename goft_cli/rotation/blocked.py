@@ -37,33 +37,31 @@ def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """The matrices of a rotation, computed in float32 or wider and rounded to dtype once.
+    """Coarse (d/b, d/b), fine (d/b, b, b), and the blocks (d-1, 2, 2) that they are of.
 
-    Returns:
-        coarse (d/b, d/b), fine (d/b, b, b), what makes R^T x of everything but the heads
-        (d/b, b, b), transposed, and the blocks (d-1, 2, 2) that they are of.
+    The matrices are computed in float32 or wider and rounded to dtype once.
     """
     blocks = blocks_from(rotation, torch.promote_types(dtype, compute_dtype(rotation)))
     dim = len(rotation) + 1
     matrices = tree_matrices(blocks, _plan(dim, blocks)).to(dtype)
     fine = matrices[: dim * BLOCK].view(-1, BLOCK, BLOCK)
-    details = fine.transpose(1, 2).contiguous()
-    details[..., 0] = 0
-    return matrices[dim * BLOCK :].view(len(fine), -1), fine, details, blocks
+    return matrices[dim * BLOCK :].view(len(fine), -1), fine, blocks
 
 
 def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     """R^T x of vectors x (n, d)."""
-    coarse, fine, details, _ = prepared
-    out = _blockwise(x, details)
-    heads = x[:, ::BLOCK] @ coarse
-    out.unflatten(1, (-1, BLOCK)).addcmul_(heads.unsqueeze(-1), fine[:, 0])
+    coarse, fine, _ = prepared
+    out = _blockwise(x, fine.transpose(1, 2))
+    heads = x[:, ::BLOCK]
+    # The heads should have been turned before: what that changes reaches a block by its first row.
+    change = heads @ coarse - heads
+    out.unflatten(1, (-1, BLOCK)).addcmul_(change.unsqueeze(-1), fine[:, 0])
     return out
 
 
 def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     """R x of vectors x (n, d)."""
-    coarse, fine, *_ = prepared
+    coarse, fine, _ = prepared
     out = _blockwise(x, fine)
     out[:, ::BLOCK] = out[:, ::BLOCK] @ coarse.T
     return out
@@ -84,7 +82,7 @@ def pullback(
     Returns:
         (n, d) gradient of x, and that of the rotation in float32 or wider.
     """
-    coarse, fine, _, blocks = prepared
+    coarse, fine, blocks = prepared
     heads, by_block = x[:, ::BLOCK].contiguous(), _by_block(grad)
     fine_gradient = torch.bmm(_by_block(x).transpose(1, 2), by_block)
     turned = (heads @ coarse).T.contiguous()
