@@ -13,14 +13,13 @@ from torch import nn
 from transformers import TrainingArguments, set_seed
 
 from goft_cli import manifest, report
-from goft_cli.backbone import (
-    Backbone,
+from goft_cli.adapters import (
     attach_adapter,
     count_adapted_layers,
     count_parameters,
     load_adapter,
-    load_backbone,
 )
+from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.checkpoints import newest_complete
 from goft_cli.config import TrainConfig
 from goft_cli.evaluation import require_agreement, run_model, score_splits, tolerance

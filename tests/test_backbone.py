@@ -12,13 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTModel
 
-from goft_cli.backbone import (
-    Backbone,
-    attach_adapter,
-    count_adapted_layers,
-    count_parameters,
-    load_backbone,
-)
+from goft_cli.adapters import attach_adapter, count_adapted_layers, count_parameters
+from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import GoftAdapterConfig, LinearProbeConfig, ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.rotation import engines

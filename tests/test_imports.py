@@ -23,13 +23,32 @@ ALLOWED = {
     "config": {"config", "errors"},
     "checkpoints": {"checkpoints", "errors"},
 }
-# What a part must never see, for the order rotation < tuner < backbone < pipeline < commands < cli.
+# What a part must never see, for rotation < tuner < backbone < adapters < pipeline < commands < cli.
 FORBIDDEN = {
-    "tasks": {"tuner", "rotation", "backbone", "trainer", "pipeline", "commands", "cli"},
-    "report": {"tuner", "rotation", "backbone", "trainer", "pipeline", "commands", "cli"},
-    "backbone": {"tasks", "trainer", "pipeline", "commands", "cli"},
+    "tasks": {
+        "tuner",
+        "rotation",
+        "backbone",
+        "adapters",
+        "trainer",
+        "pipeline",
+        "commands",
+        "cli",
+    },
+    "report": {
+        "tuner",
+        "rotation",
+        "backbone",
+        "adapters",
+        "trainer",
+        "pipeline",
+        "commands",
+        "cli",
+    },
+    "backbone": {"adapters", "tasks", "trainer", "pipeline", "commands", "cli"},
+    "adapters": {"tasks", "trainer", "pipeline", "commands", "cli"},
     "trainer": {"pipeline", "commands", "cli"},
-    "evaluation": {"tuner", "backbone", "trainer", "pipeline", "commands", "cli"},
+    "evaluation": {"tuner", "backbone", "adapters", "trainer", "pipeline", "commands", "cli"},
     "pipeline": {"commands", "cli"},
     "commands": {"cli"},
 }
