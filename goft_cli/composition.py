@@ -54,14 +54,17 @@ def has_groups(verb: str) -> bool:
 
 
 def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
-    """Look a hyperparameter up: the task's row for this adapter, its shared row, the adapter's own.
+    """Look a hyperparameter up.
+
+    The first to have it wins: the task's row for this adapter, the task's shared row, the model's
+    budget for this adapter, the adapter's own fallback.
 
     Raises:
-        GoftError: none of the three has it.
+        GoftError: none of them has it.
     """
-    task, adapter = _root_.task, _root_.adapter
-    row = task.recipe.by_adapter.get(adapter.recipe) or {}
-    for source in (row, task.recipe.shared, adapter.fallback):
+    task, model, adapter = _root_.task, _root_.model, _root_.adapter
+    rows = [rows.get(adapter.recipe) or {} for rows in (task.recipe.by_adapter, model.budgets)]
+    for source in (rows[0], task.recipe.shared, rows[1], adapter.fallback):
         if key in source:
             return source[key]
     raise GoftError(

@@ -13,14 +13,14 @@ from torch import nn
 from transformers import TrainingArguments, set_seed
 
 from goft_cli import manifest, report
-from goft_cli.backbone import (
-    Backbone,
+from goft_cli.adapters import (
     attach_adapter,
     count_adapted_layers,
     count_parameters,
     load_adapter,
-    load_backbone,
+    merge,
 )
+from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.checkpoints import newest_complete
 from goft_cli.config import TrainConfig
 from goft_cli.evaluation import require_agreement, run_model, score_splits, tolerance
@@ -36,6 +36,7 @@ from goft_cli.trainer import (
     fit,
     prepare_tracker,
     training_arguments,
+    update_count,
 )
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,8 @@ def prepare(cfg: TrainConfig, folder: RunFolder) -> Job:
     data = task.load()
     report.announce(cfg, task.size_deviations(data))
     backbone = load_backbone(cfg.model, task)
-    model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class)
+    updates = update_count(len(data.splits[cfg.task.train_split]), arguments)
+    model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class, updates)
     encoded = encode(task, data, backbone)
     job = Job(cfg, folder, task, data, encoded, arguments, backbone, model)
     write_manifest(job)
@@ -153,9 +155,8 @@ def verify(job: Job) -> Verification:
     rebuilt = load_adapter(load_backbone(job.cfg.model, job.task), job.folder.adapter)
     allowed = tolerance(compute_dtype(job.cfg), count_adapted_layers(rebuilt))
     reloaded = require_agreement("reloaded", trained, outputs_of(rebuilt), allowed)
-    merged = rebuilt.merge_and_unload()
-    merged_difference = require_agreement("merged", trained, outputs_of(merged), allowed)
-    return Verification(splits, trained, reloaded, merged_difference, allowed)
+    merged = require_agreement("merged", trained, outputs_of(merge(rebuilt)), allowed)
+    return Verification(splits, trained, reloaded, merged, allowed)
 
 
 def compute_dtype(cfg: TrainConfig) -> torch.dtype:
@@ -202,7 +203,7 @@ def finish(job: Job, trainer: PenaltyTrainer, checked: Verification) -> None:
 
 def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) -> dict[str, Any]:
     """Return the content of `metrics.json`."""
-    cfg, counts = job.cfg, count_parameters(job.model)
+    cfg, counts = job.cfg, count_parameters(job.model, job.cfg.model.head_modules)
     scores = score_splits(job.task, checked.outputs, checked.splits)
     headline = scores[cfg.task.headline_split][cfg.task.headline]
     summary = next(row for row in reversed(trainer.state.log_history) if "train_runtime" in row)

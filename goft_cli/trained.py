@@ -9,7 +9,8 @@ from typing import Any
 from peft import PeftModel
 from transformers import TrainingArguments
 
-from goft_cli.backbone import Backbone, load_adapter, load_backbone
+from goft_cli.adapters import load_adapter
+from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.run_folder import RunFolder, read_config, read_json

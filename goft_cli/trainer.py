@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -19,6 +20,7 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
+from goft_cli.adalora import AdaLora, RankAllocation
 from goft_cli.config import TrackerName, TrainConfig, WandbMode
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import reducer, single
@@ -136,17 +138,23 @@ def diverged(what: str, state: TrainerState) -> GoftError:
     )
 
 
+def own_penalty(module: nn.Module) -> Tensor | None:
+    """Return what a module itself left: PEFT's wrappers also answer for what they wrap."""
+    penalty = vars(module).get("penalty")
+    return penalty if isinstance(penalty, Tensor) else None
+
+
 def forget_penalties(model: nn.Module) -> None:
     """Drop what an earlier pass left: a layer skipped in this one must not count again."""
     for module in model.modules():
-        if isinstance(getattr(module, "penalty", None), Tensor):
+        if own_penalty(module) is not None:
             object.__setattr__(module, "penalty", None)
 
 
 def total_penalty(model: nn.Module) -> Tensor | None:
     """Sum what the layers' last training forward left; None when nothing asks for a penalty."""
-    found = (getattr(module, "penalty", None) for module in model.modules())
-    penalties = [penalty for penalty in found if isinstance(penalty, Tensor)]
+    found = [own_penalty(module) for module in model.modules()]
+    penalties = [penalty for penalty in found if penalty is not None]
     return torch.stack(penalties).sum() if penalties else None
 
 
@@ -201,6 +209,20 @@ def plain(value: object) -> Any:  # noqa: ANN401 - an enum's value or the value 
     return value.value if isinstance(value, Enum) else value
 
 
+def update_count(rows: int, arguments: TrainingArguments) -> int:
+    """Return how often Trainer will update the weights; what is left of an epoch counts as one.
+
+    Args:
+        rows: of the training split, each of them one model input.
+        arguments: batch size, processes, accumulation and epochs, or a number of updates.
+    """
+    if arguments.max_steps > 0:
+        return arguments.max_steps
+    batches = math.ceil(rows / (arguments.train_batch_size * arguments.world_size))
+    per_epoch = math.ceil(batches / arguments.gradient_accumulation_steps)
+    return math.ceil(arguments.num_train_epochs * per_epoch)
+
+
 def build_trainer(
     model: nn.Module,
     task: Task[Any, Any],
@@ -226,6 +248,9 @@ def build_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressBar(task.config.headline))
+    tuner = getattr(model, "base_model", None)
+    if isinstance(tuner, AdaLora):
+        trainer.add_callback(RankAllocation(tuner))
     return trainer
 
 

@@ -12,13 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTModel
 
-from goft_cli.backbone import (
-    Backbone,
-    attach_adapter,
-    count_adapted_layers,
-    count_parameters,
-    load_backbone,
-)
+from goft_cli.adapters import attach_adapter, count_adapted_layers, count_parameters
+from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import GoftAdapterConfig, LinearProbeConfig, ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.rotation import engines
@@ -38,6 +33,7 @@ class Head:
 AUTO = Head.auto_class
 TARGETS = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
 HEAD = ["pooler", "classifier"]
+UPDATES = 10
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +72,8 @@ def test_an_unknown_rotation_engine_is_refused_before_loading(
 def test_only_the_head_and_the_adapter_train(folder: Path) -> None:
     backbone = load(folder)
     config = GoftAdapterConfig(name="goft", target_modules=TARGETS)
-    model = attach_adapter(backbone, config, HEAD, AUTO)
-    counts = count_parameters(model)
+    model = attach_adapter(backbone, config, HEAD, AUTO, UPDATES)
+    counts = count_parameters(model, HEAD)
     assert counts.adapter == 2 * (5 * 15 + 31)
     assert counts.head == 16 * 16 + 16 + 3 * 16 + 3
     assert count_adapted_layers(model) == 12
@@ -86,10 +82,10 @@ def test_only_the_head_and_the_adapter_train(folder: Path) -> None:
 
 
 def test_the_linear_probe_adapts_nothing(folder: Path) -> None:
-    model = attach_adapter(load(folder), LinearProbeConfig(name="linear"), HEAD, AUTO)
+    model = attach_adapter(load(folder), LinearProbeConfig(name="linear"), HEAD, AUTO, UPDATES)
     assert count_adapted_layers(model) == 0
-    assert count_parameters(model).adapter == 0
-    assert count_parameters(model).head > 0
+    assert count_parameters(model, HEAD).adapter == 0
+    assert count_parameters(model, HEAD).head > 0
 
 
 def test_another_architecture(tmp_path: Path) -> None:

@@ -107,11 +107,14 @@ def test_an_override_wins_over_the_recipe() -> None:
     assert cfg.trainer.per_device_train_batch_size == 32
 
 
-def root(row: dict[str, Any], shared: dict[str, Any], fallback: dict[str, Any]) -> DictConfig:
+def root(
+    row: dict[str, Any], shared: dict[str, Any], budget: dict[str, Any], fallback: dict[str, Any]
+) -> DictConfig:
     """Return as much of a configuration as the recipe lookup reads."""
     return OmegaConf.create(
         {
             "task": {"name": "t", "recipe": {"shared": shared, "by_adapter": {"r": row}}},
+            "model": {"budgets": {"r": budget}},
             "adapter": {"name": "a", "recipe": "r", "fallback": fallback},
         }
     )
@@ -120,19 +123,20 @@ def root(row: dict[str, Any], shared: dict[str, Any], fallback: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("sources", "found"),
     [
-        (({"x": 1}, {"x": 2}, {"x": 3}), 1),
-        (({}, {"x": 2}, {"x": 3}), 2),
-        (({"y": 1}, {"y": 2}, {"x": 3}), 3),
-        (({"x": 0}, {"x": 2}, {}), 0),
+        (({"x": 1}, {"x": 2}, {"x": 3}, {"x": 4}), 1),
+        (({}, {"x": 2}, {"x": 3}, {"x": 4}), 2),
+        (({"y": 1}, {"y": 2}, {"x": 3}, {"x": 4}), 3),
+        (({"y": 1}, {"y": 2}, {"y": 3}, {"x": 4}), 4),
+        (({"x": 0}, {"x": 2}, {}, {}), 0),
     ],
 )
-def test_the_most_particular_recipe_wins(sources: tuple[Any, Any, Any], found: int) -> None:
+def test_the_most_particular_recipe_wins(sources: tuple[Any, Any, Any, Any], found: int) -> None:
     assert recipe_value("x", _root_=root(*sources)) == found
 
 
 def test_a_recipe_without_the_value_says_so() -> None:
     with pytest.raises(GoftError, match=r"task t: its recipe gives no x for adapter a; pass"):
-        recipe_value("x", _root_=root({}, {}, {}))
+        recipe_value("x", _root_=root({}, {}, {}, {}))
 
 
 def test_trainer_keys_are_those_of_transformers() -> None:

@@ -23,13 +23,17 @@ ALLOWED = {
     "config": {"config", "errors"},
     "checkpoints": {"checkpoints", "errors"},
 }
-# What a part must never see, for the order rotation < tuner < backbone < pipeline < commands < cli.
+# What a part must never see: tuner < backbone < adapters < trainer < pipeline < commands < cli.
+LATE = {"pipeline", "commands", "cli"}
+METHOD = {"tuner", "rotation", "backbone", "adapters", "adalora"}
 FORBIDDEN = {
-    "tasks": {"tuner", "rotation", "backbone", "trainer", "pipeline", "commands", "cli"},
-    "report": {"tuner", "rotation", "backbone", "trainer", "pipeline", "commands", "cli"},
-    "backbone": {"tasks", "trainer", "pipeline", "commands", "cli"},
-    "trainer": {"pipeline", "commands", "cli"},
-    "evaluation": {"tuner", "backbone", "trainer", "pipeline", "commands", "cli"},
+    "tasks": {*METHOD, "trainer", *LATE},
+    "report": {*METHOD, "trainer", *LATE},
+    "backbone": {"adapters", "adalora", "tasks", "trainer", *LATE},
+    "adalora": {"adapters", "backbone", "tasks", "trainer", *LATE},
+    "adapters": {"tasks", "trainer", *LATE},
+    "trainer": LATE,
+    "evaluation": {"tuner", "backbone", "adapters", "adalora", "trainer", *LATE},
     "pipeline": {"commands", "cli"},
     "commands": {"cli"},
 }

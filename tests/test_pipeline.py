@@ -18,8 +18,6 @@ from goft_cli.tasks.base import Arrays
 from goft_cli.tasks.classification import TextClassification
 from tests import small
 
-ADAPTERS = ["goft", "qgoft", "goft-scaled", "lora", "linear"]
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -29,35 +27,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def start(folders: tuple[Path, Path], output: Path, *more: str) -> RunFolder:
     return RunFolder(pipeline.run(small.composed(small.overrides(*folders, output, *more))))
-
-
-@pytest.mark.parametrize("adapter", ADAPTERS)
-def test_a_run_leaves_everything_it_promises(
-    adapter: str, folders: tuple[Path, Path], tmp_path: Path
-) -> None:
-    run = start(folders, tmp_path / "run", f"adapter={adapter}")
-    metrics = json.loads(run.metrics.read_text())
-    assert metrics["headline"]["name"] == "matthews_correlation"
-    assert set(metrics["metrics"]["validation"]) == {"matthews_correlation", "accuracy"}
-    assert metrics["agreement"]["reloaded"] == 0.0
-    assert metrics["agreement"]["merged"] <= metrics["agreement"]["tolerance"]
-    assert metrics["peak_memory_bytes"] > 2**20
-    widths = 2 * (5 * 16 + 32)  # six linears in each of two blocks
-    expected = {
-        "goft": widths - 12,
-        "qgoft": 4 * (widths - 12),
-        "goft-scaled": 2 * widths - 12,
-        "lora": 2 * 2 * (4 * 32 + 2 * 48),  # r (in + out)
-        "linear": 0,
-    }
-    assert metrics["trainable_parameters"] == expected[adapter]
-    assert metrics["head_parameters"] == 16 * 16 + 16 + 2 * 16 + 2
-    assert (run.path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    predictions = (run.path / "predictions.validation.jsonl").read_text().splitlines()
-    assert len(predictions) == 24
-    assert set(json.loads(predictions[0])) == {"sentence", "label", "prediction"}
-    assert json.loads(run.manifest.read_text())["data"]["rows"] == {"train": 48, "validation": 24}
-    assert f"with {adapter}, seed 42" in run.log.read_text()
 
 
 def test_only_adapter_and_head_train(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -100,8 +69,8 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     shutil.rmtree(run.checkpoints / "checkpoint-12")
     start(folders, tmp_path / "run", "adapter=qgoft")
     assert "resuming from checkpoint-6" in run.log.read_text()
-    expected = load_file(whole.adapter / "adapter_model.safetensors")
-    resumed = load_file(run.adapter / "adapter_model.safetensors")
+    newest = Path("checkpoint-12") / "adapter_model.safetensors"
+    expected, resumed = load_file(whole.checkpoints / newest), load_file(run.checkpoints / newest)
     for name, tensor in expected.items():
         assert torch.equal(resumed[name], tensor), name
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers import (
@@ -22,6 +22,7 @@ from transformers import (
     set_seed,
 )
 
+from goft_cli.adalora import separate_penalty
 from goft_cli.trainer import PenaltyTrainer
 from goft_cli.tuner import GoftConfig
 
@@ -54,6 +55,10 @@ def adapted(method: str) -> PeftModel:
     shared = {"target_modules": TARGETS, "task_type": "SEQ_CLS"}
     if method == "lora":
         config = LoraConfig(r=2, init_lora_weights=False, **shared)
+    elif method == "adalora":
+        budget = {"init_r": 3, "target_r": 2, "orth_reg_weight": PENALTY_WEIGHT}
+        schedule = {"total_step": STEPS, "tinit": 1, "tfinal": 2}
+        config = AdaLoraConfig(init_lora_weights=False, **budget, **schedule, **shared)
     else:
         config = GoftConfig(
             method="qgoft" if method == "qgoft" else "goft",
@@ -61,7 +66,7 @@ def adapted(method: str) -> PeftModel:
             init_weights=False,
             **shared,
         )
-    return get_peft_model(tiny_bert(), config)
+    return separate_penalty(get_peft_model(tiny_bert(), config))
 
 
 def rows(count: int = GLOBAL_BATCH * STEPS) -> Dataset:

@@ -20,6 +20,7 @@ def evaluate(cfg: EvalConfig) -> None:
     from pathlib import Path
 
     from goft_cli import report
+    from goft_cli.adapters import merge
     from goft_cli.evaluation import run_model, score_splits
     from goft_cli.logs import quiet_libraries
     from goft_cli.run_folder import write_json
@@ -33,7 +34,7 @@ def evaluate(cfg: EvalConfig) -> None:
             name: Split(rows, run.task.encode(rows, run.backbone.processor))
             for name, rows in data.splits.items()
         }
-        model = run.model.merge_and_unload() if cfg.merged else run.model
+        model = merge(run.model) if cfg.merged else run.model
         collate = run.task.collate(run.backbone.processor)
         outputs = run_model(model, run.task, splits, collate, run.arguments(cfg.batch_size))
     scores = score_splits(run.task, outputs, splits)

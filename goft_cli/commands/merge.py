@@ -19,6 +19,7 @@ def merge(cfg: MergeConfig) -> None:
     """
     from pathlib import Path
 
+    from goft_cli import adapters
     from goft_cli.errors import GoftError
     from goft_cli.logs import quiet_libraries
     from goft_cli.report import screen
@@ -29,7 +30,7 @@ def merge(cfg: MergeConfig) -> None:
         raise GoftError(f"output_dir={target} is already there and not empty; choose another one")
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model)
-        merged = run.model.merge_and_unload(safe_merge=True)
+        merged = adapters.merge(run.model)
         merged.save_pretrained(target)
         run.backbone.processor.save_pretrained(target)
     kind = type(merged).__name__

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING
 
 from goft_cli.config.checks import check
 from goft_cli.config.choices import Angle, Method
+from goft_cli.errors import GoftError
 
 
 @dataclass
@@ -19,13 +21,47 @@ class AdapterConfig:
     peft_type: str = MISSING
     """The PEFT method; further fields are those of its configuration class."""
     recipe: str = "${.name}"
-    """Which row of the task's recipe applies."""
+    """Which row of the task's recipe, and of the model's budgets, applies."""
     fallback: dict[str, Any] = field(default_factory=dict)
-    """Hyperparameters for tasks whose recipe has no row for this adapter."""
+    """Hyperparameters where neither task nor model has a row for this adapter."""
+
+    def peft_options(self, updates: int) -> dict[str, Any]:
+        """Return the fields of PEFT's configuration class.
+
+        Args:
+            updates: how often this run updates the weights.
+        """
+        shared = {entry.name for entry in fields(AdapterConfig)}
+        own = [entry.name for entry in fields(self) if entry.name not in shared]
+        values = {name: getattr(self, name) for name in own}
+        return {key: v.value if isinstance(v, Enum) else v for key, v in values.items()}
+
+    def at_least(self, key: str, smallest: float, *, example: float) -> None:
+        """Refuse a field below its smallest value.
+
+        Raises:
+            GoftError: names the key as users type it.
+        """
+        value = getattr(self, key)
+        check(
+            value >= smallest,
+            key=f"adapter.{key}",
+            value=value,
+            expected=f"a number of at least {smallest}",
+            example=example,
+        )
 
 
 @dataclass
-class GoftAdapterConfig(AdapterConfig):
+class LayerAdapterConfig(AdapterConfig):
+    """What every adapter on single linear layers shares: on which ones it sits."""
+
+    target_modules: Any = "${model.target_modules}"
+    layers_to_transform: list[int] | None = None
+
+
+@dataclass
+class GoftAdapterConfig(LayerAdapterConfig):
     """Givens rotations on the inputs of the targeted linears (the paper's sections 4 and 5)."""
 
     peft_type: str = "GOFT"
@@ -33,47 +69,167 @@ class GoftAdapterConfig(AdapterConfig):
     angle: Angle = Angle.tanh
     scale: bool = False
     penalty_weight: float = 0.0
-    target_modules: Any = "${model.target_modules}"
-    layers_to_transform: list[int] | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges of GOFT."""
-        check(
-            self.penalty_weight >= 0,
-            key="adapter.penalty_weight",
-            value=self.penalty_weight,
-            expected="a number of at least 0",
-            example=0.01,
-        )
+        self.at_least("penalty_weight", 0, example=0.01)
 
 
 @dataclass
-class LoraAdapterConfig(AdapterConfig):
+class LoraAdapterConfig(LayerAdapterConfig):
     """PEFT's LoRA."""
 
     peft_type: str = "LORA"
-    r: int = 2
-    lora_alpha: float = 8.0
+    r: int = MISSING
+    lora_alpha: float = MISSING
     lora_dropout: float = 0.0
     use_rslora: bool = False
     use_dora: bool = False
-    target_modules: Any = "${model.target_modules}"
-    layers_to_transform: list[int] | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges of LoRA."""
+        self.at_least("r", 1, example=8)
+
+
+@dataclass
+class AdaLoraAdapterConfig(LayerAdapterConfig):
+    """PEFT's AdaLoRA: LoRA as A, E, B with singular values E, the least important of them dropped.
+
+    Until `tinit` updates nothing is dropped, from `tfinal` updates before the end nothing more;
+    in between, every `deltaT` updates, the mean rank falls from `init_r` to `target_r`.
+    """
+
+    peft_type: str = "ADALORA"
+    init_r: int = MISSING
+    target_r: int = MISSING
+    lora_alpha: float = MISSING
+    lora_dropout: float = 0.0
+    tinit: float = MISSING
+    """Updates, or below 1 the share of all updates; `tfinal` likewise."""
+    tfinal: float = MISSING
+    deltaT: int = MISSING  # noqa: N815 - PEFT's name
+    beta1: float = 0.85
+    beta2: float = 0.85
+    orth_reg_weight: float = MISSING
+
+    def __post_init__(self) -> None:
+        """Check the ranges of AdaLoRA."""
+        self.at_least("target_r", 1, example=2)
+        self.at_least("init_r", self.target_r + 1, example=self.target_r + 1)
+        self.at_least("tinit", 0, example=0.1)
+        self.at_least("deltaT", 1, example=10)
+        self.at_least("orth_reg_weight", 0, example=0.1)
         check(
-            self.r >= 1, key="adapter.r", value=self.r, expected="a rank of at least 1", example=8
+            self.tfinal > 0,
+            key="adapter.tfinal",
+            value=self.tfinal,
+            expected="above 0, for only then the ranks reach target_r",
+            example=0.5,
+        )
+
+    def peft_options(self, updates: int) -> dict[str, Any]:
+        """Turn shares into updates, and add how many there are.
+
+        Raises:
+            GoftError: the schedule does not fit into the run.
+        """
+        tinit = counted(self.tinit, updates)
+        tfinal = max(1, counted(self.tfinal, updates))
+        if tinit + tfinal >= updates:
+            raise GoftError(
+                f"adapter.tinit={self.tinit:g} and adapter.tfinal={self.tfinal:g} leave none of "
+                f"the run's {updates} updates to lower the ranks in; pass smaller ones"
+            )
+        schedule = {"tinit": tinit, "tfinal": tfinal, "total_step": updates}
+        return {**super().peft_options(updates), **schedule}
+
+
+@dataclass
+class OftAdapterConfig(LayerAdapterConfig):
+    """PEFT's OFT: a block-diagonal rotation, each block the Cayley transform of a skew matrix.
+
+    A block of size b has b(b-1)/2 parameters here; the paper counts b*b.
+    """
+
+    peft_type: str = "OFT"
+    oft_block_size: int = MISSING
+    module_dropout: float = 0.0
+    block_share: bool = False
+    use_cayley_neumann: bool = False
+    """A series in place of the inverse: quicker, but only nearly orthogonal."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges of OFT."""
+        self.at_least("oft_block_size", 2, example=4)
+
+
+@dataclass
+class BoftAdapterConfig(LayerAdapterConfig):
+    """PEFT's BOFT: a product of block-diagonal rotations in butterfly order, and output scales."""
+
+    peft_type: str = "BOFT"
+    boft_block_size: int = MISSING
+    boft_n_butterfly_factor: int = 1
+    """More than one needs PEFT's CUDA extension, compiled on first use."""
+    boft_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges of BOFT."""
+        self.at_least("boft_block_size", 2, example=4)
+        self.at_least("boft_n_butterfly_factor", 1, example=1)
+
+
+@dataclass
+class HraAdapterConfig(LayerAdapterConfig):
+    """PEFT's HRA: a product of r Householder reflections."""
+
+    peft_type: str = "HRA"
+    r: int = MISSING
+    apply_GS: bool = False  # noqa: N815 - PEFT's name
+    """Make the reflections orthogonal to one another (Gram-Schmidt)."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges of HRA: only pairs of equal reflections start at the identity."""
+        check(
+            self.r >= 2 and self.r % 2 == 0,
+            key="adapter.r",
+            value=self.r,
+            expected="an even number of reflections",
+            example=4,
         )
 
 
 @dataclass
-class LinearProbeConfig(AdapterConfig):
-    """No adapter: the backbone stays frozen and only the head trains.
+class NoLayersConfig(AdapterConfig):
+    """No adapter layers: some of the model's own weights train beside the head.
 
     PEFT has no such method, but any method whose targets carry this reserved name adapts nothing
-    and still trains and saves the head.
+    and still trains and saves what else it is told to.
     """
 
     peft_type: str = "LORA"
     target_modules: str = "dummy-target-modules"
+
+
+@dataclass
+class LinearProbeConfig(NoLayersConfig):
+    """Linear probe: the backbone stays frozen and only the head trains."""
+
+
+@dataclass
+class BitFitConfig(NoLayersConfig):
+    """BitFit: every bias of the model trains, those of layer norms included."""
+
+    bias: str = "all"
+
+
+@dataclass
+class FullConfig(NoLayersConfig):
+    """Full fine-tuning: every weight trains, as if the whole model were its head."""
+
+    modules_to_save: str = "all"
+
+
+def counted(amount: float, updates: int) -> int:
+    """Return a number of updates, given as such or below 1 as a share of all of them."""
+    return round(amount * updates if amount < 1 else amount)

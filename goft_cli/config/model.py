@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -21,6 +22,8 @@ class ModelConfig:
     """Suffixes of module names, as PEFT reads them."""
     head_modules: list[str] = field(default_factory=list)
     """Modules that train beside the adapter and are saved with it; not counted as adapter."""
+    budgets: dict[str, Any] = field(default_factory=dict)
+    """Adapters' sizes on this model, by recipe, where not their fallbacks: `{lora: {r: 16}}`."""
     dtype: Dtype = Dtype.float32
     trust_remote_code: bool = False
     """Runs code from the model repository; only ever on the user's own word."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from goft_cli.config.adapter import AdapterConfig
+from goft_cli.config.adapter import AdaLoraAdapterConfig, AdapterConfig
 from goft_cli.config.checks import check
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import TaskConfig
@@ -28,6 +28,14 @@ class TrainConfig:
     output_dir: str = MISSING
     overwrite: bool = False
     """Replace what another configuration left in the run folder."""
+
+    def __post_init__(self) -> None:
+        """Check what adapter and trainer exclude between them."""
+        if isinstance(self.adapter, AdaLoraAdapterConfig) and self.trainer.fp16:
+            raise GoftError(
+                "trainer.fp16=true: the gradients that overflow in fp16 would spoil AdaLoRA's "
+                "running averages for good; pass trainer.bf16=true, or choose another adapter"
+            )
 
 
 @dataclass

@@ -1,0 +1,188 @@
+"""The adapter on the backbone: put on, saved and loaded through PEFT, merged, counted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftConfig, PeftModel, PeftType, get_peft_model
+from peft.tuners.boft.layer import BOFTLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import ModulesToSaveWrapper
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedModel
+
+import goft_cli.tuner  # noqa: F401 - makes PEFT know the method GOFT
+from goft_cli.adalora import separate_penalty
+from goft_cli.backbone import Backbone, in_modules
+from goft_cli.config import AdapterConfig, BoftAdapterConfig, FullConfig, LinearProbeConfig
+from goft_cli.errors import GoftError
+
+ADAPTER = "default"
+"""PEFT's name for the only adapter."""
+PEFT_TASK_TYPES = {
+    "AutoModelForSequenceClassification": "SEQ_CLS",
+    "AutoModelForQuestionAnswering": "QUESTION_ANS",
+    "AutoModelForCausalLM": "CAUSAL_LM",
+    "AutoModelForImageClassification": None,
+}
+"""What PEFT calls the kind of model that a transformers Auto class builds."""
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Numbers of parameters: the paper's counts are `adapter`, which leaves the head out."""
+
+    adapter: int
+    head: int
+    total: int
+
+
+def attach_adapter(
+    backbone: Backbone, cfg: AdapterConfig, head: list[str], auto_class: str, updates: int
+) -> PeftModel:
+    """Freeze the backbone, put the adapter on it, and let the head train beside it.
+
+    Args:
+        backbone: the model to freeze; it is changed in place.
+        cfg: which adapter.
+        head: last names of the modules that train beside it.
+        auto_class: transformers' Auto class that built the model.
+        updates: how often this run updates the weights, as far as the raw rows tell.
+
+    Raises:
+        GoftError: `target_modules` matches nothing, nothing would train, or PEFT refuses the
+            configuration or would change it.
+    """
+    names = [name for name, _ in backbone.model.named_modules()]
+    options = {"modules_to_save": trained_modules(backbone.model, cfg, head)}
+    kind = cast("Callable[..., PeftConfig]", PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(cfg.peft_type)])
+    try:
+        with heeding_peft():
+            config = kind(
+                task_type=PEFT_TASK_TYPES[auto_class], **cfg.peft_options(updates) | options
+            )
+            model = get_peft_model(backbone.model, config, autocast_adapter_dtype=True)
+    except (ValueError, TypeError, UserWarning) as error:
+        raise GoftError(adapter_refusal(cfg, error, names)) from error
+    check_adapted(model, cfg, head)
+    # The classification heads ignore num_items_in_batch, but their **kwargs make Trainer believe
+    # the loss is normalised by it and skip the division by the accumulation steps.
+    object.__setattr__(backbone.model, "accepts_loss_kwargs", auto_class == "AutoModelForCausalLM")
+    return separate_penalty(model)
+
+
+def trained_modules(model: nn.Module, cfg: AdapterConfig, head: list[str]) -> list[str]:
+    """Return the modules that train whole: those of the head that the model has, or all of it."""
+    if isinstance(cfg, FullConfig):
+        children = model.named_children()
+        return [name for name, child in children if next(child.parameters(), None) is not None]
+    names = [name for name, _ in model.named_modules()]
+    return [module for module in head if any(in_modules(name, [module]) for name in names)]
+
+
+@contextmanager
+def heeding_peft() -> Iterator[None]:
+    """Make an error of PEFT's warning that it takes another block size than it was told.
+
+    What it says of BOFT's CUDA extension, once per layer, is dropped; `check_adapted` looks itself.
+    So is what it says of tied embeddings, which full fine-tuning unties for good.
+    """
+    dropped = ".*CUDA extension|Setting boft_n_butterfly_factor|.*tie_word_embeddings"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Invalid `oft_block_size`", UserWarning)
+        warnings.filterwarnings("ignore", dropped, UserWarning)
+        yield
+
+
+def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None:
+    """Refuse an adapter that PEFT put on as less than was asked for.
+
+    Raises:
+        GoftError: nothing would train, or BOFT has fewer factors.
+    """
+    counts = count_parameters(model, head)
+    if not (counts.head if isinstance(cfg, LinearProbeConfig) else counts.adapter):
+        kind = type(model.get_base_model()).__name__
+        raise GoftError(f"adapter={cfg.name}: a {kind} has nothing that it trains; choose another")
+    layers = [module for module in model.modules() if isinstance(module, BOFTLayer)]
+    if isinstance(cfg, BoftAdapterConfig) and layers:
+        found, wanted = len(layers[0].boft_R[ADAPTER]), cfg.boft_n_butterfly_factor
+        if found != wanted:
+            raise GoftError(
+                f"adapter.boft_n_butterfly_factor={wanted}: PEFT could not compile its CUDA "
+                f"extension (nvcc, ninja) and fell back to {found}; pass {found}"
+            )
+
+
+def adapter_refusal(cfg: AdapterConfig, error: Exception, names: list[str]) -> str:
+    """One sentence for a configuration that PEFT or the tuner refused."""
+    wanted = getattr(cfg, "target_modules", None)
+    if "Target modules" in str(error) or "target module" in str(error).lower():
+        endings = sorted({name.rpartition(".")[2] for name in names if name})
+        return (
+            f"adapter.target_modules={wanted}: no linear layer of the model has such a name; "
+            f"its modules end in {', '.join(endings[:20])}"
+        )
+    return f"adapter={cfg.name}: {' '.join(str(error).split())}"
+
+
+def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
+    """Put a saved adapter and its head on a freshly loaded backbone.
+
+    Raises:
+        GoftError: the adapter is missing, damaged, or belongs to another base model.
+    """
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / name).is_file():
+            raise GoftError(f"adapter={folder}: incomplete, no {name}; copy the whole folder again")
+    try:
+        with heeding_peft():
+            return separate_penalty(PeftModel.from_pretrained(backbone.model, str(folder)))
+    except (SafetensorError, OSError) as error:
+        raise GoftError(f"adapter={folder}: damaged ({error}); copy it again") from error
+    except (RuntimeError, ValueError, KeyError, UserWarning) as error:
+        shape = " ".join(str(error).split())[:200]
+        raise GoftError(
+            f"adapter={folder} does not fit the base model {backbone.model.name_or_path}; "
+            f"pass the base it was trained on with base_model=PATH ({shape})"
+        ) from error
+
+
+def merge(model: PeftModel) -> PreTrainedModel:
+    """Put the adapter into the weights and return the plain model; `model` is used up.
+
+    Raises:
+        GoftError: a merged weight is not finite.
+    """
+    for name, module in list(model.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):
+            # PEFT's unwrapping asks a module for its weight, and a pooler has none of its own.
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, module.modules_to_save[ADAPTER])
+    try:
+        with heeding_peft():
+            return cast(Any, model).merge_and_unload(safe_merge=True)
+    except ValueError as error:
+        raise GoftError(f"the adapter cannot be merged: {error}") from error
+
+
+def count_adapted_layers(model: nn.Module) -> int:
+    """Count the layers that an adapter wraps."""
+    return sum(isinstance(module, BaseTunerLayer) for module in model.modules())
+
+
+def count_parameters(model: nn.Module, head: list[str]) -> ParameterCount:
+    """Count what trains, the head's modules apart from everything else."""
+    sizes = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    in_head = sum(size for name, size in sizes.items() if in_modules(name, head))
+    return ParameterCount(
+        adapter=sum(sizes.values()) - in_head,
+        head=in_head,
+        total=sum(p.numel() for p in model.parameters()),
+    )
