@@ -14,10 +14,10 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from goft_cli.config import SCHEMAS, TrainedConfig
+from goft_cli.config import SCHEMAS, TrainedConfig, TrainerConfig
 from goft_cli.errors import GoftError
 
 ConfigT = TypeVar("ConfigT")
@@ -56,12 +56,16 @@ def has_groups(verb: str) -> bool:
 def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
     """Look a hyperparameter up: the task's row for this adapter, its shared row, the adapter's own.
 
+    What none of the three has is the trainer's default, if it has one.
+
     Raises:
-        GoftError: none of the three has it.
+        GoftError: nobody has it.
     """
     task, adapter = _root_.task, _root_.adapter
     row = task.recipe.by_adapter.get(adapter.recipe) or {}
-    for source in (row, task.recipe.shared, adapter.fallback):
+    defaults = {entry.name: entry.default for entry in fields(TrainerConfig)}
+    known = {name: value for name, value in defaults.items() if value != MISSING}
+    for source in (row, task.recipe.shared, adapter.fallback, known):
         if key in source:
             return source[key]
     raise GoftError(

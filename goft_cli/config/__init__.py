@@ -21,8 +21,16 @@ from goft_cli.config.choices import (
     Optimizer,
     Sampling,
     Scheduler,
+    Selection,
     TrackerName,
+    Transform,
+    VtabGroup,
     WandbMode,
+)
+from goft_cli.config.image_classification import (
+    ImageClassificationConfig,
+    SplitsConfig,
+    VtabConfig,
 )
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import DatasetConfig, RecipeConfig, TaskConfig, TextClassificationConfig
@@ -38,6 +46,7 @@ __all__ = [
     "EvalConfig",
     "EvalStrategy",
     "GoftAdapterConfig",
+    "ImageClassificationConfig",
     "LinearProbeConfig",
     "LoraAdapterConfig",
     "MergeConfig",
@@ -48,6 +57,8 @@ __all__ = [
     "RecipeConfig",
     "Sampling",
     "Scheduler",
+    "Selection",
+    "SplitsConfig",
     "TaskConfig",
     "TextClassificationConfig",
     "TrackerConfig",
@@ -55,6 +66,9 @@ __all__ = [
     "TrainConfig",
     "TrainedConfig",
     "TrainerConfig",
+    "Transform",
+    "VtabConfig",
+    "VtabGroup",
     "WandbMode",
 ]
 
@@ -65,6 +79,8 @@ SCHEMAS: dict[str, type] = {
     "merge": MergeConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
+    "task/image_classification": ImageClassificationConfig,
+    "task/vtab": VtabConfig,
     "adapter/goft": GoftAdapterConfig,
     "adapter/lora": LoraAdapterConfig,
     "adapter/linear": LinearProbeConfig,
