@@ -102,7 +102,7 @@ class PenaltyTrainer(Trainer):
         if self.lr_scheduler is None and self._rate is not None:
             self.lr_scheduler = by_epoch(
                 self._rate,
-                optimizer or self.optimizer,
+                cast("Optimizer", optimizer or self.optimizer),
                 updates=num_training_steps,
                 warmup=self.args.get_warmup_steps(num_training_steps),
                 epochs=self.args.num_train_epochs,

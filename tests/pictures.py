@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -13,21 +14,25 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 SIZE = 16
 
 
-def write_vit(folder: Path, **changes: int) -> Path:
-    """Save a vision transformer with random weights, and its processor."""
+def write_vit(folder: Path, config: ViTConfig | None = None) -> Path:
+    """Save a vision transformer with random weights, two small blocks by default, and a processor.
+
+    Args:
+        folder: to write.
+        config: of a transformer for square images.
+    """
     set_seed(0)
-    settings = {
-        "image_size": SIZE,
-        "patch_size": 4,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-    } | changes
-    config = ViTConfig(**settings)
+    config = config or ViTConfig(
+        image_size=SIZE,
+        patch_size=4,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
     ViTForImageClassification(config).save_pretrained(folder)
-    size = {"height": settings["image_size"], "width": settings["image_size"]}
-    ViTImageProcessorPil(size=size).save_pretrained(folder)
+    side = cast(int, config.image_size)
+    ViTImageProcessorPil(size={"height": side, "width": side}).save_pretrained(folder)
     return folder
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTConfig
 
 from goft_cli import pipeline
 from goft_cli.commands.merge import merge
@@ -53,7 +54,7 @@ def run(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) ->
     return RunFolder(pipeline.run(cfg))
 
 
-def lines(path: Path) -> list[dict[str, object]]:
+def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -106,7 +107,7 @@ def test_the_merged_folder_is_enough_for_plain_transformers(
     model = AutoModelForImageClassification.from_pretrained(tmp_path / "merged")
     processor = AutoImageProcessor.from_pretrained(tmp_path / "merged")
     rows = lines(run.path / "predictions.test.jsonl")
-    images = [Image.open(folders[1] / str(row["image"])).convert("RGB") for row in rows]
+    images = [Image.open(folders[1] / row["image"]).convert("RGB") for row in rows]
     with torch.no_grad():
         logits = model(**processor(images, return_tensors="pt")).logits
     found = logits.softmax(-1).max(-1)
@@ -117,7 +118,7 @@ def test_the_merged_folder_is_enough_for_plain_transformers(
 
 def test_predict_takes_an_image(run: RunFolder, folders: tuple[Path, Path], tmp_path: Path) -> None:
     expected = lines(run.path / "predictions.test.jsonl")[4]
-    image, output = folders[1] / str(expected["image"]), tmp_path / "out.jsonl"
+    image, output = folders[1] / expected["image"], tmp_path / "out.jsonl"
     predict(PredictConfig(adapter=str(run.path), input=str(image), output=str(output)))
     (found,) = lines(output)
     assert found["image"] == str(image)
@@ -144,18 +145,17 @@ def test_the_demo_learns_something_at_once(tmp_path: Path) -> None:
             "task=demo/digits",
             "model=tiny-vit",
             f"output_dir={tmp_path / 'run'}",
-            "trainer.num_train_epochs=2",
+            "trainer.num_train_epochs=1",
             "trainer.use_cpu=true",
         ]
     )
     metrics = read_json(RunFolder(pipeline.run(cfg)).metrics)
-    assert metrics["headline"]["value"] > 0.5  # a guess is right once in ten times
+    assert metrics["headline"]["value"] > 0.3  # a guess is right once in ten times
 
 
 @pytest.mark.parametrize("adapter", ["goft", "qgoft"])
 def test_one_step_at_the_width_of_vit_b16(adapter: str, tmp_path: Path) -> None:
-    shape = {"image_size": 224, "patch_size": 16, "hidden_size": 768, "num_hidden_layers": 2}
-    model = write_vit(tmp_path / "model", **shape, num_attention_heads=12, intermediate_size=3072)
+    model = write_vit(tmp_path / "model", ViTConfig(num_hidden_layers=2))  # else ViT-B/16
     data = write_images(tmp_path / "data", {"train800": 2, "val200": 1, "test": 1}, classes=2)
     more = [
         "task=vtab/patch_camelyon",

@@ -51,7 +51,8 @@ def test_cifar_takes_the_fine_class_and_the_three_planes(tmp_path: Path) -> None
         (tmp_path / name).write_bytes(content)
     pools = arrays.cifar(tmp_path)
     assert labels(pools.train) == labels(pools.test) == [0, 1, 2]
-    assert all(np.array_equal(e.image, i) for e, i in zip(pools.train, images, strict=True))
+    for example, image in zip(pools.train, images, strict=True):
+        np.testing.assert_array_equal(np.asarray(example.image), image)
     (tmp_path / "test.bin").write_bytes(content[:-1])
     with pytest.raises(GoftError, match=r"test\.bin: 9221 bytes are no whole number of records"):
         arrays.cifar(tmp_path)

@@ -11,11 +11,8 @@ import numpy as np
 from datasets import Dataset
 from scipy.special import softmax
 from transformers.image_processing_utils import BaseImageProcessor
-from transformers.image_utils import (
-    IMAGENET_DEFAULT_MEAN,
-    IMAGENET_DEFAULT_STD,
-    PILImageResampling,
-)
+from transformers.image_utils import PILImageResampling
+from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from goft_cli import metrics
 from goft_cli.config import ImageClassificationConfig, Transform
