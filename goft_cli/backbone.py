@@ -39,6 +39,10 @@ class Head(Protocol):
         """Return the entries of the model's configuration that the task fixes."""
         ...
 
+    def processor_options(self) -> dict[str, Any]:
+        """Return the entries of the processor's configuration that the task fixes."""
+        ...
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -74,7 +78,8 @@ def load_backbone(cfg: ModelConfig, head: Head) -> Backbone:
         check_architecture(config, head.auto_class, cfg.path)
         for key, value in head.model_options().items():
             setattr(config, key, value)
-        processor = getattr(transformers, head.processor_class).from_pretrained(location, **source)
+        options = source | head.processor_options()
+        processor = getattr(transformers, head.processor_class).from_pretrained(location, **options)
         if isinstance(processor, PreTrainedTokenizerBase):
             check_vocabulary(processor, cfg.path)
         model = load_model(location, head.auto_class, config, cfg, source)

@@ -14,10 +14,10 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from goft_cli.config import SCHEMAS, TrainedConfig
+from goft_cli.config import SCHEMAS, TrainedConfig, TrainerConfig
 from goft_cli.errors import GoftError
 
 ConfigT = TypeVar("ConfigT")
@@ -57,14 +57,16 @@ def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YA
     """Look a hyperparameter up.
 
     The first to have it wins: the task's row for this adapter, the task's shared row, the model's
-    budget for this adapter, the adapter's own fallback.
+    budget for this adapter, the adapter's own fallback, the trainer's default.
 
     Raises:
         GoftError: none of them has it.
     """
     task, model, adapter = _root_.task, _root_.model, _root_.adapter
     rows = [rows.get(adapter.recipe) or {} for rows in (task.recipe.by_adapter, model.budgets)]
-    for source in (rows[0], task.recipe.shared, rows[1], adapter.fallback):
+    defaults = {entry.name: entry.default for entry in fields(TrainerConfig)}
+    known = {name: value for name, value in defaults.items() if value != MISSING}
+    for source in (rows[0], task.recipe.shared, rows[1], adapter.fallback, known):
         if key in source:
             return source[key]
     raise GoftError(

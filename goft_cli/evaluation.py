@@ -42,7 +42,7 @@ def run_model(
     """
     quiet = copy(arguments)
     quiet.eval_strategy, quiet.load_best_model_at_end = IntervalStrategy.NO, False
-    quiet.report_to = []
+    quiet.report_to, quiet.dataloader_drop_last = [], False
     trainer = Trainer(
         model=model, args=quiet, data_collator=collate, preprocess_logits_for_metrics=reducer(task)
     )

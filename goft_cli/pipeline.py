@@ -27,6 +27,7 @@ from goft_cli.evaluation import require_agreement, run_model, score_splits, tole
 from goft_cli.logs import logging_to
 from goft_cli.progress import console
 from goft_cli.run_folder import RunFolder, config_sha256, open_run, write_json
+from goft_cli.schedules import EPOCH_RATES
 from goft_cli.tasks import build_task
 from goft_cli.tasks.base import Arrays, Split, Task, TaskData
 from goft_cli.trainer import (
@@ -130,7 +131,10 @@ def splits_to_check(job: Job) -> dict[str, Split]:
 
 def train(job: Job) -> PenaltyTrainer:
     """Train from the newest whole checkpoint, or from the start, and save the best adapter."""
-    trainer = build_trainer(job.model, job.task, job.encoded, job.backbone.processor, job.arguments)
+    rate = EPOCH_RATES.get(job.cfg.trainer.lr_scheduler_type.value)
+    trainer = build_trainer(
+        job.model, job.task, job.encoded, job.backbone.processor, job.arguments, rate
+    )
     checkpoint = newest_complete(job.folder.checkpoints)
     if checkpoint is not None:
         logger.info("resuming from %s", checkpoint.name)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from goft_cli import hub, metrics
 from goft_cli.config import (
+    ImageClassificationConfig,
     TextClassificationConfig,
     TrackerConfig,
     TrackerName,
@@ -37,6 +38,8 @@ def check_inputs(cfg: TrainConfig) -> None:
         check_folder(cfg.task.data_dir, key="task.data_dir", content="data files")
     if isinstance(cfg.task, TextClassificationConfig):
         metrics.check_names(cfg.task.metrics, headline=cfg.task.headline)
+    if isinstance(cfg.task, ImageClassificationConfig):
+        check_images(cfg.task)
     check_tracker(cfg.tracker)
     check_writable(Path(cfg.output_dir))
     if isinstance(location, str):
@@ -44,6 +47,19 @@ def check_inputs(cfg: TrainConfig) -> None:
     dataset = getattr(cfg.task, "dataset", None)
     if cfg.task.data_dir is None and dataset and not dataset.id.startswith(GENERATED):
         hub.check_available("dataset", dataset.id, remedy=DATA_REMEDY)
+
+
+def check_images(task: ImageClassificationConfig) -> None:
+    """Refuse an image task that nobody gives images.
+
+    Raises:
+        GoftError: says what folder is expected.
+    """
+    if task.data_dir is None and task.generator is None:
+        raise GoftError(
+            f"task={task.name}: its images are on no hub; pass task.data_dir=DIR with one list "
+            f"per split ({task.train_split}.txt, ...) of lines such as images/000000.jpg 3"
+        )
 
 
 def check_tracker(tracker: TrackerConfig) -> None:

@@ -132,10 +132,13 @@ def is_choice(word: str, groups: Mapping[str, Sequence[str]]) -> bool:
 
 @cache
 def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
-    """Read the groups from the YAML trees, without asking Hydra."""
+    """Read the groups from the YAML trees, without asking Hydra.
+
+    A file whose name starts with an underscore is what others inherit, and no choice itself.
+    """
     found: dict[str, set[str]] = {}
     for root in roots:
-        for file in root.rglob("*/*.yaml"):
+        for file in root.rglob("*/[!_]*.yaml"):
             group, *rest = file.relative_to(root).with_suffix("").parts
             found.setdefault(group, set()).add("/".join(rest))
     return {group: sorted(found[group]) for group in sorted(found)}

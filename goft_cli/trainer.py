@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sized
+from copy import copy
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from goft_cli.adalora import AdaLora, RankAllocation
 from goft_cli.config import TrackerName, TrainConfig, WandbMode
+from goft_cli.divergence import FiniteGradients, diverged
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import reducer, single
 from goft_cli.progress import ProgressBar
 from goft_cli.run_folder import RunFolder
+from goft_cli.schedules import EPOCH_RATES, EpochRate, by_epoch
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
 
 
@@ -46,8 +46,9 @@ class PenaltyTrainer(Trainer):
     as `loss` is the task loss alone; the penalty is logged beside it.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
+    def __init__(self, *args: Any, rate: EpochRate | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
         super().__init__(*args, **kwargs)
+        self._rate = rate
         self._penalty_of_step: Tensor | None = None
         self._penalty_sum = 0.0
         self._penalty_updates = 0.0
@@ -96,46 +97,37 @@ class PenaltyTrainer(Trainer):
         self._penalty_updates += 1 / self.current_gradient_accumulation_steps
         return loss - self._penalty_of_step
 
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: Optimizer | None = None
+    ) -> LRScheduler:
+        """Return the schedule that transformers does not have, or else the one it has."""
+        if self.lr_scheduler is None and self._rate is not None:
+            self.lr_scheduler = by_epoch(
+                self._rate,
+                cast("Optimizer", optimizer or self.optimizer),
+                updates=num_training_steps,
+                warmup=self.args.get_warmup_steps(num_training_steps),
+                epochs=self.args.num_train_epochs,
+            )
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def get_eval_dataloader(
+        self, eval_dataset: str | torch.utils.data.Dataset[Any] | None = None
+    ) -> torch.utils.data.DataLoader[Any]:
+        """Take every row: Trainer itself would leave the last batch out of evaluations too."""
+        training, self.args = self.args, copy(self.args)
+        self.args.dataloader_drop_last = False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args = training
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log the mean penalty per update beside the task loss."""
         if "loss" in logs and self._penalty_updates:
             logs["penalty"] = self._penalty_sum / self._penalty_updates
             self._penalty_sum = self._penalty_updates = 0.0
         super().log(logs, start_time)
-
-
-class FiniteGradients(TrainerCallback):
-    """Stops before an update that would spoil the weights.
-
-    Attention can hide a NaN from the loss but not from the gradients.
-    """
-
-    def on_pre_optimizer_step(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: nn.Module | None = None,
-        **kwargs: object,
-    ) -> None:
-        """Check the accumulated gradients.
-
-        Raises:
-            GoftError: a gradient is not finite.
-        """
-        if model is None or args.fp16:  # fp16's loss scaler expects infinities and skips them
-            return
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        if not torch.isfinite(nn.utils.get_total_norm(gradients)):
-            raise diverged("a gradient is not finite", state)
-
-
-def diverged(what: str, state: TrainerState) -> GoftError:
-    """Return the error for a training that cannot go on."""
-    return GoftError(
-        f"{what} at step {state.global_step + 1}; training stopped and the last checkpoint is "
-        "kept: try a lower trainer.learning_rate, or trainer.bf16 in place of trainer.fp16"
-    )
 
 
 def own_penalty(module: nn.Module) -> Tensor | None:
@@ -169,6 +161,8 @@ def training_arguments(
     own = {entry.name: plain(getattr(cfg.trainer, entry.name)) for entry in fields(cfg.trainer)}
     if not own["gradient_checkpointing"]:
         del own["gradient_checkpointing"]  # renamed in transformers 5.23: naming it at all warns
+    if own["lr_scheduler_type"] in EPOCH_RATES:
+        own["lr_scheduler_type"] = "constant"  # a name that Trainer knows; create_scheduler decides
     try:
         arguments = TrainingArguments(**own | fixed_arguments(cfg, folder, task))
     except ValueError as error:
@@ -229,8 +223,14 @@ def build_trainer(
     data: EncodedData,
     processor: Any,  # noqa: ANN401 - a tokenizer or an image processor, saved with checkpoints
     arguments: TrainingArguments,
+    rate: EpochRate | None = None,
 ) -> PenaltyTrainer:
-    """Assemble the trainer; the first evaluation split, if any, picks the best checkpoint."""
+    """Assemble the trainer; the first evaluation split, if any, picks the best checkpoint.
+
+    Raises:
+        GoftError: incomplete batches are left out, and there is no complete one.
+    """
+    require_a_batch(data.train, arguments)
     judge = next(iter(data.evaluation.values()), None)
 
     def metrics(prediction: Any) -> dict[str, float]:  # noqa: ANN401 - EvalPrediction
@@ -245,6 +245,7 @@ def build_trainer(
         processing_class=processor,
         compute_metrics=metrics,
         preprocess_logits_for_metrics=reducer(task),
+        rate=rate,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressBar(task.config.headline))
@@ -252,6 +253,21 @@ def build_trainer(
     if isinstance(tuner, AdaLora):
         trainer.add_callback(RankAllocation(tuner))
     return trainer
+
+
+def require_a_batch(rows: Inputs, arguments: TrainingArguments) -> None:
+    """Refuse a training without any update.
+
+    Raises:
+        GoftError: incomplete batches are left out, and there is no complete one.
+    """
+    batch = arguments.train_batch_size * arguments.world_size
+    if arguments.dataloader_drop_last and len(cast("Sized", rows)) < batch:
+        raise GoftError(
+            f"{len(cast('Sized', rows))} training rows do not fill one batch of {batch}, and "
+            "incomplete ones are left out; pass a smaller trainer.per_device_train_batch_size, or "
+            "trainer.dataloader_drop_last=false"
+        )
 
 
 def prepare_tracker(cfg: TrainConfig, folder: RunFolder) -> None:

@@ -29,6 +29,9 @@ class Head:
     def model_options(self) -> dict[str, int]:
         return {"num_labels": 3}
 
+    def processor_options(self) -> dict[str, int]:
+        return {}
+
 
 AUTO = Head.auto_class
 TARGETS = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from typing import Any
 
@@ -14,13 +15,12 @@ from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
 from transformers import TrainingArguments
 
 import goft_cli
-from goft_cli.composition import MAX_RUN_NAME, data_root, freeze, recipe_value, run_name
+from goft_cli.composition import MAX_RUN_NAME, freeze, recipe_value, run_name
 from goft_cli.config import SCHEMAS, AdapterConfig, GoftAdapterConfig, TrainConfig, TrainerConfig
 from goft_cli.errors import GoftError
-from tests.cells import CELLS, CHOICES, cell
+from tests.cells import CELLS, CHOICES, CONFIGS, cell, stated
 from tests.small import composed
 
-CONFIGS = data_root() / "configs"
 # Table 5 of arXiv:2404.04316v2, DeBERTaV3-base: epochs, GOFT's learning rate, qGOFT's learning
 # rate, qGOFT's regularisation strength. The batch size is 32 everywhere.
 TABLE5 = {
@@ -67,8 +67,8 @@ def test_each_tracker_composes(tracker: str) -> None:
 @pytest.mark.parametrize("group", ["model", "task", "adapter", "tracker"])
 def test_a_file_is_called_what_it_names(group: str) -> None:
     for choice in CHOICES[group]:
-        stated = yaml.safe_load((CONFIGS / group / f"{choice}.yaml").read_text(encoding="utf-8"))
-        assert stated["name"] == choice
+        content = yaml.safe_load((CONFIGS / group / f"{choice}.yaml").read_text(encoding="utf-8"))
+        assert content["name"] == choice
 
 
 def test_all_of_glue_is_there() -> None:
@@ -139,6 +139,22 @@ def test_a_recipe_without_the_value_says_so() -> None:
         recipe_value("x", _root_=root({}, {}, {}, {}))
 
 
+def test_what_no_recipe_gives_is_the_trainers_default() -> None:
+    assert recipe_value("max_grad_norm", _root_=root({}, {}, {})) == TrainerConfig.max_grad_norm
+    assert recipe_value("max_grad_norm", _root_=root({}, {"max_grad_norm": 0.0}, {})) == 0.0
+    with pytest.raises(GoftError, match="gives no learning_rate"):
+        recipe_value("learning_rate", _root_=root({}, {}, {}))
+
+
+def test_every_value_of_a_recipe_is_read_by_somebody() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml")]
+    read = {key for text in texts for key in re.findall(r"\$\{recipe:(\w+)\}", text)}
+    for task in CHOICES["task"]:
+        recipe = stated("task", task)["recipe"]
+        given = {key for row in recipe["by_adapter"].values() for key in row}
+        assert given | recipe["shared"].keys() <= read, task
+
+
 def test_trainer_keys_are_those_of_transformers() -> None:
     known = {entry.name for entry in fields(TrainingArguments)}
     assert {entry.name for entry in fields(TrainerConfig)} <= known
@@ -160,10 +176,10 @@ STATED_ANYWAY = {"defaults", "name", "max_length"}
 def test_no_yaml_repeats_a_default() -> None:
     for group in ("model", "task", "adapter"):
         for choice in CHOICES[group]:
-            stated = yaml.safe_load((CONFIGS / group / f"{choice}.yaml").read_text("utf-8"))
-            schema = stated["defaults"][0].removeprefix("/schema/").removesuffix("@_here_")
-            plain = yaml.safe_load(OmegaConf.to_yaml(OmegaConf.structured(SCHEMAS[schema])))
-            for key, value in stated.items():
+            content = stated(group, choice)
+            schema = SCHEMAS[content["defaults"]]
+            plain = yaml.safe_load(OmegaConf.to_yaml(OmegaConf.structured(schema)))
+            for key, value in content.items():
                 if key not in STATED_ANYWAY:
                     known = plain[key]
                     assert value != known, f"{group}/{choice}: {key} is the default"

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from goft_cli.adalora import separate_penalty
+from goft_cli.schedules import EpochRate
 from goft_cli.trainer import PenaltyTrainer
 from goft_cli.tuner import GoftConfig
 
@@ -77,7 +78,12 @@ def rows(count: int = GLOBAL_BATCH * STEPS) -> Dataset:
 
 
 def trainer(
-    model: PeftModel, *, batch: int, accumulate: int = 1, **options: object
+    model: PeftModel,
+    *,
+    batch: int,
+    accumulate: int = 1,
+    rate: EpochRate | None = None,
+    **options: object,
 ) -> PenaltyTrainer:
     """Plain SGD, so that a difference of gradients stays a difference of that size."""
     values: dict[str, object] = {
@@ -99,7 +105,11 @@ def trainer(
     }
     arguments = TrainingArguments(**values)  # pyright: ignore[reportArgumentType] - a mixed dict
     return PenaltyTrainer(
-        model=model, args=arguments, train_dataset=rows(), data_collator=DefaultDataCollator()
+        model=model,
+        args=arguments,
+        train_dataset=rows(),
+        data_collator=DefaultDataCollator(),
+        rate=rate,
     )
 
 

@@ -27,8 +27,16 @@ from goft_cli.config.choices import (
     Optimizer,
     Sampling,
     Scheduler,
+    Selection,
     TrackerName,
+    Transform,
+    VtabGroup,
     WandbMode,
+)
+from goft_cli.config.image_classification import (
+    ImageClassificationConfig,
+    SplitsConfig,
+    VtabConfig,
 )
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import DatasetConfig, RecipeConfig, TaskConfig, TextClassificationConfig
@@ -49,6 +57,7 @@ __all__ = [
     "FullConfig",
     "GoftAdapterConfig",
     "HraAdapterConfig",
+    "ImageClassificationConfig",
     "LinearProbeConfig",
     "LoraAdapterConfig",
     "MergeConfig",
@@ -60,6 +69,8 @@ __all__ = [
     "RecipeConfig",
     "Sampling",
     "Scheduler",
+    "Selection",
+    "SplitsConfig",
     "TaskConfig",
     "TextClassificationConfig",
     "TrackerConfig",
@@ -67,6 +78,9 @@ __all__ = [
     "TrainConfig",
     "TrainedConfig",
     "TrainerConfig",
+    "Transform",
+    "VtabConfig",
+    "VtabGroup",
     "WandbMode",
 ]
 
@@ -77,6 +91,8 @@ SCHEMAS: dict[str, type] = {
     "merge": MergeConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
+    "task/image_classification": ImageClassificationConfig,
+    "task/vtab": VtabConfig,
     "adapter/goft": GoftAdapterConfig,
     "adapter/lora": LoraAdapterConfig,
     "adapter/adalora": AdaLoraAdapterConfig,

@@ -28,7 +28,7 @@ class Dtype(str, Enum):
 
 
 class Scheduler(str, Enum):
-    """Learning-rate schedules of transformers that need no further arguments."""
+    """Learning-rate schedules: those of transformers that need no further arguments, and ours."""
 
     linear = "linear"
     cosine = "cosine"
@@ -36,6 +36,8 @@ class Scheduler(str, Enum):
     constant_with_warmup = "constant_with_warmup"
     polynomial = "polynomial"
     inverse_sqrt = "inverse_sqrt"
+    fact_cosine = "fact_cosine"
+    """FacT's for VTAB-1K, once an epoch; see `goft_cli.schedules`."""
 
 
 class Optimizer(str, Enum):
@@ -62,6 +64,39 @@ class EvalStrategy(str, Enum):
 
     epoch = "epoch"
     steps = "steps"
+
+
+class Transform(str, Enum):
+    """From an image to the model's input, always at the model's size.
+
+    `model`: as its processor says; `imagenet`: bicubic, with ImageNet's mean and deviation.
+    """
+
+    model = "model"
+    imagenet = "imagenet"
+
+
+class VtabGroup(str, Enum):
+    """VTAB's three kinds of tasks, which count alike in its average."""
+
+    natural = "natural"
+    specialized = "specialized"
+    structured = "structured"
+
+
+class Selection(str, Enum):
+    """What picks VTAB-1K's checkpoint: 200 validation images, or the test images themselves.
+
+    `best_on_test` is how FacT's published figures came about: the best of ten looks at the test
+    split, after training on all 1,000 images.
+    """
+
+    val200 = "val200"
+    best_on_test = "best_on_test"
+
+    def __str__(self) -> str:
+        """Return the plain word, which interpolations look other values up by."""
+        return self.value
 
 
 class TrackerName(str, Enum):

@@ -43,9 +43,12 @@ class TrainerConfig:
     gradient_checkpointing: bool = False
     torch_compile: bool = False
     eval_strategy: EvalStrategy = EvalStrategy.epoch
-    eval_steps: int | None = None
+    eval_steps: float | None = None
+    """Updates, or below 1 the share of all updates."""
     logging_steps: int = 10
     save_total_limit: int = 2
+    dataloader_drop_last: bool = False
+    """Leave the last, incomplete batch of an epoch out; an evaluation takes every row."""
     dataloader_num_workers: int = 0
     full_determinism: bool = False
     use_cpu: bool = False
@@ -68,7 +71,7 @@ class TrainerConfig:
             self.eval_strategy is EvalStrategy.epoch or (steps is not None and steps > 0),
             key="trainer.eval_steps",
             value=steps,
-            expected="a number of updates when trainer.eval_strategy=steps",
+            expected="updates, or a share of them, when trainer.eval_strategy=steps",
             example=100,
         )
 

@@ -136,6 +136,10 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
     def model_options(self) -> dict[str, Any]:
         """Return the model-config entries this task fixes (labels, problem type, dropout)."""
 
+    def processor_options(self) -> dict[str, Any]:
+        """Return the processor-config entries this task fixes; by default none."""
+        return {}
+
     def size_deviations(self, data: TaskData) -> dict[str, tuple[int, int]]:
         """Return (found, published) rows for each split whose size is not the benchmark's."""
         return {

@@ -39,6 +39,10 @@ class Benchmark(ABC, Generic[ConfigT]):
         """Return the entries of the model's configuration that the benchmark fixes: none."""
         return {}
 
+    def processor_options(self) -> dict[str, Any]:
+        """Return the entries of the tokenizer's configuration that the benchmark fixes: none."""
+        return {}
+
     @abstractmethod
     def load(self) -> TaskData:
         """Read and check the questions.

@@ -18,7 +18,10 @@ from goft_cli.tasks.files import read_folder
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.table import Table, from_dataset
 
-GENERATORS = {"demo:acceptability": "goft_cli.tasks.demo.acceptability"}
+GENERATORS = {
+    "demo:acceptability": "goft_cli.tasks.demo.acceptability",
+    "demo:digits": "goft_cli.tasks.demo.digits",
+}
 """Modules with a `generate(split)` that returns rows, by the dataset id that stands for them."""
 
 COMMIT = re.compile("[0-9a-f]{40}")
@@ -46,15 +49,18 @@ def read_splits(
     if data_dir is not None:
         return read_folder(Path(data_dir).expanduser(), splits, layout)
     if dataset.id.startswith(GENERATED):
-        return _generate(dataset.id, splits)
+        return generate_splits(dataset.id, splits)
     return _download(dataset, splits)
 
 
-def _generate(name: str, splits: Sequence[str]) -> Splits:
+def generate_splits(name: str, splits: Sequence[str]) -> Splits:
+    """Let a generator of this package make the named splits.
+
+    Raises:
+        GoftError: there is no such generator, or it has no such split.
+    """
     if name not in GENERATORS:
-        raise GoftError(
-            f"task.dataset.id={name}: no such generator; there is {', '.join(GENERATORS)}"
-        )
+        raise GoftError(f"{name}: no such generator; there is {', '.join(GENERATORS)}")
     module = import_module(GENERATORS[name])
     rows = {split: Dataset.from_list(module.generate(split)) for split in splits}
     tables = {split: from_dataset(rows[split], f"{name}, {split}") for split in splits}

@@ -13,7 +13,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from torch import Tensor, nn
 
-from goft_cli.backbone import Backbone, attach_adapter, count_parameters
+from goft_cli.adapters import attach_adapter, count_parameters
+from goft_cli.backbone import Backbone
 from goft_cli.composition import data_root, freeze, register
 from goft_cli.config import TrainConfig
 from goft_cli.trainer import forget_penalties, total_penalty

@@ -1,0 +1,55 @@
+"""Images and their classes; VTAB-1K among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from goft_cli.config.checks import check
+from goft_cli.config.choices import Selection, Transform, VtabGroup
+from goft_cli.config.task import TaskConfig
+
+
+@dataclass
+class ImageClassificationConfig(TaskConfig):
+    """One image in, one class out.
+
+    `data_dir` holds one list of `relative/path class` lines per split, such as `train.txt`.
+    """
+
+    family: str = "image_classification"
+    headline: str = "accuracy"
+    generator: str | None = None
+    """Images that this package makes (`demo:NAME`), for want of a `data_dir`."""
+    classes: int = MISSING
+    transform: Transform = Transform.model
+
+    def __post_init__(self) -> None:
+        """Check the ranges of this family."""
+        check(
+            self.classes >= 2,
+            key="task.classes",
+            value=self.classes,
+            expected="at least 2",
+            example=10,
+        )
+
+
+@dataclass
+class SplitsConfig:
+    """Which splits are trained on and scored, in the words of `TaskConfig`."""
+
+    train_split: str = MISSING
+    eval_splits: list[str] = MISSING
+
+
+@dataclass
+class VtabConfig(ImageClassificationConfig):
+    """One of VTAB-1K's nineteen tasks, in the public folder layout."""
+
+    group: VtabGroup = MISSING
+    selection: Selection = Selection.val200
+    selections: dict[str, SplitsConfig] = field(default_factory=dict)
+    """What each selection means."""
+    transform: Transform = Transform.imagenet

@@ -1,0 +1,125 @@
+"""Lists of images: one `relative/path class` per line, the layout of the public VTAB-1K folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, Features, Value
+
+from goft_cli.errors import GoftError
+from goft_cli.tasks.table import Table
+
+IMAGE, LABEL = "image", "label"
+DRAW = "draw.json"
+"""Present in a folder whose images are not the published choice; says how they were drawn."""
+EXAMPLE = "lines such as images/000000.jpg 3"
+LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+))?")
+
+
+def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], dict[str, Any]]:
+    """Read `<split>.txt` for each of the splits.
+
+    Returns:
+        Tables by split, and for the manifest the folder, the SHA-256 of every list, and that it is
+        not the benchmark where the folder says so.
+
+    Raises:
+        GoftError: a list is missing, empty or not UTF-8, or an image of it is missing.
+    """
+    tables, digests = {}, {}
+    for split in splits:
+        path = folder / f"{split}.txt"
+        tables[split] = read_list(path)
+        digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    provenance = {"source": str(folder.resolve()), "sha256": digests}
+    drawn = {"is_the_benchmark": False} if (folder / DRAW).is_file() else {}
+    return tables, {**provenance, **drawn}
+
+
+def read_list(path: Path) -> Table:
+    """Read one list; where a line has no class, its label is None.
+
+    Raises:
+        GoftError: the list is missing, empty or not UTF-8, or an image of it is missing.
+    """
+    lines = numbered_lines(path)
+    found = [match for line in lines.values() if (match := LINE.fullmatch(line))]
+    columns = {
+        IMAGE: [match["image"] for match in found],
+        LABEL: [None if match["label"] is None else int(match["label"]) for match in found],
+    }
+    table = Table(str(path), columns, list(lines))
+    require_images(table, path.parent)
+    return table
+
+
+def numbered_lines(path: Path) -> dict[int, str]:
+    """Return the lines that are not blank, by their numbers.
+
+    Raises:
+        GoftError: the list is missing, empty or not UTF-8.
+    """
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        others = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "none"
+        raise GoftError(
+            f"{path}: cannot be read ({error.strerror}); expected a list with {EXAMPLE}, lists "
+            f"there are {others}"
+        ) from None
+    except UnicodeDecodeError:
+        raise GoftError(f"{path}: not UTF-8 text; expected {EXAMPLE}") from None
+    stripped = {number: line.strip() for number, line in enumerate(content.split("\n"), start=1)}
+    lines = {number: line for number, line in stripped.items() if line}
+    if not lines:
+        raise GoftError(f"{path} is empty; expected {EXAMPLE}")
+    return lines
+
+
+def require_images(table: Table, folder: Path) -> None:
+    """Refuse a list that names a file which is not there.
+
+    Raises:
+        GoftError: names the first one, and the line.
+    """
+    for index, name in enumerate(table.columns[IMAGE]):
+        if not (folder / name).is_file():
+            raise GoftError(
+                f"{table.place(index)}: there is no image {folder / name}; copy the folder whole"
+            )
+
+
+def unlabelled_rows(path: Path) -> Dataset:
+    """Make rows of a list, classes left out, or of one image; they name files absolutely.
+
+    Raises:
+        GoftError: the file is missing, or a list that is empty or names a missing image.
+    """
+    path = path.expanduser()
+    if path.suffix == ".txt" or not path.is_file():
+        names = [str((path.parent / name).resolve()) for name in read_list(path).columns[IMAGE]]
+    else:
+        names = [str(path.resolve())]
+    return Dataset.from_dict({IMAGE: names})
+
+
+def checked_rows(table: Table, classes: int) -> Dataset:
+    """Make rows of a table, each with a class.
+
+    Raises:
+        GoftError: a line has no class, or one that the task does not have.
+    """
+    labels = list(table.columns[LABEL])
+    for index, label in enumerate(labels):
+        if label is None or not 0 <= label < classes:
+            raise GoftError(
+                f"{table.place(index)}: found {'no class' if label is None else f'class {label}'}, "
+                f"expected one from 0 to {classes - 1} after the path; correct the line, or "
+                "task.classes"
+            )
+    features = Features({IMAGE: Value("string"), LABEL: Value("int64")})
+    return Dataset.from_dict({IMAGE: table.columns[IMAGE], LABEL: labels}, features=features)

@@ -1,0 +1,100 @@
+"""Pixels on the way to the model: decoded and resized once where they fit into memory.
+
+What is kept is one byte per value; scaling and normalising are left to the batch, where they cost
+next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers.image_processing_utils import BaseImageProcessor
+
+from goft_cli.errors import GoftError
+from goft_cli.tasks.sources import GENERATORS
+
+KEPT_BYTES = 2**29
+"""A split up to this size is decoded once: 3,500 images of 224 x 224 pixels."""
+
+Read = Callable[[str], np.ndarray]
+"""Name of an image to its (3, height, width) bytes, at the model's size."""
+
+
+def open_image(name: str, folder: Path) -> Image.Image:
+    """Decode one image to RGB.
+
+    Args:
+        name: path in `folder`, an absolute path, or the name that a generator gave it.
+        folder: of the task's data.
+
+    Raises:
+        GoftError: the file is no whole image.
+    """
+    generator = name.rpartition("/")[0]
+    if generator in GENERATORS:
+        return import_module(GENERATORS[generator]).image(name).convert("RGB")
+    try:
+        with Image.open(folder / name) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:  # SyntaxError: a broken PNG
+        raise GoftError(f"{folder / name}: no whole image ({error}); copy it again") from error
+
+
+class Images(torch.utils.data.Dataset[dict[str, Any]]):
+    """The images of one split, in the order of its rows.
+
+    Decoding leaves Python's lock, so the threads that torch may use share it.
+    """
+
+    def __init__(self, names: Sequence[str], labels: Sequence[int] | None, read: Read) -> None:
+        self.names, self.labels, self.read = names, labels, read
+        self.kept: np.ndarray | None = None
+        if len(names) * read(names[0]).nbytes <= KEPT_BYTES:
+            self.kept = self._decoded(range(len(names)))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Return `pixel_values`, and `labels` where there are any; torch asks for whole batches."""
+        pixels = self._decoded(indices) if self.kept is None else self.kept[list(indices)]
+        rows: list[dict[str, Any]] = [{"pixel_values": values} for values in pixels]
+        if self.labels is not None:
+            for row, index in zip(rows, indices, strict=True):
+                row["labels"] = self.labels[index]
+        return rows
+
+    def _decoded(self, indices: Sequence[int]) -> np.ndarray:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            return np.stack(list(pool.map(self.read, [self.names[index] for index in indices])))
+
+
+@dataclass(frozen=True)
+class ImageCollator:
+    """Stacks bytes, then scales and normalises them as an image processor would."""
+
+    processor: BaseImageProcessor
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Return (rows, 3, height, width) float32 `pixel_values`, and (rows,) `labels`."""
+        pixels = torch.from_numpy(np.stack([row["pixel_values"] for row in rows])).float()
+        mean, std = (
+            torch.tensor(getattr(self.processor, name)).view(3, 1, 1)
+            for name in ("image_mean", "image_std")
+        )
+        batch = {"pixel_values": (pixels * self.processor.rescale_factor - mean) / std}
+        if "labels" in rows[0]:
+            batch["labels"] = torch.tensor([row["labels"] for row in rows])
+        return batch

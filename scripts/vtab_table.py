@@ -1,0 +1,70 @@
+"""Print finished VTAB-1K runs as a Markdown table: tasks, group means and average of each method.
+
+python scripts/vtab_table.py outputs/vtab
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from goft_cli.config import VtabGroup
+from goft_cli.vtab.average import average, group_means, groups
+
+Key = tuple[str, str, str]
+"""Model, adapter, and what picked the checkpoint."""
+Scores = Mapping[str, list[float]]
+"""Accuracies of the seeds, by task."""
+
+
+def read_runs(root: Path) -> dict[Key, Scores]:
+    """Return the scores of every finished run below `root`; images of one's own get a star."""
+    tasks = groups()
+    found: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted(root.rglob("metrics.json")):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if run["task"] in tasks:
+            task = yaml.safe_load((path.parent / "config.yaml").read_text(encoding="utf-8"))["task"]
+            data = json.loads((path.parent / "manifest.json").read_text(encoding="utf-8"))["data"]
+            selection = task["selection"] + ("" if data["is_the_benchmark"] else "*")
+            scores = found[run["model"], run["adapter"], selection]
+            scores[run["task"]].append(run["headline"]["value"])
+    return dict(found)
+
+
+def column(scores: Scores) -> dict[str, str]:
+    """Return the cells of one method in percent, by their row: tasks, groups, average."""
+    means = {task: 100 * statistics.mean(values) for task, values in scores.items()}
+    by_group = group_means(means)
+    rows = {task: means.get(task) for task in groups()}
+    rows |= {group.value: by_group.get(group) for group in VtabGroup}
+    rows |= {"average": average(means)}
+    return {name: "" if value is None else f"{value:.1f}" for name, value in rows.items()}
+
+
+def lines(runs: Mapping[Key, Scores]) -> list[str]:
+    """Lay the table out, one column per method."""
+    columns = [column(scores) for scores in runs.values()]
+    header = [["", *(" ".join(key) for key in runs)], ["---"] * (len(runs) + 1)]
+    body = [[name, *(cells[name] for cells in columns)] for name in column({})]
+    return ["| " + " | ".join(cells) + " |" for cells in header + body]
+
+
+def main() -> None:
+    """Print the table, means over seeds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("root", type=Path, help="folder with run folders below it")
+    runs = read_runs(parser.parse_args().root)
+    print("\n".join(lines(runs)))
+    if any(key[-1].endswith("*") for key in runs):
+        print("\n* not the published images, or not all of them")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""What reaches the model is what its processor makes of a file, kept in memory or not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from PIL import Image
+from transformers import AutoImageProcessor
+from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from goft_cli.backbone import Backbone, load_backbone
+from goft_cli.config import ImageClassificationConfig, ModelConfig, Transform
+from goft_cli.errors import GoftError
+from goft_cli.tasks.base import Split
+from goft_cli.tasks.image_classification import ImageClassification, pixels
+from tests.pictures import SIZE, write_images, write_vit
+
+ROWS = 5
+# The processor scales, subtracts and divides; so do we, in another order of roundings.
+TOLERANCE = 8 * torch.finfo(torch.float32).eps
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"), {"train": ROWS})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
+    path = write_vit(tmp_path_factory.mktemp("vit"))
+    return ModelConfig(
+        name="vit", path=str(path), target_modules=["q_proj"], head_modules=["classifier"]
+    )
+
+
+@pytest.fixture
+def task(folder: Path) -> ImageClassification:
+    config = ImageClassificationConfig(name="made-up", data_dir=str(folder), classes=10)
+    return ImageClassification(config)
+
+
+def with_transform(
+    task: ImageClassification, transform: Transform, model: ModelConfig
+) -> tuple[ImageClassification, Backbone]:
+    changed = ImageClassification(replace(task.config, transform=transform))
+    return changed, load_backbone(model, changed)
+
+
+@pytest.mark.parametrize("transform", list(Transform))
+def test_a_batch_is_what_the_saved_processor_makes(
+    transform: Transform,
+    task: ImageClassification,
+    model: ModelConfig,
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    task, backbone = with_transform(task, transform, model)
+    rows = task.load_splits(["train"]).splits["train"]
+    images = task.encode(rows, backbone.processor)
+    batch = task.collate(backbone.processor)(images.__getitems__(range(ROWS)))
+    backbone.processor.save_pretrained(tmp_path)
+    saved = AutoImageProcessor.from_pretrained(tmp_path)
+    expected = saved([Image.open(folder / name) for name in rows["image"]], return_tensors="pt")
+    torch.testing.assert_close(
+        batch["pixel_values"], expected["pixel_values"], rtol=TOLERANCE, atol=TOLERANCE
+    )
+    assert batch["labels"].tolist() == list(rows["label"])
+
+
+def test_imagenets_transform_is_bicubic_with_its_mean(
+    task: ImageClassification, model: ModelConfig, folder: Path
+) -> None:
+    task, backbone = with_transform(task, Transform.imagenet, model)
+    rows = task.load_splits(["train"]).splits["train"].select([3])
+    batch = task.collate(backbone.processor)([task.encode(rows, backbone.processor)[0]])
+    with Image.open(folder / rows[0]["image"]) as image:
+        resized = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    values = np.asarray(resized, dtype=np.float64) / 255
+    expected = (values - IMAGENET_DEFAULT_MEAN) / IMAGENET_DEFAULT_STD
+    found = batch["pixel_values"][0].permute(1, 2, 0).double().numpy()
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_large_splits_are_decoded_when_asked_for(
+    task: ImageClassification, model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = task.load_splits(["train"]).splits["train"]
+    processor = load_backbone(model, task).processor
+    kept = task.encode(rows, processor)
+    monkeypatch.setattr(pixels, "KEPT_BYTES", 3 * SIZE * SIZE * ROWS - 1)
+    asked_for = task.encode(rows, processor)
+    assert kept.kept is not None
+    assert asked_for.kept is None
+    for index in range(ROWS):
+        one, other = kept[index], asked_for[index]
+        assert np.array_equal(one["pixel_values"], other["pixel_values"])
+        assert one["labels"] == other["labels"]
+    assert kept[0]["pixel_values"].dtype == np.uint8
+
+
+def test_a_loader_asks_for_whole_batches(
+    task: ImageClassification, model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixels, "KEPT_BYTES", 0)
+    processor = load_backbone(model, task).processor
+    images = task.encode(task.load_splits(["train"]).splits["train"], processor)
+    asked: list[int] = []
+    real = images._decoded
+    monkeypatch.setattr(images, "_decoded", lambda some: asked.append(len(some)) or real(some))
+    collate = task.collate(processor)
+    loader = torch.utils.data.DataLoader(images, batch_size=3, collate_fn=collate)
+    assert [len(batch["labels"]) for batch in loader] == [3, 2]
+    assert asked == [3, 2]
+
+
+def test_a_damaged_image_is_named(
+    task: ImageClassification, model: ModelConfig, tmp_path: Path
+) -> None:
+    folder = write_images(tmp_path / "images", {"train": 3})
+    broken = folder / "images/train/000001.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    task = ImageClassification(replace(task.config, data_dir=str(folder)))
+    rows = task.load_splits(["train"]).splits["train"]
+    with pytest.raises(GoftError, match=r"train/000001\.jpg: no whole image .*; copy it again"):
+        task.encode(rows, load_backbone(model, task).processor)
+
+
+def test_rows_without_classes_make_batches_without_labels(
+    task: ImageClassification, model: ModelConfig, folder: Path
+) -> None:
+    processor = load_backbone(model, task).processor
+    images = task.encode(task.read(folder / "images/train/000000.jpg"), processor)
+    assert set(task.collate(processor)([images[0]])) == {"pixel_values"}
+
+
+def test_scoring_and_decoding(task: ImageClassification) -> None:
+    rows = Dataset.from_dict({"image": ["a", "b", "c"], "label": [1, 0, 1]})
+    logits = np.array([[0.0, 0.0], [3.0, 1.0], [0.0, np.log(3.0)]])
+    split = Split(rows, rows)
+    assert task.score(logits, split) == {"accuracy": pytest.approx(2 / 3)}
+    decoded = task.decode(logits, split)
+    assert [row["label"] for row in decoded] == [0, 0, 1]
+    assert decoded[2]["score"] == pytest.approx(0.75)
