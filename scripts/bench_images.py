@@ -19,7 +19,8 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from goft_cli.backbone import Backbone, attach_adapter
+from goft_cli.adapters import attach_adapter
+from goft_cli.backbone import Backbone
 from goft_cli.config import GoftAdapterConfig, ImageClassificationConfig, Method
 from goft_cli.tasks.image_classification import ImageClassification, pixels
 
@@ -54,7 +55,8 @@ def training_step(adapter: str) -> Callable[[dict[str, Any]], None]:
     model = ViTForImageClassification(ViTConfig())
     config = GoftAdapterConfig(name=adapter, method=Method(adapter), target_modules=TARGETS)
     auto_class = ImageClassification.auto_class
-    adapted = attach_adapter(Backbone(model, None, ""), config, ["classifier"], auto_class).train()
+    backbone = Backbone(model, None, "")
+    adapted = attach_adapter(backbone, config, ["classifier"], auto_class, updates=1).train()
     optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-3)
 
     def step(batch: dict[str, Any]) -> None:

@@ -13,13 +13,16 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from torch import Tensor, nn
 
-from goft_cli.adapters import attach_adapter, count_parameters
+from goft_cli.adapters import attach_adapter, count_parameters, merge
 from goft_cli.backbone import Backbone
 from goft_cli.composition import data_root, freeze, register
 from goft_cli.config import TrainConfig
 from goft_cli.trainer import forget_penalties, total_penalty
 from scripts.benchmarks.authors import METHODS, attach_authors, load_authors
 from scripts.benchmarks.shapes import Shape
+
+UPDATES = 1000
+"""Of the run that AdaLoRA plans its budget for; none of it is lowered while it is timed."""
 
 FROZEN = "frozen model"
 REFERENCE = "lora r=8"
@@ -81,20 +84,21 @@ class Workbench:
             trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         else:
             model = self.adapted(model, name).train()
-            trainable = count_parameters(model).adapter
+            head = compose_words("adapter=goft", self.shape.model).model.head_modules
+            trainable = count_parameters(model, head).adapter
         wanted = [p for p in model.parameters() if p.requires_grad]
         return Candidate(model, torch.optim.AdamW(wanted), self.batch, trainable)
 
     def adapted(self, model: Any, name: str) -> Any:  # noqa: ANN401 - a transformers, a PEFT model
         """Attach an adapter of ours or of PEFT as `goft train` does."""
         cfg = compose_words(VARIANTS[name], self.shape.model)
-        backbone = Backbone(model, None, "")
-        return attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, self.shape.auto_class)
+        backbone, head = Backbone(model, None, ""), cfg.model.head_modules
+        return attach_adapter(backbone, cfg.adapter, head, self.shape.auto_class, UPDATES)
 
     def forwards(self, name: str) -> dict[str, Callable[[], object]]:
         """The forward pass of an adapter, and of the same merged into a copy of the weights."""
         before = self.adapted(shared_copy(self.base), name).eval()
-        merged = self.adapted(copy.deepcopy(self.base), name).merge_and_unload().eval()
+        merged = merge(self.adapted(copy.deepcopy(self.base), name)).eval()
         return {name: self.forward(before), f"{name}, merged": self.forward(merged)}
 
     def forward(self, model: nn.Module) -> Callable[[], object]:
