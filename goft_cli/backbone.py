@@ -28,7 +28,8 @@ from goft_cli.preflight import MODEL_REMEDY, check_engine, model_location
 SAMPLED_PER_TENSOR = 256
 PEFT_TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
-    "AutoModelForQuestionAnswering": "QUESTION_ANS",
+    # PEFT's own class for it keeps token_type_ids to itself, and the merged model gets them.
+    "AutoModelForQuestionAnswering": None,
     "AutoModelForCausalLM": "CAUSAL_LM",
     "AutoModelForImageClassification": None,
 }

@@ -25,6 +25,7 @@ from goft_cli.config.choices import (
     WandbMode,
 )
 from goft_cli.config.model import ModelConfig
+from goft_cli.config.question_answering import QuestionAnsweringConfig
 from goft_cli.config.task import DatasetConfig, RecipeConfig, TaskConfig, TextClassificationConfig
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
 from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainConfig, TrainedConfig
@@ -45,6 +46,7 @@ __all__ = [
     "ModelConfig",
     "Optimizer",
     "PredictConfig",
+    "QuestionAnsweringConfig",
     "RecipeConfig",
     "Sampling",
     "Scheduler",
@@ -65,6 +67,7 @@ SCHEMAS: dict[str, type] = {
     "merge": MergeConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
+    "task/question_answering": QuestionAnsweringConfig,
     "adapter/goft": GoftAdapterConfig,
     "adapter/lora": LoraAdapterConfig,
     "adapter/linear": LinearProbeConfig,
