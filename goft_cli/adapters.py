@@ -27,7 +27,8 @@ ADAPTER = "default"
 """PEFT's name for the only adapter."""
 PEFT_TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
-    "AutoModelForQuestionAnswering": "QUESTION_ANS",
+    # PEFT's own class for it keeps token_type_ids to itself, and the merged model gets them.
+    "AutoModelForQuestionAnswering": None,
     "AutoModelForCausalLM": "CAUSAL_LM",
     "AutoModelForImageClassification": None,
 }

@@ -131,11 +131,14 @@ def write_predictions(
     splits: Mapping[str, Split],
     outputs: Mapping[str, Arrays],
 ) -> None:
-    """Write one JSON line per evaluated row."""
+    """Write one JSON line per evaluated row, and the task's own files of the headline's split."""
     for split, found in outputs.items():
         lines = prediction_lines(task, splits[split], found)
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         write_text(folder.path / f"predictions.{split}.jsonl", text)
+        if split == task.config.headline_split:
+            for name, content in task.files(found, splits[split]).items():
+                write_text(folder.path / name, content)
 
 
 def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headline: str) -> None:

@@ -39,6 +39,7 @@ from goft_cli.config.image_classification import (
     VtabConfig,
 )
 from goft_cli.config.model import ModelConfig
+from goft_cli.config.question_answering import QuestionAnsweringConfig
 from goft_cli.config.task import DatasetConfig, RecipeConfig, TaskConfig, TextClassificationConfig
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
 from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainConfig, TrainedConfig
@@ -66,6 +67,7 @@ __all__ = [
     "OftAdapterConfig",
     "Optimizer",
     "PredictConfig",
+    "QuestionAnsweringConfig",
     "RecipeConfig",
     "Sampling",
     "Scheduler",
@@ -93,6 +95,7 @@ SCHEMAS: dict[str, type] = {
     "task/text_classification": TextClassificationConfig,
     "task/image_classification": ImageClassificationConfig,
     "task/vtab": VtabConfig,
+    "task/question_answering": QuestionAnsweringConfig,
     "adapter/goft": GoftAdapterConfig,
     "adapter/lora": LoraAdapterConfig,
     "adapter/adalora": AdaLoraAdapterConfig,

@@ -11,17 +11,22 @@ import tempfile
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from goft_cli.errors import GoftError
 
-Values = np.ndarray | Sequence[float]
+Values = np.ndarray | Sequence[Any]
+
+OF_TEXTS = {"squad"}
+"""Metrics of texts; the others are of labels and numbers, for a task to choose from."""
 
 
 def available() -> list[str]:
-    """Return the names of all metrics."""
-    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/*.py"))
+    """Return the names of all metrics of labels and numbers."""
+    found = {path.parent.name for path in Path(__file__).parent.glob("*/*.py")}
+    return sorted(found - OF_TEXTS)
 
 
 def check_names(names: Sequence[str], *, headline: str) -> None:
@@ -46,11 +51,11 @@ def compute(names: Sequence[str], predictions: Values, references: Values) -> di
 
     Args:
         names: which metrics.
-        predictions: (rows,) label ids, or numbers for a correlation.
-        references: (rows,) the truth, alike.
+        predictions: (rows,) label ids, numbers for a correlation, or texts.
+        references: (rows,) the truth, alike; for texts a list of true ones each.
 
     Returns:
-        value by metric name, in the order of `names`.
+        value by name, in the order of `names`; a metric may have several values.
 
     Raises:
         GoftError: there are no rows, or not as many predictions as references.
@@ -60,10 +65,11 @@ def compute(names: Sequence[str], predictions: Values, references: Values) -> di
             f"metrics: {len(predictions)} predictions for {len(references)} references; "
             "expected as many of both, and at least one"
         )
-    return {name: _compute(name, predictions, references) for name in names}
+    found = [_compute(name, predictions, references) for name in names]
+    return {key: value for scores in found for key, value in scores.items()}
 
 
-def _compute(name: str, predictions: Values, references: Values) -> float:
+def _compute(name: str, predictions: Values, references: Values) -> dict[str, float]:
     import evaluate
 
     module = import_module(f"{__name__}.{name}.{name}")
@@ -77,4 +83,4 @@ def _compute(name: str, predictions: Values, references: Values) -> float:
     with tempfile.TemporaryDirectory(prefix="goft-metrics-") as folder:
         metric = classes[0](keep_in_memory=True, cache_dir=folder)
         scores = metric.compute(predictions=predictions, references=references) or {}
-    return float(scores[name])
+    return {key: float(value) for key, value in scores.items()}

@@ -13,6 +13,7 @@ from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.classification import TextClassification
 from goft_cli.tasks.image_classification import ImageClassification
+from goft_cli.tasks.question_answering import QuestionAnswering
 
 __all__ = [
     "BENCHMARKS",
@@ -29,6 +30,7 @@ __all__ = [
 FAMILIES: dict[str, type[Task[Any, Any]]] = {
     "text_classification": TextClassification,
     "image_classification": ImageClassification,
+    "question_answering": QuestionAnswering,
 }
 """The class behind `task.family`, for tasks that are trained."""
 

@@ -132,6 +132,18 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Turn what `reduce` kept into one readable prediction per raw row."""
 
+    def files(self, outputs: Arrays, split: Split) -> dict[str, str]:
+        """Write predictions the way the benchmark's own scorer reads them; none by default.
+
+        Args:
+            outputs: what `reduce` kept.
+            split: what the outputs belong to, its rows with targets.
+
+        Returns:
+            content by file name.
+        """
+        return {}
+
     @abstractmethod
     def model_options(self) -> dict[str, Any]:
         """Return the model-config entries this task fixes (labels, problem type, dropout)."""

@@ -21,6 +21,7 @@ from goft_cli.tasks.table import Table, from_dataset
 
 VALIDATION = ("validation", "dev", "valid", "val")
 SHARD = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})")
+VERSION = re.compile(r"-v\d+(\.\d+)*$")
 SAVED = "state.json"
 
 
@@ -78,7 +79,7 @@ def _locate(folder: Path, split: str) -> list[Path]:
     candidates: dict[str, list[Path]] = {}
     for path in entries:
         if _stem(path) in stems and (path.suffix.lower() in PARSERS or (path / SAVED).is_file()):
-            candidates.setdefault(_stem(path) + path.suffix, []).append(path)
+            candidates.setdefault(_whole(path) + path.suffix, []).append(path)
     if len(candidates) > 1:
         raise GoftError(
             f"{folder}: {' and '.join(candidates)} may both be the {split} split; keep one"
@@ -102,9 +103,15 @@ def _not_found(folder: Path, split: str, entries: Sequence[Path]) -> str:
     )
 
 
-def _stem(path: Path) -> str:
+def _whole(path: Path) -> str:
+    """Return what all shards of one table are called."""
     shard = SHARD.fullmatch(path.stem)
     return shard["stem"] if shard else path.stem
+
+
+def _stem(path: Path) -> str:
+    """Return the split's name in a file's: `train` of `train-v1.1.json`."""
+    return VERSION.sub("", _whole(path))
 
 
 def _require_all_shards(paths: Sequence[Path]) -> None:

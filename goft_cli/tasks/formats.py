@@ -31,10 +31,13 @@ class Layout:
     Attributes:
         raw_columns: names of the columns when there is no header; empty if there always is one.
         header: columns whose names in the first row tell that it is a header.
+        document: what reads a JSON file that is one value, given the value and the file's name;
+            without it a JSON file is JSON lines.
     """
 
     raw_columns: Sequence[str] = ()
     header: Sequence[str] = ()
+    document: Callable[[Any, str], Table] | None = None
 
 
 def parse(content: bytes, path: Path, layout: Layout) -> Table:
@@ -107,9 +110,22 @@ def _header(
 
 
 def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
+    text = _text(content, path)
+    if layout.document is None:
+        return _json_lines(text, path)
+    try:
+        value, end = json.JSONDecoder().raw_decode(text.strip())
+    except json.JSONDecodeError as error:
+        raise GoftError(f"{path}: not JSON ({error}); copy the file again") from None
+    if end < len(text.strip()):
+        return _json_lines(text, path)
+    return layout.document(value, str(path))
+
+
+def _json_lines(content: str, path: Path) -> Table:
     columns: dict[str, list[Any]] = {}
     lines = []
-    for line, text in enumerate(_text(content, path).split("\n"), start=1):
+    for line, text in enumerate(content.split("\n"), start=1):
         if not text.strip():
             continue
         record = _record(text, f"{path}, line {line}")

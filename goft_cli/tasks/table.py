@@ -17,16 +17,20 @@ class Table:
         origin: file, or dataset and split, as error messages name it.
         columns: values by column name.
         lines: line number of each row in its file, counted from 1; None where rows have no lines.
+        names: what each row is called where neither a line nor a number tells it.
         label_names: names of integer labels where the data carries them.
     """
 
     origin: str
     columns: Mapping[str, Iterable[Any]]
     lines: Sequence[int] | None = None
+    names: Sequence[str] | None = None
     label_names: Mapping[str, Sequence[str]] | None = None
 
     def place(self, index: int) -> str:
         """Name one row, `index` counted from 0, the way an editor finds it."""
+        if self.names is not None:
+            return f"{self.origin}, {self.names[index]}"
         if self.lines is not None:
             return f"{self.origin}, line {self.lines[index]}"
         return f"{self.origin}, row {index + 1}"

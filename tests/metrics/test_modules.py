@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import evaluate
 import pytest
@@ -15,10 +16,18 @@ from goft_cli.errors import GoftError
 
 ROOT = Path(metrics.__file__).parent
 NAMES = sorted(folder.name for folder in ROOT.iterdir() if (folder / f"{folder.name}.py").is_file())
+LABELS = ([0, 1, 1, 0], [0, 1, 0, 0])
+TEXTS = (["a dog", "cat"], [["dog"], ["bird", "fish"]])
+
+
+def example(name: str) -> tuple[list[Any], list[Any]]:
+    """Return predictions and references that a metric takes."""
+    return TEXTS if name in metrics.OF_TEXTS else LABELS
 
 
 def test_every_folder_is_available() -> None:
-    assert metrics.available() == NAMES
+    assert metrics.available() == [name for name in NAMES if name not in metrics.OF_TEXTS]
+    assert set(NAMES) > metrics.OF_TEXTS
     assert len(NAMES) >= 6
 
 
@@ -36,7 +45,7 @@ def _own_module_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 @pytest.mark.parametrize("name", NAMES)
 def test_evaluate_loads_it_from_its_folder(name: str, tmp_path: Path) -> None:
     module = evaluate.load(str(ROOT / name), cache_dir=str(tmp_path), keep_in_memory=True)
-    predictions, references = [0, 1, 1, 0], [0, 1, 0, 0]
+    predictions, references = example(name)
     found = module.compute(predictions=predictions, references=references)
     assert found == metrics.compute([name], predictions, references)
     assert module.description
@@ -47,7 +56,7 @@ def test_it_leaves_nothing_behind(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    metrics.compute([name], [0, 1, 1], [0, 1, 0])
+    metrics.compute([name], *example(name))
     assert list(tmp_path.iterdir()) == []
 
 

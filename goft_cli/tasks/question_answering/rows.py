@@ -1,0 +1,90 @@
+"""From raw columns to checked rows: every question with answers that are where they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from datasets import Dataset, Features, List, Value
+
+from goft_cli.errors import GoftError
+from goft_cli.tasks.columns import require_columns, texts
+from goft_cli.tasks.table import Table
+
+TEXTS = ("question", "context")
+ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int32"))}
+REMEDY = "rename the columns, or pass SQuAD's JSON"
+
+
+def checked_rows(table: Table, *, answered: bool) -> Dataset:
+    """Keep and check the columns of question answering, in memory.
+
+    Args:
+        table: rows as read.
+        answered: whether ids and answers must be there; otherwise answers are left out, and ids
+            where there are none.
+
+    Returns:
+        Columns id, question, context, and answers as `{"text": [...], "answer_start": [...]}`,
+        the starts counted in characters from 0.
+
+    Raises:
+        GoftError: a column is missing or not of texts, an id occurs twice, a question has no
+            answer, or an answer is not in its context where it says.
+    """
+    require_columns(table, (*TEXTS, *(("id", "answers") if answered else ())), REMEDY)
+    identified = answered or "id" in table.columns
+    names = (*(("id",) if identified else ()), *TEXTS)
+    columns: dict[str, list[Any]] = {name: texts(table, name) for name in names}
+    features = Features({name: Value("string") for name in names})
+    if not columns["question"]:
+        raise GoftError(f"{table.origin}: no questions; expected at least one")
+    if answered:
+        _require_distinct(columns["id"], table)
+        columns["answers"] = list(table.columns["answers"])
+        features["answers"] = ANSWERS
+        for index, answers in enumerate(columns["answers"]):
+            place = f"{table.place(index)} (id {columns['id'][index]})"
+            _check_answers(answers, columns["context"][index], place)
+    return Dataset.from_dict(columns, features=features)
+
+
+def _require_distinct(ids: Iterable[str], table: Table) -> None:
+    first: dict[str, int] = {}
+    for index, name in enumerate(ids):
+        if name in first:
+            raise GoftError(
+                f"{table.place(index)}: id {name} is that of {table.place(first[name])} too; "
+                "predictions are told apart by it, so give each question its own"
+            )
+        first[name] = index
+
+
+def _check_answers(answers: object, context: str, place: str) -> None:
+    found = answers if isinstance(answers, dict) else {}
+    answer_texts, starts = found.get("text"), found.get("answer_start")
+    if not isinstance(answer_texts, list) or not isinstance(starts, list):
+        raise GoftError(f"{place}: answers is {answers!r}, expected text and answer_start for each")
+    if not answer_texts:
+        raise GoftError(
+            f"{place}: the question has no answer, as in SQuAD v2; a v1 model always answers, so "
+            "drop such questions or pass SQuAD v1.1"
+        )
+    for answer, start in zip(answer_texts, starts, strict=True):
+        _check_answer(answer, start, context, place)
+
+
+def _check_answer(answer: object, start: object, context: str, place: str) -> None:
+    if not isinstance(answer, str) or not answer.strip():
+        raise GoftError(f"{place}: an answer is {answer!r}, expected text; correct the answer")
+    if type(start) is not int or not 0 <= start < len(context):
+        raise GoftError(
+            f"{place}: answer_start of {answer!r} is {start!r}, expected a number from 0 to "
+            f"{len(context) - 1}, as the context has {len(context)} characters"
+        )
+    found = context[start : start + len(answer)]
+    if found != answer:
+        raise GoftError(
+            f"{place}: the answer {answer!r} is not at {start} in the context, which reads "
+            f"{found!r} there; correct answer_start (a context must keep its leading blanks)"
+        )

@@ -1,0 +1,157 @@
+"""Question and context into windows of tokens, overlapping where the context is long.
+
+The protocol is that of transformers' `run_qa.py`: the question whole, then a piece of the context;
+the first answer trains, and a window that does not hold all of it points at its first token, [CLS].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from datasets import Dataset
+from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+from goft_cli.config import QuestionAnsweringConfig
+from goft_cli.errors import GoftError
+from goft_cli.tasks.length import usable_length
+
+OUTSIDE = -1
+"""Character offset of tokens that are not the context's."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What the windows of a split have to do with its rows.
+
+    Attributes:
+        rows: (windows,) the row that each was cut from.
+        lengths: (windows,) tokens, special ones included.
+        starts: (windows, longest) first character of each token in the context, else `OUTSIDE`.
+        ends: (windows, longest) the character after its last, else `OUTSIDE`.
+    """
+
+    rows: np.ndarray
+    lengths: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+def encode(
+    rows: Dataset, tokenizer: PreTrainedTokenizerBase, config: QuestionAnsweringConfig
+) -> Dataset:
+    """Cut rows into windows, unpadded.
+
+    Returns:
+        The model's inputs; `row`, `starts` and `ends` as `read_windows` returns them; and where
+        rows have answers, `start_positions` and `end_positions`, the first and the last token.
+
+    Raises:
+        GoftError: the tokenizer knows no offsets, or a question leaves no room for its context.
+    """
+    if not tokenizer.is_fast:
+        raise GoftError(
+            f"{type(tokenizer).__name__} cannot tell where its tokens come from; "
+            "choose a model with a fast tokenizer (tokenizer.json)"
+        )
+    length = usable_length(config.max_length, tokenizer)
+
+    def cut(batch: dict[str, list[Any]], indices: list[int]) -> dict[str, Any]:
+        encoded = _cut(batch, tokenizer, length, config.doc_stride)
+        sources = encoded.pop("overflow_to_sample_mapping")
+        offsets = _offsets(encoded)
+        columns = {**encoded, "row": [indices[source] for source in sources]}
+        columns["starts"], columns["ends"] = ([pair[side] for pair in offsets] for side in (0, 1))
+        if "answers" in batch:
+            spans = (_span(batch["answers"][source]) for source in sources)
+            found = [_tokens(*pair, *span) for pair, span in zip(offsets, spans, strict=True)]
+            columns["start_positions"], columns["end_positions"] = np.array(found).T
+        return columns
+
+    return rows.map(
+        cut,
+        batched=True,
+        with_indices=True,
+        remove_columns=rows.column_names,
+        keep_in_memory=True,
+        load_from_cache_file=False,
+        desc="tokenize",
+    )
+
+
+def read_windows(inputs: Dataset) -> Windows:
+    """Read back what `encode` noted about its windows."""
+    table = cast("Any", inputs.with_format("arrow")[:])
+    lengths = table["starts"].combine_chunks().value_lengths().to_numpy()
+    present = np.arange(lengths.max()) < lengths[:, None]
+
+    def padded(name: str) -> np.ndarray:
+        values = np.full(present.shape, OUTSIDE)
+        values[present] = table[name].combine_chunks().flatten().to_numpy()
+        return values
+
+    return Windows(table["row"].to_numpy(), lengths, padded("starts"), padded("ends"))
+
+
+def _cut(
+    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, length: int, overlap: int
+) -> BatchEncoding:
+    # Some of SQuAD's questions open with many blanks, which some tokenizers keep.
+    questions = [question.lstrip() for question in batch["question"]]
+    _require_room(questions, tokenizer, length, overlap)
+    return tokenizer(
+        questions,
+        batch["context"],
+        truncation="only_second",
+        max_length=length,
+        stride=overlap,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+
+
+def _require_room(
+    questions: list[str], tokenizer: PreTrainedTokenizerBase, length: int, overlap: int
+) -> None:
+    """Refuse what the tokenizer would answer with a panic."""
+    room = length - tokenizer.num_special_tokens_to_add(pair=True) - overlap
+    sizes = map(len, cast("Any", tokenizer(questions, add_special_tokens=False)).input_ids)
+    for question, size in zip(questions, sizes, strict=True):
+        if size >= room:
+            raise GoftError(
+                f"the question {question[:60]!r} has {size} tokens, and windows of {length} "
+                f"that share {overlap} have room for {max(room - 1, 0)}; shorten it, or change "
+                "task.max_length and task.doc_stride"
+            )
+
+
+def _offsets(encoded: BatchEncoding) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (starts, ends) in characters per window; `OUTSIDE` for tokens not of the context."""
+    pairs = []
+    for window, offsets in enumerate(encoded.pop("offset_mapping")):
+        own = np.array([sequence == 1 for sequence in encoded.sequence_ids(window)])
+        values = np.where(own[:, None], np.array(offsets, dtype=np.int32), OUTSIDE)
+        pairs.append((values[:, 0], values[:, 1]))
+    return pairs
+
+
+def _span(answers: dict[str, list[Any]]) -> tuple[int, int]:
+    """Return where the first answer starts and ends, in characters."""
+    start = answers["answer_start"][0]
+    return start, start + len(answers["text"][0])
+
+
+def _tokens(starts: np.ndarray, ends: np.ndarray, first: int, last: int) -> tuple[int, int]:
+    """Return the first and the last token of characters first..last-1; (0, 0) if not all are there.
+
+    `run_qa.py` searches for the last token that starts before the answer, which is past the end of
+    the window if the answer's first token is the window's last one, and the wrong one of several
+    that were made of one character.
+    """
+    (context,) = np.nonzero(starts != OUTSIDE)
+    begin = np.searchsorted(ends[context], first, side="right")
+    end = np.searchsorted(starts[context], last, side="left") - 1
+    if begin > end or first < starts[context[0]] or last > ends[context[-1]]:
+        return 0, 0
+    return int(context[begin]), int(context[end])
