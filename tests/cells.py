@@ -4,13 +4,44 @@ from __future__ import annotations
 
 from functools import cache
 
+from omegaconf import DictConfig, OmegaConf
+
 from goft_cli.composition import data_root
-from goft_cli.config import TrainConfig
+from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig
 from goft_cli.suggest import group_choices
 from tests.small import composed
 
-CHOICES = group_choices((data_root() / "configs",))
-CELLS = [(task, adapter) for task in CHOICES["task"] for adapter in CHOICES["adapter"]]
+CONFIGS = data_root() / "configs"
+CHOICES = group_choices((CONFIGS,))
+
+
+def stated(group: str, choice: str) -> tuple[DictConfig, str]:
+    """Return what a YAML states, and the first entry of its defaults list."""
+    content = OmegaConf.load(CONFIGS / group / f"{choice}.yaml")
+    assert isinstance(content, DictConfig)
+    first, *_ = content.pop("defaults")
+    return content, first.removesuffix("@_here_")
+
+
+def inherited(default: str) -> DictConfig:
+    """Return what an entry of a defaults list stands for: a schema, or another YAML as a whole."""
+    if default.startswith("/schema/"):
+        return OmegaConf.structured(SCHEMAS[default.removeprefix("/schema/")])
+    group, _, choice = default.removeprefix("/").partition("/")
+    content, base = stated(group, choice)
+    merged = OmegaConf.merge(inherited(base), content)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def is_benchmark(task: str) -> bool:
+    """Tell whether a task is only scored."""
+    return issubclass(OmegaConf.get_type(inherited(f"/task/{task}")), BenchmarkConfig)
+
+
+BENCHMARKS = [task for task in CHOICES["task"] if is_benchmark(task)]
+TRAINED = [task for task in CHOICES["task"] if not is_benchmark(task)]
+CELLS = [(task, adapter) for task in TRAINED for adapter in CHOICES["adapter"]]
 
 
 @cache

@@ -14,13 +14,12 @@ from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
 from transformers import TrainingArguments
 
 import goft_cli
-from goft_cli.composition import MAX_RUN_NAME, data_root, freeze, recipe_value, run_name
-from goft_cli.config import SCHEMAS, AdapterConfig, GoftAdapterConfig, TrainConfig, TrainerConfig
+from goft_cli.composition import MAX_RUN_NAME, freeze, recipe_value, run_name
+from goft_cli.config import AdapterConfig, GoftAdapterConfig, TrainConfig, TrainerConfig
 from goft_cli.errors import GoftError
-from tests.cells import CELLS, CHOICES, cell
+from tests.cells import CELLS, CHOICES, CONFIGS, cell, inherited, stated
 from tests.small import composed
 
-CONFIGS = data_root() / "configs"
 # Table 5 of arXiv:2404.04316v2, DeBERTaV3-base: epochs, GOFT's learning rate, qGOFT's learning
 # rate, qGOFT's regularisation strength. The batch size is 32 everywhere.
 TABLE5 = {
@@ -64,11 +63,20 @@ def test_each_tracker_composes(tracker: str) -> None:
     assert composed([f"tracker={tracker}"]).tracker.name.value == tracker
 
 
+@pytest.mark.parametrize("benchmark", CHOICES["benchmark"])
+def test_each_benchmark_is_a_task_or_none(benchmark: str) -> None:
+    found = composed([f"benchmark={benchmark}"]).benchmark
+    if benchmark == "none":
+        assert found is None
+    else:
+        assert found == OmegaConf.to_object(inherited(f"/task/{found.name}"))
+
+
 @pytest.mark.parametrize("group", ["model", "task", "adapter", "tracker"])
 def test_a_file_is_called_what_it_names(group: str) -> None:
     for choice in CHOICES[group]:
-        stated = yaml.safe_load((CONFIGS / group / f"{choice}.yaml").read_text(encoding="utf-8"))
-        assert stated["name"] == choice
+        content = yaml.safe_load((CONFIGS / group / f"{choice}.yaml").read_text(encoding="utf-8"))
+        assert content["name"] == choice
 
 
 def test_all_of_glue_is_there() -> None:
@@ -150,16 +158,15 @@ def test_adapter_keys_are_those_of_peft(adapter: str) -> None:
 
 
 # What names a file, and what is a published fact even where it equals the default.
-STATED_ANYWAY = {"defaults", "name", "max_length"}
+STATED_ANYWAY = {"name", "max_length"}
 
 
 def test_no_yaml_repeats_a_default() -> None:
     for group in ("model", "task", "adapter"):
         for choice in CHOICES[group]:
-            stated = yaml.safe_load((CONFIGS / group / f"{choice}.yaml").read_text("utf-8"))
-            schema = stated["defaults"][0].removeprefix("/schema/").removesuffix("@_here_")
-            plain = yaml.safe_load(OmegaConf.to_yaml(OmegaConf.structured(SCHEMAS[schema])))
-            for key, value in stated.items():
+            content, default = stated(group, choice)
+            plain = yaml.safe_load(OmegaConf.to_yaml(inherited(default)))
+            for key, value in yaml.safe_load(OmegaConf.to_yaml(content)).items():
                 if key not in STATED_ANYWAY:
                     known = plain[key]
                     assert value != known, f"{group}/{choice}: {key} is the default"

@@ -17,6 +17,8 @@ from goft_cli.config.choices import (
     Angle,
     Dtype,
     EvalStrategy,
+    ExemplarOrder,
+    Harness,
     Method,
     Optimizer,
     Sampling,
@@ -24,8 +26,15 @@ from goft_cli.config.choices import (
     TrackerName,
     WandbMode,
 )
+from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
-from goft_cli.config.task import DatasetConfig, RecipeConfig, TaskConfig, TextClassificationConfig
+from goft_cli.config.task import (
+    BenchmarkConfig,
+    DatasetConfig,
+    RecipeConfig,
+    TaskConfig,
+    TextClassificationConfig,
+)
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
 from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainConfig, TrainedConfig
 
@@ -33,13 +42,17 @@ __all__ = [
     "SCHEMAS",
     "AdapterConfig",
     "Angle",
+    "BenchmarkConfig",
     "DatasetConfig",
     "Dtype",
     "EvalConfig",
     "EvalStrategy",
+    "ExemplarOrder",
     "GoftAdapterConfig",
+    "Harness",
     "LinearProbeConfig",
     "LoraAdapterConfig",
+    "MMLUConfig",
     "MergeConfig",
     "Method",
     "ModelConfig",
@@ -65,6 +78,7 @@ SCHEMAS: dict[str, type] = {
     "merge": MergeConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
+    "task/mmlu": MMLUConfig,
     "adapter/goft": GoftAdapterConfig,
     "adapter/lora": LoraAdapterConfig,
     "adapter/linear": LinearProbeConfig,

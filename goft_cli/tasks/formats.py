@@ -30,7 +30,8 @@ class Layout:
 
     Attributes:
         raw_columns: names of the columns when there is no header; empty if there always is one.
-        header: columns whose names in the first row tell that it is a header.
+        header: columns whose names in the first row tell that it is a header; without any, a file
+            of raw columns never has one.
     """
 
     raw_columns: Sequence[str] = ()
@@ -100,6 +101,8 @@ def _header(
     first: NumberedRow, rest: Iterator[NumberedRow], layout: Layout
 ) -> tuple[list[str], Iterator[NumberedRow]]:
     names = first[1]
+    if layout.raw_columns and not layout.header:
+        return list(layout.raw_columns), chain([first], rest)
     raw = layout.raw_columns and not set(layout.header) <= set(names)
     if raw and len(names) == len(layout.raw_columns):
         return list(layout.raw_columns), chain([first], rest)

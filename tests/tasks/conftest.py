@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from goft_cli.composition import data_root
-from goft_cli.config import SCHEMAS, DatasetConfig, TaskConfig, TextClassificationConfig
+from goft_cli.config import DatasetConfig, TaskConfig, TextClassificationConfig
 from goft_cli.tasks.classification import TextClassification
+from tests.cells import inherited
 
 TaskMaker = Callable[..., TextClassification]
-TASKS = data_root() / "configs" / "task"
 
 
 @pytest.fixture
@@ -26,12 +25,8 @@ def task_config() -> Callable[[str], TaskConfig]:
 
 
 def read_config(name: str) -> TaskConfig:
-    """Merge a task's YAML onto the schema its defaults list names, as Hydra would."""
-    stated = OmegaConf.load(TASKS / f"{name}.yaml")
-    assert isinstance(stated, DictConfig)
-    (default,) = stated.pop("defaults")
-    schema = default.removeprefix("/schema/").removesuffix("@_here_")
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SCHEMAS[schema]), stated))
+    """Merge a task's YAML onto what its defaults list names, as Hydra would."""
+    config = OmegaConf.to_object(inherited(f"/task/{name}"))
     assert isinstance(config, TaskConfig)
     return config
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.composition import data_root
 from goft_cli.config import TaskConfig
-from goft_cli.tasks import build_task
+from goft_cli.tasks import build_benchmark, build_task
+from tests.cells import BENCHMARKS, CHOICES, CONFIGS, TRAINED
 
 ConfigReader = Callable[[str], TaskConfig]
-CONFIGS = data_root() / "configs"
 TASKS = CONFIGS / "task"
-NAMES = sorted(path.relative_to(TASKS).with_suffix("").as_posix() for path in TASKS.rglob("*.yaml"))
+NAMES = CHOICES["task"]
 
 
 def test_there_are_tasks_of_both_groups() -> None:
@@ -25,7 +24,8 @@ def test_there_are_tasks_of_both_groups() -> None:
 def test_it_builds(name: str, task_config: ConfigReader) -> None:
     config = task_config(name)
     assert config.name == name
-    assert build_task(config).config is config
+    build = build_benchmark if name in BENCHMARKS else build_task
+    assert build(config).config is config
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -35,7 +35,7 @@ def test_its_splits_agree(name: str, task_config: ConfigReader) -> None:
     assert set(config.benchmark_sizes) <= {config.train_split, *config.eval_splits}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_its_recipe_is_for_a_model_that_exists(name: str, task_config: ConfigReader) -> None:
     recipe = task_config(name).recipe
     assert recipe.source
