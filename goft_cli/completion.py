@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 
 from goft_cli.cli import VERBS
-from goft_cli.suggest import config_roots, group_choices
+from goft_cli.suggest import verb_choices
 
 # Places in Hydra's store that hold no choices of the user.
 OWN = {"schema", "verb", "hydra"}
@@ -62,6 +62,6 @@ def wanted(candidates: list[str]) -> list[str]:
 def nested_choices(verb: str, typed: str) -> list[str]:
     """Return choices in subfolders by their full names, which Hydra does not complete."""
     group, equals, _ = typed.partition("=")
-    names = group_choices(config_roots(verb)).get(group, []) if equals else []
+    names = verb_choices(verb).get(group, []) if equals else []
     full = [f"{group}={name}" for name in names if "/" in name]
     return [word for word in full if word.startswith(typed)]

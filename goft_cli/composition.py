@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -17,13 +17,13 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from goft_cli.config import SCHEMAS, TrainedConfig, TrainerConfig
+from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainerConfig
 from goft_cli.errors import GoftError
 
 ConfigT = TypeVar("ConfigT")
 
-# For a verb that composes no groups: a place without group folders, where `adapter=DIR` is a key.
-NO_GROUPS = "goft_cli.commands"
+# For a verb on a trained run: a place without group folders, where `adapter=DIR` is a key.
+NO_FOLDERS = "goft_cli.commands"
 # Longer folder names break on some file systems once a metric or checkpoint name is appended.
 MAX_RUN_NAME = 120
 
@@ -43,14 +43,20 @@ def data_root() -> Path:
 
 def config_source(verb: str) -> tuple[str, str]:
     """Return where Hydra reads a verb's configuration, and its name there."""
-    if has_groups(verb):
+    if reads_folder(verb):
         return str(data_root() / "configs"), verb
-    return f"pkg://{NO_GROUPS}", f"verb/{verb}"
+    return f"pkg://{NO_FOLDERS}", f"verb/{verb}"
 
 
-def has_groups(verb: str) -> bool:
-    """Tell whether a verb composes groups; the verbs on a trained run take keys alone."""
-    return not issubclass(SCHEMAS[verb], TrainedConfig)
+def reads_folder(verb: str) -> bool:
+    """Tell whether `configs/` is the verb's place: there `adapter=` chooses one of its files."""
+    return "adapter" in verb_groups(verb)
+
+
+def verb_groups(verb: str) -> list[str]:
+    """Return the groups that a verb composes: the sections of its schema."""
+    hints = get_type_hints(SCHEMAS[verb])
+    return [name for name, hint in hints.items() if any(map(is_dataclass, (hint, *get_args(hint))))]
 
 
 def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
@@ -60,9 +66,14 @@ def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YA
     budget for this adapter, the adapter's own fallback, the trainer's default.
 
     Raises:
-        GoftError: none of them has it.
+        GoftError: none of them has it, or the task is only scored.
     """
     task, model, adapter = _root_.task, _root_.model, _root_.adapter
+    if issubclass(OmegaConf.get_type(task) or dict, BenchmarkConfig):
+        raise GoftError(
+            f"task {task.name} has nothing to train on; score it with "
+            f"goft eval task={task.name} adapter=RUN_FOLDER"
+        )
     rows = [rows.get(adapter.recipe) or {} for rows in (task.recipe.by_adapter, model.budgets)]
     defaults = {entry.name: entry.default for entry in fields(TrainerConfig)}
     known = {name: value for name, value in defaults.items() if value != MISSING}
@@ -85,18 +96,31 @@ def run_name(seed: int, overrides: str) -> str:
     return f"{name[: MAX_RUN_NAME - 13]}-{digest}"
 
 
-def register() -> None:
-    """Make the schemas and resolvers known to Hydra; harmless when repeated."""
+def register(verb: str = "train") -> None:
+    """Make the schemas, a verb's groups and the resolvers known to Hydra, as often as wanted."""
     store = ConfigStore.instance()
     for path, schema in SCHEMAS.items():
         group, _, name = f"schema/{path}".rpartition("/")
         store.store(group=group, name=name, node=schema)
     for file in (data_root() / "configs").glob("*.yaml"):
-        # a second home for the verbs without groups, which compose from the store alone
+        # a second home for the verbs without folders, which compose from the store alone
         store.store(group="verb", name=file.stem, node=OmegaConf.load(file), package="_global_")
+    offer_groups(verb)
     OmegaConf.register_new_resolver("recipe", recipe_value, replace=True)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("choices", choices_text, replace=True)
+
+
+def offer_groups(verb: str) -> None:
+    """Put the groups of a verb that reads no folder into Hydra's store, and no other verb's."""
+    store, configs = ConfigStore.instance(), data_root() / "configs"
+    for folder in (path for path in configs.iterdir() if path.is_dir()):
+        store.repo.pop(folder.name, None)
+        if folder.name not in verb_groups(verb) or reads_folder(verb):
+            continue
+        for file in folder.rglob("*.yaml"):
+            group = file.parent.relative_to(configs).as_posix()
+            store.store(group=group, name=file.stem, node=OmegaConf.load(file))
 
 
 def choices_text(config_name: str) -> str:
@@ -135,9 +159,11 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
     try:
         frozen = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
-        cause = error.__cause__ or error.__context__
-        if isinstance(cause, GoftError):
-            raise cause from None
+        cause: BaseException | None = error
+        while cause is not None:  # OmegaConf wraps what its resolvers raise, more than once
+            if isinstance(cause, GoftError):
+                raise cause from None
+            cause = cause.__cause__ or cause.__context__
         if isinstance(error, MissingMandatoryValue):
             raise GoftError(f"{error.full_key} has no value; pass {error.full_key}=VALUE") from None
         sentence = (str(error).splitlines() or [""])[0]
@@ -154,7 +180,7 @@ def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -
         HydraException, OmegaConfBaseException: the words do not compose; `cli` explains them.
         GoftError: a value is out of range, or the job refuses its input.
     """
-    register()
+    register(verb)
     refused: list[Exception] = []
 
     def task(cfg: DictConfig) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import TrainingArguments, set_seed
+from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from goft_cli import manifest, report
 from goft_cli.adapters import (
@@ -21,6 +21,7 @@ from goft_cli.adapters import (
     merge,
 )
 from goft_cli.backbone import Backbone, load_backbone
+from goft_cli.benchmarking import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.checkpoints import newest_complete
 from goft_cli.config import TrainConfig
 from goft_cli.evaluation import require_agreement, run_model, score_splits, tolerance
@@ -28,7 +29,7 @@ from goft_cli.logs import logging_to
 from goft_cli.progress import console
 from goft_cli.run_folder import RunFolder, config_sha256, open_run, write_json
 from goft_cli.schedules import EPOCH_RATES
-from goft_cli.tasks import build_task
+from goft_cli.tasks import Scores, build_benchmark, build_task
 from goft_cli.tasks.base import Arrays, Split, Task, TaskData
 from goft_cli.trainer import (
     EncodedData,
@@ -59,12 +60,14 @@ class Job:
     arguments: TrainingArguments
     backbone: Backbone
     model: PeftModel
+    benchmark: LoadedBenchmark | None
 
 
 @dataclass(frozen=True)
 class Verification:
     """Outputs of the trained model, and how far the rebuilt and the merged one are from them."""
 
+    merged: PreTrainedModel
     splits: dict[str, Split]
     outputs: dict[str, Arrays]
     reloaded_difference: float
@@ -86,7 +89,7 @@ def run(cfg: TrainConfig) -> Path:
         job = prepare(cfg, folder)
         trainer = train(job)
         checked = verify(job)
-        finish(job, trainer, checked)
+        finish(job, trainer, checked, score_benchmark(job, checked.merged))
     return folder.path
 
 
@@ -96,15 +99,25 @@ def prepare(cfg: TrainConfig, folder: RunFolder) -> Job:
     prepare_tracker(cfg, folder)
     task = build_task(cfg.task)
     arguments = training_arguments(cfg, folder, task)
+    benchmark = prepare_benchmark(cfg, task)
     data = task.load()
     report.announce(cfg, task.size_deviations(data))
     backbone = load_backbone(cfg.model, task)
     updates = update_count(len(data.splits[cfg.task.train_split]), arguments)
     model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class, updates)
     encoded = encode(task, data, backbone)
-    job = Job(cfg, folder, task, data, encoded, arguments, backbone, model)
+    job = Job(cfg, folder, task, data, encoded, arguments, backbone, model, benchmark)
     write_manifest(job)
     return job
+
+
+def prepare_benchmark(cfg: TrainConfig, task: Task[Any, Any]) -> LoadedBenchmark | None:
+    """Read the questions of the benchmark to score after the training, if there is one."""
+    if cfg.benchmark is None:
+        return None
+    benchmark = build_benchmark(cfg.benchmark)
+    require_kind(benchmark, task.auto_class, f"the model of task {task.config.name}")
+    return load_benchmark(benchmark)
 
 
 def encode(task: Task[Any, Any], data: TaskData, backbone: Backbone) -> EncodedData:
@@ -159,8 +172,17 @@ def verify(job: Job) -> Verification:
     rebuilt = load_adapter(load_backbone(job.cfg.model, job.task), job.folder.adapter)
     allowed = tolerance(compute_dtype(job.cfg), count_adapted_layers(rebuilt))
     reloaded = require_agreement("reloaded", trained, outputs_of(rebuilt), allowed)
-    merged = require_agreement("merged", trained, outputs_of(merge(rebuilt)), allowed)
-    return Verification(splits, trained, reloaded, merged, allowed)
+    merged = merge(rebuilt)
+    merged_difference = require_agreement("merged", trained, outputs_of(merged), allowed)
+    return Verification(merged, splits, trained, reloaded, merged_difference, allowed)
+
+
+def score_benchmark(job: Job, merged: PreTrainedModel) -> Scores | None:
+    """Score the benchmark, if there is one, on the merged model."""
+    if job.benchmark is None:
+        return None
+    batch_size = job.cfg.trainer.per_device_eval_batch_size
+    return job.benchmark.score(merged, job.backbone.processor, job.folder.path, batch_size)
 
 
 def compute_dtype(cfg: TrainConfig) -> torch.dtype:
@@ -174,8 +196,6 @@ def compute_dtype(cfg: TrainConfig) -> torch.dtype:
 
 def write_manifest(job: Job) -> None:
     """Record what makes the numbers, before they are made."""
-    deviations = job.task.size_deviations(job.data)
-    published = job.cfg.task.benchmark_sizes
     content = {
         "config_sha256": config_sha256(job.cfg),
         "seed": job.cfg.seed,
@@ -185,24 +205,25 @@ def write_manifest(job: Job) -> None:
             "revision": getattr(job.backbone.model.config, "_commit_hash", None),
             "fingerprint": job.backbone.fingerprint,
         },
-        "data": {
-            "rows": {name: len(split) for name, split in job.data.splits.items()},
-            "is_the_benchmark": bool(published) and not deviations,
-            "size_deviations": {name: list(sizes) for name, sizes in deviations.items()},
-            **job.data.provenance,
-        },
+        "data": job.data.describe(job.cfg.task.benchmark_sizes),
+        "benchmark": job.benchmark.describe() if job.benchmark else None,
         "environment": manifest.environment(),
     }
     write_json(job.folder.manifest, content)
 
 
-def finish(job: Job, trainer: PenaltyTrainer, checked: Verification) -> None:
+def finish(
+    job: Job, trainer: PenaltyTrainer, checked: Verification, benchmark: Scores | None
+) -> None:
     """Write predictions, plot and numbers, and show the table; `metrics.json` comes last."""
     report.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
     report.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
     metrics = collect_metrics(job, trainer, checked)
+    if job.benchmark and benchmark:
+        metrics["metrics"][job.benchmark.name] = benchmark.metrics
+        metrics["breakdown"] = {job.benchmark.name: benchmark.breakdown}
     write_json(job.folder.metrics, metrics)
-    report.show_summary(job.folder, metrics, job.task.size_deviations(job.data))
+    report.show_summary(job.folder, metrics, report.recorded_deviations(job.folder))
 
 
 def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) -> dict[str, Any]:

@@ -34,8 +34,10 @@ def check_inputs(cfg: TrainConfig) -> None:
         GoftError: a model or data folder is missing or empty, or the run folder cannot be written.
     """
     location = model_location(cfg.model.path)
-    if cfg.task.data_dir is not None:
-        check_folder(cfg.task.data_dir, key="task.data_dir", content="data files")
+    tasks = {"task": cfg.task} | ({"benchmark": cfg.benchmark} if cfg.benchmark else {})
+    for key, task in tasks.items():
+        if task.data_dir is not None:
+            check_folder(task.data_dir, key=f"{key}.data_dir", content="data files")
     if isinstance(cfg.task, TextClassificationConfig):
         metrics.check_names(cfg.task.metrics, headline=cfg.task.headline)
     if isinstance(cfg.task, ImageClassificationConfig):
@@ -44,9 +46,11 @@ def check_inputs(cfg: TrainConfig) -> None:
     check_writable(Path(cfg.output_dir))
     if isinstance(location, str):
         hub.check_available("model", location, remedy=MODEL_REMEDY)
-    dataset = getattr(cfg.task, "dataset", None)
-    if cfg.task.data_dir is None and dataset and not dataset.id.startswith(GENERATED):
-        hub.check_available("dataset", dataset.id, remedy=DATA_REMEDY)
+    for key, task in tasks.items():
+        dataset = getattr(task, "dataset", None)
+        if task.data_dir is None and dataset and not dataset.id.startswith(GENERATED):
+            remedy = DATA_REMEDY.replace("task.", f"{key}.")
+            hub.check_available("dataset", dataset.id, remedy=remedy)
 
 
 def check_images(task: ImageClassificationConfig) -> None:

@@ -1,12 +1,37 @@
-"""One progress bar for training, with the loss and the best score so far."""
+"""Progress bars: for training, with the loss and the best score so far, and for counting."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 console = Console(stderr=True)
+
+
+def bar(title: str, *, disable: bool = False) -> Progress:
+    """Return a bar with things done, time left, and a `status` of each task."""
+    return Progress(
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
+        console=console,
+        disable=disable,
+    )
+
+
+@contextmanager
+def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of `total` things are done; yields what to tell how many more are."""
+    with bar(title, disable=os.environ.get("RANK", "0") != "0") as progress:
+        task = progress.add_task("", total=total, status="")
+        yield lambda more: progress.advance(task, more)
 
 
 class ProgressBar(TrainerCallback):
@@ -27,14 +52,7 @@ class ProgressBar(TrainerCallback):
         """Start the bar on the main process, at the step training resumes from."""
         if not state.is_world_process_zero:
             return
-        self.bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[status]}"),
-            console=console,
-        )
+        self.bar = bar("training")
         self.bar.add_task("", total=state.max_steps, completed=state.global_step, status="")
         self.bar.start()
 

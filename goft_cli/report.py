@@ -67,8 +67,15 @@ def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Devi
 def show_finished(folder: RunFolder) -> None:
     """Say that there is nothing to do, and show what there is."""
     screen.print("this run is already finished; overwrite=true trains it again")
-    deviations = read_json(folder.manifest)["data"]["size_deviations"]
-    show_summary(folder, read_json(folder.metrics), deviations)
+    show_summary(folder, read_json(folder.metrics), recorded_deviations(folder))
+
+
+def recorded_deviations(folder: RunFolder) -> Deviations:
+    """Return what the manifest says of the sizes of the task's data and the benchmark's."""
+    manifest = read_json(folder.manifest)
+    benchmark = manifest.get("benchmark") or {"size_deviations": {}}
+    named = {f"{benchmark['name']} {k}": v for k, v in benchmark["size_deviations"].items()}
+    return manifest["data"]["size_deviations"] | named
 
 
 def summary_table(metrics: Mapping[str, Any]) -> Table:
@@ -93,20 +100,36 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def show_scores(
-    cfg: TrainConfig,
+    title: str,
     scores: Mapping[str, Mapping[str, float]],
     deviations: Deviations,
     written: Path,
+    breakdown: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
-    """Print the scores of `goft eval`."""
-    table = Table(title=f"{cfg.task.name}  {cfg.model.name}  {cfg.adapter.name}", min_width=44)
-    table.add_column("measure")
-    table.add_column("value", justify="right")
-    add_scores(table, scores)
-    screen.print(table)
+    """Print the scores of `goft eval`, broken down where there is more to show."""
+    if breakdown:
+        screen.print(breakdown_table(title, breakdown))
+    else:
+        table = Table(title=title, min_width=44)
+        table.add_column("measure")
+        table.add_column("value", justify="right")
+        add_scores(table, scores)
+        screen.print(table)
     for line in describe_deviations(deviations):
         screen.print(line, style="yellow")
     screen.print(f"scores: {written}", soft_wrap=True)
+
+
+def breakdown_table(title: str, breakdown: Mapping[str, Mapping[str, float]]) -> Table:
+    """Lay out values by column and row."""
+    table = Table(title=title, min_width=44)
+    table.add_column("measure")
+    for column in breakdown:
+        table.add_column(column.replace("_", " "), justify="right")
+    for row in dict.fromkeys(name for values in breakdown.values() for name in values):
+        cells = [f"{values[row]:.4f}" if row in values else "" for values in breakdown.values()]
+        table.add_row(row.replace("_", " "), *cells)
+    return table
 
 
 def add_scores(table: Table, scores: Mapping[str, Mapping[str, float]]) -> None:

@@ -126,7 +126,9 @@ def read_config(path: Path) -> TrainConfig:
     plain = read_yaml(path)
     try:
         sections = {name: section(name, plain[name], path) for name in SECTIONS}
-        rest = {key: value for key, value in plain.items() if key not in SECTIONS}
+        if plain.get("benchmark") is not None:
+            sections["benchmark"] = section("task", plain["benchmark"], path)
+        rest = {key: value for key, value in plain.items() if key not in sections}
         return TrainConfig(**sections, **rest)
     except (KeyError, TypeError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())

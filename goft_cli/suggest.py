@@ -20,7 +20,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from goft_cli.composition import config_source, data_root, has_groups, register
+from goft_cli.composition import config_source, data_root, register, verb_groups
 from goft_cli.errors import GoftError
 
 TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
@@ -97,14 +97,14 @@ class CommandLine:
 
     def groups(self) -> dict[str, list[str]]:
         """Return every choice of every config group that the verb composes."""
-        return group_choices(config_roots(self.verb, self.config_dirs))
+        return verb_choices(self.verb, self.config_dirs)
 
     def keys(self) -> list[str]:
         """Return every key of the configuration that the valid group choices compose."""
         groups = self.groups()
         chosen = [word for word in self.overrides if is_choice(word, groups)]
         extra = ",".join(f"file://{folder.resolve()}" for folder in self.config_dirs)
-        register()
+        register(self.verb)
         GlobalHydra.instance().clear()
         place, name = config_source(self.verb)
         with open_configs(place):
@@ -119,9 +119,13 @@ def open_configs(place: str) -> AbstractContextManager[None]:
     return initialize_config_dir(place, version_base="1.3")
 
 
-def config_roots(verb: str, config_dirs: tuple[Path, ...] = ()) -> tuple[Path, ...]:
-    """Return the folders whose subfolders are the verb's groups."""
-    return (data_root() / "configs", *config_dirs) if has_groups(verb) else config_dirs
+def verb_choices(verb: str, config_dirs: tuple[Path, ...] = ()) -> dict[str, list[str]]:
+    """Return the choices of every group of a verb, those of the user's own folders included."""
+    shipped = group_choices((data_root() / "configs",))
+    groups = {group: shipped[group] for group in shipped if group in verb_groups(verb)}
+    for group, names in group_choices(config_dirs).items():
+        groups[group] = sorted({*groups.get(group, []), *names})
+    return groups
 
 
 def is_choice(word: str, groups: Mapping[str, Sequence[str]]) -> bool:
@@ -146,7 +150,7 @@ def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
 
 def choices_text(verb: str) -> str:
     """List the groups and their choices for a verb's `--help`."""
-    groups = group_choices(config_roots(verb))
+    groups = verb_choices(verb)
     listed = [f"  {group}: {', '.join(names)}" for group, names in groups.items()]
     return "\n".join(listed) or f"  none: {verb} reads them from the run"
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import groupby
-from typing import Any, cast
 
-import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from goft_cli.composition import data_root
-from goft_cli.config import TrainConfig
+from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig
 from goft_cli.suggest import group_choices
 from tests.small import composed
 
@@ -18,27 +16,44 @@ CONFIGS = data_root() / "configs"
 CHOICES = group_choices((CONFIGS,))
 
 
-def stated(group: str, choice: str) -> dict[str, Any]:
-    """Read what a YAML states, the bases it inherits from included; `defaults` is the schema."""
-    content = yaml.safe_load((CONFIGS / group / f"{choice}.yaml").read_text(encoding="utf-8"))
-    parent = content["defaults"][0].removesuffix("@_here_")
-    if parent.startswith("/schema/"):
-        return content | {"defaults": parent.removeprefix("/schema/")}
-    base = stated(group, parent.removeprefix(f"/{group}/"))
-    merged = OmegaConf.merge(base, content, {"defaults": base["defaults"]})
-    return cast(dict[str, Any], OmegaConf.to_container(merged))
+def stated(group: str, choice: str) -> tuple[DictConfig, str]:
+    """Return what a YAML states, and the first entry of its defaults list."""
+    content = OmegaConf.load(CONFIGS / group / f"{choice}.yaml")
+    assert isinstance(content, DictConfig)
+    first, *_ = content.pop("defaults")
+    return content, first.removesuffix("@_here_")
+
+
+def inherited(default: str) -> DictConfig:
+    """Return what an entry of a defaults list stands for: a schema, or another YAML as a whole."""
+    if default.startswith("/schema/"):
+        return OmegaConf.structured(SCHEMAS[default.removeprefix("/schema/")])
+    group, _, choice = default.removeprefix("/").partition("/")
+    content, base = stated(group, choice)
+    merged = OmegaConf.merge(inherited(base), content)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def is_benchmark(task: str) -> bool:
+    """Tell whether a task is only scored."""
+    return isinstance(OmegaConf.to_object(inherited(f"/task/{task}")), BenchmarkConfig)
+
+
+BENCHMARKS = [task for task in CHOICES["task"] if is_benchmark(task)]
+TRAINED = [task for task in CHOICES["task"] if not is_benchmark(task)]
 
 
 def recipe_of(task: str) -> str:
     """Tell recipes apart; tasks of one base share theirs."""
-    return str(stated("task", task)["recipe"])
+    return str(inherited(f"/task/{task}").recipe)
 
 
 # Tasks that follow each other with the same recipe differ in their data alone: the first of them
 # goes with every adapter, the others with one.
 CELLS = [
     (task, adapter)
-    for _, tasks in groupby(CHOICES["task"], key=recipe_of)
+    for _, tasks in groupby(TRAINED, key=recipe_of)
     for index, task in enumerate(tasks)
     for adapter in CHOICES["adapter"]
     if index == 0 or adapter == "goft"

@@ -48,12 +48,27 @@ MISTAKES = [
     ("train demo/acceptability", ["did you mean task=demo/acceptability?"]),
     ("train seed=1,2", ["seed=1,2", "needs -m"]),
     ("train -m adapter=goft,lroa", ["did you mean adapter=lora?"]),
-    ("eval", ["adapter has no value", "pass adapter=VALUE"]),
+    ("train task=mmlu/full", ["nothing to train on", "goft eval task=mmlu/full"]),
+    ("train benchmark=mmlo", ["did you mean benchmark=mmlu?"]),
+    ("train benchmark=mmlu benchmark.shot=[5]", ["did you mean benchmark.shots?"]),
+    ("eval", ["found neither of adapter and model", "pass adapter=RUN_FOLDER", "model=NAME task="]),
+    ("eval adapter=x task=mmlu/full model=tiny-llama", ["found both of adapter and model"]),
+    ("eval model=tiny-llama", ["model goes with a benchmark", "task=mmlu/full"]),
+    ("eval adapter=x shots=5", ["shots goes with a benchmark"]),
+    ("eval adapter=x harness=lm_eval", ["harness goes with a benchmark"]),
+    ("eval adapter=x task=mmlu/ful", ["task=mmlu/ful", "did you mean task=mmlu/full?"]),
+    ("eval adapter=x task=mmlu", ["expected one of mmlu/full, mmlu/legacy"]),
+    ("eval adapter=x task=mmlu/full shot=5", ["did you mean shots?"]),
+    ("eval adapter=x task=mmlu/full task.shot=5", ["did you mean task.shots?"]),
+    ("eval adapter=x task=mmlu/full shots=-1", ["task.shots=[-1]", "at least 0"]),
+    ("eval adapter=x task=mmlu/full eval.harness=lm_eval", ["did you mean harness?"]),
+    ("eval task=mmlu/full model=tiny-lama", ["did you mean model=tiny-llama?"]),
+    ("eval mmlu/full", ["did you mean task=mmlu/full?"]),
     ("eval adapter=nowhere", ["adapter=nowhere", "no run of goft train"]),
     ("eval adapter=x bach_size=3", ["did you mean batch_size?"]),
     ("eval adapter=x batch_size=0", ["batch_size=0", "at least 1"]),
-    ("eval adapter=x model=minilm-l6", ["there is no key model"]),
     ("predict adapter=x", ["neither", "input=FILE"]),
+    ("predict adapter=x model=minilm-l6", ["there is no key model"]),
     ("merge", ["adapter has no value"]),
 ]
 
@@ -89,7 +104,8 @@ def test_version(words: list[str], goft: Goft) -> None:
 def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
     answer = goft(verb, "--help")
     assert (answer.code, answer.err) == (0, "")
-    assert ("task: demo/acceptability, glue/cola" in answer.out) == (verb == "train")
+    assert ("task: demo/acceptability, " in answer.out) == (verb in {"train", "eval"})
+    assert ("adapter: goft, " in answer.out) == (verb == "train")
     assert ("learning_rate:" in answer.out) == (verb == "train")
     assert "batch_size: 64" in answer.out or verb == "merge"
     assert "schema" not in answer.out
@@ -213,7 +229,10 @@ COMPLETIONS = [
     ("goft train +", set(), {"+schema", "+model="}),
     ("goft train --cf", set(), set()),
     ("goft train seed=[1 a", set(), set()),
-    ("goft eval ", {"adapter=", "batch_size="}, {"model=", "schema"}),
+    ("goft eval ", {"adapter=", "batch_size=", "model=", "task="}, {"schema", "tracker="}),
+    ("goft eval task=mmlu/", {"task=mmlu/full", "task=mmlu/legacy"}, {"task=glue/cola"}),
+    ("goft eval task=mmlu/full task.sh", {"task.shots."}, {"shots="}),
+    ("goft predict ", {"adapter=", "input="}, {"model=", "task="}),
     ("goft nothing ", set(), set()),
 ]
 

@@ -16,9 +16,9 @@ from transformers import TrainingArguments
 
 import goft_cli
 from goft_cli.composition import MAX_RUN_NAME, freeze, recipe_value, run_name
-from goft_cli.config import SCHEMAS, AdapterConfig, GoftAdapterConfig, TrainConfig, TrainerConfig
+from goft_cli.config import AdapterConfig, GoftAdapterConfig, TrainConfig, TrainerConfig
 from goft_cli.errors import GoftError
-from tests.cells import CELLS, CHOICES, CONFIGS, cell, stated
+from tests.cells import CELLS, CHOICES, CONFIGS, cell, inherited, stated
 from tests.small import composed
 
 # Table 5 of arXiv:2404.04316v2, DeBERTaV3-base: epochs, GOFT's learning rate, qGOFT's learning
@@ -62,6 +62,16 @@ def test_each_model_composes(model: str) -> None:
 @pytest.mark.parametrize("tracker", CHOICES["tracker"])
 def test_each_tracker_composes(tracker: str) -> None:
     assert composed([f"tracker={tracker}"]).tracker.name.value == tracker
+
+
+@pytest.mark.parametrize("benchmark", CHOICES["benchmark"])
+def test_each_benchmark_is_a_task_or_none(benchmark: str) -> None:
+    found = composed([f"benchmark={benchmark}"]).benchmark
+    if benchmark == "none":
+        assert found is None
+    else:
+        assert found is not None
+        assert found == OmegaConf.to_object(inherited(f"/task/{found.name}"))
 
 
 @pytest.mark.parametrize("group", ["model", "task", "adapter", "tracker"])
@@ -140,19 +150,19 @@ def test_a_recipe_without_the_value_says_so() -> None:
 
 
 def test_what_no_recipe_gives_is_the_trainers_default() -> None:
-    assert recipe_value("max_grad_norm", _root_=root({}, {}, {})) == TrainerConfig.max_grad_norm
-    assert recipe_value("max_grad_norm", _root_=root({}, {"max_grad_norm": 0.0}, {})) == 0.0
+    assert recipe_value("max_grad_norm", _root_=root({}, {}, {}, {})) == TrainerConfig.max_grad_norm
+    assert recipe_value("max_grad_norm", _root_=root({}, {"max_grad_norm": 0.0}, {}, {})) == 0.0
     with pytest.raises(GoftError, match="gives no learning_rate"):
-        recipe_value("learning_rate", _root_=root({}, {}, {}))
+        recipe_value("learning_rate", _root_=root({}, {}, {}, {}))
 
 
 def test_every_value_of_a_recipe_is_read_by_somebody() -> None:
     texts = [path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml")]
     read = {key for text in texts for key in re.findall(r"\$\{recipe:(\w+)\}", text)}
     for task in CHOICES["task"]:
-        recipe = stated("task", task)["recipe"]
-        given = {key for row in recipe["by_adapter"].values() for key in row}
-        assert given | recipe["shared"].keys() <= read, task
+        recipe = inherited(f"/task/{task}").recipe
+        given = {key for row in recipe.by_adapter.values() for key in row}
+        assert given | recipe.shared.keys() <= read, task
 
 
 def test_trainer_keys_are_those_of_transformers() -> None:
@@ -170,16 +180,15 @@ def test_adapter_keys_are_those_of_peft(adapter: str) -> None:
 
 
 # What names a file, and what is a published fact even where it equals the default.
-STATED_ANYWAY = {"defaults", "name", "max_length"}
+STATED_ANYWAY = {"name", "max_length"}
 
 
 def test_no_yaml_repeats_a_default() -> None:
     for group in ("model", "task", "adapter"):
         for choice in CHOICES[group]:
-            content = stated(group, choice)
-            schema = SCHEMAS[content["defaults"]]
-            plain = yaml.safe_load(OmegaConf.to_yaml(OmegaConf.structured(schema)))
-            for key, value in content.items():
+            content, default = stated(group, choice)
+            plain = yaml.safe_load(OmegaConf.to_yaml(inherited(default)))
+            for key, value in yaml.safe_load(OmegaConf.to_yaml(content)).items():
                 if key not in STATED_ANYWAY:
                     known = plain[key]
                     assert value != known, f"{group}/{choice}: {key} is the default"

@@ -126,7 +126,7 @@ def test_a_finished_run_says_what_it_said_before(run: RunFolder, screen: Console
 
 def test_scores_of_another_evaluation(run: RunFolder, screen: Console) -> None:
     scores = {"validation": {"accuracy": 0.5}}
-    report.show_scores(cell("glue/rte", "goft"), scores, DEVIATIONS, run.path / "eval.json")
+    report.show_scores("glue/rte  goft", scores, DEVIATIONS, run.path / "eval.json")
     shown = screen.export_text()
     assert "validation accuracy" in shown
     assert "0.5000" in shown

@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import ViTConfig, ViTForImageClassification
 
-from goft_cli.backbone import Backbone, attach_adapter, count_adapted_layers, count_parameters
+from goft_cli.adapters import attach_adapter, count_adapted_layers, count_parameters
+from goft_cli.backbone import Backbone
 from goft_cli.tasks.image_classification import ImageClassification
 from tests.small import composed
 
@@ -32,6 +33,7 @@ def test_the_adapter_has_as_many(choice: tuple[str, ...]) -> None:
             cfg.adapter,
             cfg.model.head_modules,
             ImageClassification.auto_class,
+            updates=1,
         )
-    assert count_parameters(adapted).adapter == COUNTS[choice]
+    assert count_parameters(adapted, cfg.model.head_modules).adapter == COUNTS[choice]
     assert count_adapted_layers(adapted) == 12 * len(cfg.model.target_modules)

@@ -1,9 +1,12 @@
-"""`goft eval adapter=RUN_FOLDER`: score a trained run again, merged or on other data if wanted."""
+"""`goft eval`: score a trained run again, or a run or a plain model on a benchmark."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 from goft_cli.composition import run_verb
-from goft_cli.config import EvalConfig
+from goft_cli.config import EvalConfig, Harness, MMLUConfig, TaskConfig
+from goft_cli.errors import GoftError
 
 
 def main() -> None:
@@ -12,7 +15,22 @@ def main() -> None:
 
 
 def evaluate(cfg: EvalConfig) -> None:
-    """Load the run, score its evaluation splits, show and write the scores.
+    """Score, show and write the scores.
+
+    Raises:
+        GoftError: no such run or model, another base model, or data that does not fit the task.
+    """
+    from goft_cli.logs import quiet_libraries
+
+    with quiet_libraries():
+        if cfg.task is None:
+            rescore(cfg)
+        else:
+            score(cfg, with_options(cfg.task, cfg))
+
+
+def rescore(cfg: EvalConfig) -> None:
+    """Score a run's evaluation splits again.
 
     Raises:
         GoftError: no such run, another base model, or data that does not fit the task.
@@ -22,24 +40,77 @@ def evaluate(cfg: EvalConfig) -> None:
     from goft_cli import report
     from goft_cli.adapters import merge
     from goft_cli.evaluation import run_model, score_splits
-    from goft_cli.logs import quiet_libraries
     from goft_cli.run_folder import write_json
     from goft_cli.tasks.base import Split
     from goft_cli.trained import open_trained
 
-    with quiet_libraries():
-        run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
-        data = run.task.load_splits(run.task.config.eval_splits)
-        splits = {
-            name: Split(rows, run.task.encode(rows, run.backbone.processor))
-            for name, rows in data.splits.items()
-        }
-        model = merge(run.model) if cfg.merged else run.model
-        collate = run.task.collate(run.backbone.processor)
-        outputs = run_model(model, run.task, splits, collate, run.arguments(cfg.batch_size))
+    run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
+    data = run.task.load_splits(run.task.config.eval_splits)
+    splits = {
+        name: Split(rows, run.task.encode(rows, run.backbone.processor))
+        for name, rows in data.splits.items()
+    }
+    model = merge(run.model) if cfg.merged else run.model
+    collate = run.task.collate(run.backbone.processor)
+    outputs = run_model(model, run.task, splits, collate, run.arguments(cfg.batch_size))
     scores = score_splits(run.task, outputs, splits)
-    deviations = run.task.size_deviations(data)
     target = Path(cfg.output) if cfg.output else run.folder.path / "eval.json"
     content = {"adapter": str(run.folder.path), "merged": cfg.merged, "metrics": scores}
     write_json(target, {**content, "data": dict(data.provenance)})
-    report.show_scores(run.cfg, scores, deviations, target)
+    title = f"{run.cfg.task.name}  {run.cfg.model.name}  {run.cfg.adapter.name}"
+    report.show_scores(title, scores, run.task.size_deviations(data), target)
+
+
+def score(cfg: EvalConfig, config: TaskConfig) -> None:
+    """Score a run or a plain model on a benchmark.
+
+    Raises:
+        GoftError: no such run or model, one of another kind, or malformed questions.
+    """
+    from pathlib import Path
+
+    from goft_cli import manifest, report
+    from goft_cli.benchmarking import load_benchmark
+    from goft_cli.candidate import open_candidate
+    from goft_cli.harness import build_harness
+    from goft_cli.run_folder import write_json
+    from goft_cli.tasks import build_benchmark
+
+    by_harness = cfg.harness is Harness.lm_eval
+    loaded = load_benchmark(build_harness(config) if by_harness else build_benchmark(config))
+    found = open_candidate(cfg, loaded.benchmark, merged=cfg.merged or by_harness)
+    default = found.folder / f"eval.{loaded.file_stem}.json"
+    target = Path(cfg.output) if cfg.output else default
+    scores = loaded.score(found.model, found.tokenizer, target.parent, cfg.batch_size)
+    content = {
+        "task": config.name,
+        **found.identity,
+        "harness": cfg.harness.value,
+        "metrics": {config.name: scores.metrics},
+        "breakdown": {config.name: scores.breakdown},
+        "settings": asdict(config),
+        "data": loaded.data.describe(config.benchmark_sizes),
+        "environment": manifest.environment(),
+    }
+    write_json(target, content)
+    title = f"{config.name}  {found.identity['model']}"
+    deviations = loaded.data.size_deviations(config.benchmark_sizes)
+    report.show_scores(title, content["metrics"], deviations, target, scores.breakdown)
+
+
+def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
+    """Return the benchmark with what the verb's own keys say of it.
+
+    Raises:
+        GoftError: it has no exemplars, or `shots` is no list of numbers.
+    """
+    if cfg.data_dir is not None:
+        task = replace(task, data_dir=cfg.data_dir)
+    if cfg.shots is None:
+        return task
+    if not isinstance(task, MMLUConfig):
+        raise GoftError(f"shots={cfg.shots}: task {task.name} has no exemplars; drop shots")
+    shots = cfg.shots if isinstance(cfg.shots, list) else [cfg.shots]
+    if not all(isinstance(count, int) for count in shots):
+        raise GoftError(f"shots={cfg.shots}: expected whole numbers, such as shots=5 or [0,5]")
+    return replace(task, shots=shots)

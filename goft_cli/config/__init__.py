@@ -23,6 +23,8 @@ from goft_cli.config.choices import (
     Angle,
     Dtype,
     EvalStrategy,
+    ExemplarOrder,
+    Harness,
     Method,
     Optimizer,
     Sampling,
@@ -38,9 +40,16 @@ from goft_cli.config.image_classification import (
     SplitsConfig,
     VtabConfig,
 )
+from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
-from goft_cli.config.task import DatasetConfig, RecipeConfig, TaskConfig, TextClassificationConfig
+from goft_cli.config.task import (
+    BenchmarkConfig,
+    DatasetConfig,
+    RecipeConfig,
+    TaskConfig,
+    TextClassificationConfig,
+)
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
 from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainConfig, TrainedConfig
 
@@ -49,18 +58,22 @@ __all__ = [
     "AdaLoraAdapterConfig",
     "AdapterConfig",
     "Angle",
+    "BenchmarkConfig",
     "BitFitConfig",
     "BoftAdapterConfig",
     "DatasetConfig",
     "Dtype",
     "EvalConfig",
     "EvalStrategy",
+    "ExemplarOrder",
     "FullConfig",
     "GoftAdapterConfig",
+    "Harness",
     "HraAdapterConfig",
     "ImageClassificationConfig",
     "LinearProbeConfig",
     "LoraAdapterConfig",
+    "MMLUConfig",
     "MergeConfig",
     "Method",
     "ModelConfig",
@@ -96,6 +109,7 @@ SCHEMAS: dict[str, type] = {
     "task/image_classification": ImageClassificationConfig,
     "task/vtab": VtabConfig,
     "task/question_answering": QuestionAnsweringConfig,
+    "task/mmlu": MMLUConfig,
     "adapter/goft": GoftAdapterConfig,
     "adapter/lora": LoraAdapterConfig,
     "adapter/adalora": AdaLoraAdapterConfig,

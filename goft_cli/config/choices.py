@@ -112,3 +112,17 @@ class WandbMode(str, Enum):
 
     online = "online"
     offline = "offline"
+
+
+class ExemplarOrder(str, Enum):
+    """Exemplars as the file has them, or shuffled anew for every question."""
+
+    file = "file"
+    shuffled = "shuffled"
+
+
+class Harness(str, Enum):
+    """Who scores a benchmark: this program, or EleutherAI's lm_eval."""
+
+    own = "own"
+    lm_eval = "lm_eval"

@@ -42,6 +42,13 @@ class TaskConfig:
 
 
 @dataclass
+class BenchmarkConfig(TaskConfig):
+    """A task that is only scored: nothing of it is trained on, so it has no recipe."""
+
+    recipe: RecipeConfig = field(default_factory=lambda: RecipeConfig(source="", model=""))
+
+
+@dataclass
 class DatasetConfig:
     """A dataset on the hub, or a generator of this package (`demo:NAME`)."""
 

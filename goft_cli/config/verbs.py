@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
 from goft_cli.config.adapter import AdaLoraAdapterConfig, AdapterConfig
 from goft_cli.config.checks import check
+from goft_cli.config.choices import Harness
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import TaskConfig
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
@@ -23,6 +25,8 @@ class TrainConfig:
     adapter: AdapterConfig = MISSING
     trainer: TrainerConfig = MISSING
     tracker: TrackerConfig = MISSING
+    benchmark: TaskConfig | None = None
+    """Scored after the training, with the adapter merged."""
     seed: int = 42
     run_name: str = MISSING
     output_dir: str = MISSING
@@ -39,30 +43,54 @@ class TrainConfig:
 
 
 @dataclass
+class EvalConfig:
+    """`goft eval`: a trained run, on its own task or a benchmark; or a plain model on one."""
+
+    adapter: str | None = None
+    """The run folder, or the adapter folder inside it."""
+    base_model: str | None = None
+    """Where the run's base model is now, if it has moved since training."""
+    model: ModelConfig | None = None
+    """A model without adapter, in place of a run."""
+    task: TaskConfig | None = None
+    """The benchmark; without it a run's own task."""
+    shots: Any = None
+    """Numbers of exemplars in place of the benchmark's own: `5` or `[0,5]`."""
+    harness: Harness = Harness.own
+    data_dir: str | None = None
+    """Folder with local data of the task."""
+    merged: bool = False
+    """Merge the adapter into the weights first."""
+    batch_size: int = 64
+    output: str | None = None
+    """JSON file for the scores; by default in the run folder, or in `outputs/TASK/MODEL`."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges, and that there is one model and something to score it on."""
+        check_batch_size(self.batch_size)
+        if (self.adapter is None) == (self.model is None):
+            found = "neither" if self.adapter is None else "both"
+            raise GoftError(
+                f"eval: found {found} of adapter and model; pass adapter=RUN_FOLDER for a trained "
+                "run, or model=NAME task=BENCHMARK for a plain model"
+            )
+        given = {
+            "model": self.model is not None,
+            "shots": self.shots is not None,
+            "harness": self.harness is not Harness.own,
+        }
+        for key in (key for key, is_given in given.items() if is_given and self.task is None):
+            raise GoftError(f"eval: {key} goes with a benchmark; pass task=mmlu/full too")
+
+
+@dataclass
 class TrainedConfig:
-    """What every verb on a trained run takes."""
+    """What the other verbs on a trained run take."""
 
     adapter: str = MISSING
     """The run folder, or the adapter folder inside it."""
     base_model: str | None = None
     """Where the base model is now, if it has moved since training."""
-
-
-@dataclass
-class EvalConfig(TrainedConfig):
-    """`goft eval`."""
-
-    data_dir: str | None = None
-    """Score other local data of the same task."""
-    merged: bool = False
-    """Merge the adapter into the weights first."""
-    batch_size: int = 64
-    output: str | None = None
-    """JSON file for the scores; `eval.json` in the run folder by default."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        check_batch_size(self.batch_size)
 
 
 @dataclass

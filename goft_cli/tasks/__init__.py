@@ -13,6 +13,7 @@ from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.classification import TextClassification
 from goft_cli.tasks.image_classification import ImageClassification
+from goft_cli.tasks.mmlu import MMLU
 from goft_cli.tasks.question_answering import QuestionAnswering
 
 __all__ = [
@@ -34,7 +35,9 @@ FAMILIES: dict[str, type[Task[Any, Any]]] = {
 }
 """The class behind `task.family`, for tasks that are trained."""
 
-BENCHMARKS: dict[str, type[Benchmark[Any]]] = {}
+BENCHMARKS: dict[str, type[Benchmark[Any]]] = {
+    "mmlu": MMLU,
+}
 """The class behind `task.family`, for tasks that are only scored."""
 
 

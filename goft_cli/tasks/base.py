@@ -38,6 +38,21 @@ class TaskData:
     splits: Mapping[str, Dataset]
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    def size_deviations(self, published: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+        """Return (found, published) rows for each split that has another size."""
+        sizes = {name: len(rows) for name, rows in self.splits.items() if name in published}
+        return {n: (size, published[n]) for n, size in sizes.items() if size != published[n]}
+
+    def describe(self, published: Mapping[str, int]) -> dict[str, Any]:
+        """Return rows, provenance, and whether they are the published benchmark, for a manifest."""
+        deviations = self.size_deviations(published)
+        return {
+            "rows": {name: len(rows) for name, rows in self.splits.items()},
+            "is_the_benchmark": bool(published) and bool(self.splits) and not deviations,
+            "size_deviations": {name: list(sizes) for name, sizes in deviations.items()},
+            **self.provenance,
+        }
+
 
 @dataclass(frozen=True)
 class Split:
@@ -154,8 +169,4 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
 
     def size_deviations(self, data: TaskData) -> dict[str, tuple[int, int]]:
         """Return (found, published) rows for each split whose size is not the benchmark's."""
-        return {
-            name: (len(data.splits[name]), expected)
-            for name, expected in self.config.benchmark_sizes.items()
-            if name in data.splits and len(data.splits[name]) != expected
-        }
+        return data.size_deviations(self.config.benchmark_sizes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic
@@ -20,10 +20,12 @@ class Scores:
     Attributes:
         metrics: value by metric name; the task's headline is among them.
         predictions: one readable entry per question.
+        breakdown: finer values by column, then by row of a table; none by default.
     """
 
     metrics: dict[str, float]
     predictions: Sequence[dict[str, Any]] = field(default_factory=list)
+    breakdown: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Benchmark(ABC, Generic[ConfigT]):

@@ -65,6 +65,18 @@ def read_file(path: Path, layout: Layout) -> Table:
     return _read([path], layout)[0]
 
 
+def read_content(path: Path) -> bytes:
+    """Read a file's bytes, to be parsed and digested.
+
+    Raises:
+        GoftError: the file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise GoftError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+
+
 def _stems(split: str) -> list[str]:
     """Return the names under which published data stores a split."""
     head, _, tail = split.partition("_")
@@ -129,17 +141,10 @@ def _read(paths: Sequence[Path], layout: Layout) -> tuple[Table, dict[Path, str]
         return _read_saved(paths[0])
     tables, digests = [], {}
     for path in paths:
-        content = _content(path)
+        content = read_content(path)
         tables.append(parse(content, path, layout))
         digests[path] = hashlib.sha256(content).hexdigest()
     return (tables[0] if len(tables) == 1 else _joined(tables)), digests
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise GoftError(f"{path}: cannot be read ({error.strerror}); check the path") from None
 
 
 def _joined(tables: Sequence[Table]) -> Table:

@@ -30,7 +30,8 @@ class Layout:
 
     Attributes:
         raw_columns: names of the columns when there is no header; empty if there always is one.
-        header: columns whose names in the first row tell that it is a header.
+        header: columns whose names in the first row tell that it is a header; without any, a file
+            of raw columns never has one.
         document: what reads a JSON file that is one value, given the value and the file's name;
             without it a JSON file is JSON lines.
     """
@@ -103,6 +104,8 @@ def _header(
     first: NumberedRow, rest: Iterator[NumberedRow], layout: Layout
 ) -> tuple[list[str], Iterator[NumberedRow]]:
     names = first[1]
+    if layout.raw_columns and not layout.header:
+        return list(layout.raw_columns), chain([first], rest)
     raw = layout.raw_columns and not set(layout.header) <= set(names)
     if raw and len(names) == len(layout.raw_columns):
         return list(layout.raw_columns), chain([first], rest)

@@ -21,6 +21,7 @@ from goft_cli.tasks.table import Table, from_dataset
 GENERATORS = {
     "demo:acceptability": "goft_cli.tasks.demo.acceptability",
     "demo:digits": "goft_cli.tasks.demo.digits",
+    "demo:choices": "goft_cli.tasks.demo.choices",
 }
 """Modules with a `generate(split)` that returns rows, by the dataset id that stands for them."""
 

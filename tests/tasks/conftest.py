@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from goft_cli.config import SCHEMAS, DatasetConfig, TaskConfig, TextClassificationConfig
+from goft_cli.config import DatasetConfig, TaskConfig, TextClassificationConfig
 from goft_cli.tasks.classification import TextClassification
-from tests.cells import stated
+from tests.cells import inherited
 
 TaskMaker = Callable[..., TextClassification]
 
@@ -25,10 +25,8 @@ def task_config() -> Callable[[str], TaskConfig]:
 
 
 def read_config(name: str) -> TaskConfig:
-    """Merge what a task's YAML states onto its schema, as Hydra would."""
-    content = stated("task", name)
-    schema = OmegaConf.structured(SCHEMAS[content.pop("defaults")])
-    config = OmegaConf.to_object(OmegaConf.merge(schema, content))
+    """Merge a task's YAML onto what its defaults list names, as Hydra would."""
+    config = OmegaConf.to_object(inherited(f"/task/{name}"))
     assert isinstance(config, TaskConfig)
     return config
 

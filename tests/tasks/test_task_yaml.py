@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import TaskConfig
-from goft_cli.tasks import build_task
-from tests.cells import CHOICES, CONFIGS
+from goft_cli.tasks import build_benchmark, build_task
+from tests.cells import BENCHMARKS, CHOICES, CONFIGS, TRAINED
 
 ConfigReader = Callable[[str], TaskConfig]
 TASKS = CONFIGS / "task"
@@ -24,7 +24,8 @@ def test_there_are_tasks_of_both_groups() -> None:
 def test_it_builds(name: str, task_config: ConfigReader) -> None:
     config = task_config(name)
     assert config.name == name
-    assert build_task(config).config is config
+    build = build_benchmark if name in BENCHMARKS else build_task
+    assert build(config).config is config
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -35,7 +36,7 @@ def test_its_splits_agree(name: str, task_config: ConfigReader) -> None:
     assert not sizes or {config.train_split, *config.eval_splits} <= sizes
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_its_recipe_is_for_a_model_that_exists(name: str, task_config: ConfigReader) -> None:
     recipe = task_config(name).recipe
     assert recipe.source

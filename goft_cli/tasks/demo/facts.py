@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from goft_cli.tasks.demo import lexicon as lex
@@ -32,7 +32,7 @@ class Fact:
 
 def draw(chance: Chance) -> Fact:
     """Draw one fact of any sort."""
-    return chance.pick((_sum, _larger, _kind, _plural, _opposite, _owner, _colour))(chance)
+    return chance.pick(tuple(SORTS.values()))(chance)
 
 
 def as_question(fact: Fact) -> str:
@@ -41,11 +41,17 @@ def as_question(fact: Fact) -> str:
     return f"{lead}Question: {fact.question}\nAnswer: {fact.answer}"
 
 
-def as_choices(fact: Fact, chance: Chance) -> str:
-    """Write the fact as a question with four lettered options and the right letter."""
+def options_of(fact: Fact, chance: Chance) -> tuple[list[str], int]:
+    """Draw four options, and return them with the place of the right one."""
     options = sample(chance, fact.others, len(LETTERS) - 1)
     place = chance.pick(range(len(LETTERS)))
     options.insert(place, fact.answer)
+    return options, place
+
+
+def as_choices(fact: Fact, chance: Chance) -> str:
+    """Write the fact as a question with four lettered options and the right letter."""
+    options, place = options_of(fact, chance)
     lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=True)]
     lead = [fact.context] if fact.context else []
     return "\n".join([*lead, f"Question: {fact.question}", *lines, f"Answer: {LETTERS[place]}"])
@@ -149,3 +155,15 @@ def _colour(chance: Chance) -> Fact:
 
 def _has(name: str, *thing: str) -> str:
     return spell([name, "has", "a", *thing, "."])
+
+
+SORTS: dict[str, Callable[[Chance], Fact]] = {
+    "sum": _sum,
+    "larger": _larger,
+    "kind": _kind,
+    "plural": _plural,
+    "opposite": _opposite,
+    "owner": _owner,
+    "colour": _colour,
+}
+"""What draws a fact of each sort."""

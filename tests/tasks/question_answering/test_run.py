@@ -12,7 +12,8 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from goft_cli import pipeline
-from goft_cli.backbone import attach_adapter, load_backbone
+from goft_cli.adapters import attach_adapter
+from goft_cli.backbone import load_backbone
 from goft_cli.commands.eval import evaluate
 from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, PredictConfig
@@ -131,7 +132,8 @@ def test_token_types_reach_the_model(
     cfg = small.composed(words)
     task = build_task(cfg.task)
     backbone = load_backbone(cfg.model, task)
-    model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class).eval()
+    head = cfg.model.head_modules
+    model = attach_adapter(backbone, cfg.adapter, head, task.auto_class, updates=1).eval()
     ids = torch.arange(5, 13)[None]
     with torch.no_grad():
         first, second = (

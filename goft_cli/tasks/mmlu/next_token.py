@@ -1,0 +1,123 @@
+"""Logits of a few tokens after each of many prompts that begin alike.
+
+What the prompts of a group have in common goes through the model once. The common part is found in
+their token ids, not in their texts, so it ends where the tokens differ, whatever the tokenizer does
+at the border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import Cache, DynamicLayer
+
+
+class PrefixLayer(DynamicLayer):
+    """One layer's keys and values of a prefix, lent to every batch and never added to.
+
+    `DynamicLayer` would keep a copy for each row of the batch, in all layers at the same time.
+    """
+
+    def __init__(self, layer: DynamicLayer) -> None:
+        super().__init__()
+        self.lazy_initialization(layer.keys, layer.values)
+        self.keys, self.values = layer.keys, layer.values
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Put the prefix before (batch, heads, length, width) new states of each row."""
+        keys, values = (
+            torch.cat([kept.expand(len(new), -1, -1, -1), new], dim=-2)
+            for kept, new in ((self.keys, key_states), (self.values, value_states))
+        )
+        return keys, values
+
+
+@torch.no_grad()
+def next_token_logits(
+    model: PreTrainedModel,
+    prompts: Sequence[np.ndarray],
+    tokens: Sequence[int],
+    *,
+    batch_size: int,
+    cache_prefix: bool,
+    advance: Callable[[int], None],
+) -> Tensor:
+    """Compute the logits of some tokens right after each prompt, longest prompts first.
+
+    Args:
+        model: in evaluation mode, on its device.
+        prompts: (length,) token ids each.
+        tokens: whose logits to return.
+        batch_size: prompts at a time.
+        cache_prefix: whether to compute the common beginning once.
+        advance: told how many prompts each batch had.
+
+    Returns:
+        (prompts, tokens) float32, on the CPU.
+    """
+    prefix = prompts[0][: common_length(prompts) if cache_prefix else 0]
+    cache = prefix_cache(model, prefix) if len(prefix) else None
+    logits = torch.empty(len(prompts), len(tokens))
+    for rows in by_length(prompts, batch_size):
+        ends = [prompts[row][len(prefix) :] for row in rows]
+        logits[rows] = last_logits(model, ends, cache)[:, tokens].float().cpu()
+        advance(len(rows))
+    return logits
+
+
+def common_length(prompts: Sequence[np.ndarray]) -> int:
+    """Count the tokens that all prompts begin with; each keeps at least its last one."""
+    shortest = min(map(len, prompts)) - 1
+    heads = np.stack([prompt[:shortest] for prompt in prompts])
+    same = (heads == heads[0]).all(axis=0)
+    return shortest if same.all() else int(same.argmin())
+
+
+def by_length(prompts: Sequence[np.ndarray], batch_size: int) -> Iterator[list[int]]:
+    """Yield the prompts' indices in batches, longest first, so that there is little padding."""
+    order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+    yield from (order[at : at + batch_size] for at in range(0, len(order), batch_size))
+
+
+def prefix_cache(model: PreTrainedModel, prefix: np.ndarray) -> Cache:
+    """Run the common beginning through the model and keep its keys and values."""
+    cache = DynamicCache()
+    last_logits(model, [prefix], cache)
+    return Cache(layers=[PrefixLayer(layer) for layer in cache.layers])
+
+
+def last_logits(model: PreTrainedModel, ends: Sequence[np.ndarray], cache: Cache | None) -> Tensor:
+    """Run one batch and return the logits after each row's last token.
+
+    Rows are filled up on the right, where a causal model looks at nothing: no mask is needed, and
+    a sliding window counts no padding. The head is handed the last tokens alone, so that logits of
+    other positions are never computed; `logits_to_keep` knows one position for all rows only.
+
+    Args:
+        model: in evaluation mode, on its device.
+        ends: (length,) token ids each, without what is in the cache.
+        cache: keys and values of what stands before all of them.
+
+    Returns:
+        (batch, vocabulary) logits.
+    """
+    longest = max(map(len, ends))
+    filled = np.stack([np.pad(end, (0, longest - len(end)), mode="edge") for end in ends])
+    rows, last = np.arange(len(ends)), np.array([len(end) - 1 for end in ends])
+
+    def pick(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (inputs[0][rows, last][:, None], *inputs[1:])
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(pick)
+    try:
+        ids = torch.as_tensor(filled, dtype=torch.long, device=model.device)
+        outputs = model(input_ids=ids, past_key_values=cache, use_cache=cache is not None)
+    finally:
+        hook.remove()
+    return outputs.logits[:, -1]

@@ -1,0 +1,128 @@
+"""Questions with four answers: from the hub's rows, or the original csv files without a header."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from goft_cli.config import MMLUConfig
+from goft_cli.errors import GoftError
+from goft_cli.tasks.base import TaskData
+from goft_cli.tasks.files import read_content
+from goft_cli.tasks.formats import Layout, parse
+from goft_cli.tasks.mmlu.legacy import as_pandas_reads
+from goft_cli.tasks.sources import read_splits
+from goft_cli.tasks.table import Table
+
+LETTERS = "ABCD"
+FIELDS = ("subject", "question", "choices", "answer")
+# The benchmark's csv files; a row's subject is in the name of its file.
+CSV = Layout(raw_columns=["question", *LETTERS, "answer"])
+
+BySplit = dict[str, list["Question"]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question; `answer` is the place of the right one among the four choices."""
+
+    subject: str
+    question: str
+    choices: Sequence[str]
+    answer: int
+
+
+def read_questions(config: MMLUConfig) -> TaskData:
+    """Read the exemplars and the questions.
+
+    Raises:
+        GoftError: a file is missing or malformed, or a row is no question with four answers.
+    """
+    names = [config.train_split, config.headline_split]
+    folder = Path(config.data_dir).expanduser() if config.data_dir else None
+    if folder and (folder / config.headline_split).is_dir():
+        found, provenance = _read_csv_folder(folder, names)
+    else:
+        tables, provenance = read_splits(
+            config.dataset, names, data_dir=config.data_dir, layout=Layout()
+        )
+        found = {name: list(_questions(table)) for name, table in tables.items()}
+    kept = {name: _as_loaded(questions, config) for name, questions in found.items()}
+    splits = {name: Dataset.from_list(list(map(asdict, rows))) for name, rows in kept.items()}
+    return TaskData(splits, provenance)
+
+
+def by_subject(questions: Iterable[Question]) -> dict[str, list[Question]]:
+    """Return the questions of each subject in their order, subjects in that of the alphabet."""
+    subjects: dict[str, list[Question]] = {}
+    for question in questions:
+        subjects.setdefault(question.subject, []).append(question)
+    return dict(sorted(subjects.items()))
+
+
+def _as_loaded(questions: Iterable[Question], config: MMLUConfig) -> list[Question]:
+    """Return what the protocol's loader hands on."""
+    kept: list[Question] = []
+    for rows in by_subject(questions).values():
+        left = rows[1:] if config.drop_first_rows else rows
+        kept += as_pandas_reads(left) if config.pandas_cells else left
+    return kept
+
+
+def _read_csv_folder(folder: Path, splits: Sequence[str]) -> tuple[BySplit, dict[str, Any]]:
+    """Read `SPLIT/SUBJECT_SPLIT.csv` of every subject there is."""
+    found: BySplit = {split: [] for split in splits}
+    digests: dict[str, str] = {}
+    for split in splits:
+        for path in sorted((folder / split).glob(f"*_{split}.csv")):
+            content = read_content(path)
+            digests[path.relative_to(folder).as_posix()] = hashlib.sha256(content).hexdigest()
+            subject = path.stem.removesuffix(f"_{split}")
+            found[split] += _questions(_with_subject(parse(content, path, CSV), subject))
+        if not found[split]:
+            raise GoftError(
+                f"task.data_dir={folder}: no questions in {split}; "
+                f"expected files such as {split}/anatomy_{split}.csv"
+            )
+    return found, {"source": str(folder.resolve()), "sha256": digests}
+
+
+def _with_subject(table: Table, subject: str) -> Table:
+    """Give the columns of a csv file the names that they have on the hub."""
+    question, *options, answer = map(list, table.columns.values())
+    choices = [list(texts) for texts in zip(*options, strict=True)]
+    columns = ([subject] * len(question), question, choices, answer)
+    return Table(table.origin, dict(zip(FIELDS, columns, strict=True)), table.lines)
+
+
+def _questions(table: Table) -> Iterator[Question]:
+    missing = [name for name in FIELDS if name not in table.columns]
+    if missing:
+        raise GoftError(
+            f"{table.origin}: column {', '.join(missing)} is missing; "
+            f"found {', '.join(table.columns)}, expected {', '.join(FIELDS)}"
+        )
+    for index, values in enumerate(zip(*(table.columns[name] for name in FIELDS), strict=True)):
+        yield _checked(*values, place=table.place(index))
+
+
+def _checked(subject: Any, question: Any, choices: Any, answer: Any, *, place: str) -> Question:  # noqa: ANN401
+    """Check one row; the answer is a letter, or its place counted from 0."""
+    texts = [subject, question, *(choices if isinstance(choices, list) else [])]
+    if len(texts) != 2 + len(LETTERS) or not all(isinstance(text, str) for text in texts):
+        raise GoftError(
+            f"{place}: expected the texts of a subject, a question and {len(LETTERS)} choices, "
+            f"found {texts}; correct the row"
+        )
+    right = dict(zip(LETTERS, range(len(LETTERS)), strict=True)).get(answer, answer)
+    if right not in range(len(LETTERS)):
+        raise GoftError(
+            f"{place}: the answer is {answer!r}, expected one of {', '.join(LETTERS)}; "
+            "correct the row"
+        )
+    return Question(subject, question, choices, right)
