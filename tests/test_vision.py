@@ -111,9 +111,14 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
 def test_best_on_test_trains_on_all_and_looks_at_test(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
+    data = shutil.copytree(folders[1], tmp_path / "data")
+    (data / "draw.json").write_text("{}")
     more = ["task.selection=best_on_test", "trainer.num_train_epochs=1"]
-    run = RunFolder(pipeline.run(composed(words(*folders, tmp_path / "run", *more))))
-    assert read_json(run.manifest)["data"]["rows"] == {"train800val200": 33, "test": 13}
+    more += ["task.benchmark_sizes.train800val200=33", "task.benchmark_sizes.test=13"]
+    run = RunFolder(pipeline.run(composed(words(folders[0], data, tmp_path / "run", *more))))
+    found = read_json(run.manifest)["data"]
+    assert found["rows"] == {"train800val200": 33, "test": 13}
+    assert (found["size_deviations"], found["is_the_benchmark"]) == ({}, False)
     assert list(read_json(run.metrics)["metrics"]) == ["test"]
     assert "the test split picks the checkpoint" in run.log.read_text()
 
