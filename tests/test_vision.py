@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTConfig
 
 from goft_cli import pipeline
@@ -23,6 +25,7 @@ from tests.pictures import write_images, write_vit
 from tests.small import composed
 
 SPLITS = {"train800": 22, "val200": 11, "train800val200": 33, "test": 13}
+WEIGHTS = "adapter_model.safetensors"
 BATCH = 4  # leaves 2 of 22 rows over
 
 
@@ -90,12 +93,32 @@ def test_the_schedule_and_the_looks_are_facts(run: RunFolder) -> None:
     assert looks == list(range(5, 51, 5))
 
 
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    run: RunFolder, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    again = RunFolder(tmp_path / "run")
+    shutil.copytree(run.path, again.path)
+    again.metrics.unlink()
+    shutil.rmtree(again.adapter)
+    shutil.rmtree(again.checkpoints / "checkpoint-50")
+    more = ["adapter=qgoft", "trainer.learning_rate=0.02"]
+    pipeline.run(composed(words(*folders, again.path, *more)))
+    assert "resuming from checkpoint-" in again.log.read_text()
+    expected, found = (load_file(each.adapter / WEIGHTS) for each in (run, again))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_best_on_test_trains_on_all_and_looks_at_test(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
+    data = shutil.copytree(folders[1], tmp_path / "data")
+    (data / "draw.json").write_text("{}")
     more = ["task.selection=best_on_test", "trainer.num_train_epochs=1"]
-    run = RunFolder(pipeline.run(composed(words(*folders, tmp_path / "run", *more))))
-    assert read_json(run.manifest)["data"]["rows"] == {"train800val200": 33, "test": 13}
+    more += ["task.benchmark_sizes.train800val200=33", "task.benchmark_sizes.test=13"]
+    run = RunFolder(pipeline.run(composed(words(folders[0], data, tmp_path / "run", *more))))
+    found = read_json(run.manifest)["data"]
+    assert found["rows"] == {"train800val200": 33, "test": 13}
+    assert (found["size_deviations"], found["is_the_benchmark"]) == ({}, False)
     assert list(read_json(run.metrics)["metrics"]) == ["test"]
     assert "the test split picks the checkpoint" in run.log.read_text()
 

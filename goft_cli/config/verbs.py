@@ -98,7 +98,7 @@ class PredictConfig(TrainedConfig):
     """`goft predict`."""
 
     input: str | None = None
-    """A table with the task's text columns: tsv, csv, jsonl or parquet."""
+    """A table with the task's text columns: tsv, csv, jsonl or parquet; an image, or a list."""
     text: str | None = None
     """One text, in place of a file."""
     output: str = "predictions.jsonl"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +57,23 @@ def svhn(source: Path) -> Pools:
 
 def _svhn(path: Path) -> list[Example]:
     """X is (32, 32, 3, images); y calls the digit 0 ten."""
-    content = read_matlab(path)
-    images, labels = np.moveaxis(content["X"], -1, 0), content["y"].ravel() % 10
-    return [Example(image, int(label)) for image, label in zip(images, labels, strict=True)]
+    with parsing(path):
+        content = read_matlab(path)
+        images, labels = np.moveaxis(content["X"], -1, 0), content["y"].ravel() % 10
+        return [Example(image, int(label)) for image, label in zip(images, labels, strict=True)]
+
+
+@contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """Say which file is not what its name promises.
+
+    Raises:
+        GoftError: something in it is missing, or of another shape.
+    """
+    try:
+        yield
+    except (MatReadError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise GoftError(f"{path}: not as published ({error}); unpack the original again") from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -78,9 +95,6 @@ def read_matlab(path: Path) -> dict[str, Any]:
 
     Raises:
         GoftError: it cannot be read.
+        MatReadError, ValueError, TypeError: it is no MATLAB file.
     """
-    read_bytes(path)
-    try:
-        return loadmat(path)
-    except (MatReadError, ValueError, TypeError, OSError) as error:
-        raise GoftError(f"{path}: no whole MATLAB file ({error}); download it again") from error
+    return loadmat(io.BytesIO(read_bytes(path)))

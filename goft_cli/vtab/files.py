@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from goft_cli.errors import GoftError
-from goft_cli.vtab.arrays import read_bytes, read_matlab
+import numpy as np
+
+from goft_cli.vtab.arrays import parsing, read_bytes, read_matlab
 from goft_cli.vtab.layout import Example, Pools
 
 CLEVR_FEWEST = 3
@@ -28,11 +29,12 @@ def dtd(source: Path) -> Pools:
     classes = sorted(entry.name for entry in (source / "images").glob("*") if entry.is_dir())
 
     def read(split: str) -> list[Example]:
-        names = read_lines(source / "labels" / f"{split}1.txt")
-        return [
-            Example(source / "images" / name, classes.index(name.partition("/")[0]))
-            for name in names
-        ]
+        path = source / "labels" / f"{split}1.txt"
+        with parsing(path):
+            return [
+                Example(source / "images" / name, classes.index(name.partition("/")[0]))
+                for name in read_lines(path)
+            ]
 
     return Pools(train=read("train"), validation=read("val"), test=read("test"))
 
@@ -46,16 +48,22 @@ def flowers(source: Path) -> Pools:
     Raises:
         GoftError: a file is missing or damaged.
     """
-    labels = read_matlab(source / "imagelabels.mat")["labels"].ravel()
-    numbers = read_matlab(source / "setid.mat")
+    with parsing(source / "imagelabels.mat"):
+        labels = read_matlab(source / "imagelabels.mat")["labels"].ravel()
 
-    def read(key: str) -> list[Example]:
+    def examples(numbers: np.ndarray) -> list[Example]:
         return [
             Example(source / "jpg" / f"image_{number:05d}.jpg", int(labels[number - 1]) - 1)
-            for number in numbers[key].ravel()
+            for number in numbers.ravel()
         ]
 
-    return Pools(train=read("trnid"), validation=read("valid"), test=read("tstid"))
+    with parsing(source / "setid.mat"):
+        splits = read_matlab(source / "setid.mat")
+        return Pools(
+            train=examples(splits["trnid"]),
+            validation=examples(splits["valid"]),
+            test=examples(splits["tstid"]),
+        )
 
 
 def pets(source: Path) -> Pools:
@@ -70,11 +78,12 @@ def pets(source: Path) -> Pools:
 
     def read(split: str) -> list[Example]:
         path = source / "annotations" / f"{split}.txt"
-        examples = []
-        for line in read_lines(path):
-            name, breed, *_ = line.split()
-            examples.append(Example(source / "images" / f"{name}.jpg", int(breed) - 1))
-        return examples
+        with parsing(path):
+            rows = [line.split() for line in read_lines(path)]
+            return [
+                Example(source / "images" / f"{name}.jpg", int(breed) - 1)
+                for name, breed, *_ in rows
+            ]
 
     return Pools(train=read("trainval"), test=read("test"))
 
@@ -113,13 +122,11 @@ def _clevr(source: Path, label: Callable[[Sequence[dict[str, Any]]], int]) -> Po
 
     def read(split: str) -> list[Example]:
         path, images = source / "scenes" / f"CLEVR_{split}_scenes.json", source / "images" / split
-        try:
+        with parsing(path):
             return [
                 Example(images / scene["image_filename"], label(scene["objects"]))
                 for scene in json.loads(read_bytes(path))["scenes"]
             ]
-        except (ValueError, KeyError, TypeError) as error:
-            raise GoftError(f"{path}: no list of scenes ({error}); unpack it again") from error
 
     return Pools(train=read("train"), test=read("val"))
 

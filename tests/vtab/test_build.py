@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def test_svhn_calls_the_tenth_class_zero(tmp_path: Path) -> None:
     assert labels(pools.train) == [1, 0, 9, 0]
     assert np.array_equal(np.asarray(pools.test[2].image), images[..., 2])
     (tmp_path / "test_32x32.mat").write_bytes(b"not MATLAB")
-    with pytest.raises(GoftError, match=r"test_32x32\.mat: no whole MATLAB file"):
+    with pytest.raises(GoftError, match=r"test_32x32\.mat: not as published .*truncated"):
         arrays.svhn(tmp_path)
 
 
@@ -130,13 +130,45 @@ def test_clevr_counts_objects_and_measures_the_nearest(
     assert paths(pools.test) == ["val/CLEVR_val_0.png"]
 
 
-def test_scenes_that_are_none(tmp_path: Path) -> None:
-    (tmp_path / "scenes").mkdir()
-    (tmp_path / "scenes" / "CLEVR_train_scenes.json").write_text('{"info": {}}')
-    with pytest.raises(
-        GoftError, match=r"CLEVR_train_scenes\.json: no list of scenes \('scenes'\)"
-    ):
-        files.clevr_count(tmp_path)
+def damage_dtd(folder: Path) -> None:
+    (folder / "images" / "banded").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    (folder / "labels" / "train1.txt").write_text("bandaged/a.jpg\n")
+
+
+def damage_flowers(folder: Path) -> None:
+    savemat(folder / "imagelabels.mat", {"labels": np.array([[77]])})
+    savemat(folder / "setid.mat", {"trnid": [[2]], "valid": [[1]], "tstid": [[1]]})
+
+
+def damage_pets(folder: Path) -> None:
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "trainval.txt").write_text("Bombay_7\n")
+
+
+def damage_clevr(folder: Path) -> None:
+    (folder / "scenes").mkdir()
+    (folder / "scenes" / "CLEVR_train_scenes.json").write_text('{"info": {}}')
+
+
+@pytest.mark.parametrize(
+    ("damage", "read", "sentence"),
+    [
+        (damage_dtd, files.dtd, r"train1\.txt: not as published .*bandaged"),
+        (damage_flowers, files.flowers, r"setid\.mat: not as published .*out of bounds"),
+        (damage_pets, files.pets, r"trainval\.txt: not as published .*not enough values"),
+        (damage_clevr, files.clevr_count, r"train_scenes\.json: not as published \('scenes'\)"),
+    ],
+)
+def test_an_original_that_is_damaged(
+    damage: Callable[[Path], None],
+    read: Callable[[Path], Pools],
+    sentence: str,
+    tmp_path: Path,
+) -> None:
+    damage(tmp_path)
+    with pytest.raises(GoftError, match=f"{sentence}.*; unpack the original again"):
+        read(tmp_path)
 
 
 def pool(start: int, count: int) -> list[Example]:

@@ -35,9 +35,10 @@ def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], d
         path = folder / f"{split}.txt"
         tables[split] = read_list(path)
         digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    provenance = {"source": str(folder.resolve()), "sha256": digests}
-    drawn = {"is_the_benchmark": False} if (folder / DRAW).is_file() else {}
-    return tables, {**provenance, **drawn}
+    provenance: dict[str, Any] = {"source": str(folder.resolve()), "sha256": digests}
+    if (folder / DRAW).is_file():  # its sizes are the benchmark's, but its images are others
+        provenance["is_the_benchmark"] = False
+    return tables, provenance
 
 
 def read_list(path: Path) -> Table:

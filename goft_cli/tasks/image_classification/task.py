@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -86,13 +87,8 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
 
     def encode(self, rows: Dataset, processor: BaseImageProcessor) -> Images:
         """Bring the images to the model's size: now, or if they are too many when asked for."""
-
-        def pixels(name: str) -> np.ndarray:
-            image = open_image(name, self._folder)
-            return processor(images=image, do_rescale=False, do_normalize=False)["pixel_values"][0]
-
         labels = list(rows[LABEL]) if LABEL in rows.column_names else None
-        return Images(list(rows[IMAGE]), labels, pixels)
+        return Images(list(rows[IMAGE]), labels, partial(self._pixels, processor))
 
     def collate(self, processor: BaseImageProcessor) -> Collator:
         """Stack, scale and normalise."""
@@ -116,6 +112,11 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         """Return what the transform changes; saved with the adapter, it travels with the model."""
         # torchvision's own resizing, where it is installed, differs from Pillow's in some pixels.
         return {"backend": "pil", **TRANSFORMS[self.config.transform]}
+
+    def _pixels(self, processor: BaseImageProcessor, name: str) -> np.ndarray:
+        """Read one image as (3, height, width) bytes at the model's size."""
+        image = open_image(name, self._folder)
+        return processor(images=image, do_rescale=False, do_normalize=False)["pixel_values"][0]
 
     @property
     def _folder(self) -> Path:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +89,21 @@ def test_imagenets_transform_is_bicubic_with_its_mean(
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
+def test_the_processor_file_of_the_papers_model_is_read(
+    task: ImageClassification, model: ModelConfig, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model.path, tmp_path / "model")
+    half = [0.5, 0.5, 0.5]  # ViT's own file on the hub: no class, one number for the size
+    stated = {"do_normalize": True, "do_resize": True, "image_mean": half, "image_std": half}
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({**stated, "resample": 2, "size": SIZE})
+    )
+    _, backbone = with_transform(task, Transform.imagenet, replace(model, path=str(folder)))
+    assert backbone.processor.resample == Image.Resampling.BICUBIC
+    assert tuple(backbone.processor.image_mean) == tuple(IMAGENET_DEFAULT_MEAN)
+    assert (backbone.processor.size["height"], backbone.processor.size["width"]) == (SIZE, SIZE)
+
+
 def test_large_splits_are_decoded_when_asked_for(
     task: ImageClassification, model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +119,17 @@ def test_large_splits_are_decoded_when_asked_for(
         assert np.array_equal(one["pixel_values"], other["pixel_values"])
         assert one["labels"] == other["labels"]
     assert kept[0]["pixel_values"].dtype == np.uint8
+
+
+def test_images_can_be_sent_to_worker_processes(
+    task: ImageClassification, model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixels, "KEPT_BYTES", 0)
+    processor = load_backbone(model, task).processor
+    images = task.encode(task.load_splits(["train"]).splits["train"], processor)
+    again = pickle.loads(pickle.dumps(images))  # as it reaches a worker that is not forked
+    for index in range(ROWS):
+        assert np.array_equal(again[index]["pixel_values"], images[index]["pixel_values"])
 
 
 def test_a_loader_asks_for_whole_batches(
