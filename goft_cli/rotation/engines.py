@@ -15,9 +15,6 @@ from goft_cli.rotation import blocked, staged
 VARIABLE = "GOFT_ENGINE"
 """Environment variable that forces one engine for the whole process; unset or "auto" to choose."""
 
-MIN_VECTORS = 64
-"""Fewer vectors than this do not repay making the matrices of the blocked form."""
-
 
 class Engine(Protocol):
     """What a module of this package offers to be an engine; vectors are (n, d)."""
@@ -79,12 +76,11 @@ def forced_engine() -> str:
     return _checked(_forced)
 
 
-def choose_engine(x: Tensor, prepared_is_kept: bool) -> str:
-    """The name of the engine for vectors x (n, d).
+def choose_engine(x: Tensor) -> str:
+    """The name of the engine for vectors x (n, d): their width, dtype and device decide.
 
-    Args:
-        x: the vectors; their width, dtype, device and number decide.
-        prepared_is_kept: whether what the engine prepares is used many times.
+    How many they are does not: `scripts/bench_rotation.py` finds blocked as fast as staged for a
+    single vector, making its matrices included, and faster the more there are.
 
     Raises:
         ValueError: an engine is forced that cannot turn such vectors.
@@ -92,8 +88,7 @@ def choose_engine(x: Tensor, prepared_is_kept: bool) -> str:
     dim = x.shape[-1]
     name = forced_engine()
     if name == "auto":
-        repaid = prepared_is_kept or len(x) >= MIN_VECTORS
-        return "blocked" if repaid and blocked.supports(dim, x.dtype, x.device) else "staged"
+        return "blocked" if blocked.supports(dim, x.dtype, x.device) else "staged"
     if not ENGINES[name].supports(dim, x.dtype, x.device):
         raise ValueError(
             f"engine {name} cannot turn vectors of {dim} in {x.dtype} on {x.device.type}; "
