@@ -1,4 +1,4 @@
-"""R^T x as a few products of many small matrices, for many vectors at once.
+"""R^T x as a few products of many small matrices.
 
 Stages with stride below b = BLOCK mix coordinates only inside blocks of b neighbours, the coarser
 stages only the first coordinates of the blocks, their heads. So R^T x is exactly
@@ -6,16 +6,19 @@ stages only the first coordinates of the blocks, their heads. So R^T x is exactl
     the heads x[:, ::b] turned by the coarser stages, the same way, and put back in place, then
     each block of x times a matrix of its own: a tier of (d/b, b, b)
 
-and R x is the same backwards with all matrices transposed. It costs 2 d (b + 1 + 1/b + ...)
-operations per vector instead of 6 d, in large products instead of dozens of small passes over
-memory. `goft_cli.rotation.trees` makes the matrices.
+and R x is the same backwards with all matrices transposed. A width that blocks do not divide is
+filled up with coordinates that take part in no pair. It costs 2 d (b + 1 + 1/b + ...) operations
+per vector instead of 6 d, in large products instead of dozens of small passes over memory.
+`goft_cli.rotation.trees` makes the matrices.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from goft_cli.rotation.pairs import blocks_from, compute_dtype, rotation_gradient
@@ -30,8 +33,8 @@ UNCUT = 64
 
 
 def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whole blocks, or few enough coordinates for one matrix."""
-    return dim % BLOCK == 0 or dim <= UNCUT
+    """Every width, floating point type and device."""
+    return True
 
 
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -47,19 +50,21 @@ def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
 def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     """R^T x of vectors x (n, d)."""
     *tiers, _ = prepared
-    turned = x.new_empty(x.shape)
-    for source, target in _by_block(tiers[0], x, turned):
+    whole = _whole(x, tiers[0])
+    turned = whole.new_empty(whole.shape)
+    for source, target in _by_block(tiers[0], whole, turned):
         target.copy_(torch.bmm(_inputs(source, tiers)[0], tiers[0]))
-    return turned
+    return _cropped(turned, x)
 
 
 def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     """R x of vectors x (n, d)."""
     *tiers, _ = prepared
-    turned = x.new_empty(x.shape)
-    for source, target in _by_block(tiers[0], x, turned):
+    whole = _whole(x, tiers[0])
+    turned = whole.new_empty(whole.shape)
+    for source, target in _by_block(tiers[0], whole, turned):
         target.copy_(_reached(source, tiers)[1])
-    return turned
+    return _cropped(turned, x)
 
 
 def pullback(
@@ -78,17 +83,28 @@ def pullback(
         (n, d) gradient of x, and that of the rotation in float32 or wider.
     """
     *tiers, blocks = prepared
-    plan = _plan(blocks)
-    of_matrices, of_x = plan.zeros(blocks), x.new_empty(x.shape)
+    plan, (below, above) = _plan(blocks), (_whole(tensor, tiers[0]) for tensor in (x, grad))
+    of_matrices, of_x = plan.zeros(blocks), below.new_empty(below.shape)
     sums = plan.by_tier(of_matrices)
-    for source, above, target in _by_block(tiers[0], x, grad, of_x):
-        reached, turned = _reached(above, tiers)
+    for source, upstream, target in _by_block(tiers[0], below, above, of_x):
+        reached, turned = _reached(upstream, tiers)
         for total, left, right in zip(sums, _inputs(source, tiers), reached, strict=True):
             total += torch.bmm(left.transpose(1, 2), right)
         if needs_x:
             target.copy_(turned)
     of_blocks = tree_pullback(blocks, plan, of_matrices)
-    return of_x if needs_x else None, rotation_gradient(rotation, of_blocks)
+    return _cropped(of_x, x) if needs_x else None, rotation_gradient(rotation, of_blocks)
+
+
+def _whole(x: Tensor, tier: Tensor) -> Tensor:
+    """Vectors (n, d) with zeros behind them, if that is what it takes to make all blocks whole."""
+    missing = tier.shape[0] * tier.shape[1] - x.shape[1]
+    return F.pad(x, (0, missing)) if missing else x
+
+
+def _cropped(whole: Tensor, x: Tensor) -> Tensor:
+    """Vectors of the width of x without what `_whole` put behind them."""
+    return whole[:, : x.shape[1]].contiguous()
 
 
 def _by_block(tier: Tensor, *tensors: Tensor) -> Iterator[list[Tensor]]:
@@ -143,11 +159,12 @@ def _heads(leaves: Tensor, tier: Tensor) -> Tensor:
 
 
 def _shapes(dim: int) -> Shapes:
-    shapes = []
-    while dim > UNCUT and dim % BLOCK == 0:
-        dim //= BLOCK
-        shapes.append((dim, BLOCK, BLOCK))
-    return *shapes, (1, dim, dim)
+    """Blocks and blocks of their heads until one tree is left, no wider than UNCUT."""
+    cuts = 0
+    while math.ceil(dim / BLOCK**cuts) > UNCUT:
+        cuts += 1
+    root = math.ceil(dim / BLOCK**cuts)
+    return *((root * BLOCK**cut, BLOCK, BLOCK) for cut in reversed(range(cuts))), (1, root, root)
 
 
 _PLANS: dict[tuple[int, torch.device, torch.dtype], Plan] = {}

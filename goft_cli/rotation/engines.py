@@ -77,21 +77,20 @@ def forced_engine() -> str:
 
 
 def choose_engine(x: Tensor) -> str:
-    """The name of the engine for vectors x (n, d): their width, dtype and device decide.
+    """The name of the engine for vectors x (n, d).
 
-    How many they are does not: `scripts/bench_rotation.py` finds blocked as fast as staged for a
-    single vector, making its matrices included, and faster the more there are.
+    `scripts/bench_rotation.py` measures it: blocked takes about as long as staged for one vector,
+    making its matrices included, and less the more vectors there are, whatever their width.
 
     Raises:
         ValueError: an engine is forced that cannot turn such vectors.
     """
-    dim = x.shape[-1]
     name = forced_engine()
     if name == "auto":
-        return "blocked" if blocked.supports(dim, x.dtype, x.device) else "staged"
-    if not ENGINES[name].supports(dim, x.dtype, x.device):
+        return "blocked"
+    if not ENGINES[name].supports(x.shape[-1], x.dtype, x.device):
         raise ValueError(
-            f"engine {name} cannot turn vectors of {dim} in {x.dtype} on {x.device.type}; "
+            f"engine {name} cannot turn vectors of {x.shape[-1]} in {x.dtype} on {x.device.type}; "
             f"set {VARIABLE}=auto"
         )
     return name

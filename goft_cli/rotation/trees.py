@@ -51,11 +51,12 @@ def make_plan(dim: int, shapes: Shapes, device: torch.device, dtype: torch.dtype
 
     Args:
         dim: at least 2.
-        shapes: of the tiers; the leaves of a tree are a power of two but in the last one.
+        shapes: of the tiers; in all but the last one the leaves of a tree are a power of two. There
+            may be more leaves than coordinates.
         device: of the blocks.
         dtype: of the blocks.
     """
-    tiers = _trees_by_tier(schedule(dim), shapes)
+    tiers = _trees_by_tier(dim, shapes)
     entries, places = (torch.cat(parts, dim=-1) for parts in zip(*tiers, strict=True))
     constants = torch.tensor([1, 0], dtype=dtype)
     return Plan(entries.to(device), places.to(device), constants.to(device), shapes)
@@ -110,19 +111,25 @@ def _factors_and_paths(blocks: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     return factors, paths
 
 
-def _trees_by_tier(stages: tuple[Stage, ...], shapes: Shapes) -> Iterator[tuple[Tensor, Tensor]]:
+def _trees_by_tier(dim: int, shapes: Shapes) -> Iterator[tuple[Tensor, Tensor]]:
     """Entries and places of each tier, which takes as many stages as its trees are deep."""
+    stages = schedule(dim)
     depths = [(leaves - 1).bit_length() for _, leaves, _ in shapes]
-    pairs, elements = sum(stage.pairs for stage in stages), sum(map(math.prod, shapes))
-    shared = {"levels": max(depths), "one": 4 * pairs, "nowhere": elements}
-    used, first = 0, 0
+    shared = {
+        "levels": max(depths),
+        "one": 4 * (dim - 1),
+        "nowhere": sum(map(math.prod, shapes)),
+    }
+    width, used, first = dim, 0, 0
     for (count, leaves, _), depth in zip(shapes, depths, strict=True):
-        yield _trees(stages[used : used + depth], count, leaves, first, **shared)
+        yield _trees(stages[used : used + depth], width, count, leaves, first, **shared)
+        width = math.ceil(width / leaves)
         used, first = used + depth, first + count * leaves * leaves
 
 
 def _trees(
     stages: tuple[Stage, ...],
+    width: int,
     count: int,
     leaves: int,
     first: int,
@@ -131,18 +138,19 @@ def _trees(
     one: int,
     nowhere: int,
 ) -> tuple[Tensor, Tensor]:
-    """Entries and places of `count` trees, whose matrices start at the flat position `first`."""
+    """Entries and places of `count` trees, whose matrices start at the flat position `first`.
+
+    Only the first `width` of all leaves together are coordinates, and pairs are of coordinates.
+    """
     leaf, tree = torch.arange(leaves), torch.arange(count).unsqueeze(1)
     entries, places = [], []
     for level in range(levels):
         stride = 2**level
         pair, right = leaf // (2 * stride), leaf // stride % 2
         row = 2 * stride * pair + stride
-        exists = (row < leaves) & (level < len(stages))
-        entry = torch.zeros(count, leaves, dtype=torch.long)
-        if level < len(stages):
-            stage = stages[level]
-            entry = 4 * (stage.offset + tree * (stage.pairs // count) + pair) + right
+        exists = (row < leaves) & (tree * leaves + row < width) & (level < len(stages))
+        offset = stages[level].offset if level < len(stages) else 0
+        entry = 4 * (offset + tree * (leaves // (2 * stride)) + pair) + right
         place = first + (tree * leaves + row) * leaves + leaf
         entries.append((torch.where(exists, entry, one), torch.where(exists, entry + 2, one + 1)))
         places.append(torch.where(exists, place, nowhere))
