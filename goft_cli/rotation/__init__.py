@@ -5,8 +5,8 @@ stage 2 turns the survivors (0, 2), (4, 6), ...; each stage doubles the stride a
 of pairs until coordinate 0 alone is left, so that all stages together hold d - 1 pairs, for every
 d. `rotate` (R x) climbs the tree from the leaves to the root, `rotate_transposed` (R^T x) descends
 it: an inverse Haar transform whose angles are learnt. Each of the d - 1 pairs costs four
-multiplications, hence O(d) rather than the O(d^2) of a dense product. For many vectors at once the
-same map goes through small matrix products, which take less time: `goft_cli.rotation.blocked`.
+multiplications, hence O(d) rather than the O(d^2) of a dense product. Small matrix products take
+more multiplications for the same map, O(d) as well, but less time: `goft_cli.rotation.blocked`.
 
 A rotation is one tensor, stage by stage from fine to coarse, pairs in ascending order:
 

@@ -54,7 +54,7 @@ def _turn(x: Tensor, rotation: Tensor, kept: Prepared | None, transposed: bool) 
     if kept is not None and not can_keep(rotation):
         kept.clear()
         kept = None
-    name = choose_engine(vectors, prepared_is_kept=kept is not None)
+    name = choose_engine(vectors)
     with _autocast_disabled(x.device.type):
         if kept is None:
             prepared = ENGINES[name].prepare(rotation.detach(), x.dtype)

@@ -1,70 +1,70 @@
-"""R^T x as two small matrix products, for many vectors at once.
+"""R^T x as a few products of many small matrices.
 
 Stages with stride below b = BLOCK mix coordinates only inside blocks of b neighbours, the coarser
 stages only the first coordinates of the blocks, their heads. So R^T x is exactly
 
-    heads = x[:, ::b] @ coarse             coarse: (d/b, d/b), put back in place, then
-    each block of x times its own fine     fine: (d/b, b, b)
+    the heads x[:, ::b] turned by the coarser stages, the same way, and put back in place, then
+    each block of x times a matrix of its own: a tier of (d/b, b, b)
 
-and R x is the same backwards with both matrices transposed. It costs 2 d b + 2 (d/b)^2 operations
+and R x is the same backwards with all matrices transposed. A width that blocks do not divide is
+filled up with coordinates that take part in no pair. It costs 2 d (b + 1 + 1/b + ...) operations
 per vector instead of 6 d, in large products instead of dozens of small passes over memory.
 `goft_cli.rotation.trees` makes the matrices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from goft_cli.rotation.pairs import blocks_from, compute_dtype, rotation_gradient
-from goft_cli.rotation.trees import Plan, make_plan, tree_matrices, tree_pullback
+from goft_cli.rotation.tiles import tiles
+from goft_cli.rotation.trees import Plan, Shapes, make_plan, tree_matrices, tree_pullback
 
-BLOCK = 32
+BLOCK = 16
 """Width of a block, a power of two."""
 
-MIN_CONVOLVED = 64
-"""Fewer vectors than this are multiplied faster than convolved."""
-CONVOLVED = (torch.float32, torch.bfloat16) if torch.backends.mkldnn.is_available() else ()
-"""What oneDNN, where torch was built with it, convolves on a CPU."""
+UNCUT = 64
+"""A tree of so many leaves or fewer is one matrix."""
 
 
 def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
-    """Widths that consist of at least two whole blocks."""
-    return dim % BLOCK == 0 and dim > BLOCK
+    """Every width, floating point type and device."""
+    return True
 
 
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """Coarse (d/b, d/b), fine (d/b, b, b), and the blocks (d-1, 2, 2) that they are of.
+    """The matrices of each tier, the finest first, and the blocks (d-1, 2, 2) that they are of.
 
     The matrices are computed in float32 or wider and rounded to dtype once.
     """
     blocks = blocks_from(rotation, torch.promote_types(dtype, compute_dtype(rotation)))
-    dim = len(rotation) + 1
-    matrices = tree_matrices(blocks, _plan(dim, blocks)).to(dtype)
-    fine = matrices[: dim * BLOCK].view(-1, BLOCK, BLOCK)
-    return matrices[dim * BLOCK :].view(len(fine), -1), fine, blocks
+    plan = _plan(blocks)
+    return *plan.by_tier(tree_matrices(blocks, plan).to(dtype)), blocks
 
 
 def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     """R^T x of vectors x (n, d)."""
-    coarse, fine, _ = prepared
-    out = _blockwise(x, fine.transpose(1, 2))
-    heads = x[:, ::BLOCK]
-    # The heads should have been turned before: what that changes reaches a block by its first row.
-    change = heads @ coarse - heads
-    out.unflatten(1, (-1, BLOCK)).addcmul_(change.unsqueeze(-1), fine[:, 0])
-    return out
+    *tiers, _ = prepared
+    whole = _whole(x, tiers[0])
+    turned = whole.new_empty(whole.shape)
+    for source, target in _by_block(tiers[0], whole, turned):
+        target.copy_(torch.bmm(_inputs(source, tiers)[0], tiers[0]))
+    return _cropped(turned, x)
 
 
 def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     """R x of vectors x (n, d)."""
-    coarse, fine, _ = prepared
-    out = _blockwise(x, fine)
-    out[:, ::BLOCK] = out[:, ::BLOCK] @ coarse.T
-    return out
+    *tiers, _ = prepared
+    whole = _whole(x, tiers[0])
+    turned = whole.new_empty(whole.shape)
+    for source, target in _by_block(tiers[0], whole, turned):
+        target.copy_(_reached(source, tiers)[1])
+    return _cropped(turned, x)
 
 
 def pullback(
@@ -82,52 +82,101 @@ def pullback(
     Returns:
         (n, d) gradient of x, and that of the rotation in float32 or wider.
     """
-    coarse, fine, blocks = prepared
-    heads, by_block = x[:, ::BLOCK].contiguous(), _by_block(grad)
-    fine_gradient = torch.bmm(_by_block(x).transpose(1, 2), by_block)
-    turned = (heads @ coarse).T.contiguous()
-    fine_gradient[:, :1] = torch.bmm(turned.unsqueeze(1), by_block)
-    grad_x = _blockwise(grad, fine if needs_x else fine[:, :1])
-    reached = grad_x[:, :: BLOCK if needs_x else 1].contiguous()
-    if needs_x:
-        grad_x[:, ::BLOCK] = reached @ coarse.T
-    of_blocks = _block_gradient(blocks, heads.T @ reached, fine_gradient)
-    return grad_x if needs_x else None, rotation_gradient(rotation, of_blocks)
+    *tiers, blocks = prepared
+    plan, (below, above) = _plan(blocks), (_whole(tensor, tiers[0]) for tensor in (x, grad))
+    of_matrices, of_x = plan.zeros(blocks), below.new_empty(below.shape)
+    sums = plan.by_tier(of_matrices)
+    for source, upstream, target in _by_block(tiers[0], below, above, of_x):
+        reached, turned = _reached(upstream, tiers)
+        for total, left, right in zip(sums, _inputs(source, tiers), reached, strict=True):
+            total += torch.bmm(left.transpose(1, 2), right)
+        if needs_x:
+            target.copy_(turned)
+    of_blocks = tree_pullback(blocks, plan, of_matrices)
+    return _cropped(of_x, x) if needs_x else None, rotation_gradient(rotation, of_blocks)
 
 
-def _blockwise(x: Tensor, matrices: Tensor) -> Tensor:
-    """Each block of x (n, d) through its own matrix (out, in b) of (d/b, out, b).
+def _whole(x: Tensor, tier: Tensor) -> Tensor:
+    """Vectors (n, d) with zeros behind them, if that is what it takes to make all blocks whole."""
+    missing = tier.shape[0] * tier.shape[1] - x.shape[1]
+    return F.pad(x, (0, missing)) if missing else x
 
-    On a CPU a grouped convolution writes the result where it belongs; a batched product would
-    leave it transposed, and a fresh copy costs more there than the arithmetic.
+
+def _cropped(whole: Tensor, x: Tensor) -> Tensor:
+    """Vectors of the width of x without what `_whole` put behind them."""
+    return whole[:, : x.shape[1]].contiguous()
+
+
+def _by_block(tier: Tensor, *tensors: Tensor) -> Iterator[list[Tensor]]:
+    """Views of tensors (n, d) as (trees, n, b), tile by tile."""
+    for tile in tiles(*tensors):
+        yield [part.unflatten(1, (len(tier), -1)).transpose(0, 1) for part in tile]
+
+
+def _inputs(leaves: Tensor, tiers: Sequence[Tensor]) -> list[Tensor]:
+    """What each tier of R^T x multiplies.
+
+    Args:
+        leaves: (trees, n, b), the vectors by block.
+        tiers: that tier and the coarser ones.
+
+    Returns:
+        (trees, n, b) each: the leaves with turned heads, then those of the coarser tiers.
     """
-    if x.device.type == "cpu" and x.dtype in CONVOLVED and len(x) >= MIN_CONVOLVED:
-        pixels = x[None, :, None].permute(0, 3, 1, 2)  # one picture in channels-last layout
-        found = F.conv2d(pixels, matrices.reshape(-1, BLOCK, 1, 1), groups=len(matrices))
-        return found.permute(0, 2, 3, 1).reshape(len(x), -1)
-    return torch.bmm(_by_block(x), matrices.transpose(1, 2)).transpose(0, 1).flatten(1)
+    inner = leaves.clone(memory_format=torch.contiguous_format)
+    if len(tiers) == 1:
+        return [inner]
+    coarser = _inputs(_heads(inner, tiers[1]), tiers[1:])
+    _heads(inner, tiers[1]).copy_(torch.bmm(coarser[0], tiers[1]))
+    return [inner, *coarser]
 
 
-def _by_block(x: Tensor) -> Tensor:
-    """(n, d) to (d/b, n, b), a view."""
-    return x.unflatten(1, (-1, BLOCK)).transpose(0, 1)
+def _reached(leaves: Tensor, tiers: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """What each tier of R x multiplies, and the result.
+
+    Args:
+        leaves: (trees, n, b), the vectors by block.
+        tiers: that tier and the coarser ones.
+
+    Returns:
+        (trees, n, b) each: the leaves, then the heads as they reach the coarser tiers.
+    """
+    packed = (
+        leaves.contiguous()
+    )  # else the product of its transpose takes up to eight times as long
+    turned = torch.bmm(packed, tiers[0].transpose(1, 2))
+    if len(tiers) == 1:
+        return [packed], turned
+    heads = _heads(turned, tiers[1])
+    reached, turned_heads = _reached(heads, tiers[1:])
+    heads.copy_(turned_heads)
+    return [packed, *reached], turned
 
 
-def _block_gradient(blocks: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:
-    """(d-1, 2, 2) from the gradients of the two matrices."""
-    parts = (fine.flatten(), coarse.flatten(), coarse.new_zeros(1))
-    return tree_pullback(blocks, _plan(len(blocks) + 1, blocks), torch.cat(parts).to(blocks.dtype))
+def _heads(leaves: Tensor, tier: Tensor) -> Tensor:
+    """(trees, n, b) to the heads by block of the next tier (trees/b, n, b), a view."""
+    return leaves[..., 0].unflatten(0, (len(tier), -1)).transpose(1, 2)
+
+
+def _shapes(dim: int) -> Shapes:
+    """Blocks and blocks of their heads until one tree is left, no wider than UNCUT."""
+    cuts = 0
+    while math.ceil(dim / BLOCK**cuts) > UNCUT:
+        cuts += 1
+    root = math.ceil(dim / BLOCK**cuts)
+    return *((root * BLOCK**cut, BLOCK, BLOCK) for cut in reversed(range(cuts))), (1, root, root)
 
 
 _PLANS: dict[tuple[int, torch.device, torch.dtype], Plan] = {}
 
 
-def _plan(dim: int, like: Tensor) -> Plan:
+def _plan(blocks: Tensor) -> Plan:
     """The plan of a width, made once; a dict because torch.compile warns of functools caches."""
-    key = dim, like.device, like.dtype
+    dim = len(blocks) + 1
+    key = dim, blocks.device, blocks.dtype
     if key not in _PLANS:
         with torch.inference_mode(False):
-            plan = make_plan(dim, BLOCK, like.device, like.dtype)
+            plan = make_plan(dim, _shapes(dim), blocks.device, blocks.dtype)
         if type(plan.entries) is not Tensor:  # a stand-in without data, as under tracing
             return plan
         _PLANS[key] = plan

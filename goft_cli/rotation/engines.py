@@ -15,9 +15,6 @@ from goft_cli.rotation import blocked, staged
 VARIABLE = "GOFT_ENGINE"
 """Environment variable that forces one engine for the whole process; unset or "auto" to choose."""
 
-MIN_VECTORS = 64
-"""Fewer vectors than this do not repay making the matrices of the blocked form."""
-
 
 class Engine(Protocol):
     """What a module of this package offers to be an engine; vectors are (n, d)."""
@@ -79,24 +76,21 @@ def forced_engine() -> str:
     return _checked(_forced)
 
 
-def choose_engine(x: Tensor, prepared_is_kept: bool) -> str:
+def choose_engine(x: Tensor) -> str:
     """The name of the engine for vectors x (n, d).
 
-    Args:
-        x: the vectors; their width, dtype, device and number decide.
-        prepared_is_kept: whether what the engine prepares is used many times.
+    `scripts/bench_rotation.py` measures it: blocked takes about as long as staged for one vector,
+    making its matrices included, and less the more vectors there are, whatever their width.
 
     Raises:
         ValueError: an engine is forced that cannot turn such vectors.
     """
-    dim = x.shape[-1]
     name = forced_engine()
     if name == "auto":
-        repaid = prepared_is_kept or len(x) >= MIN_VECTORS
-        return "blocked" if repaid and blocked.supports(dim, x.dtype, x.device) else "staged"
-    if not ENGINES[name].supports(dim, x.dtype, x.device):
+        return "blocked"
+    if not ENGINES[name].supports(x.shape[-1], x.dtype, x.device):
         raise ValueError(
-            f"engine {name} cannot turn vectors of {dim} in {x.dtype} on {x.device.type}; "
+            f"engine {name} cannot turn vectors of {x.shape[-1]} in {x.dtype} on {x.device.type}; "
             f"set {VARIABLE}=auto"
         )
     return name

@@ -4,18 +4,24 @@ A tree over n leaves is a matrix (n, n): row i is what coordinate i becomes on i
 coordinate but the root is the second member of one pair. The entry (i, j) is the product of one
 number of each block between leaf j and coordinate i: of the first row (a1 to the left, b1 to the
 right) at the levels below the pair of i, of the second row (a2, b2) at that pair itself, and of
-first rows alone for the root. So all matrices of a rotation together are one table look-up, one
-running product over the levels and one scatter, however many trees and levels there are.
+first rows alone for the root. The tree over d coordinates is cut into tiers: d/b trees of b leaves,
+d/b^2 such trees over their roots, and so on up to a single one. All matrices of a rotation together
+are one table look-up, one running product over the levels and one scatter.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from goft_cli.rotation.schedule import Stage, schedule
+
+Shapes = tuple[tuple[int, int, int], ...]
+"""(trees, leaves, leaves) of each tier, finest first; the roots of one are leaves of the next."""
 
 
 class Plan(NamedTuple):
@@ -27,29 +33,33 @@ class Plan(NamedTuple):
     """(levels + 1, leaves) positions in the flat matrices: the details' rows, then the roots'."""
     constants: Tensor
     """(2,) the end of the table: 1 and 0, for the levels at which a leaf has no pair."""
-    elements: int
-    """Of all matrices together; one more is a place for what exists nowhere."""
+    shapes: Shapes
+    """Of the matrices, tier by tier."""
+
+    def zeros(self, like: Tensor) -> Tensor:
+        """All matrices as one flat tensor, and one more number: the place for what is nowhere."""
+        return like.new_zeros(sum(map(math.prod, self.shapes)) + 1)
+
+    def by_tier(self, flat: Tensor) -> list[Tensor]:
+        """Views of such a tensor as (trees, leaves, leaves), tier by tier."""
+        parts = flat[:-1].split([math.prod(shape) for shape in self.shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
-def make_plan(dim: int, block: int, device: torch.device, dtype: torch.dtype) -> Plan:
-    """The trees of width `block` side by side, then the one over their roots.
+def make_plan(dim: int, shapes: Shapes, device: torch.device, dtype: torch.dtype) -> Plan:
+    """Where everything goes.
 
     Args:
-        dim: a multiple of block, more than one block.
-        block: leaves of a fine tree, a power of two.
+        dim: at least 2.
+        shapes: of the tiers; in all but the last one the leaves of a tree are a power of two. There
+            may be more leaves than coordinates.
         device: of the blocks.
         dtype: of the blocks.
     """
-    stages, count = schedule(dim), dim // block
-    fine = block.bit_length() - 1
-    levels = max(fine, len(stages) - fine)
+    tiers = _trees_by_tier(dim, shapes)
+    entries, places = (torch.cat(parts, dim=-1) for parts in zip(*tiers, strict=True))
     constants = torch.tensor([1, 0], dtype=dtype)
-    elements = dim * block + count * count
-    shared = {"levels": levels, "one": 4 * (dim - 1), "nowhere": elements}
-    trees = _trees(stages[:fine], count, block, 0, **shared)
-    root = _trees(stages[fine:], 1, count, dim * block, **shared)
-    entries, places = (torch.cat(parts, dim=-1) for parts in zip(trees, root, strict=True))
-    return Plan(entries.to(device), places.to(device), constants.to(device), elements)
+    return Plan(entries.to(device), places.to(device), constants.to(device), shapes)
 
 
 def tree_matrices(blocks: Tensor, plan: Plan) -> Tensor:
@@ -60,12 +70,11 @@ def tree_matrices(blocks: Tensor, plan: Plan) -> Tensor:
         plan: of width d.
 
     Returns:
-        (elements,): the fine matrices (d/b, b, b) and the coarse one (d/b, d/b), rows first.
+        Like `Plan.zeros`; rows are coordinates, columns leaves.
     """
     factors, paths = _factors_and_paths(blocks, plan)
     rows = torch.cat((paths[:-1] * factors[1], paths[-1:]))
-    matrices = blocks.new_zeros(plan.elements + 1)
-    return matrices.scatter_(0, plan.places.flatten(), rows.flatten())[:-1]
+    return plan.zeros(blocks).scatter_(0, plan.places.flatten(), rows.flatten())
 
 
 def tree_pullback(blocks: Tensor, plan: Plan, gradient: Tensor) -> Tensor:
@@ -74,7 +83,7 @@ def tree_pullback(blocks: Tensor, plan: Plan, gradient: Tensor) -> Tensor:
     Args:
         blocks: (d-1, 2, 2).
         plan: of width d.
-        gradient: (elements + 1,), the last one zero.
+        gradient: like `Plan.zeros`, the last number zero.
 
     Returns:
         (d-1, 2, 2).
@@ -102,8 +111,25 @@ def _factors_and_paths(blocks: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     return factors, paths
 
 
+def _trees_by_tier(dim: int, shapes: Shapes) -> Iterator[tuple[Tensor, Tensor]]:
+    """Entries and places of each tier, which takes as many stages as its trees are deep."""
+    stages = schedule(dim)
+    depths = [(leaves - 1).bit_length() for _, leaves, _ in shapes]
+    shared = {
+        "levels": max(depths),
+        "one": 4 * (dim - 1),
+        "nowhere": sum(map(math.prod, shapes)),
+    }
+    width, used, first = dim, 0, 0
+    for (count, leaves, _), depth in zip(shapes, depths, strict=True):
+        yield _trees(stages[used : used + depth], width, count, leaves, first, **shared)
+        width = math.ceil(width / leaves)
+        used, first = used + depth, first + count * leaves * leaves
+
+
 def _trees(
     stages: tuple[Stage, ...],
+    width: int,
     count: int,
     leaves: int,
     first: int,
@@ -112,18 +138,19 @@ def _trees(
     one: int,
     nowhere: int,
 ) -> tuple[Tensor, Tensor]:
-    """Entries and places of `count` trees, whose matrices start at the flat position `first`."""
+    """Entries and places of `count` trees, whose matrices start at the flat position `first`.
+
+    Only the first `width` of all leaves together are coordinates, and pairs are of coordinates.
+    """
     leaf, tree = torch.arange(leaves), torch.arange(count).unsqueeze(1)
     entries, places = [], []
     for level in range(levels):
         stride = 2**level
         pair, right = leaf // (2 * stride), leaf // stride % 2
         row = 2 * stride * pair + stride
-        exists = (row < leaves) & (level < len(stages))
-        entry = torch.zeros(count, leaves, dtype=torch.long)
-        if level < len(stages):
-            stage = stages[level]
-            entry = 4 * (stage.offset + tree * (stage.pairs // count) + pair) + right
+        exists = (row < leaves) & (tree * leaves + row < width) & (level < len(stages))
+        offset = stages[level].offset if level < len(stages) else 0
+        entry = 4 * (offset + tree * (leaves // (2 * stride)) + pair) + right
         place = first + (tree * leaves + row) * leaves + leaf
         entries.append((torch.where(exists, entry, one), torch.where(exists, entry + 2, one + 1)))
         places.append(torch.where(exists, place, nowhere))

@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from goft_cli.rotation import ENGINES, force_engine, rotate, rotate_transposed
-from goft_cli.rotation.blocked import BLOCK
-from goft_cli.rotation.engines import MIN_VECTORS, choose_engine
+from goft_cli.rotation import ENGINES, blocked, force_engine, rotate, rotate_transposed, tiles
+from goft_cli.rotation.engines import choose_engine
 
 Dense = Callable[[Tensor], Tensor]
 Apply = Callable[[Tensor, Tensor], Tensor]
 
 CPU = torch.device("cpu")
-WIDTHS = [2, 3, 7, 33, 64, 96, 97, 160, 768]
+WIDTHS = [2, 3, 7, 33, 64, 65, 96, 97, 160, 768]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
-here = [name for name in ENGINES if ENGINES[name].supports(2 * BLOCK, torch.float32, CPU)]
+DIM = 96
+here = [name for name in ENGINES if ENGINES[name].supports(DIM, torch.float32, CPU)]
 
 every_engine = pytest.mark.parametrize("engine", here)
 both_kinds = pytest.mark.parametrize("kind", ["strict", "quasi"])
@@ -100,8 +100,8 @@ def test_value_and_gradients_agree_with_the_dense_matrix(
 @both_kinds
 @both_directions
 def test_first_and_second_derivatives(engine: str, kind: str, apply: Apply) -> None:
-    x = vectors(2, 2 * BLOCK, seed=1).requires_grad_()
-    rotation = random_rotation(kind, 2 * BLOCK).requires_grad_()
+    x = vectors(2, DIM, seed=1).requires_grad_()
+    rotation = random_rotation(kind, DIM).requires_grad_()
     with force_engine(engine):
         assert gradcheck(apply, (x, rotation), fast_mode=True)
         # First derivatives are rounded otherwise where second ones are to be taken.
@@ -114,7 +114,7 @@ def test_first_and_second_derivatives(engine: str, kind: str, apply: Apply) -> N
 def test_each_gradient_alone_is_the_one_found_with_the_other(
     engine: str, apply: Apply, wanted: tuple[bool, bool]
 ) -> None:
-    tensors = vectors(3, 2 * BLOCK, seed=1), random_rotation("quasi", 2 * BLOCK)
+    tensors = vectors(3, DIM, seed=1), random_rotation("quasi", DIM)
     both, alone = ([t.clone() for t in tensors] for _ in range(2))
     with force_engine(engine):
         for leaves, wants in ((both, (True, True)), (alone, wanted)):
@@ -134,7 +134,7 @@ def test_backward_stores_the_vectors_and_nothing_else_per_vector(
     engine: str, kind: str, apply: Apply
 ) -> None:
     def stored(count: int) -> int:
-        x = vectors(count, 4 * BLOCK, seed=1).requires_grad_()
+        x = vectors(count, DIM, seed=1).requires_grad_()
         storages = {}
 
         def note(tensor: Tensor) -> Tensor:
@@ -146,15 +146,15 @@ def test_backward_stores_the_vectors_and_nothing_else_per_vector(
         storages.pop(x.untyped_storage().data_ptr())
         return sum(storages.values())
 
-    rotation = random_rotation(kind, 4 * BLOCK).requires_grad_()
+    rotation = random_rotation(kind, DIM).requires_grad_()
     assert stored(10) == stored(1000)
 
 
 @every_engine
 def test_the_same_twice_is_the_same_bit_by_bit(engine: str) -> None:
     def run() -> tuple[Tensor, ...]:
-        x = vectors(200, 6 * BLOCK, seed=1).float().requires_grad_()
-        rotation = random_rotation("quasi", 6 * BLOCK).float().requires_grad_()
+        x = vectors(200, DIM, seed=1).float().requires_grad_()
+        rotation = random_rotation("quasi", DIM).float().requires_grad_()
         with force_engine(engine):
             output = rotate_transposed(x, rotation)
         return output, *torch.autograd.grad(output.square().sum(), (x, rotation))
@@ -163,20 +163,56 @@ def test_the_same_twice_is_the_same_bit_by_bit(engine: str) -> None:
         assert torch.equal(first, second)
 
 
-def test_the_choice_depends_on_width_and_number_and_on_what_is_kept() -> None:
-    few, many = torch.empty(MIN_VECTORS - 1, 96), torch.empty(MIN_VECTORS, 96)
-    assert choose_engine(few, prepared_is_kept=False) == "staged"
-    assert choose_engine(few, prepared_is_kept=True) == "blocked"
-    assert choose_engine(many, prepared_is_kept=False) == "blocked"
-    assert choose_engine(torch.empty(MIN_VECTORS, 97), prepared_is_kept=True) == "staged"
+@both_kinds
+@both_directions
+@pytest.mark.parametrize(
+    ("block", "dim"), [(2, 2), (2, 24), (2, 25), (2, 32), (4, 49), (4, 63), (8, 64), (8, 65)]
+)
+def test_any_number_of_tiers_gives_the_same(
+    block: int, dim: int, kind: str, apply: Apply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocked, "BLOCK", block)
+    monkeypatch.setattr(blocked, "UNCUT", block)
+    monkeypatch.setattr(blocked, "_PLANS", {})
+    assert_engines_agree(apply, random_rotation(kind, dim), vectors(5, dim, seed=1))
+
+
+@both_kinds
+@both_directions
+@pytest.mark.parametrize("count", [0, 1, 7, 8])
+def test_tiles_are_put_together_again(
+    count: int, kind: str, apply: Apply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiles, "TILE_BYTES", 3 * DIM * 8)
+    assert_engines_agree(apply, random_rotation(kind, DIM), vectors(count, DIM, seed=1))
+
+
+def assert_engines_agree(apply: Apply, rotation: Tensor, x: Tensor) -> None:
+    """Blocked against staged in float64: value and both gradients."""
+    found: list[tuple[Tensor, ...]] = []
+    leaves = x.requires_grad_(), rotation.requires_grad_()
+    for engine in ("blocked", "staged"):
+        with force_engine(engine):
+            output = apply(*leaves)
+        found.append((output, *torch.autograd.grad(output.square().sum(), leaves)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_forced_innermost_decides() -> None:
+    x = torch.empty(1, DIM)
+    assert choose_engine(x) == "blocked"
     with force_engine("staged"):
-        assert choose_engine(many, prepared_is_kept=True) == "staged"
+        assert choose_engine(x) == "staged"
         with force_engine("auto"):
-            assert choose_engine(many, prepared_is_kept=False) == "blocked"
-    assert choose_engine(many, prepared_is_kept=False) == "blocked"
+            assert choose_engine(x) == "blocked"
+    assert choose_engine(x) == "blocked"
 
 
-def test_an_engine_that_cannot_or_does_not_exist_is_refused() -> None:
+def test_an_engine_that_cannot_or_does_not_exist_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blocked, "supports", lambda dim, dtype, device: dim != 97)
     with (
         force_engine("blocked"),
         pytest.raises(ValueError, match=r"engine blocked cannot turn vectors of 97 in torch.float"),
@@ -194,7 +230,7 @@ def test_an_engine_that_cannot_or_does_not_exist_is_refused() -> None:
 def test_the_environment_forces_an_engine(value: str, says: str) -> None:
     program = (
         "import torch; from goft_cli.rotation.engines import choose_engine\n"
-        "print(choose_engine(torch.empty(1, 96), prepared_is_kept=False))"
+        "print(choose_engine(torch.empty(1, 96)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

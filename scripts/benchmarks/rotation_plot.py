@@ -1,0 +1,71 @@
+"""What the bare rotation costs: per vector against its width, and against the number of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from scripts.benchmarks.rotations import AUTO, BOTH, FORWARD, Timed
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+"""From Okabe and Ito's palette, which is told apart with any colour vision."""
+LINES = {BOTH: "-", FORWARD: "--"}
+
+
+def draw(widths: Sequence[Timed], counts: Sequence[Timed], title: str, path: Path) -> None:
+    """Write the figure.
+
+    Args:
+        widths: "auto" at one number of vectors.
+        counts: "auto" and all engines at one width.
+        title: above both panels.
+        path: a PNG file.
+    """
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _against_width(left, widths)
+    _against_count(right, counts)
+    for axes in (left, right):
+        axes.set(xscale="log", yscale="log")
+        axes.grid(color="#dddddd")
+        axes.legend(fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=150)
+
+
+def _against_width(axes: Axes, timed: Sequence[Timed]) -> None:
+    axes.set(xlabel="width d", ylabel="nanoseconds per vector")
+    axes.set_title(f"chosen engine, {timed[0].tokens:,} vectors")
+    whole = [one for one in timed if one.dim % 2 == 0]
+    for colour, passes in zip(COLOURS, LINES, strict=False):
+        for some, style, label in ((whole, "o-", passes), (timed, "x", f"{passes}, odd d")):
+            chosen = [
+                one for one in some if one.passes == passes and (some is whole or one.dim % 2)
+            ]
+            costs = [1e9 * one.median / one.tokens for one in chosen]
+            axes.plot([one.dim for one in chosen], costs, style, color=colour, label=label)
+    ends = sorted((one.dim, one.median / one.tokens) for one in whole if one.passes == FORWARD)
+    (low, _), (high, cost) = ends[0], ends[-1]
+    axes.plot(
+        [low, high], [1e9 * cost * low / high, 1e9 * cost], ":", color="black", label="linear in d"
+    )
+
+
+def _against_count(axes: Axes, timed: Sequence[Timed]) -> None:
+    axes.set(xlabel="number of vectors", ylabel="milliseconds")
+    axes.set_title(f"all engines, d = {timed[0].dim:,}")
+    engines = [name for name in dict.fromkeys(one.engine for one in timed) if name != AUTO]
+    for passes, line in LINES.items():
+        for colour, engine in zip(COLOURS, engines, strict=False):
+            _line(axes, timed, engine, passes, color=colour, linestyle=line, marker=".")
+        # Wide and pale below the engines' lines: where it changes over, the choice does.
+        _line(axes, timed, AUTO, passes, color="#999999", linewidth=7, alpha=0.4, zorder=1)
+
+
+def _line(axes: Axes, timed: Sequence[Timed], engine: str, passes: str, **style: object) -> None:
+    found = [one for one in timed if (one.engine, one.passes) == (engine, passes)]
+    times = [1e3 * one.median for one in found]
+    axes.plot([one.tokens for one in found], times, label=f"{engine}, {passes}", **style)
