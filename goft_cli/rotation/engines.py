@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from goft_cli.rotation import blocked, staged
+from goft_cli.rotation import blocked, fused, staged
 
 VARIABLE = "GOFT_ENGINE"
 """Environment variable that forces one engine for the whole process; unset or "auto" to choose."""
@@ -50,7 +50,7 @@ class Engine(Protocol):
         ...
 
 
-ENGINES: dict[str, Engine] = {"staged": staged, "blocked": blocked}
+ENGINES: dict[str, Engine] = {"staged": staged, "blocked": blocked, "fused": fused}
 
 _forced = os.environ.get(VARIABLE, "auto")
 
@@ -92,6 +92,9 @@ def choose_engine(x: Tensor, prepared_is_kept: bool) -> str:
     dim = x.shape[-1]
     name = forced_engine()
     if name == "auto":
+        # On a CPU the kernels run for tests only, interpreted.
+        if x.is_cuda and fused.supports(dim, x.dtype, x.device):
+            return "fused"
         repaid = prepared_is_kept or len(x) >= MIN_VECTORS
         return "blocked" if repaid and blocked.supports(dim, x.dtype, x.device) else "staged"
     if not ENGINES[name].supports(dim, x.dtype, x.device):
