@@ -1,1 +1,0 @@
-"""The parts of `scripts/bench_adapters.py` and `scripts/bench_rotation.py`."""
