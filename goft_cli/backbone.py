@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 import transformers
@@ -17,7 +17,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import goft_cli.tuner  # noqa: F401 - makes PEFT know the method GOFT
 from goft_cli import hub
@@ -26,15 +26,44 @@ from goft_cli.errors import GoftError
 from goft_cli.preflight import MODEL_REMEDY, check_engine, model_location
 
 SAMPLED_PER_TENSOR = 256
-PEFT_TASK_TYPES = {"AutoModelForSequenceClassification": "SEQ_CLS"}
+PEFT_TASK_TYPES = {
+    "AutoModelForSequenceClassification": "SEQ_CLS",
+    "AutoModelForQuestionAnswering": "QUESTION_ANS",
+    "AutoModelForCausalLM": "CAUSAL_LM",
+    "AutoModelForImageClassification": None,
+}
+"""What PEFT calls the kind of model that a transformers Auto class builds."""
+EXAMPLES = {
+    "AutoModelForSequenceClassification": "deberta-v3-base",
+    "AutoModelForQuestionAnswering": "deberta-v3-base",
+    "AutoModelForCausalLM": "llama2-7b",
+    "AutoModelForImageClassification": "vit-b16",
+}
+
+
+class Head(Protocol):
+    """What a task says of the model that it needs; any `Task` does."""
+
+    auto_class: ClassVar[str]
+    processor_class: ClassVar[str]
+
+    def model_options(self) -> dict[str, Any]:
+        """Return the entries of the model's configuration that the task fixes."""
+        ...
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained model with a task head, and the tokenizer it was pretrained with."""
+    """A pretrained model with a task head, and the processor it was pretrained with.
+
+    Attributes:
+        model: frozen or not, as it was loaded.
+        processor: its tokenizer or image processor.
+        fingerprint: of the pretrained weights, without the head.
+    """
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    processor: Any
     fingerprint: str
 
 
@@ -47,13 +76,12 @@ class ParameterCount:
     total: int
 
 
-def load_backbone(cfg: ModelConfig, auto_class: str, options: dict[str, Any]) -> Backbone:
-    """Load model and tokenizer from a folder or the hub, safetensors only.
+def load_backbone(cfg: ModelConfig, head: Head) -> Backbone:
+    """Load model and processor from a folder or the hub, safetensors only.
 
     Args:
         cfg: where the model is, and its precision.
-        auto_class: name of the transformers Auto class that builds the task's head.
-        options: entries of the model's configuration that the task fixes.
+        head: the task, or whatever says which head goes on the model.
 
     Raises:
         GoftError: no such model, another architecture, pickled or damaged weights, no network, or
@@ -64,15 +92,17 @@ def load_backbone(cfg: ModelConfig, auto_class: str, options: dict[str, Any]) ->
     source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
     with reading(location, cfg.path):
         config = AutoConfig.from_pretrained(location, **source)
-        check_architecture(config, auto_class, cfg.path)
-        for key, value in options.items():
+        check_architecture(config, head.auto_class, cfg.path)
+        for key, value in head.model_options().items():
             setattr(config, key, value)
-        tokenizer = AutoTokenizer.from_pretrained(location, **source)
-        check_vocabulary(tokenizer, cfg.path)
-        model = load_model(location, auto_class, config, cfg, source)
-    if tokenizer.pad_token_id is not None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-    return Backbone(model, tokenizer, fingerprint(model, cfg.head_modules))
+        processor = getattr(transformers, head.processor_class).from_pretrained(location, **source)
+        if isinstance(processor, PreTrainedTokenizerBase):
+            check_vocabulary(processor, cfg.path)
+        model = load_model(location, head.auto_class, config, cfg, source)
+    padding = getattr(processor, "pad_token_id", None)
+    if padding is not None:
+        model.config.pad_token_id = padding
+    return Backbone(model, processor, fingerprint(model, cfg.head_modules))
 
 
 @contextmanager
@@ -105,8 +135,8 @@ def check_architecture(config: transformers.PretrainedConfig, auto_class: str, p
     if type(config) not in known:
         raise GoftError(
             f"model.path={path}: found the architecture {config.model_type}, which has no "
-            f"{auto_class.removeprefix('AutoModelFor')} head; choose a text model such as "
-            "model=deberta-v3-base"
+            f"{auto_class.removeprefix('AutoModelFor')} head; choose a model such as "
+            f"model={EXAMPLES[auto_class]}"
         )
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
-from datasets import Dataset
 from torch import nn
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from goft_cli.errors import GoftError
-from goft_cli.tasks.base import Collator, Task
+from goft_cli.tasks.base import Arrays, Collator, Split, Task
 
 # Each linear layer rounds once more on either side, so differences grow as a random walk in the
 # number of layers, times the gain of the layers in between: 7 measured on MiniLM-L6, 1 to 19 on
@@ -25,46 +23,51 @@ from goft_cli.tasks.base import Collator, Task
 GAIN = 100.0
 LARGEST = 0.25
 
-
-@dataclass(frozen=True)
-class Outputs:
-    """Raw model outputs of one split, in row order.
-
-    Attributes:
-        values: (rows, labels).
-        references: (rows,), or None for rows without targets.
-    """
-
-    values: np.ndarray
-    references: np.ndarray | None
+PADDING = -100.0
+"""What Trainer fills outputs of shorter batches up with."""
 
 
 def run_model(
-    model: nn.Module, rows: Mapping[str, Dataset], collate: Collator, arguments: TrainingArguments
-) -> dict[str, Outputs]:
-    """Run a model over every split, in evaluation mode and the run's precision."""
+    model: nn.Module,
+    task: Task[Any, Any],
+    splits: Mapping[str, Split],
+    collate: Collator,
+    arguments: TrainingArguments,
+) -> dict[str, Arrays]:
+    """Run a model over every split, in evaluation mode and the run's precision.
+
+    Returns:
+        by split what the task keeps of the outputs, in float32; in several processes, rows
+        repeated to fill a batch are dropped again.
+    """
     quiet = copy(arguments)
     quiet.eval_strategy, quiet.load_best_model_at_end = IntervalStrategy.NO, False
     quiet.report_to = []
-    trainer = Trainer(model=model, args=quiet, data_collator=collate)
+    trainer = Trainer(
+        model=model, args=quiet, data_collator=collate, preprocess_logits_for_metrics=reducer(task)
+    )
     trainer.remove_callback(PrinterCallback)
-    return {name: outputs_of(trainer, split) for name, split in rows.items()}
+    inputs = {name: cast("torch.utils.data.Dataset[Any]", s.inputs) for name, s in splits.items()}
+    return {name: single(trainer.predict(rows).predictions) for name, rows in inputs.items()}
 
 
-def outputs_of(trainer: Trainer, split: Dataset) -> Outputs:
-    """Run one split; in several processes, rows repeated to fill a batch are dropped again."""
-    found = trainer.predict(cast("torch.utils.data.Dataset[Any]", split))
-    references = None if found.label_ids is None else np.asarray(found.label_ids)
-    return Outputs(np.asarray(found.predictions, dtype=np.float32), references)
+def reducer(task: Task[Any, Any]) -> Callable[..., Any]:
+    """Return what Trainer applies to each batch's outputs, which it believes to be one tensor."""
+    return task.reduce
 
 
-def score_splits(task: Task[Any], outputs: Mapping[str, Outputs]) -> dict[str, dict[str, float]]:
-    """Return the metrics of each split that has references."""
-    return {
-        name: task.score(found.values, np.asarray(found.references))
-        for name, found in outputs.items()
-        if found.references is not None
-    }
+def single(values: Arrays) -> Arrays:
+    """Convert one array, or each of several, to float32."""
+    if isinstance(values, tuple):
+        return tuple(np.asarray(value, dtype=np.float32) for value in values)
+    return np.asarray(values, dtype=np.float32)
+
+
+def score_splits(
+    task: Task[Any, Any], outputs: Mapping[str, Arrays], splits: Mapping[str, Split]
+) -> dict[str, dict[str, float]]:
+    """Return the metrics of each split."""
+    return {name: task.score(found, splits[name]) for name, found in outputs.items()}
 
 
 def tolerance(dtype: torch.dtype, layers: int) -> float:
@@ -77,22 +80,29 @@ def tolerance(dtype: torch.dtype, layers: int) -> float:
     return min(LARGEST, GAIN * math.sqrt(max(layers, 1)) * torch.finfo(dtype).eps)
 
 
-def largest_difference(one: Mapping[str, Outputs], other: Mapping[str, Outputs]) -> float:
+def largest_difference(one: Mapping[str, Arrays], other: Mapping[str, Arrays]) -> float:
     """Return the largest difference of any output, relative to the outputs' root mean square.
 
     Outputs smaller than 1 are compared absolutely: a softmax sees differences, not ratios. NaN,
     where either side has one, is returned as infinity.
     """
     worst = 0.0
-    for name, reference in one.items():
-        scale = max(1.0, float(np.sqrt(np.mean(np.square(reference.values)))))
-        difference = float(np.max(np.abs(reference.values - other[name].values))) / scale
-        worst = max(worst, difference if math.isfinite(difference) else math.inf)
+    for name, found in one.items():
+        for reference, again in zip(several(found), several(other[name]), strict=True):
+            real = reference[reference != PADDING]
+            scale = max(1.0, float(np.sqrt(np.mean(np.square(real)))))
+            difference = float(np.max(np.abs(reference - again))) / scale
+            worst = max(worst, difference if math.isfinite(difference) else math.inf)
     return worst
 
 
+def several(values: Arrays) -> tuple[np.ndarray, ...]:
+    """Treat one array as a tuple of one."""
+    return values if isinstance(values, tuple) else (values,)
+
+
 def require_agreement(
-    what: str, trained: Mapping[str, Outputs], other: Mapping[str, Outputs], allowed: float
+    what: str, trained: Mapping[str, Arrays], other: Mapping[str, Arrays], allowed: float
 ) -> float:
     """Fail the run if a rebuilt or merged model is not the trained one.
 

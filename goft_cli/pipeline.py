@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from torch import nn
 from transformers import TrainingArguments, set_seed
 
 from goft_cli import manifest, report
@@ -22,12 +23,12 @@ from goft_cli.backbone import (
 )
 from goft_cli.checkpoints import newest_complete
 from goft_cli.config import TrainConfig
-from goft_cli.evaluation import Outputs, require_agreement, run_model, score_splits, tolerance
+from goft_cli.evaluation import require_agreement, run_model, score_splits, tolerance
 from goft_cli.logs import logging_to
 from goft_cli.progress import console
 from goft_cli.run_folder import RunFolder, config_sha256, open_run, write_json
 from goft_cli.tasks import build_task
-from goft_cli.tasks.base import Task, TaskData
+from goft_cli.tasks.base import Arrays, Split, Task, TaskData
 from goft_cli.trainer import (
     EncodedData,
     PenaltyTrainer,
@@ -39,6 +40,10 @@ from goft_cli.trainer import (
 
 logger = logging.getLogger(__name__)
 
+TRAIN_SAMPLE = "train_sample"
+"""What stands in for the evaluation splits of a task that has none: its first training rows."""
+SAMPLE_ROWS = 64
+
 
 @dataclass(frozen=True)
 class Job:
@@ -46,7 +51,7 @@ class Job:
 
     cfg: TrainConfig
     folder: RunFolder
-    task: Task[Any]
+    task: Task[Any, Any]
     data: TaskData
     encoded: EncodedData
     arguments: TrainingArguments
@@ -58,7 +63,8 @@ class Job:
 class Verification:
     """Outputs of the trained model, and how far the rebuilt and the merged one are from them."""
 
-    outputs: dict[str, Outputs]
+    splits: dict[str, Split]
+    outputs: dict[str, Arrays]
     reloaded_difference: float
     merged_difference: float
     tolerance: float
@@ -86,11 +92,11 @@ def prepare(cfg: TrainConfig, folder: RunFolder) -> Job:
     """Load data and model, put the adapter on, and record what will make the numbers."""
     set_seed(cfg.seed)
     prepare_tracker(cfg, folder)
-    arguments = training_arguments(cfg, folder)
     task = build_task(cfg.task)
+    arguments = training_arguments(cfg, folder, task)
     data = task.load()
     report.announce(cfg, task.size_deviations(data))
-    backbone = load_backbone(cfg.model, task.auto_class, task.model_options())
+    backbone = load_backbone(cfg.model, task)
     model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class)
     encoded = encode(task, data, backbone)
     job = Job(cfg, folder, task, data, encoded, arguments, backbone, model)
@@ -98,25 +104,37 @@ def prepare(cfg: TrainConfig, folder: RunFolder) -> Job:
     return job
 
 
-def encode(task: Task[Any], data: TaskData, backbone: Backbone) -> EncodedData:
-    """Tokenize the training split and the evaluation splits."""
-    rows = {name: task.encode(split, backbone.tokenizer) for name, split in data.splits.items()}
+def encode(task: Task[Any, Any], data: TaskData, backbone: Backbone) -> EncodedData:
+    """Make model inputs of the training split and the evaluation splits."""
+    splits = {
+        name: Split(rows, task.encode(rows, backbone.processor))
+        for name, rows in data.splits.items()
+    }
     return EncodedData(
-        train=rows[task.config.train_split],
-        evaluation={name: rows[name] for name in task.config.eval_splits},
-        collate=task.collate(backbone.tokenizer),
+        train=splits[task.config.train_split].inputs,
+        evaluation={name: splits[name] for name in task.config.eval_splits},
+        collate=task.collate(backbone.processor),
     )
+
+
+def splits_to_check(job: Job) -> dict[str, Split]:
+    """Return the evaluation splits, or a few training rows for want of any."""
+    if job.encoded.evaluation:
+        return job.encoded.evaluation
+    rows = job.data.splits[job.cfg.task.train_split]
+    sample = rows.select(range(min(SAMPLE_ROWS, len(rows))))
+    return {TRAIN_SAMPLE: Split(sample, job.task.encode(sample, job.backbone.processor))}
 
 
 def train(job: Job) -> PenaltyTrainer:
     """Train from the newest whole checkpoint, or from the start, and save the best adapter."""
-    trainer = build_trainer(job.model, job.task, job.encoded, job.backbone.tokenizer, job.arguments)
+    trainer = build_trainer(job.model, job.task, job.encoded, job.backbone.processor, job.arguments)
     checkpoint = newest_complete(job.folder.checkpoints)
     if checkpoint is not None:
         logger.info("resuming from %s", checkpoint.name)
     fit(trainer, checkpoint)
     job.model.save_pretrained(str(job.folder.adapter))
-    job.backbone.tokenizer.save_pretrained(str(job.folder.adapter))
+    job.backbone.processor.save_pretrained(str(job.folder.adapter))
     return trainer
 
 
@@ -126,16 +144,18 @@ def verify(job: Job) -> Verification:
     Raises:
         GoftError: either differs from the trained one by more than rounding.
     """
-    rows, collate, arguments = job.encoded.evaluation, job.encoded.collate, job.arguments
-    trained = run_model(job.model, rows, collate, arguments)
-    fresh = load_backbone(job.cfg.model, job.task.auto_class, job.task.model_options())
-    rebuilt = load_adapter(fresh, job.folder.adapter)
+    splits = splits_to_check(job)
+
+    def outputs_of(model: nn.Module) -> dict[str, Arrays]:
+        return run_model(model, job.task, splits, job.encoded.collate, job.arguments)
+
+    trained = outputs_of(job.model)
+    rebuilt = load_adapter(load_backbone(job.cfg.model, job.task), job.folder.adapter)
     allowed = tolerance(compute_dtype(job.cfg), count_adapted_layers(rebuilt))
-    reloaded = run_model(rebuilt, rows, collate, arguments)
-    reloaded_difference = require_agreement("reloaded", trained, reloaded, allowed)
-    merged = run_model(rebuilt.merge_and_unload(), rows, collate, arguments)
-    merged_difference = require_agreement("merged", trained, merged, allowed)
-    return Verification(trained, reloaded_difference, merged_difference, allowed)
+    reloaded = require_agreement("reloaded", trained, outputs_of(rebuilt), allowed)
+    merged = rebuilt.merge_and_unload()
+    merged_difference = require_agreement("merged", trained, outputs_of(merged), allowed)
+    return Verification(splits, trained, reloaded, merged_difference, allowed)
 
 
 def compute_dtype(cfg: TrainConfig) -> torch.dtype:
@@ -173,7 +193,7 @@ def write_manifest(job: Job) -> None:
 
 def finish(job: Job, trainer: PenaltyTrainer, checked: Verification) -> None:
     """Write predictions, plot and numbers, and show the table; `metrics.json` comes last."""
-    report.write_predictions(job.folder, job.task, job.data, checked.outputs)
+    report.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
     report.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
     metrics = collect_metrics(job, trainer, checked)
     write_json(job.folder.metrics, metrics)
@@ -183,7 +203,7 @@ def finish(job: Job, trainer: PenaltyTrainer, checked: Verification) -> None:
 def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) -> dict[str, Any]:
     """Return the content of `metrics.json`."""
     cfg, counts = job.cfg, count_parameters(job.model)
-    scores = score_splits(job.task, checked.outputs)
+    scores = score_splits(job.task, checked.outputs, checked.splits)
     headline = scores[cfg.task.headline_split][cfg.task.headline]
     summary = next(row for row in reversed(trainer.state.log_history) if "train_runtime" in row)
     return {

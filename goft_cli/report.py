@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
 from rich.console import Console
 from rich.table import Table
 
 from goft_cli.config import TrainConfig
-from goft_cli.evaluation import Outputs
 from goft_cli.run_folder import RunFolder, read_json, write_text
-from goft_cli.tasks.base import Task, TaskData
+from goft_cli.tasks.base import Arrays, Split, Task
 
 logger = logging.getLogger(__name__)
 screen = Console()
@@ -118,21 +116,24 @@ def add_scores(table: Table, scores: Mapping[str, Mapping[str, float]]) -> None:
             table.add_row(f"{split} {name}", f"{value:.4f}")
 
 
-def prediction_lines(task: Task[Any], rows: Dataset, found: Outputs) -> list[dict[str, Any]]:
+def prediction_lines(task: Task[Any, Any], split: Split, found: Arrays) -> list[dict[str, Any]]:
     """Return each row as it was read, with what the model says about it."""
-    decoded = task.decode(found.values)
+    decoded = task.decode(found, split)
     return [
         {**row, "prediction": prediction}
-        for row, prediction in zip(rows.to_list(), decoded, strict=True)
+        for row, prediction in zip(split.rows.to_list(), decoded, strict=True)
     ]
 
 
 def write_predictions(
-    folder: RunFolder, task: Task[Any], data: TaskData, outputs: Mapping[str, Outputs]
+    folder: RunFolder,
+    task: Task[Any, Any],
+    splits: Mapping[str, Split],
+    outputs: Mapping[str, Arrays],
 ) -> None:
     """Write one JSON line per evaluated row."""
     for split, found in outputs.items():
-        lines = prediction_lines(task, data.splits[split], found)
+        lines = prediction_lines(task, splits[split], found)
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         write_text(folder.path / f"predictions.{split}.jsonl", text)
 

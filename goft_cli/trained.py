@@ -20,18 +20,18 @@ from goft_cli.trainer import training_arguments
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """Everything needed to use a run: its configuration, task, tokenizer and adapted model."""
+    """Everything needed to use a run: its configuration, task, processor and adapted model."""
 
     cfg: TrainConfig
     folder: RunFolder
-    task: Task[Any]
+    task: Task[Any, Any]
     backbone: Backbone
     model: PeftModel
 
     def arguments(self, batch_size: int) -> TrainingArguments:
         """Return how to run the model: the run's precision, this batch size."""
         trainer = replace(self.cfg.trainer, per_device_eval_batch_size=batch_size)
-        return training_arguments(replace(self.cfg, trainer=trainer), self.folder)
+        return training_arguments(replace(self.cfg, trainer=trainer), self.folder, self.task)
 
 
 def find_run(adapter: str) -> RunFolder:
@@ -71,7 +71,7 @@ def open_trained(
     if data_dir is not None:
         cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
     task = build_task(cfg.task)
-    backbone = load_backbone(cfg.model, task.auto_class, task.model_options())
+    backbone = load_backbone(cfg.model, task)
     expected = read_json(folder.manifest)["model"]["fingerprint"]
     if backbone.fingerprint != expected:
         raise GoftError(

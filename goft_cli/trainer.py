@@ -8,12 +8,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from datasets import Dataset
 from torch import Tensor, nn
 from transformers import (
-    PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -24,17 +21,18 @@ from transformers.trainer_callback import PrinterCallback
 
 from goft_cli.config import TrackerName, TrainConfig, WandbMode
 from goft_cli.errors import GoftError
+from goft_cli.evaluation import reducer, single
 from goft_cli.progress import ProgressBar
 from goft_cli.run_folder import RunFolder
-from goft_cli.tasks.base import Collator, Task
+from goft_cli.tasks.base import Collator, Inputs, Split, Task
 
 
 @dataclass(frozen=True)
 class EncodedData:
-    """Model inputs of the training split and of every evaluation split."""
+    """Model inputs of the training split, and every evaluation split with its rows."""
 
-    train: Dataset
-    evaluation: dict[str, Dataset]
+    train: Inputs
+    evaluation: dict[str, Split]
     collate: Collator
 
 
@@ -152,7 +150,9 @@ def total_penalty(model: nn.Module) -> Tensor | None:
     return torch.stack(penalties).sum() if penalties else None
 
 
-def training_arguments(cfg: TrainConfig, folder: RunFolder) -> TrainingArguments:
+def training_arguments(
+    cfg: TrainConfig, folder: RunFolder, task: Task[Any, Any]
+) -> TrainingArguments:
     """Translate our configuration; the keys under `trainer` are already Trainer's own.
 
     Raises:
@@ -162,7 +162,7 @@ def training_arguments(cfg: TrainConfig, folder: RunFolder) -> TrainingArguments
     if not own["gradient_checkpointing"]:
         del own["gradient_checkpointing"]  # renamed in transformers 5.23: naming it at all warns
     try:
-        arguments = TrainingArguments(**fixed_arguments(cfg, folder), **own)
+        arguments = TrainingArguments(**own | fixed_arguments(cfg, folder, task))
     except ValueError as error:
         hint = "; add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
         raise GoftError(f"trainer: {' '.join(str(error).split())}{hint}") from error
@@ -173,17 +173,22 @@ def training_arguments(cfg: TrainConfig, folder: RunFolder) -> TrainingArguments
     return arguments
 
 
-def fixed_arguments(cfg: TrainConfig, folder: RunFolder) -> dict[str, Any]:
-    """Return the arguments that follow from the task, the run folder and the tracker."""
+def fixed_arguments(cfg: TrainConfig, folder: RunFolder, task: Task[Any, Any]) -> dict[str, Any]:
+    """Return the arguments that follow from the task, the run folder and the tracker.
+
+    A task without evaluation splits keeps checkpoints at the same moments, and its last weights.
+    """
+    moments, evaluated = cfg.trainer.eval_strategy.value, bool(cfg.task.eval_splits)
     return {
         "output_dir": str(folder.checkpoints),
         "seed": cfg.seed,
-        "save_strategy": cfg.trainer.eval_strategy.value,
+        "label_names": list(task.label_names),
+        "eval_strategy": moments if evaluated else "no",
+        "save_strategy": moments,
         "save_steps": cfg.trainer.eval_steps or 1,
-        "load_best_model_at_end": True,
+        "load_best_model_at_end": evaluated,
         "metric_for_best_model": cfg.task.headline,
         "greater_is_better": cfg.task.greater_is_better,
-        "label_names": ["labels"],
         "report_to": [] if cfg.tracker.name is TrackerName.none else [cfg.tracker.name.value],
         "run_name": f"{cfg.task.name}/{cfg.model.name}/{cfg.adapter.name}/{cfg.run_name}",
         "disable_tqdm": True,
@@ -198,24 +203,26 @@ def plain(value: object) -> Any:  # noqa: ANN401 - an enum's value or the value 
 
 def build_trainer(
     model: nn.Module,
-    task: Task[Any],
+    task: Task[Any, Any],
     data: EncodedData,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: Any,  # noqa: ANN401 - a tokenizer or an image processor, saved with checkpoints
     arguments: TrainingArguments,
 ) -> PenaltyTrainer:
-    """Assemble the trainer; the first evaluation split picks the best checkpoint."""
+    """Assemble the trainer; the first evaluation split, if any, picks the best checkpoint."""
+    judge = next(iter(data.evaluation.values()), None)
 
     def metrics(prediction: Any) -> dict[str, float]:  # noqa: ANN401 - EvalPrediction
-        return task.score(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+        return {} if judge is None else task.score(single(prediction.predictions), judge)
 
     trainer = PenaltyTrainer(
         model=model,
         args=arguments,
         train_dataset=data.train,
-        eval_dataset=data.evaluation[task.config.eval_splits[0]],
+        eval_dataset=None if judge is None else judge.inputs,
         data_collator=data.collate,
-        processing_class=tokenizer,
+        processing_class=processor,
         compute_metrics=metrics,
+        preprocess_logits_for_metrics=reducer(task),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressBar(task.config.headline))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -23,7 +24,18 @@ from goft_cli.errors import GoftError
 from goft_cli.rotation import engines
 from tests import small
 
-AUTO = "AutoModelForSequenceClassification"
+
+class Head:
+    """A task with three labels."""
+
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    processor_class: ClassVar[str] = "AutoTokenizer"
+
+    def model_options(self) -> dict[str, int]:
+        return {"num_labels": 3}
+
+
+AUTO = Head.auto_class
 TARGETS = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
 HEAD = ["pooler", "classifier"]
 
@@ -35,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load(folder: Path) -> Backbone:
     model = ModelConfig(name="small", path=str(folder), target_modules=TARGETS, head_modules=HEAD)
-    return load_backbone(model, AUTO, {"num_labels": 3})
+    return load_backbone(model, Head())
 
 
 def edited(folder: Path, target: Path, **entries: object) -> Path:

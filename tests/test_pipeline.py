@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from goft_cli import evaluation, pipeline
 from goft_cli.errors import GoftError
 from goft_cli.run_folder import RunFolder
+from goft_cli.tasks.base import Arrays
 from goft_cli.tasks.classification import TextClassification
 from tests import small
 
@@ -141,13 +142,11 @@ def test_a_model_that_is_not_the_trained_one_fails_the_run(
 ) -> None:
     real, calls = evaluation.run_model, []
 
-    def tampered(*arguments: object) -> dict[str, evaluation.Outputs]:
+    def tampered(*arguments: object) -> dict[str, Arrays]:
         calls.append(1)
         outputs = real(*arguments)  # pyright: ignore[reportArgumentType] - passed through
         if len(calls) == {"reloaded": 2, "merged": 3}[which]:
-            return {
-                key: replace(value, values=value.values + 0.1) for key, value in outputs.items()
-            }
+            return {key: np.asarray(values) + 0.1 for key, values in outputs.items()}
         return outputs
 
     monkeypatch.setattr(pipeline, "run_model", tampered)

@@ -23,19 +23,20 @@ def evaluate(cfg: EvalConfig) -> None:
     from goft_cli.evaluation import run_model, score_splits
     from goft_cli.logs import quiet_libraries
     from goft_cli.run_folder import write_json
+    from goft_cli.tasks.base import Split
     from goft_cli.trained import open_trained
 
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
         data = run.task.load_splits(run.task.config.eval_splits)
-        rows = {
-            name: run.task.encode(split, run.backbone.tokenizer)
-            for name, split in data.splits.items()
+        splits = {
+            name: Split(rows, run.task.encode(rows, run.backbone.processor))
+            for name, rows in data.splits.items()
         }
         model = run.model.merge_and_unload() if cfg.merged else run.model
-        collate = run.task.collate(run.backbone.tokenizer)
-        outputs = run_model(model, rows, collate, run.arguments(cfg.batch_size))
-    scores = score_splits(run.task, outputs)
+        collate = run.task.collate(run.backbone.processor)
+        outputs = run_model(model, run.task, splits, collate, run.arguments(cfg.batch_size))
+    scores = score_splits(run.task, outputs, splits)
     deviations = run.task.size_deviations(data)
     target = Path(cfg.output) if cfg.output else run.folder.path / "eval.json"
     content = {"adapter": str(run.folder.path), "merged": cfg.merged, "metrics": scores}

@@ -31,6 +31,6 @@ def merge(cfg: MergeConfig) -> None:
         run = open_trained(cfg.adapter, base_model=cfg.base_model)
         merged = run.model.merge_and_unload(safe_merge=True)
         merged.save_pretrained(target)
-        run.backbone.tokenizer.save_pretrained(target)
+        run.backbone.processor.save_pretrained(target)
     kind = type(merged).__name__
     screen.print(f"{kind}.from_pretrained({str(target)!r}) loads the merged model", soft_wrap=True)

@@ -25,6 +25,7 @@ def predict(cfg: PredictConfig) -> None:
     from goft_cli.logs import quiet_libraries
     from goft_cli.report import prediction_lines, screen
     from goft_cli.run_folder import write_text
+    from goft_cli.tasks.base import Split
     from goft_cli.trained import open_trained
 
     output = Path(cfg.output)
@@ -36,10 +37,11 @@ def predict(cfg: PredictConfig) -> None:
         rows = (
             task.read_text(cfg.text) if cfg.text is not None else task.read(Path(cfg.input or ""))
         )
-        encoded = task.encode(rows, run.backbone.tokenizer)
-        collate = task.collate(run.backbone.tokenizer)
-        found = run_model(run.model, {"input": encoded}, collate, run.arguments(cfg.batch_size))
-    lines = prediction_lines(task, rows, found["input"])
+        split = Split(rows, task.encode(rows, run.backbone.processor))
+        collate = task.collate(run.backbone.processor)
+        arguments = run.arguments(cfg.batch_size)
+        found = run_model(run.model, task, {"input": split}, collate, arguments)
+    lines = prediction_lines(task, split, found["input"])
     if cfg.text is not None:
         screen.print_json(json.dumps(lines[0], ensure_ascii=False))
         return

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
 from goft_cli.rotation.pairs import blocks_from, compute_dtype, rotation_gradient
@@ -23,6 +24,11 @@ from goft_cli.rotation.trees import Plan, make_plan, tree_matrices, tree_pullbac
 
 BLOCK = 32
 """Width of a block, a power of two."""
+
+MIN_CONVOLVED = 64
+"""Fewer vectors than this are multiplied faster than convolved."""
+CONVOLVED = (torch.float32, torch.bfloat16) if torch.backends.mkldnn.is_available() else ()
+"""What oneDNN, where torch was built with it, convolves on a CPU."""
 
 
 def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
@@ -45,18 +51,20 @@ def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
 def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     """R^T x of vectors x (n, d)."""
     coarse, fine, _ = prepared
-    inner, _ = _with_turned_heads(x, coarse)
-    turned = torch.bmm(inner.transpose(0, 1), fine)
-    return inner.copy_(turned.transpose(0, 1)).flatten(1)
+    out = _blockwise(x, fine.transpose(1, 2))
+    heads = x[:, ::BLOCK]
+    # The heads should have been turned before: what that changes reaches a block by its first row.
+    change = heads @ coarse - heads
+    out.unflatten(1, (-1, BLOCK)).addcmul_(change.unsqueeze(-1), fine[:, 0])
+    return out
 
 
 def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     """R x of vectors x (n, d)."""
     coarse, fine, _ = prepared
-    turned = torch.bmm(_by_block(x), fine.transpose(1, 2)).transpose(0, 1)
-    out = turned.clone(memory_format=torch.contiguous_format)
-    out[..., 0] = turned[..., 0] @ coarse.T
-    return out.flatten(1)
+    out = _blockwise(x, fine)
+    out[:, ::BLOCK] = out[:, ::BLOCK] @ coarse.T
+    return out
 
 
 def pullback(
@@ -75,30 +83,34 @@ def pullback(
         (n, d) gradient of x, and that of the rotation in float32 or wider.
     """
     coarse, fine, blocks = prepared
-    inner, heads = _with_turned_heads(x, coarse)
-    reached = _by_block(grad)
-    fine_gradient = torch.bmm(inner.permute(1, 2, 0), reached)
-    rows = fine if needs_x else fine[:, :1]
-    turned = torch.bmm(reached, rows.transpose(1, 2)).transpose(0, 1)
-    reached_heads = turned[..., 0]
-    of_blocks = _block_gradient(blocks, heads.T @ reached_heads, fine_gradient)
+    heads, by_block = x[:, ::BLOCK].contiguous(), _by_block(grad)
+    fine_gradient = torch.bmm(_by_block(x).transpose(1, 2), by_block)
+    turned = (heads @ coarse).T.contiguous()
+    fine_gradient[:, :1] = torch.bmm(turned.unsqueeze(1), by_block)
+    grad_x = _blockwise(grad, fine if needs_x else fine[:, :1])
+    reached = grad_x[:, :: BLOCK if needs_x else 1].contiguous()
     if needs_x:
-        inner.copy_(turned)
-        inner[..., 0] = reached_heads @ coarse.T
-    return inner.flatten(1) if needs_x else None, rotation_gradient(rotation, of_blocks)
+        grad_x[:, ::BLOCK] = reached @ coarse.T
+    of_blocks = _block_gradient(blocks, heads.T @ reached, fine_gradient)
+    return grad_x if needs_x else None, rotation_gradient(rotation, of_blocks)
+
+
+def _blockwise(x: Tensor, matrices: Tensor) -> Tensor:
+    """Each block of x (n, d) through its own matrix (out, in b) of (d/b, out, b).
+
+    On a CPU a grouped convolution writes the result where it belongs; a batched product would
+    leave it transposed, and a fresh copy costs more there than the arithmetic.
+    """
+    if x.device.type == "cpu" and x.dtype in CONVOLVED and len(x) >= MIN_CONVOLVED:
+        pixels = x[None, :, None].permute(0, 3, 1, 2)  # one picture in channels-last layout
+        found = F.conv2d(pixels, matrices.reshape(-1, BLOCK, 1, 1), groups=len(matrices))
+        return found.permute(0, 2, 3, 1).reshape(len(x), -1)
+    return torch.bmm(_by_block(x), matrices.transpose(1, 2)).transpose(0, 1).flatten(1)
 
 
 def _by_block(x: Tensor) -> Tensor:
     """(n, d) to (d/b, n, b), a view."""
     return x.unflatten(1, (-1, BLOCK)).transpose(0, 1)
-
-
-def _with_turned_heads(x: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-    """A copy of x as (n, d/b, b) whose heads went through the coarse stages; the old heads."""
-    inner = x.unflatten(1, (-1, BLOCK)).clone(memory_format=torch.contiguous_format)
-    heads = inner[..., 0].clone()
-    inner[..., 0] = heads @ coarse
-    return inner, heads
 
 
 def _block_gradient(blocks: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:

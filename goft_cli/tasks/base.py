@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
+import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from torch import Tensor
 
 from goft_cli.config import TaskConfig
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
+ProcessorT = TypeVar("ProcessorT")
 Collator = Callable[[list[dict[str, Any]]], dict[str, Any]]
+Inputs = Dataset | torch.utils.data.Dataset[Any]
+Arrays = np.ndarray | tuple[np.ndarray, ...]
+Tensors = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,28 @@ class TaskData:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Task(ABC, Generic[ConfigT]):
+@dataclass(frozen=True)
+class Split:
+    """One split as it was read, and as the model takes it.
+
+    Attributes:
+        rows: raw rows.
+        inputs: model inputs in the order of the rows; one each, or several where rows are cut up.
+    """
+
+    rows: Dataset
+    inputs: Inputs
+
+
+class Task(ABC, Generic[ConfigT, ProcessorT]):
     """One benchmark: the pipeline calls `load`, `encode`, `collate`, `score` in this order."""
 
     auto_class: ClassVar[str]
     """Name of the transformers Auto class that builds the backbone with its head."""
+    processor_class: ClassVar[str] = "AutoTokenizer"
+    """Name of the transformers Auto class of what turns rows into model inputs."""
+    label_names: ClassVar[tuple[str, ...]] = ("labels",)
+    """Which of the encoded columns are targets."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -73,31 +95,42 @@ class Task(ABC, Generic[ConfigT]):
         """
 
     @abstractmethod
-    def encode(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
-        """Turn raw rows into model inputs, one row each, unpadded.
+    def encode(self, rows: Dataset, processor: ProcessorT) -> Inputs:
+        """Turn raw rows into model inputs, unpadded.
 
-        A `labels` column is present exactly when the rows carry targets.
+        Targets, under `label_names`, are present exactly when the rows carry them. Columns that the
+        model does not take may stay for `score` and `decode`; Trainer leaves them out.
         """
 
     @abstractmethod
-    def collate(self, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    def collate(self, processor: ProcessorT) -> Collator:
         """Return the function that pads a list of encoded rows into one batch of tensors."""
 
-    @abstractmethod
-    def score(self, outputs: np.ndarray, references: np.ndarray) -> dict[str, float]:
-        """Compute the metrics of one split.
+    def reduce(self, outputs: Tensors, targets: Tensors) -> Tensors:
+        """Keep of one batch's raw outputs what `score` and `decode` need; all of it by default.
 
         Args:
-            outputs: (rows, labels) raw model outputs, in row order.
-            references: (rows,) targets.
+            outputs: what the model returns besides the loss; first dimension the batch.
+            targets: the columns of `label_names`.
+        """
+        return outputs
+
+    @abstractmethod
+    def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
+        """Compute the metrics of one split whose rows carry targets.
+
+        Args:
+            outputs: what `reduce` kept, in the order of `split.inputs`; where batches differ in
+                length, filled up with -100.
+            split: what the outputs belong to.
 
         Returns:
             value by metric name; the task's headline is among them.
         """
 
     @abstractmethod
-    def decode(self, outputs: np.ndarray) -> list[dict[str, Any]]:
-        """Turn raw model outputs into one readable prediction per row."""
+    def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
+        """Turn what `reduce` kept into one readable prediction per raw row."""
 
     @abstractmethod
     def model_options(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 from goft_cli import metrics
 from goft_cli.config import TextClassificationConfig
 from goft_cli.errors import GoftError
-from goft_cli.tasks.base import Collator, Task, TaskData
+from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
 from goft_cli.tasks.columns import checked_rows
 from goft_cli.tasks.files import read_file
 from goft_cli.tasks.formats import Layout
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 DROPOUT_KEYS = ("cls_dropout", "classifier_dropout")
 
 
-class TextClassification(Task[TextClassificationConfig]):
+class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]):
     """One or two texts in, one label out; without labels, one number."""
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
@@ -68,15 +68,15 @@ class TextClassification(Task[TextClassificationConfig]):
             )
         return Dataset.from_dict({columns[0]: [text]})
 
-    def encode(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
         """Tokenize without padding; the longer text of a pair is cut first."""
         config = self.config
-        length = self._length(tokenizer)
+        length = self._length(processor)
 
         def tokenize(batch: dict[str, list[Any]]) -> dict[str, Any]:
             first, *second = (batch[name] for name in config.text_columns)
             pair = second[0] if second else None
-            encoded = dict(tokenizer(first, pair, truncation=True, max_length=length))
+            encoded = dict(processor(first, pair, truncation=True, max_length=length))
             if config.label_column in batch:
                 encoded["labels"] = batch[config.label_column]
             return encoded
@@ -90,20 +90,23 @@ class TextClassification(Task[TextClassificationConfig]):
             desc="tokenize",
         )
 
-    def collate(self, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
         """Pad each batch to its own longest row."""
-        return DataCollatorWithPadding(tokenizer)
+        return DataCollatorWithPadding(processor)
 
-    def score(self, outputs: np.ndarray, references: np.ndarray) -> dict[str, float]:
-        """Compute the configured metrics; regression outputs are (rows, 1)."""
-        predictions = outputs.squeeze(-1) if self.is_regression else outputs.argmax(axis=-1)
+    def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
+        """Compute the configured metrics of (rows, labels) logits, or (rows, 1) numbers."""
+        logits = np.asarray(outputs)
+        predictions = logits.squeeze(-1) if self.is_regression else logits.argmax(axis=-1)
+        references = np.asarray(split.rows[self.config.label_column])
         return metrics.compute(self.config.metrics, predictions, references)
 
-    def decode(self, outputs: np.ndarray) -> list[dict[str, Any]]:
+    def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"value"}` per row, or `{"label", "score", "probabilities"}`."""
+        logits = np.asarray(outputs, dtype=np.float64)
         if self.is_regression:
-            return [{"value": float(value)} for value in outputs.squeeze(-1)]
-        return [self._named(row) for row in _softmax(outputs.astype(np.float64))]
+            return [{"value": float(value)} for value in logits.squeeze(-1)]
+        return [self._named(row) for row in _softmax(logits)]
 
     def model_options(self) -> dict[str, Any]:
         """Return config entries; the head's dropout goes under each name that heads read."""

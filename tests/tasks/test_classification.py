@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from transformers import (
 from goft_cli.config import DatasetConfig, TaskConfig
 from goft_cli.errors import GoftError
 from goft_cli.tasks import build_task
+from goft_cli.tasks.base import Split
 from goft_cli.tasks.classification import TextClassification, _softmax
 
 TaskMaker = Callable[..., TextClassification]
@@ -148,11 +150,18 @@ def test_probabilities_are_ordered_as_the_outputs(outputs: np.ndarray) -> None:
     assert np.all((found[:, 0] >= 0.5) == (difference >= 0))
 
 
+def labelled(targets: list[Any]) -> Split:
+    """Rows that carry these targets."""
+    rows = Dataset.from_dict({"label": targets})
+    return Split(rows, rows)
+
+
 def test_scores_and_predictions_of_classes(make_task: TaskMaker) -> None:
     task = make_task()
     outputs = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 3.5], [0.0, -1.0]], dtype=np.float32)
-    assert task.score(outputs, np.array([0, 1, 0, 1])) == {"accuracy": 0.5}
-    first = task.decode(outputs)[0]
+    split = labelled([0, 1, 0, 1])
+    assert task.score(outputs, split) == {"accuracy": 0.5}
+    first = task.decode(outputs, split)[0]
     assert first["label"] == "bad"
     assert first["score"] == first["probabilities"]["bad"] == pytest.approx(1 / (1 + np.exp(-2)))
 
@@ -160,8 +169,9 @@ def test_scores_and_predictions_of_classes(make_task: TaskMaker) -> None:
 def test_scores_and_predictions_of_a_regression(make_task: TaskMaker) -> None:
     task = make_task(**REGRESSION)
     outputs = np.array([[1.0], [2.0], [4.0]], dtype=np.float32)
-    assert task.score(outputs, np.array([0.5, 1.0, 2.0])) == {"pearson": pytest.approx(1.0)}
-    assert task.decode(outputs) == [{"value": 1.0}, {"value": 2.0}, {"value": 4.0}]
+    split = labelled([0.5, 1.0, 2.0])
+    assert task.score(outputs, split) == {"pearson": pytest.approx(1.0)}
+    assert task.decode(outputs, split) == [{"value": 1.0}, {"value": 2.0}, {"value": 4.0}]
 
 
 @pytest.mark.parametrize("kind", [DebertaV2Config, BertConfig])

@@ -1,0 +1,130 @@
+"""Time and memory of a training step with each adapter, in one process and in turns.
+
+python scripts/bench_adapters.py --shape deberta-v3-base --blocks 4 --batch 8 --length 64
+python scripts/bench_adapters.py --shape llama2-7b --blocks 4 --batch 1 --length 256 \
+    --only "frozen model" "lora r=8" "lora r=16" goft qgoft
+
+Prints a table of steps and one of forward passes before and after merging, and writes both as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.benchmarks.authors import METHODS
+from scripts.benchmarks.memory import forget_peak, peak_in_child, resident_peak
+from scripts.benchmarks.shapes import SHAPES, build
+from scripts.benchmarks.tables import Row, row_of, table_of
+from scripts.benchmarks.timing import interleave, sync_of
+from scripts.benchmarks.training import FROZEN, REFERENCE, VARIANTS, Workbench
+
+MEMORY_STEPS = 3
+MERGED = (REFERENCE, "goft", "qgoft")
+"""Whose forward pass is timed as well."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, write."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = parse(given)
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated")
+    if words.threads:
+        torch.set_num_threads(words.threads)
+    if words.peak_of is not None:
+        print(peak(words))
+        return
+    steps, forwards = measure_steps(words, given), measure_forwards(words)
+    console = Console()
+    console.print(table_of("training step", steps, REFERENCE, FROZEN))
+    console.print(table_of("forward pass", forwards, "base model", "base model"))
+    words.output.mkdir(parents=True, exist_ok=True)
+    target = words.output / f"adapters-{words.shape}-{words.blocks}.json"
+    content = {
+        "settings": {key: str(value) for key, value in vars(words).items()},
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "steps": [asdict(row) for row in steps],
+        "forwards": [asdict(row) for row in forwards],
+    }
+    target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    console.print(f"written: {target}", soft_wrap=True)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; `only` becomes the names of all that is to be measured."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    names = [FROZEN, *VARIANTS, *METHODS]
+    parser.add_argument("--shape", choices=SHAPES, default="deberta-v3-base")
+    parser.add_argument("--blocks", type=int, default=4, help="blocks that the model is cut to")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--length", type=int, default=64, help="tokens per row")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads, all by default")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--authors", type=Path, help="checkout of ArthurLeoM/peft-givens")
+    parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
+    parser.add_argument("--peak-of", choices=names, help=argparse.SUPPRESS)
+    words = parser.parse_args(arguments)
+    words.only = words.only or [FROZEN, *VARIANTS, *(METHODS if words.authors else ())]
+    if words.authors is None and set(words.only) & set(METHODS):
+        parser.error(f"{', '.join(METHODS)} need --authors DIR")
+    return words
+
+
+def workbench(words: argparse.Namespace) -> Workbench:
+    """Build the frozen model and its batch."""
+    shape, device = SHAPES[words.shape], torch.device(words.device)
+    base = build(shape, words.blocks, getattr(torch, words.dtype), device).requires_grad_(False)
+    inputs = shape.batch(words.batch, words.length)
+    batch = {key: value.to(device) for key, value in inputs.items()}
+    return Workbench(base, shape, batch, words.authors)
+
+
+def measure_steps(words: argparse.Namespace, given: Sequence[str]) -> list[Row]:
+    """Time the steps of all candidates in turns, then find the peak of each by itself."""
+    bench = workbench(words)
+    found = {name: bench.candidate(name) for name in words.only}
+    steps = {name: one.step for name, one in found.items()}
+    samples = interleave(steps, words.rounds, sync_of(torch.device(words.device)))
+    sizes = {name: one.trainable for name, one in found.items()}
+    del bench, found, steps
+    command = [str(Path(__file__).resolve()), *given]
+    peaks = {name: peak_in_child([*command, "--peak-of", name]) for name in words.only}
+    return [row_of(name, samples[name], sizes[name], peaks[name]) for name in words.only]
+
+
+def measure_forwards(words: argparse.Namespace) -> list[Row]:
+    """Time the forward pass of the base, of some adapters, and of the same merged, in turns."""
+    bench = workbench(words)
+    passes = {"base model": bench.forward(bench.base.eval())}
+    for name in MERGED:
+        passes |= bench.forwards(name) if name in words.only else {}
+    samples = interleave(passes, words.rounds, sync_of(torch.device(words.device)))
+    return [row_of(name, found) for name, found in samples.items()]
+
+
+def peak(words: argparse.Namespace) -> int:
+    """Bytes that a few steps of one candidate take at most."""
+    one = workbench(words).candidate(words.peak_of)
+    forget_peak()
+    for _ in range(MEMORY_STEPS):
+        one.step()
+    on_gpu = torch.device(words.device).type == "cuda"
+    return torch.cuda.max_memory_allocated() if on_gpu else resident_peak()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The parts of `scripts/bench_*.py`: one module per measurement, one for what they share."""

@@ -1,0 +1,51 @@
+"""Peak memory of a few training steps, each measured in a process that does nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+# Large blocks go back to the system as soon as they are freed, so that the resident peak is that
+# of the tensors alive at once and not of what the allocator keeps for later.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+
+def forget_peak() -> None:
+    """Let the resident peak start anew from what is resident now, where Linux allows it."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def resident_peak() -> int:
+    """Largest resident memory of this process, in bytes, since `forget_peak` if that worked."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def peak_in_child(words: Sequence[str]) -> int:
+    """Run this program again for one candidate alone.
+
+    Args:
+        words: the arguments, among them the one that makes it print its peak.
+
+    Returns:
+        Bytes: the allocator's peak on a GPU, the resident peak elsewhere.
+    """
+    done = subprocess.run(
+        [sys.executable, *words],
+        env={**os.environ, **ALLOCATOR},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])

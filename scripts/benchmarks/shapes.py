@@ -1,0 +1,101 @@
+"""Models of published shapes with random weights, cut to a few blocks, and a batch for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers as tf
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A published model shape.
+
+    Attributes:
+        model: name of the YAML in configs/model that says which of its linears are adapted.
+        auto_class: the head that goes on it.
+        blocks: how many the published model has.
+        configure: number of blocks to the model's configuration.
+        batch: (rows, length) to model inputs with targets.
+    """
+
+    model: str
+    auto_class: str
+    blocks: int
+    configure: Callable[[int], tf.PretrainedConfig]
+    batch: Callable[[int, int], dict[str, Tensor]]
+
+
+DEBERTA_V3: dict[str, Any] = {
+    "vocab_size": 128_100,
+    "hidden_size": 768,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "max_relative_positions": -1,
+    "position_buckets": 256,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+    "layer_norm_eps": 1e-7,
+}
+"""What config.json of microsoft/deberta-v3-base says; the dropout is the class's own, 0.1."""
+
+
+def deberta_v3_base(blocks: int) -> tf.PretrainedConfig:
+    """DeBERTaV3-base."""
+    return tf.DebertaV2Config(**DEBERTA_V3, num_hidden_layers=blocks)
+
+
+def llama2_7b(blocks: int) -> tf.PretrainedConfig:
+    """LLaMA2-7B."""
+    return tf.LlamaConfig(num_hidden_layers=blocks)
+
+
+def vit_b16(blocks: int) -> tf.PretrainedConfig:
+    """ViT-B/16 at 224 pixels with the 100 classes of VTAB's CIFAR."""
+    classes: dict[str, Any] = {"num_labels": 100}
+    return tf.ViTConfig(num_hidden_layers=blocks, **classes)
+
+
+def sentences(rows: int, length: int) -> dict[str, Tensor]:
+    """Random tokens with one of two labels per row."""
+    return {
+        "input_ids": torch.randint(5, 30_000, (rows, length)),
+        "attention_mask": torch.ones(rows, length, dtype=torch.long),
+        "labels": torch.randint(2, (rows,)),
+    }
+
+
+def text(rows: int, length: int) -> dict[str, Tensor]:
+    """Random tokens, each to be predicted from those before it."""
+    tokens = torch.randint(5, 30_000, (rows, length))
+    return {"input_ids": tokens, "labels": tokens.clone()}
+
+
+def pictures(rows: int, length: int) -> dict[str, Tensor]:
+    """Random pictures of 224 pixels, whatever the length: 197 tokens each."""
+    return {"pixel_values": torch.randn(rows, 3, 224, 224), "labels": torch.randint(100, (rows,))}
+
+
+SHAPES = {
+    "deberta-v3-base": Shape(
+        "deberta-v3-base", "AutoModelForSequenceClassification", 12, deberta_v3_base, sentences
+    ),
+    "llama2-7b": Shape("llama2-7b", "AutoModelForCausalLM", 32, llama2_7b, text),
+    "vit-b16": Shape("vit-b16", "AutoModelForImageClassification", 12, vit_b16, pictures),
+}
+
+
+def build(shape: Shape, blocks: int, dtype: torch.dtype, device: torch.device) -> Any:  # noqa: ANN401 - Auto classes are untyped
+    """A model of the shape, cut to so many blocks, with random weights."""
+    torch.manual_seed(0)
+    auto = getattr(tf, shape.auto_class)
+    with device:
+        return auto.from_config(shape.configure(blocks), dtype=dtype)

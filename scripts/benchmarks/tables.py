@@ -1,0 +1,73 @@
+"""Rows of a benchmark, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from scripts.benchmarks.timing import Samples
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one candidate.
+
+    Attributes:
+        name: of the candidate.
+        low: first quartile in milliseconds.
+        median: median in milliseconds.
+        high: third quartile in milliseconds.
+        trainable: parameters of the adapter, None where nothing trains.
+        peak: bytes of memory, None where it was not measured.
+    """
+
+    name: str
+    low: float
+    median: float
+    high: float
+    trainable: int | None = None
+    peak: int | None = None
+
+
+def row_of(
+    name: str, samples: Samples, trainable: int | None = None, peak: int | None = None
+) -> Row:
+    """Put what was measured of one candidate side by side."""
+    low, median, high = (1e3 * s for s in (samples.low, samples.median, samples.high))
+    return Row(name, low, median, high, trainable, peak)
+
+
+def table_of(title: str, rows: Sequence[Row], reference: str, floor: str) -> Table:
+    """Lay rows out.
+
+    Args:
+        title: above the table.
+        rows: in the order to show them.
+        reference: name of the row that the ratios are taken to.
+        floor: name of the row that overhead and memory are counted from.
+    """
+    by_name = {row.name: row for row in rows}
+    table = Table(title=title)
+    table.add_column("adapter", no_wrap=True)
+    for heading in ("params", "ms", "quartiles", "ratio", "overhead", "memory"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.caption = f"ratio to {reference}; overhead and memory over {floor}"
+    for row in rows:
+        table.add_row(
+            row.name,
+            "" if row.trainable is None else f"{row.trainable:,}",
+            f"{row.median:.1f}",
+            f"{row.low:.1f}-{row.high:.1f}",
+            *_ratios(row, by_name.get(reference), by_name.get(floor)),
+        )
+    return table
+
+
+def _ratios(row: Row, reference: Row | None, floor: Row | None) -> tuple[str, str, str]:
+    ratio = "" if reference is None else f"{row.median / reference.median:.2f}"
+    overhead = "" if floor is None else f"{100 * (row.median / floor.median - 1):+.0f} %"
+    if row.peak is None or floor is None or floor.peak is None:
+        return ratio, overhead, ""
+    return ratio, overhead, f"{(row.peak - floor.peak) / 2**20:+.0f} MB"

@@ -1,0 +1,120 @@
+"""One training step of each adapter on the same frozen weights, and its forward pass alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from torch import Tensor, nn
+
+from goft_cli.backbone import Backbone, attach_adapter, count_parameters
+from goft_cli.composition import data_root, freeze, register
+from goft_cli.config import TrainConfig
+from goft_cli.trainer import forget_penalties, total_penalty
+from scripts.benchmarks.authors import METHODS, attach_authors, load_authors
+from scripts.benchmarks.shapes import Shape
+
+FROZEN = "frozen model"
+REFERENCE = "lora r=8"
+VARIANTS: dict[str, str] = {
+    "linear probe": "adapter=linear",
+    "lora r=2": "adapter=lora adapter.r=2",
+    REFERENCE: "adapter=lora adapter.r=8",
+    "lora r=16": "adapter=lora adapter.r=16",
+    "adalora": "adapter=adalora",
+    "oft": "adapter=oft",
+    "boft": "adapter=boft",
+    "hra": "adapter=hra",
+    "goft": "adapter=goft",
+    "goft-scaled": "adapter=goft-scaled",
+    "qgoft": "adapter=qgoft",
+}
+"""What is measured, as a user of `goft train` would type it."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model with an adapter on it, and what a step of it needs."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer | None
+    batch: Mapping[str, Tensor]
+    trainable: int
+
+    def step(self) -> None:
+        """Forward, backward, update; as the trainer does it, penalty included."""
+        forget_penalties(self.model)
+        loss = self.model(**self.batch).loss
+        penalty = total_penalty(self.model)
+        (loss if penalty is None else loss + penalty).backward()
+        if self.optimizer is not None:
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What all candidates share: the frozen weights, their shape, a batch."""
+
+    base: nn.Module
+    shape: Shape
+    batch: Mapping[str, Tensor]
+    authors: Path | None = None
+
+    def candidate(self, name: str) -> Candidate:
+        """Put the adapter of that name on a model with the very weights of the base."""
+        model = shared_copy(self.base)
+        if name == FROZEN:  # gradients flow through: what every adapter pays for at least
+            model.train().enable_input_require_grads()
+            return Candidate(model, None, self.batch, 0)
+        if name in METHODS:
+            targets = compose_words("adapter=goft", self.shape.model).model.target_modules
+            module = load_authors(self.authors or Path())
+            attach_authors(model, targets, module, METHODS[name]).train()
+            trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        else:
+            model = self.adapted(model, name).train()
+            trainable = count_parameters(model).adapter
+        wanted = [p for p in model.parameters() if p.requires_grad]
+        return Candidate(model, torch.optim.AdamW(wanted), self.batch, trainable)
+
+    def adapted(self, model: Any, name: str) -> Any:  # noqa: ANN401 - a transformers, a PEFT model
+        """Attach an adapter of ours or of PEFT as `goft train` does."""
+        cfg = compose_words(VARIANTS[name], self.shape.model)
+        backbone = Backbone(model, None, "")
+        return attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, self.shape.auto_class)
+
+    def forwards(self, name: str) -> dict[str, Callable[[], object]]:
+        """The forward pass of an adapter, and of the same merged into a copy of the weights."""
+        before = self.adapted(shared_copy(self.base), name).eval()
+        merged = self.adapted(copy.deepcopy(self.base), name).merge_and_unload().eval()
+        return {name: self.forward(before), f"{name}, merged": self.forward(merged)}
+
+    def forward(self, model: nn.Module) -> Callable[[], object]:
+        """Return what runs the model on the batch without gradients."""
+
+        def run() -> None:
+            with torch.no_grad():
+                model(**self.batch)
+
+        return run
+
+
+def compose_words(words: str, model: str) -> TrainConfig:
+    """Compose the configuration of `goft train` with these words and a model."""
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(data_root() / "configs"), version_base="1.3"):
+        composed = compose("train", [*words.split(), f"model={model}", "run_name=benchmark"])
+    return freeze(composed, TrainConfig)
+
+
+def shared_copy(model: nn.Module) -> Any:  # noqa: ANN401 - the class of the model
+    """Another model on the very same weights."""
+    return copy.deepcopy(model, {id(p): p for p in [*model.parameters(), *model.buffers()]})
