@@ -3,14 +3,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format assets clean
+.PHONY: help demo test gpu lint types format assets clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tensorboard]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tensorboard,triton]'
 	touch $@
 
 demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft train
@@ -18,6 +18,9 @@ demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft 
 
 test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+gpu: $(VENV)/installed ## run the tests that need a CUDA device
+	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu
 
 lint: $(VENV)/installed ## check style and formatting
 	$(BIN)/ruff check

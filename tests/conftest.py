@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from importlib.util import find_spec
 
 # Before any import of the libraries, which read these once.
 os.environ.update(
@@ -15,6 +16,8 @@ os.environ.update(
     OMP_NUM_THREADS="1",  # two workers share two cores
     OMP_WAIT_POLICY="PASSIVE",
 )
+if find_spec("triton"):  # its kernels are interpreted, unless told otherwise: see `make gpu`
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import subprocess
 import sys

@@ -108,7 +108,7 @@ def test_imports_point_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", sources(f"{PACKAGE}/rotation"), ids=ids)
 def test_rotation_is_torch_and_mathematics(path: Path) -> None:
     roots = {name.split(".")[0] for name, _ in imports(path)}
-    kernels = {"triton"} if path.stem == "kernels" else set()
+    kernels = {"triton"} if path.stem in {"kernels", "warp"} else set()
     assert roots <= {PACKAGE, "torch", *kernels, *sys.stdlib_module_names}
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from goft_cli.rotation import blocked, staged
+from goft_cli.rotation import blocked, fused, staged
 
 VARIABLE = "GOFT_ENGINE"
 """Environment variable that forces one engine for the whole process; unset or "auto" to choose."""
@@ -47,7 +47,7 @@ class Engine(Protocol):
         ...
 
 
-ENGINES: dict[str, Engine] = {"staged": staged, "blocked": blocked}
+ENGINES: dict[str, Engine] = {"staged": staged, "blocked": blocked, "fused": fused}
 
 _forced = os.environ.get(VARIABLE, "auto")
 
@@ -87,7 +87,9 @@ def choose_engine(x: Tensor) -> str:
     """
     name = forced_engine()
     if name == "auto":
-        return "blocked"
+        # On a CPU the kernels run for tests only, interpreted.
+        fits = x.is_cuda and fused.supports(x.shape[-1], x.dtype, x.device)
+        return "fused" if fits else "blocked"
     if not ENGINES[name].supports(x.shape[-1], x.dtype, x.device):
         raise ValueError(
             f"engine {name} cannot turn vectors of {x.shape[-1]} in {x.dtype} on {x.device.type}; "

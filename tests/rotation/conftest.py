@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
+
+from goft_cli.rotation import fused
+
+# The suite finds out about the kernels by itself, with cases that say more than their own check.
+for _dtype in (torch.float32, torch.bfloat16, torch.float16):
+    fused._healthy[_dtype, torch.device("cpu")] = True
 
 
 def blocks_of(rotation: Tensor) -> Tensor:
@@ -74,3 +81,15 @@ def draw() -> Callable[..., Tensor]:
         return torch.eye(2, dtype=torch.float64) + 0.3 * noise
 
     return rotation
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    """A device that runs the kernels compiled."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        pytest.fail(
+            "Triton interprets its kernels here: start with TRITON_INTERPRET=0, or make gpu"
+        )
+    return torch.device("cuda", torch.cuda.current_device())

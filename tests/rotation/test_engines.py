@@ -24,8 +24,15 @@ WIDTHS = [2, 3, 7, 33, 64, 65, 96, 97, 160, 768]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 DIM = 96
 here = [name for name in ENGINES if ENGINES[name].supports(DIM, torch.float32, CPU)]
+# The widest dtype of each; an engine without float64 has its own arithmetic in float32.
+WIDEST = {name: next(d for d in DTYPES if ENGINES[name].supports(DIM, d, CPU)) for name in here}
+INTERPRETED = [3, 33, 97]
+"""Widths for the fused engine, whose kernels Triton interprets here, and takes its time over."""
 
 every_engine = pytest.mark.parametrize("engine", here)
+in_float64 = pytest.mark.parametrize(
+    "engine", [name for name in here if WIDEST[name] == torch.float64]
+)
 both_kinds = pytest.mark.parametrize("kind", ["strict", "quasi"])
 both_directions = pytest.mark.parametrize("apply", [rotate, rotate_transposed])
 
@@ -56,7 +63,7 @@ def growth(rotation: Tensor) -> float:
     [
         (name, dim, dtype)
         for name in here
-        for dim in WIDTHS
+        for dim in (INTERPRETED if name == "fused" else WIDTHS)
         for dtype in DTYPES
         if ENGINES[name].supports(dim, dtype, CPU)
     ],
@@ -96,7 +103,7 @@ def test_value_and_gradients_agree_with_the_dense_matrix(
     assert (output.dtype, found[0].dtype, found[1].dtype) == (dtype, dtype, rotation.dtype)
 
 
-@every_engine
+@in_float64
 @both_kinds
 @both_directions
 def test_first_and_second_derivatives(engine: str, kind: str, apply: Apply) -> None:
@@ -115,7 +122,7 @@ def test_each_gradient_alone_is_the_one_found_with_the_other(
     engine: str, apply: Apply, wanted: tuple[bool, bool]
 ) -> None:
     tensors = vectors(3, DIM, seed=1), random_rotation("quasi", DIM)
-    both, alone = ([t.clone() for t in tensors] for _ in range(2))
+    both, alone = ([t.to(WIDEST[engine], copy=True) for t in tensors] for _ in range(2))
     with force_engine(engine):
         for leaves, wants in ((both, (True, True)), (alone, wanted)):
             for leaf, want in zip(leaves, wants, strict=True):
@@ -124,7 +131,8 @@ def test_each_gradient_alone_is_the_one_found_with_the_other(
     for leaf, reference, want in zip(alone, both, wanted, strict=True):
         assert (leaf.grad is not None) == want
         if leaf.grad is not None:
-            torch.testing.assert_close(leaf.grad, reference.grad, rtol=1e-13, atol=1e-13)
+            bound = 500 * torch.finfo(leaf.dtype).eps
+            torch.testing.assert_close(leaf.grad, reference.grad, rtol=bound, atol=bound)
 
 
 @every_engine
@@ -134,7 +142,7 @@ def test_backward_stores_the_vectors_and_nothing_else_per_vector(
     engine: str, kind: str, apply: Apply
 ) -> None:
     def stored(count: int) -> int:
-        x = vectors(count, DIM, seed=1).requires_grad_()
+        x = vectors(count, DIM, seed=1).to(WIDEST[engine]).requires_grad_()
         storages = {}
 
         def note(tensor: Tensor) -> Tensor:
@@ -147,13 +155,13 @@ def test_backward_stores_the_vectors_and_nothing_else_per_vector(
         return sum(storages.values())
 
     rotation = random_rotation(kind, DIM).requires_grad_()
-    assert stored(10) == stored(1000)
+    assert stored(2) == stored(40)
 
 
 @every_engine
 def test_the_same_twice_is_the_same_bit_by_bit(engine: str) -> None:
     def run() -> tuple[Tensor, ...]:
-        x = vectors(200, DIM, seed=1).float().requires_grad_()
+        x = vectors(20, DIM, seed=1).float().requires_grad_()
         rotation = random_rotation("quasi", DIM).float().requires_grad_()
         with force_engine(engine):
             output = rotate_transposed(x, rotation)

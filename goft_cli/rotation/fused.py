@@ -1,0 +1,105 @@
+"""R^T x, R x and their gradients in one pass over memory each, through Triton.
+
+Forward reads x once and writes once, backward reads x and the gradient once and writes once, in
+their own dtype; arithmetic is in float32. `goft_cli.rotation.launches` says what is launched,
+`goft_cli.rotation.kernels` has the kernels.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from goft_cli.rotation.launches import BLOCK, warps_of
+from goft_cli.rotation.self_check import disagreements
+
+MAX_DIM = 16384
+"""Widest row."""
+
+_healthy: dict[tuple[torch.dtype, torch.device], bool] = {}
+
+
+def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the kernels take vectors of this width and dtype on a device that can run them."""
+    narrow = dtype in (torch.float32, torch.bfloat16, torch.float16)
+    return narrow and 2 <= dim <= MAX_DIM and available(dtype, device)
+
+
+@torch.compiler.assume_constant_result
+def available(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the kernels compile for the device and agree with the staged engine.
+
+    Found out at the first call for each dtype and device; a warning says why the answer is no. The
+    CPU counts only under Triton's interpreter (TRITON_INTERPRET=1), which is slow, for tests.
+    """
+    interpreted = device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+    if device.type != "cuda" and not interpreted:
+        return False
+    if (dtype, device) not in _healthy:
+        fault = _fault(dtype, device)
+        if fault:
+            message = f"fused rotation kernels: {fault}; until then slower engines are used"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+        _healthy[dtype, device] = not fault
+    return _healthy[dtype, device]
+
+
+def _fault(dtype: torch.dtype, device: torch.device) -> str:
+    """What keeps the kernels from being used, and the remedy; empty if nothing does."""
+    # Three blocks, the last one not full, and three rounds for each program.
+    shape = (warps_of(device), 3 * BLOCK - 16)
+    try:
+        wrong = ", ".join(disagreements(sys.modules[__name__], shape, dtype, device))
+    except ModuleNotFoundError as error:
+        return f"{error}, pip install 'goft-cli[triton]'"
+    except Exception as error:  # whatever Triton, its compiler or the driver raises
+        wrong = f"{type(error).__name__}: {error}"
+    return wrong and f"{wrong} in {dtype} on {device}, update torch and Triton"
+
+
+def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """The blocks of all pairs as the kernels read them, whatever the dtype of x.
+
+    Args:
+        rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2).
+        dtype: of x; float32 is computed in all the same.
+
+    Returns:
+        One float32 tensor (4, D), D the next power of two: see `warp`.
+    """
+    return (torch.ops.goft.prepare(rotation),)
+
+
+def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
+    """R^T x for x (n, d), in x.dtype."""
+    return torch.ops.goft.turn(x, prepared[0], True)
+
+
+def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
+    """R x for x (n, d), in x.dtype."""
+    return torch.ops.goft.turn(x, prepared[0], False)
+
+
+def pullback(
+    x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
+) -> tuple[Tensor | None, Tensor]:
+    """Gradients of R^T x, the same bits for the same inputs.
+
+    Args:
+        x: (n, d).
+        grad: (n, d), of the output.
+        rotation: what was prepared, (d-1,) or (d-1, 2, 2).
+        prepared: what `prepare` gave.
+        needs_x: whether the gradient of x is wanted.
+
+    Returns:
+        The gradient of x (n, d) in x.dtype or None, and that of the rotation in float32.
+    """
+    quasi = rotation.dim() == 3
+    grad_x, grad_rotation = torch.ops.goft.pullback(x, grad, prepared[0], quasi, needs_x)
+    return grad_x if needs_x else None, grad_rotation
