@@ -15,6 +15,7 @@ from goft_cli.config.adapter import (
 )
 from goft_cli.config.choices import (
     Angle,
+    ChatTemplate,
     Dtype,
     EvalStrategy,
     Method,
@@ -23,21 +24,25 @@ from goft_cli.config.choices import (
     Scheduler,
     TrackerName,
     WandbMode,
+    WithoutReference,
 )
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import DatasetConfig, RecipeConfig, TaskConfig, TextClassificationConfig
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
 from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainConfig, TrainedConfig
+from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
     "SCHEMAS",
     "AdapterConfig",
     "Angle",
+    "ChatTemplate",
     "DatasetConfig",
     "Dtype",
     "EvalConfig",
     "EvalStrategy",
     "GoftAdapterConfig",
+    "JudgeConfig",
     "LinearProbeConfig",
     "LoraAdapterConfig",
     "MergeConfig",
@@ -55,7 +60,9 @@ __all__ = [
     "TrainConfig",
     "TrainedConfig",
     "TrainerConfig",
+    "VicunaConfig",
     "WandbMode",
+    "WithoutReference",
 ]
 
 SCHEMAS: dict[str, type] = {
@@ -65,6 +72,7 @@ SCHEMAS: dict[str, type] = {
     "merge": MergeConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
+    "task/vicuna": VicunaConfig,
     "adapter/goft": GoftAdapterConfig,
     "adapter/lora": LoraAdapterConfig,
     "adapter/linear": LinearProbeConfig,

@@ -12,6 +12,7 @@ from goft_cli.errors import GoftError
 from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.classification import TextClassification
+from goft_cli.tasks.vicuna import Vicuna
 
 __all__ = [
     "BENCHMARKS",
@@ -30,7 +31,9 @@ FAMILIES: dict[str, type[Task[Any, Any]]] = {
 }
 """The class behind `task.family`, for tasks that are trained."""
 
-BENCHMARKS: dict[str, type[Benchmark[Any]]] = {}
+BENCHMARKS: dict[str, type[Benchmark[Any]]] = {
+    "vicuna": Vicuna,
+}
 """The class behind `task.family`, for tasks that are only scored."""
 
 

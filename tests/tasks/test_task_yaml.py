@@ -9,7 +9,9 @@ import pytest
 
 from goft_cli.composition import data_root
 from goft_cli.config import TaskConfig
-from goft_cli.tasks import build_task
+from goft_cli.errors import GoftError
+from goft_cli.tasks import BENCHMARKS, build_benchmark, build_task
+from tests.cells import TRAINED
 
 ConfigReader = Callable[[str], TaskConfig]
 CONFIGS = data_root() / "configs"
@@ -25,7 +27,15 @@ def test_there_are_tasks_of_both_groups() -> None:
 def test_it_builds(name: str, task_config: ConfigReader) -> None:
     config = task_config(name)
     assert config.name == name
-    assert build_task(config).config is config
+    assert (config.family in BENCHMARKS) == (name not in TRAINED)
+    build = build_task if name in TRAINED else build_benchmark
+    assert build(config).config is config
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(TRAINED)))
+def test_a_benchmark_is_not_trained(name: str, task_config: ConfigReader) -> None:
+    with pytest.raises(GoftError, match=f"task {name} has nothing to train on; score it with"):
+        build_task(task_config(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -35,7 +45,7 @@ def test_its_splits_agree(name: str, task_config: ConfigReader) -> None:
     assert set(config.benchmark_sizes) <= {config.train_split, *config.eval_splits}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_its_recipe_is_for_a_model_that_exists(name: str, task_config: ConfigReader) -> None:
     recipe = task_config(name).recipe
     assert recipe.source
