@@ -63,9 +63,7 @@ class VicunaConfig(TaskConfig):
     family: str = "vicuna"
     headline: str = "rating"
     eval_splits: list[str] = field(default_factory=lambda: ["question"])
-    recipe: RecipeConfig = field(
-        default_factory=lambda: RecipeConfig(source="nothing to train", model="")
-    )
+    recipe: RecipeConfig = field(default_factory=lambda: RecipeConfig(source="", model=""))
     dataset: DatasetConfig | None = None
     """A generator of this package; other questions are read from `question.jsonl` in `data_dir`."""
     chat_template: ChatTemplate = ChatTemplate.alpaca
@@ -75,8 +73,6 @@ class VicunaConfig(TaskConfig):
     max_new_tokens: int = 1024
     seed: int = 0
     """Draws the answers, each question on its own."""
-    model_id: str = "goft"
-    """What the files of answers and judgments call the model."""
     answers: str | None = None
     """A file of answers made before, here or by FastChat: they are rated, none is generated."""
     judge: JudgeConfig = field(default_factory=JudgeConfig)
@@ -93,6 +89,13 @@ class VicunaConfig(TaskConfig):
             value=self.max_new_tokens,
             expected="at least 1",
             example=1024,
+        )
+        check(
+            len(self.eval_splits) == 1,
+            key="task.eval_splits",
+            value=self.eval_splits,
+            expected="one file of questions",
+            example="[question]",
         )
         if self.judge.base_url is None:
             self.headline = "answered"

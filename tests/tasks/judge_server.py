@@ -104,7 +104,7 @@ def running_judge() -> Iterator[JudgeServer]:
         def do_GET(self) -> None:
             judge.answer(self)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -126,7 +126,7 @@ def write_prompts(path: Path, **changes: object) -> Path:
         "single-v1": "{question} {answer}",
         "single-math-v1": "{question} {answer} {ref_answer_1}",
     }
-    rows = [
+    rows: list[dict[str, object]] = [
         {"name": name, "type": "single", "system_prompt": "S", "prompt_template": template}
         for name, template in places.items()
     ]

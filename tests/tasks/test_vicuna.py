@@ -63,7 +63,7 @@ def evaluate() -> Evaluate:
 def judge_at(server: JudgeServer, **changes: object) -> JudgeConfig:
     """Configure the loopback judge as the demo does."""
     demo: dict[str, Any] = {"without_reference": WithoutReference.general, "backoff_seconds": 0.001}
-    return JudgeConfig(base_url=server.url, model="gpt-test", **(demo | changes))
+    return replace(JudgeConfig(base_url=server.url, model="gpt-test"), **(demo | changes))
 
 
 def test_the_protocol_is_fastchats(task_config: Callable[[str], TaskConfig]) -> None:
@@ -92,7 +92,7 @@ def test_without_a_judge_there_are_answers_and_no_rating(
     assert scores.metrics == {"answered": sum(bool(p["answer"]) for p in scores.predictions)}
     assert len(scores.predictions) == 12
     assert {p["rating"] for p in scores.predictions} == {None}
-    assert [path.name for path in tmp_path.iterdir()] == ["answers.jsonl"]
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.demo-chat.jsonl"]
 
 
 def test_with_a_judge_the_mean_rating_is_the_headline(
@@ -126,13 +126,13 @@ def test_answers_from_one_machine_are_judged_on_another(
     first = evaluate(configure(), tmp_path / "here")
     for carried in ("resumed", "named"):
         monkeypatch.setattr("goft_cli.tasks.vicuna.generation.generate", None)
-        answers = tmp_path / "here" / "answers.jsonl"
+        answers = tmp_path / "here" / "answers.demo-chat.jsonl"
         changes = {}
         if carried == "named":
             changes["answers"] = str(answers)
         else:
             (tmp_path / carried).mkdir()
-            (tmp_path / carried / "answers.jsonl").write_bytes(answers.read_bytes())
+            (tmp_path / carried / answers.name).write_bytes(answers.read_bytes())
         scores = evaluate(configure(judge=judge_at(judge), **changes), tmp_path / carried)
         assert scores.metrics["rating"] == 7
         assert [p["answer"] for p in scores.predictions] == [p["answer"] for p in first.predictions]
@@ -275,6 +275,7 @@ def test_an_address_that_is_none_is_refused_unseen(url: str) -> None:
         (lambda: VicunaConfig(temperature=-1.0), r"task.temperature=-1.0"),
         (lambda: VicunaConfig(temperatures={"math": -0.5}), r"task.temperature=-0.5"),
         (lambda: VicunaConfig(max_new_tokens=0), r"task.max_new_tokens=0"),
+        (lambda: VicunaConfig(eval_splits=["a", "b"]), r"task.eval_splits=\['a', 'b'\] .*one file"),
         (lambda: VicunaConfig(against="there"), r"against=there compares ratings.*no judge"),
     ],
 )

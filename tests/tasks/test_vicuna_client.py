@@ -99,6 +99,13 @@ def test_what_may_pass_is_tried_again(
     assert judge.seen[0].body == judge.seen[2].body
 
 
+def test_half_a_character_does_not_spoil_the_record(
+    judge: JudgeServer, client: ClientMaker
+) -> None:
+    judge.replies.append(says("\ud83d [[4]]"))
+    assert client().complete(MESSAGES) == "? [[4]]"
+
+
 def test_a_silent_server_is_asked_again_after_the_timeout(
     judge: JudgeServer, client: ClientMaker
 ) -> None:

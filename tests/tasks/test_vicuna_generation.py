@@ -27,6 +27,7 @@ from goft_cli.tasks.vicuna.sampling import SeededChoice, draw_uniforms, samplers
 
 ASKED = [Question(number, *row) for number, row in enumerate(QUESTIONS, 1)]
 CONFIG = VicunaConfig(name="made-up", max_new_tokens=12)
+NO_TOKENS = torch.LongTensor([[0]])  # what came before, which sampling does not read
 
 Llama = tuple[Any, Any]
 
@@ -46,7 +47,10 @@ def answer(llama: Llama, tmp_path: Path) -> Callable[..., dict[int, str]]:
 
     def run(name: str, *, batch_size: int = 5, **changes: object) -> dict[int, str]:
         config = replace(CONFIG, **changes)
-        return generate_answers(*llama, ASKED, config, Records(tmp_path / name), batch_size)
+        records = Records(tmp_path / name)
+        return generate_answers(
+            *llama, ASKED, config, records, model_id="tested", batch_size=batch_size
+        )
 
     return run
 
@@ -85,7 +89,7 @@ logits = st.lists(
 def test_tokens_come_as_often_as_their_probability_says(values: list[float], rows: int) -> None:
     uniforms = (torch.arange(rows).float() + 0.5)[:, None] / rows
     scores = torch.tensor(values).repeat(rows, 1)
-    chosen = SeededChoice(uniforms)(torch.zeros(rows, 1), scores)
+    chosen = SeededChoice(uniforms)(NO_TOKENS, scores)
     assert ((chosen == 0).sum(dim=1) == 1).all()
     counts = (chosen == 0).sum(dim=0)
     expected = rows * torch.tensor(values).softmax(dim=0)
@@ -98,14 +102,14 @@ def test_tokens_come_as_often_as_their_probability_says(values: list[float], row
 def test_the_extremes_of_the_numbers_choose_a_possible_token(number: float, size: int) -> None:
     scores = torch.full((1, size), float("-inf"))
     scores[0, : size // 2 + 1] = torch.linspace(-3, 3, size // 2 + 1)
-    chosen = SeededChoice(torch.tensor([[number]]))(torch.zeros(1, 1), scores)
+    chosen = SeededChoice(torch.tensor([[number]]))(NO_TOKENS, scores)
     assert scores[chosen == 0].isfinite().all()
     assert (chosen == 0).sum() == 1
 
 
 def test_every_token_takes_a_number_of_its_own() -> None:
     choice = SeededChoice(torch.tensor([[0.1, 0.9]]))
-    picks = [choice(torch.zeros(1, 1), torch.zeros(1, 2)).argmax().item() for _ in range(2)]
+    picks = [choice(NO_TOKENS, torch.zeros(1, 2)).argmax().item() for _ in range(2)]
     assert picks == [0, 1]
 
 
@@ -122,14 +126,14 @@ def test_the_models_own_filters_hold(filters: dict[str, float]) -> None:
     scores = torch.tensor([[0.0, 0.3, 0.1], [2.0, 0.0, 1.9]])
     uniforms = torch.tensor([[0.999], [0.999]])
     processors = samplers(GenerationConfig(**filters), 0.7, uniforms)
-    chosen = processors(torch.zeros(2, 1, dtype=torch.long), scores)
+    chosen = processors(NO_TOKENS, scores)
     assert chosen.argmax(dim=1).tolist() == [1, 0]
 
 
 def test_the_filter_that_transformers_sets_unasked_is_there() -> None:
     scores = torch.arange(60.0)[None] / 60
     lowest = samplers(GenerationConfig(), 0.7, torch.tensor([[0.0]]))
-    chosen = lowest(torch.zeros(1, 1, dtype=torch.long), scores)
+    chosen = lowest(NO_TOKENS, scores)
     assert chosen.argmax() == 60 - 50
 
 
@@ -168,11 +172,11 @@ def test_the_seed_matters_where_there_is_a_temperature(
 
 
 def test_the_file_is_fastchats(answer: Callable[..., dict[int, str]], tmp_path: Path) -> None:
-    found = answer("answers.jsonl", model_id="mine")
+    found = answer("answers.jsonl")
     lines = (tmp_path / "answers.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     assert {row["question_id"]: answer_text(row) for row in rows} == found
-    assert {row["model_id"] for row in rows} == {"mine"}
+    assert {row["model_id"] for row in rows} == {"tested"}
     assert len({row["answer_id"] for row in rows}) == len(ASKED)
 
 

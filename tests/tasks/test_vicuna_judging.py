@@ -77,9 +77,7 @@ def judged(
         make_requests(QUESTIONS, answers, read_rubric(config), config.model),
         ChatClient(config),
         Records(folder / "judgments.jsonl"),
-        judge_model=config.model,
-        model_id="tested",
-        concurrency=config.concurrency,
+        "tested",
     )
 
 

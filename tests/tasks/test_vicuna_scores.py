@@ -86,17 +86,14 @@ def test_only_the_same_judge_prompt_and_question_compare() -> None:
         opponent_ratings(list(rows_of({2: 7}, ("j", "other")).values()), QUESTIONS, ours, "there")
 
 
-def test_judgments_are_found_below_a_run_folder(tmp_path: Path) -> None:
-    with pytest.raises(GoftError, match=r"found none; expected one judgments.jsonl"):
-        read_judgments(str(tmp_path))
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        rows = [{**row, "model": name} for row in rows_of({1: 5.5}).values()]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (tmp_path / name / "judgments.jsonl").write_text(text, encoding="utf-8")
-    assert read_judgments(str(tmp_path / "two"))[0]["model"] == "two"
-    assert read_judgments(str(tmp_path / "one" / "judgments.jsonl"))[0]["model"] == "one"
-    with pytest.raises(
-        GoftError, match=r"one/judgments.jsonl, .*two/judgments.jsonl; expected one"
-    ):
-        read_judgments(str(tmp_path))
+def test_judgments_are_a_file_or_in_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(GoftError, match=r"judgments.x.jsonl: cannot be read"):
+        read_judgments(str(tmp_path), "judgments.x.jsonl")
+    rows = list(rows_of({1: 5.5, 2: 3}).values())
+    file = tmp_path / "judgments.x.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert read_judgments(str(tmp_path), file.name) == rows
+    assert read_judgments(str(file), "ignored") == rows
+    file.write_text('{"question_id": 1, "score": 5}\n', encoding="utf-8")
+    with pytest.raises(GoftError, match=r"judge, user_prompt is missing; found question_id, score"):
+        read_judgments(str(file), file.name)

@@ -22,15 +22,12 @@ from goft_cli.tasks.vicuna.questions import Question, as_rows, checked_questions
 from goft_cli.tasks.vicuna.records import Records, Row, read_answers
 from goft_cli.tasks.vicuna.rubric import OWN, read_rubric
 from goft_cli.tasks.vicuna.scores import (
-    JUDGMENTS,
     comparison_scores,
     opponent_ratings,
     rated,
     rating_scores,
     read_judgments,
 )
-
-ANSWERS = "answers.jsonl"
 
 logger = logging.getLogger(__name__)
 
@@ -50,18 +47,16 @@ class Vicuna(Benchmark[VicunaConfig]):
                 f"task {config.name}: the questions are not shipped; pass task.data_dir=DIR, the "
                 "folder with FastChat's question.jsonl (fastchat/llm_judge/data/vicuna_bench)"
             )
+        (split,) = config.eval_splits
         tables, provenance = read_splits(
-            config.dataset or DatasetConfig(),
-            config.eval_splits,
-            data_dir=config.data_dir,
-            layout=Layout(),
+            config.dataset or DatasetConfig(), [split], data_dir=config.data_dir, layout=Layout()
         )
-        questions = checked_questions(tables[config.eval_splits[0]])
+        questions = checked_questions(tables[split])
         if config.answers is not None:
             require_answers(read_answers(config.answers), questions, config.answers)
         if config.judge.base_url is not None:
             provenance = {**provenance, "judge": self._rehearse(questions)}
-        return TaskData({config.eval_splits[0]: as_rows(questions)}, provenance)
+        return TaskData({split: as_rows(questions)}, provenance)
 
     def evaluate(
         self,
@@ -77,12 +72,19 @@ class Vicuna(Benchmark[VicunaConfig]):
             GoftError: the model has too few positions, or the judge refuses or cannot be reached.
         """
         config = self.config
-        questions = from_rows(data.splits[config.eval_splits[0]])
+        (rows,) = data.splits.values()
+        questions = from_rows(rows)
         answers = (
             read_answers(config.answers)
             if config.answers is not None
             else generate_answers(
-                model, tokenizer, questions, config, Records(folder / ANSWERS), batch_size
+                model,
+                tokenizer,
+                questions,
+                config,
+                Records(folder / self._file("answers")),
+                model_id=str(folder),
+                batch_size=batch_size,
             )
         )
         metrics = {"answered": float(sum(bool(answers[q.question_id]) for q in questions))}
@@ -99,7 +101,7 @@ class Vicuna(Benchmark[VicunaConfig]):
         make_requests(questions, {q.question_id: "" for q in questions}, rubric, judge.model)
         ChatClient(judge)
         if self.config.against is not None:
-            read_judgments(self.config.against)
+            read_judgments(self.config.against, self._file("judgments"))
         if judge.prompts == OWN:
             logger.warning(
                 "the judge is asked in goft's own words, so ratings do not compare with published "
@@ -112,6 +114,10 @@ class Vicuna(Benchmark[VicunaConfig]):
             "prompt_names": [rubric.general.name, rubric.referenced.name],
         }
 
+    def _file(self, content: str) -> str:
+        """Name a file beside those of other benchmarks."""
+        return f"{content}.{self.config.name.replace('/', '-')}.jsonl"
+
     def _judge(
         self, questions: Sequence[Question], answers: Mapping[int, str], folder: Path
     ) -> dict[int, Row]:
@@ -119,10 +125,8 @@ class Vicuna(Benchmark[VicunaConfig]):
         return judge_answers(
             make_requests(questions, answers, read_rubric(judge), judge.model),
             ChatClient(judge),
-            Records(folder / JUDGMENTS),
-            judge_model=judge.model,
-            model_id=self.config.model_id,
-            concurrency=judge.concurrency,
+            Records(folder / self._file("judgments")),
+            str(folder),
         )
 
     def _rate(
@@ -132,7 +136,9 @@ class Vicuna(Benchmark[VicunaConfig]):
         against = self.config.against
         if against is None:
             return scores
-        theirs = opponent_ratings(read_judgments(against), questions, judgments, against)
+        theirs = opponent_ratings(
+            read_judgments(against, self._file("judgments")), questions, judgments, against
+        )
         return scores | comparison_scores(rated(judgments), theirs)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from http.client import HTTPException
-from typing import Any
+from http.client import HTTPException, HTTPMessage
+from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -35,8 +35,10 @@ class UnusableReplyError(TransientError):
 class _NoRedirects(HTTPRedirectHandler):
     """Leaves a redirect unfollowed: it would carry the key to another host."""
 
-    def redirect_request(self, *_: object) -> None:
-        return None
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> None:
+        """Make no request of it, so that the status comes through."""
 
 
 class ChatClient:
@@ -50,7 +52,7 @@ class ChatClient:
         """
         self.name = f"judge {judge.model} at {judge.base_url}"
         self.retries = Retries(judge.retries, judge.backoff_seconds)
-        self._judge = judge
+        self.judge = judge
         self._key = read_key(judge.api_key_variable)
         self._opener = build_opener(_NoRedirects)
 
@@ -68,13 +70,13 @@ class ChatClient:
             raise
         except TransientError as fault:
             raise GoftError(
-                f"{self.name}: {fault}, after {self._judge.retries + 1} attempts; "
+                f"{self.name}: {fault}, after {self.judge.retries + 1} attempts; "
                 "what is judged so far is kept, the same command goes on from there"
             ) from None
 
     def _request(self, messages: Messages) -> Request:
         content = {
-            "model": self._judge.model,
+            "model": self.judge.model,
             "messages": messages,
             "temperature": TEMPERATURE,
             "max_tokens": MAX_TOKENS,
@@ -82,12 +84,12 @@ class ChatClient:
         headers = {"Content-Type": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        address = f"{(self._judge.base_url or '').rstrip('/')}/chat/completions"
+        address = f"{(self.judge.base_url or '').rstrip('/')}/chat/completions"
         return Request(address, json.dumps(content).encode(), headers, method="POST")
 
     def _send(self, request: Request) -> bytes:
         try:
-            with self._opener.open(request, timeout=self._judge.timeout_seconds) as response:
+            with self._opener.open(request, timeout=self.judge.timeout_seconds) as response:
                 return response.read()
         except HTTPError as error:
             raise self._fault(error) from None
@@ -104,7 +106,7 @@ class ChatClient:
         return GoftError(f"{self.name} answers {said}; {self._remedy(error.code)}")
 
     def _remedy(self, code: int) -> str:
-        variable = self._judge.api_key_variable
+        variable = self.judge.api_key_variable
         if code in {401, 403}:
             return (
                 f"check the key in the environment variable {variable}"
@@ -126,7 +128,7 @@ class ChatClient:
         if not isinstance(text, str) or not text.strip():
             shown = body.decode(errors="replace").strip()[:SHOWN]
             raise UnusableReplyError(self._clean(f"no chat completion with a text: {shown!r}"))
-        return self._clean(text)
+        return self._clean(text.encode(errors="replace").decode())  # no half surrogate pairs
 
     def _clean(self, text: str) -> str:
         """Blot out the key, which some servers repeat."""

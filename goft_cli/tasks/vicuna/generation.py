@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import cast
 
 import torch
 from rich.progress import track
@@ -49,6 +50,8 @@ def generate_answers(
     questions: Sequence[Question],
     config: VicunaConfig,
     records: Records,
+    *,
+    model_id: str,
     batch_size: int,
 ) -> dict[int, str]:
     """Answer every question, except those that `records` holds answers to from the same model.
@@ -74,7 +77,7 @@ def generate_answers(
         found = generate(model, tokenizer, batch, config.max_new_tokens)
         for prompt in missing:
             answers[prompt.answer_id] = found[prompt.answer_id]
-            records.append(as_row(prompt, found[prompt.answer_id], config.model_id))
+            records.append(as_row(prompt, found[prompt.answer_id], model_id))
     return {prompt.question_id: answers[prompt.answer_id] for prompt in prompts}
 
 
@@ -135,14 +138,15 @@ def generate(
 ) -> dict[str, str]:
     """Return the answers to one batch of a common temperature, by their ids."""
     stops = stop_tokens(model, tokenizer)
-    padding = stops[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    padding = cast("int | None", tokenizer.pad_token_id)
+    padding = stops[0] if padding is None else padding
     input_ids, mask = pad_left([prompt.ids for prompt in batch], padding)
     temperature = batch[0].temperature
     processors = None
     if temperature > 0:
         uniforms = draw_uniforms([prompt.seed for prompt in batch], max_new_tokens)
         processors = samplers(model.generation_config, temperature, uniforms.to(model.device))
-    output = model.generate(
+    output = cast("Callable[..., Tensor]", model.generate)(
         inputs=input_ids.to(model.device),
         attention_mask=mask.to(model.device),
         do_sample=False,  # `processors` leave a single token to choose
@@ -166,7 +170,8 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
         GoftError: neither knows such a token.
     """
     known = model.generation_config.eos_token_id
-    ids = {*(known if isinstance(known, list) else [known]), tokenizer.eos_token_id} - {None}
+    own = cast("int | None", tokenizer.eos_token_id)
+    ids = {*(known if isinstance(known, list) else [known]), own} - {None}
     if not ids:
         raise GoftError(
             f"{tokenizer.name_or_path}: no end-of-text token, so no answer would end; "

@@ -74,18 +74,18 @@ def make_requests(
 
 
 def judge_answers(
-    requests: Sequence[Request],
-    client: ChatClient,
-    records: Records,
-    *,
-    judge_model: str,
-    model_id: str,
-    concurrency: int,
+    requests: Sequence[Request], client: ChatClient, records: Records, model_id: str
 ) -> dict[int, Row]:
     """Have every answer rated, except those that `records` holds a judgment of.
 
     A reply that never was usable is recorded with its error and a rating of -1, and asked for
     again the next time.
+
+    Args:
+        requests: what to ask.
+        client: of the judge, who is asked several at a time.
+        records: earlier judgments; the new ones are added as they come.
+        model_id: name of the model that answered.
 
     Returns:
         judgment by question number.
@@ -93,19 +93,19 @@ def judge_answers(
     Raises:
         GoftError: the judge refuses or is not to be had; what was judged by then is on record.
     """
-    known = {row["request_sha256"]: row for row in records.read() if row["error"] is None}
+    known = {row["request_sha256"]: row for row in records.read() if row.get("error", "") is None}
 
     def ask(request: Request) -> Row:
         try:
             reply, error = client.complete(request.messages), None
         except UnusableReplyError as fault:
             reply, error = "", str(fault)
-        row = as_row(request, reply, error, judge_model, model_id)
+        row = as_row(request, reply, error, client.judge.model, model_id)
         records.append(row)
         return row
 
     pending = [request for request in requests if request.digest not in known]
-    with ThreadPoolExecutor(concurrency) as pool:
+    with ThreadPoolExecutor(client.judge.concurrency) as pool:
         futures = [pool.submit(ask, request) for request in pending]
         try:
             rows = list(in_turn(futures))

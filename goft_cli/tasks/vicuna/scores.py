@@ -11,7 +11,6 @@ from goft_cli.tasks.vicuna.judging import UNRATED
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import Row, read_rows
 
-JUDGMENTS = "judgments.jsonl"
 # FastChat's TIE_DELTA (llm_judge/common.py); whole ratings never come so close.
 TIE_DELTA = 0.1
 
@@ -30,7 +29,7 @@ def rating_scores(questions: Sequence[Question], judgments: Mapping[int, Row]) -
     if not ratings:
         raise GoftError(
             f"the judge gave none of {len(judgments)} answers a rating such as [[7]]; "
-            f"read its replies in {JUDGMENTS}, or choose another task.judge.model"
+            "read its replies in the file of judgments, or choose another task.judge.model"
         )
     by_category: dict[str, list[float]] = {}
     for question in questions:
@@ -62,18 +61,19 @@ def rated(judgments: Mapping[int, Row]) -> dict[int, float]:
     }
 
 
-def read_judgments(path: str) -> list[Row]:
-    """Read the judgments of another run, ours or FastChat's: the file, or a folder that holds one.
+def read_judgments(path: str, name: str) -> list[Row]:
+    """Read the judgments of another run, ours or FastChat's.
+
+    Args:
+        path: the file, or a folder with a file of this name.
+        name: what the file is called in the folder.
 
     Raises:
-        GoftError: there is no such file, more than one, or its format is another.
+        GoftError: there is no such file, or its format is another.
     """
     place = Path(path).expanduser()
-    found = sorted(place.rglob(JUDGMENTS)) if place.is_dir() else [place]
-    if len(found) != 1:
-        listed = ", ".join(map(str, found)) or "none"
-        raise GoftError(f"task.against={path}: found {listed}; expected one {JUDGMENTS}")
-    return read_rows(str(found[0]), wanted=("question_id", "judge", "user_prompt", "score"))
+    file = place / name if place.is_dir() else place
+    return read_rows(str(file), wanted=("question_id", "judge", "user_prompt", "score"))
 
 
 def opponent_ratings(
