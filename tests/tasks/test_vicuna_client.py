@@ -181,6 +181,22 @@ def test_a_redirect_does_not_carry_the_key_away(
     assert [seen.path for seen in judge.seen] == ["/v1/chat/completions"]
 
 
+@pytest.mark.parametrize("code", [200, 404])
+@pytest.mark.parametrize("before", range(200 - len(KEY), 205, 4))
+def test_not_even_a_part_of_the_key_is_shown(
+    before: int,
+    code: int,
+    judge: JudgeServer,
+    client: ClientMaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    judge.otherwise = lambda _: status(code, "x" * before + KEY)
+    with pytest.raises((GoftError, UnusableReplyError), match="xxx") as caught:
+        client(retries=0).complete(MESSAGES)
+    assert KEY[:3] not in str(caught.value)
+
+
 def test_without_a_key_the_remedy_is_to_set_one(judge: JudgeServer, client: ClientMaker) -> None:
     judge.otherwise = lambda _: status(401, "who are you")
     with pytest.raises(GoftError, match=r"401 Unauthorized: who are you; set .* OPENAI_API_KEY to"):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from peft import get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
+from goft_cli import GoftConfig
 from goft_cli.config import ChatTemplate, VicunaConfig
 from goft_cli.errors import GoftError
 from goft_cli.preflight import asset_dir
@@ -227,6 +230,22 @@ def test_other_weights_reuse_no_answer(
         answer("answers.jsonl")
         weight.div_(1.5)
     assert (tmp_path / "answers.jsonl").read_text(encoding="utf-8").count("\n") == 2 * len(ASKED)
+
+
+@pytest.mark.parametrize("method", ["goft", "qgoft"])
+def test_an_adapter_answers_and_is_another_model(
+    method: Literal["goft", "qgoft"], llama: Llama, tmp_path: Path
+) -> None:
+    model, tokenizer = llama
+    config = GoftConfig(method=method, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    adapted = get_peft_model(deepcopy(model), config).eval()  # at its start it changes nothing
+    records = Records(tmp_path / "answers.jsonl")
+    plain, turned = (
+        generate_answers(one, tokenizer, ASKED, CONFIG, records, model_id="tested", batch_size=12)
+        for one in (model, cast("PreTrainedModel", adapted))
+    )
+    assert plain == turned
+    assert len(records.read()) == 2 * len(ASKED)
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(answer: Callable[..., dict[int, str]]) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
+from time import monotonic
 
 import pytest
 from hypothesis import given
@@ -147,6 +148,14 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert written.startswith(kept)
     assert written.count("\n") == len(ANSWERS)
     assert KEY not in written
+
+
+def test_a_refusal_ends_the_waiting_of_the_others(judge: JudgeServer, tmp_path: Path) -> None:
+    judge.replies.extend([status(429, Retry_After="60"), status(404)])
+    start = monotonic()
+    with pytest.raises(GoftError, match=r"answers 404 Not Found; check task.judge.base_url"):
+        judged(judge, tmp_path, ANSWERS, concurrency=2)
+    assert monotonic() - start < 30
 
 
 def test_a_hopeless_reply_is_recorded_and_asked_for_again(

@@ -68,7 +68,14 @@ def test_another_file_of_prompts_is_refused(
         read_rubric(JudgeConfig(prompts=str(prompts)))
 
 
-@pytest.mark.parametrize("row", ["{}", '{"question_id": 1, "choices": [{"turns": []}]}'])
+@pytest.mark.parametrize(
+    "row",
+    [
+        "{}",
+        '{"question_id": 1, "choices": [{"turns": [4]}]}',
+        '{"question_id": 1, "choices": [{"turns": []}]}',
+    ],
+)
 def test_another_file_of_references_is_refused(row: str, tmp_path: Path) -> None:
     (tmp_path / "references.jsonl").write_text(row + "\n", encoding="utf-8")
     with pytest.raises(GoftError, match=r"references.jsonl: .*FastChat's"):

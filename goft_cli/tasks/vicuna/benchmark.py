@@ -87,11 +87,12 @@ class Vicuna(Benchmark[VicunaConfig]):
                 batch_size=batch_size,
             )
         )
-        metrics = {"answered": float(sum(bool(answers[q.question_id]) for q in questions))}
         judgments: dict[int, Row] = {}
+        metrics: dict[str, float] = {}
         if config.judge.base_url is not None:
             judgments = self._judge(questions, answers, folder)
-            metrics |= self._rate(questions, judgments)
+            metrics = self._rate(questions, judgments)
+        metrics["answered"] = sum(bool(answers[q.question_id]) for q in questions)
         return Scores(metrics, predictions(questions, answers, judgments))
 
     def _rehearse(self, questions: Sequence[Question]) -> dict[str, Any]:

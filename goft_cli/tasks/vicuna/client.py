@@ -95,12 +95,12 @@ class ChatClient:
             raise self._fault(error) from None
         except (OSError, HTTPException) as error:
             cause = error.reason if isinstance(error, URLError) else error
-            raise TransientError(self._clean(f"{type(cause).__name__}: {cause}")) from None
+            raise TransientError(self._shown(f"{type(cause).__name__}: {cause}")) from None
 
     def _fault(self, error: HTTPError) -> Exception:
         """Tell a status that may pass from a refusal."""
         with error:
-            said = self._clean(f"{error.code} {error.reason}: {detail(error)}".rstrip(": "))
+            said = self._shown(f"{error.code} {error.reason}: {detail(error)}".rstrip(": "))
         if error.code in TRANSIENT or error.code >= 500:
             return TransientError(f"it answers {said}", seconds_asked(error.headers["Retry-After"]))
         return GoftError(f"{self.name} answers {said}; {self._remedy(error.code)}")
@@ -111,7 +111,7 @@ class ChatClient:
             return (
                 f"check the key in the environment variable {variable}"
                 if self._key
-                else (f"set the environment variable {variable} to its key")
+                else f"set the environment variable {variable} to its key"
             )
         return "check task.judge.base_url and task.judge.model"
 
@@ -126,14 +126,18 @@ class ChatClient:
         except (ValueError, LookupError, TypeError):
             text = None
         if not isinstance(text, str) or not text.strip():
-            shown = body.decode(errors="replace").strip()[:SHOWN]
-            raise UnusableReplyError(self._clean(f"no chat completion with a text: {shown!r}"))
+            shown = self._shown(body.decode(errors="replace"))
+            raise UnusableReplyError(f"no chat completion with a text: {shown!r}")
         return self._clean(text.encode(errors="replace").decode())  # no half surrogate pairs
 
     def _clean(self, text: str) -> str:
         """Blot out the key, which some servers repeat."""
         secret = self._key if len(self._key) >= SHORTEST_SECRET else None
         return text.replace(secret, "***") if secret else text
+
+    def _shown(self, text: str) -> str:
+        """Cut what a server says to one line; cleaned first, as half a key is too much of it."""
+        return " ".join(self._clean(text).split())[:SHOWN]
 
 
 def read_key(variable: str) -> str:
@@ -162,4 +166,4 @@ def detail(error: HTTPError) -> str:
         text = told["message"] if isinstance(told, dict) else str(told)
     except (ValueError, LookupError, TypeError):
         pass
-    return " ".join(str(text).split())[:SHOWN]
+    return str(text)

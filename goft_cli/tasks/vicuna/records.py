@@ -64,6 +64,8 @@ def read_rows(path: str, *, wanted: Iterable[str]) -> list[Row]:
 def read_answers(path: str) -> dict[int, str]:
     """Read a file of FastChat's answer format: the first choice's first turn by question number.
 
+    Of several rows of one question the last counts.
+
     Raises:
         GoftError: the file cannot be read, or is of another format.
     """
@@ -78,8 +80,15 @@ def read_answers(path: str) -> dict[int, str]:
 
 
 def answer_text(row: Row) -> str:
-    """Return the answer of a row of FastChat's format; later rows of a question replace earlier."""
-    return row["choices"][0]["turns"][0]
+    """Return the answer of a row of FastChat's format.
+
+    Raises:
+        LookupError, TypeError: the row is of another format.
+    """
+    text = row["choices"][0]["turns"][0]
+    if not isinstance(text, str):
+        raise TypeError(f"found {text!r}, expected an answer")
+    return text
 
 
 def rows_of(table: Table) -> list[Row]:

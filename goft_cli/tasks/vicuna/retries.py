@@ -33,6 +33,7 @@ class Retries:
         self.retries = retries
         self.backoff_seconds = backoff_seconds
         self._stopped = Event()
+        self._random = random.Random()  # the shared one has a seed, equal in every process
 
     def run(self, attempt: Callable[[], T]) -> T:
         """Return what the first attempt that works returns.
@@ -58,7 +59,7 @@ class Retries:
         Doubled each time and spread by half either way, so that threads turned away together do
         not come back together; not less than the server asks, never more than a minute.
         """
-        backoff = self.backoff_seconds * 2**done * random.uniform(0.5, 1.5)
+        backoff = self.backoff_seconds * 2**done * self._random.uniform(0.5, 1.5)
         return min(max(backoff, asked), LONGEST_WAIT_SECONDS)
 
 
