@@ -19,9 +19,10 @@ from transformers import PreTrainedModel
 
 import goft_cli.tuner  # noqa: F401 - makes PEFT know the method GOFT
 from goft_cli.adalora import separate_penalty
-from goft_cli.backbone import Backbone, in_modules
+from goft_cli.backbone import Backbone
 from goft_cli.config import AdapterConfig, BoftAdapterConfig, FullConfig, LinearProbeConfig
 from goft_cli.errors import GoftError
+from goft_cli.fingerprint import in_modules
 
 ADAPTER = "default"
 """PEFT's name for the only adapter."""

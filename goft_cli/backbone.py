@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +11,14 @@ from typing import Any, ClassVar, Protocol
 import torch
 import transformers
 from safetensors import SafetensorError
-from torch import nn
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli import hub
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
+from goft_cli.fingerprint import fingerprint, in_modules
 from goft_cli.preflight import MODEL_REMEDY, check_engine, model_location
 
-SAMPLED_PER_TENSOR = 256
 EXAMPLES = {
     "AutoModelForSequenceClassification": "deberta-v3-base",
     "AutoModelForQuestionAnswering": "deberta-v3-base",
@@ -172,21 +170,3 @@ def load_model(
             "config.json and model.safetensors belong together"
         )
     return model
-
-
-def in_modules(name: str, modules: list[str]) -> bool:
-    """Tell whether a parameter lies in one of the modules, by their last name."""
-    return any(part in modules for part in name.split("."))
-
-
-@torch.no_grad()
-def fingerprint(model: nn.Module, head_modules: list[str]) -> str:
-    """Digest names, shapes and sampled values of the backbone, to know it again."""
-    digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
-        if in_modules(name, head_modules):
-            continue
-        sample = parameter.flatten()[:: max(1, parameter.numel() // SAMPLED_PER_TENSOR)]
-        digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(sample.float().cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -21,6 +21,7 @@ from goft_cli.config.adapter import (
 )
 from goft_cli.config.choices import (
     Angle,
+    ChatTemplate,
     Dtype,
     EvalStrategy,
     ExemplarOrder,
@@ -34,6 +35,7 @@ from goft_cli.config.choices import (
     Transform,
     VtabGroup,
     WandbMode,
+    WithoutReference,
 )
 from goft_cli.config.image_classification import (
     ImageClassificationConfig,
@@ -52,6 +54,7 @@ from goft_cli.config.task import (
 )
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
 from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainConfig, TrainedConfig
+from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
     "SCHEMAS",
@@ -61,6 +64,7 @@ __all__ = [
     "BenchmarkConfig",
     "BitFitConfig",
     "BoftAdapterConfig",
+    "ChatTemplate",
     "DatasetConfig",
     "Dtype",
     "EvalConfig",
@@ -71,6 +75,7 @@ __all__ = [
     "Harness",
     "HraAdapterConfig",
     "ImageClassificationConfig",
+    "JudgeConfig",
     "LinearProbeConfig",
     "LoraAdapterConfig",
     "MMLUConfig",
@@ -94,9 +99,11 @@ __all__ = [
     "TrainedConfig",
     "TrainerConfig",
     "Transform",
+    "VicunaConfig",
     "VtabConfig",
     "VtabGroup",
     "WandbMode",
+    "WithoutReference",
 ]
 
 SCHEMAS: dict[str, type] = {
@@ -110,6 +117,7 @@ SCHEMAS: dict[str, type] = {
     "task/vtab": VtabConfig,
     "task/question_answering": QuestionAnsweringConfig,
     "task/mmlu": MMLUConfig,
+    "task/vicuna": VicunaConfig,
     "adapter/goft": GoftAdapterConfig,
     "adapter/lora": LoraAdapterConfig,
     "adapter/adalora": AdaLoraAdapterConfig,

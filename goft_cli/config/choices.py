@@ -126,3 +126,21 @@ class Harness(str, Enum):
 
     own = "own"
     lm_eval = "lm_eval"
+
+
+class ChatTemplate(str, Enum):
+    """How an instruction becomes a prompt: as LLaMA-Factory trains it, or as FastChat asks it."""
+
+    alpaca = "alpaca"
+    alpaca_fastchat = "alpaca_fastchat"
+
+
+class WithoutReference(str, Enum):
+    """What the judge does with a question of mathematics or coding that lacks a reference answer.
+
+    `general` rates it by the general prompt, the only one that the paper prints.
+    """
+
+    refuse = "refuse"
+    skip = "skip"
+    general = "general"

@@ -15,6 +15,7 @@ from goft_cli.tasks.classification import TextClassification
 from goft_cli.tasks.image_classification import ImageClassification
 from goft_cli.tasks.mmlu import MMLU
 from goft_cli.tasks.question_answering import QuestionAnswering
+from goft_cli.tasks.vicuna import Vicuna
 
 __all__ = [
     "BENCHMARKS",
@@ -37,6 +38,7 @@ FAMILIES: dict[str, type[Task[Any, Any]]] = {
 
 BENCHMARKS: dict[str, type[Benchmark[Any]]] = {
     "mmlu": MMLU,
+    "vicuna": Vicuna,
 }
 """The class behind `task.family`, for tasks that are only scored."""
 

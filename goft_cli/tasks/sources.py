@@ -22,6 +22,7 @@ GENERATORS = {
     "demo:acceptability": "goft_cli.tasks.demo.acceptability",
     "demo:digits": "goft_cli.tasks.demo.digits",
     "demo:choices": "goft_cli.tasks.demo.choices",
+    "demo:chat": "goft_cli.tasks.demo.chat",
 }
 """Modules with a `generate(split)` that returns rows, by the dataset id that stands for them."""
 

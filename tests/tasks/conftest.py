@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from goft_cli.config import DatasetConfig, TaskConfig, TextClassificationConfig
 from goft_cli.tasks.classification import TextClassification
 from tests.cells import inherited
+from tests.tasks.judge_server import JudgeServer, running_judge
 
 TaskMaker = Callable[..., TextClassification]
 
@@ -68,3 +69,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", model_max_length=32
     )
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgeServer]:
+    """Serve as a judge on loopback, past any proxy."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with running_judge() as server:
+        yield server

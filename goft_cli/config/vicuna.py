@@ -1,0 +1,125 @@
+"""Open questions, answered by the model and rated by another one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from goft_cli.config.checks import check
+from goft_cli.config.choices import ChatTemplate, WithoutReference
+from goft_cli.config.task import BenchmarkConfig, DatasetConfig
+from goft_cli.errors import GoftError
+
+
+@dataclass
+class JudgeConfig:
+    """A model behind an OpenAI-compatible endpoint; its key is read from the environment alone."""
+
+    base_url: str | None = None
+    """Such as `https://api.openai.com/v1`; without it answers are generated and not rated."""
+    model: str = "gpt-4-turbo"
+    """The paper's judge."""
+    api_key_variable: str = "OPENAI_API_KEY"
+    """Name of the environment variable with the key; a server without keys needs none."""
+    prompts: str = "own"
+    """`own` words, or the path of FastChat's judge_prompts.jsonl, as published ratings need."""
+    references: str | None = None
+    """Answers to mathematics and coding, such as FastChat's reference_answer/gpt-4.jsonl."""
+    without_reference: WithoutReference = WithoutReference.refuse
+    concurrency: int = 4
+    retries: int = 6
+    backoff_seconds: float = 1.0
+    """Wait before the first retry, doubled for each further one."""
+    timeout_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges and that the address is one."""
+        if self.base_url is not None:
+            check_endpoint(self.base_url)
+        if not self.api_key_variable.isidentifier():
+            raise GoftError(
+                "task.judge.api_key_variable is no name of an environment variable; the key itself "
+                "belongs into the variable, not here"
+            )
+        for key, least in (("concurrency", 1), ("retries", 0), ("backoff_seconds", 0)):
+            value = getattr(self, key)
+            expected = f"at least {least}"
+            check(
+                value >= least, key=f"task.judge.{key}", value=value, expected=expected, example=1
+            )
+        check(
+            self.timeout_seconds > 0,
+            key="task.judge.timeout_seconds",
+            value=self.timeout_seconds,
+            expected="above 0",
+            example=120,
+        )
+
+
+@dataclass
+class VicunaConfig(BenchmarkConfig):
+    """Questions in FastChat's format; the answers' mean rating from 1 to 10 is the headline."""
+
+    family: str = "vicuna"
+    headline: str = "rating"
+    eval_splits: list[str] = field(default_factory=lambda: ["question"])
+    dataset: DatasetConfig | None = None
+    """A generator of this package; other questions are read from `question.jsonl` in `data_dir`."""
+    chat_template: ChatTemplate = ChatTemplate.alpaca
+    temperature: float = 0.7
+    """Of every category that `temperatures` does not name; 0 always takes the likeliest token."""
+    temperatures: dict[str, float] = field(default_factory=lambda: {"math": 0.0, "coding": 0.0})
+    max_new_tokens: int = 1024
+    seed: int = 0
+    """Draws the answers, each question on its own."""
+    answers: str | None = None
+    """A file of answers made before, here or by FastChat: they are rated, none is generated."""
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    against: str | None = None
+    """Judgments of another run, or its folder: counts the questions won, tied and lost."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges, and settle on a headline that there will be."""
+        lowest = min([self.temperature, *self.temperatures.values()])
+        check(lowest >= 0, key="task.temperature", value=lowest, expected="at least 0", example=0.7)
+        check(
+            self.max_new_tokens > 0,
+            key="task.max_new_tokens",
+            value=self.max_new_tokens,
+            expected="at least 1",
+            example=1024,
+        )
+        check(
+            len(self.eval_splits) == 1,
+            key="task.eval_splits",
+            value=self.eval_splits,
+            expected="one file of questions",
+            example="[question]",
+        )
+        if self.judge.base_url is None:
+            self.headline = "answered"
+            if self.against is not None:
+                raise GoftError(
+                    f"task.against={self.against} compares ratings, but there is no judge; "
+                    "pass task.judge.base_url=URL"
+                )
+
+
+def check_endpoint(url: str) -> None:
+    """Refuse what is no plain address of a service; not shown, because it may hold a secret.
+
+    Raises:
+        GoftError: says what an address looks like.
+    """
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is no number
+        known = False
+    secretive = "@" in url or "?" in url
+    if not known or secretive or " " in url or not url.isprintable():
+        raise GoftError(
+            "task.judge.base_url is no plain address such as http://localhost:8000/v1; pass one "
+            "without user name, password and query, and the key in the environment variable that "
+            "task.judge.api_key_variable names"
+        )

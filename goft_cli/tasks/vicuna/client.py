@@ -1,0 +1,169 @@
+"""Ask an OpenAI-compatible endpoint, and keep the key out of everything that is written.
+
+The standard library is enough for one kind of POST: a client package would be a dependency more,
+and would still leave the retries, the redirects and the key to us.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from http.client import HTTPException, HTTPMessage
+from typing import IO, Any
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from goft_cli.config import JudgeConfig
+from goft_cli.errors import GoftError
+from goft_cli.tasks.vicuna.retries import Retries, TransientError, seconds_asked
+from goft_cli.tasks.vicuna.rubric import Messages
+
+# FastChat's settings for judges (llm_judge/common.py).
+TEMPERATURE = 0
+MAX_TOKENS = 2048
+# Besides 5xx: too slow, too early, too often.
+TRANSIENT = {408, 425, 429}
+# Shorter keys are placeholders such as EMPTY; blotting them out would spoil texts.
+SHORTEST_SECRET = 8
+SHOWN = 200
+
+
+class UnusableReplyError(TransientError):
+    """The server answered with something that is no chat completion."""
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Leaves a redirect unfollowed: it would carry the key to another host."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> None:
+        """Make no request of it, so that the status comes through."""
+
+
+class ChatClient:
+    """One model at one address; threads may share it."""
+
+    def __init__(self, judge: JudgeConfig) -> None:
+        """Read the key from the environment.
+
+        Raises:
+            GoftError: the key cannot stand in a header.
+        """
+        self.name = f"judge {judge.model} at {judge.base_url}"
+        self.retries = Retries(judge.retries, judge.backoff_seconds)
+        self.judge = judge
+        self._key = read_key(judge.api_key_variable)
+        self._opener = build_opener(_NoRedirects)
+
+    def complete(self, messages: Messages) -> str:
+        """Return the reply to a conversation.
+
+        Raises:
+            GoftError: the server refuses, or is not to be had after all retries.
+            UnusableReplyError: after all retries there is still no text in the reply.
+        """
+        request = self._request(messages)
+        try:
+            return self.retries.run(lambda: self._text(self._send(request)))
+        except UnusableReplyError:
+            raise
+        except TransientError as fault:
+            raise GoftError(
+                f"{self.name}: {fault}, after {self.judge.retries + 1} attempts; "
+                "what is judged so far is kept, the same command goes on from there"
+            ) from None
+
+    def _request(self, messages: Messages) -> Request:
+        content = {
+            "model": self.judge.model,
+            "messages": messages,
+            "temperature": TEMPERATURE,
+            "max_tokens": MAX_TOKENS,
+        }
+        headers = {"Content-Type": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        address = f"{(self.judge.base_url or '').rstrip('/')}/chat/completions"
+        return Request(address, json.dumps(content).encode(), headers, method="POST")
+
+    def _send(self, request: Request) -> bytes:
+        try:
+            with self._opener.open(request, timeout=self.judge.timeout_seconds) as response:
+                return response.read()
+        except HTTPError as error:
+            raise self._fault(error) from None
+        except (OSError, HTTPException) as error:
+            cause = error.reason if isinstance(error, URLError) else error
+            raise TransientError(self._shown(f"{type(cause).__name__}: {cause}")) from None
+
+    def _fault(self, error: HTTPError) -> Exception:
+        """Tell a status that may pass from a refusal."""
+        with error:
+            said = self._shown(f"{error.code} {error.reason}: {detail(error)}".rstrip(": "))
+        if error.code in TRANSIENT or error.code >= 500:
+            return TransientError(f"it answers {said}", seconds_asked(error.headers["Retry-After"]))
+        return GoftError(f"{self.name} answers {said}; {self._remedy(error.code)}")
+
+    def _remedy(self, code: int) -> str:
+        variable = self.judge.api_key_variable
+        if code in {401, 403}:
+            return (
+                f"check the key in the environment variable {variable}"
+                if self._key
+                else f"set the environment variable {variable} to its key"
+            )
+        return "check task.judge.base_url and task.judge.model"
+
+    def _text(self, body: bytes) -> str:
+        """Take the text out of a chat completion.
+
+        Raises:
+            UnusableReplyError: there is none.
+        """
+        try:
+            text = json.loads(body)["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError):
+            text = None
+        if not isinstance(text, str) or not text.strip():
+            shown = self._shown(body.decode(errors="replace"))
+            raise UnusableReplyError(f"no chat completion with a text: {shown!r}")
+        return self._clean(text.encode(errors="replace").decode())  # no half surrogate pairs
+
+    def _clean(self, text: str) -> str:
+        """Blot out the key, which some servers repeat."""
+        secret = self._key if len(self._key) >= SHORTEST_SECRET else None
+        return text.replace(secret, "***") if secret else text
+
+    def _shown(self, text: str) -> str:
+        """Cut what a server says to one line; cleaned first, as half a key is too much of it."""
+        return " ".join(self._clean(text).split())[:SHOWN]
+
+
+def read_key(variable: str) -> str:
+    """Return the key in an environment variable; empty where there is none.
+
+    Raises:
+        GoftError: it holds characters that no header can carry; they are not shown.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise GoftError(
+            f"the environment variable {variable} holds characters that no key has; "
+            "set it again, on one line"
+        )
+    return key
+
+
+def detail(error: HTTPError) -> str:
+    """Return what a server says about a refusal: OpenAI's `error.message`, or the text itself."""
+    try:
+        text = error.read(10_000).decode(errors="replace")
+    except (OSError, HTTPException):
+        return ""
+    try:
+        told: Any = json.loads(text)["error"]
+        text = told["message"] if isinstance(told, dict) else str(told)
+    except (ValueError, LookupError, TypeError):
+        pass
+    return str(text)

@@ -1,0 +1,198 @@
+"""Answers of the model under test, a batch of equally tempered questions at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import cast
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from goft_cli.config import VicunaConfig
+from goft_cli.errors import GoftError
+from goft_cli.fingerprint import fingerprint
+from goft_cli.progress import console
+from goft_cli.tasks.vicuna.chat import encode
+from goft_cli.tasks.vicuna.questions import Question
+from goft_cli.tasks.vicuna.records import Records, Row, answer_text
+from goft_cli.tasks.vicuna.sampling import draw_uniforms, samplers
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is asked, and how.
+
+    Attributes:
+        question_id: of the question.
+        ids: tokens of the prompt.
+        temperature: 0 for the likeliest token always.
+        seed: of this question's random numbers.
+        answer_id: digest of all that determines the answer; the same answer, the same id.
+    """
+
+    question_id: int
+    ids: list[int]
+    temperature: float
+    seed: int
+    answer_id: str
+
+
+def generate_answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    config: VicunaConfig,
+    records: Records,
+    *,
+    model_id: str,
+    batch_size: int,
+) -> dict[int, str]:
+    """Answer every question, except those that `records` holds answers to from the same model.
+
+    An answer depends on its neighbours in the batch by rounding only, and an interrupted batch is
+    done again as a whole: resuming gives the bytes that an uninterrupted run gives, another batch
+    size nearly always.
+
+    Returns:
+        answer by question number.
+
+    Raises:
+        GoftError: the model has too few positions for prompt and answer.
+    """
+    prompts = make_prompts(model, tokenizer, questions, config)
+    answers = {row["answer_id"]: answer_text(row) for row in records.read()}
+    batches = list(batched(prompts, batch_size))
+    hidden = not console.is_terminal
+    for batch in track(batches, "answers", console=console, disable=hidden):
+        missing = [prompt for prompt in batch if prompt.answer_id not in answers]
+        if not missing:
+            continue
+        found = generate(model, tokenizer, batch, config.max_new_tokens)
+        for prompt in missing:
+            answers[prompt.answer_id] = found[prompt.answer_id]
+            records.append(as_row(prompt, found[prompt.answer_id], model_id))
+    return {prompt.question_id: answers[prompt.answer_id] for prompt in prompts}
+
+
+def make_prompts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    config: VicunaConfig,
+) -> list[Prompt]:
+    """Encode the questions and settle temperature, seed and identity of each."""
+    weights, generation = fingerprint(model), model.generation_config
+    prompts = []
+    for question in questions:
+        ids = encode(question.text, config.chat_template, tokenizer)
+        temperature = config.temperatures.get(question.category, config.temperature)
+        seed = zlib.crc32(f"{config.seed}/{question.question_id}".encode())
+        shared = [weights, config.max_new_tokens, generation.top_k, generation.top_p]
+        identity = json.dumps([*shared, question.question_id, ids, temperature, seed])
+        digest = hashlib.sha256(identity.encode()).hexdigest()
+        prompts.append(Prompt(question.question_id, ids, temperature, seed, digest))
+    require_positions(model, prompts, config.max_new_tokens)
+    return prompts
+
+
+def require_positions(
+    model: PreTrainedModel, prompts: Sequence[Prompt], max_new_tokens: int
+) -> None:
+    """Refuse prompts that leave too little room for an answer.
+
+    Raises:
+        GoftError: names the longest.
+    """
+    positions = getattr(model.config, "max_position_embeddings", None)
+    longest = max(prompts, key=lambda prompt: len(prompt.ids))
+    room = positions - len(longest.ids) if positions is not None else max_new_tokens
+    if room < max_new_tokens:
+        raise GoftError(
+            f"question {longest.question_id} takes {len(longest.ids)} tokens and the model has "
+            f"{positions} positions, too few for task.max_new_tokens={max_new_tokens}; "
+            + (f"pass task.max_new_tokens={room}" if room > 0 else "shorten the question")
+        )
+
+
+def batched(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
+    """Cut into batches of one temperature each, similar lengths together."""
+    ordered = sorted(prompts, key=lambda prompt: (prompt.temperature, len(prompt.ids)))
+    for _, group in groupby(ordered, key=lambda prompt: prompt.temperature):
+        alike = list(group)
+        yield from (alike[start : start + size] for start in range(0, len(alike), size))
+
+
+@torch.inference_mode()
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    batch: Sequence[Prompt],
+    max_new_tokens: int,
+) -> dict[str, str]:
+    """Return the answers to one batch of a common temperature, by their ids."""
+    stops = stop_tokens(model, tokenizer)
+    padding = cast("int | None", tokenizer.pad_token_id)
+    padding = stops[0] if padding is None else padding
+    input_ids, mask = pad_left([prompt.ids for prompt in batch], padding)
+    temperature = batch[0].temperature
+    processors = None
+    if temperature > 0:
+        uniforms = draw_uniforms([prompt.seed for prompt in batch], max_new_tokens)
+        processors = samplers(model.generation_config, temperature, uniforms.to(model.device))
+    output = cast("Callable[..., Tensor]", model.generate)(
+        inputs=input_ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        do_sample=False,  # `processors` leave a single token to choose
+        logits_processor=processors,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=stops,
+        pad_token_id=padding,
+    )
+    texts = tokenizer.batch_decode(
+        output[:, input_ids.shape[1] :],
+        skip_special_tokens=True,
+        spaces_between_special_tokens=False,
+    )
+    return {prompt.answer_id: text.strip() for prompt, text in zip(batch, texts, strict=True)}
+
+
+def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return what ends an answer: to the model, or to the tokenizer it was fine-tuned with.
+
+    Raises:
+        GoftError: neither knows such a token.
+    """
+    known = model.generation_config.eos_token_id
+    own = cast("int | None", tokenizer.eos_token_id)
+    ids = {*(known if isinstance(known, list) else [known]), own} - {None}
+    if not ids:
+        raise GoftError(
+            f"{tokenizer.name_or_path}: no end-of-text token, so no answer would end; "
+            "set eos_token in tokenizer_config.json"
+        )
+    return sorted(ids)
+
+
+def pad_left(rows: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Tensor]:
+    """Return (rows, longest) tokens, padded in front, and the mask that hides the padding."""
+    width = max(map(len, rows))
+    input_ids = [[padding] * (width - len(row)) + list(row) for row in rows]
+    mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(input_ids), torch.tensor(mask)
+
+
+def as_row(prompt: Prompt, answer: str, model_id: str) -> Row:
+    """Lay an answer out in FastChat's format, less the time: equal runs write equal files."""
+    return {
+        "question_id": prompt.question_id,
+        "answer_id": prompt.answer_id,
+        "model_id": model_id,
+        "choices": [{"index": 0, "turns": [answer]}],
+    }

@@ -1,0 +1,144 @@
+"""Ratings from the judge: who is asked what, what was said before, and the number in a reply."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+from rich.progress import track
+
+from goft_cli.progress import console
+from goft_cli.tasks.vicuna.client import ChatClient, UnusableReplyError
+from goft_cli.tasks.vicuna.questions import Question
+from goft_cli.tasks.vicuna.records import Records, Row
+from goft_cli.tasks.vicuna.rubric import Messages, Rubric
+
+UNRATED = -1.0
+# FastChat's patterns (llm_judge/common.py): what the judge was asked for, then a lesser form.
+RATINGS = [
+    re.compile(rf"{opening}(\d+\.?\d*){closing}", re.ASCII)
+    for opening, closing in ((r"\[\[", r"\]\]"), (r"\[", r"\]"))
+]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One answer to be rated.
+
+    Attributes:
+        question_id: of the question.
+        prompt: name of the prompt.
+        messages: the conversation to complete.
+        digest: of the judge, the prompt and every text in it, the answer above all.
+    """
+
+    question_id: int
+    prompt: str
+    messages: Messages
+    digest: str
+
+
+def parse_rating(reply: str) -> float:
+    """Return the first `[[number]]`, else the first `[number]`, else -1, as FastChat does."""
+    for pattern in RATINGS:
+        found = pattern.search(reply)
+        if found:
+            return float(found[1])
+    return UNRATED
+
+
+def make_requests(
+    questions: Sequence[Question], answers: Mapping[int, str], rubric: Rubric, judge_model: str
+) -> list[Request]:
+    """Write the conversations, less those for questions that the rubric leaves out.
+
+    Raises:
+        GoftError: a reference answer is missing.
+    """
+    requests = []
+    for question in questions:
+        prompt = rubric.prompt_for(question)
+        if prompt is None:
+            continue
+        number = question.question_id
+        reference = rubric.references.get(number)
+        messages = prompt.messages(question.text, answers[number], reference)
+        identity = json.dumps([judge_model, prompt.name, number, messages])
+        digest = hashlib.sha256(identity.encode()).hexdigest()
+        requests.append(Request(number, prompt.name, messages, digest))
+    return requests
+
+
+def judge_answers(
+    requests: Sequence[Request], client: ChatClient, records: Records, model_id: str
+) -> dict[int, Row]:
+    """Have every answer rated, except those that `records` holds a judgment of.
+
+    A reply that never was usable is recorded with its error and a rating of -1, and asked for
+    again the next time.
+
+    Args:
+        requests: what to ask.
+        client: of the judge, who is asked several at a time.
+        records: earlier judgments; the new ones are added as they come.
+        model_id: name of the model that answered.
+
+    Returns:
+        judgment by question number.
+
+    Raises:
+        GoftError: the judge refuses or is not to be had; what was judged by then is on record.
+    """
+    known = {row["request_sha256"]: row for row in records.read() if row.get("error", "") is None}
+
+    def ask(request: Request) -> Row:
+        try:
+            reply, error = client.complete(request.messages), None
+        except UnusableReplyError as fault:
+            reply, error = "", str(fault)
+        row = as_row(request, reply, error, client.judge.model, model_id)
+        records.append(row)
+        return row
+
+    pending = [request for request in requests if request.digest not in known]
+    with ThreadPoolExecutor(client.judge.concurrency) as pool:
+        futures = [pool.submit(ask, request) for request in pending]
+        try:
+            rows = list(in_turn(futures))
+        except BaseException:
+            client.retries.stop()
+            pool.shutdown(cancel_futures=True)
+            raise
+    known |= {row["request_sha256"]: row for row in rows}
+    return {request.question_id: known[request.digest] for request in requests}
+
+
+def in_turn(futures: Sequence[Future[Row]]) -> Iterable[Row]:
+    """Yield judgments as they come, and show how many are there."""
+    done = track(
+        as_completed(futures),
+        "judgments",
+        total=len(futures),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    return (future.result() for future in done)
+
+
+def as_row(request: Request, reply: str, error: str | None, judge_model: str, model_id: str) -> Row:
+    """Lay a judgment out in FastChat's format, less the time, plus what resuming needs."""
+    return {
+        "question_id": request.question_id,
+        "model": model_id,
+        "judge": [judge_model, request.prompt],
+        "user_prompt": request.messages[-1]["content"],
+        "judgment": reply,
+        "score": parse_rating(reply),
+        "turn": 1,
+        "request_sha256": request.digest,
+        "error": error,
+    }

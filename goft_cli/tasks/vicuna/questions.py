@@ -1,0 +1,89 @@
+"""Questions in FastChat's format: a number, a category, and what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset
+
+from goft_cli.errors import GoftError
+from goft_cli.tasks.table import Table
+
+COLUMNS = ("question_id", "category", "turns")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of one turn."""
+
+    question_id: int
+    category: str
+    text: str
+
+
+def checked_questions(table: Table) -> list[Question]:
+    """Turn rows as they were read into questions.
+
+    Raises:
+        GoftError: a column is missing, a value is not of its kind, or a number occurs twice.
+    """
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise GoftError(
+            f"{table.origin}: {', '.join(missing)} is missing; found {', '.join(table.columns)}, "
+            "expected FastChat's question.jsonl"
+        )
+    columns = (table.columns[name] for name in COLUMNS)
+    questions = [
+        _question(values, table.place(index))
+        for index, values in enumerate(zip(*columns, strict=True))
+    ]
+    _require_distinct(questions, table)
+    return questions
+
+
+def as_rows(questions: Sequence[Question]) -> Dataset:
+    """Store questions the way FastChat does, with a list of turns."""
+    return Dataset.from_list(
+        [
+            {"question_id": q.question_id, "category": q.category, "turns": [q.text]}
+            for q in questions
+        ]
+    )
+
+
+def from_rows(rows: Dataset) -> list[Question]:
+    """Read back what `as_rows` stored."""
+    return [
+        Question(row["question_id"], row["category"], row["turns"][0]) for row in rows.to_list()
+    ]
+
+
+def _question(values: tuple[Any, Any, Any], place: str) -> Question:
+    number, category, turns = values
+    if type(number) is not int or not isinstance(category, str):
+        raise GoftError(
+            f"{place}: found question_id {number!r} and category {category!r}; "
+            "expected a whole number and a word"
+        )
+    if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
+        raise GoftError(f"{place}: turns is {turns!r}; expected a list of one text")
+    if len(turns) != 1 or not turns[0].strip():
+        raise GoftError(
+            f"{place}: found {len(turns)} turns or an empty one; expected one question: "
+            "Vicuna-Eval has no second turn"
+        )
+    return Question(number, category, turns[0])
+
+
+def _require_distinct(questions: Sequence[Question], table: Table) -> None:
+    first: dict[int, int] = {}
+    for index, question in enumerate(questions):
+        earlier = first.setdefault(question.question_id, index)
+        if earlier != index:
+            raise GoftError(
+                f"{table.place(index)}: question_id {question.question_id} is that of "
+                f"{table.place(earlier)} too; number each question differently"
+            )
