@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,10 +14,11 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from goft_cli.config import SCHEMAS, TrainedConfig
+from goft_cli.batches import accumulation_steps, device_batch
+from goft_cli.config import SCHEMAS, TRAIN_SAMPLE, TrainedConfig, TrainerConfig
 from goft_cli.errors import GoftError
 
 ConfigT = TypeVar("ConfigT")
@@ -56,18 +57,26 @@ def has_groups(verb: str) -> bool:
 def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
     """Look a hyperparameter up: the task's row for this adapter, its shared row, the adapter's own.
 
+    Failing these, Trainer's default holds, where there is one.
+
     Raises:
-        GoftError: none of the three has it.
+        GoftError: none of them has it.
     """
     task, adapter = _root_.task, _root_.adapter
     row = task.recipe.by_adapter.get(adapter.recipe) or {}
-    for source in (row, task.recipe.shared, adapter.fallback):
+    for source in (row, task.recipe.shared, adapter.fallback, trainer_defaults()):
         if key in source:
             return source[key]
     raise GoftError(
         f"task {task.name}: its recipe gives no {key} for adapter {adapter.name}; "
         f"pass trainer.{key}=VALUE or add it to the task's YAML"
     )
+
+
+def trainer_defaults() -> dict[str, Any]:
+    """Return the fields under `trainer` that have a value without any recipe."""
+    stated = {entry.name: entry.default for entry in fields(TrainerConfig)}
+    return {name: value for name, value in stated.items() if value is not MISSING}
 
 
 def run_name(seed: int, overrides: str) -> str:
@@ -89,9 +98,18 @@ def register() -> None:
     for file in (data_root() / "configs").glob("*.yaml"):
         # a second home for the verbs without groups, which compose from the store alone
         store.store(group="verb", name=file.stem, node=OmegaConf.load(file), package="_global_")
-    OmegaConf.register_new_resolver("recipe", recipe_value, replace=True)
-    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-    OmegaConf.register_new_resolver("choices", choices_text, replace=True)
+    for name, resolver in RESOLVERS.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def judge(splits: Sequence[str]) -> str:
+    """Name the split that stands for a run unless its task names another."""
+    return splits[0] if splits else TRAIN_SAMPLE
+
+
+def held_out(share: float) -> list[str]:
+    """Name the splits that are made from a share of the training rows."""
+    return ["validation"] if share else []
 
 
 def choices_text(config_name: str) -> str:
@@ -99,6 +117,18 @@ def choices_text(config_name: str) -> str:
     from goft_cli.suggest import choices_text
 
     return choices_text(config_name.removeprefix("verb/"))
+
+
+RESOLVERS: dict[str, Callable[..., Any]] = {
+    "recipe": recipe_value,
+    "run_name": run_name,
+    "choices": choices_text,
+    "judge": judge,
+    "held_out": held_out,
+    "device_batch": device_batch,
+    "accumulation_steps": accumulation_steps,
+}
+"""What a YAML file may write as `${name:arguments}`."""
 
 
 def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
@@ -130,9 +160,8 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
     try:
         frozen = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
-        cause = error.__cause__ or error.__context__
-        if isinstance(cause, GoftError):
-            raise cause from None
+        if refusal := own_refusal(error):
+            raise refusal from None
         if isinstance(error, MissingMandatoryValue):
             raise GoftError(f"{error.full_key} has no value; pass {error.full_key}=VALUE") from None
         sentence = (str(error).splitlines() or [""])[0]
@@ -140,6 +169,13 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
     if not isinstance(frozen, kind):
         raise TypeError(f"composed {type(frozen).__name__}, expected {kind.__name__}")
     return frozen
+
+
+def own_refusal(error: BaseException | None) -> GoftError | None:
+    """Find our sentence below the layers that OmegaConf wraps around a resolver's error."""
+    while error is not None and not isinstance(error, GoftError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -> None:

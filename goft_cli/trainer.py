@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from goft_cli.config import TrackerName, TrainConfig, WandbMode
 from goft_cli.errors import GoftError
-from goft_cli.evaluation import reducer, single
+from goft_cli.evaluation import InOrder, reducer, single
 from goft_cli.progress import ProgressBar
 from goft_cli.run_folder import RunFolder
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
@@ -36,7 +36,7 @@ class EncodedData:
     collate: Collator
 
 
-class PenaltyTrainer(Trainer):
+class PenaltyTrainer(InOrder):
     """Adds the penalties that layers left behind in their forward pass.
 
     A layer takes part by offering `penalty: Tensor | None`, already weighted. Reading it after the

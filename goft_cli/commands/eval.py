@@ -20,19 +20,16 @@ def evaluate(cfg: EvalConfig) -> None:
     from pathlib import Path
 
     from goft_cli import report
-    from goft_cli.evaluation import run_model, score_splits
+    from goft_cli.evaluation import evaluation_splits, run_model, score_splits
     from goft_cli.logs import quiet_libraries
     from goft_cli.run_folder import write_json
-    from goft_cli.tasks.base import Split
     from goft_cli.trained import open_trained
 
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
-        data = run.task.load_splits(run.task.config.eval_splits)
-        splits = {
-            name: Split(rows, run.task.encode(rows, run.backbone.processor))
-            for name, rows in data.splits.items()
-        }
+        config = run.task.config
+        data = run.task.load_splits(config.eval_splits or [config.train_split])
+        splits = evaluation_splits(run.task, data, run.backbone.processor)
         model = run.model.merge_and_unload() if cfg.merged else run.model
         collate = run.task.collate(run.backbone.processor)
         outputs = run_model(model, run.task, splits, collate, run.arguments(cfg.batch_size))

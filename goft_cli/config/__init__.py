@@ -17,6 +17,7 @@ from goft_cli.config.choices import (
     Angle,
     Dtype,
     EvalStrategy,
+    GlobalBatch,
     Method,
     Optimizer,
     Sampling,
@@ -24,20 +25,30 @@ from goft_cli.config.choices import (
     TrackerName,
     WandbMode,
 )
+from goft_cli.config.instruction import InstructionConfig
 from goft_cli.config.model import ModelConfig
-from goft_cli.config.task import DatasetConfig, RecipeConfig, TaskConfig, TextClassificationConfig
+from goft_cli.config.task import (
+    TRAIN_SAMPLE,
+    DatasetConfig,
+    RecipeConfig,
+    TaskConfig,
+    TextClassificationConfig,
+)
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
 from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainConfig, TrainedConfig
 
 __all__ = [
     "SCHEMAS",
+    "TRAIN_SAMPLE",
     "AdapterConfig",
     "Angle",
     "DatasetConfig",
     "Dtype",
     "EvalConfig",
     "EvalStrategy",
+    "GlobalBatch",
     "GoftAdapterConfig",
+    "InstructionConfig",
     "LinearProbeConfig",
     "LoraAdapterConfig",
     "MergeConfig",
@@ -65,6 +76,7 @@ SCHEMAS: dict[str, type] = {
     "merge": MergeConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
+    "task/instruction": InstructionConfig,
     "adapter/goft": GoftAdapterConfig,
     "adapter/lora": LoraAdapterConfig,
     "adapter/linear": LinearProbeConfig,

@@ -12,6 +12,7 @@ from goft_cli.errors import GoftError
 from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.classification import TextClassification
+from goft_cli.tasks.instruction import Instruction
 
 __all__ = [
     "BENCHMARKS",
@@ -27,6 +28,7 @@ __all__ = [
 
 FAMILIES: dict[str, type[Task[Any, Any]]] = {
     "text_classification": TextClassification,
+    "instruction": Instruction,
 }
 """The class behind `task.family`, for tasks that are trained."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,10 +17,10 @@ from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
 from goft_cli.tasks.columns import checked_rows
 from goft_cli.tasks.files import read_file
 from goft_cli.tasks.formats import Layout
+from goft_cli.tasks.length import usable_length
 from goft_cli.tasks.sources import read_splits
 from goft_cli.tasks.table import Table
-
-logger = logging.getLogger(__name__)
+from goft_cli.tasks.tokens import tokenized
 
 # Where heads read their dropout: DeBERTa; BERT, RoBERTa, ELECTRA and their kin.
 DROPOUT_KEYS = ("cls_dropout", "classifier_dropout")
@@ -71,7 +70,7 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
     def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
         """Tokenize without padding; the longer text of a pair is cut first."""
         config = self.config
-        length = self._length(processor)
+        length = usable_length(config.max_length, processor)
 
         def tokenize(batch: dict[str, list[Any]]) -> dict[str, Any]:
             first, *second = (batch[name] for name in config.text_columns)
@@ -81,14 +80,7 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
                 encoded["labels"] = batch[config.label_column]
             return encoded
 
-        return rows.map(
-            tokenize,
-            batched=True,
-            remove_columns=rows.column_names,
-            keep_in_memory=True,
-            load_from_cache_file=False,
-            desc="tokenize",
-        )
+        return tokenized(rows, tokenize)
 
     def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
         """Pad each batch to its own longest row."""
@@ -130,15 +122,6 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
 
     def _check(self, table: Table, *, labelled: bool) -> Dataset:
         return checked_rows(table, self.config, labelled=labelled)
-
-    def _length(self, tokenizer: PreTrainedTokenizerBase) -> int:
-        wanted, limit = self.config.max_length, tokenizer.model_max_length
-        if wanted > limit:
-            logger.warning(
-                "task.max_length=%d, but the tokenizer stops at %d; texts are cut at %d tokens",
-                *(wanted, limit, limit),
-            )
-        return min(wanted, limit)
 
     def _named(self, probabilities: np.ndarray) -> dict[str, Any]:
         labels = self.config.labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from datasets import Dataset, Features, Value
@@ -11,6 +11,8 @@ from datasets import Dataset, Features, Value
 from goft_cli.config import TextClassificationConfig
 from goft_cli.errors import GoftError
 from goft_cli.tasks.table import Table
+
+REMEDY = "rename the columns, or name yours with task.text_columns and task.label_column"
 
 
 def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bool) -> Dataset:
@@ -29,8 +31,8 @@ def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bo
     """
     table = table.renamed(config.column_aliases)
     wanted = [*config.text_columns, *([config.label_column] if labelled else [])]
-    _require_columns(table, wanted)
-    columns: dict[str, list[Any]] = {name: _texts(table, name) for name in config.text_columns}
+    require_columns(table, wanted, REMEDY)
+    columns: dict[str, list[Any]] = {name: texts(table, name) for name in config.text_columns}
     features = Features({name: Value("string") for name in config.text_columns})
     if labelled:
         columns[config.label_column] = _targets(table, config)
@@ -40,17 +42,27 @@ def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bo
     return Dataset.from_dict(columns, features=features)
 
 
-def _require_columns(table: Table, wanted: list[str]) -> None:
+def require_columns(table: Table, wanted: Sequence[str], remedy: str) -> None:
+    """Refuse a table that lacks a column.
+
+    Raises:
+        GoftError: names the columns missing, found and wanted, and then the remedy.
+    """
     missing = [name for name in wanted if name not in table.columns]
     if missing:
         raise GoftError(
             f"{table.origin}: column {', '.join(missing)} is missing; "
             f"found {', '.join(map(repr, table.columns))}, wanted {', '.join(wanted)}; "
-            "rename the columns, or name yours with task.text_columns and task.label_column"
+            f"{remedy}"
         )
 
 
-def _texts(table: Table, name: str) -> list[str]:
+def texts(table: Table, name: str) -> list[str]:
+    """Return a column of texts.
+
+    Raises:
+        GoftError: a value is not text.
+    """
     values = list(table.columns[name])
     for index, value in enumerate(values):
         if not isinstance(value, str):
