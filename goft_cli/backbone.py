@@ -214,8 +214,7 @@ def attach_adapter(
     """Freeze the backbone, put the adapter on it, and let the head train beside it.
 
     Raises:
-        GoftError: `target_modules` matches nothing, PEFT refuses the configuration, or nothing of
-            the model would train.
+        GoftError: `target_modules` matches nothing, PEFT refuses, or there is nothing to train.
     """
     names = [name for name, _ in backbone.model.named_modules()]
     present = [module for module in head if any(in_modules(name, [module]) for name in names)]
@@ -227,7 +226,7 @@ def attach_adapter(
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise GoftError(
             f"adapter={cfg.name} trains the head alone, and {type(backbone.model).__name__} has "
-            "none beside its backbone; choose another adapter, such as adapter=goft"
+            "none of its own; choose another adapter, such as adapter=goft"
         )
     # The classification heads ignore num_items_in_batch, but their **kwargs make Trainer believe
     # the loss is normalised by it and skip the division by the accumulation steps.

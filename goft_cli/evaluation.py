@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from copy import copy
 from typing import Any, cast
 
@@ -40,7 +40,7 @@ class InOrder(Trainer):
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> SequentialSampler | None:
         # In several processes accelerate shares the rows out, in order.
-        return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+        return SequentialSampler(cast(Sized, eval_dataset)) if self.args.world_size <= 1 else None
 
 
 def evaluation_splits(task: Task[Any, Any], data: TaskData, processor: object) -> dict[str, Split]:

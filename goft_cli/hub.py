@@ -175,7 +175,9 @@ def _is_gated(error: BaseException | None) -> bool:
 
 def _explain(error: Exception, reason: str | None) -> str:
     if _is_gated(error):
-        return "it is gated: accept its licence on its hub page and run hf auth login, or set HF_TOKEN"
+        return (
+            "it is gated: accept its licence on its hub page and run hf auth login, or set HF_TOKEN"
+        )
     lines = str(error).strip().splitlines() or [type(error).__name__]
     sentence = lines[0][:200].rstrip(".;: ")
     if reason is None:

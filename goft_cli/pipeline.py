@@ -137,9 +137,7 @@ def verify(job: Job) -> Verification:
     Raises:
         GoftError: either differs from the trained one by more than rounding.
     """
-    splits = job.encoded.evaluation or evaluation_splits(
-        job.task, job.data, job.backbone.processor
-    )
+    splits = job.encoded.evaluation or evaluation_splits(job.task, job.data, job.backbone.processor)
 
     def outputs_of(model: nn.Module) -> dict[str, Arrays]:
         return run_model(model, job.task, splits, job.encoded.collate, job.arguments)

@@ -1,4 +1,4 @@
-"""Small causal language models and batches for them; the shipped one, and one with random weights."""
+"""Causal language models for tests, shipped and of random weights, and rows for them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -35,8 +35,8 @@ def random_llama(attention: str = "sdpa", *, seed: int = 0) -> LlamaForCausalLM:
         intermediate_size=32,
         max_position_embeddings=64,
         initializer_range=0.3,  # else attention hardly matters
-        attn_implementation=attention,
     )
+    config._attn_implementation = attention
     return LlamaForCausalLM(config).eval()
 
 
@@ -57,6 +57,6 @@ def random_rows(lengths: Sequence[tuple[int, int]], *, seed: int = 1) -> list[Ro
 
 
 @torch.no_grad()
-def logits_of(model: PreTrainedModel, row: Row) -> Tensor:
+def logits_of(model: nn.Module, row: Row) -> Tensor:
     """Return the logits of one row by itself, (length, vocabulary)."""
     return model(input_ids=torch.tensor([row["input_ids"]]), use_cache=False).logits[0]

@@ -1,4 +1,4 @@
-"""Training a causal language model: what shares the same update out otherwise leads to the same weights."""
+"""Training a causal language model: how an update is shared out does not count."""
 
 from __future__ import annotations
 
@@ -96,12 +96,14 @@ def alone(model: PeftModel) -> list[float]:
     """Return each row's mean loss, computed from its own logits."""
     losses = []
     for row in rows().to_list():
-        logits, labels = logits_of(model, row), torch.tensor(row["labels"])  # pyright: ignore[reportArgumentType]
+        logits, labels = logits_of(model, row), torch.tensor(row["labels"])
         losses.append(torch.nn.functional.cross_entropy(logits[:-1], labels[1:]).item())
     return losses
 
 
-@pytest.mark.parametrize("collate", [PadRight(0), DataCollatorWithFlattening()], ids=["pad", "pack"])
+@pytest.mark.parametrize(
+    "collate", [PadRight(0), DataCollatorWithFlattening()], ids=["pad", "pack"]
+)
 @pytest.mark.parametrize("order", ["random", "group_by_length"])
 def test_the_evaluation_is_each_rows_own_whatever_the_batches(
     collate: Callable[..., Any], order: str

@@ -89,7 +89,7 @@ def test_version(words: list[str], goft: Goft) -> None:
 def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
     answer = goft(verb, "--help")
     assert (answer.code, answer.err) == (0, "")
-    assert ("task: demo/acceptability, glue/cola" in answer.out) == (verb == "train")
+    assert ("task: demo/acceptability, " in answer.out) == (verb == "train")
     assert ("learning_rate:" in answer.out) == (verb == "train")
     assert "batch_size: 64" in answer.out or verb == "merge"
     assert "schema" not in answer.out

@@ -15,7 +15,14 @@ from transformers import TrainingArguments
 
 import goft_cli
 from goft_cli.composition import MAX_RUN_NAME, data_root, freeze, recipe_value, run_name
-from goft_cli.config import SCHEMAS, AdapterConfig, GoftAdapterConfig, TrainConfig, TrainerConfig
+from goft_cli.config import (
+    SCHEMAS,
+    TRAIN_SAMPLE,
+    AdapterConfig,
+    GoftAdapterConfig,
+    TrainConfig,
+    TrainerConfig,
+)
 from goft_cli.errors import GoftError
 from tests.cells import CELLS, CHOICES, cell
 from tests.small import composed
@@ -47,7 +54,7 @@ def test_each_task_composes_with_each_adapter(task: str, adapter: str) -> None:
     assert (cfg.task.name, cfg.adapter.name) == (task, adapter)
     assert cfg.output_dir == f"outputs/{task}/{cfg.model.name}/{adapter}/test"
     assert cfg.trainer.learning_rate > 0
-    assert cfg.task.headline_split in cfg.task.eval_splits
+    assert cfg.task.headline_split in (cfg.task.eval_splits or [TRAIN_SAMPLE])
     assert cfg.task.recipe.by_adapter.keys() <= set(CHOICES["adapter"])
     assert cfg.task.recipe.model in CHOICES["model"]
 
@@ -133,6 +140,14 @@ def test_the_most_particular_recipe_wins(sources: tuple[Any, Any, Any], found: i
 def test_a_recipe_without_the_value_says_so() -> None:
     with pytest.raises(GoftError, match=r"task t: its recipe gives no x for adapter a; pass"):
         recipe_value("x", _root_=root({}, {}, {}))
+
+
+def test_what_no_recipe_gives_is_the_trainers_default() -> None:
+    key, default = "lr_scheduler_type", TrainerConfig.lr_scheduler_type
+    assert recipe_value(key, _root_=root({}, {}, {})) is default
+    assert recipe_value(key, _root_=root({}, {key: "cosine"}, {})) == "cosine"
+    with pytest.raises(GoftError, match="gives no learning_rate"):
+        recipe_value("learning_rate", _root_=root({}, {}, {}))
 
 
 def test_trainer_keys_are_those_of_transformers() -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from goft_cli.composition import data_root
+from goft_cli.composition import data_root, register
 from goft_cli.config import SCHEMAS, DatasetConfig, TaskConfig, TextClassificationConfig
 from goft_cli.tasks.classification import TextClassification
 
@@ -27,6 +27,7 @@ def task_config() -> Callable[[str], TaskConfig]:
 
 def read_config(name: str) -> TaskConfig:
     """Merge a task's YAML onto the schema its defaults list names, as Hydra would."""
+    register()
     stated = OmegaConf.load(TASKS / f"{name}.yaml")
     assert isinstance(stated, DictConfig)
     (default,) = stated.pop("defaults")

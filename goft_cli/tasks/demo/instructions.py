@@ -17,9 +17,10 @@ Split = Literal["train", "validation", "test"]
 Row = dict[str, str]
 
 SIZES: dict[Split, int] = {"train": 3000, "validation": 300, "test": 300}
-FORMS = {"word": 3, "sentence": 4, "letter": 3}
+FORMS: dict[str, float] = {"word": 3, "sentence": 4, "letter": 3}
 # Tenths of all questions, in the order of the checksum.
-_SHARES: list[Split] = ["validation", "test", *["train"] * 8]
+_SLOTS: dict[Split, int] = {"validation": 1, "test": 1, "train": 8}
+_SHARES = [share for share, slots in _SLOTS.items() for _ in range(slots)]
 
 
 def generate(split: Split, size: int | None = None, seed: int = 0) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from transformers import DataCollatorWithFlattening, PreTrainedTokenizerBase
 
 from goft_cli.tasks.base import Collator
 from goft_cli.tasks.instruction.loss import IGNORED
+from goft_cli.tasks.instruction.template import end_id
 
 
 def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -21,8 +22,8 @@ def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
     LLaMA 2 has none for that, and a new one would need a new row of the embedding. Any id does,
     because the attention mask hides it: it follows from the lengths, not from this id.
     """
-    padding = tokenizer.pad_token_id
-    return tokenizer.eos_token_id if padding is None else padding
+    padding = cast("int | None", tokenizer.pad_token_id)
+    return end_id(tokenizer) if padding is None else padding
 
 
 def padded(

@@ -1,12 +1,13 @@
 """Alpaca's template, as LLaMA-Factory v0.4.0 fills it in and cuts it to length.
 
-The pieces are tokenized one by one and then put together. With a sentencepiece tokenizer that is not
-the same as tokenizing the whole: every piece starts with the mark of a new word.
+The pieces are tokenized one by one and then put together. With a sentencepiece tokenizer that is
+not the same as tokenizing the whole: every piece starts with the mark of a new word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
@@ -28,7 +29,7 @@ def query_of(instruction: str, extra: str) -> str:
 
 def encode_prompts(queries: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
     """Return the ids of everything that comes before the answer."""
-    start = tokenizer.bos_token_id
+    start = cast("int | None", tokenizer.bos_token_id)
     head = [] if start is None else [start]
     for piece in _encode([PREAMBLE, SEPARATOR], tokenizer):
         head += piece
@@ -40,15 +41,25 @@ def encode_answers(answers: Sequence[str], tokenizer: PreTrainedTokenizerBase) -
     """Return the ids of the answers, each with the end of the text.
 
     Raises:
-        GoftError: the tokenizer has no token for the end of a text.
+        GoftError: the tokenizer has no token for it.
     """
-    end = tokenizer.eos_token_id
+    end = end_id(tokenizer)
+    return [[*ids, end] for ids in _encode(answers, tokenizer)]
+
+
+def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the id of the end of a text.
+
+    Raises:
+        GoftError: the tokenizer has no token for it.
+    """
+    end = cast("int | None", tokenizer.eos_token_id)
     if end is None:
         raise GoftError(
             f"{tokenizer.name_or_path}: its tokenizer has no eos_token, so no answer could ever "
             "end; choose a model that has one"
         )
-    return [[*ids, end] for ids in _encode(answers, tokenizer)]
+    return end
 
 
 def cut(prompt: Ids, answer: Ids, length: int) -> tuple[Ids, Ids]:

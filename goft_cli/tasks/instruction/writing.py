@@ -10,7 +10,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from goft_cli.errors import GoftError
 from goft_cli.tasks.instruction.batches import padded, padding_id
-from goft_cli.tasks.instruction.template import Ids
+from goft_cli.tasks.instruction.template import Ids, end_id
 
 
 def write(
@@ -73,7 +73,7 @@ def continue_batch(
     greedy = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=end_id(tokenizer),
         pad_token_id=padding_id(tokenizer),
     )
     found = model.generate(

@@ -42,7 +42,7 @@ def bytes_tokenizer() -> PreTrainedTokenizerBase:
 
 @pytest.fixture(scope="session")
 def words_tokenizer() -> PreTrainedTokenizerBase:
-    """One token per letter, after LLaMA 2's manner: a word begins with a mark, padding has no token."""
+    """One token per letter, words marked as LLaMA 2 does it, and like there none for padding."""
     special = ["<unk>", "<s>", "</s>"]
     letters = ["▁", "\n", *map(chr, range(33, 127))]
     vocabulary = {token: index for index, token in enumerate([*special, *letters])}

@@ -35,7 +35,7 @@ def test_each_example_has_its_own_sum(lengths: list[tuple[int, int]]) -> None:
     padded = pad_sequence(list(pieces), batch_first=True)
     expected = [by_hand(piece, row) for piece, row in zip(pieces, rows, strict=True)]
     for logits, collate in ((padded, PadRight(0)), (packed, DataCollatorWithFlattening())):
-        labels = collate(rows)["labels"]
+        labels = torch.as_tensor(collate(rows)["labels"])
         found = example_losses(logits, labels)
         assert found.dtype is torch.float32
         assert found[:, 1].tolist() == [tokens for _, tokens in expected]

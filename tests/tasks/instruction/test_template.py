@@ -46,7 +46,9 @@ def test_the_pieces_are_tokenized_one_by_one(words_tokenizer: PreTrainedTokenize
     assert prompt[1:] != whole
 
 
-@pytest.mark.parametrize(("missing", "kept"), [("bos_token", "eos_token"), ("eos_token", "bos_token")])
+@pytest.mark.parametrize(
+    ("missing", "kept"), [("bos_token", "eos_token"), ("eos_token", "bos_token")]
+)
 def test_a_tokenizer_may_lack_a_beginning_but_not_an_end(
     missing: str, kept: str, words_tokenizer: PreTrainedTokenizerFast
 ) -> None:
