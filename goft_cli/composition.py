@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -17,7 +17,8 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainerConfig
+from goft_cli.batches import accumulation_steps, device_batch
+from goft_cli.config import SCHEMAS, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
 from goft_cli.errors import GoftError
 
 ConfigT = TypeVar("ConfigT")
@@ -75,15 +76,19 @@ def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YA
             f"goft eval task={task.name} adapter=RUN_FOLDER"
         )
     rows = [rows.get(adapter.recipe) or {} for rows in (task.recipe.by_adapter, model.budgets)]
-    defaults = {entry.name: entry.default for entry in fields(TrainerConfig)}
-    known = {name: value for name, value in defaults.items() if value != MISSING}
-    for source in (rows[0], task.recipe.shared, rows[1], adapter.fallback, known):
+    for source in (rows[0], task.recipe.shared, rows[1], adapter.fallback, trainer_defaults()):
         if key in source:
             return source[key]
     raise GoftError(
         f"task {task.name}: its recipe gives no {key} for adapter {adapter.name}; "
         f"pass trainer.{key}=VALUE or add it to the task's YAML"
     )
+
+
+def trainer_defaults() -> dict[str, Any]:
+    """Return the fields under `trainer` that have a value without any recipe."""
+    stated = {entry.name: entry.default for entry in fields(TrainerConfig)}
+    return {name: value for name, value in stated.items() if value is not MISSING}
 
 
 def run_name(seed: int, overrides: str) -> str:
@@ -106,9 +111,18 @@ def register(verb: str = "train") -> None:
         # a second home for the verbs without folders, which compose from the store alone
         store.store(group="verb", name=file.stem, node=OmegaConf.load(file), package="_global_")
     offer_groups(verb)
-    OmegaConf.register_new_resolver("recipe", recipe_value, replace=True)
-    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-    OmegaConf.register_new_resolver("choices", choices_text, replace=True)
+    for name, resolver in RESOLVERS.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def judge(splits: Sequence[str]) -> str:
+    """Name the split that stands for a run unless its task names another."""
+    return splits[0] if splits else TRAIN_SAMPLE
+
+
+def held_out(share: float) -> list[str]:
+    """Name the splits that are made from a share of the training rows."""
+    return ["validation"] if share else []
 
 
 def offer_groups(verb: str) -> None:
@@ -128,6 +142,18 @@ def choices_text(config_name: str) -> str:
     from goft_cli.suggest import choices_text
 
     return choices_text(config_name.removeprefix("verb/"))
+
+
+RESOLVERS: dict[str, Callable[..., Any]] = {
+    "recipe": recipe_value,
+    "run_name": run_name,
+    "choices": choices_text,
+    "judge": judge,
+    "held_out": held_out,
+    "device_batch": device_batch,
+    "accumulation_steps": accumulation_steps,
+}
+"""What a YAML file may write as `${name:arguments}`."""
 
 
 def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
@@ -159,11 +185,8 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
     try:
         frozen = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
-        cause: BaseException | None = error
-        while cause is not None:  # OmegaConf wraps what its resolvers raise, more than once
-            if isinstance(cause, GoftError):
-                raise cause from None
-            cause = cause.__cause__ or cause.__context__
+        if refusal := own_refusal(error):
+            raise refusal from None
         if isinstance(error, MissingMandatoryValue):
             raise GoftError(f"{error.full_key} has no value; pass {error.full_key}=VALUE") from None
         sentence = (str(error).splitlines() or [""])[0]
@@ -171,6 +194,13 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
     if not isinstance(frozen, kind):
         raise TypeError(f"composed {type(frozen).__name__}, expected {kind.__name__}")
     return frozen
+
+
+def own_refusal(error: BaseException | None) -> GoftError | None:
+    """Find our sentence below the layers that OmegaConf wraps around a resolver's error."""
+    while error is not None and not isinstance(error, GoftError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -> None:

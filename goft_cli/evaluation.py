@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from copy import copy
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import IntervalStrategy
 
+from goft_cli.config import TRAIN_SAMPLE
 from goft_cli.errors import GoftError
-from goft_cli.tasks.base import Arrays, Collator, Split, Task
+from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
 
 # Each linear layer rounds once more on either side, so differences grow as a random walk in the
 # number of layers, times the gain of the layers in between: 7 measured on MiniLM-L6, 1 to 19 on
@@ -23,8 +25,31 @@ from goft_cli.tasks.base import Arrays, Collator, Split, Task
 GAIN = 100.0
 LARGEST = 0.25
 
+SAMPLE_ROWS = 64
+"""How many training rows stand in for the evaluation splits of a task that has none."""
+
 PADDING = -100.0
 """What Trainer fills outputs of shorter batches up with."""
+
+
+class InOrder(Trainer):
+    """Evaluates rows in their order, on which scores and predictions rely.
+
+    Trainer itself groups evaluation rows by length too where `train_sampling_strategy` says so.
+    """
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> SequentialSampler | None:
+        # In several processes accelerate shares the rows out, in order.
+        return SequentialSampler(cast(Sized, eval_dataset)) if self.args.world_size <= 1 else None
+
+
+def evaluation_splits(task: Task[Any, Any], data: TaskData, processor: object) -> dict[str, Split]:
+    """Encode the evaluation splits, or for want of any a few training rows."""
+    rows = {name: data.splits[name] for name in task.config.eval_splits}
+    if not rows:
+        train = data.splits[task.config.train_split]
+        rows = {TRAIN_SAMPLE: train.select(range(min(SAMPLE_ROWS, len(train))))}
+    return {name: Split(split, task.encode(split, processor)) for name, split in rows.items()}
 
 
 def run_model(
@@ -43,11 +68,11 @@ def run_model(
     quiet = copy(arguments)
     quiet.eval_strategy, quiet.load_best_model_at_end = IntervalStrategy.NO, False
     quiet.report_to, quiet.dataloader_drop_last = [], False
-    trainer = Trainer(
+    trainer = InOrder(
         model=model, args=quiet, data_collator=collate, preprocess_logits_for_metrics=reducer(task)
     )
     trainer.remove_callback(PrinterCallback)
-    inputs = {name: cast("torch.utils.data.Dataset[Any]", s.inputs) for name, s in splits.items()}
+    inputs = {name: cast("Dataset[Any]", s.inputs) for name, s in splits.items()}
     return {name: single(trainer.predict(rows).predictions) for name, rows in inputs.items()}
 
 

@@ -61,11 +61,27 @@ def check_available(kind: Kind, name: str, *, remedy: str) -> None:
         remedy: what to do instead, as an imperative.
 
     Raises:
-        GoftError: there is no way to the hub, and the cache has no such item.
+        GoftError: the cache has no such item, and there is no way to the hub, or no permission.
     """
     reason = _offline_by_choice(kind) or unreachable()
-    if reason and name not in (item.partition(" ")[0] for item in cached(kind)):
+    if name in (item.partition(" ")[0] for item in cached(kind)):
+        return
+    reason = reason or _locked(kind, name)
+    if reason:
         raise _refusal(kind, name, reason, remedy)
+
+
+def _locked(kind: Kind, name: str) -> str | None:
+    """Ask the hub whether a licence is still to be accepted; anything else amiss shows later."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().auth_check(name, repo_type=kind)
+    except Exception as error:
+        if not _is_loading_error(error):
+            raise
+        return _explain(error, None) if _is_gated(error) else None
+    return None
 
 
 def _refusal(kind: Kind, name: str, why: str, remedy: str) -> GoftError:
@@ -148,7 +164,20 @@ def _is_loading_error(error: Exception) -> bool:
     return is_transport_error or isinstance(error, (OSError, ValueError, RuntimeError))
 
 
+def _is_gated(error: BaseException | None) -> bool:
+    """Tell whether a gate of the hub is behind an error of the libraries."""
+    from huggingface_hub.errors import GatedRepoError
+
+    while error is not None and not isinstance(error, GatedRepoError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _explain(error: Exception, reason: str | None) -> str:
+    if _is_gated(error):
+        return (
+            "it is gated: accept its licence on its hub page and run hf auth login, or set HF_TOKEN"
+        )
     lines = str(error).strip().splitlines() or [type(error).__name__]
     sentence = lines[0][:200].rstrip(".;: ")
     if reason is None:

@@ -24,7 +24,13 @@ from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.benchmarking import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.checkpoints import newest_complete
 from goft_cli.config import TrainConfig
-from goft_cli.evaluation import require_agreement, run_model, score_splits, tolerance
+from goft_cli.evaluation import (
+    evaluation_splits,
+    require_agreement,
+    run_model,
+    score_splits,
+    tolerance,
+)
 from goft_cli.logs import logging_to
 from goft_cli.progress import console
 from goft_cli.run_folder import RunFolder, config_sha256, open_run, write_json
@@ -42,10 +48,6 @@ from goft_cli.trainer import (
 )
 
 logger = logging.getLogger(__name__)
-
-TRAIN_SAMPLE = "train_sample"
-"""What stands in for the evaluation splits of a task that has none: its first training rows."""
-SAMPLE_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -133,15 +135,6 @@ def encode(task: Task[Any, Any], data: TaskData, backbone: Backbone) -> EncodedD
     )
 
 
-def splits_to_check(job: Job) -> dict[str, Split]:
-    """Return the evaluation splits, or a few training rows for want of any."""
-    if job.encoded.evaluation:
-        return job.encoded.evaluation
-    rows = job.data.splits[job.cfg.task.train_split]
-    sample = rows.select(range(min(SAMPLE_ROWS, len(rows))))
-    return {TRAIN_SAMPLE: Split(sample, job.task.encode(sample, job.backbone.processor))}
-
-
 def train(job: Job) -> PenaltyTrainer:
     """Train from the newest whole checkpoint, or from the start, and save the best adapter."""
     rate = EPOCH_RATES.get(job.cfg.trainer.lr_scheduler_type.value)
@@ -163,7 +156,7 @@ def verify(job: Job) -> Verification:
     Raises:
         GoftError: either differs from the trained one by more than rounding.
     """
-    splits = splits_to_check(job)
+    splits = job.encoded.evaluation or evaluation_splits(job.task, job.data, job.backbone.processor)
 
     def outputs_of(model: nn.Module) -> dict[str, Arrays]:
         return run_model(model, job.task, splits, job.encoded.collate, job.arguments)

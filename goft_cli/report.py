@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from rich.console import Console
 from rich.table import Table
 
@@ -141,11 +142,13 @@ def add_scores(table: Table, scores: Mapping[str, Mapping[str, float]]) -> None:
 
 def prediction_lines(task: Task[Any, Any], split: Split, found: Arrays) -> list[dict[str, Any]]:
     """Return each row as it was read, with what the model says about it."""
-    decoded = task.decode(found, split)
-    return [
-        {**row, "prediction": prediction}
-        for row, prediction in zip(split.rows.to_list(), decoded, strict=True)
-    ]
+    return with_predictions(split.rows, task.decode(found, split))
+
+
+def with_predictions(rows: Dataset, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each row as it was read, with its prediction."""
+    pairs = zip(rows.to_list(), predictions, strict=True)
+    return [{**row, "prediction": prediction} for row, prediction in pairs]
 
 
 def write_predictions(

@@ -20,7 +20,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from goft_cli.composition import config_source, data_root, register, verb_groups
+from goft_cli.composition import config_source, data_root, own_refusal, register, verb_groups
 from goft_cli.errors import GoftError
 
 TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
@@ -164,7 +164,7 @@ def explain(error: Exception, line: CommandLine) -> str | None:
     if isinstance(error, MissingConfigException):
         return explain_choice(error, line)
     if isinstance(error, InterpolationResolutionError):
-        return str(error.__cause__ or error).splitlines()[0]
+        return str(own_refusal(error) or error).splitlines()[0]
     return explain_key(line) or explain_value(error, line.overrides)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from peft import PeftModel
 from transformers import TrainingArguments
 
@@ -13,9 +14,10 @@ from goft_cli.adapters import load_adapter
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
+from goft_cli.evaluation import run_model
 from goft_cli.run_folder import RunFolder, read_config, read_json
 from goft_cli.tasks import build_task
-from goft_cli.tasks.base import Task
+from goft_cli.tasks.base import AnsweringTask, Split, Task
 from goft_cli.trainer import training_arguments
 
 
@@ -33,6 +35,25 @@ class TrainedRun:
         """Return how to run the model: the run's precision, this batch size."""
         trainer = replace(self.cfg.trainer, per_device_eval_batch_size=batch_size)
         return training_arguments(replace(self.cfg, trainer=trainer), self.folder, self.task)
+
+    def predict(
+        self, rows: Dataset, *, batch_size: int, max_new_tokens: int
+    ) -> list[dict[str, Any]]:
+        """Return one readable prediction per raw row, in words of the model's own or decoded.
+
+        Raises:
+            GoftError: a row leaves no room for an answer.
+        """
+        task, processor = self.task, self.backbone.processor
+        arguments = self.arguments(batch_size)
+        if isinstance(task, AnsweringTask):
+            model = self.model.to(arguments.device).eval()
+            lengths = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
+            return task.answer(model, rows, processor, **lengths)
+        split = Split(rows, task.encode(rows, processor))
+        collate = task.collate(processor)
+        found = run_model(self.model, task, {"input": split}, collate, arguments)
+        return task.decode(found["input"], split)
 
 
 def find_run(adapter: str) -> RunFolder:

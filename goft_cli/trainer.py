@@ -22,7 +22,7 @@ from goft_cli.adalora import AdaLora, RankAllocation
 from goft_cli.config import TrackerName, TrainConfig, WandbMode
 from goft_cli.divergence import FiniteGradients, diverged
 from goft_cli.errors import GoftError
-from goft_cli.evaluation import reducer, single
+from goft_cli.evaluation import InOrder, reducer, single
 from goft_cli.progress import ProgressBar
 from goft_cli.run_folder import RunFolder
 from goft_cli.schedules import EPOCH_RATES, EpochRate, by_epoch
@@ -38,7 +38,7 @@ class EncodedData:
     collate: Collator
 
 
-class PenaltyTrainer(Trainer):
+class PenaltyTrainer(InOrder):
     """Adds the penalties that layers left behind in their forward pass.
 
     A layer takes part by offering `penalty: Tensor | None`, already weighted. Reading it after the

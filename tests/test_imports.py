@@ -37,7 +37,8 @@ FORBIDDEN = {
     "pipeline": {"commands", "cli"},
     "commands": {"cli"},
 }
-LIGHT = ["__init__", "__main__", "cli", "completion", "composition", "suggest", "preflight"]
+LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "preflight"]
+LIGHT += ["suggest"]
 LIGHT_FOLDERS = ["commands", "config"]
 
 Import = tuple[str, bool]

@@ -39,17 +39,14 @@ def rescore(cfg: EvalConfig) -> None:
 
     from goft_cli import report
     from goft_cli.adapters import merge
-    from goft_cli.evaluation import run_model, score_splits
+    from goft_cli.evaluation import evaluation_splits, run_model, score_splits
     from goft_cli.run_folder import write_json
-    from goft_cli.tasks.base import Split
     from goft_cli.trained import open_trained
 
     run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
-    data = run.task.load_splits(run.task.config.eval_splits)
-    splits = {
-        name: Split(rows, run.task.encode(rows, run.backbone.processor))
-        for name, rows in data.splits.items()
-    }
+    config = run.task.config
+    data = run.task.load_splits(config.eval_splits or [config.train_split])
+    splits = evaluation_splits(run.task, data, run.backbone.processor)
     model = merge(run.model) if cfg.merged else run.model
     collate = run.task.collate(run.backbone.processor)
     outputs = run_model(model, run.task, splits, collate, run.arguments(cfg.batch_size))

@@ -1,4 +1,4 @@
-"""`goft predict adapter=RUN_FOLDER input=FILE`: label new texts with a trained run."""
+"""`goft predict adapter=RUN_FOLDER input=FILE`: label or answer new texts with a trained run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ def predict(cfg: PredictConfig) -> None:
     from pathlib import Path
 
     from goft_cli.errors import GoftError
-    from goft_cli.evaluation import run_model
     from goft_cli.logs import quiet_libraries
-    from goft_cli.report import prediction_lines, screen
+    from goft_cli.report import screen, with_predictions
     from goft_cli.run_folder import write_text
-    from goft_cli.tasks.base import Split
     from goft_cli.trained import open_trained
 
     output = Path(cfg.output)
@@ -37,11 +35,8 @@ def predict(cfg: PredictConfig) -> None:
         rows = (
             task.read_text(cfg.text) if cfg.text is not None else task.read(Path(cfg.input or ""))
         )
-        split = Split(rows, task.encode(rows, run.backbone.processor))
-        collate = task.collate(run.backbone.processor)
-        arguments = run.arguments(cfg.batch_size)
-        found = run_model(run.model, task, {"input": split}, collate, arguments)
-    lines = prediction_lines(task, split, found["input"])
+        lengths = {"batch_size": cfg.batch_size, "max_new_tokens": cfg.max_new_tokens}
+        lines = with_predictions(rows, run.predict(rows, **lengths))
     if cfg.text is not None:
         screen.print_json(json.dumps(lines[0], ensure_ascii=False))
         return

@@ -25,6 +25,7 @@ from goft_cli.config.choices import (
     Dtype,
     EvalStrategy,
     ExemplarOrder,
+    GlobalBatch,
     Harness,
     Method,
     Optimizer,
@@ -42,10 +43,12 @@ from goft_cli.config.image_classification import (
     SplitsConfig,
     VtabConfig,
 )
+from goft_cli.config.instruction import InstructionConfig
 from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
 from goft_cli.config.task import (
+    TRAIN_SAMPLE,
     BenchmarkConfig,
     DatasetConfig,
     RecipeConfig,
@@ -58,6 +61,7 @@ from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
     "SCHEMAS",
+    "TRAIN_SAMPLE",
     "AdaLoraAdapterConfig",
     "AdapterConfig",
     "Angle",
@@ -71,10 +75,12 @@ __all__ = [
     "EvalStrategy",
     "ExemplarOrder",
     "FullConfig",
+    "GlobalBatch",
     "GoftAdapterConfig",
     "Harness",
     "HraAdapterConfig",
     "ImageClassificationConfig",
+    "InstructionConfig",
     "JudgeConfig",
     "LinearProbeConfig",
     "LoraAdapterConfig",
@@ -118,6 +124,7 @@ SCHEMAS: dict[str, type] = {
     "task/question_answering": QuestionAnsweringConfig,
     "task/mmlu": MMLUConfig,
     "task/vicuna": VicunaConfig,
+    "task/instruction": InstructionConfig,
     "adapter/goft": GoftAdapterConfig,
     "adapter/lora": LoraAdapterConfig,
     "adapter/adalora": AdaLoraAdapterConfig,

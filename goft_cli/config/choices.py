@@ -99,6 +99,18 @@ class Selection(str, Enum):
         return self.value
 
 
+class GlobalBatch(Enum):
+    """Examples per update: what batch size 32 and accumulation 2 on two GPUs may mean.
+
+    The three readings of the paper's Table 7: 32 on each device and accumulated twice; 32 on both
+    devices together and accumulated twice; 32 in total.
+    """
+
+    per_device_128 = 128
+    accumulated_64 = 64
+    total_32 = 32
+
+
 class TrackerName(str, Enum):
     """Where curves go besides the run folder."""
 

@@ -9,6 +9,9 @@ from omegaconf import MISSING
 
 from goft_cli.config.checks import check
 
+TRAIN_SAMPLE = "train_sample"
+"""What stands in for the evaluation splits of a task that has none: its first training rows."""
+
 
 @dataclass
 class RecipeConfig:
@@ -35,7 +38,7 @@ class TaskConfig:
     train_split: str = "train"
     eval_splits: list[str] = field(default_factory=lambda: ["validation"])
     """The first one is scored during training; the headline comes from `headline_split`."""
-    headline_split: str = "${.eval_splits.0}"
+    headline_split: str = "${judge:${.eval_splits}}"
     benchmark_sizes: dict[str, int] = field(default_factory=dict)
     """Rows per split of the published benchmark; other sizes run, but are reported as such."""
     recipe: RecipeConfig = field(default_factory=RecipeConfig)

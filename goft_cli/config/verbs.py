@@ -104,10 +104,14 @@ class PredictConfig(TrainedConfig):
     output: str = "predictions.jsonl"
     overwrite: bool = False
     batch_size: int = 64
+    max_new_tokens: int = 256
+    """Where an answer is broken off, if the task's model answers in words."""
 
     def __post_init__(self) -> None:
         """Check the ranges, and that there is exactly one source of texts."""
         check_batch_size(self.batch_size)
+        tokens = self.max_new_tokens
+        check(tokens > 0, key="max_new_tokens", value=tokens, expected="at least 1", example=256)
         if (self.input is None) == (self.text is None):
             found = "neither" if self.input is None else "both"
             raise GoftError(

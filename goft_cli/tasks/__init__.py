@@ -13,6 +13,7 @@ from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.classification import TextClassification
 from goft_cli.tasks.image_classification import ImageClassification
+from goft_cli.tasks.instruction import Instruction
 from goft_cli.tasks.mmlu import MMLU
 from goft_cli.tasks.question_answering import QuestionAnswering
 from goft_cli.tasks.vicuna import Vicuna
@@ -33,6 +34,7 @@ FAMILIES: dict[str, type[Task[Any, Any]]] = {
     "text_classification": TextClassification,
     "image_classification": ImageClassification,
     "question_answering": QuestionAnswering,
+    "instruction": Instruction,
 }
 """The class behind `task.family`, for tasks that are trained."""
 

@@ -170,3 +170,30 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
     def size_deviations(self, data: TaskData) -> dict[str, tuple[int, int]]:
         """Return (found, published) rows for each split whose size is not the benchmark's."""
         return data.size_deviations(self.config.benchmark_sizes)
+
+
+class AnsweringTask(Task[ConfigT, ProcessorT]):
+    """A task whose model answers in words of its own, when it is asked to predict."""
+
+    @abstractmethod
+    def answer(
+        self,
+        model: Any,  # noqa: ANN401 - of transformers or PEFT, which share no type that generates
+        rows: Dataset,
+        processor: ProcessorT,
+        *,
+        batch_size: int,
+        max_new_tokens: int,
+    ) -> list[dict[str, Any]]:
+        """Return one readable prediction per raw row.
+
+        Args:
+            model: in evaluation mode, on its device.
+            rows: what `read` or `read_text` returned.
+            processor: of the model.
+            batch_size: rows at a time.
+            max_new_tokens: where an answer is broken off.
+
+        Raises:
+            GoftError: a row leaves no room for an answer.
+        """

@@ -20,6 +20,7 @@ from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.length import usable_length
 from goft_cli.tasks.sources import read_splits
 from goft_cli.tasks.table import Table
+from goft_cli.tasks.tokens import tokenized
 
 # Where heads read their dropout: DeBERTa; BERT, RoBERTa, ELECTRA and their kin.
 DROPOUT_KEYS = ("cls_dropout", "classifier_dropout")
@@ -79,14 +80,7 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
                 encoded["labels"] = batch[config.label_column]
             return encoded
 
-        return rows.map(
-            tokenize,
-            batched=True,
-            remove_columns=rows.column_names,
-            keep_in_memory=True,
-            load_from_cache_file=False,
-            desc="tokenize",
-        )
+        return tokenized(rows, tokenize)
 
     def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
         """Pad each batch to its own longest row."""

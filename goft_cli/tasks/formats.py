@@ -1,4 +1,4 @@
-"""One data file into a table: tsv, csv, JSON lines, parquet.
+"""One data file into a table: tsv, csv, JSON, JSON lines, parquet.
 
 Every format is parsed from bytes that are in memory already, so that the checksum in the manifest
 is of the very data that was used, and no cache can hand back yesterday's file.
@@ -113,42 +113,57 @@ def _header(
 
 
 def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
+    """Read what the layout makes of one value, one array of objects, or else JSON lines."""
     text = _text(content, path)
-    if layout.document is None:
-        return _json_lines(text, path)
+    if layout.document is not None:
+        return _document(text, path, layout.document) or _parse_lines(content, path, layout)
+    if not text.lstrip().startswith("["):
+        return _parse_lines(content, path, layout)
+    try:
+        rows = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"{path}, line {error.lineno}"
+        raise GoftError(f"{place}: not JSON ({error}); expected an array of objects") from None
+    if not rows:
+        raise GoftError(f"{path} is empty; expected at least one row of data")
+    records = [_object(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
+    return Table(str(path), _columns(records))
+
+
+def _document(text: str, path: Path, read: Callable[[Any, str], Table]) -> Table | None:
+    """Read one JSON value; None if more follows it."""
     try:
         value, end = json.JSONDecoder().raw_decode(text.strip())
     except json.JSONDecodeError as error:
         raise GoftError(f"{path}: not JSON ({error}); copy the file again") from None
-    if end < len(text.strip()):
-        return _json_lines(text, path)
-    return layout.document(value, str(path))
+    return read(value, str(path)) if end == len(text.strip()) else None
 
 
-def _json_lines(content: str, path: Path) -> Table:
-    columns: dict[str, list[Any]] = {}
-    lines = []
-    for line, text in enumerate(content.split("\n"), start=1):
-        if not text.strip():
-            continue
-        record = _record(text, f"{path}, line {line}")
-        columns = columns or {name: [] for name in record}
-        lines.append(line)
-        for name, column in columns.items():
-            if name not in record:
-                raise GoftError(f"{path}, line {line}: {name!r} is missing; the first row has it")
-            column.append(record[name])
-    return Table(str(path), columns, lines)
+def _parse_lines(content: bytes, path: Path, layout: Layout) -> Table:
+    """Read one object per line."""
+    texts = enumerate(_text(content, path).split("\n"), start=1)
+    lines = {line: text for line, text in texts if text.strip()}
+    records = [_record(text, f"{path}, line {line}") for line, text in lines.items()]
+    return Table(str(path), _columns(records), list(lines))
 
 
 def _record(text: str, place: str) -> dict[str, Any]:
     try:
-        record = json.loads(text)
+        return _object(json.loads(text), place)
     except json.JSONDecodeError as error:
         raise GoftError(f"{place}: not JSON ({error}); expected one object per line") from None
-    if not isinstance(record, dict):
-        raise GoftError(f"{place}: found {text.strip()[:40]!r}; expected one object per line")
-    return record
+
+
+def _object(value: object, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise GoftError(f"{place}: found {json.dumps(value)[:40]}; expected one object per row")
+    return value
+
+
+def _columns(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Turn rows into columns; what a row lacks is None, for the task to accept or refuse."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [record.get(name) for record in records] for name in names}
 
 
 def _parse_parquet(content: bytes, path: Path, layout: Layout) -> Table:
@@ -176,7 +191,7 @@ def _text(content: bytes, path: Path) -> str:
 PARSERS: dict[str, Callable[[bytes, Path, Layout], Table]] = {
     ".tsv": _parse_tsv,
     ".csv": _parse_csv,
-    ".jsonl": _parse_json,
+    ".jsonl": _parse_lines,
     ".json": _parse_json,
     ".parquet": _parse_parquet,
 }

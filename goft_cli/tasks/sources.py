@@ -23,6 +23,7 @@ GENERATORS = {
     "demo:digits": "goft_cli.tasks.demo.digits",
     "demo:choices": "goft_cli.tasks.demo.choices",
     "demo:chat": "goft_cli.tasks.demo.chat",
+    "demo:instructions": "goft_cli.tasks.demo.instructions",
 }
 """Modules with a `generate(split)` that returns rows, by the dataset id that stands for them."""
 

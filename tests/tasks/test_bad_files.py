@@ -113,13 +113,26 @@ CASES: dict[str, tuple[Break, str]] = {
         instead("train.jsonl", '{"sentence": "a", "label": 1}\n{"sentence": \n'),
         r"train.jsonl, line 2: not JSON \(.*\); expected one object per line",
     ),
-    "json-array": (
-        instead("train.json", "[1, 2]"),
-        r"train.json, line 1: found '\[1, 2\]'; expected",
+    "json-line": (
+        instead("train.jsonl", "[1, 2]"),
+        r"train.jsonl, line 1: found \[1, 2\]; expected one object per row",
     ),
+    "json-array": (
+        instead("train.json", '[\n{"sentence": "a", "label": 1},\n2]'),
+        r"train.json, row 2: found 2; expected one object per row",
+    ),
+    "json-array-text": (
+        instead("train.json", '[{"sentence": "a", "label": 1}, {"sentence": 7, "label": 1}]'),
+        r"train.json, row 2: sentence is 7, expected text",
+    ),
+    "json-array-open": (
+        instead("train.json", '[\n{"sentence": "a", "label": 1},\n'),
+        r"train.json, line 3: not JSON \(.*\); expected an array of objects",
+    ),
+    "json-array-empty": (instead("train.json", "[]"), r"train.json is empty; expected at least"),
     "json-ragged": (
         instead("train.jsonl", '{"sentence": "a", "label": 1}\n\n{"sentence": "b"}\n'),
-        r"train.jsonl, line 3: 'label' is missing; the first row has it",
+        r"train.jsonl, line 3: label is None, expected a label id",
     ),
     "json-number": (
         instead("train.jsonl", '{"sentence": 7, "label": 1}\n'),

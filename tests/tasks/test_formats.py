@@ -46,6 +46,11 @@ def write_jsonl(path: Path, rows: Rows) -> None:
     path.with_suffix(".jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def write_json(path: Path, rows: Rows) -> None:
+    records = [{"sentence": text, "label": label} for text, label in rows]
+    path.with_suffix(".json").write_text(json.dumps(records, indent=1), encoding="utf-8")
+
+
 def write_parquet(path: Path, rows: Rows) -> None:
     frame = pd.DataFrame(rows, columns=["sentence", "label"])
     frame.to_parquet(path.with_suffix(".parquet"))
@@ -56,7 +61,7 @@ def write_saved(path: Path, rows: Rows) -> None:
     Dataset.from_pandas(frame).save_to_disk(str(path))
 
 
-WRITERS = [write_tsv, write_raw, write_csv, write_jsonl, write_parquet, write_saved]
+WRITERS = [write_tsv, write_raw, write_csv, write_jsonl, write_json, write_parquet, write_saved]
 RAW = ["source", "label", "mark", "sentence"]
 
 
@@ -76,7 +81,7 @@ def test_every_format_and_name(
     assert pairs(splits["validation"]) == SAMPLE[:1]
 
 
-@pytest.mark.parametrize("write", [write_tsv, write_raw, write_csv, write_jsonl])
+@pytest.mark.parametrize("write", [write_tsv, write_raw, write_csv, write_jsonl, write_json])
 @settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -87,6 +92,13 @@ def test_any_text_survives(
     for name in ("train", "dev"):
         write(tmp_path / name, rows)
     assert pairs(make_task(raw_columns=RAW).load().splits["train"]) == rows
+
+
+def test_json_lines_may_be_called_json(make_task: TaskMaker, tmp_path: Path) -> None:
+    for name in ("train", "dev"):
+        write_jsonl(tmp_path / name, SAMPLE)
+        (tmp_path / f"{name}.jsonl").rename(tmp_path / f"{name}.json")
+    assert pairs(make_task().load().splits["train"]) == SAMPLE
 
 
 def test_a_quoted_csv_field_may_hold_line_breaks(make_task: TaskMaker, tmp_path: Path) -> None:

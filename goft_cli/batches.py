@@ -1,0 +1,66 @@
+"""How the examples of one update are shared out: over devices and accumulation steps.
+
+Loss and gradients are means over all tokens of an update, so the sharing changes memory and time
+but not the result.
+"""
+
+from __future__ import annotations
+
+import os
+
+from goft_cli.config import GlobalBatch
+from goft_cli.errors import GoftError
+
+
+def processes() -> int:
+    """Return how many processes train together, as torchrun and accelerate say it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def device_batch(most: int, update: GlobalBatch | None) -> int:
+    """Return the size of one device's batch.
+
+    Args:
+        most: the recipe's size.
+        update: examples of one update, if the task fixes them.
+
+    Returns:
+        the largest size up to `most` that shares them out evenly.
+
+    Raises:
+        GoftError: the devices cannot share them evenly.
+    """
+    if update is None:
+        return most
+    share, rest = divmod(update.value, processes())
+    if rest:
+        raise uneven(update, f"devices: {processes()}")
+    return max(size for size in range(1, most + 1) if share % size == 0)
+
+
+def accumulation_steps(steps: int, size: int, update: GlobalBatch | None) -> int:
+    """Return how many batches a device takes for one update.
+
+    Args:
+        steps: the recipe's number.
+        size: one device's batch.
+        update: examples of one update, if the task fixes them.
+
+    Raises:
+        GoftError: batches of this size do not add up to one update.
+    """
+    if update is None or size < 1:  # a size out of range is refused with the other ranges
+        return steps
+    steps, rest = divmod(update.value, size * processes())
+    if rest:
+        raise uneven(update, f"devices: {processes()}, batch on each: {size}")
+    return steps
+
+
+def uneven(update: GlobalBatch, parts: str) -> GoftError:
+    """Return the error for examples that do not divide."""
+    return GoftError(
+        f"task.global_batch={update.name}: {update.value} examples do not divide evenly ({parts}); "
+        "to decide yourself, pass trainer.per_device_train_batch_size and "
+        "trainer.gradient_accumulation_steps"
+    )
