@@ -18,7 +18,10 @@ from goft_cli.tasks.files import read_folder
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.table import Table, from_dataset
 
-GENERATORS = {"demo:acceptability": "goft_cli.tasks.demo.acceptability"}
+GENERATORS = {
+    "demo:acceptability": "goft_cli.tasks.demo.acceptability",
+    "demo:qa": "goft_cli.tasks.demo.questions",
+}
 """Modules with a `generate(split)` that returns rows, by the dataset id that stands for them."""
 
 COMMIT = re.compile("[0-9a-f]{40}")
