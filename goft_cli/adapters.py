@@ -28,7 +28,7 @@ ADAPTER = "default"
 """PEFT's name for the only adapter."""
 PEFT_TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
-    # PEFT's own class for it keeps token_type_ids to itself, and the merged model gets them.
+    # PEFT's class for question answering drops token_type_ids; the merged model would get them.
     "AutoModelForQuestionAnswering": None,
     "AutoModelForCausalLM": "CAUSAL_LM",
     "AutoModelForImageClassification": None,

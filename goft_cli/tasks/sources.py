@@ -24,6 +24,7 @@ GENERATORS = {
     "demo:choices": "goft_cli.tasks.demo.choices",
     "demo:chat": "goft_cli.tasks.demo.chat",
     "demo:instructions": "goft_cli.tasks.demo.instructions",
+    "demo:qa": "goft_cli.tasks.demo.questions",
 }
 """Modules with a `generate(split)` that returns rows, by the dataset id that stands for them."""
 

@@ -29,7 +29,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Spans:
-    """Spans of all rows, row by row, the best of each first.
+    """Spans of the rows' contexts.
 
     Attributes:
         rows: (spans,) the row that each belongs to.

@@ -205,14 +205,23 @@ def test_files_of_another_format_have_their_sentence(
         make_task().load()
 
 
+@pytest.mark.parametrize(
+    ("answers", "sentence"),
+    [
+        ({"text": [], "answer_start": []}, "the question has no answer"),
+        ({"text": ["a", "b"], "answer_start": [0]}, "answers is .*'b'.*, expected text and answer"),
+        ({"text": ["a"]}, "answers is .*, expected text and answer_start for each"),
+        ("Zürich", "answers is 'Zürich', expected text and answer_start for each"),
+    ],
+)
 def test_rows_of_a_table_are_named_by_line(
-    document: Document, make_task: QaMaker, tmp_path: Path
+    answers: object, sentence: str, document: Document, make_task: QaMaker, tmp_path: Path
 ) -> None:
     rows = flat(document)
-    rows[2]["answers"] = {"text": [], "answer_start": []}
+    rows[2]["answers"] = answers
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
     write(tmp_path / "dev.json", document)
-    with pytest.raises(GoftError, match=r"train\.jsonl, line 3 \(id q3\): the question has no"):
+    with pytest.raises(GoftError, match=rf"train\.jsonl, line 3 \(id q3\): {sentence}"):
         make_task().load()
 
 
