@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from accelerate import PartialState
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.backbone import load_backbone
@@ -39,11 +40,11 @@ def open_candidate(cfg: EvalConfig, benchmark: Benchmark[Any], *, merged: bool) 
     Raises:
         GoftError: there is no such run or model, or it is of another kind than the benchmark asks.
     """
-    if cfg.adapter is not None:
-        found = open_run(cfg.adapter, cfg.base_model, benchmark, merged=merged)
-    else:
+    if cfg.model is not None:
         found = open_model(cfg.model, benchmark)
-    found.model.to(PartialState().device)
+    else:
+        found = open_run(str(cfg.adapter), cfg.base_model, benchmark, merged=merged)
+    cast("nn.Module", found.model).to(PartialState().device)
     return found
 
 
@@ -63,7 +64,8 @@ def open_run(
         "merged": merged,
         "fingerprint": run.backbone.fingerprint,
     }
-    model = run.model.merge_and_unload() if merged else run.model
+    # a PeftModel answers as the model that it wraps
+    model = cast("PreTrainedModel", run.model.merge_and_unload() if merged else run.model)
     return Candidate(model, run.backbone.processor, run.folder.path, identity)
 
 

@@ -16,7 +16,7 @@ from goft_cli.errors import GoftError
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
-    "eval": "score a trained run again: goft eval adapter=RUN_FOLDER",
+    "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label new texts with a trained run: goft predict adapter=RUN_FOLDER input=FILE",
     "merge": "write the run as a plain model without adapter: goft merge adapter=RUN_FOLDER",
 }
@@ -48,6 +48,8 @@ usage: goft VERB [group=choice ...] [key=value ...]
   goft train                                         the offline demo, about a minute on two cores
   goft train task=glue/cola model=deberta-v3-base    the paper's GLUE recipe for CoLA
   goft train -m adapter=goft,qgoft,lora seed=1,2,3   a sweep
+  goft eval adapter=RUN_FOLDER                       a trained run on its own task again
+  goft eval task=mmlu/full shots=5 adapter=RUN_FOLDER     a trained run on a benchmark
   goft train --help                                  every choice and key of a verb
   goft train --cfg job --resolve                     the composed configuration, without running it
 

@@ -70,7 +70,8 @@ def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YA
         GoftError: none of them has it, or the task is only scored.
     """
     task, model, adapter = _root_.task, _root_.model, _root_.adapter
-    if issubclass(OmegaConf.get_type(task) or dict, BenchmarkConfig):
+    kind = OmegaConf.get_type(task)
+    if kind is not None and issubclass(kind, BenchmarkConfig):
         raise GoftError(
             f"task {task.name} has nothing to train on; score it with "
             f"goft eval task={task.name} adapter=RUN_FOLDER"

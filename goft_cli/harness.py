@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,13 @@ class HarnessBenchmark(Benchmark[MMLUConfig]):
             metrics such as `mmlu_acc_5_shot`, of the groups where the harness averages over tasks;
             those of all its tasks by number of exemplars.
         """
-        from lm_eval import simple_evaluate
-        from lm_eval.models.huggingface import HFLM
-
-        wrapped = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+        lm_eval, models = import_module("lm_eval"), import_module("lm_eval.models.huggingface")
+        wrapped = models.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
         metrics: dict[str, float] = {}
         breakdown: dict[str, dict[str, float]] = {}
         for shots in self.config.shots:
             tasks = [self.config.lm_eval_task]
-            found = simple_evaluate(model=wrapped, tasks=tasks, num_fewshot=shots)
+            found = lm_eval.simple_evaluate(model=wrapped, tasks=tasks, num_fewshot=shots)
             every = numbers(found["results"])
             averages = numbers(found.get("groups") or {}) or every
             metrics |= {f"{name}_{shots}_shot": value for name, value in averages.items()}

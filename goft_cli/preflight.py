@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from goft_cli import hub, metrics
 from goft_cli.config import (
     ImageClassificationConfig,
+    ModelConfig,
+    TaskConfig,
     TextClassificationConfig,
     TrackerConfig,
     TrackerName,
@@ -33,24 +35,62 @@ def check_inputs(cfg: TrainConfig) -> None:
     Raises:
         GoftError: a model or data folder is missing or empty, or the run folder cannot be written.
     """
-    location = model_location(cfg.model.path)
     tasks = {"task": cfg.task} | ({"benchmark": cfg.benchmark} if cfg.benchmark else {})
+    location = model_location(cfg.model.path)
     for key, task in tasks.items():
-        if task.data_dir is not None:
-            check_folder(task.data_dir, key=f"{key}.data_dir", content="data files")
+        check_data_dir(task, key)
     if isinstance(cfg.task, TextClassificationConfig):
         metrics.check_names(cfg.task.metrics, headline=cfg.task.headline)
     if isinstance(cfg.task, ImageClassificationConfig):
         check_images(cfg.task)
     check_tracker(cfg.tracker)
     check_writable(Path(cfg.output_dir))
+    check_model(location)
+    for key, task in tasks.items():
+        check_dataset(task, key)
+
+
+def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
+    """Check what scoring a benchmark reads: its questions, and a plain model if there is one.
+
+    Raises:
+        GoftError: either is missing.
+    """
+    check_data_dir(task, "task")
+    if model is not None:
+        check_model(model_location(model.path))
+    check_dataset(task, "task")
+
+
+def check_data_dir(task: TaskConfig, key: str) -> None:
+    """Refuse a folder of local data, the task's own below `key`, that is missing or empty.
+
+    Raises:
+        GoftError: says which of the two.
+    """
+    if task.data_dir is not None:
+        check_folder(task.data_dir, key=f"{key}.data_dir", content="data files")
+
+
+def check_model(location: Path | str) -> None:
+    """Refuse a hub id that is neither cached nor to be had.
+
+    Raises:
+        GoftError: there is no way to the hub.
+    """
     if isinstance(location, str):
         hub.check_available("model", location, remedy=MODEL_REMEDY)
-    for key, task in tasks.items():
-        dataset = getattr(task, "dataset", None)
-        if task.data_dir is None and dataset and not dataset.id.startswith(GENERATED):
-            remedy = DATA_REMEDY.replace("task.", f"{key}.")
-            hub.check_available("dataset", dataset.id, remedy=remedy)
+
+
+def check_dataset(task: TaskConfig, key: str) -> None:
+    """Refuse hub data that is neither cached nor to be had.
+
+    Raises:
+        GoftError: there is no way to the hub.
+    """
+    dataset = getattr(task, "dataset", None)
+    if task.data_dir is None and dataset and not dataset.id.startswith(GENERATED):
+        hub.check_available("dataset", dataset.id, remedy=DATA_REMEDY.replace("task", key, 1))
 
 
 def check_images(task: ImageClassificationConfig) -> None:

@@ -37,7 +37,8 @@ def inherited(default: str) -> DictConfig:
 
 def is_benchmark(task: str) -> bool:
     """Tell whether a task is only scored."""
-    return isinstance(OmegaConf.to_object(inherited(f"/task/{task}")), BenchmarkConfig)
+    kind = OmegaConf.get_type(inherited(f"/task/{task}"))
+    return kind is not None and issubclass(kind, BenchmarkConfig)
 
 
 BENCHMARKS = [task for task in CHOICES["task"] if is_benchmark(task)]

@@ -56,6 +56,8 @@ MISTAKES = [
     ("eval model=tiny-llama", ["model goes with a benchmark", "task=mmlu/full"]),
     ("eval adapter=x shots=5", ["shots goes with a benchmark"]),
     ("eval adapter=x harness=lm_eval", ["harness goes with a benchmark"]),
+    ("eval task=mmlu/full model=tiny-llama merged=true", ["merged and base_model go with a run"]),
+    ("eval task=mmlu/full model=tiny-llama data_dir=no", ["task.data_dir=no: no such folder"]),
     ("eval adapter=x task=mmlu/ful", ["task=mmlu/ful", "did you mean task=mmlu/full?"]),
     ("eval adapter=x task=mmlu", ["expected one of mmlu/full, mmlu/legacy"]),
     ("eval adapter=x task=mmlu/full shot=5", ["did you mean shots?"]),

@@ -73,8 +73,8 @@ def test_each_tracker_composes(tracker: str) -> None:
 @pytest.mark.parametrize("benchmark", CHOICES["benchmark"])
 def test_each_benchmark_is_a_task_or_none(benchmark: str) -> None:
     found = composed([f"benchmark={benchmark}"]).benchmark
-    if benchmark == "none":
-        assert found is None
+    if found is None:
+        assert benchmark == "none"
     else:
         assert found is not None
         assert found == OmegaConf.to_object(inherited(f"/task/{found.name}"))

@@ -16,6 +16,7 @@ from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.preflight import MIN_FREE_BYTES, asset_dir, check_inputs, model_location
 from tests.cells import cell
+from tests.multiple_choice import config
 
 Usage = namedtuple("Usage", "total used free")
 ASSETS = ["tiny-deberta-v3", "tiny-llama", "tiny-vit"]
@@ -145,6 +146,18 @@ def test_a_full_disk(cfg: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
         check_inputs(cfg)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1, 1, MIN_FREE_BYTES))
     check_inputs(cfg)
+
+
+def test_the_data_of_a_benchmark_is_looked_for_too(
+    cfg: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "unreachable", lambda: "nobody answers")
+    monkeypatch.setattr(hub, "cached", lambda kind: [])
+    with pytest.raises(GoftError, match=r"cais/mmlu cannot be .*; pass benchmark\.data_dir=DIR"):
+        check_inputs(replace(cfg, benchmark=config("mmlu/full")))
+    missing = config("mmlu/full", data_dir=str(tmp_path / "none"))
+    with pytest.raises(GoftError, match=r"benchmark\.data_dir=.*none: no such folder"):
+        check_inputs(replace(cfg, benchmark=missing))
 
 
 @pytest.mark.parametrize("kind", ["model", "dataset"])

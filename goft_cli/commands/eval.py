@@ -20,13 +20,18 @@ def evaluate(cfg: EvalConfig) -> None:
     Raises:
         GoftError: no such run or model, another base model, or data that does not fit the task.
     """
-    from goft_cli.logs import quiet_libraries
+    from goft_cli.preflight import check_benchmark
+
+    task = with_options(cfg.task, cfg) if cfg.task else None
+    if task is not None and cfg.harness is Harness.own:
+        check_benchmark(task, cfg.model)
+    from goft_cli.logs import quiet_libraries  # only now: it imports the libraries
 
     with quiet_libraries():
-        if cfg.task is None:
+        if task is None:
             rescore(cfg)
         else:
-            score(cfg, with_options(cfg.task, cfg))
+            score(cfg, task)
 
 
 def rescore(cfg: EvalConfig) -> None:
@@ -64,6 +69,7 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     Raises:
         GoftError: no such run or model, one of another kind, or malformed questions.
     """
+    import time
     from pathlib import Path
 
     from goft_cli import manifest, report
@@ -76,8 +82,9 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     by_harness = cfg.harness is Harness.lm_eval
     loaded = load_benchmark(build_harness(config) if by_harness else build_benchmark(config))
     found = open_candidate(cfg, loaded.benchmark, merged=cfg.merged or by_harness)
-    default = found.folder / f"eval.{loaded.file_stem}.json"
-    target = Path(cfg.output) if cfg.output else default
+    name = f"eval.{loaded.file_stem}{'.lm_eval' if by_harness else ''}.json"
+    target = Path(cfg.output) if cfg.output else found.folder / name
+    started = time.perf_counter()
     scores = loaded.score(found.model, found.tokenizer, target.parent, cfg.batch_size)
     content = {
         "task": config.name,
@@ -85,6 +92,7 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
         "harness": cfg.harness.value,
         "metrics": {config.name: scores.metrics},
         "breakdown": {config.name: scores.breakdown},
+        "seconds": time.perf_counter() - started,
         "settings": asdict(config),
         "data": loaded.data.describe(config.benchmark_sizes),
         "environment": manifest.environment(),
@@ -108,6 +116,6 @@ def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
     if not isinstance(task, MMLUConfig):
         raise GoftError(f"shots={cfg.shots}: task {task.name} has no exemplars; drop shots")
     shots = cfg.shots if isinstance(cfg.shots, list) else [cfg.shots]
-    if not all(isinstance(count, int) for count in shots):
+    if not all(type(count) is int for count in shots):
         raise GoftError(f"shots={cfg.shots}: expected whole numbers, such as shots=5 or [0,5]")
     return replace(task, shots=shots)

@@ -74,13 +74,13 @@ class EvalConfig:
                 f"eval: found {found} of adapter and model; pass adapter=RUN_FOLDER for a trained "
                 "run, or model=NAME task=BENCHMARK for a plain model"
             )
-        given = {
-            "model": self.model is not None,
-            "shots": self.shots is not None,
-            "harness": self.harness is not Harness.own,
-        }
-        for key in (key for key, is_given in given.items() if is_given and self.task is None):
-            raise GoftError(f"eval: {key} goes with a benchmark; pass task=mmlu/full too")
+        for key in ("model", "shots"):
+            if self.task is None and getattr(self, key) is not None:
+                raise GoftError(f"eval: {key} goes with a benchmark; pass task=mmlu/full too")
+        if self.task is None and self.harness is not Harness.own:
+            raise GoftError("eval: harness goes with a benchmark; pass task=mmlu/full too")
+        if self.model is not None and (self.merged or self.base_model is not None):
+            raise GoftError("eval: merged and base_model go with a run; drop them, or model=")
 
 
 @dataclass

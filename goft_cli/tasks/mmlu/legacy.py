@@ -16,9 +16,6 @@ import numpy as np
 if TYPE_CHECKING:
     from goft_cli.tasks.mmlu.questions import Question
 
-STATE_WORDS = 624
-"""Words in the state of numpy's global generator, a Mersenne twister."""
-
 
 class Shuffles:
     """The permutations that `Dataset.shuffle()` draws one after another when it is given no seed.
@@ -31,8 +28,9 @@ class Shuffles:
 
     def draw(self, count: int) -> list[int]:
         """Return the next permutation of `count` indices."""
-        _, words, position, *_ = self.generator.get_state(legacy=True)
-        seed = words[position % STATE_WORDS]
+        state = self.generator.get_state(legacy=False)["state"]
+        words, position = state["key"], state["pos"]
+        seed = words[position % len(words)]
         self.generator.random_sample()
         return np.random.default_rng(seed).permutation(count).tolist()
 

@@ -8,32 +8,38 @@ at the border.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 
 class PrefixLayer(DynamicLayer):
-    """One layer's keys and values of a prefix, lent to every batch and never added to.
+    """Keeps one layer's keys and values of the first pass, and lends them to every later one.
 
-    `DynamicLayer` would keep a copy for each row of the batch, in all layers at the same time.
+    `DynamicLayer` would add to them, and keep a copy for each row of a batch in all layers at once.
     """
-
-    def __init__(self, layer: DynamicLayer) -> None:
-        super().__init__()
-        self.lazy_initialization(layer.keys, layer.values)
-        self.keys, self.values = layer.keys, layer.values
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """Put the prefix before (batch, heads, length, width) new states of each row."""
+        """Keep the states of the prefix, or put them before those of each row.
+
+        Args:
+            key_states: (batch, heads, length, width); of the prefix, a batch of one.
+            value_states: alike.
+            args: what other sorts of cache take.
+            kwargs: alike.
+        """
+        if not self.is_initialized:
+            self.prefix = super().update(key_states, value_states)
+            return self.prefix
         keys, values = (
             torch.cat([kept.expand(len(new), -1, -1, -1), new], dim=-2)
-            for kept, new in ((self.keys, key_states), (self.values, value_states))
+            for kept, new in zip(self.prefix, (key_states, value_states), strict=True)
         )
         return keys, values
 
@@ -87,9 +93,9 @@ def by_length(prompts: Sequence[np.ndarray], batch_size: int) -> Iterator[list[i
 
 def prefix_cache(model: PreTrainedModel, prefix: np.ndarray) -> Cache:
     """Run the common beginning through the model and keep its keys and values."""
-    cache = DynamicCache()
+    cache = Cache(layer_class_to_replicate=PrefixLayer)
     last_logits(model, [prefix], cache)
-    return Cache(layers=[PrefixLayer(layer) for layer in cache.layers])
+    return cache
 
 
 def last_logits(model: PreTrainedModel, ends: Sequence[np.ndarray], cache: Cache | None) -> Tensor:
@@ -114,7 +120,8 @@ def last_logits(model: PreTrainedModel, ends: Sequence[np.ndarray], cache: Cache
     def pick(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (inputs[0][rows, last][:, None], *inputs[1:])
 
-    hook = model.get_output_embeddings().register_forward_pre_hook(pick)
+    head = cast("nn.Module", model.get_output_embeddings())
+    hook = head.register_forward_pre_hook(pick)
     try:
         ids = torch.as_tensor(filled, dtype=torch.long, device=model.device)
         outputs = model(input_ids=ids, past_key_values=cache, use_cache=cache is not None)

@@ -119,8 +119,8 @@ def _checked(subject: Any, question: Any, choices: Any, answer: Any, *, place: s
             f"{place}: expected the texts of a subject, a question and {len(LETTERS)} choices, "
             f"found {texts}; correct the row"
         )
-    right = dict(zip(LETTERS, range(len(LETTERS)), strict=True)).get(answer, answer)
-    if right not in range(len(LETTERS)):
+    right = LETTERS.find(answer) if isinstance(answer, str) and len(answer) == 1 else answer
+    if not isinstance(right, int) or not 0 <= right < len(LETTERS):
         raise GoftError(
             f"{place}: the answer is {answer!r}, expected one of {', '.join(LETTERS)}; "
             "correct the row"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,22 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from transformers import AutoModelForCausalLM as Auto
-from transformers import (
-    GPT2Config,
-    LlamaConfig,
-    MistralConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-    Qwen2Config,
-    set_seed,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, set_seed
 
 from goft_cli.evaluation import tolerance
 from goft_cli.tasks.mmlu.next_token import by_length, common_length, next_token_logits
 
 VOCABULARY = 40
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -33,23 +25,19 @@ SHAPE = {
     "intermediate_size": 48,
     "max_position_embeddings": 64,
 }
-# Grouped key heads, a window shorter than the prompts, learnt positions.
-CONFIGS: dict[str, PreTrainedConfig] = {
-    "llama": LlamaConfig(**SHAPE, num_key_value_heads=2),
-    "mistral": MistralConfig(**SHAPE, num_key_value_heads=2, sliding_window=5),
-    "qwen2": Qwen2Config(**SHAPE, num_key_value_heads=4),
-    "gpt2": GPT2Config(
-        vocab_size=VOCABULARY,
-        n_embd=32,
-        n_layer=2,
-        n_head=4,
-        n_positions=64,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=0,
-        eos_token_id=0,
-    ),
+CONFIGS: dict[str, dict[str, Any]] = {
+    "llama": SHAPE | {"num_key_value_heads": 2},
+    "mistral": SHAPE | {"num_key_value_heads": 2, "sliding_window": 5},  # shorter than the prompts
+    "qwen2": SHAPE | {"num_key_value_heads": 4},
+    "gpt2": {
+        "vocab_size": VOCABULARY,
+        "n_embd": 32,
+        "n_layer": 2,
+        "n_head": 4,
+        "n_positions": 64,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    },
 }
 TOKENS = [3, 1, 7, 39]
 
@@ -58,7 +46,8 @@ TOKENS = [3, 1, 7, 39]
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     """A random model of each sort."""
     set_seed(0)
-    return Auto.from_config(CONFIGS[request.param]).eval()
+    config = AutoConfig.for_model(request.param, **CONFIGS[request.param])
+    return AutoModelForCausalLM.from_config(config).eval()
 
 
 def prompts(common: int, lengths: list[int], seed: int = 0) -> list[np.ndarray]:
@@ -118,12 +107,11 @@ def test_the_beginning_runs_once_and_only_last_logits_are_made(
 ) -> None:
     made: list[tuple[int, ...]] = []
     seen: list[int] = []
-    head = model.get_output_embeddings()
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    assert head is not None
     hooks = [
         head.register_forward_hook(lambda *call: made.append(tuple(call[2].shape))),
-        model.get_input_embeddings().register_forward_hook(
-            lambda *call: seen.append(call[1][0].numel())
-        ),
+        embeddings.register_forward_hook(lambda *call: seen.append(call[1][0].numel())),
     ]
     asked = prompts(20, [3] * 6)
     logits(model, asked, cache_prefix=True)

@@ -56,6 +56,7 @@ def test_commas_quotes_and_line_breaks_belong_to_the_text(tmp_path: Path) -> Non
     [
         ("Is it?,no,perhaps,yes,B", r"found 5 fields, expected 6"),
         ("Is it?,no,perhaps,yes,never,maybe,B", r"found 7 fields, expected 6"),
+        ("Is it?,no,perhaps,yes,never,AB", r"the answer is 'AB', expected one of A, B, C, D"),
         ("Is it?,no,perhaps,yes,never,E", r"the answer is 'E', expected one of A, B, C, D"),
         ("Is it?,no,perhaps,yes,never,", r"the answer is '', expected one of A, B, C, D"),
     ],
