@@ -99,6 +99,7 @@ def prepare(cfg: TrainConfig, folder: RunFolder) -> Job:
     data = task.load()
     report.announce(cfg, task.size_deviations(data))
     backbone = load_backbone(cfg.model, task)
+    task.check_model(backbone.model)
     model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class)
     encoded = encode(task, data, backbone)
     job = Job(cfg, folder, task, data, encoded, arguments, backbone, model)

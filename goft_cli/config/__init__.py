@@ -25,7 +25,7 @@ from goft_cli.config.choices import (
     TrackerName,
     WandbMode,
 )
-from goft_cli.config.instruction import InstructionConfig
+from goft_cli.config.instruction import HELD_OUT, InstructionConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import (
     TRAIN_SAMPLE,
@@ -38,6 +38,7 @@ from goft_cli.config.trainer import TrackerConfig, TrainerConfig
 from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainConfig, TrainedConfig
 
 __all__ = [
+    "HELD_OUT",
     "SCHEMAS",
     "TRAIN_SAMPLE",
     "AdapterConfig",
