@@ -1,7 +1,7 @@
 """How the examples of one update are shared out: over devices and accumulation steps.
 
-Loss and gradients are means over all tokens of an update, so the sharing changes memory and time
-but not the result.
+A language model's gradient is a mean over all scored tokens of an update, so that sharing it out
+otherwise changes memory and time, and the result by rounding alone.
 """
 
 from __future__ import annotations

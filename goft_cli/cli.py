@@ -17,7 +17,7 @@ from goft_cli.errors import GoftError
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
     "eval": "score a trained run again, or a run or a model on a benchmark",
-    "predict": "label new texts with a trained run: goft predict adapter=RUN_FOLDER input=FILE",
+    "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
     "merge": "write the run as a plain model without adapter: goft merge adapter=RUN_FOLDER",
 }
 USAGE_ERROR = 2

@@ -18,7 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from goft_cli.batches import accumulation_steps, device_batch
-from goft_cli.config import SCHEMAS, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
+from goft_cli.config import HELD_OUT, SCHEMAS, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
 from goft_cli.errors import GoftError
 
 ConfigT = TypeVar("ConfigT")
@@ -123,7 +123,7 @@ def judge(splits: Sequence[str]) -> str:
 
 def held_out(share: float) -> list[str]:
     """Name the splits that are made from a share of the training rows."""
-    return ["validation"] if share else []
+    return [HELD_OUT] if share else []
 
 
 def offer_groups(verb: str) -> None:

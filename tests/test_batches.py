@@ -50,11 +50,9 @@ def test_devices_that_do_not_divide_are_refused(devices: int) -> None:
     ("words", "expected"),
     [
         ([], (32, 4)),
-        (["task.global_batch=per_device_128"], (32, 4)),
         (["task.global_batch=accumulated_64"], (32, 2)),
         (["task.global_batch=total_32"], (32, 1)),
         (["trainer.per_device_train_batch_size=8"], (8, 16)),
-        (["trainer.gradient_accumulation_steps=3"], (32, 3)),
         (
             ["trainer.per_device_train_batch_size=5", "trainer.gradient_accumulation_steps=3"],
             (5, 3),

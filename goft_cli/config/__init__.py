@@ -43,7 +43,7 @@ from goft_cli.config.image_classification import (
     SplitsConfig,
     VtabConfig,
 )
-from goft_cli.config.instruction import InstructionConfig
+from goft_cli.config.instruction import HELD_OUT, InstructionConfig
 from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
@@ -60,6 +60,7 @@ from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainC
 from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
+    "HELD_OUT",
     "SCHEMAS",
     "TRAIN_SAMPLE",
     "AdaLoraAdapterConfig",

@@ -9,6 +9,9 @@ from goft_cli.config.checks import check
 from goft_cli.config.choices import GlobalBatch
 from goft_cli.config.task import DatasetConfig, TaskConfig
 
+HELD_OUT = "validation"
+"""The split that a share of the training rows becomes."""
+
 
 @dataclass
 class InstructionConfig(TaskConfig):
@@ -23,6 +26,7 @@ class InstructionConfig(TaskConfig):
     packing: bool = False
     """Lay the examples of a batch end to end in place of padding; each still sees itself alone."""
     global_batch: GlobalBatch = GlobalBatch.per_device_128
+    """Examples per update, however many devices share them out."""
     holdout: float = 0.0
     """Share of the training rows that is kept back as the split `validation`."""
     eval_splits: Any = "${held_out:${.holdout}}"

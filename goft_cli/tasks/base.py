@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from goft_cli.config import TaskConfig
 
@@ -158,6 +159,14 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
             content by file name.
         """
         return {}
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuse a model that cannot take this task's batches; by default none.
+
+        Raises:
+            GoftError: says what it cannot take.
+        """
+        return
 
     @abstractmethod
     def model_options(self) -> dict[str, Any]:

@@ -9,7 +9,11 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DataCollatorWithFlattening, PreTrainedTokenizerBase
+from transformers import (
+    DataCollatorWithFlattening,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from goft_cli.tasks.base import Collator
 from goft_cli.tasks.instruction.loss import IGNORED
@@ -62,3 +66,21 @@ def collator(tokenizer: PreTrainedTokenizerBase, *, packing: bool) -> Collator:
     and uses no cache; Trainer switches the cache off.
     """
     return DataCollatorWithFlattening() if packing else PadRight(padding_id(tokenizer))
+
+
+@torch.no_grad()
+def keeps_apart(model: PreTrainedModel) -> bool:
+    """Try whether a packed example is blind to the one before it.
+
+    LLaMA and its kin are. OPT, Falcon, BLOOM, MPT and Mamba are not, and would not say so.
+    """
+    pack = DataCollatorWithFlattening()
+    last = []
+    for neighbour in ([0, 1, 2], [2, 0, 1]):
+        batch = pack([{"input_ids": neighbour}, {"input_ids": [1, 2]}])
+        inputs = {name: batch[name].to(model.device) for name in ("input_ids", "position_ids")}
+        try:
+            last.append(model(**inputs, use_cache=False).logits[0, -2:].float())
+        except TypeError:  # it takes no position ids
+            return False
+    return torch.allclose(*last, rtol=0, atol=torch.finfo(model.dtype).eps ** 0.5)

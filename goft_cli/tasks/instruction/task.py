@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 from datasets import Dataset
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from goft_cli.config import InstructionConfig
+from goft_cli.config import HELD_OUT, InstructionConfig
+from goft_cli.errors import GoftError
 from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors
 from goft_cli.tasks.files import read_file
 from goft_cli.tasks.formats import Layout
-from goft_cli.tasks.instruction.batches import collator
+from goft_cli.tasks.instruction.batches import collator, keeps_apart
 from goft_cli.tasks.instruction.loss import IGNORED, example_losses
 from goft_cli.tasks.instruction.rows import checked_rows, divide
 from goft_cli.tasks.instruction.template import cut, encode_answers, encode_prompts, query_of
@@ -23,8 +24,6 @@ from goft_cli.tasks.instruction.writing import write
 from goft_cli.tasks.length import usable_length
 from goft_cli.tasks.sources import read_splits
 from goft_cli.tasks.tokens import Batch, tokenized
-
-HELD_OUT = "validation"
 
 
 class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
@@ -60,20 +59,23 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
     def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
         """Tokenize prompt and answer, cut to length, the prompt unscored; or the prompt alone."""
 
-        def tokenize(batch: Batch) -> Batch:
+        def prompts(batch: Batch) -> Batch:
             queries = map(query_of, batch["instruction"], batch["input"])
-            prompts = encode_prompts(list(queries), processor)
-            if "output" not in batch:
-                return {"input_ids": prompts}
+            return {"input_ids": encode_prompts(list(queries), processor)}
+
+        def examples(batch: Batch) -> Batch:
             answers = encode_answers(batch["output"], processor)
-            pairs = [cut(*pair, length) for pair in zip(prompts, answers, strict=True)]
+            asked = zip(prompts(batch)["input_ids"], answers, strict=True)
+            pairs = [cut(prompt, answer, length) for prompt, answer in asked]
             return {
                 "input_ids": [prompt + answer for prompt, answer in pairs],
                 "labels": [[IGNORED] * len(prompt) + answer for prompt, answer in pairs],
             }
 
+        if "output" not in rows.column_names:
+            return tokenized(rows, prompts)
         length = usable_length(self.config.max_length, processor)
-        return tokenized(rows, tokenize)
+        return tokenized(rows, examples)
 
     def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
         """Pad each batch to its own longest row, or with `packing` lay its rows end to end."""
@@ -97,6 +99,14 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
             {"loss": float(loss / tokens), "tokens": int(tokens)}
             for loss, tokens in np.asarray(outputs, dtype=np.float64)
         ]
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuse to pack for a model whose attention takes no notice of it."""
+        if self.config.packing and not keeps_apart(model):
+            raise GoftError(
+                f"task.packing=true: {type(model).__name__} would let packed examples see one "
+                "another; pass task.packing=false"
+            )
 
     def model_options(self) -> dict[str, Any]:
         """Return no entries: a causal language model is taken as it is."""

@@ -39,6 +39,7 @@ def test_the_composed_recipe_is_the_papers(adapter: str) -> None:
     assert cfg.trainer.warmup_steps == 50
     assert cfg.trainer.lr_scheduler_type is Scheduler.cosine
     assert cfg.trainer.weight_decay == 0
+    assert cfg.trainer.gradient_checkpointing
 
 
 def test_the_data_is_trained_on_to_its_end() -> None:

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
-from transformers import DataCollatorWithFlattening, PreTrainedTokenizerBase
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    DataCollatorWithFlattening,
+    OPTConfig,
+    OPTForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
+from goft_cli.errors import GoftError
 from goft_cli.tasks.base import Collator
+from goft_cli.tasks.instruction import Instruction
 from goft_cli.tasks.instruction.batches import collator
 from tests.decoders import Row, logits_of, random_llama, random_rows
 
+Maker = Callable[..., Instruction]
 PACK: Collator = DataCollatorWithFlattening()
 ATTENTION = ["eager", "sdpa"]
 LENGTHS = [(3, 5), (1, 1), (6, 2), (2, 9)]
 # Two blocks of four linears and one attention each round once; a softmax over logits of about 10.
 TOLERANCE = 1000 * torch.finfo(torch.float32).eps
+
+
+def opt() -> PreTrainedModel:
+    """A model that takes position ids, but no notice of where they start anew."""
+    config = OPTConfig(
+        vocab_size=50, hidden_size=16, ffn_dim=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    config.init_std, config.word_embed_proj_dim = 0.3, 16
+    return OPTForCausalLM(config).eval()
+
+
+def bloom() -> PreTrainedModel:
+    """A model that knows no position ids."""
+    config = BloomConfig(vocab_size=50, hidden_size=16, n_layer=1, n_head=2, initializer_range=0.3)
+    return BloomForCausalLM(config).eval()
 
 
 def packed_logits(attention: str, batch: dict[str, Tensor], **more: Tensor) -> tuple[Tensor, ...]:
@@ -57,6 +85,22 @@ def test_an_attention_mask_would_let_them_see_one_another(attention: str) -> Non
     found = packed_logits(attention, PACK(rows), attention_mask=everything)[-1]
     alone = logits_of(random_llama(attention), rows[-1])
     assert (found - alone).abs().max() > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+def test_llama_may_be_packed_for(attention: str, make_instruction: Maker) -> None:
+    make_instruction(packing=True).check_model(random_llama(attention))
+
+
+@pytest.mark.parametrize("make", [opt, bloom])
+def test_a_model_that_would_mix_examples_is_not_packed_for(
+    make: Callable[[], PreTrainedModel], make_instruction: Maker
+) -> None:
+    model = make()
+    make_instruction(packing=False).check_model(model)
+    sentence = rf"packing=true: {type(model).__name__} would let packed examples see one another"
+    with pytest.raises(GoftError, match=sentence):
+        make_instruction(packing=True).check_model(model)
 
 
 def test_padding_is_on_the_right_and_hidden(words_tokenizer: PreTrainedTokenizerBase) -> None:
