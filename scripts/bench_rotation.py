@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import torch
 from rich.console import Console
@@ -22,6 +23,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from goft_cli.rotation import ENGINES
+from goft_cli.tuner.config import Method
 from scripts.benchmarks import merging
 from scripts.benchmarks.machine import machine, name_of
 from scripts.benchmarks.memory import peak_in_child
@@ -30,7 +32,9 @@ from scripts.benchmarks.rotation_tables import merge_table, rotation_table
 from scripts.benchmarks.rotations import AUTO, KINDS, Setting, Timed, time_rotations
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-MERGES = {f"{method} {dtype}": (method, dtype) for method in ("goft", "qgoft") for dtype in DTYPES}
+MERGES: dict[str, tuple[Method, str]] = {
+    f"{method} {dtype}": (method, dtype) for method in get_args(Method) for dtype in DTYPES
+}
 
 MIN_COLUMNS = 110
 """What the tables need, also where nobody says how wide the screen is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -65,7 +66,7 @@ def _against_count(axes: Axes, timed: Sequence[Timed]) -> None:
         _line(axes, timed, AUTO, passes, color="#999999", linewidth=7, alpha=0.4, zorder=1)
 
 
-def _line(axes: Axes, timed: Sequence[Timed], engine: str, passes: str, **style: object) -> None:
+def _line(axes: Axes, timed: Sequence[Timed], engine: str, passes: str, **style: Any) -> None:  # noqa: ANN401 - passed on
     found = [one for one in timed if (one.engine, one.passes) == (engine, passes)]
     times = [1e3 * one.median for one in found]
     axes.plot([one.tokens for one in found], times, label=f"{engine}, {passes}", **style)

@@ -87,13 +87,13 @@ def _able(engines: Iterable[str], dim: int, setting: Setting) -> list[str]:
 
 def _case(engine: str, x: Tensor, rotation: Tensor, grad: Tensor | None) -> Case:
     """One call without gradients, or one with them if a gradient of the result is given."""
-    leaves = [tensor.detach().requires_grad_(grad is not None) for tensor in (x, rotation)]
+    below, turns = (tensor.detach().requires_grad_(grad is not None) for tensor in (x, rotation))
 
     def run() -> None:
         with force_engine(engine), torch.set_grad_enabled(grad is not None):
-            turned = rotate_transposed(*leaves)
+            turned = rotate_transposed(below, turns)
         if grad is not None:
-            torch.autograd.grad(turned, leaves, grad)
+            torch.autograd.grad(turned, (below, turns), grad)
 
     return run
 

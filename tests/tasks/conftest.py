@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from goft_cli.composition import register
 from goft_cli.config import DatasetConfig, TaskConfig, TextClassificationConfig
 from goft_cli.tasks.classification import TextClassification
 from tests.cells import inherited
@@ -27,6 +28,7 @@ def task_config() -> Callable[[str], TaskConfig]:
 
 def read_config(name: str) -> TaskConfig:
     """Merge a task's YAML onto what its defaults list names, as Hydra would."""
+    register()
     config = OmegaConf.to_object(inherited(f"/task/{name}"))
     assert isinstance(config, TaskConfig)
     return config

@@ -5,9 +5,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from goft_cli.tasks.demo import lexicon as lex
 from goft_cli.tasks.demo.grammar import Chance, spell
+
+Option = TypeVar("Option")
 
 NUMBERS = lex.words(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
@@ -71,7 +74,7 @@ def texts(size: int, seed: int = 0) -> Iterator[str]:
             yield as_choices(fact, chance)
 
 
-def sample(chance: Chance, options: Sequence[str], count: int) -> list[str]:
+def sample(chance: Chance, options: Sequence[Option], count: int) -> list[Option]:
     """Draw `count` different options in random order."""
     left = list(dict.fromkeys(options))
     return [left.pop(chance.pick(range(len(left)))) for _ in range(count)]

@@ -20,7 +20,7 @@ SIZES: dict[Split, int] = {"train": 3000, "validation": 300, "test": 300}
 FORMS: dict[str, float] = {"word": 3, "sentence": 4, "letter": 3}
 # Tenths of all questions, in the order of the checksum.
 _SLOTS: dict[Split, int] = {"validation": 1, "test": 1, "train": 8}
-_SHARES = [share for share, slots in _SLOTS.items() for _ in range(slots)]
+_SHARES: list[Split] = [share for share, slots in _SLOTS.items() for _ in range(slots)]
 
 
 def generate(split: Split, size: int | None = None, seed: int = 0) -> list[Row]:

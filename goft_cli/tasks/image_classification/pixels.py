@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers.image_processing_utils import BaseImageProcessor
 
 from goft_cli.errors import GoftError
 from goft_cli.tasks.sources import GENERATORS
@@ -86,7 +85,7 @@ class Images(torch.utils.data.Dataset[dict[str, Any]]):
 class ImageCollator:
     """Stacks bytes, then scales and normalises them as an image processor would."""
 
-    processor: BaseImageProcessor
+    processor: Any  # a BaseImageProcessor, whose class does not say what its objects hold
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Return (rows, 3, height, width) float32 `pixel_values`, and (rows,) `labels`."""

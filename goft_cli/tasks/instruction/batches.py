@@ -77,7 +77,7 @@ def keeps_apart(model: PreTrainedModel) -> bool:
     pack = DataCollatorWithFlattening()
     last = []
     for neighbour in ([0, 1, 2], [2, 0, 1]):
-        batch = pack([{"input_ids": neighbour}, {"input_ids": [1, 2]}])
+        batch: dict[str, Any] = pack([{"input_ids": neighbour}, {"input_ids": [1, 2]}])
         inputs = {name: batch[name].to(model.device) for name in ("input_ids", "position_ids")}
         try:
             last.append(model(**inputs, use_cache=False).logits[0, -2:].float())

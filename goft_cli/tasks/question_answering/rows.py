@@ -63,8 +63,11 @@ def _require_distinct(ids: Iterable[str], table: Table) -> None:
 def _check_answers(answers: object, context: str, place: str) -> None:
     found = answers if isinstance(answers, dict) else {}
     answer_texts, starts = found.get("text"), found.get("answer_start")
-    listed = isinstance(answer_texts, list) and isinstance(starts, list)
-    if not listed or len(answer_texts) != len(starts):
+    if (
+        not isinstance(answer_texts, list)
+        or not isinstance(starts, list)
+        or len(answer_texts) != len(starts)
+    ):
         raise GoftError(f"{place}: answers is {answers!r}, expected text and answer_start for each")
     if not answer_texts:
         raise GoftError(

@@ -67,7 +67,8 @@ def best_answers(
         *(array.tolist() for array in (spans.rows, spans.places, spans.logits)), strict=True
     ):
         # Sentencepiece counts the blank before a word as the word's; no scorer minds it.
-        text = contexts[row][slice(*place)].strip()
+        start, end = place
+        text = contexts[row][start:end].strip()
         answers[row].append(Answer(text, *own))
     return [found or [Answer(NOTHING, 0.0, 0.0)] for found in answers]
 
