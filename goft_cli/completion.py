@@ -53,10 +53,13 @@ def complete(arguments: list[str]) -> int:
 
 
 def wanted(candidates: list[str]) -> list[str]:
-    """Drop what is no one's to type (types, Hydra's own settings); `task/` becomes `task=`."""
+    """Drop what is no one's to type (types, Hydra's own settings); name groups as `task=`.
+
+    Hydra offers a group as `task=`, `task/` or `task`, by whether it holds files, folders or both.
+    """
     starts = {word: re.split(r"[./=]", word)[0] for word in candidates if word[0] not in "+~"}
     kept = [word for word, start in starts.items() if start not in OWN]
-    return [f"{word[:-1]}=" if word.endswith("/") else word for word in kept]
+    return [word if "=" in word or word[-1] == "." else f"{word.rstrip('/')}=" for word in kept]
 
 
 def nested_choices(verb: str, typed: str) -> list[str]:

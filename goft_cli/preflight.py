@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from goft_cli import hub, metrics
 from goft_cli.config import (
+    BenchmarkConfig,
     ImageClassificationConfig,
     ModelConfig,
     TaskConfig,
@@ -54,8 +55,13 @@ def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
     """Check what scoring a benchmark reads: its questions, and a plain model if there is one.
 
     Raises:
-        GoftError: either is missing.
+        GoftError: the task is none, or either is missing.
     """
+    if not isinstance(task, BenchmarkConfig):
+        raise GoftError(
+            f"task {task.name} is no benchmark but a task to train on; score a trained run with "
+            "goft eval adapter=RUN_FOLDER, or choose a benchmark such as task=mmlu/full"
+        )
     check_data_dir(task, "task")
     if model is not None:
         check_model(model_location(model.path))

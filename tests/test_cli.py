@@ -42,7 +42,7 @@ MISTAKES = [
     ("train trainer.eval_strategy=steps", ["trainer.eval_steps=None", "100"]),
     ("train adapter.penalty_weight=-1", ["adapter.penalty_weight=-1", "at least 0"]),
     ("train task.classifier_dropout=1", ["task.classifier_dropout=1", "below 1"]),
-    ("train adapter=lora adapter.r=0", ["adapter.r=0", "rank of at least 1"]),
+    ("train adapter=lora adapter.r=0", ["adapter.r=0", "at least 1"]),
     ("train seed=[1", ["cannot read 'seed=[1'", "quotes"]),
     ("train seed=${nowhere}", ["nowhere"]),
     ("train demo/acceptability", ["did you mean task=demo/acceptability?"]),
@@ -107,7 +107,7 @@ def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
     answer = goft(verb, "--help")
     assert (answer.code, answer.err) == (0, "")
     assert ("task: demo/acceptability, " in answer.out) == (verb in {"train", "eval"})
-    assert ("adapter: goft, " in answer.out) == (verb == "train")
+    assert ("adapter: adalora, " in answer.out) == (verb == "train")
     assert ("learning_rate:" in answer.out) == (verb == "train")
     assert "batch_size: 64" in answer.out or verb == "merge"
     assert "schema" not in answer.out

@@ -110,7 +110,7 @@ def test_what_the_paper_leaves_open_is_adaloras(task: str, config_of: ConfigRead
     assert recipe.shared["warmup_steps"] == warmup
     assert recipe.shared["weight_decay"] == weight_decay
     assert recipe.by_adapter["lora"] == {"learning_rate": adalora_rate}
-    assert set(recipe.by_adapter) == {"goft", "qgoft", "lora"}
+    assert set(recipe.by_adapter) == {"goft", "qgoft", "lora", "adalora"}
 
 
 def test_mnli_trains_on_matched_and_reports_mismatched(config_of: ConfigReader) -> None:
