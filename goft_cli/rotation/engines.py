@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from goft_cli.rotation import blocked, fused, staged
+from goft_cli.rotation import blocked, convolved, fused, staged
 
 VARIABLE = "GOFT_ENGINE"
 """Environment variable that forces one engine for the whole process; unset or "auto" to choose."""
@@ -47,7 +47,12 @@ class Engine(Protocol):
         ...
 
 
-ENGINES: dict[str, Engine] = {"staged": staged, "blocked": blocked, "fused": fused}
+ENGINES: dict[str, Engine] = {
+    "staged": staged,
+    "blocked": blocked,
+    "convolved": convolved,
+    "fused": fused,
+}
 
 _forced = os.environ.get(VARIABLE, "auto")
 
@@ -80,22 +85,31 @@ def choose_engine(x: Tensor) -> str:
     """The name of the engine for vectors x (n, d).
 
     `scripts/bench_rotation.py` measures it: blocked takes about as long as staged for one vector,
-    making its matrices included, and less the more vectors there are, whatever their width.
+    making its matrices included, and less the more vectors there are, whatever their width;
+    convolved takes less in a training step, where memory is not at hand as it is in a loop.
 
     Raises:
         ValueError: an engine is forced that cannot turn such vectors.
     """
     name = forced_engine()
     if name == "auto":
-        # On a CPU the kernels run for tests only, interpreted.
-        fits = x.is_cuda and fused.supports(x.shape[-1], x.dtype, x.device)
-        return "fused" if fits else "blocked"
+        return _best(x)
     if not ENGINES[name].supports(x.shape[-1], x.dtype, x.device):
         raise ValueError(
             f"engine {name} cannot turn vectors of {x.shape[-1]} in {x.dtype} on {x.device.type}; "
             f"set {VARIABLE}=auto"
         )
     return name
+
+
+def _best(x: Tensor) -> str:
+    count, dim = x.shape
+    # On a CPU the kernels run for tests only, interpreted.
+    if x.is_cuda and fused.supports(dim, x.dtype, x.device):
+        return "fused"
+    if convolved.supports(dim, x.dtype, x.device) and convolved.pays(count, x.dtype):
+        return "convolved"
+    return "blocked"
 
 
 def _checked(name: str) -> str:

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from goft_cli.rotation import ENGINES, blocked, force_engine, rotate, rotate_transposed, tiles
+from goft_cli.rotation import (
+    ENGINES,
+    blocked,
+    convolved,
+    force_engine,
+    rotate,
+    rotate_transposed,
+    tiles,
+)
 from goft_cli.rotation.engines import choose_engine
 
 Dense = Callable[[Tensor], Tensor]
@@ -205,6 +213,14 @@ def assert_engines_agree(apply: Apply, rotation: Tensor, x: Tensor) -> None:
         found.append((output, *torch.autograd.grad(output.square().sum(), leaves)))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.skipif(not convolved.ONEDNN, reason="PyTorch without oneDNN")
+def test_many_vectors_of_whole_blocks_are_convolved_on_a_cpu() -> None:
+    assert choose_engine(torch.empty(64, DIM)) == "convolved"
+    assert choose_engine(torch.empty(64, DIM, dtype=torch.bfloat16)) == "convolved"
+    others = [torch.empty(63, DIM), torch.empty(64, 97), torch.empty(64, DIM).double()]
+    assert {choose_engine(x) for x in others} == {"blocked"}
 
 
 def test_what_is_forced_innermost_decides() -> None:
