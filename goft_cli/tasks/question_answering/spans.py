@@ -68,7 +68,7 @@ def best_answers(
     ):
         # Sentencepiece counts the blank before a word as the word's; no scorer minds it.
         start, end = place
-        text = contexts[row][start:end].strip()
+        text = contexts[int(row)][start:end].strip()
         answers[row].append(Answer(text, *own))
     return [found or [Answer(NOTHING, 0.0, 0.0)] for found in answers]
 
