@@ -6,7 +6,8 @@ of pairs until coordinate 0 alone is left, so that all stages together hold d - 
 d. `rotate` (R x) climbs the tree from the leaves to the root, `rotate_transposed` (R^T x) descends
 it: an inverse Haar transform whose angles are learnt. Each of the d - 1 pairs costs four
 multiplications, hence O(d) rather than the O(d^2) of a dense product. Small matrix products take
-more multiplications for the same map, O(d) as well, but less time: `goft_cli.rotation.blocked`.
+more multiplications for the same map, O(d) as well, but less time: `goft_cli.rotation.blocked`. On
+a GPU one kernel climbs and descends while the vectors pass by: `goft_cli.rotation.fused`.
 
 A rotation is one tensor, stage by stage from fine to coarse, pairs in ascending order:
 

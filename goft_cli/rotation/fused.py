@@ -43,7 +43,7 @@ def available(dtype: torch.dtype, device: torch.device) -> bool:
     if (dtype, device) not in _healthy:
         fault = _fault(dtype, device)
         if fault:
-            message = f"fused rotation kernels: {fault}; until then slower engines are used"
+            message = f"fused rotation kernels: {fault}; until then the blocked form is used"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
         _healthy[dtype, device] = not fault
     return _healthy[dtype, device]

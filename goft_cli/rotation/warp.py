@@ -1,4 +1,4 @@
-"""What one warp does to one block of neighbouring coordinates, in its registers.
+"""What a warp does to a block of neighbouring coordinates, in its registers.
 
 Tiles are (ROWS, N), where N live coordinates of each row are left. The finest stages, WITHIN of
 them, act among the few neighbours that one thread loaded: `tl.split` takes the firsts and the
@@ -139,10 +139,11 @@ def load_path(coef, block, D: tl.constexpr, WIDTH: tl.constexpr, LEVELS: tl.cons
 @triton.jit
 def head_of_block(x, row, rows, d, path, LEVELS: tl.constexpr):
     """What the stages among the blocks make of the first coordinate of one, (ROWS, 1)."""
-    at, exists = x + row.to(tl.int64) * d, row < rows
-    head = tl.load(at, mask=exists, other=0.0).to(tl.float32)
+    at = x + row.to(tl.int64) * d
+    head = tl.load(at, mask=row < rows, other=0.0).to(tl.float32)
     for level in tl.static_range(LEVELS):
         own, other, column = path[level]
-        second = tl.load(at + column, mask=exists & (column < d), other=0.0)
+        # Not `(row < rows) & (column < d)`: Triton 3.9's interpreter makes integers of that.
+        second = tl.load(at + column, mask=row < tl.where(column < d, rows, 0), other=0.0)
         head = own * head + other * second.to(tl.float32)
     return head
