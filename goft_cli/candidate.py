@@ -10,6 +10,7 @@ from accelerate import PartialState
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from goft_cli.adapters import merge
 from goft_cli.backbone import load_backbone
 from goft_cli.benchmarking import require_kind
 from goft_cli.config import EvalConfig, ModelConfig
@@ -65,7 +66,7 @@ def open_run(
         "fingerprint": run.backbone.fingerprint,
     }
     # a PeftModel answers as the model that it wraps
-    model = cast("PreTrainedModel", run.model.merge_and_unload() if merged else run.model)
+    model = merge(run.model) if merged else cast("PreTrainedModel", run.model)
     return Candidate(model, run.backbone.processor, run.folder.path, identity)
 
 

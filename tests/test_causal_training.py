@@ -14,7 +14,8 @@ from peft.utils import get_peft_model_state_dict
 from torch import Tensor
 from transformers import DataCollatorWithFlattening, TrainingArguments
 
-from goft_cli.backbone import Backbone, attach_adapter
+from goft_cli.adapters import attach_adapter
+from goft_cli.backbone import Backbone
 from goft_cli.config import GoftAdapterConfig, InstructionConfig, Method
 from goft_cli.evaluation import run_model
 from goft_cli.tasks.base import Split
@@ -46,7 +47,7 @@ def adapted() -> PeftModel:
         name="qgoft", method=Method.qgoft, penalty_weight=0.3, target_modules=TARGETS
     )
     backbone = Backbone(random_llama(), None, "")
-    model = attach_adapter(backbone, config, [], "AutoModelForCausalLM")
+    model = attach_adapter(backbone, config, [], "AutoModelForCausalLM", updates=STEPS)
     generator = torch.Generator().manual_seed(2)
     for parameter in model.parameters():
         if parameter.requires_grad:
