@@ -204,7 +204,7 @@ def plain(value: object) -> Any:  # noqa: ANN401 - an enum's value or the value 
 
 
 def update_count(rows: int, arguments: TrainingArguments) -> int:
-    """Return how often Trainer will update the weights; what is left of an epoch counts as one.
+    """Return how often Trainer will update the weights.
 
     Args:
         rows: of the training split, each of them one model input.
@@ -212,7 +212,8 @@ def update_count(rows: int, arguments: TrainingArguments) -> int:
     """
     if arguments.max_steps > 0:
         return arguments.max_steps
-    batches = math.ceil(rows / (arguments.train_batch_size * arguments.world_size))
+    whole = math.floor if arguments.dataloader_drop_last else math.ceil
+    batches = whole(rows / (arguments.train_batch_size * arguments.world_size))
     per_epoch = math.ceil(batches / arguments.gradient_accumulation_steps)
     return math.ceil(arguments.num_train_epochs * per_epoch)
 

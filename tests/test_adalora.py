@@ -97,16 +97,19 @@ def test_fp16_is_refused() -> None:
         small.composed(["adapter=adalora", "trainer.fp16=true"])
 
 
-@pytest.mark.parametrize("rows", [1, 7, 8, 9, 48])
+@pytest.mark.parametrize("rows", [8, 9, 15, 48])
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(8, 1), (4, 3)])
-@pytest.mark.parametrize("length", [{"num_train_epochs": 2.5}, {"max_steps": 5}])
+@pytest.mark.parametrize(
+    "more",
+    [{"num_train_epochs": 2.5}, {"max_steps": 5}, {"dataloader_drop_last": True}],
+    ids=" ".join,
+)
 def test_the_number_of_updates_is_trainers(
-    rows: int, batch_size: int, accumulate: int, length: dict[str, float]
+    rows: int, batch_size: int, accumulate: int, more: dict[str, float]
 ) -> None:
-    options = {"max_steps": -1, **length}
-    trainer = training.trainer(
-        training.adapted("lora"), batch=batch_size, accumulate=accumulate, **options
-    )
+    options = {"max_steps": -1, **more}
+    model = training.adapted("lora")
+    trainer = training.trainer(model, batch=batch_size, accumulate=accumulate, **options)
     trainer.train_dataset = training.rows(rows)
     *_, expected = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
     assert update_count(rows, trainer.args) == expected

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
+from transformers import (
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from goft_cli import pipeline
 from goft_cli.adapters import attach_adapter, count_parameters
@@ -138,6 +143,19 @@ def test_the_paper_counts_whole_blocks_of_oft_and_peft_skew_ones(size: int, pape
     assert blocks * size * size == paper
     trained, _ = deberta("adapter=oft", f"adapter.oft_block_size={size}")
     assert trained == blocks * size * (size - 1) // 2
+
+
+@pytest.mark.parametrize(
+    ("adapter", "trained"),
+    # Table 2: 0.25 % for LoRA; 0.13 % for OFT, counting blocks of 16 by 16 where PEFT's are skew
+    [("lora", 16_777_216), ("oft", 8_388_608 // 256 * 120)],
+)
+def test_sizes_on_llama2_7b(adapter: str, trained: int) -> None:
+    cfg = small.composed(["task=instruct/alpaca", "model=llama2-7b", f"adapter={adapter}"])
+    with torch.device("meta"):
+        backbone = Backbone(LlamaForCausalLM(LlamaConfig()), None, "")
+        model = attach_adapter(backbone, cfg.adapter, [], "AutoModelForCausalLM", updates=1000)
+    assert count_parameters(model, []).adapter == trained
 
 
 def test_a_models_budget_is_taken_and_an_override_wins() -> None:
