@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 import transformers
+from accelerate import PartialState
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from torch import nn
+from transformers import AutoConfig, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli import hub
-from goft_cli.config import ModelConfig
+from goft_cli.config import ModelConfig, Quantization
 from goft_cli.errors import GoftError
 from goft_cli.fingerprint import fingerprint, in_modules
 from goft_cli.preflight import MODEL_REMEDY, check_engine, model_location
@@ -57,12 +59,13 @@ class Backbone:
     fingerprint: str
 
 
-def load_backbone(cfg: ModelConfig, head: Head) -> Backbone:
+def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Backbone:
     """Load model and processor from a folder or the hub, safetensors only.
 
     Args:
-        cfg: where the model is, and its precision.
+        cfg: where the model is, its precision, and whether its weights are to be packed.
         head: the task, or whatever says which head goes on the model.
+        unpacked: give packed weights back as plain ones that hold what the packed ones stand for.
 
     Raises:
         GoftError: no such model, another architecture, pickled or damaged weights, no network, or
@@ -84,7 +87,11 @@ def load_backbone(cfg: ModelConfig, head: Head) -> Backbone:
     padding = getattr(processor, "pad_token_id", None)
     if padding is not None:
         model.config.pad_token_id = padding
-    return Backbone(model, processor, fingerprint(model, cfg.head_modules))
+    keep_packing(model)
+    known_by = fingerprint(model, cfg.head_modules)
+    if cfg.quantization and unpacked:
+        model.dequantize(dtype=getattr(torch, cfg.dtype.value))
+    return Backbone(model, processor, known_by)
 
 
 @contextmanager
@@ -135,6 +142,32 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
         )
 
 
+def packing(cfg: ModelConfig) -> dict[str, Any]:
+    """Return what makes transformers pack the linear layers, the head's left out."""
+    if cfg.quantization is None:
+        return {}
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=cfg.quantization is Quantization["4bit"],
+        load_in_8bit=cfg.quantization is Quantization["8bit"],
+        llm_int8_skip_modules=[rf"(.*\.)?{name}" for name in (*cfg.head_modules, "lm_head")],
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, cfg.dtype.value),
+    )
+    return {"quantization_config": quantization, "device_map": {"": PartialState().device}}
+
+
+def keep_packing(model: nn.Module) -> None:
+    """Have bitsandbytes leave 4-bit weights as they are.
+
+    On some CPUs it would pack them anew in the first evaluation, with coarser scales, and fail at
+    widths that its blocks do not divide.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            object.__setattr__(module, "support_avx512bf16_for_cpu", False)
+
+
 def load_model(
     location: Path | str,
     auto_class: str,
@@ -155,6 +188,7 @@ def load_model(
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # a head for another number of labels is made anew
+            **packing(cfg),
             **source,
         )
     except SafetensorError as error:

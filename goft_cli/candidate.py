@@ -57,7 +57,7 @@ def open_run(
     Raises:
         GoftError: no such run, another base model, or another kind than the benchmark asks.
     """
-    run = open_trained(adapter, base_model=base_model)
+    run = open_trained(adapter, base_model=base_model, to_merge=merged)
     require_kind(benchmark, run.task.auto_class, f"adapter={adapter}")
     identity = {
         "model": run.cfg.model.name,

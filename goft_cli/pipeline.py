@@ -23,7 +23,7 @@ from goft_cli.adapters import (
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.benchmarking import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.checkpoints import newest_complete
-from goft_cli.config import TrainConfig
+from goft_cli.config import Quantization, TrainConfig
 from goft_cli.evaluation import (
     evaluation_splits,
     require_agreement,
@@ -166,6 +166,9 @@ def verify(job: Job) -> Verification:
     rebuilt = load_adapter(load_backbone(job.cfg.model, job.task), job.folder.adapter)
     allowed = tolerance(compute_dtype(job.cfg), count_adapted_layers(rebuilt))
     reloaded = require_agreement("reloaded", trained, outputs_of(rebuilt), allowed)
+    if job.cfg.model.quantization:
+        unpacked = load_backbone(job.cfg.model, job.task, unpacked=True)
+        rebuilt = load_adapter(unpacked, job.folder.adapter)
     merged = merge(rebuilt)
     merged_difference = require_agreement("merged", trained, outputs_of(merged), allowed)
     return Verification(merged, splits, trained, reloaded, merged_difference, allowed)
@@ -181,7 +184,8 @@ def score_benchmark(job: Job, merged: PreTrainedModel) -> Scores | None:
 
 def compute_dtype(cfg: TrainConfig) -> torch.dtype:
     """Return the coarsest precision that a forward pass goes through."""
-    if cfg.trainer.bf16:
+    # LLM.int8() rounds the activations to 8 bits: 1/127 of the largest, bfloat16's 2^-7.
+    if cfg.trainer.bf16 or cfg.model.quantization is Quantization["8bit"]:
         return torch.bfloat16
     if cfg.trainer.fp16:
         return torch.float16

@@ -38,6 +38,7 @@ def check_inputs(cfg: TrainConfig) -> None:
     """
     tasks = {"task": cfg.task} | ({"benchmark": cfg.benchmark} if cfg.benchmark else {})
     location = model_location(cfg.model.path)
+    check_quantization(cfg)
     for key, task in tasks.items():
         check_data_dir(task, key)
     if isinstance(cfg.task, TextClassificationConfig):
@@ -130,6 +131,26 @@ def check_tracker(tracker: TrackerConfig) -> None:
         raise GoftError(
             "tracker=wandb: no API key found; run wandb login, set WANDB_API_KEY, or pass "
             "tracker.mode=offline"
+        )
+
+
+def check_quantization(cfg: TrainConfig) -> None:
+    """Refuse packed weights without bitsandbytes, or below an adapter that needs them plain.
+
+    Raises:
+        GoftError: says which of the two.
+    """
+    if cfg.model.quantization is None:
+        return
+    words = f"model.quantization={cfg.model.quantization.value}"
+    if find_spec("bitsandbytes") is None:
+        raise GoftError(
+            f"{words}: bitsandbytes is not installed; run pip install 'goft-cli[quant]'"
+        )
+    if not cfg.adapter.takes_packed:
+        raise GoftError(
+            f"{words}: adapter={cfg.adapter.name} needs plain weights; choose another adapter, "
+            "such as adapter=qgoft or adapter=lora, or leave the quantization out"
         )
 
 

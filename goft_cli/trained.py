@@ -79,9 +79,15 @@ def find_run(adapter: str) -> RunFolder:
 
 
 def open_trained(
-    adapter: str, *, base_model: str | None, data_dir: str | None = None
+    adapter: str, *, base_model: str | None, data_dir: str | None = None, to_merge: bool = False
 ) -> TrainedRun:
     """Load base model and adapter of a finished run.
+
+    Args:
+        adapter: the run folder.
+        base_model: where its base model is now, if not where it was.
+        data_dir: where its data is now, if not where it was.
+        to_merge: give packed weights back as plain ones, so that merging does not pack again.
 
     Raises:
         GoftError: no such run, or the base model is not the one it was trained on.
@@ -93,7 +99,7 @@ def open_trained(
     if data_dir is not None:
         cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
     task = build_task(cfg.task)
-    backbone = load_backbone(cfg.model, task)
+    backbone = load_backbone(cfg.model, task, unpacked=to_merge)
     expected = read_json(folder.manifest)["model"]["fingerprint"]
     if backbone.fingerprint != expected:
         raise GoftError(

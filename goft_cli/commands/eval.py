@@ -48,7 +48,8 @@ def rescore(cfg: EvalConfig) -> None:
     from goft_cli.run_folder import write_json
     from goft_cli.trained import open_trained
 
-    run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
+    places = {"base_model": cfg.base_model, "data_dir": cfg.data_dir}
+    run = open_trained(str(cfg.adapter), **places, to_merge=cfg.merged)
     config = run.task.config
     data = run.task.load_splits(config.eval_splits or [config.train_split])
     splits = evaluation_splits(run.task, data, run.backbone.processor)

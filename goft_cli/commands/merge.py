@@ -29,7 +29,7 @@ def merge(cfg: MergeConfig) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise GoftError(f"output_dir={target} is already there and not empty; choose another one")
     with quiet_libraries():
-        run = open_trained(cfg.adapter, base_model=cfg.base_model)
+        run = open_trained(cfg.adapter, base_model=cfg.base_model, to_merge=True)
         merged = adapters.merge(run.model)
         merged.save_pretrained(target)
         run.backbone.processor.save_pretrained(target)

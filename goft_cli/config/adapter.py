@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -16,6 +16,9 @@ from goft_cli.errors import GoftError
 @dataclass
 class AdapterConfig:
     """What every adapter shares: its name and where it reads its hyperparameters."""
+
+    takes_packed: ClassVar[bool] = True
+    """Whether it trains on weights that bitsandbytes packed."""
 
     name: str = MISSING
     peft_type: str = MISSING
@@ -183,6 +186,7 @@ class BoftAdapterConfig(LayerAdapterConfig):
 class HraAdapterConfig(LayerAdapterConfig):
     """PEFT's HRA: a product of r Householder reflections."""
 
+    takes_packed = False
     peft_type: str = "HRA"
     r: int = MISSING
     apply_GS: bool = False  # noqa: N815 - PEFT's name
@@ -227,6 +231,7 @@ class BitFitConfig(NoLayersConfig):
 class FullConfig(NoLayersConfig):
     """Full fine-tuning: every weight trains, as if the whole model were its head."""
 
+    takes_packed = False
     modules_to_save: str = "all"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from goft_cli.config.choices import Dtype
+from goft_cli.config.choices import Dtype, Quantization
 
 
 @dataclass
@@ -25,5 +25,7 @@ class ModelConfig:
     budgets: dict[str, Any] = field(default_factory=dict)
     """Adapters' sizes on this model, by recipe, where not their fallbacks: `{lora: {r: 16}}`."""
     dtype: Dtype = Dtype.float32
+    quantization: Quantization | None = None
+    """Pack the frozen linear layers with bitsandbytes; `dtype` is then that of the rest."""
     trust_remote_code: bool = False
     """Runs code from the model repository; only ever on the user's own word."""
