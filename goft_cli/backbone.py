@@ -17,7 +17,7 @@ from goft_cli import hub
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.fingerprint import fingerprint, in_modules
-from goft_cli.preflight import MODEL_REMEDY, check_engine, model_location
+from goft_cli.preflight import MODEL_REMEDY, check_engine, check_tokenizer, model_location
 
 EXAMPLES = {
     "AutoModelForSequenceClassification": "deberta-v3-base",
@@ -65,15 +65,16 @@ def load_backbone(cfg: ModelConfig, head: Head) -> Backbone:
         head: the task, or whatever says which head goes on the model.
 
     Raises:
-        GoftError: no such model, another architecture, pickled or damaged weights, no network, or
-            an unknown rotation engine in the environment.
+        GoftError: no such model, another architecture, pickled or damaged weights, no network, a
+            tokenizer that needs a missing package, or an unknown rotation engine.
     """
     check_engine()
+    check_tokenizer(cfg)
     location = model_location(cfg.path)
     source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
     with reading(location, cfg.path):
         config = AutoConfig.from_pretrained(location, **source)
-        check_architecture(config, head.auto_class, cfg.path)
+        check_architecture(config, head.auto_class, cfg)
         for key, value in head.model_options().items():
             setattr(config, key, value)
         options = source | head.processor_options()
@@ -107,18 +108,29 @@ def reading(location: Path | str, path: str) -> Iterator[None]:
         ) from error
 
 
-def check_architecture(config: transformers.PretrainedConfig, auto_class: str, path: str) -> None:
-    """Refuse a model that has no head of the wanted kind.
+def check_architecture(
+    config: transformers.PretrainedConfig, auto_class: str, cfg: ModelConfig
+) -> None:
+    """Refuse a model that has no head of the wanted kind, or whose modules have other names.
+
+    Some of the names often fit all the same; the others would stay without adapter, unnoticed.
 
     Raises:
         GoftError: names the architecture found.
     """
+    found = config.model_type
     known = getattr(transformers, auto_class)._model_mapping
     if type(config) not in known:
         raise GoftError(
-            f"model.path={path}: found the architecture {config.model_type}, which has no "
+            f"model.path={cfg.path}: found the architecture {found}, which has no "
             f"{auto_class.removeprefix('AutoModelFor')} head; choose a model such as "
             f"model={EXAMPLES[auto_class]}"
+        )
+    if cfg.architecture not in {None, found}:
+        raise GoftError(
+            f"model.path={cfg.path}: found the architecture {found}, but the modules of "
+            f"model={cfg.name} are named as in {cfg.architecture}; choose a model= of {found}, or "
+            f"pass model.architecture={found} if they are named alike"
         )
 
 

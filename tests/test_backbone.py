@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from goft_cli.config import GoftAdapterConfig, LinearProbeConfig, ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.rotation import engines
 from tests import small
+from tests.small import composed
 
 
 class Head:
@@ -151,3 +153,21 @@ def test_half_precision_weights_keep_the_adapter_in_float32(folder: Path, tmp_pa
     save_file(tensors, half / "model.safetensors", metadata={"format": "pt"})
     backbone = load(half)
     assert {p.dtype for p in backbone.model.parameters()} == {torch.float32}
+
+
+def test_modules_named_as_in_another_architecture(folder: Path) -> None:
+    """BERT has `output.dense` too: half of DeBERTa's names would fit, unnoticed."""
+    model = composed(["model=deberta-v3-base", f"model.path={folder}"]).model
+    with pytest.raises(GoftError, match="found the architecture bert, but the modules"):
+        load_backbone(model, Head())
+    assert load_backbone(replace(model, architecture="bert"), Head()).fingerprint
+
+
+def test_a_tokenizer_that_no_installed_package_reads(folder: Path, tmp_path: Path) -> None:
+    model = replace(composed(["model=minilm-l6"]).model, path=str(folder))
+    wanted = replace(model, requires=["protobuf", "no-such-package"])
+    assert load_backbone(wanted, Head()).fingerprint  # tokenizer.json is there, and needs neither
+    bare = shutil.copytree(folder, tmp_path / "bare")
+    (bare / "tokenizer.json").unlink()
+    with pytest.raises(GoftError, match=r"needs no-such-package, .* pip install no-such-p"):
+        load_backbone(replace(wanted, path=str(bare)), Head())
