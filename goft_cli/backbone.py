@@ -81,6 +81,7 @@ def load_backbone(cfg: ModelConfig, head: Head) -> Backbone:
         processor = getattr(transformers, head.processor_class).from_pretrained(location, **options)
         if isinstance(processor, PreTrainedTokenizerBase):
             check_vocabulary(processor, cfg.path)
+            limit_length(processor, config)
         model = load_model(location, head.auto_class, config, cfg, source)
     padding = getattr(processor, "pad_token_id", None)
     if padding is not None:
@@ -145,6 +146,16 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
             f"model.path={path}: no vocabulary there, expected tokenizer.json or the like; "
             "save the model's tokenizer into the same folder"
         )
+
+
+def limit_length(tokenizer: PreTrainedTokenizerBase, config: transformers.PretrainedConfig) -> None:
+    """Let a tokenizer know how many tokens its model has positions for; many say nothing of it.
+
+    DeBERTaV3 attends by distance alone, and has no positions that could run out.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and getattr(config, "position_biased_input", True):
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
 
 
 def load_model(
