@@ -10,16 +10,15 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 import transformers
-from accelerate import PartialState
 from safetensors import SafetensorError
-from torch import nn
-from transformers import AutoConfig, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli import hub
-from goft_cli.config import ModelConfig, Quantization
+from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.fingerprint import fingerprint, in_modules
-from goft_cli.preflight import MODEL_REMEDY, check_engine, model_location
+from goft_cli.packing import keep_packing, packing
+from goft_cli.preflight import MODEL_REMEDY, check_engine, check_tokenizer, model_location
 
 EXAMPLES = {
     "AutoModelForSequenceClassification": "deberta-v3-base",
@@ -68,21 +67,23 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
         unpacked: give packed weights back as plain ones that hold what the packed ones stand for.
 
     Raises:
-        GoftError: no such model, another architecture, pickled or damaged weights, no network, or
-            an unknown rotation engine in the environment.
+        GoftError: no such model, another architecture, pickled or damaged weights, no network, a
+            tokenizer that needs a missing package, or an unknown rotation engine.
     """
     check_engine()
+    check_tokenizer(cfg)
     location = model_location(cfg.path)
     source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
     with reading(location, cfg.path):
         config = AutoConfig.from_pretrained(location, **source)
-        check_architecture(config, head.auto_class, cfg.path)
+        check_architecture(config, head.auto_class, cfg)
         for key, value in head.model_options().items():
             setattr(config, key, value)
         options = source | head.processor_options()
         processor = getattr(transformers, head.processor_class).from_pretrained(location, **options)
         if isinstance(processor, PreTrainedTokenizerBase):
             check_vocabulary(processor, cfg.path)
+            limit_length(processor, config)
         model = load_model(location, head.auto_class, config, cfg, source)
     padding = getattr(processor, "pad_token_id", None)
     if padding is not None:
@@ -114,18 +115,29 @@ def reading(location: Path | str, path: str) -> Iterator[None]:
         ) from error
 
 
-def check_architecture(config: transformers.PretrainedConfig, auto_class: str, path: str) -> None:
-    """Refuse a model that has no head of the wanted kind.
+def check_architecture(
+    config: transformers.PretrainedConfig, auto_class: str, cfg: ModelConfig
+) -> None:
+    """Refuse a model that has no head of the wanted kind, or whose modules have other names.
+
+    Some of the names often fit all the same; the others would stay without adapter, unnoticed.
 
     Raises:
         GoftError: names the architecture found.
     """
+    found = config.model_type
     known = getattr(transformers, auto_class)._model_mapping
     if type(config) not in known:
         raise GoftError(
-            f"model.path={path}: found the architecture {config.model_type}, which has no "
+            f"model.path={cfg.path}: found the architecture {found}, which has no "
             f"{auto_class.removeprefix('AutoModelFor')} head; choose a model such as "
             f"model={EXAMPLES[auto_class]}"
+        )
+    if cfg.architecture not in {None, found}:
+        raise GoftError(
+            f"model.path={cfg.path}: found the architecture {found}, but the modules of "
+            f"model={cfg.name} are named as in {cfg.architecture}; choose a model= of {found}, or "
+            f"pass model.architecture={found} if they are named alike"
         )
 
 
@@ -142,30 +154,14 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
         )
 
 
-def packing(cfg: ModelConfig) -> dict[str, Any]:
-    """Return what makes transformers pack the linear layers, the head's left out."""
-    if cfg.quantization is None:
-        return {}
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=cfg.quantization is Quantization["4bit"],
-        load_in_8bit=cfg.quantization is Quantization["8bit"],
-        llm_int8_skip_modules=[rf"(.*\.)?{name}" for name in (*cfg.head_modules, "lm_head")],
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=getattr(torch, cfg.dtype.value),
-    )
-    return {"quantization_config": quantization, "device_map": {"": PartialState().device}}
+def limit_length(tokenizer: PreTrainedTokenizerBase, config: transformers.PretrainedConfig) -> None:
+    """Let a tokenizer know how many tokens its model has positions for; many say nothing of it.
 
-
-def keep_packing(model: nn.Module) -> None:
-    """Have bitsandbytes leave 4-bit weights as they are.
-
-    On some CPUs it would pack them anew in the first evaluation, with coarser scales, and fail at
-    widths that its blocks do not divide.
+    DeBERTaV3 attends by distance alone, and has no positions that could run out.
     """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            object.__setattr__(module, "support_avx512bf16_for_cpu", False)
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and getattr(config, "position_biased_input", True):
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
 
 
 def load_model(

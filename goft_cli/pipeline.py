@@ -106,6 +106,8 @@ def prepare(cfg: TrainConfig, folder: RunFolder) -> Job:
     report.announce(cfg, task.size_deviations(data))
     backbone = load_backbone(cfg.model, task)
     task.check_model(backbone.model)
+    if benchmark:
+        benchmark.check_model(backbone.model, backbone.processor)
     updates = update_count(len(data.splits[cfg.task.train_split]), arguments)
     model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class, updates)
     encoded = encode(task, data, backbone)

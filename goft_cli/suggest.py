@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,7 +40,7 @@ def check_flags(words: Sequence[str]) -> None:
     Raises:
         GoftError: a flag is none of Hydra's, has no value or a wrong one, or excludes another.
     """
-    parser = FlagParser(parents=[get_args_parser()], add_help=False)
+    parser = flag_parser()
     known = [flag for flag in parser._option_string_actions if flag.startswith("--")]
     for word in words:
         flag = word.partition("=")[0]
@@ -57,6 +56,11 @@ def check_flags(words: Sequence[str]) -> None:
     given = [mode for mode in sorted(modes) if getattr(flags, mode[2:].replace("-", "_"))]
     if len(given) > 1:
         raise GoftError(f"{' and '.join(given)} exclude each other; pass one of them")
+
+
+def flag_parser() -> FlagParser:
+    """Return what reads the words after the verb as Hydra will: its flags, and the overrides."""
+    return FlagParser(parents=[get_args_parser()], add_help=False)
 
 
 def did_you_mean(word: str, choices: Iterable[str], *, prefix: str = "") -> str:
@@ -86,14 +90,13 @@ class CommandLine:
     @property
     def overrides(self) -> list[str]:
         """The words that set something; flags and the values of flags set nothing."""
-        taken = {str(folder) for folder in self.config_dirs}
-        return [word for word in self.words if not word.startswith("-") and word not in taken]
+        return flag_parser().parse_args(self.words).overrides
 
     @property
     def config_dirs(self) -> tuple[Path, ...]:
-        """The user's own folders, named by `--config-dir`."""
-        pairs = pairwise((*self.words, ""))
-        return tuple(Path(value) for flag, value in pairs if flag in {"--config-dir", "-cd"})
+        """The user's own folder, named by `--config-dir`, if there is one."""
+        folder = flag_parser().parse_args(self.words).config_dir
+        return (Path(folder),) if folder else ()
 
     def groups(self) -> dict[str, list[str]]:
         """Return every choice of every config group that the verb composes."""

@@ -25,7 +25,8 @@ from transformers import AutoConfig
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from goft_cli.adapters import attach_adapter
-from goft_cli.backbone import Backbone, keep_packing, load_model
+from goft_cli.backbone import Backbone, load_model
+from goft_cli.packing import keep_packing
 from scripts.benchmarks.memory import forget_peak, peak_in_child, resident_peak
 from scripts.benchmarks.shapes import SHAPES, build
 from scripts.benchmarks.training import VARIANTS, Candidate, compose_words

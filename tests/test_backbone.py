@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import ViTConfig, ViTModel
+from transformers import DebertaV2Config, ViTConfig, ViTModel
 
 from goft_cli.adapters import attach_adapter, count_adapted_layers, count_parameters
-from goft_cli.backbone import Backbone, load_backbone
+from goft_cli.backbone import Backbone, limit_length, load_backbone
 from goft_cli.config import GoftAdapterConfig, LinearProbeConfig, ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.rotation import engines
 from tests import small
+from tests.small import composed
 
 
 class Head:
@@ -151,3 +153,34 @@ def test_half_precision_weights_keep_the_adapter_in_float32(folder: Path, tmp_pa
     save_file(tensors, half / "model.safetensors", metadata={"format": "pt"})
     backbone = load(half)
     assert {p.dtype for p in backbone.model.parameters()} == {torch.float32}
+
+
+def test_modules_named_as_in_another_architecture(folder: Path) -> None:
+    """BERT has `output.dense` too: half of DeBERTa's names would fit, unnoticed."""
+    model = composed(["model=deberta-v3-base", f"model.path={folder}"]).model
+    with pytest.raises(GoftError, match="found the architecture bert, but the modules"):
+        load_backbone(model, Head())
+    assert load_backbone(replace(model, architecture="bert"), Head()).fingerprint
+
+
+def test_a_tokenizer_that_no_installed_package_reads(folder: Path, tmp_path: Path) -> None:
+    model = replace(composed(["model=minilm-l6"]).model, path=str(folder))
+    wanted = replace(model, requires=["protobuf", "no-such-package"])
+    assert load_backbone(wanted, Head()).fingerprint  # tokenizer.json is there, and needs neither
+    bare = shutil.copytree(folder, tmp_path / "bare")
+    (bare / "tokenizer.json").unlink()
+    with pytest.raises(GoftError, match=r"needs no-such-package, .* pip install no-such-p"):
+        load_backbone(replace(wanted, path=str(bare)), Head())
+
+
+def test_a_tokenizer_stops_where_the_models_positions_end(folder: Path, tmp_path: Path) -> None:
+    endless = shutil.copytree(folder, tmp_path / "endless")
+    stated = json.loads((endless / "tokenizer_config.json").read_text())
+    assert stated.pop("model_max_length") == 32
+    (endless / "tokenizer_config.json").write_text(json.dumps(stated))
+    tokenizer = load(endless).processor
+    assert tokenizer.model_max_length == 32
+    limit_length(tokenizer, DebertaV2Config(max_position_embeddings=8, position_biased_input=False))
+    assert tokenizer.model_max_length == 32
+    limit_length(tokenizer, DebertaV2Config(max_position_embeddings=8))
+    assert tokenizer.model_max_length == 8

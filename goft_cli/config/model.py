@@ -18,10 +18,16 @@ class ModelConfig:
     path: str = MISSING
     """Hub id, local folder, or `asset:NAME` for a tiny model shipped with the package."""
     revision: str | None = None
+    architecture: str | None = None
+    """What `config.json` calls it under `model_type`; the names below are modules of this one."""
+    requires: list[str] = field(default_factory=list)
+    """Packages that read the tokenizer, where it is not stored as `tokenizer.json`."""
     target_modules: list[str] = MISSING
     """Suffixes of module names, as PEFT reads them."""
     head_modules: list[str] = field(default_factory=list)
     """Modules that train beside the adapter and are saved with it; not counted as adapter."""
+    recipe: str = "${.name}"
+    """Whose recipes apply: another model's where the pretrained weights are the same."""
     budgets: dict[str, Any] = field(default_factory=dict)
     """Adapters' sizes on this model, by recipe, where not their fallbacks: `{lora: {r: 16}}`."""
     dtype: Dtype = Dtype.float32
