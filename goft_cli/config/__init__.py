@@ -47,6 +47,7 @@ from goft_cli.config.instruction import HELD_OUT, InstructionConfig
 from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
+from goft_cli.config.reproduction import EVERY, MeasureConfig, ReproductionConfig
 from goft_cli.config.task import (
     TRAIN_SAMPLE,
     BenchmarkConfig,
@@ -60,6 +61,7 @@ from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainC
 from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
+    "EVERY",
     "HELD_OUT",
     "SCHEMAS",
     "TRAIN_SAMPLE",
@@ -86,6 +88,7 @@ __all__ = [
     "LinearProbeConfig",
     "LoraAdapterConfig",
     "MMLUConfig",
+    "MeasureConfig",
     "MergeConfig",
     "Method",
     "ModelConfig",
@@ -94,6 +97,7 @@ __all__ = [
     "PredictConfig",
     "QuestionAnsweringConfig",
     "RecipeConfig",
+    "ReproductionConfig",
     "Sampling",
     "Scheduler",
     "Selection",
