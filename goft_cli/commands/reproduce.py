@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 
 from goft_cli.errors import GoftError
 from goft_cli.suggest import FlagParser
@@ -68,8 +69,17 @@ def split_seeds(words: Sequence[str]) -> tuple[list[int], list[str]]:
 
 
 def show_recipes() -> None:
-    """List what can be reproduced."""
-    from goft_cli.report import screen
-    from goft_cli.reproduction.tables import recipe_table
+    """List what can be reproduced, folder by folder."""
+    from rich.console import Console
+    from rich.table import Table
 
-    screen.print(recipe_table())
+    from goft_cli.reproduction.recipes import folder_of, read_recipe, recipe_names
+
+    table = Table(title="goft reproduce NAME, NAME/METHOD, or a folder such as table1")
+    table.add_column("name", no_wrap=True)
+    table.add_column("methods")
+    for _, names in groupby(recipe_names(), key=folder_of):
+        table.add_section()
+        for name in names:
+            table.add_row(name, " ".join(read_recipe(name).published))
+    Console().print(table)

@@ -52,6 +52,11 @@ def recipe_names(root: Path | None = None) -> list[str]:
     return sorted(file.relative_to(root).with_suffix("").as_posix() for file in files)
 
 
+def folder_of(name: str) -> str:
+    """Return the table or figure that a recipe or a cell is of."""
+    return name.partition("/")[0]
+
+
 def read_recipe(name: str, root: Path | None = None) -> ReproductionConfig:
     """Read a recipe onto what its folder shares.
 
@@ -95,7 +100,7 @@ def select(target: str) -> list[Cell]:
     known = cells()
     found = [one for one in known if fnmatch(one.name, target) or fnmatch(one.name, f"{target}/*")]
     if not found:
-        folders = [one.recipe_name.partition("/")[0] for one in known]
+        folders = [folder_of(one.name) for one in known]
         names = {*folders, *(one.recipe_name for one in known), *(one.name for one in known)}
         raise GoftError(
             f"{target}: there is no such recipe; {did_you_mean(target, names)} "

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from goft_cli.reproduction.comparison import INSIDE, OUTSIDE, RULE, Comparison
-from goft_cli.reproduction.recipes import read_recipe, recipe_names
+from goft_cli.reproduction.recipes import read_recipe
 
 COLUMNS = ("result", "measure", "ours", "n", "paper", "off by", "verdict")
 STYLES = {INSIDE: "green", OUTSIDE: "yellow"}
@@ -91,16 +91,3 @@ def as_plain(target: str, found: Sequence[Comparison]) -> dict[str, Any]:
     derived = ("mean", "deviation", "difference", "verdict")
     rows = [asdict(one) | {name: getattr(one, name) for name in derived} for one in found]
     return {"target": target, "rule": RULE, "results": rows}
-
-
-def recipe_table() -> Table:
-    """List every recipe, folder by folder, for a user to choose from."""
-    table = Table(title="goft reproduce NAME, NAME/METHOD, or a folder such as table1")
-    for name in ("name", "task", "methods"):
-        table.add_column(name)
-    for _, names in groupby(recipe_names(), key=lambda name: name.partition("/")[0]):
-        table.add_section()
-        for name in names:
-            recipe = read_recipe(name)
-            table.add_row(name, recipe.task, " ".join(recipe.published))
-    return table

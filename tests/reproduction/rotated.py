@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from goft_cli.reproduction.recipes import Cell, read_recipe, recipe_names
-
-
-def folder_of(name: str) -> str:
-    return name.partition("/")[0]
-
+from goft_cli.reproduction.recipes import Cell, folder_of, read_recipe, recipe_names
 
 ROTATED = [
     Cell(name, methods[index % len(methods)])

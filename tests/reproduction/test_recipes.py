@@ -11,12 +11,12 @@ import yaml
 
 from goft_cli.config import EVERY
 from goft_cli.errors import GoftError
-from goft_cli.reproduction.recipes import Cell, cells, read_recipe, recipe_names, select
+from goft_cli.reproduction.recipes import Cell, cells, folder_of, read_recipe, recipe_names, select
 from goft_cli.reproduction.runs import compose_train
 from goft_cli.vtab.average import average
 from tests.cells import CHOICES, CONFIGS
 from tests.conftest import Goft
-from tests.reproduction.rotated import ROTATED, folder_of
+from tests.reproduction.rotated import ROTATED
 
 NAMES = recipe_names()
 # The last column of Tables 1 and 3, and the averages of Table 2: checksums of what is above them.
