@@ -243,6 +243,7 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
         "head_parameters": counts.head,
         "train_seconds": summary["train_runtime"],
         "samples_per_second": summary["train_samples_per_second"],
+        "seconds_per_update": summary["train_runtime"] / trainer.state.global_step,
         "peak_memory_bytes": manifest.peak_memory_bytes(),
         "best_checkpoint_step": trainer.state.best_global_step,
         "agreement": {

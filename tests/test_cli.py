@@ -76,6 +76,13 @@ MISTAKES = [
     ("predict adapter=x", ["neither", "input=FILE"]),
     ("predict adapter=x model=minilm-l6", ["there is no key model"]),
     ("merge", ["adapter has no value"]),
+    ("reproduce", ["required: NAME"]),
+    ("reproduce tabel1", ["tabel1", "did you mean table1?", "goft reproduce list"]),
+    ("reproduce table1/cola --rehearsal", ["unrecognized arguments: --rehearsal"]),
+    ("reproduce table1/cola qgoft", ["'qgoft' has no key", "seed=1,2,3"]),
+    ("reproduce table1/cola seed=1,1", ["seed=1,1", "each once"]),
+    ("reproduce table1/cola/goft trainer.epochs=1", ["trainer.epochs=1: there is no key"]),
+    ("reproduce table1/cola/goft model.path=./no", ["table1/cola/goft, seed 1", "no such folder"]),
 ]
 
 
@@ -113,7 +120,7 @@ def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
     assert ("task: demo/acceptability, " in answer.out) == (verb in {"train", "eval"})
     assert ("adapter: adalora, " in answer.out) == (verb == "train")
     assert ("learning_rate:" in answer.out) == (verb == "train")
-    assert "batch_size: 64" in answer.out or verb == "merge"
+    assert "batch_size: 64" in answer.out or verb in {"merge", "reproduce"}
     assert "schema" not in answer.out
 
 
@@ -239,6 +246,8 @@ COMPLETIONS = [
     ("goft eval task=mmlu/", {"task=mmlu/full", "task=mmlu/legacy"}, {"task=glue/cola"}),
     ("goft eval task=mmlu/full task.sh", {"task.shots."}, {"shots="}),
     ("goft predict ", {"adapter=", "input="}, {"model=", "task="}),
+    ("goft reproduce table1/c", {"table1/cola"}, {"table1/rte", "table1/cola/goft"}),
+    ("goft reproduce table1/cola/", {"table1/cola/goft"}, {"table1/rte/goft"}),
     ("goft nothing ", set(), set()),
 ]
 

@@ -48,6 +48,7 @@ from goft_cli.config.instruction import HELD_OUT, InstructionConfig
 from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
+from goft_cli.config.reproduction import EVERY, MeasureConfig, ReproductionConfig
 from goft_cli.config.task import (
     TRAIN_SAMPLE,
     BenchmarkConfig,
@@ -61,6 +62,7 @@ from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainC
 from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
+    "EVERY",
     "HELD_OUT",
     "SCHEMAS",
     "TRAIN_SAMPLE",
@@ -87,6 +89,7 @@ __all__ = [
     "LinearProbeConfig",
     "LoraAdapterConfig",
     "MMLUConfig",
+    "MeasureConfig",
     "MergeConfig",
     "Method",
     "ModelConfig",
@@ -96,6 +99,7 @@ __all__ = [
     "Quantization",
     "QuestionAnsweringConfig",
     "RecipeConfig",
+    "ReproductionConfig",
     "Sampling",
     "Scheduler",
     "Selection",
