@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -225,7 +226,7 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
     cfg, counts = job.cfg, count_parameters(job.model, job.cfg.model.head_modules)
     scores = score_splits(job.task, checked.outputs, checked.splits)
     headline = scores[cfg.task.headline_split][cfg.task.headline]
-    summary = next(row for row in reversed(trainer.state.log_history) if "train_runtime" in row)
+    seen = len(cast("Sized", job.encoded.train)) * trainer.state.epoch
     return {
         "task": cfg.task.name,
         "model": cfg.model.name,
@@ -235,8 +236,9 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
         "metrics": scores,
         "trainable_parameters": counts.adapter,
         "head_parameters": counts.head,
-        "train_seconds": summary["train_runtime"],
-        "samples_per_second": summary["train_samples_per_second"],
+        "train_loss": trainer.totals.loss / trainer.state.global_step,
+        "train_seconds": trainer.totals.seconds,
+        "samples_per_second": seen / trainer.totals.seconds,
         "peak_memory_bytes": manifest.peak_memory_bytes(),
         "best_checkpoint_step": trainer.state.best_global_step,
         "agreement": {

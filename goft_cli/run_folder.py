@@ -63,7 +63,7 @@ class RunFolder:
     @property
     def has_results(self) -> bool:
         """Whether training got far enough to leave something worth keeping."""
-        return self.finished or self.adapter.exists() or any(self.checkpoints.glob("*"))
+        return self.finished or self.adapter.exists() or any(self.checkpoints.glob("checkpoint-*"))
 
     @property
     def finished(self) -> bool:
