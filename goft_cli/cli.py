@@ -13,6 +13,7 @@ from importlib import import_module
 
 from goft_cli import __version__
 from goft_cli.errors import GoftError
+from goft_cli.signals import Stopped, handling, stop_now
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
@@ -22,7 +23,6 @@ VERBS = {
 }
 USAGE_ERROR = 2
 CRASH = 1
-INTERRUPTED = 130
 READER_GONE = 141
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full; free some space and start the same command again to resume",
@@ -59,20 +59,24 @@ usage: goft VERB [group=choice ...] [key=value ...]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 2 a mistake to mend, 1 a crash."""
+    """Run one command and return its exit code.
+
+    0 done, 2 a mistake to mend, 1 a crash, 130 ended by Ctrl-C, 143 by SIGTERM.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
     logging.raiseExceptions = debug  # else a closed pipe gets a traceback per message
     try:
-        code = run(arguments)
+        with handling(stop_now):
+            code = run(arguments)
         sys.stdout.flush()  # here, where a closed pipe can still be answered
         return code
     except BrokenPipeError:
         return leave_pipe()
-    except KeyboardInterrupt:
-        print("goft: interrupted; the same command resumes", file=sys.stderr)
-        return INTERRUPTED
+    except Stopped as stopped:
+        print(f"goft: {stopped}", file=sys.stderr)
+        return stopped.code
     except Exception as error:  # the border: everything becomes a sentence here
         if debug:
             traceback.print_exc()

@@ -11,9 +11,12 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import TrainOutput
 
 from goft_cli.checkpoints import ASIDE, STATE, checkpoint_name, publish, rotate, seal
 from goft_cli.evaluation import InOrder
+from goft_cli.signals import handling
+from goft_cli.stopping import StopAtSignal
 
 
 class Totals(TrainerCallback, ExportableState):
@@ -55,8 +58,19 @@ class ResumableTrainer(InOrder):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
         super().__init__(*args, **kwargs)
         self.totals = Totals()
+        self.stop_at_signal = StopAtSignal()
         self.add_callback(self.totals)
+        self.add_callback(self.stop_at_signal)
         self._writing_aside = False
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:  # noqa: ANN401 - Trainer's own
+        """Train; a signal ends it with a checkpoint.
+
+        Raises:
+            Stopped: by a signal.
+        """
+        with handling(self.stop_at_signal.note):
+            return super().train(*args, **kwargs)
 
     @property
     def _checkpoints(self) -> Path:
@@ -105,6 +119,13 @@ class ResumableTrainer(InOrder):
         if self.args.save_total_limit:
             protected = {name, Path(self.state.best_model_checkpoint or "").name}
             rotate(self._checkpoints, self.args.save_total_limit, protected)
+
+    def _run_epoch(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
+        """Train no further after the last update; Trainer would, where it was inside an epoch."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(**kwargs)
 
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Trainer's own
         self._close_totals()
