@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from goft_cli import __version__
-from goft_cli.errors import GoftError
+from goft_cli.errors import USAGE_ERROR, GoftError, RankError
 from goft_cli.signals import Stopped, handling, stop_now
 
 VERBS = {
@@ -21,7 +21,6 @@ VERBS = {
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
     "merge": "write the run as a plain model without adapter: goft merge adapter=RUN_FOLDER",
 }
-USAGE_ERROR = 2
 CRASH = 1
 READER_GONE = 141
 DISK_ERRORS = {
@@ -74,10 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except BrokenPipeError:
         return leave_pipe()
-    except Stopped as stopped:
-        print(f"goft: {stopped}", file=sys.stderr)
-        return stopped.code
-    except Exception as error:  # the border: everything becomes a sentence here
+    except (Exception, Stopped) as error:  # the border: everything becomes a sentence here
         if debug:
             traceback.print_exc()
         message, code = describe(error, arguments)
@@ -113,9 +109,11 @@ def run_verb(verb: str, words: list[str]) -> int:
     Raises:
         GoftError: a flag does not exist.
     """
+    from goft_cli.launch import check_nesting
     from goft_cli.suggest import check_flags
 
     check_flags(words)
+    check_nesting(words)
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -146,8 +144,10 @@ def unknown_verb(word: str) -> str:
     return f"{word!r} is not a verb; {hint}The verbs are {', '.join(VERBS)}"
 
 
-def describe(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
+def describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the sentence for an error and the exit code that goes with it."""
+    if isinstance(error, RankError | Stopped):
+        return str(error), error.code
     if isinstance(error, GoftError):
         return str(error), USAGE_ERROR
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:

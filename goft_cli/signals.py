@@ -18,8 +18,9 @@ class Stopped(KeyboardInterrupt):
         code: the exit code, 128 + the signal's number as shells have it.
     """
 
-    def __init__(self, number: int, how_to_go_on: str = "the same command resumes") -> None:
-        super().__init__(f"interrupted by {signal.Signals(number).name}; {how_to_go_on}")
+    def __init__(self, number: int, sentence: str = "") -> None:
+        name = signal.Signals(number).name
+        super().__init__(sentence or f"interrupted by {name}; the same command resumes")
         self.code = 128 + number
 
 

@@ -62,8 +62,8 @@ class StopAtSignal(TrainerCallback):
         if self.number:
             name, step = signal.Signals(self.number).name, state.global_step
             logger.warning("%s: ended with a checkpoint after update %d", name, step)
-            where = f"update {step} of {state.max_steps}"
-            raise Stopped(self.number, f"saved at {where}, where the same command goes on")
+            where = f"update {step} of {state.max_steps}, where the same command goes on"
+            raise Stopped(self.number, f"interrupted by {name}; saved at {where}")
 
 
 def saves_later(args: TrainingArguments, state: TrainerState) -> bool:

@@ -41,7 +41,7 @@ FORBIDDEN = {
     "commands": {"cli"},
 }
 LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "preflight"]
-LIGHT += ["signals", "suggest"]
+LIGHT += ["launch", "signals", "suggest"]
 LIGHT_FOLDERS = ["commands", "config"]
 
 Import = tuple[str, bool]
