@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from goft_cli import __version__
-from goft_cli.errors import GoftError
+from goft_cli.errors import USAGE_ERROR, GoftError, RankError
+from goft_cli.signals import Stopped, handling, stop_now
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
@@ -23,9 +24,7 @@ VERBS = {
 }
 WITHOUT_CONFIG = {"reproduce"}
 """Verbs that read their words themselves; the others compose `configs/VERB.yaml`."""
-USAGE_ERROR = 2
 CRASH = 1
-INTERRUPTED = 130
 READER_GONE = 141
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full; free some space and start the same command again to resume",
@@ -63,22 +62,23 @@ usage: goft VERB [group=choice ...] [key=value ...]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 2 a mistake to mend, 1 a crash."""
+    """Run one command and return its exit code.
+
+    0 done, 2 a mistake to mend, 1 a crash, 130 ended by Ctrl-C, 143 by SIGTERM.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
     logging.raiseExceptions = debug  # else a closed pipe gets a traceback per message
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # speaks up as soon as PEFT finds it
     try:
-        code = run(arguments)
+        with handling(stop_now):
+            code = run(arguments)
         sys.stdout.flush()  # here, where a closed pipe can still be answered
         return code
     except BrokenPipeError:
         return leave_pipe()
-    except KeyboardInterrupt:
-        print("goft: interrupted; the same command resumes", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:  # the border: everything becomes a sentence here
+    except (Exception, Stopped) as error:  # the border: everything becomes a sentence here
         if debug:
             traceback.print_exc()
         message, code = describe(error, arguments)
@@ -114,10 +114,12 @@ def run_verb(verb: str, words: list[str]) -> int:
     Raises:
         GoftError: a flag does not exist.
     """
+    from goft_cli.launch import check_nesting
     from goft_cli.suggest import check_flags
 
     if verb not in WITHOUT_CONFIG:
         check_flags(words)
+    check_nesting(words)
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -148,8 +150,10 @@ def unknown_verb(word: str) -> str:
     return f"{word!r} is not a verb; {hint}The verbs are {', '.join(VERBS)}"
 
 
-def describe(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
+def describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the sentence for an error and the exit code that goes with it."""
+    if isinstance(error, RankError | Stopped):
+        return str(error), error.code
     if isinstance(error, GoftError):
         return str(error), USAGE_ERROR
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:

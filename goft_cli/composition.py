@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from goft_cli.batches import accumulation_steps, device_batch
+from goft_cli.batches import accumulation_steps, device_batch, processes
 from goft_cli.config import HELD_OUT, SCHEMAS, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
 from goft_cli.errors import GoftError
 
@@ -153,6 +153,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "held_out": held_out,
     "device_batch": device_batch,
     "accumulation_steps": accumulation_steps,
+    "processes": processes,
 }
 """What a YAML file may write as `${name:arguments}`."""
 

@@ -39,6 +39,19 @@ def quiet_libraries() -> Iterator[None]:
 
 
 @contextmanager
+def silent() -> Iterator[None]:
+    """Say nothing in a process beside the one that speaks for all."""
+    ours, silence = logging.getLogger("goft_cli"), logging.NullHandler()
+    ours.propagate = False
+    ours.addHandler(silence)
+    try:
+        with quiet_libraries():
+            yield
+    finally:
+        ours.removeHandler(silence)
+
+
+@contextmanager
 def logging_to(path: Path, console: Console) -> Iterator[None]:
     """Send our messages to the screen and the file, and the libraries' to the file alone."""
     path.parent.mkdir(parents=True, exist_ok=True)

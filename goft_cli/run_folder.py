@@ -21,7 +21,7 @@ from goft_cli.errors import GoftError
 # What does not change a number may differ between two starts of the same run.
 NOT_IDENTITY = {"output_dir", "run_name", "overwrite", "tracker"}
 MAX_DIFFERENCES = 6
-SECTIONS = ("model", "task", "adapter", "trainer", "tracker")
+SECTIONS = ("model", "task", "adapter", "trainer", "launcher", "tracker")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RunFolder:
     @property
     def has_results(self) -> bool:
         """Whether training got far enough to leave something worth keeping."""
-        return self.finished or self.adapter.exists() or any(self.checkpoints.glob("*"))
+        return self.finished or self.adapter.exists() or any(self.checkpoints.glob("checkpoint-*"))
 
     @property
     def finished(self) -> bool:
@@ -87,8 +87,7 @@ def open_run(cfg: TrainConfig) -> RunFolder:
         if folder.has_results:
             raise GoftError(describe_differences(folder, differences))
         shutil.rmtree(folder.path)  # refused before it trained: nothing there to keep
-    folder.path.mkdir(parents=True, exist_ok=True)
-    if not folder.config.is_file():
+    if not folder.config.is_file() or (there != as_plain(cfg) and not folder.finished):
         write_text(folder.config, yaml.safe_dump(as_plain(cfg), sort_keys=False))
     return folder
 

@@ -22,8 +22,9 @@ from goft_cli.adalora import AdaLora, RankAllocation
 from goft_cli.config import TrackerName, TrainConfig, WandbMode
 from goft_cli.divergence import FiniteGradients, diverged
 from goft_cli.errors import GoftError
-from goft_cli.evaluation import InOrder, reducer, single
+from goft_cli.evaluation import reducer, single
 from goft_cli.progress import ProgressBar
+from goft_cli.resuming import ResumableTrainer
 from goft_cli.run_folder import RunFolder
 from goft_cli.schedules import EPOCH_RATES, EpochRate, by_epoch
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
@@ -38,7 +39,7 @@ class EncodedData:
     collate: Collator
 
 
-class PenaltyTrainer(InOrder):
+class PenaltyTrainer(ResumableTrainer):
     """Adds the penalties that layers left behind in their forward pass.
 
     A layer takes part by offering `penalty: Tensor | None`, already weighted. Reading it after the
@@ -91,11 +92,12 @@ class PenaltyTrainer(InOrder):
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
             raise diverged(f"the loss became {loss.item()}", self.state)
-        if self._penalty_of_step is None:
-            return loss
-        self._penalty_sum += self._penalty_of_step.item()
-        self._penalty_updates += 1 / self.current_gradient_accumulation_steps
-        return loss - self._penalty_of_step
+        if self._penalty_of_step is not None:
+            self._penalty_sum += self._penalty_of_step.item()
+            self._penalty_updates += 1 / self.current_gradient_accumulation_steps
+            loss = loss - self._penalty_of_step
+        self.totals.loss += loss.item()
+        return loss
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: Optimizer | None = None
@@ -282,11 +284,6 @@ def prepare_tracker(cfg: TrainConfig, folder: RunFolder) -> None:
             os.environ["WANDB_MODE"] = "offline"
 
 
-def fit(trainer: Trainer, resume_from: Path | None) -> dict[str, float]:
-    """Train to the end, then put the best checkpoint's weights back.
-
-    Returns:
-        Trainer's own summary: runtime, samples per second, mean task loss.
-    """
-    output = trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
-    return output.metrics
+def fit(trainer: Trainer, resume_from: Path | None) -> None:
+    """Train to the end, then put the best checkpoint's weights back."""
+    trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))

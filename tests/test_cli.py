@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -166,13 +167,17 @@ def test_an_unwritable_disk_is_the_users_to_mend(number: int, word: str) -> None
     assert word in sentence
 
 
-def test_an_interrupt_is_no_traceback(goft: Goft, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("goft_cli.preflight.check_inputs", interrupt)
-    answer = goft("train")
-    assert (answer.code, answer.err) == (130, "goft: interrupted; the same command resumes\n")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_an_exit_code_and_a_sentence(
+    number: signal.Signals, code: int, goft: Goft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("goft_cli.preflight.check_inputs", lambda _: signal.raise_signal(number))
+    before = signal.getsignal(number)
+    for words in (["train"], ["train", "-m", "seed=1,2"]):
+        answer = goft(*words)
+        said = f"goft: interrupted by {number.name}; the same command resumes\n"
+        assert (answer.code, answer.err) == (code, said), "at the first job of a sweep"
+    assert signal.getsignal(number) is before
 
 
 def test_a_sweep_stops_at_the_first_refused_job(

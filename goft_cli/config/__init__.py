@@ -45,6 +45,7 @@ from goft_cli.config.image_classification import (
     VtabConfig,
 )
 from goft_cli.config.instruction import HELD_OUT, InstructionConfig
+from goft_cli.config.launcher import LauncherConfig
 from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
@@ -86,6 +87,7 @@ __all__ = [
     "ImageClassificationConfig",
     "InstructionConfig",
     "JudgeConfig",
+    "LauncherConfig",
     "LinearProbeConfig",
     "LoraAdapterConfig",
     "MMLUConfig",
@@ -142,6 +144,7 @@ SCHEMAS: dict[str, type] = {
     "adapter/full": FullConfig,
     "adapter/linear": LinearProbeConfig,
     "trainer": TrainerConfig,
+    "launcher": LauncherConfig,
     "tracker": TrackerConfig,
 }
 """Where each dataclass sits in Hydra's config store, below `schema/`."""

@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from goft_cli.config.adapter import AdaLoraAdapterConfig, AdapterConfig
 from goft_cli.config.checks import check
 from goft_cli.config.choices import Harness
+from goft_cli.config.launcher import LauncherConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import TaskConfig
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
@@ -24,6 +25,7 @@ class TrainConfig:
     task: TaskConfig = MISSING
     adapter: AdapterConfig = MISSING
     trainer: TrainerConfig = MISSING
+    launcher: LauncherConfig = MISSING
     tracker: TrackerConfig = MISSING
     benchmark: TaskConfig | None = None
     """Scored after the training, with the adapter merged."""
