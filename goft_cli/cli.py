@@ -109,9 +109,11 @@ def run_verb(verb: str, words: list[str]) -> int:
     Raises:
         GoftError: a flag does not exist.
     """
+    from goft_cli.flags import as_overrides, own_flags
     from goft_cli.suggest import check_flags
 
-    check_flags(words)
+    words = as_overrides(verb, words)
+    check_flags(words, own_flags(verb))
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
     if "OMP_WAIT_POLICY" not in os.environ:

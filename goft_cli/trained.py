@@ -8,16 +8,17 @@ from typing import Any
 
 from datasets import Dataset
 from peft import PeftModel
+from torch import nn
 from transformers import TrainingArguments
 
 from goft_cli.adapters import load_adapter
 from goft_cli.backbone import Backbone, load_backbone
-from goft_cli.config import TrainConfig
+from goft_cli.config import TRAIN_SAMPLE, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import run_model
 from goft_cli.run_folder import RunFolder, read_config, read_json
 from goft_cli.tasks import build_task
-from goft_cli.tasks.base import AnsweringTask, Split, Task
+from goft_cli.tasks.base import AnsweringTask, Arrays, Split, Task
 from goft_cli.trainer import training_arguments
 
 
@@ -36,6 +37,26 @@ class TrainedRun:
         trainer = replace(self.cfg.trainer, per_device_eval_batch_size=batch_size)
         return training_arguments(replace(self.cfg, trainer=trainer), self.folder, self.task)
 
+    def sample(self, count: int) -> dict[str, Split]:
+        """Return up to `count` encoded rows of the headline's split, spread over it evenly.
+
+        Raises:
+            GoftError: the task's data is not there or cannot be read.
+        """
+        config = self.task.config
+        name = config.headline_split
+        source = config.train_split if name == TRAIN_SAMPLE else name
+        rows = self.task.load_splits([source]).splits[source]
+        chosen = rows.select(range(0, len(rows), max(1, len(rows) // count))[:count])
+        return {name: Split(chosen, self.task.encode(chosen, self.backbone.processor))}
+
+    def outputs(
+        self, model: nn.Module, splits: dict[str, Split], batch_size: int
+    ) -> dict[str, Arrays]:
+        """Run the adapted model, or another in its place, over encoded rows."""
+        collate = self.task.collate(self.backbone.processor)
+        return run_model(model, self.task, splits, collate, self.arguments(batch_size))
+
     def predict(
         self, rows: Dataset, *, batch_size: int, max_new_tokens: int
     ) -> list[dict[str, Any]]:
@@ -45,14 +66,12 @@ class TrainedRun:
             GoftError: a row leaves no room for an answer.
         """
         task, processor = self.task, self.backbone.processor
-        arguments = self.arguments(batch_size)
         if isinstance(task, AnsweringTask):
-            model = self.model.to(arguments.device).eval()
+            model = self.model.to(self.arguments(batch_size).device).eval()
             lengths = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
             return task.answer(model, rows, processor, **lengths)
         split = Split(rows, task.encode(rows, processor))
-        collate = task.collate(processor)
-        found = run_model(self.model, task, {"input": split}, collate, arguments)
+        found = self.outputs(self.model, {"input": split}, batch_size)
         return task.decode(found["input"], split)
 
 

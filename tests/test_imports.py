@@ -38,8 +38,8 @@ FORBIDDEN = {
     "pipeline": {"commands", "cli"},
     "commands": {"cli"},
 }
-LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "preflight"]
-LIGHT += ["suggest"]
+LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "flags"]
+LIGHT += ["preflight", "suggest"]
 LIGHT_FOLDERS = ["commands", "config"]
 
 Import = tuple[str, bool]

@@ -124,7 +124,36 @@ class MergeConfig(TrainedConfig):
     """`goft merge`."""
 
     output_dir: str | None = None
-    """Folder for the plain model; `merged` in the run folder by default."""
+    """Folder for the model; `merged`, or `lora-RANK`, in the run folder by default."""
+    as_lora: float | None = None
+    """Write a LoRA adapter of this rank; below 1, the share of each layer's change to keep."""
+    samples: int = 64
+    """Rows of the task to compare outputs on; 0 for none, where its data is not at hand."""
+    tolerance: float | None = None
+    """Largest difference of outputs to accept; by default what rounding explains, of LoRA any."""
+    data_dir: str | None = None
+    """Folder with the task's data, if it has moved since training."""
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_batch_size(self.batch_size)
+        rows, allowed, rank = self.samples, self.tolerance, self.as_lora
+        check(rows >= 0, key="samples", value=rows, expected="at least 0", example=64)
+        check(
+            allowed is None or allowed >= 0,
+            key="tolerance",
+            value=allowed,
+            expected="at least 0",
+            example=0.001,
+        )
+        check(
+            rank is None or 0 < rank < 1 or (rank >= 1 and rank == int(rank)),
+            key="as_lora",
+            value=rank,
+            expected="a rank, or a share between 0 and 1",
+            example=16,
+        )
 
 
 def check_batch_size(size: int) -> None:

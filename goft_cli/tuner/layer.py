@@ -169,6 +169,10 @@ class GoftLayer(nn.Module, BaseTunerLayer):
             target.copy_(rows)
         return merged
 
+    def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
+        """Tell PEFT that W* - W is all there is to an adapter, so that it may factor it."""
+        return True
+
     def _as_rows(self, weight: Tensor) -> Tensor:
         """(out, in) from the stored weight, and back."""
         return weight.T if isinstance(self.get_base_layer(), Conv1D) else weight

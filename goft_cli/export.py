@@ -1,0 +1,146 @@
+"""Write a trained run as a plain model or as LoRA, and certify what was written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import transformers
+from torch import nn
+from transformers import PreTrainedModel
+
+from goft_cli.adapters import load_adapter, merge
+from goft_cli.backbone import load_backbone
+from goft_cli.cards import Kind, card
+from goft_cli.certificate import Certificate, OutputAgreement, agreement, certify, layer_changes
+from goft_cli.config import MergeConfig
+from goft_cli.errors import GoftError
+from goft_cli.evaluation import tolerance
+from goft_cli.geometry import adapted_weights, neuron_change, neuron_changes, rotation_geometries
+from goft_cli.lora import lora_of, products, residuals, save_lora
+from goft_cli.pipeline import compute_dtype
+from goft_cli.run_folder import write_json, write_text
+from goft_cli.tasks.base import Arrays, Split
+from goft_cli.trained import TrainedRun
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The adapter's outputs on real rows, to hold an exported model against."""
+
+    run: TrainedRun
+    splits: dict[str, Split]
+    outputs: dict[str, Arrays]
+    batch_size: int
+
+    def against(self, model: nn.Module, accepted: float | None) -> OutputAgreement | None:
+        """Compare, if there are rows to compare on.
+
+        Raises:
+            GoftError: the outputs are farther apart than accepted.
+        """
+        if not self.splits:
+            return None
+        found = self.run.outputs(model, self.splits, self.batch_size)
+        return agreement(self.run, self.splits, self.outputs, found, accepted)
+
+
+def reference(run: TrainedRun, cfg: MergeConfig) -> Reference:
+    """Run the adapted model on as many rows as were asked for.
+
+    Raises:
+        GoftError: the task's data is not there or cannot be read.
+    """
+    splits = run.sample(cfg.samples) if cfg.samples else {}
+    return Reference(run, splits, run.outputs(run.model, splits, cfg.batch_size), cfg.batch_size)
+
+
+def export_merged(run: TrainedRun, target: Path, cfg: MergeConfig) -> Certificate:
+    """Write the plain model, tokenizer, card and certificate; `run.model` is used up.
+
+    What is certified is the folder as transformers alone reads it again.
+
+    Raises:
+        GoftError: a merged weight is not finite, or the folder gives other outputs than the
+            adapter by more than rounding, or `cfg.tolerance`, allows. Then there is no folder.
+    """
+    adapted = reference(run, cfg)
+    geometries, before = rotation_geometries(run.model), adapted_weights(run.model)
+    rounding = tolerance(compute_dtype(run.cfg), len(before))
+    accepted = rounding if cfg.tolerance is None else cfg.tolerance
+    merged = merge(run.model)
+    layers = layer_changes(geometries, neuron_changes(before, merged))
+    with whole_folder(target) as folder:
+        merged.save_pretrained(folder)
+        run.backbone.processor.save_pretrained(folder)
+        certificate = certify(run, adapted.against(reopened(run, folder), accepted), layers)
+        write_documents(run, folder, target, "merged", certificate)
+    return certificate
+
+
+def export_lora(run: TrainedRun, target: Path, cfg: MergeConfig, rank: float) -> Certificate:
+    """Write the adapter as LoRA, with tokenizer, card and certificate.
+
+    Raises:
+        GoftError: the adapter cannot be converted, or `cfg.tolerance` is exceeded.
+    """
+    adapted = reference(run, cfg)
+    lora = lora_of(run.model, rank)
+    changes, before = products(lora[1]), adapted_weights(run.model)
+    neurons = {
+        name: neuron_change(before[name], before[name].float() + change.to(before[name].device))
+        for name, change in changes.items()
+    }
+    layers = layer_changes({}, neurons, residuals(run.model, changes))
+    with whole_folder(target) as folder:
+        save_lora(lora, folder)
+        run.backbone.model.config.save_pretrained(folder)  # with the labels of the head
+        run.backbone.processor.save_pretrained(folder)
+        again = load_adapter(load_backbone(run.cfg.model, run.task), folder)
+        certificate = certify(run, adapted.against(again, cfg.tolerance), layers)
+        write_documents(run, folder, target, "lora", certificate)
+    return certificate
+
+
+def reopened(run: TrainedRun, folder: Path) -> PreTrainedModel:
+    """Load a merged folder the way everybody else will."""
+    return getattr(transformers, run.task.auto_class).from_pretrained(folder)
+
+
+def write_documents(
+    run: TrainedRun, folder: Path, target: Path, kind: Kind, certificate: Certificate
+) -> None:
+    """Write the certificate and the model card."""
+    write_json(folder / "merge_report.json", certificate.as_json())
+    places = {"location": str(target), "base": run.cfg.model.path}
+    write_text(folder / "README.md", card(run, kind, **places, certificate=certificate))
+
+
+def check_target(target: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        GoftError: it does, or it is a file.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise GoftError(f"output_dir={target} is already there and not empty; choose another one")
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Let a block fill a folder aside that becomes `target` once it is whole.
+
+    An error or an interruption leaves nothing behind.
+    """
+    target = target.resolve()
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        aside.replace(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
