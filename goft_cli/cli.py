@@ -18,7 +18,8 @@ VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
-    "merge": "write the run as a plain model without adapter: goft merge adapter=RUN_FOLDER",
+    "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
+    "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
 }
 USAGE_ERROR = 2
 CRASH = 1

@@ -17,7 +17,7 @@ from goft_cli.adapters import load_adapter, merge
 from goft_cli.backbone import load_backbone
 from goft_cli.cards import Kind, card
 from goft_cli.certificate import Certificate, OutputAgreement, agreement, certify, layer_changes
-from goft_cli.config import MergeConfig
+from goft_cli.config import ExportConfig
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import tolerance
 from goft_cli.geometry import adapted_weights, neuron_change, neuron_changes, rotation_geometries
@@ -49,7 +49,7 @@ class Reference:
         return agreement(self.run, self.splits, self.outputs, found, accepted)
 
 
-def reference(run: TrainedRun, cfg: MergeConfig) -> Reference:
+def reference(run: TrainedRun, cfg: ExportConfig) -> Reference:
     """Run the adapted model on as many rows as were asked for.
 
     Raises:
@@ -59,7 +59,7 @@ def reference(run: TrainedRun, cfg: MergeConfig) -> Reference:
     return Reference(run, splits, run.outputs(run.model, splits, cfg.batch_size), cfg.batch_size)
 
 
-def export_merged(run: TrainedRun, target: Path, cfg: MergeConfig) -> Certificate:
+def export_merged(run: TrainedRun, target: Path, cfg: ExportConfig) -> Certificate:
     """Write the plain model, tokenizer, card and certificate; `run.model` is used up.
 
     What is certified is the folder as transformers alone reads it again.
@@ -82,7 +82,7 @@ def export_merged(run: TrainedRun, target: Path, cfg: MergeConfig) -> Certificat
     return certificate
 
 
-def export_lora(run: TrainedRun, target: Path, cfg: MergeConfig, rank: float) -> Certificate:
+def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -> Certificate:
     """Write the adapter as LoRA, with tokenizer, card and certificate.
 
     Raises:

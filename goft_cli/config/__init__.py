@@ -56,7 +56,15 @@ from goft_cli.config.task import (
     TextClassificationConfig,
 )
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
-from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainConfig, TrainedConfig
+from goft_cli.config.verbs import (
+    EvalConfig,
+    ExportConfig,
+    MergeConfig,
+    PredictConfig,
+    PushConfig,
+    TrainConfig,
+    TrainedConfig,
+)
 from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
@@ -75,6 +83,7 @@ __all__ = [
     "EvalConfig",
     "EvalStrategy",
     "ExemplarOrder",
+    "ExportConfig",
     "FullConfig",
     "GlobalBatch",
     "GoftAdapterConfig",
@@ -92,6 +101,7 @@ __all__ = [
     "OftAdapterConfig",
     "Optimizer",
     "PredictConfig",
+    "PushConfig",
     "QuestionAnsweringConfig",
     "RecipeConfig",
     "Sampling",
@@ -118,6 +128,7 @@ SCHEMAS: dict[str, type] = {
     "eval": EvalConfig,
     "predict": PredictConfig,
     "merge": MergeConfig,
+    "push": PushConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
     "task/image_classification": ImageClassificationConfig,

@@ -120,11 +120,9 @@ class PredictConfig(TrainedConfig):
 
 
 @dataclass
-class MergeConfig(TrainedConfig):
-    """`goft merge`."""
+class ExportConfig(TrainedConfig):
+    """What the verbs take that write a run in another form."""
 
-    output_dir: str | None = None
-    """Folder for the model; `merged`, or `lora-RANK`, in the run folder by default."""
     as_lora: float | None = None
     """Write a LoRA adapter of this rank; below 1, the share of each layer's change to keep."""
     samples: int = 64
@@ -154,6 +152,34 @@ class MergeConfig(TrainedConfig):
             expected="a rank, or a share between 0 and 1",
             example=16,
         )
+
+
+@dataclass
+class MergeConfig(ExportConfig):
+    """`goft merge`."""
+
+    output_dir: str | None = None
+    """Folder for the model; `merged`, or `lora-RANK`, in the run folder by default."""
+
+
+@dataclass
+class PushConfig(ExportConfig):
+    """`goft push`: the adapter, unless `merged` or `as_lora` says otherwise."""
+
+    repo: str = MISSING
+    """Where to on the hub: `OWNER/NAME`, or `NAME` below one's own account."""
+    merged: bool = False
+    """Upload the plain model with the adapter in its weights."""
+    public: bool = False
+    """Let everyone read it; asks before it does."""
+    yes: bool = False
+    """Answer that question with yes, in a script."""
+
+    def __post_init__(self) -> None:
+        """Check that it is one model."""
+        super().__post_init__()
+        if self.merged and self.as_lora is not None:
+            raise GoftError("push: merged and as_lora exclude each other; pass one of them")
 
 
 def check_batch_size(size: int) -> None:
