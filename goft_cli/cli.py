@@ -20,6 +20,8 @@ VERBS = {
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
     "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
     "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
+    "doctor": "check machine and configuration before they hurt; exits 1 if something is to mend",
+    "fetch": "bring a configuration's model and data to a folder: goft fetch output_dir=DIR ...",
 }
 USAGE_ERROR = 2
 CRASH = 1
@@ -51,6 +53,7 @@ usage: goft VERB [group=choice ...] [key=value ...]
   goft train -m adapter=goft,qgoft,lora seed=1,2,3   a sweep
   goft eval adapter=RUN_FOLDER                       a trained run on its own task again
   goft eval task=mmlu/full shots=5 adapter=RUN_FOLDER     a trained run on a benchmark
+  goft doctor task=glue/cola model=deberta-v3-base offline=true    would this run unplugged?
   goft train --help                                  every choice and key of a verb
   goft train --cfg job --resolve                     the composed configuration, without running it
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +14,8 @@ from goft_cli.backbone import load_backbone
 from goft_cli.cards import Kind, card
 from goft_cli.certificate import Certificate, OutputAgreement, agreement, certify, layer_changes
 from goft_cli.config import ExportConfig
-from goft_cli.errors import GoftError
 from goft_cli.evaluation import tolerance
+from goft_cli.folders import whole_folder
 from goft_cli.geometry import adapted_weights, neuron_change, neuron_changes, rotation_geometries
 from goft_cli.lora import lora_of, products, residuals, save_lora
 from goft_cli.pipeline import compute_dtype
@@ -118,29 +114,3 @@ def write_documents(
     write_json(folder / "merge_report.json", certificate.as_json())
     places = {"location": str(target), "base": run.cfg.model.path}
     write_text(folder / "README.md", card(run, kind, **places, certificate=certificate))
-
-
-def check_target(target: Path) -> None:
-    """Refuse a folder that holds something.
-
-    Raises:
-        GoftError: it does, or it is a file.
-    """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise GoftError(f"output_dir={target} is already there and not empty; choose another one")
-
-
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Let a block fill a folder aside that becomes `target` once it is whole.
-
-    An error or an interruption leaves nothing behind.
-    """
-    target = target.resolve()
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        aside.replace(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -109,7 +109,7 @@ def test_a_script_says_yes_beforehand(
     ],
 )
 def test_a_repository_with_other_readers_is_refused(
-    private: bool, options: dict[str, bool], sentence: str, hub: Hub, trained: Path
+    private: bool, options: dict[str, Any], sentence: str, hub: Hub, trained: Path
 ) -> None:
     hub.private["me/there"] = private
     with pytest.raises(GoftError, match=sentence):

@@ -21,7 +21,8 @@ def merge(cfg: MergeConfig) -> None:
     from pathlib import Path
 
     from goft_cli.certificate_tables import layer_table, summary_table
-    from goft_cli.export import check_target, export_lora, export_merged
+    from goft_cli.export import export_lora, export_merged
+    from goft_cli.folders import check_target
     from goft_cli.logs import quiet_libraries
     from goft_cli.preflight import check_writable
     from goft_cli.report import screen

@@ -57,8 +57,10 @@ from goft_cli.config.task import (
 )
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
 from goft_cli.config.verbs import (
+    DoctorConfig,
     EvalConfig,
     ExportConfig,
+    FetchConfig,
     MergeConfig,
     PredictConfig,
     PushConfig,
@@ -79,11 +81,13 @@ __all__ = [
     "BoftAdapterConfig",
     "ChatTemplate",
     "DatasetConfig",
+    "DoctorConfig",
     "Dtype",
     "EvalConfig",
     "EvalStrategy",
     "ExemplarOrder",
     "ExportConfig",
+    "FetchConfig",
     "FullConfig",
     "GlobalBatch",
     "GoftAdapterConfig",
@@ -129,6 +133,8 @@ SCHEMAS: dict[str, type] = {
     "predict": PredictConfig,
     "merge": MergeConfig,
     "push": PushConfig,
+    "doctor": DoctorConfig,
+    "fetch": FetchConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
     "task/image_classification": ImageClassificationConfig,

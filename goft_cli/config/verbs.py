@@ -182,6 +182,23 @@ class PushConfig(ExportConfig):
             raise GoftError("push: merged and as_lora exclude each other; pass one of them")
 
 
+@dataclass
+class DoctorConfig(TrainConfig):
+    """`goft doctor`: the words of `goft train`, examined and not run."""
+
+    offline: bool = False
+    """Load model and data with the network cut, as proof that the run needs none."""
+
+
+@dataclass
+class FetchConfig:
+    """`goft fetch`: what a run reads, in a folder for a machine without network."""
+
+    model: ModelConfig = MISSING
+    task: TaskConfig = MISSING
+    output_dir: str = MISSING
+
+
 def check_batch_size(size: int) -> None:
     """Refuse a batch without rows.
 
