@@ -57,7 +57,7 @@ def open_run(
     Raises:
         GoftError: no such run, another base model, or another kind than the benchmark asks.
     """
-    run = open_trained(adapter, base_model=base_model, to_merge=merged)
+    run = open_trained(adapter, base_model=base_model)
     require_kind(benchmark, run.task.auto_class, f"adapter={adapter}")
     identity = {
         "model": run.cfg.model.name,
@@ -66,7 +66,7 @@ def open_run(
         "fingerprint": run.backbone.fingerprint,
     }
     # a PeftModel answers as the model that it wraps
-    model = cast("PreTrainedModel", merge(run.model) if merged else run.model)
+    model = cast("PreTrainedModel", merge(run.mergeable()) if merged else run.model)
     return Candidate(model, run.backbone.processor, run.folder.path, identity)
 
 

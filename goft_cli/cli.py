@@ -19,8 +19,11 @@ VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
-    "merge": "write the run as a plain model without adapter: goft merge adapter=RUN_FOLDER",
+    "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
+    "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
     "reproduce": "run a result of the paper, and compare: goft reproduce table1/cola/qgoft",
+    "doctor": "check machine and configuration before they hurt; exits 1 if something is to mend",
+    "fetch": "bring a configuration's model and data to a folder: goft fetch output_dir=DIR ...",
 }
 WITHOUT_CONFIG = {"reproduce"}
 """Verbs that read their words themselves; the others compose `configs/VERB.yaml`."""
@@ -53,6 +56,7 @@ usage: goft VERB [group=choice ...] [key=value ...]
   goft eval adapter=RUN_FOLDER                       a trained run on its own task again
   goft eval task=mmlu/full shots=5 adapter=RUN_FOLDER     a trained run on a benchmark
   goft reproduce list                                every result of the paper that has a recipe
+  goft doctor task=glue/cola model=deberta-v3-base offline=true    would this run unplugged?
   goft train --help                                  every choice and key of a verb
   goft train --cfg job --resolve                     the composed configuration, without running it
 
@@ -114,11 +118,13 @@ def run_verb(verb: str, words: list[str]) -> int:
     Raises:
         GoftError: a flag does not exist.
     """
+    from goft_cli.flags import as_overrides, own_flags
     from goft_cli.launch import check_nesting
     from goft_cli.suggest import check_flags
 
     if verb not in WITHOUT_CONFIG:
-        check_flags(words)
+        words = as_overrides(verb, words)
+        check_flags(words, own_flags(verb))
     check_nesting(words)
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.

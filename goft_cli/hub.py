@@ -110,7 +110,7 @@ def unreachable() -> str | None:
         found = f"no answer within {TIMEOUT_SECONDS:g} s"
     if found is None:
         return None
-    _go_offline()
+    go_offline()
     return f"the hub at {constants.ENDPOINT} cannot be reached ({found})"
 
 
@@ -147,7 +147,7 @@ def _offline_by_choice(kind: Kind) -> str | None:
     return None
 
 
-def _go_offline() -> None:
+def go_offline() -> None:
     """Tell the libraries, those not yet imported, and the processes started from this one."""
     from huggingface_hub import constants
 

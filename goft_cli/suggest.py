@@ -34,8 +34,12 @@ class FlagParser(argparse.ArgumentParser):
         raise GoftError(f"{message}; see goft VERB --help")
 
 
-def check_flags(words: Sequence[str]) -> None:
+def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
     """Refuse flags that Hydra would answer with its usage page or a traceback.
+
+    Args:
+        words: as Hydra will read them.
+        own: further flags, which a mistyped one may stand for.
 
     Raises:
         GoftError: a flag is none of Hydra's, has no value or a wrong one, or excludes another.
@@ -46,7 +50,7 @@ def check_flags(words: Sequence[str]) -> None:
         flag = word.partition("=")[0]
         # argparse also takes unambiguous beginnings, such as --multi
         if flag.startswith("--") and not any(name.startswith(flag) for name in known):
-            raise GoftError(f"{flag} is not a flag; {did_you_mean(flag, known)}")
+            raise GoftError(f"{flag} is not a flag; {did_you_mean(flag, [*known, *own])}")
     flags = parser.parse_args(words)
     if flags.resolve and not (flags.cfg or flags.help):
         raise GoftError("--resolve stands alone; it goes with --cfg job")

@@ -84,6 +84,14 @@ MISTAKES = [
     ("reproduce table1/cola seed=1,1", ["seed=1,1", "each once"]),
     ("reproduce table1/cola/goft trainer.epochs=1", ["trainer.epochs=1: there is no key"]),
     ("reproduce table1/cola/goft model.path=./no", ["table1/cola/goft, seed 1", "no such folder"]),
+    ("push adapter=x", ["adapter=x", "no run of goft train"]),
+    ("push adapter=x repo=y merged=true as_lora=8", ["merged and as_lora exclude each other"]),
+    ("push adapter=x repo=y --publik", ["--publik is not a flag", "did you mean --public?"]),
+    ("doctor adaptr=goft", ["did you mean adapter?"]),
+    ("doctor --ofline", ["--ofline is not a flag", "did you mean --offline?"]),
+    ("fetch task=glue/cola", ["output_dir has no value"]),
+    ("merge adapter=x --as-lroa 8", ["--as-lroa is not a flag", "did you mean --as-lora?"]),
+    ("merge adapter=x --as-lora 1.5", ["as_lora=1.5", "a rank, or a share"]),
 ]
 
 
@@ -118,10 +126,11 @@ def test_version(words: list[str], goft: Goft) -> None:
 def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
     answer = goft(verb, "--help")
     assert (answer.code, answer.err) == (0, "")
-    assert ("task: demo/acceptability, " in answer.out) == (verb in {"train", "eval"})
-    assert ("adapter: adalora, " in answer.out) == (verb == "train")
-    assert ("learning_rate:" in answer.out) == (verb == "train")
-    assert "batch_size: 64" in answer.out or verb in {"merge", "reproduce"}
+    composes_task = verb in {"train", "eval", "doctor", "fetch"}
+    assert ("task: demo/acceptability, " in answer.out) == composes_task
+    assert ("adapter: adalora, " in answer.out) == (verb in {"train", "doctor"})
+    assert ("learning_rate:" in answer.out) == (verb in {"train", "doctor"})
+    assert "batch_size: 64" in answer.out or verb in {"fetch", "reproduce"}
     assert "schema" not in answer.out
 
 

@@ -18,6 +18,7 @@ HEAVY = {"torch", "transformers", "peft", "datasets", "accelerate", "numpy", "ev
 ALLOWED = {
     "rotation": {"rotation"},
     "tuner": {"tuner", "rotation"},
+    "geometry": {"geometry", "tuner", "rotation"},
     "metrics": {"metrics", "errors"},
     "errors": set[str](),
     "config": {"config", "errors"},
@@ -40,8 +41,8 @@ FORBIDDEN = {
     "pipeline": {"commands", "cli"},
     "commands": {"cli"},
 }
-LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "preflight"]
-LIGHT += ["launch", "signals", "suggest"]
+LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "flags", "launch"]
+LIGHT += ["preflight", "signals", "suggest"]
 LIGHT_FOLDERS = ["commands", "config"]
 
 Import = tuple[str, bool]

@@ -19,7 +19,7 @@ from goft_cli.adapters import attach_adapter, count_adapted_layers, count_parame
 from goft_cli.backbone import load_backbone
 from goft_cli.commands.eval import evaluate
 from goft_cli.commands.merge import merge
-from goft_cli.config import EvalConfig, MergeConfig, TrainConfig
+from goft_cli.config import EvalConfig, MergeConfig, Quantization, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.preflight import check_quantization
 from goft_cli.rotation import rotate
@@ -189,6 +189,13 @@ def test_a_run_trains_verifies_and_merges_into_plain_weights(
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")
     assert not hasattr(plain.config, "quantization_config")
     assert all(p.is_floating_point() for p in plain.parameters())
+    packed_again = tmp_path / "packed"
+    form = Quantization[bits]
+    merge(MergeConfig(adapter=str(folder.path), output_dir=str(packed_again), quantization=form))
+    report = json.loads((packed_again / "merge_report.json").read_text())
+    assert 0 < report["outputs"]["largest"] < 1
+    loaded = AutoModelForSequenceClassification.from_pretrained(packed_again)
+    assert sum(not p.is_floating_point() for p in loaded.parameters()) == 2 * 6
 
 
 def test_without_the_package_a_sentence_says_what_to_install(

@@ -48,12 +48,11 @@ def rescore(cfg: EvalConfig) -> None:
     from goft_cli.run_folder import write_json
     from goft_cli.trained import open_trained
 
-    places = {"base_model": cfg.base_model, "data_dir": cfg.data_dir}
-    run = open_trained(str(cfg.adapter), **places, to_merge=cfg.merged)
+    run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
     config = run.task.config
     data = run.task.load_splits(config.eval_splits or [config.train_split])
     splits = evaluation_splits(run.task, data, run.backbone.processor)
-    model = merge(run.model) if cfg.merged else run.model
+    model = merge(run.mergeable()) if cfg.merged else run.model
     collate = run.task.collate(run.backbone.processor)
     outputs = run_model(model, run.task, splits, collate, run.arguments(cfg.batch_size))
     scores = score_splits(run.task, outputs, splits)

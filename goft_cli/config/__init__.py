@@ -59,7 +59,17 @@ from goft_cli.config.task import (
     TextClassificationConfig,
 )
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
-from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainConfig, TrainedConfig
+from goft_cli.config.verbs import (
+    DoctorConfig,
+    EvalConfig,
+    ExportConfig,
+    FetchConfig,
+    MergeConfig,
+    PredictConfig,
+    PushConfig,
+    TrainConfig,
+    TrainedConfig,
+)
 from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
@@ -75,10 +85,13 @@ __all__ = [
     "BoftAdapterConfig",
     "ChatTemplate",
     "DatasetConfig",
+    "DoctorConfig",
     "Dtype",
     "EvalConfig",
     "EvalStrategy",
     "ExemplarOrder",
+    "ExportConfig",
+    "FetchConfig",
     "FullConfig",
     "GlobalBatch",
     "GoftAdapterConfig",
@@ -98,6 +111,7 @@ __all__ = [
     "OftAdapterConfig",
     "Optimizer",
     "PredictConfig",
+    "PushConfig",
     "Quantization",
     "QuestionAnsweringConfig",
     "RecipeConfig",
@@ -126,6 +140,9 @@ SCHEMAS: dict[str, type] = {
     "eval": EvalConfig,
     "predict": PredictConfig,
     "merge": MergeConfig,
+    "push": PushConfig,
+    "doctor": DoctorConfig,
+    "fetch": FetchConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
     "task/image_classification": ImageClassificationConfig,
