@@ -18,6 +18,7 @@ HEAVY = {"torch", "transformers", "peft", "datasets", "accelerate", "numpy", "ev
 ALLOWED = {
     "rotation": {"rotation"},
     "tuner": {"tuner", "rotation"},
+    "geometry": {"geometry", "tuner", "rotation"},
     "metrics": {"metrics", "errors"},
     "errors": set[str](),
     "config": {"config", "errors"},

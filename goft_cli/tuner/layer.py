@@ -92,7 +92,7 @@ class GoftLayer(nn.Module, BaseTunerLayer):
             x = _cast_for_autocast(x)
         # W S1 R1^T S2 R2^T x: the last adapter meets x first.
         for name in reversed(adapters):
-            x = rotate_transposed(x, self._rotation(name), self._kept(name))
+            x = rotate_transposed(x, self.rotation(name), self._kept(name))
             if name in self.goft_scale:
                 x = x * self.goft_scale[name].to(x.dtype)
         return self.base_layer(x, *args, **kwargs)
@@ -143,6 +143,17 @@ class GoftLayer(nn.Module, BaseTunerLayer):
         weight = self.get_base_layer().get_parameter("weight").detach()
         return self._merged_weight(weight, [adapter_name]) - weight
 
+    def rotation(self, adapter_name: str) -> Tensor:
+        """Angles (in-1,) in radians, or quasi blocks (in-1, 2, 2), with their gradient."""
+        parameter = self.goft_rotation[adapter_name]
+        if parameter.dim() == 3:
+            return parameter
+        return angles_from(parameter, self.goft_angle[adapter_name])
+
+    def scale(self, adapter_name: str) -> Tensor | None:
+        """Factors (in,) of an adapter that learns them."""
+        return self.goft_scale.get(adapter_name, None)
+
     @torch.no_grad()
     def _merged_weight(self, weight: Tensor, names: list[str]) -> Tensor:
         merged = torch.empty_like(weight, memory_format=torch.contiguous_format)
@@ -153,7 +164,7 @@ class GoftLayer(nn.Module, BaseTunerLayer):
             for name in names:
                 if name in self.goft_scale:
                     rows = rows * self.goft_scale[name].to(rows)
-                rotation = self._rotation(name).to(rows.device)
+                rotation = self.rotation(name).to(rows.device)
                 rows = rotate(rows, rotation, prepared[name])
             target.copy_(rows)
         return merged
@@ -164,10 +175,6 @@ class GoftLayer(nn.Module, BaseTunerLayer):
 
     def _present_adapters(self) -> list[str]:
         return [name for name in self.active_adapters if name in self.goft_rotation]
-
-    def _rotation(self, name: str) -> Tensor:
-        parameter = self.goft_rotation[name]
-        return angles_from(parameter, self.goft_angle[name]) if parameter.dim() == 1 else parameter
 
     def _kept(self, name: str) -> Prepared | None:
         """Only in evaluation: training changes the rotation, and must not need its memory."""
@@ -181,7 +188,7 @@ class GoftLayer(nn.Module, BaseTunerLayer):
         # With gradients even where they are off: reentrant checkpointing runs the first forward
         # without them, but its penalty is the one that reaches the loss.
         weights = {name: self.goft_penalty_weight[name] for name in names}
-        terms = [w * quasi_penalty(self._rotation(name)) for name, w in weights.items() if w]
+        terms = [w * quasi_penalty(self.rotation(name)) for name, w in weights.items() if w]
         return torch.stack(terms).sum() if terms else None
 
     def __getstate__(self) -> dict[str, Any]:

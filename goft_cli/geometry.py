@@ -1,0 +1,168 @@
+"""How far rotations turn, and how far they are from rotations: statistics layer by layer.
+
+Everything is computed from the parameters in float32 or wider and detached, so that it may be asked
+for while training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from goft_cli.rotation import rotate_transposed, schedule
+from goft_cli.tuner import GoftLayer
+
+PROBES = 64
+"""Orthonormal vectors that stand for all of R^d where the composed map is measured."""
+
+WRAPPER = "base_model.model."
+"""What PEFT puts before the names of the plain model's modules."""
+
+
+@dataclass(frozen=True)
+class RotationGeometry:
+    """One layer's map x -> diag(scale) R^T x, pair by pair and as a whole.
+
+    Attributes:
+        angles: (d-1,) radians in [-pi, pi]: how far each pair turns; of a quasi block, how far the
+            rotation nearest to it turns.
+        deviations: (d-1,) spectral distance of each 2x2 block from that rotation. 0.05 says that
+            the block changes lengths by up to 5%; 0 where rotations are strict.
+        orthogonality_error: largest entry of |T^T T - I| for the whole map T, on `PROBES`
+            orthonormal vectors or, in fewer dimensions, on a basis. Rounding alone if R is strict.
+    """
+
+    angles: Tensor
+    deviations: Tensor
+    orthogonality_error: float
+
+    def by_stage(self) -> tuple[Tensor, ...]:
+        """Return the angles of each stage, from neighbouring coordinates to the coarsest pair."""
+        stages = schedule(len(self.angles) + 1)
+        return tuple(self.angles[stage.span] for stage in stages)
+
+
+@dataclass(frozen=True)
+class NeuronChange:
+    """What an adapter does to the weights that each output is computed with.
+
+    Attributes:
+        angles: (out,) radians in [0, pi] between a neuron's weights before and after.
+        norm_ratios: (out,) length after over length before; 1 for a strict rotation.
+    """
+
+    angles: Tensor
+    norm_ratios: Tensor
+
+
+@torch.no_grad()
+def rotation_geometry(rotation: Tensor, scale: Tensor | None = None) -> RotationGeometry:
+    """Measure one rotation.
+
+    Args:
+        rotation: (d-1,) angles in radians, or (d-1, 2, 2) quasi blocks.
+        scale: (d,) factors of norm adjustment, if the layer learns them.
+    """
+    wide = rotation.detach().to(torch.promote_types(rotation.dtype, torch.float32))
+    if wide.dim() == 3:
+        angles, deviations = nearest_rotations(wide)
+    else:
+        angles, deviations = torch.atan2(wide.sin(), wide.cos()), torch.zeros_like(wide)
+    return RotationGeometry(angles, deviations, orthogonality_error(wide, scale))
+
+
+def nearest_rotations(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return angle and spectral distance of the rotation nearest to each 2x2 block.
+
+    Args:
+        blocks: (p, 2, 2), each [[a1, b1], [a2, b2]].
+
+    Returns:
+        (p,) radians and (p,) distances. A block is q times a rotation plus r times a reflection,
+        q, r >= 0; its singular values, the second one with the sign of its determinant, are q + r
+        and q - r.
+    """
+    a1, b1, a2, b2 = blocks.reshape(-1, 4).unbind(-1)
+    even, odd = (a1 + b2) / 2, (a2 - b1) / 2
+    turning = torch.hypot(even, odd)
+    reflecting = torch.hypot((a1 - b2) / 2, (a2 + b1) / 2)
+    return torch.atan2(odd, even), (turning - 1).abs() + reflecting
+
+
+@torch.no_grad()
+def orthogonality_error(rotation: Tensor, scale: Tensor | None = None) -> float:
+    """Return the largest entry of |T^T T - I| for T = diag(scale) R^T, on orthonormal probes.
+
+    Args:
+        rotation: (d-1,) angles in radians, or (d-1, 2, 2) quasi blocks.
+        scale: (d,) factors, or none.
+    """
+    dim = len(rotation) + 1
+    # on the CPU, so that a layer's figure is the same on every device
+    probes = orthonormal(min(PROBES, dim), dim, rotation.dtype).to(rotation.device)
+    images = rotate_transposed(probes, rotation)
+    if scale is not None:
+        images = images * scale.to(images)
+    gram = images @ images.T
+    return float((gram - torch.eye(len(gram)).to(gram)).abs().max())
+
+
+@cache
+def orthonormal(count: int, dim: int, dtype: torch.dtype) -> Tensor:
+    """Return (count, dim) rows of a random orthonormal set, the same in every call."""
+    generator = torch.Generator().manual_seed(0)
+    gaussian = torch.randn(dim, count, generator=generator, dtype=torch.float64)
+    return torch.linalg.qr(gaussian).Q.T.to(dtype)
+
+
+@torch.no_grad()
+def neuron_change(before: Tensor, after: Tensor) -> NeuronChange:
+    """Compare the rows of two weights (out, in), a layer's before and after its adapter."""
+    old, new = before.detach().float(), after.detach().float()
+    tiny = torch.finfo(torch.float32).tiny
+    lengths = old.norm(dim=1).clamp_min(tiny), new.norm(dim=1).clamp_min(tiny)
+    one, other = old / lengths[0][:, None], new / lengths[1][:, None]
+    # an arc cosine would lose the small angles to rounding
+    angles = 2 * torch.atan2((one - other).norm(dim=1), (one + other).norm(dim=1))
+    return NeuronChange(angles, lengths[1] / lengths[0])
+
+
+def rotation_geometries(model: nn.Module, adapter: str = "default") -> dict[str, RotationGeometry]:
+    """Measure every GOFT layer, by its name in the plain model; none for another adapter."""
+    return {
+        name.removeprefix(WRAPPER): rotation_geometry(layer.rotation(adapter), layer.scale(adapter))
+        for name, layer in model.named_modules()
+        if isinstance(layer, GoftLayer) and adapter in layer.goft_rotation
+    }
+
+
+def adapted_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the base weight (out, in) of each adapted layer, by its name in the plain model.
+
+    They are the model's own tensors, not copies; merging replaces them and leaves these alone.
+    """
+    found = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, BaseTunerLayer):
+            found[name.removeprefix(WRAPPER)] = neurons(layer.get_base_layer())
+    return found
+
+
+def neuron_changes(before: Mapping[str, Tensor], merged: nn.Module) -> dict[str, NeuronChange]:
+    """Compare what `adapted_weights` found with the same layers of the merged model, by name."""
+    return {
+        name: neuron_change(weight, neurons(merged.get_submodule(name)))
+        for name, weight in before.items()
+    }
+
+
+def neurons(layer: nn.Module) -> Tensor:
+    """Return a linear layer's weight with one row per output, however it is stored."""
+    weight = layer.get_parameter("weight").detach()
+    return weight.T if isinstance(layer, Conv1D) else weight
