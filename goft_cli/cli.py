@@ -16,6 +16,7 @@ from goft_cli.errors import GoftError
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
+    "compare": "adapters side by side: runs over seeds, paired differences, table, figure",
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
     "merge": "write the run as a plain model without adapter: goft merge adapter=RUN_FOLDER",

@@ -93,6 +93,14 @@ def open_run(cfg: TrainConfig) -> RunFolder:
     return folder
 
 
+def is_finished(cfg: TrainConfig) -> bool:
+    """Tell whether exactly this run has reached its end, and is not to be replaced."""
+    folder = RunFolder(Path(cfg.output_dir))
+    if cfg.overwrite or not (folder.finished and folder.config.is_file()):
+        return False
+    return not any(differing(read_yaml(folder.config), as_plain(cfg)))
+
+
 def refuse_foreign(folder: RunFolder) -> None:
     """Refuse a folder whose files are not a run's, whatever `overwrite` says.
 

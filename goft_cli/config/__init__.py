@@ -38,6 +38,7 @@ from goft_cli.config.choices import (
     WandbMode,
     WithoutReference,
 )
+from goft_cli.config.comparison import Budget, CompareConfig
 from goft_cli.config.image_classification import (
     ImageClassificationConfig,
     SplitsConfig,
@@ -69,7 +70,9 @@ __all__ = [
     "BenchmarkConfig",
     "BitFitConfig",
     "BoftAdapterConfig",
+    "Budget",
     "ChatTemplate",
+    "CompareConfig",
     "DatasetConfig",
     "Dtype",
     "EvalConfig",
@@ -115,6 +118,7 @@ __all__ = [
 
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
+    "compare": CompareConfig,
     "eval": EvalConfig,
     "predict": PredictConfig,
     "merge": MergeConfig,
