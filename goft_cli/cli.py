@@ -20,6 +20,7 @@ VERBS = {
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
     "merge": "write the run as a plain model without adapter: goft merge adapter=RUN_FOLDER",
+    "report": "one page on runs, their curves and what turned: goft report runs=FOLDER",
 }
 USAGE_ERROR = 2
 CRASH = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, the pale yellow left out."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1")
+"""Okabe and Ito's without black and pale yellow, which a dark or a white page would hide."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-INK, SECOND_INK = "#222222", "#777777"
+INK, SECOND_INK, GRID = "#222222", "#777777", "#e3e3e3"

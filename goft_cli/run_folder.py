@@ -51,6 +51,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def history(self) -> Path:
+        """What training logged, update by update."""
+        return self.path / "history.json"
+
+    @property
     def manifest(self) -> Path:
         """Versions, hardware, data and model that made the numbers."""
         return self.path / "manifest.json"

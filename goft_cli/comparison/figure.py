@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from goft_cli.comparison.statistics import pareto_front
 from goft_cli.comparison.summary import Summary
 from goft_cli.comparison.table import Caption
-from goft_cli.palette import COLOURS, INK, MARKERS, SECOND_INK
+from goft_cli.palette import COLOURS, GRID, INK, MARKERS, SECOND_INK
 
 FORMATS = ("png", "svg", "pdf")
 MAX_IN_LINE = 8
@@ -91,7 +91,7 @@ def panel(axes: Axes, rows: Sequence[Summary], costs: Sequence[float], label: st
         zorder=1,
     )
     axes.set_xlabel(label)
-    axes.grid(color="#e3e3e3", linewidth=0.6)
+    axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, length=3)
     axes.spines[["top", "right"]].set_visible(False)

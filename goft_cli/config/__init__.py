@@ -48,6 +48,7 @@ from goft_cli.config.instruction import HELD_OUT, InstructionConfig
 from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
+from goft_cli.config.report import ReportConfig
 from goft_cli.config.task import (
     TRAIN_SAMPLE,
     BenchmarkConfig,
@@ -97,6 +98,7 @@ __all__ = [
     "PredictConfig",
     "QuestionAnsweringConfig",
     "RecipeConfig",
+    "ReportConfig",
     "Sampling",
     "Scheduler",
     "Selection",
@@ -122,6 +124,7 @@ SCHEMAS: dict[str, type] = {
     "eval": EvalConfig,
     "predict": PredictConfig,
     "merge": MergeConfig,
+    "report": ReportConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
     "task/image_classification": ImageClassificationConfig,
