@@ -200,3 +200,22 @@ def load_model(
             "config.json and model.safetensors belong together"
         )
     return model
+
+
+def empty_model(cfg: ModelConfig, head: Head) -> PreTrainedModel:
+    """Build the model with the task's head but without weights, to count with.
+
+    Returns:
+        the model on the meta device; only `config.json` was read.
+
+    Raises:
+        GoftError: no such model, or another architecture.
+    """
+    location = model_location(cfg.path)
+    source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
+    with reading(location, cfg.path):
+        config = AutoConfig.from_pretrained(location, **source)
+        for key, value in head.model_options().items():
+            setattr(config, key, value)
+        with torch.device("meta"):
+            return getattr(transformers, head.auto_class).from_config(config)

@@ -17,10 +17,12 @@ from goft_cli.signals import Stopped, handling, stop_now
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
+    "compare": "adapters side by side: runs over seeds, paired differences, table, figure",
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
     "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
     "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
+    "report": "one page on runs, their curves and what turned: goft report runs=FOLDER",
     "reproduce": "run a result of the paper, and compare: goft reproduce table1/cola/qgoft",
     "doctor": "check machine and configuration before they hurt; exits 1 if something is to mend",
     "fetch": "bring a configuration's model and data to a folder: goft fetch output_dir=DIR ...",

@@ -94,11 +94,15 @@ def trainer_defaults() -> dict[str, Any]:
 
 def run_name(seed: int, overrides: str) -> str:
     """Name a run after its seed and what was overridden, so that equal words mean one folder."""
-    slug = re.sub(r"[^\w.=+,-]+", "_", overrides, flags=re.ASCII)
-    name = f"seed{seed}-{slug}" if slug else f"seed{seed}"
+    return folder_name(f"seed{seed}-{overrides}" if overrides else f"seed{seed}")
+
+
+def folder_name(words: str) -> str:
+    """Make one short folder name of words; different words keep different names if cut short."""
+    name = re.sub(r"[^\w.=+,-]+", "_", words, flags=re.ASCII)
     if len(name) <= MAX_RUN_NAME:
         return name
-    digest = hashlib.sha256(overrides.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(words.encode()).hexdigest()[:12]
     return f"{name[: MAX_RUN_NAME - 13]}-{digest}"
 
 
@@ -148,6 +152,7 @@ def choices_text(config_name: str) -> str:
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "recipe": recipe_value,
     "run_name": run_name,
+    "folder_name": folder_name,
     "choices": choices_text,
     "judge": judge,
     "held_out": held_out,

@@ -130,7 +130,9 @@ def accepted(run: TrainedRun, cfg: ExportConfig, layers: int) -> float | None:
 
 def reopened(run: TrainedRun, folder: Path) -> PreTrainedModel:
     """Load a merged folder the way everybody else will."""
-    return getattr(transformers, run.task.auto_class).from_pretrained(folder)
+    model = getattr(transformers, run.task.auto_class).from_pretrained(folder)
+    model.is_quantized = False  # else Trainer, which only evaluates here, wants an adapter to train
+    return model
 
 
 def write_documents(

@@ -229,6 +229,7 @@ def finish(
     """Write predictions, plot and numbers, and show the table; `metrics.json` comes last."""
     report.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
     report.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
+    write_json(job.folder.history, {"logged": trainer.state.log_history})
     metrics = collect_metrics(job, trainer, checked)
     if job.benchmark and benchmark:
         metrics["metrics"][job.benchmark.name] = benchmark.metrics

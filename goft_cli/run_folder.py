@@ -51,6 +51,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def history(self) -> Path:
+        """What training logged, update by update."""
+        return self.path / "history.json"
+
+    @property
     def manifest(self) -> Path:
         """Versions, hardware, data and model that made the numbers."""
         return self.path / "manifest.json"
@@ -90,6 +95,14 @@ def open_run(cfg: TrainConfig) -> RunFolder:
     if not folder.config.is_file() or (there != as_plain(cfg) and not folder.finished):
         write_text(folder.config, yaml.safe_dump(as_plain(cfg), sort_keys=False))
     return folder
+
+
+def is_finished(cfg: TrainConfig) -> bool:
+    """Tell whether exactly this run has reached its end, and is not to be replaced."""
+    folder = RunFolder(Path(cfg.output_dir))
+    if cfg.overwrite or not (folder.finished and folder.config.is_file()):
+        return False
+    return not any(differing(read_yaml(folder.config), as_plain(cfg)))
 
 
 def refuse_foreign(folder: RunFolder) -> None:

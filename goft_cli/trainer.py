@@ -23,6 +23,7 @@ from goft_cli.config import TrackerName, TrainConfig, WandbMode
 from goft_cli.divergence import FiniteGradients, diverged
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import reducer, single
+from goft_cli.live import geometry_scalars
 from goft_cli.progress import ProgressBar
 from goft_cli.resuming import ResumableTrainer
 from goft_cli.run_folder import RunFolder
@@ -125,10 +126,13 @@ class PenaltyTrainer(ResumableTrainer):
             self.args = training
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log the mean penalty per update beside the task loss."""
+        """Log the mean penalty per update beside the task loss, and for a tracker the rotations."""
         if "loss" in logs and self._penalty_updates:
             logs["penalty"] = self._penalty_sum / self._penalty_updates
             self._penalty_sum = self._penalty_updates = 0.0
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if "loss" in logs and self.args.report_to and not sharded:
+            logs |= geometry_scalars(self.model)
         super().log(logs, start_time)
 
 
@@ -194,6 +198,7 @@ def fixed_arguments(cfg: TrainConfig, folder: RunFolder, task: Task[Any, Any]) -
         "metric_for_best_model": cfg.task.headline,
         "greater_is_better": cfg.task.greater_is_better,
         "report_to": [] if cfg.tracker.name is TrackerName.none else [cfg.tracker.name.value],
+        "project": cfg.tracker.project,
         "run_name": f"{cfg.task.name}/{cfg.model.name}/{cfg.adapter.name}/{cfg.run_name}",
         "disable_tqdm": True,
         "dataloader_pin_memory": torch.cuda.is_available(),
@@ -277,6 +282,8 @@ def prepare_tracker(cfg: TrainConfig, folder: RunFolder) -> None:
     """Tell the tracker, through its own environment variables, where this run's curves go."""
     if cfg.tracker.name is TrackerName.tensorboard:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.path / "tensorboard")
+    if cfg.tracker.name is TrackerName.trackio:
+        os.environ.setdefault("TRACKIO_DIR", str(folder.path / "trackio"))
     if cfg.tracker.name is TrackerName.wandb:
         os.environ.setdefault("WANDB_PROJECT", cfg.tracker.project)
         os.environ["WANDB_DIR"] = str(folder.path)

@@ -39,6 +39,7 @@ from goft_cli.config.choices import (
     WandbMode,
     WithoutReference,
 )
+from goft_cli.config.comparison import Budget, CompareConfig
 from goft_cli.config.image_classification import (
     ImageClassificationConfig,
     SplitsConfig,
@@ -49,6 +50,7 @@ from goft_cli.config.launcher import LauncherConfig
 from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
+from goft_cli.config.report import ReportConfig
 from goft_cli.config.reproduction import EVERY, MeasureConfig, ReproductionConfig
 from goft_cli.config.task import (
     TRAIN_SAMPLE,
@@ -83,7 +85,9 @@ __all__ = [
     "BenchmarkConfig",
     "BitFitConfig",
     "BoftAdapterConfig",
+    "Budget",
     "ChatTemplate",
+    "CompareConfig",
     "DatasetConfig",
     "DoctorConfig",
     "Dtype",
@@ -115,6 +119,7 @@ __all__ = [
     "Quantization",
     "QuestionAnsweringConfig",
     "RecipeConfig",
+    "ReportConfig",
     "ReproductionConfig",
     "Sampling",
     "Scheduler",
@@ -137,12 +142,14 @@ __all__ = [
 
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
+    "compare": CompareConfig,
     "eval": EvalConfig,
     "predict": PredictConfig,
     "merge": MergeConfig,
     "push": PushConfig,
     "doctor": DoctorConfig,
     "fetch": FetchConfig,
+    "report": ReportConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
     "task/image_classification": ImageClassificationConfig,
