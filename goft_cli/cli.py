@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import logging
 import os
 import sys
@@ -13,6 +12,7 @@ from importlib import import_module
 
 from goft_cli import __version__
 from goft_cli.errors import GoftError
+from goft_cli.refusals import INTERRUPTED, describe
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
@@ -20,20 +20,7 @@ VERBS = {
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
     "merge": "write the run as a plain model without adapter: goft merge adapter=RUN_FOLDER",
 }
-USAGE_ERROR = 2
-CRASH = 1
-INTERRUPTED = 130
 READER_GONE = 141
-DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full; free some space and start the same command again to resume",
-    errno.EDQUOT: "the disk quota is used up; free some space and start the same command again",
-    errno.EACCES: "no permission; choose another folder with output_dir=DIR",
-    errno.EPERM: "not permitted; choose another folder with output_dir=DIR",
-    errno.EROFS: "the file system is read-only; choose another folder with output_dir=DIR",
-}
-
-# safetensors and torch.save say it in exceptions of their own
-DISK_FULL_SIGNS = ("No space left on device", "PytorchStreamWriter failed writing file")
 
 
 def help_text() -> str:
@@ -140,23 +127,6 @@ def unknown_verb(word: str) -> str:
         return f"{word!r} is not a verb; did you mean `goft train {word}`?"
     hint = f"did you mean `goft {near[0]}`? " if near else ""
     return f"{word!r} is not a verb; {hint}The verbs are {', '.join(VERBS)}"
-
-
-def describe(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
-    """Return the sentence for an error and the exit code that goes with it."""
-    if isinstance(error, GoftError):
-        return str(error), USAGE_ERROR
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        return f"{error.filename or 'output'}: {DISK_ERRORS[error.errno]}", USAGE_ERROR
-    if any(sign in str(error) for sign in DISK_FULL_SIGNS):
-        return f"output: {DISK_ERRORS[errno.ENOSPC]}", USAGE_ERROR
-    from goft_cli.suggest import CommandLine, explain
-
-    sentence = explain(error, CommandLine(arguments[0], tuple(arguments[1:])))
-    if sentence is not None:
-        return sentence, USAGE_ERROR
-    kind, said = type(error).__name__, " ".join(str(error).split())
-    return f"unexpected {kind}: {said} (run again with --debug for the traceback)", CRASH
 
 
 def entry_point() -> None:

@@ -37,12 +37,12 @@ from goft_cli.run_folder import RunFolder, config_sha256, open_run, write_json
 from goft_cli.schedules import EPOCH_RATES
 from goft_cli.tasks import Scores, build_benchmark, build_task
 from goft_cli.tasks.base import Arrays, Split, Task, TaskData
+from goft_cli.tracking import tracking
 from goft_cli.trainer import (
     EncodedData,
     PenaltyTrainer,
     build_trainer,
     fit,
-    prepare_tracker,
     training_arguments,
     update_count,
 )
@@ -87,7 +87,7 @@ def run(cfg: TrainConfig) -> Path:
     if folder.finished:
         report.show_finished(folder)
         return folder.path
-    with logging_to(folder.log, console):
+    with logging_to(folder.log, console), tracking(cfg.tracker, folder):
         job = prepare(cfg, folder)
         trainer = train(job)
         checked = verify(job)
@@ -98,7 +98,6 @@ def run(cfg: TrainConfig) -> Path:
 def prepare(cfg: TrainConfig, folder: RunFolder) -> Job:
     """Load data and model, put the adapter on, and record what will make the numbers."""
     set_seed(cfg.seed)
-    prepare_tracker(cfg, folder)
     task = build_task(cfg.task)
     arguments = training_arguments(cfg, folder, task)
     benchmark = prepare_benchmark(cfg, task)

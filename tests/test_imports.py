@@ -38,8 +38,8 @@ FORBIDDEN = {
     "commands": {"cli"},
 }
 LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "preflight"]
-LIGHT += ["suggest"]
-LIGHT_FOLDERS = ["commands", "config"]
+LIGHT += ["leaderboard", "refusals", "run_folder", "suggest"]
+LIGHT_FOLDERS = ["commands", "config", "sweeps"]
 
 Import = tuple[str, bool]
 
