@@ -13,6 +13,7 @@ from importlib import import_module
 from goft_cli import __version__
 from goft_cli.errors import GoftError
 from goft_cli.refusals import INTERRUPTED, describe
+from goft_cli.secrets import redact
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:  # the border: everything becomes a sentence here
         if debug:
-            traceback.print_exc()
+            print(redact(traceback.format_exc()), end="", file=sys.stderr)
         message, code = describe(error, arguments)
         print(f"goft: {message}", file=sys.stderr)
         return code

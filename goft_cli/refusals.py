@@ -6,6 +6,7 @@ import errno
 from collections.abc import Sequence
 
 from goft_cli.errors import GoftError
+from goft_cli.secrets import redact
 
 USAGE_ERROR = GoftError.exit_code
 CRASH = 1
@@ -23,7 +24,12 @@ DISK_FULL_SIGNS = ("No space left on device", "PytorchStreamWriter failed writin
 
 
 def describe(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
-    """Return the sentence for an error and the exit code that goes with it."""
+    """Return the sentence for an error, free of secrets, and the exit code that goes with it."""
+    sentence, code = _describe(error, arguments)
+    return redact(sentence), code
+
+
+def _describe(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, GoftError):
         return str(error), error.exit_code
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:

@@ -216,11 +216,14 @@ def read_json(path: Path) -> dict[str, Any]:
         GoftError: the file is missing or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise GoftError(f"{path}: no such file; is the run finished?") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise GoftError(f"{path}: not readable as JSON; run the training again") from error
+    if not isinstance(content, dict):
+        raise GoftError(f"{path}: found no JSON object; run the training again")
+    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

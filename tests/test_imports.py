@@ -38,7 +38,7 @@ FORBIDDEN = {
     "commands": {"cli"},
 }
 LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "preflight"]
-LIGHT += ["leaderboard", "refusals", "run_folder", "suggest"]
+LIGHT += ["leaderboard", "refusals", "run_folder", "secrets", "suggest"]
 LIGHT_FOLDERS = ["commands", "config", "sweeps"]
 
 Import = tuple[str, bool]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from goft_cli.refusals import CRASH, INTERRUPTED, describe
+from goft_cli.secrets import redact
 from goft_cli.sweeps.devices import gpus
 
 ConfigT = TypeVar("ConfigT")
@@ -142,7 +143,7 @@ def _enter(
         sentence, code = describe(error, ["train"])
         outcome = Outcome(code, sentence)
         if surroundings.output is not None:
-            traceback.print_exc()
+            print(redact(traceback.format_exc()), flush=True)
     sender.send(outcome)
 
 
