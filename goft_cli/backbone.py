@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ EXAMPLES = {
     "AutoModelForCausalLM": "llama2-7b",
     "AutoModelForImageClassification": "vit-b16",
 }
+# A numbered block of the backbone: heads of other kinds, which are left out, have none.
+BLOCK_WEIGHT = re.compile(r"\.\d+\..*weight$")
 
 
 class Head(Protocol):
@@ -108,8 +111,12 @@ def reading(location: Path | str, path: str) -> Iterator[None]:
         return
     try:
         yield
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    except (GoftError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a value in config.json may break any line of the libraries
+        reason = " ".join(str(error).split()).rstrip(".")
+        if not isinstance(error, OSError | ValueError):
+            reason = f"its files hold what transformers cannot use ({reason})"
         raise GoftError(
             f"model.path={path}: {reason}; pass a folder written by save_pretrained"
         ) from error
@@ -191,6 +198,16 @@ def load_model(
         raise GoftError(
             f"model.path={cfg.path}: model.safetensors is damaged ({error}); copy it again"
         ) from error
+    check_complete(model, info, cfg)
+    return model
+
+
+def check_complete(model: PreTrainedModel, info: dict[str, Any], cfg: ModelConfig) -> None:
+    """Refuse weights that are not those of the configuration.
+
+    Raises:
+        GoftError: the file lacks tensors of the backbone, or has blocks that the model has not.
+    """
     unfit = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     absent = [key for key in unfit if not in_modules(key, cfg.head_modules)]
     if absent:
@@ -199,7 +216,14 @@ def load_model(
             f"{type(model).__name__} outside the head, such as {min(absent)}; pass a folder whose "
             "config.json and model.safetensors belong together"
         )
-    return model
+    blocks = [key for key in info["unexpected_keys"] if BLOCK_WEIGHT.search(key)]
+    surplus = [key for key in blocks if not in_modules(key, cfg.head_modules)]
+    if surplus:
+        raise GoftError(
+            f"model.path={cfg.path}: its weights have {len(surplus)} tensors more than a "
+            f"{type(model).__name__} of its config.json, such as {min(surplus)}; pass a folder "
+            "whose config.json and model.safetensors belong together"
+        )
 
 
 def empty_model(cfg: ModelConfig, head: Head) -> PreTrainedModel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import logging
 import os
 import sys
@@ -12,7 +11,9 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from goft_cli import __version__
-from goft_cli.errors import USAGE_ERROR, GoftError, RankError
+from goft_cli.errors import GoftError
+from goft_cli.refusals import describe
+from goft_cli.secrets import redact
 from goft_cli.signals import Stopped, handling, stop_now
 
 VERBS = {
@@ -29,18 +30,7 @@ VERBS = {
 }
 WITHOUT_CONFIG = {"reproduce"}
 """Verbs that read their words themselves; the others compose `configs/VERB.yaml`."""
-CRASH = 1
 READER_GONE = 141
-DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full; free some space and start the same command again to resume",
-    errno.EDQUOT: "the disk quota is used up; free some space and start the same command again",
-    errno.EACCES: "no permission; choose another folder with output_dir=DIR",
-    errno.EPERM: "not permitted; choose another folder with output_dir=DIR",
-    errno.EROFS: "the file system is read-only; choose another folder with output_dir=DIR",
-}
-
-# safetensors and torch.save say it in exceptions of their own
-DISK_FULL_SIGNS = ("No space left on device", "PytorchStreamWriter failed writing file")
 
 
 def help_text() -> str:
@@ -86,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return leave_pipe()
     except (Exception, Stopped) as error:  # the border: everything becomes a sentence here
         if debug:
-            traceback.print_exc()
+            print(redact(traceback.format_exc()), end="", file=sys.stderr)
         message, code = describe(error, arguments)
         print(f"goft: {message}", file=sys.stderr)
         return code
@@ -156,25 +146,6 @@ def unknown_verb(word: str) -> str:
         return f"{word!r} is not a verb; did you mean `goft train {word}`?"
     hint = f"did you mean `goft {near[0]}`? " if near else ""
     return f"{word!r} is not a verb; {hint}The verbs are {', '.join(VERBS)}"
-
-
-def describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str, int]:
-    """Return the sentence for an error and the exit code that goes with it."""
-    if isinstance(error, RankError | Stopped):
-        return str(error), error.code
-    if isinstance(error, GoftError):
-        return str(error), USAGE_ERROR
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        return f"{error.filename or 'output'}: {DISK_ERRORS[error.errno]}", USAGE_ERROR
-    if any(sign in str(error) for sign in DISK_FULL_SIGNS):
-        return f"output: {DISK_ERRORS[errno.ENOSPC]}", USAGE_ERROR
-    from goft_cli.suggest import CommandLine, explain
-
-    sentence = explain(error, CommandLine(arguments[0], tuple(arguments[1:])))
-    if sentence is not None:
-        return sentence, USAGE_ERROR
-    kind, said = type(error).__name__, " ".join(str(error).split())
-    return f"unexpected {kind}: {said} (run again with --debug for the traceback)", CRASH
 
 
 def entry_point() -> None:

@@ -66,10 +66,10 @@ def wanted(candidates: list[str]) -> list[str]:
 
 
 def nested_choices(verb: str, typed: str) -> list[str]:
-    """Return choices in subfolders by their full names, which Hydra does not complete."""
+    """Return choices in subfolders by their full names, and presets: Hydra completes neither."""
     group, equals, _ = typed.partition("=")
     names = verb_choices(verb).get(group, []) if equals else []
-    full = [f"{group}={name}" for name in names if "/" in name]
+    full = [f"{group}={name}" for name in names if "/" in name or group.startswith("+")]
     return [word for word in full if word.startswith(typed)]
 
 

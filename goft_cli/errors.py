@@ -9,8 +9,11 @@ USAGE_ERROR = 2
 class GoftError(Exception):
     """A mistake the user can mend: one sentence with subject, found, expected and remedy.
 
-    The command line prints the sentence alone and exits with code 2; `--debug` adds the traceback.
+    The command line prints the sentence alone and exits with `exit_code`; `--debug` adds the
+    traceback.
     """
+
+    exit_code = USAGE_ERROR
 
 
 class RankError(Exception):

@@ -14,6 +14,8 @@ from huggingface_hub.utils import disable_progress_bars
 from rich.console import Console
 from rich.logging import RichHandler
 
+from goft_cli.secrets import Redaction
+
 LIBRARIES = ("transformers", "datasets", "accelerate", "peft", "evaluate", "py.warnings")
 
 
@@ -61,6 +63,8 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
     ours = logging.getLogger("goft_cli")
     ours.setLevel(logging.INFO)
     ours.propagate = False
+    for handler in (to_file, to_screen):
+        handler.addFilter(Redaction())
     handlers = [(ours, to_file), (ours, to_screen)]
     handlers += [(logging.getLogger(name), to_file) for name in LIBRARIES]
     for logger, handler in handlers:

@@ -39,12 +39,12 @@ from goft_cli.run_folder import RunFolder, config_sha256, write_json
 from goft_cli.schedules import EPOCH_RATES
 from goft_cli.tasks import Scores, build_benchmark, build_task
 from goft_cli.tasks.base import Arrays, Split, Task, TaskData
+from goft_cli.tracking import tracking
 from goft_cli.trainer import (
     EncodedData,
     PenaltyTrainer,
     build_trainer,
     fit,
-    prepare_tracker,
     training_arguments,
     update_count,
 )
@@ -93,7 +93,9 @@ def run(cfg: TrainConfig) -> Path:
         if speaks:
             report.show_finished(folder)
         return folder.path
-    with logging_to(folder.log, console) if speaks else silent():
+    logs = logging_to(folder.log, console) if speaks else silent()
+    curves = tracking(cfg.tracker, folder) if speaks else nullcontext()
+    with logs, curves:
         job = prepare(cfg, folder, speaks=speaks)
         trainer = train(job)
         checked = verify(job)
@@ -106,7 +108,6 @@ def run(cfg: TrainConfig) -> Path:
 def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     """Load data and model, put the adapter on, and record what will make the numbers."""
     set_seed(cfg.seed)
-    prepare_tracker(cfg, folder)
     task = build_task(cfg.task)
     arguments = training_arguments(cfg, folder, task)
     benchmark = prepare_benchmark(cfg, task)

@@ -19,11 +19,24 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from goft_cli.composition import config_source, data_root, own_refusal, register, verb_groups
+from goft_cli.composition import (
+    config_source,
+    data_root,
+    own_refusal,
+    reads_folder,
+    register,
+    verb_groups,
+)
 from goft_cli.errors import GoftError
 
 TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
 MAX_LISTED = 12
+PRESETS = "+sweep"
+"""A group that no configuration has by itself."""
+PLUGINS = {
+    "hydra/launcher": ("basic", "joblib", "submitit_local", "submitit_slurm"),
+    "hydra/sweeper": ("basic", "optuna"),
+}
 
 
 class FlagParser(argparse.ArgumentParser):
@@ -130,6 +143,8 @@ def verb_choices(verb: str, config_dirs: tuple[Path, ...] = ()) -> dict[str, lis
     """Return the choices of every group of a verb, those of the user's own folders included."""
     shipped = group_choices((data_root() / "configs",))
     groups = {group: shipped[group] for group in shipped if group in verb_groups(verb)}
+    if reads_folder(verb):
+        groups[PRESETS] = shipped[PRESETS.lstrip("+")]
     for group, names in group_choices(config_dirs).items():
         groups[group] = sorted({*groups.get(group, []), *names})
     return groups
@@ -190,18 +205,35 @@ def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> str:
 
 def explain_choice(error: MissingConfigException, line: CommandLine) -> str:
     """A choice that its group does not have."""
-    group, _, choice = (error.missing_cfg_file or "").partition("/")
+    missing = error.missing_cfg_file or ""
+    for group, names in PLUGINS.items():
+        if missing.startswith(f"{group}/"):
+            return explain_plugin(group, missing.removeprefix(f"{group}/"), names)
+    group, _, choice = missing.partition("/")
+    group = group if group in line.groups() else f"+{group}"
     if group not in line.groups():
         return str(error).splitlines()[0]
     typed = next((word for word in line.overrides if word.startswith(f"{group}=")), group)
     hint = did_you_mean(choice, line.groups()[group], prefix=f"{group}=")
-    return f"{typed}: there is no such {group}; {hint}"
+    return f"{typed}: there is no such {group.lstrip('+')}; {hint}"
+
+
+def explain_plugin(group: str, choice: str, names: Sequence[str]) -> str:
+    """A launcher or sweeper that Hydra does not have, or not yet."""
+    if choice in names:
+        return (
+            f"{group}={choice}: its plugin is not installed; run pip install 'goft-cli[sweep]', "
+            f"or pass {group}=basic"
+        )
+    return f"{group}={choice}: there is no such plugin; {did_you_mean(choice, names)}"
 
 
 def explain_key(line: CommandLine) -> str | None:
     """The first override whose key does not exist."""
-    keys = line.keys()
+    keys, groups = line.keys(), line.groups()
     for word in line.overrides:
+        if is_choice(word, groups) or word.startswith(("hydra.", "hydra/")):
+            continue
         key = word.lstrip("+~").partition("=")[0].partition("@")[0]
         if key not in keys:
             return f"{word}: there is no key {key}; {nearest_key(key, keys)}"

@@ -125,7 +125,11 @@ def open_trained(
         cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
     task = build_task(cfg.task)
     backbone = load_backbone(cfg.model, task)
-    expected = read_json(folder.manifest)["model"]["fingerprint"]
+    expected = (read_json(folder.manifest).get("model") or {}).get("fingerprint")
+    if expected is None:
+        raise GoftError(
+            f"{folder.manifest}: no fingerprint of the base model in it; copy the run folder again"
+        )
     if backbone.fingerprint != expected:
         raise GoftError(
             f"adapter={adapter} was trained on other weights than {cfg.model.path} now holds "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sized
 from copy import copy
 from dataclasses import dataclass, fields
@@ -19,7 +18,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from goft_cli.adalora import AdaLora, RankAllocation
-from goft_cli.config import TrackerName, TrainConfig, WandbMode
+from goft_cli.config import TrackerName, TrainConfig
 from goft_cli.divergence import FiniteGradients, diverged
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import reducer, single
@@ -276,19 +275,6 @@ def require_a_batch(rows: Inputs, arguments: TrainingArguments) -> None:
             "incomplete ones are left out; pass a smaller trainer.per_device_train_batch_size, or "
             "trainer.dataloader_drop_last=false"
         )
-
-
-def prepare_tracker(cfg: TrainConfig, folder: RunFolder) -> None:
-    """Tell the tracker, through its own environment variables, where this run's curves go."""
-    if cfg.tracker.name is TrackerName.tensorboard:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.path / "tensorboard")
-    if cfg.tracker.name is TrackerName.trackio:
-        os.environ.setdefault("TRACKIO_DIR", str(folder.path / "trackio"))
-    if cfg.tracker.name is TrackerName.wandb:
-        os.environ.setdefault("WANDB_PROJECT", cfg.tracker.project)
-        os.environ["WANDB_DIR"] = str(folder.path)
-        if cfg.tracker.mode is WandbMode.offline:  # else the user's own WANDB_MODE holds
-            os.environ["WANDB_MODE"] = "offline"
 
 
 def fit(trainer: Trainer, resume_from: Path | None) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from goft_cli import __version__, cli
-from goft_cli.cli import READER_GONE, USAGE_ERROR, VERBS, describe
+from goft_cli import __version__
+from goft_cli.cli import READER_GONE, VERBS
+from goft_cli.refusals import USAGE_ERROR, describe
 from tests.conftest import ROOT, Goft
 
 # What is typed, and words that the answer must hold.
@@ -189,17 +190,6 @@ def test_a_signal_is_an_exit_code_and_a_sentence(
     assert signal.getsignal(number) is before
 
 
-def test_a_sweep_stops_at_the_first_refused_job(
-    goft: Goft, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[int] = []
-    monkeypatch.setattr("goft_cli.commands.train.train", lambda cfg: seen.append(cfg.seed))
-    answer = goft("train", "-m", "seed=7", "trainer.logging_steps=1,0,2")
-    assert answer.code == USAGE_ERROR
-    assert seen == [7]
-    assert answer.err.startswith("goft: job 1 (seed=7 trainer.logging_steps=0): ")
-
-
 HEAVY = ("torch", "transformers", "peft", "datasets", "numpy")
 LIGHT = """
 import sys
@@ -301,6 +291,6 @@ def test_completion_installs_in_bash(goft: Goft) -> None:
     ],
 )
 def test_a_full_disk_is_named_whoever_says_it(error: Exception) -> None:
-    sentence, code = cli.describe(error, ["train"])
-    assert code == cli.USAGE_ERROR
+    sentence, code = describe(error, ["train"])
+    assert code == USAGE_ERROR
     assert "the disk is full; free some space and start the same command again" in sentence

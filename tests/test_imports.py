@@ -42,8 +42,8 @@ FORBIDDEN = {
     "commands": {"cli"},
 }
 LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "flags", "launch"]
-LIGHT += ["preflight", "signals", "suggest"]
-LIGHT_FOLDERS = ["commands", "config"]
+LIGHT += ["leaderboard", "preflight", "refusals", "run_folder", "secrets", "signals", "suggest"]
+LIGHT_FOLDERS = ["commands", "config", "sweeps"]
 
 Import = tuple[str, bool]
 

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from goft_cli.config.adapter import AdaLoraAdapterConfig, AdapterConfig
-from goft_cli.config.checks import check
+from goft_cli.config.checks import check, check_name
 from goft_cli.config.choices import Dtype, Harness, Quantization
 from goft_cli.config.launcher import LauncherConfig
 from goft_cli.config.model import ModelConfig
@@ -36,7 +36,12 @@ class TrainConfig:
     """Replace what another configuration left in the run folder."""
 
     def __post_init__(self) -> None:
-        """Check what adapter and trainer exclude between them."""
+        """Check the names that make folders, and what adapter and trainer exclude between them."""
+        for key in ("model", "task", "adapter"):
+            check_name(f"{key}.name", getattr(self, key).name)
+        check_name("run_name", self.run_name)
+        for split in self.task.eval_splits:
+            check_name("task.eval_splits", split)
         if isinstance(self.adapter, AdaLoraAdapterConfig) and self.trainer.fp16:
             raise GoftError(
                 "trainer.fp16=true: the gradients that overflow in fp16 would spoil AdaLoRA's "
