@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sized
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast

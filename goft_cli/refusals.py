@@ -10,7 +10,6 @@ from goft_cli.secrets import redact
 from goft_cli.signals import Stopped
 
 CRASH = 1
-INTERRUPTED = 130
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full; free some space and start the same command again to resume",
     errno.EDQUOT: "the disk quota is used up; free some space and start the same command again",

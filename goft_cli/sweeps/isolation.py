@@ -21,8 +21,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
-from goft_cli.refusals import CRASH, INTERRUPTED, describe
+from goft_cli.refusals import CRASH, describe
 from goft_cli.secrets import redact
+from goft_cli.signals import Stopped, handling, stop_now
 from goft_cli.sweeps.devices import gpus
 
 ConfigT = TypeVar("ConfigT")
@@ -135,11 +136,10 @@ def _enter(
     if surroundings.output is not None:
         _redirect(surroundings.output)
     try:
-        job(cfg)
+        with handling(stop_now):
+            job(cfg)
         outcome = Outcome()
-    except KeyboardInterrupt:
-        outcome = Outcome(INTERRUPTED, "interrupted")
-    except Exception as error:
+    except (Exception, Stopped) as error:
         sentence, code = describe(error, ["train"])
         outcome = Outcome(code, sentence)
         if surroundings.output is not None:
