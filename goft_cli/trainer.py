@@ -22,7 +22,7 @@ from goft_cli.config import TrackerName, TrainConfig
 from goft_cli.divergence import FiniteGradients, diverged
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import reducer, single
-from goft_cli.live import geometry_scalars
+from goft_cli.penalty import PenaltyMixin
 from goft_cli.progress import ProgressBar
 from goft_cli.resuming import ResumableTrainer
 from goft_cli.run_folder import RunFolder
@@ -39,44 +39,13 @@ class EncodedData:
     collate: Collator
 
 
-class PenaltyTrainer(ResumableTrainer):
-    """Adds the penalties that layers left behind in their forward pass.
-
-    A layer takes part by offering `penalty: Tensor | None`, already weighted. Reading it after the
-    forward pass, and not the parameters, also works where parameters are sharded. What is logged
-    as `loss` is the task loss alone; the penalty is logged beside it.
-    """
+class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
+    """Trainer with the penalty, every schedule of the paper, and a loss that stays finite."""
 
     def __init__(self, *args: Any, rate: EpochRate | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
         super().__init__(*args, **kwargs)
         self._rate = rate
-        self._penalty_of_step: Tensor | None = None
-        self._penalty_sum = 0.0
-        self._penalty_updates = 0.0
         self.add_callback(FiniteGradients)
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor | Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor | tuple[Tensor, Any]:
-        """Return the task loss, plus the penalty while training."""
-        forget_penalties(model)
-        self._penalty_of_step = None
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        if model.training:
-            penalty = total_penalty(model)
-            if penalty is not None:
-                self._penalty_of_step = penalty.detach() / self.current_gradient_accumulation_steps
-                loss = loss + penalty / self._division_still_to_come(num_items_in_batch)
-        return (loss, outputs) if return_outputs else loss
-
-    def _division_still_to_come(self, num_items_in_batch: Tensor | int | None) -> int:
-        """Trainer divides a loss by the accumulation steps unless the model normalised it."""
-        normalised = self.model_accepts_loss_kwargs and num_items_in_batch is not None
-        return self.current_gradient_accumulation_steps if normalised else 1
 
     def training_step(
         self,
@@ -92,10 +61,6 @@ class PenaltyTrainer(ResumableTrainer):
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
             raise diverged(f"the loss became {loss.item()}", self.state)
-        if self._penalty_of_step is not None:
-            self._penalty_sum += self._penalty_of_step.item()
-            self._penalty_updates += 1 / self.current_gradient_accumulation_steps
-            loss = loss - self._penalty_of_step
         self.totals.loss += loss.item()
         return loss
 
@@ -123,36 +88,6 @@ class PenaltyTrainer(ResumableTrainer):
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.args = training
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log the mean penalty per update beside the task loss, and for a tracker the rotations."""
-        if "loss" in logs and self._penalty_updates:
-            logs["penalty"] = self._penalty_sum / self._penalty_updates
-            self._penalty_sum = self._penalty_updates = 0.0
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        if "loss" in logs and self.args.report_to and not sharded:
-            logs |= geometry_scalars(self.model)
-        super().log(logs, start_time)
-
-
-def own_penalty(module: nn.Module) -> Tensor | None:
-    """Return what a module itself left: PEFT's wrappers also answer for what they wrap."""
-    penalty = vars(module).get("penalty")
-    return penalty if isinstance(penalty, Tensor) else None
-
-
-def forget_penalties(model: nn.Module) -> None:
-    """Drop what an earlier pass left: a layer skipped in this one must not count again."""
-    for module in model.modules():
-        if own_penalty(module) is not None:
-            object.__setattr__(module, "penalty", None)
-
-
-def total_penalty(model: nn.Module) -> Tensor | None:
-    """Sum what the layers' last training forward left; None when nothing asks for a penalty."""
-    found = [own_penalty(module) for module in model.modules()]
-    penalties = [penalty for penalty in found if penalty is not None]
-    return torch.stack(penalties).sum() if penalties else None
 
 
 def training_arguments(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from goft_cli.errors import GoftError
-from goft_cli.trainer import total_penalty
+from goft_cli.penalty import total_penalty
 from tests import training
 
 # Plain SGD: each of the updates adds one rounding of gradients that are sums in another order.
