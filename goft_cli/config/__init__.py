@@ -47,7 +47,7 @@ from goft_cli.config.instruction import HELD_OUT, InstructionConfig
 from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
-from goft_cli.config.reproduction import EVERY, MeasureConfig, ReproductionConfig
+from goft_cli.config.reproduction import EVERY, HEADLINE, MeasureConfig, ReproductionConfig
 from goft_cli.config.task import (
     TRAIN_SAMPLE,
     BenchmarkConfig,
@@ -62,6 +62,7 @@ from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
     "EVERY",
+    "HEADLINE",
     "HELD_OUT",
     "SCHEMAS",
     "TRAIN_SAMPLE",

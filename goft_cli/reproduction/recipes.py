@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -43,6 +44,12 @@ class Cell:
         method = recipe.methods.get(self.method, [f"adapter={self.method}"])
         chosen = [f"task={recipe.task}", f"model={recipe.model}", *method]
         return [*chosen, *recipe.words, f"seed={seed}"]
+
+    def command(self, seeds: Sequence[int], more: Sequence[str] = ()) -> str:
+        """Return what a user types for the same runs: a sweep over the seeds, and more words."""
+        *words, _ = self.words(seeds[0])
+        sweep = f"seed={','.join(map(str, seeds))}"
+        return shlex.join(["goft", "train", "-m", *words, *more, sweep])
 
 
 def recipe_names(root: Path | None = None) -> list[str]:
