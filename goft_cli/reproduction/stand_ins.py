@@ -103,7 +103,7 @@ def write_images(task: VtabConfig, folder: Path) -> None:
     rows = digits.generate("train")[:ROWS]
     images = [np.asarray(digits.image(str(row["image"])).convert("RGB")) for row in rows]
     examples = [Example(image, index % task.classes) for index, image in enumerate(images)]
-    splits = dict.fromkeys(("train800", "val200", "test"), examples)
+    splits: dict[str, list[Example]] = dict.fromkeys(("train800", "val200", "test"), examples)
     write(splits, folder, {"source": digits.NAME})
 
 
