@@ -51,7 +51,7 @@ from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
 from goft_cli.config.report import ReportConfig
-from goft_cli.config.reproduction import EVERY, MeasureConfig, ReproductionConfig
+from goft_cli.config.reproduction import EVERY, HEADLINE, MeasureConfig, ReproductionConfig
 from goft_cli.config.task import (
     TRAIN_SAMPLE,
     BenchmarkConfig,
@@ -76,6 +76,7 @@ from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
     "EVERY",
+    "HEADLINE",
     "HELD_OUT",
     "SCHEMAS",
     "TRAIN_SAMPLE",

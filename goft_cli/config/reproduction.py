@@ -10,6 +10,8 @@ from goft_cli.errors import GoftError
 
 EVERY = "all"
 """Stands for every method of a recipe."""
+HEADLINE = "score"
+"""The measure that goes by the name of its task's headline."""
 
 
 @dataclass
@@ -42,6 +44,7 @@ class ReproductionConfig:
     hardware: str = MISSING
     """What a run needs."""
     measures: dict[str, MeasureConfig] = field(default_factory=dict)
+    """By name; `score` is shown under the name of the task's headline."""
     not_comparable: dict[str, str] = field(default_factory=dict)
     """Why a method's number says nothing about the paper's; `all` stands for every method."""
     notes: list[str] = field(default_factory=list)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from scipy.stats import t as student
 
-from goft_cli.config import EVERY, MeasureConfig
+from goft_cli.config import EVERY, HEADLINE, MeasureConfig
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.runs import Run
 
@@ -113,7 +113,7 @@ def compare(
     return [
         Comparison(
             cell=cell.name,
-            measure=str(runs[0].metrics["headline"]["name"]) if label == "score" else label,
+            measure=runs[0].metrics["headline"]["name"] if label == HEADLINE else label,
             digits=measure.digits,
             ours={run.cfg.seed: run.value(measure) for run in runs},
             paper=measure.paper[cell.method],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -44,6 +46,12 @@ class Cell:
         chosen = [f"task={recipe.task}", f"model={recipe.model}", *method]
         return [*chosen, *recipe.words, f"seed={seed}"]
 
+    def command(self, seeds: Sequence[int], more: Sequence[str] = ()) -> str:
+        """Return what a user types for the same runs: a sweep over the seeds, and more words."""
+        *words, _ = self.words(seeds[0])
+        sweep = f"seed={','.join(map(str, seeds))}"
+        return shlex.join(["goft", "train", "-m", *words, *more, sweep])
+
 
 def recipe_names(root: Path | None = None) -> list[str]:
     """Return the name of every recipe, such as `table1/cola`."""
@@ -72,9 +80,7 @@ def _read(path: Path) -> ReproductionConfig:
     try:
         parts = [OmegaConf.load(file) for file in (shared, path) if file.is_file()]
         merged = OmegaConf.merge(OmegaConf.structured(ReproductionConfig), *parts)
-        if not isinstance(merged, DictConfig):
-            raise TypeError(f"{path}: a recipe is a mapping")
-        return freeze(merged, ReproductionConfig)
+        return freeze(cast("DictConfig", merged), ReproductionConfig)
     except OmegaConfBaseException as error:
         key, sentence = error.full_key or "recipe", str(error).splitlines()[0]
         raise GoftError(f"{path}: {key}: {sentence}") from error
@@ -82,10 +88,9 @@ def _read(path: Path) -> ReproductionConfig:
         raise GoftError(f"{path}: {error}") from error
 
 
-def cells(names: Sequence[str] | None = None) -> list[Cell]:
-    """Return every method of the named recipes, of all by default."""
-    found = recipe_names() if names is None else names
-    return [Cell(name, method) for name in found for method in read_recipe(name).published]
+def cells() -> list[Cell]:
+    """Return every method of every recipe."""
+    return [Cell(name, method) for name in recipe_names() for method in read_recipe(name).published]
 
 
 def select(target: str) -> list[Cell]:

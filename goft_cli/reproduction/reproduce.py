@@ -57,14 +57,18 @@ def reproduce(request: Request) -> Path:
     """
     found: list[Comparison] = []
     for cell in select(request.target):
+        seeds = request.seeds_of(cell)
+        how = "rehearsal of " if request.rehearsal else ""
+        command = cell.command(seeds, request.words)
+        screen.print(f"{how}{cell.name}: {command}", style="dim", markup=False, soft_wrap=True)
         with only_progress():
-            runs = [run_cell(cell, seed, request) for seed in request.seeds_of(cell)]
+            runs = [run_cell(cell, seed, request) for seed in seeds]
         found += compare(cell, runs, request.words, rehearsal=request.rehearsal)
         write_results(request, found)
     for table in result_tables(found):
         screen.print(table)
     for note in footnotes(found):
-        screen.print(note, style="dim")
+        screen.print(note, style="dim", markup=False)
     screen.print(f"table, numbers and plot: {request.folder}/result.*", soft_wrap=True)
     return request.folder
 

@@ -60,7 +60,7 @@ def splits_of(task: TaskConfig) -> list[str]:
 
 
 def write_tables(task: TextClassificationConfig, folder: Path) -> None:
-    """Write `train.tsv`, `dev.tsv` and so on, as GLUE ships them."""
+    """Write `train.tsv`, `dev.tsv` and so on, with the task's own columns and labels."""
     width = len(task.text_columns)
     for split in splits_of(task):
         sentences = [str(row["sentence"]) for row in acceptability.generate("train", ROWS * width)]
@@ -103,9 +103,8 @@ def write_images(task: VtabConfig, folder: Path) -> None:
     rows = digits.generate("train")[:ROWS]
     images = [np.asarray(digits.image(str(row["image"])).convert("RGB")) for row in rows]
     examples = [Example(image, index % task.classes) for index, image in enumerate(images)]
-    write(
-        dict.fromkeys(("train800", "val200", "test"), examples), folder, {"source": "demo:digits"}
-    )
+    splits: dict[str, list[Example]] = dict.fromkeys(("train800", "val200", "test"), examples)
+    write(splits, folder, {"source": digits.NAME})
 
 
 def write_mmlu(task: MMLUConfig, folder: Path) -> None:

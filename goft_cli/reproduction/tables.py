@@ -56,7 +56,8 @@ def result_tables(found: Sequence[Comparison]) -> list[Table]:
             table.add_section()
         for one in group:
             name, measure, *cells = cells_of(one, reasons)
-            table = tables.setdefault(measure, empty_table(f"{shared}: {measure}"))
+            title = ": ".join(filter(None, (shared, measure)))
+            table = tables.setdefault(measure, empty_table(title))
             table.add_row(name.removeprefix(f"{shared}/"), *cells, style=STYLES.get(one.verdict))
     return list(tables.values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import statistics
 from pathlib import Path
 
@@ -217,3 +218,11 @@ def test_a_folder_shares_its_base(tmp_path: Path) -> None:
 def test_names_of_cells_are_distinct() -> None:
     names = [one.name for one in cells()]
     assert len(set(names)) == len(names)
+
+
+def test_a_command_can_be_pasted_into_a_shell() -> None:
+    (one,) = select("table10/qnli/goft")
+    command = shlex.split(one.command([1, 2]))
+    assert command[:3] == ["goft", "train", "-m"]
+    assert [*command[3:-1], "seed=2"] == one.words(2)
+    assert command[-1] == "seed=1,2"
