@@ -23,6 +23,7 @@ from goft_cli.config import TrackerName, TrainConfig, WandbMode
 from goft_cli.divergence import FiniteGradients, diverged
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import InOrder, reducer, single
+from goft_cli.live import geometry_scalars
 from goft_cli.progress import ProgressBar
 from goft_cli.run_folder import RunFolder
 from goft_cli.schedules import EPOCH_RATES, EpochRate, by_epoch
@@ -123,10 +124,13 @@ class PenaltyTrainer(InOrder):
             self.args = training
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log the mean penalty per update beside the task loss."""
+        """Log the mean penalty per update beside the task loss, and for a tracker the rotations."""
         if "loss" in logs and self._penalty_updates:
             logs["penalty"] = self._penalty_sum / self._penalty_updates
             self._penalty_sum = self._penalty_updates = 0.0
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if "loss" in logs and self.args.report_to and not sharded:
+            logs |= geometry_scalars(cast("nn.Module", self.model))
         super().log(logs, start_time)
 
 

@@ -22,7 +22,7 @@ def words(tmp_path: Path) -> list[str]:
     )
 
 
-def test_tensorboard_has_loss_penalty_and_headline(words: list[str]) -> None:
+def test_tensorboard_has_loss_penalty_headline_and_rotations(words: list[str]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = pipeline.run(small.composed([*words, "tracker=tensorboard"]))
@@ -30,6 +30,7 @@ def test_tensorboard_has_loss_penalty_and_headline(words: list[str]) -> None:
     events.Reload()
     scalars = set(events.Tags()["scalars"])
     assert {"train/loss", "train/penalty", "eval/matthews_correlation"} <= scalars
+    assert {"train/geometry/angle_mean", "train/geometry/deviation_max"} <= scalars
 
 
 def test_wandb_offline_writes_into_the_run_folder(

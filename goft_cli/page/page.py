@@ -102,15 +102,15 @@ def score_rows(runs: Sequence[RunRecord]) -> list[list[str]]:
             run.cfg.adapter.name,
             str(run.cfg.seed),
             f"{run.metrics['headline']['value']:.4f}",
+            f"{run.metrics['trainable_parameters']:,}",
+            f"{run.metrics['train_seconds']:.1f} s",
+            f"{run.metrics['peak_memory_bytes'] / 2**20:,.0f} MB",
+            f"{run.metrics['agreement']['merged']:.1e}",
             ", ".join(
                 f"{split} {name.replace('_', ' ')} {value:.4f}"
                 for split, values in run.metrics["metrics"].items()
                 for name, value in values.items()
             ),
-            f"{run.metrics['trainable_parameters']:,}",
-            f"{run.metrics['train_seconds']:.1f} s",
-            f"{run.metrics['peak_memory_bytes'] / 2**20:,.0f} MB",
-            f"{run.metrics['agreement']['merged']:.1e}",
         ]
         for run in runs
     ]
@@ -120,11 +120,11 @@ SCORE_COLUMNS = (
     "adapter",
     "seed",
     "{headline}",
-    "every score",
     "parameters",
     "time",
     "peak memory",
-    "merged against trained",
+    "merged to trained",
+    "every score",
 )
 
 
