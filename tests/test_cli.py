@@ -85,7 +85,7 @@ MISTAKES = [
     ("reproduce table1/cola seed=1,1", ["seed=1,1", "each once"]),
     ("reproduce table1/cola/goft trainer.epochs=1", ["trainer.epochs=1: there is no key"]),
     ("reproduce table1/cola/goft model.path=./no", ["table1/cola/goft, seed 1", "no such folder"]),
-    ("push adapter=x", ["adapter=x", "no run of goft train"]),
+    ("push adapter=x", ["repo has no value"]),
     ("push adapter=x repo=y merged=true as_lora=8", ["merged and as_lora exclude each other"]),
     ("push adapter=x repo=y --publik", ["--publik is not a flag", "did you mean --public?"]),
     ("doctor adaptr=goft", ["did you mean adapter?"]),
@@ -130,7 +130,7 @@ def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
     composes_task = verb in {"train", "eval", "doctor", "fetch"}
     assert ("task: demo/acceptability, " in answer.out) == composes_task
     assert ("adapter: adalora, " in answer.out) == (verb in {"train", "doctor"})
-    assert ("learning_rate:" in answer.out) == (verb in {"train", "doctor"})
+    assert ("learning_rate:" in answer.out) == (verb in {"train", "doctor", "fetch"})
     assert "batch_size: 64" in answer.out or verb in {"fetch", "reproduce"}
     assert "schema" not in answer.out
 

@@ -125,12 +125,11 @@ def test_a_tracker_that_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_hub_that_is_away_is_worth_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inputs.examine_hub().verdict is Verdict.note  # the suite is in offline mode
-    monkeypatch.setattr(inputs.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "unreachable", lambda: "nobody answers")
+    monkeypatch.setattr(hub, "away", lambda _: "nobody answers")
     found = inputs.examine_hub()
     assert (found.verdict, found.found) == (Verdict.note, "nobody answers")
     assert "goft fetch" in found.remedy
-    monkeypatch.setattr(hub, "unreachable", lambda: None)
+    monkeypatch.setattr(hub, "away", lambda _: None)
     assert inputs.examine_hub().verdict is Verdict.ok
 
 

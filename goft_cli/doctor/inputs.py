@@ -35,12 +35,9 @@ from goft_cli.tasks import build_benchmark, build_task
 
 def examine_hub() -> Finding:
     """See whether the hub answers; whether that matters is for the inputs to say."""
-    if constants.HF_HUB_OFFLINE:
-        found, remedy = "offline mode is on (HF_HUB_OFFLINE)", "unset HF_HUB_OFFLINE"
-        return Finding("hub", Verdict.note, found, remedy)
-    reason = hub.unreachable()
+    reason = hub.away("model")
     if reason:
-        remedy = "check the connection and HF_ENDPOINT, or goft fetch on a machine that has one"
+        remedy = "unset HF_HUB_OFFLINE, check the connection and HF_ENDPOINT, or use goft fetch"
         return Finding("hub", Verdict.note, reason, remedy)
     login = "logged in" if get_token() else "not logged in; hf auth login for gated models"
     return Finding("hub", Verdict.ok, f"{constants.ENDPOINT} answers, {login}")

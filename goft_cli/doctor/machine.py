@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from platform import python_version
+from typing import Any
 
 import torch
 from accelerate.commands.config.config_args import default_config_file, load_config_from_file
@@ -68,7 +69,9 @@ def examine_cpu(trainer: TrainerConfig) -> Finding:
     """Say why there is no GPU, as far as that can be told."""
     found = f"none in use; {torch.get_num_threads()} CPU threads"
     if trainer.fp16:
-        return Finding("GPU", Verdict.mend, f"{found}, and fp16 needs one", "drop trainer.fp16")
+        return Finding(
+            "GPU", Verdict.mend, f"{found}, and fp16 needs one", "drop trainer.fp16=true"
+        )
     if trainer.bf16 and not trainer.use_cpu:
         remedy = "add trainer.use_cpu=true, or drop trainer.bf16"
         return Finding("GPU", Verdict.mend, f"{found}, and trainer.bf16 looks for one", remedy)
@@ -100,7 +103,7 @@ def is_mdeberta(model: ModelConfig) -> bool:
     return known or "mdeberta" in f"{model.name} {model.path}".lower()
 
 
-def local_config(model: ModelConfig) -> dict[str, object]:
+def local_config(model: ModelConfig) -> dict[str, Any]:
     """Read the `config.json` of a model in a folder; of one on the hub nothing is read."""
     folder = local_folder(model)
     if folder is None:
