@@ -33,6 +33,8 @@ TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true
 MAX_LISTED = 12
 PRESETS = "+sweep"
 """A group that no configuration has by itself."""
+NO_CHOICE = "Config group override must be a string or a list"
+"""Hydra's words, in an error of no class of its own."""
 PLUGINS = {
     "hydra/launcher": ("basic", "joblib", "submitit_local", "submitit_slurm"),
     "hydra/sweeper": ("basic", "optuna"),
@@ -179,6 +181,8 @@ def choices_text(verb: str) -> str:
 
 def explain(error: Exception, line: CommandLine) -> str | None:
     """Return the sentence for an error of composition, or None if it is none."""
+    if isinstance(error, ValueError) and NO_CHOICE in str(error):
+        return explain_no_choice(line)
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     if isinstance(error, OverrideParseException):
@@ -188,6 +192,18 @@ def explain(error: Exception, line: CommandLine) -> str | None:
     if isinstance(error, InterpolationResolutionError):
         return str(own_refusal(error) or error).splitlines()[0]
     return explain_key(line) or explain_value(error, line.overrides)
+
+
+def explain_no_choice(line: CommandLine) -> str | None:
+    """A group set to a number or to nothing."""
+    groups = line.groups()
+    for word in line.overrides:
+        group, _, choice = word.partition("=")
+        if group in groups and not is_choice(word, groups):
+            return f"{word}: {did_you_mean(choice, groups[group], prefix=f'{group}=')}"
+        if not re.match(r"[\w+~]", group):
+            return f"{word!r} has no key; write it as KEY=VALUE, for example seed=1"
+    return None
 
 
 def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> str:
@@ -275,7 +291,7 @@ def explain_value(error: Exception, overrides: Sequence[str]) -> str:
     enum = re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", text)
     if enum:
         return f"{typed}: {did_you_mean(enum[1], enum[2].split(', '), prefix=f'{key}=')}"
-    return f"{typed}: {text}"
+    return f"{typed}: {text.partition('. value: ')[0]}"
 
 
 def leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
