@@ -175,7 +175,10 @@ def test_two_processes_make_one_run_with_the_same_numbers(words: list[str]) -> N
 
 
 @pytest.mark.slow
-def test_the_error_of_a_process_is_the_commands(words: list[str], goft: Goft) -> None:
+def test_the_error_of_a_process_is_the_commands(
+    words: list[str], goft: Goft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     bad = ["adapter.target_modules=[qeury]", "launcher.num_processes=2", "overwrite=true"]
     answer = goft("train", *words, *bad)
     assert answer.code == 2
