@@ -91,7 +91,7 @@ def tensors(model: Any) -> dict[str, Tensor]:  # noqa: ANN401 - PEFT's model, wr
 
 def zero(stage: int, method: str) -> dict[str, Tensor]:
     """Train through Trainer with DeepSpeed, and put the shared weights together again."""
-    import deepspeed
+    import deepspeed  # pyright: ignore[reportMissingImports] - an extra
 
     settings = {
         "train_micro_batch_size_per_gpu": GLOBAL_BATCH // 2,
