@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from safetensors.torch import load_file
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -33,6 +33,7 @@ PROCESSES = {"one": 1, "two": 2, "four": 4}
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_accelerate_takes_each_of_its_configurations(path: Path) -> None:
     config = load_config_from_file(str(path))
+    assert isinstance(config, ClusterConfig)
     words = launch_command_parser().parse_args([f"--config_file={path}", "-m", "goft_cli"])
     arguments, _, _ = _validate_launch_command(words)
     number = PROCESSES[path.stem.split("_")[0]]
@@ -175,7 +176,10 @@ def test_two_processes_make_one_run_with_the_same_numbers(words: list[str]) -> N
 
 
 @pytest.mark.slow
-def test_the_error_of_a_process_is_the_commands(words: list[str], goft: Goft) -> None:
+def test_the_error_of_a_process_is_the_commands(
+    words: list[str], goft: Goft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     bad = ["adapter.target_modules=[qeury]", "launcher.num_processes=2", "overwrite=true"]
     answer = goft("train", *words, *bad)
     assert answer.code == 2
