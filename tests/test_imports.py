@@ -42,7 +42,16 @@ FORBIDDEN = {
     "commands": {"cli"},
 }
 LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "flags", "launch"]
-LIGHT += ["leaderboard", "preflight", "refusals", "run_folder", "secrets", "signals", "suggest"]
+LIGHT += [
+    "leaderboard",
+    "nearest",
+    "preflight",
+    "refusals",
+    "run_folder",
+    "secrets",
+    "signals",
+    "suggest",
+]
 LIGHT_FOLDERS = ["commands", "config", "sweeps"]
 
 Import = tuple[str, bool]

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from goft_cli.composition import data_root, freeze
 from goft_cli.config import ReproductionConfig
 from goft_cli.errors import GoftError
-from goft_cli.suggest import did_you_mean
+from goft_cli.nearest import did_you_mean
 
 SHARED = "_base.yaml"
 """What the recipes of a folder have in common."""
