@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sized
 from copy import copy
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -105,20 +106,36 @@ def tolerance(dtype: torch.dtype, layers: int) -> float:
     return min(LARGEST, GAIN * math.sqrt(max(layers, 1)) * torch.finfo(dtype).eps)
 
 
-def largest_difference(one: Mapping[str, Arrays], other: Mapping[str, Arrays]) -> float:
-    """Return the largest difference of any output, relative to the outputs' root mean square.
+@dataclass(frozen=True)
+class Difference:
+    """How far outputs are apart, relative to their root mean square: at most, and on average.
 
-    Outputs smaller than 1 are compared absolutely: a softmax sees differences, not ratios. NaN,
-    where either side has one, is returned as infinity.
+    Outputs smaller than 1 are compared absolutely: a softmax sees differences, not ratios. NaN on
+    either side counts as infinity.
     """
-    worst = 0.0
-    for name, found in one.items():
-        for reference, again in zip(several(found), several(other[name]), strict=True):
-            real = reference[reference != PADDING]
-            scale = max(1.0, float(np.sqrt(np.mean(np.square(real)))))
-            difference = float(np.max(np.abs(reference - again))) / scale
-            worst = max(worst, difference if math.isfinite(difference) else math.inf)
-    return worst
+
+    largest: float
+    mean: float
+
+
+def compare(one: Mapping[str, Arrays], other: Mapping[str, Arrays]) -> Difference:
+    """Return how far the outputs of two models on the same rows are apart."""
+    apart = np.concatenate(
+        [
+            relative_differences(reference, again)
+            for name, found in one.items()
+            for reference, again in zip(several(found), several(other[name]), strict=True)
+        ]
+    )
+    return Difference(float(apart.max()), float(apart.mean()))
+
+
+def relative_differences(reference: np.ndarray, again: np.ndarray) -> np.ndarray:
+    """Return the difference of each output that is no padding, flat."""
+    scale = max(1.0, float(np.sqrt(np.mean(np.square(reference[reference != PADDING])))))
+    apart = np.abs(reference - again) / scale
+    apart[~np.isfinite(apart)] = math.inf
+    return apart[(reference != PADDING) | (again != PADDING)]
 
 
 def several(values: Arrays) -> tuple[np.ndarray, ...]:
@@ -137,7 +154,7 @@ def require_agreement(
     Raises:
         GoftError: the difference is larger than rounding explains.
     """
-    found = largest_difference(trained, other)
+    found = compare(trained, other).largest
     if not found <= allowed:
         raise GoftError(
             f"the {what} model differs from the trained one: outputs are {found:.2g} apart "

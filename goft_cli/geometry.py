@@ -129,8 +129,9 @@ def orthogonality_error(rotation: Tensor, scale: Tensor | None = None) -> float:
     images = rotate_transposed(probes, rotation)
     if scale is not None:
         images = images * scale.to(images)
-    gram = images @ images.T
-    return float((gram - torch.eye(len(gram)).to(gram)).abs().max())
+    # in float64 on the CPU: the products must not add a rounding of their own, TF32's least of all
+    wide = images.cpu().double()
+    return float((wide @ wide.T - torch.eye(len(wide))).abs().max())
 
 
 @cache

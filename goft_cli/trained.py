@@ -8,16 +8,17 @@ from typing import Any
 
 from datasets import Dataset
 from peft import PeftModel
+from torch import nn
 from transformers import TrainingArguments
 
 from goft_cli.adapters import load_adapter
 from goft_cli.backbone import Backbone, load_backbone
-from goft_cli.config import TrainConfig
+from goft_cli.config import TRAIN_SAMPLE, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import run_model
 from goft_cli.run_folder import RunFolder, read_config, read_json
 from goft_cli.tasks import build_task
-from goft_cli.tasks.base import AnsweringTask, Split, Task
+from goft_cli.tasks.base import AnsweringTask, Arrays, Split, Task
 from goft_cli.trainer import training_arguments
 
 
@@ -31,10 +32,37 @@ class TrainedRun:
     backbone: Backbone
     model: PeftModel
 
+    def mergeable(self) -> PeftModel:
+        """Return the adapted model on plain weights: its own, or what its packed ones hold."""
+        if self.cfg.model.quantization is None:
+            return self.model
+        plain = load_backbone(self.cfg.model, self.task, unpacked=True)
+        return load_adapter(plain, self.folder.adapter)
+
     def arguments(self, batch_size: int) -> TrainingArguments:
         """Return how to run the model: the run's precision, this batch size."""
         trainer = replace(self.cfg.trainer, per_device_eval_batch_size=batch_size)
         return training_arguments(replace(self.cfg, trainer=trainer), self.folder, self.task)
+
+    def sample(self, count: int) -> dict[str, Split]:
+        """Return up to `count` encoded rows of the headline's split, spread over it evenly.
+
+        Raises:
+            GoftError: the task's data is not there or cannot be read.
+        """
+        config = self.task.config
+        name = config.headline_split
+        source = config.train_split if name == TRAIN_SAMPLE else name
+        rows = self.task.load_splits([source]).splits[source]
+        chosen = rows.select(range(0, len(rows), max(1, len(rows) // count))[:count])
+        return {name: Split(chosen, self.task.encode(chosen, self.backbone.processor))}
+
+    def outputs(
+        self, model: nn.Module, splits: dict[str, Split], batch_size: int
+    ) -> dict[str, Arrays]:
+        """Run the adapted model, or another in its place, over encoded rows."""
+        collate = self.task.collate(self.backbone.processor)
+        return run_model(model, self.task, splits, collate, self.arguments(batch_size))
 
     def predict(
         self, rows: Dataset, *, batch_size: int, max_new_tokens: int
@@ -45,14 +73,12 @@ class TrainedRun:
             GoftError: a row leaves no room for an answer.
         """
         task, processor = self.task, self.backbone.processor
-        arguments = self.arguments(batch_size)
         if isinstance(task, AnsweringTask):
-            model = self.model.to(arguments.device).eval()
+            model = self.model.to(self.arguments(batch_size).device).eval()
             lengths = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
             return task.answer(model, rows, processor, **lengths)
         split = Split(rows, task.encode(rows, processor))
-        collate = task.collate(processor)
-        found = run_model(self.model, task, {"input": split}, collate, arguments)
+        found = self.outputs(self.model, {"input": split}, batch_size)
         return task.decode(found["input"], split)
 
 
@@ -83,6 +109,11 @@ def open_trained(
 ) -> TrainedRun:
     """Load base model and adapter of a finished run.
 
+    Args:
+        adapter: the run folder.
+        base_model: where its base model is now, if not where it was.
+        data_dir: where its data is now, if not where it was.
+
     Raises:
         GoftError: no such run, or the base model is not the one it was trained on.
     """
@@ -94,7 +125,11 @@ def open_trained(
         cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
     task = build_task(cfg.task)
     backbone = load_backbone(cfg.model, task)
-    expected = read_json(folder.manifest)["model"]["fingerprint"]
+    expected = (read_json(folder.manifest).get("model") or {}).get("fingerprint")
+    if expected is None:
+        raise GoftError(
+            f"{folder.manifest}: no fingerprint of the base model in it; copy the run folder again"
+        )
     if backbone.fingerprint != expected:
         raise GoftError(
             f"adapter={adapter} was trained on other weights than {cfg.model.path} now holds "

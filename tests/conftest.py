@@ -45,6 +45,18 @@ class Answer:
 Goft = Callable[..., Answer]
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of qGOFT on a BERT of two blocks; tests leave its files as they are."""
+    from goft_cli import pipeline
+    from tests import small
+
+    root = tmp_path_factory.mktemp("trained")
+    model, data = small.write_model(root / "model"), small.write_data(root / "data")
+    words = ["adapter=qgoft", "trainer.learning_rate=0.02"]
+    return pipeline.run(small.composed(small.overrides(model, data, root / "run", *words)))
+
+
 @pytest.fixture
 def goft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

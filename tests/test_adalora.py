@@ -18,8 +18,9 @@ from goft_cli import pipeline
 from goft_cli.adalora import AdaLora, RankAllocation, separate_penalty
 from goft_cli.config import AdaLoraAdapterConfig
 from goft_cli.errors import GoftError
+from goft_cli.penalty import total_penalty
 from goft_cli.run_folder import RunFolder
-from goft_cli.trainer import total_penalty, update_count
+from goft_cli.trainer import update_count
 from tests import small, training
 from tests.cells import cell
 

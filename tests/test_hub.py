@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
@@ -12,9 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from datasets import DatasetInfo, Features, SplitDict, SplitInfo, Value
 from datasets import config as datasets_config
-from datasets.arrow_writer import ArrowWriter
 from huggingface_hub import constants
 from transformers import AutoConfig
 
@@ -23,8 +20,7 @@ from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.sources import Splits, read_splits
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+from tests.caches import COMMIT, cache_dataset, cache_model
 
 
 @pytest.fixture(autouse=True)
@@ -92,32 +88,6 @@ def endpoint(port: int, monkeypatch: pytest.MonkeyPatch) -> str:
     return url
 
 
-def cache_model(root: Path, name: str) -> None:
-    folder = root / "hub" / f"models--{name.replace('/', '--')}"
-    snapshot = folder / "snapshots" / COMMIT
-    snapshot.mkdir(parents=True)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text(COMMIT)
-    (snapshot / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 24}))
-
-
-def cache_dataset(root: Path, name: str, config: str) -> None:
-    """Write what `load_dataset` leaves behind."""
-    owner, short = name.split("/")
-    folder = root / "datasets" / f"{owner}___{short}" / config / "0.0.0" / COMMIT
-    folder.mkdir(parents=True)
-    features = Features({"sentence": Value("string"), "label": Value("int64")})
-    splits = SplitDict(dataset_name=short)
-    for split in ("train", "validation"):
-        writer = ArrowWriter(path=str(folder / f"{short}-{split}.arrow"), features=features)
-        writer.write({"sentence": split, "label": 1})
-        writer.finalize()
-        writer.close()
-        splits.add(SplitInfo(split, num_examples=1))
-    info = DatasetInfo(features=features, splits=splits, config_name=config, dataset_name=short)
-    info.write_to_directory(str(folder))
-
-
 def load(name: str, config: str | None = None, revision: str | None = None) -> Splits:
     dataset = DatasetConfig(id=name, config=config, revision=revision)
     return read_splits(dataset, ["train", "validation"], data_dir=None, layout=Layout())
@@ -137,6 +107,14 @@ def test_the_probe_carries_no_credentials(
     hub.unreachable()
     assert "hf_secret" not in str(served.requests)
     assert "Authorization" not in served.requests[0]
+
+
+def test_a_failed_probe_stays_the_reason(closed: str) -> None:
+    first = hub.away("model")
+    assert first is not None
+    assert f"the hub at {closed} cannot be reached" in first
+    assert constants.HF_HUB_OFFLINE is True
+    assert hub.away("dataset") == first
 
 
 @pytest.mark.parametrize(("status", "there"), [(401, True), (404, True), (502, False)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import wandb
 
 from goft_cli import pipeline, preflight
 from goft_cli.config import TrackerConfig, TrackerName, WandbMode
@@ -40,6 +41,7 @@ def test_wandb_offline_writes_into_the_run_folder(
     monkeypatch.setenv("WANDB_MODE", "online")  # restored afterwards; the configuration wins
     run = pipeline.run(small.composed([*words, "tracker=wandb", "tracker.mode=offline"]))
     assert list((run / "wandb").glob("offline-run-*/*.wandb"))
+    assert wandb.run is None, "closed with the run, not with the process"
 
 
 def test_wandb_without_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

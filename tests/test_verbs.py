@@ -1,17 +1,12 @@
-"""`goft eval`, `predict` and `merge` on one small finished run."""
+"""`goft eval` and `predict` on one small finished run, and runs that no verb can use."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file, save_file
 
-from goft_cli import pipeline
 from goft_cli.commands.eval import evaluate
 from goft_cli.commands.merge import merge
 from goft_cli.commands.predict import predict
@@ -20,16 +15,6 @@ from goft_cli.errors import GoftError
 from tests import small
 
 SENTENCE = "the dog not runs ."
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("trained")
-    model, data = small.write_model(root / "model"), small.write_data(root / "data")
-    words = small.overrides(
-        model, data, root / "run", "adapter=qgoft", "trainer.learning_rate=0.02"
-    )
-    return pipeline.run(small.composed(words))
 
 
 def scores(path: Path) -> dict[str, dict[str, float]]:
@@ -76,36 +61,6 @@ def test_predict_one_text(trained: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert answer["prediction"]["label"] in {"acceptable", "unacceptable"}
 
 
-def test_merged_folder_opens_in_plain_transformers_and_agrees(
-    trained: Path, tmp_path: Path
-) -> None:
-    merge(MergeConfig(adapter=str(trained), output_dir=str(tmp_path / "merged")))
-    rows = [
-        json.loads(r) for r in (trained / "predictions.validation.jsonl").read_text().splitlines()
-    ]
-    script = f"""
-import json, sys, torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-model = AutoModelForSequenceClassification.from_pretrained({str(tmp_path / "merged")!r})
-tokenizer = AutoTokenizer.from_pretrained({str(tmp_path / "merged")!r})
-inputs = tokenizer({[row["sentence"] for row in rows]!r}, padding=True, return_tensors="pt")
-with torch.no_grad():
-    scores = model(**inputs).logits.softmax(-1).max(-1)
-assert not any(name.startswith(("goft", "peft")) for name in sys.modules)
-labels = [model.config.id2label[index] for index in scores.indices.tolist()]
-print(json.dumps([labels, scores.values.tolist()]))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    labels, values = json.loads(done.stdout.splitlines()[-1])
-    assert labels == [row["prediction"]["label"] for row in rows]
-    assert values == pytest.approx([row["prediction"]["score"] for row in rows], abs=1e-5)
-    with pytest.raises(GoftError, match="already there and not empty"):
-        merge(MergeConfig(adapter=str(trained), output_dir=str(tmp_path / "merged")))
-
-
 def test_another_base_model_is_refused(trained: Path, tmp_path: Path) -> None:
     other = small.write_model(tmp_path / "other", seed=1)
     with pytest.raises(GoftError, match=r"trained on other weights than .*base_model=PATH"):
@@ -116,37 +71,6 @@ def test_another_base_model_is_refused(trained: Path, tmp_path: Path) -> None:
             MergeConfig(adapter=str(trained), base_model=str(wider), output_dir=str(tmp_path / "m"))
         )
     assert not (tmp_path / "m").exists()
-
-
-def copied(trained: Path, target: Path) -> Path:
-    shutil.copytree(trained, target)
-    return target
-
-
-def test_adapters_that_cannot_be_used(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(GoftError, match="no run of goft train there"):
-        evaluate(EvalConfig(adapter=str(tmp_path / "nothing")))
-    unfinished = copied(trained, tmp_path / "unfinished")
-    (unfinished / "metrics.json").unlink()
-    with pytest.raises(GoftError, match="the run is not finished"):
-        evaluate(EvalConfig(adapter=str(unfinished)))
-    truncated = copied(trained, tmp_path / "truncated")
-    weights = truncated / "adapter" / "adapter_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-64])
-    with pytest.raises(GoftError, match="damaged"):
-        evaluate(EvalConfig(adapter=str(truncated)))
-    missing = copied(trained, tmp_path / "missing")
-    (missing / "adapter" / "adapter_model.safetensors").unlink()
-    with pytest.raises(GoftError, match=r"incomplete, no adapter_model\.safetensors"):
-        evaluate(EvalConfig(adapter=str(missing)))
-    misshapen = copied(trained, tmp_path / "misshapen")
-    weights = misshapen / "adapter" / "adapter_model.safetensors"
-    tensors = {
-        key: value[:-1] if "goft" in key else value for key, value in load_file(weights).items()
-    }
-    save_file({key: value.contiguous() for key, value in tensors.items()}, weights)
-    with pytest.raises(GoftError, match="does not fit the base model"):
-        evaluate(EvalConfig(adapter=str(misshapen)))
 
 
 def test_predict_takes_exactly_one_source() -> None:

@@ -1,4 +1,4 @@
-"""`goft merge adapter=RUN_FOLDER`: the adapted model as a plain one, without adapter or goft."""
+"""`goft merge adapter=RUN_FOLDER`: the adapted model as a plain one, certified; or as LoRA."""
 
 from __future__ import annotations
 
@@ -12,26 +12,34 @@ def main() -> None:
 
 
 def merge(cfg: MergeConfig) -> None:
-    """Write the merged weights and the tokenizer, loadable with transformers alone.
+    """Write the model, its card and its certificate, and show the certificate.
 
     Raises:
-        GoftError: no such run, another base model, or a target folder that is not empty.
+        GoftError: no such run, another base model, a target folder that is not empty or cannot be
+            written, or an exported model that is not the adapted one.
     """
     from pathlib import Path
 
-    from goft_cli import adapters
-    from goft_cli.errors import GoftError
+    from goft_cli.certificate_tables import layer_table, summary_table
+    from goft_cli.export import export_lora, export_merged
+    from goft_cli.folders import check_target
     from goft_cli.logs import quiet_libraries
+    from goft_cli.preflight import check_writable
     from goft_cli.report import screen
     from goft_cli.trained import find_run, open_trained
 
-    target = Path(cfg.output_dir) if cfg.output_dir else find_run(cfg.adapter).path / "merged"
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise GoftError(f"output_dir={target} is already there and not empty; choose another one")
+    rank = cfg.as_lora
+    name = "merged" if rank is None else f"lora-{rank:g}"
+    target = Path(cfg.output_dir) if cfg.output_dir else find_run(cfg.adapter).path / name
+    check_target(target)
+    check_writable(target)
     with quiet_libraries():
-        run = open_trained(cfg.adapter, base_model=cfg.base_model)
-        merged = adapters.merge(run.model)
-        merged.save_pretrained(target)
-        run.backbone.processor.save_pretrained(target)
-    kind = type(merged).__name__
-    screen.print(f"{kind}.from_pretrained({str(target)!r}) loads the merged model", soft_wrap=True)
+        run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
+        if rank is None:
+            certificate = export_merged(run, target, cfg)
+        else:
+            certificate = export_lora(run, target, cfg, rank)
+    screen.print(summary_table(certificate))
+    if certificate.layers:
+        screen.print(layer_table(certificate.layers))
+    screen.print(f"model, certificate and card with the lines to load it: {target}", soft_wrap=True)

@@ -29,6 +29,7 @@ from goft_cli.config.choices import (
     Harness,
     Method,
     Optimizer,
+    Quantization,
     Sampling,
     Scheduler,
     Selection,
@@ -45,10 +46,12 @@ from goft_cli.config.image_classification import (
     VtabConfig,
 )
 from goft_cli.config.instruction import HELD_OUT, InstructionConfig
+from goft_cli.config.launcher import LauncherConfig
 from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
 from goft_cli.config.report import ReportConfig
+from goft_cli.config.reproduction import EVERY, HEADLINE, MeasureConfig, ReproductionConfig
 from goft_cli.config.task import (
     TRAIN_SAMPLE,
     BenchmarkConfig,
@@ -58,10 +61,22 @@ from goft_cli.config.task import (
     TextClassificationConfig,
 )
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
-from goft_cli.config.verbs import EvalConfig, MergeConfig, PredictConfig, TrainConfig, TrainedConfig
+from goft_cli.config.verbs import (
+    DoctorConfig,
+    EvalConfig,
+    ExportConfig,
+    FetchConfig,
+    MergeConfig,
+    PredictConfig,
+    PushConfig,
+    TrainConfig,
+    TrainedConfig,
+)
 from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
+    "EVERY",
+    "HEADLINE",
     "HELD_OUT",
     "SCHEMAS",
     "TRAIN_SAMPLE",
@@ -75,10 +90,13 @@ __all__ = [
     "ChatTemplate",
     "CompareConfig",
     "DatasetConfig",
+    "DoctorConfig",
     "Dtype",
     "EvalConfig",
     "EvalStrategy",
     "ExemplarOrder",
+    "ExportConfig",
+    "FetchConfig",
     "FullConfig",
     "GlobalBatch",
     "GoftAdapterConfig",
@@ -87,18 +105,23 @@ __all__ = [
     "ImageClassificationConfig",
     "InstructionConfig",
     "JudgeConfig",
+    "LauncherConfig",
     "LinearProbeConfig",
     "LoraAdapterConfig",
     "MMLUConfig",
+    "MeasureConfig",
     "MergeConfig",
     "Method",
     "ModelConfig",
     "OftAdapterConfig",
     "Optimizer",
     "PredictConfig",
+    "PushConfig",
+    "Quantization",
     "QuestionAnsweringConfig",
     "RecipeConfig",
     "ReportConfig",
+    "ReproductionConfig",
     "Sampling",
     "Scheduler",
     "Selection",
@@ -124,6 +147,9 @@ SCHEMAS: dict[str, type] = {
     "eval": EvalConfig,
     "predict": PredictConfig,
     "merge": MergeConfig,
+    "push": PushConfig,
+    "doctor": DoctorConfig,
+    "fetch": FetchConfig,
     "report": ReportConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
@@ -143,6 +169,7 @@ SCHEMAS: dict[str, type] = {
     "adapter/full": FullConfig,
     "adapter/linear": LinearProbeConfig,
     "trainer": TrainerConfig,
+    "launcher": LauncherConfig,
     "tracker": TrackerConfig,
 }
 """Where each dataclass sits in Hydra's config store, below `schema/`."""

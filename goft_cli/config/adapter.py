@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, ClassVar
@@ -17,6 +18,9 @@ from goft_cli.errors import GoftError
 @dataclass
 class AdapterConfig:
     """What every adapter shares: its name and where it reads its hyperparameters."""
+
+    takes_packed: ClassVar[bool] = True
+    """Whether it trains on weights that bitsandbytes packed."""
 
     growth: ClassVar[Growth | None] = None
     """By what it grows; None where its size is fixed."""
@@ -48,7 +52,7 @@ class AdapterConfig:
         """
         value = getattr(self, key)
         check(
-            value >= smallest,
+            smallest <= value < math.inf,
             key=f"adapter.{key}",
             value=value,
             expected=f"a number of at least {smallest}",
@@ -191,6 +195,7 @@ class BoftAdapterConfig(LayerAdapterConfig):
 class HraAdapterConfig(LayerAdapterConfig):
     """PEFT's HRA: a product of r Householder reflections."""
 
+    takes_packed = False
     growth = Growth("r", even_ranks)
     peft_type: str = "HRA"
     r: int = MISSING
@@ -236,6 +241,7 @@ class BitFitConfig(NoLayersConfig):
 class FullConfig(NoLayersConfig):
     """Full fine-tuning: every weight trains, as if the whole model were its head."""
 
+    takes_packed = False
     modules_to_save: str = "all"
 
 

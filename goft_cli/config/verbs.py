@@ -8,8 +8,9 @@ from typing import Any
 from omegaconf import MISSING
 
 from goft_cli.config.adapter import AdaLoraAdapterConfig, AdapterConfig
-from goft_cli.config.checks import check
-from goft_cli.config.choices import Harness
+from goft_cli.config.checks import check, check_name
+from goft_cli.config.choices import Dtype, Harness, Quantization
+from goft_cli.config.launcher import LauncherConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import TaskConfig
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
@@ -24,6 +25,7 @@ class TrainConfig:
     task: TaskConfig = MISSING
     adapter: AdapterConfig = MISSING
     trainer: TrainerConfig = MISSING
+    launcher: LauncherConfig = MISSING
     tracker: TrackerConfig = MISSING
     benchmark: TaskConfig | None = None
     """Scored after the training, with the adapter merged."""
@@ -34,7 +36,19 @@ class TrainConfig:
     """Replace what another configuration left in the run folder."""
 
     def __post_init__(self) -> None:
-        """Check what adapter and trainer exclude between them."""
+        """Check the names that make folders, and what adapter and trainer exclude between them."""
+        for key in ("model", "task", "adapter"):
+            check_name(f"{key}.name", getattr(self, key).name)
+        check_name("run_name", self.run_name)
+        check(
+            0 <= self.seed < 2**32,
+            key="seed",
+            value=self.seed,
+            expected="at least 0 and below 2**32",
+            example=1,
+        )
+        for split in self.task.eval_splits:
+            check_name("task.eval_splits", split)
         if isinstance(self.adapter, AdaLoraAdapterConfig) and self.trainer.fp16:
             raise GoftError(
                 "trainer.fp16=true: the gradients that overflow in fp16 would spoil AdaLoRA's "
@@ -120,11 +134,88 @@ class PredictConfig(TrainedConfig):
 
 
 @dataclass
-class MergeConfig(TrainedConfig):
+class ExportConfig(TrainedConfig):
+    """What the verbs take that write a run in another form."""
+
+    as_lora: float | None = None
+    """Write a LoRA adapter of this rank; below 1, the share of each layer's change to keep."""
+    samples: int = 64
+    """Rows of the task to compare outputs on; 0 for none, where its data is not at hand."""
+    dtype: Dtype | None = None
+    """Precision of the merged weights; by default that of the base model."""
+    quantization: Quantization | None = None
+    """Pack the merged weights with bitsandbytes; by default they stay plain."""
+    tolerance: float | None = None
+    """Largest difference of outputs to accept; by default what rounding explains, and any where
+    the form was asked for that makes it: LoRA, a coarser dtype, packed weights."""
+    data_dir: str | None = None
+    """Folder with the task's data, if it has moved since training."""
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_batch_size(self.batch_size)
+        rows, allowed, rank = self.samples, self.tolerance, self.as_lora
+        check(rows >= 0, key="samples", value=rows, expected="at least 0", example=64)
+        check(
+            allowed is None or allowed >= 0,
+            key="tolerance",
+            value=allowed,
+            expected="at least 0",
+            example=0.001,
+        )
+        check(
+            rank is None or 0 < rank < 1 or (rank >= 1 and rank == int(rank)),
+            key="as_lora",
+            value=rank,
+            expected="a rank, or a share between 0 and 1",
+            example=16,
+        )
+
+
+@dataclass
+class MergeConfig(ExportConfig):
     """`goft merge`."""
 
     output_dir: str | None = None
-    """Folder for the plain model; `merged` in the run folder by default."""
+    """Folder for the model; `merged`, or `lora-RANK`, in the run folder by default."""
+
+
+@dataclass
+class PushConfig(ExportConfig):
+    """`goft push`: the adapter, unless `merged` or `as_lora` says otherwise."""
+
+    repo: str = MISSING
+    """Where to on the hub: `OWNER/NAME`, or `NAME` below one's own account."""
+    merged: bool = False
+    """Upload the plain model with the adapter in its weights."""
+    public: bool = False
+    """Let everyone read it; asks before it does."""
+    yes: bool = False
+    """Answer that question with yes, in a script."""
+
+    def __post_init__(self) -> None:
+        """Check that it is one model."""
+        super().__post_init__()
+        if self.merged and self.as_lora is not None:
+            raise GoftError("push: merged and as_lora exclude each other; pass one of them")
+
+
+@dataclass
+class DoctorConfig(TrainConfig):
+    """`goft doctor`: the words of `goft train`, examined and not run."""
+
+    offline: bool = False
+    """Load model and data with the network cut, as proof that the run needs none."""
+
+
+@dataclass
+class FetchConfig:
+    """`goft fetch`: what a run reads, in a folder for a machine without network."""
+
+    model: ModelConfig = MISSING
+    task: TaskConfig = MISSING
+    output_dir: str = MISSING
 
 
 def check_batch_size(size: int) -> None:

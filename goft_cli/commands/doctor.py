@@ -1,0 +1,27 @@
+"""`goft doctor ...`, with the words of `goft train`: what would stop or spoil the run."""
+
+from __future__ import annotations
+
+import sys
+
+from goft_cli.composition import run_verb
+from goft_cli.config import DoctorConfig
+
+
+def main() -> None:
+    """Compose `configs/doctor.yaml` and examine it."""
+    run_verb("doctor", DoctorConfig, doctor)
+
+
+def doctor(cfg: DoctorConfig) -> None:
+    """Show every finding; exit 0 if nothing is to mend, 1 if something would stop the run."""
+    import logging
+
+    from goft_cli.doctor import examine
+    from goft_cli.doctor.findings import is_healthy, show
+
+    logging.getLogger("goft_cli").addHandler(logging.NullHandler())  # the table says it all
+    findings = examine(cfg)
+    show(findings)
+    if not is_healthy(findings):
+        sys.exit(1)

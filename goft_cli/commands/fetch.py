@@ -1,0 +1,40 @@
+"""`goft fetch output_dir=DIR ...`: model and data of a run for a machine without network."""
+
+from __future__ import annotations
+
+from goft_cli.composition import run_verb
+from goft_cli.config import FetchConfig
+
+
+def main() -> None:
+    """Compose `configs/fetch.yaml` and fetch."""
+    run_verb("fetch", FetchConfig, fetch)
+
+
+def fetch(cfg: FetchConfig) -> None:
+    """Write the folder, and say how to use it there.
+
+    Raises:
+        GoftError: the folder is in use, or the model or the data is not to be had.
+    """
+    from pathlib import Path
+    from shlex import quote
+
+    from goft_cli.fetching import fetch_run, words
+    from goft_cli.folders import check_target
+    from goft_cli.logs import quiet_libraries
+    from goft_cli.preflight import check_writable
+    from goft_cli.report import screen
+
+    target = Path(cfg.output_dir)
+    check_target(target)
+    check_writable(target)
+    with quiet_libraries():
+        fetched = fetch_run(cfg, target)
+    if fetched:
+        screen.print(f"copy {target} to the other machine, and there:", soft_wrap=True)
+        check = f"  (cd {quote(str(target))} && sha256sum -c SHA256SUMS)"
+        screen.print(check, soft_wrap=True, highlight=False)
+    else:
+        screen.print("nothing to fetch: model and data come with goft-cli")
+    screen.print(f"  goft train {words(cfg, target, fetched)}", soft_wrap=True, highlight=False)

@@ -1,0 +1,56 @@
+"""`goft push adapter=RUN_FOLDER repo=NAME`: a run on the hub, private unless it is said twice."""
+
+from __future__ import annotations
+
+import sys
+
+from goft_cli.composition import run_verb
+from goft_cli.config import PushConfig
+from goft_cli.errors import GoftError
+
+
+def main() -> None:
+    """Compose `configs/push.yaml` and upload."""
+    run_verb("push", PushConfig, push)
+
+
+def push(cfg: PushConfig) -> None:
+    """Upload the adapter, the merged model or its LoRA form, with a model card.
+
+    Raises:
+        GoftError: no such run, another base model, no way or no right to upload, or an export that
+            is not the adapted model.
+    """
+    import tempfile
+    from pathlib import Path
+
+    from goft_cli.logs import quiet_libraries
+    from goft_cli.publishing import find_repo, stage, upload
+    from goft_cli.report import screen
+    from goft_cli.trained import find_run, open_trained
+
+    find_run(cfg.adapter)
+    repo = find_repo(cfg)
+    if cfg.public and not cfg.yes and not confirmed(repo):
+        screen.print("nothing was uploaded")
+        return
+    with quiet_libraries(), tempfile.TemporaryDirectory() as aside:
+        run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
+        folder = Path(aside, "model")
+        stage(run, folder, repo, cfg)
+        address = upload(folder, repo, public=cfg.public)
+    readers = "everyone can read it" if cfg.public else "private"
+    screen.print(f"{address} ({readers})", soft_wrap=True)
+
+
+def confirmed(repo: str) -> bool:
+    """Ask whether everyone may read it.
+
+    Raises:
+        GoftError: there is no terminal to ask on.
+    """
+    from rich.prompt import Confirm
+
+    if not sys.stdin.isatty():
+        raise GoftError("public=true: no terminal to ask on; pass yes=true too")
+    return Confirm.ask(f"Upload to {repo}, where everyone can read it?", default=False)

@@ -1,0 +1,130 @@
+"""Checks of what a run reads: hub, model, data, tracker; and all of it with the network cut."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from huggingface_hub import constants, get_token
+
+from goft_cli import hub
+from goft_cli.backbone import load_backbone
+from goft_cli.config import (
+    ImageClassificationConfig,
+    TaskConfig,
+    TrackerConfig,
+    TrackerName,
+    TrainConfig,
+    WandbMode,
+)
+from goft_cli.doctor.findings import Finding, Verdict, refused
+from goft_cli.errors import GoftError
+from goft_cli.logs import quiet_libraries
+from goft_cli.preflight import (
+    check_data_dir,
+    check_dataset,
+    check_images,
+    check_model,
+    check_tracker,
+    model_location,
+)
+from goft_cli.tasks import build_benchmark, build_task
+
+
+def examine_hub() -> Finding:
+    """See whether the hub answers; whether that matters is for the inputs to say."""
+    reason = hub.away("model")
+    if reason:
+        remedy = "unset HF_HUB_OFFLINE, check the connection and HF_ENDPOINT, or use goft fetch"
+        return Finding("hub", Verdict.note, reason, remedy)
+    login = "logged in" if get_token() else "not logged in; hf auth login for gated models"
+    return Finding("hub", Verdict.ok, f"{constants.ENDPOINT} answers, {login}")
+
+
+def examine_inputs(cfg: TrainConfig) -> list[Finding]:
+    """See whether model and data are here, cached, or to be had."""
+    parts: dict[str, tuple[str, Callable[[], None]]] = {
+        "model": (cfg.model.path, lambda: check_model(model_location(cfg.model.path))),
+    }
+    for key, task in {"task": cfg.task, "benchmark": cfg.benchmark}.items():
+        if task is not None:
+            parts[key] = (task.name, lambda key=key, task=task: check_task(task, key))
+    return [checked(subject, found, check) for subject, (found, check) in parts.items()]
+
+
+def check_task(task: TaskConfig, key: str) -> None:
+    """Refuse a task whose rows are not to be had.
+
+    Raises:
+        GoftError: says what is missing.
+    """
+    check_data_dir(task, key)
+    if isinstance(task, ImageClassificationConfig):
+        check_images(task)
+    check_dataset(task, key)
+
+
+def checked(subject: str, found: str, check: Callable[[], None]) -> Finding:
+    """Turn a check that refuses by raising into a finding."""
+    try:
+        check()
+    except GoftError as error:
+        return refused(subject, error)
+    return Finding(subject, Verdict.ok, found)
+
+
+def examine_tracker(tracker: TrackerConfig, *, offline: bool) -> Finding:
+    """See whether the tracker is installed, logged in, and does without a network if it must."""
+    if offline and tracker.name is TrackerName.wandb and tracker.mode is WandbMode.online:
+        found = "wandb in online mode needs the network"
+        return Finding("tracker", Verdict.mend, found, "pass tracker.mode=offline")
+    return checked("tracker", tracker.name.value, lambda: check_tracker(tracker))
+
+
+def examine_offline(cfg: TrainConfig) -> Finding:
+    """Load everything that the run reads while nothing can reach the network."""
+    try:
+        with quiet_libraries(), network_cut():
+            rows = load_everything(cfg)
+    except GoftError as error:
+        found = refused("unplugged", error)
+        fetch = f"goft fetch task={cfg.task.name} model={cfg.model.name} output_dir=DIR"
+        return replace(found, remedy=f"{found.remedy}; or, on a machine with network, {fetch}")
+    found = f"model and {rows:,} rows loaded with the network cut"
+    return Finding("unplugged", Verdict.ok, found)
+
+
+def load_everything(cfg: TrainConfig) -> int:
+    """Load data and model and make inputs of a row of each split; return the number of rows.
+
+    Raises:
+        GoftError: something is missing.
+    """
+    task = build_task(cfg.task)
+    data = task.load()
+    backbone = load_backbone(cfg.model, task)
+    for rows in data.splits.values():
+        task.encode(rows.select(range(1)), backbone.processor)
+    if cfg.benchmark is not None:
+        build_benchmark(cfg.benchmark).load()
+    return sum(len(rows) for rows in data.splits.values())
+
+
+@contextmanager
+def network_cut() -> Iterator[None]:
+    """Refuse every connection of this process but those within the machine's file system."""
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: object) -> None:
+        if self.family in {socket.AF_INET, socket.AF_INET6}:
+            raise OSError(f"the network is cut, and something asks for {address}")
+        connect(self, address)  # pyright: ignore[reportArgumentType] - passed on
+
+    hub.go_offline()
+    setattr(socket.socket, "connect", refuse)  # noqa: B010 - it is no attribute to assign
+    try:
+        yield
+    finally:
+        setattr(socket.socket, "connect", connect)  # noqa: B010

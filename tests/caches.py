@@ -1,0 +1,39 @@
+"""What the libraries leave in their caches, made by hand: below `hub/` and `datasets/`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from datasets import DatasetInfo, Features, SplitDict, SplitInfo, Value
+from datasets.arrow_writer import ArrowWriter
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def cache_model(root: Path, name: str) -> Path:
+    """Write a configuration where the hub's cache would have it, and return its folder."""
+    folder = root / "hub" / f"models--{name.replace('/', '--')}"
+    snapshot = folder / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(COMMIT)
+    (snapshot / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 24}))
+    return snapshot
+
+
+def cache_dataset(root: Path, name: str, config: str) -> None:
+    """Write what `load_dataset` leaves behind."""
+    owner, short = name.split("/")
+    folder = root / "datasets" / f"{owner}___{short}" / config / "0.0.0" / COMMIT
+    folder.mkdir(parents=True)
+    features = Features({"sentence": Value("string"), "label": Value("int64")})
+    splits = SplitDict(dataset_name=short)
+    for split in ("train", "validation"):
+        writer = ArrowWriter(path=str(folder / f"{short}-{split}.arrow"), features=features)
+        writer.write({"sentence": split, "label": 1})
+        writer.finalize()
+        writer.close()
+        splits.add(SplitInfo(split, num_examples=1))
+    info = DatasetInfo(features=features, splits=splits, config_name=config, dataset_name=short)
+    info.write_to_directory(str(folder))
