@@ -109,7 +109,7 @@ def run_verb(verb: str, words: list[str]) -> int:
     Raises:
         GoftError: a flag does not exist.
     """
-    from goft_cli.launch import check_nesting
+    from goft_cli.launch_checks import check_nesting
     from goft_cli.suggest import check_flags
 
     check_flags(words)

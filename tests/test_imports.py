@@ -41,7 +41,7 @@ FORBIDDEN = {
     "commands": {"cli"},
 }
 LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "preflight"]
-LIGHT += ["launch", "signals", "suggest"]
+LIGHT += ["launch", "launch_checks", "signals", "suggest"]
 LIGHT_FOLDERS = ["commands", "config"]
 
 Import = tuple[str, bool]
