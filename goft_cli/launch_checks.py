@@ -118,7 +118,7 @@ def check_sharding() -> None:
     for engine, variable in SHARDING.items():
         if os.environ.get(variable) == "true":
             raise GoftError(
-                f"accelerate launch asks for {engine}, whose weights goft train cannot put together "
-                "yet for its last checks; use DDP (recipes/accelerate/*_ddp.yaml), or train by "
+                f"accelerate launch asks for {engine}, whose weights goft train cannot put "
+                "together yet for its last checks; use DDP (recipes/accelerate/*_ddp.yaml), or train by "
                 "goft_cli.trainer.PenaltyTrainer in a script of your own"
             )
