@@ -119,6 +119,6 @@ def check_sharding() -> None:
         if os.environ.get(variable) == "true":
             raise GoftError(
                 f"accelerate launch asks for {engine}, whose weights goft train cannot put "
-                "together yet for its last checks; use DDP (recipes/accelerate/*_ddp.yaml), or train by "
-                "goft_cli.trainer.PenaltyTrainer in a script of your own"
+                "together yet for its last checks; use DDP (recipes/accelerate/*_ddp.yaml), or "
+                "train by goft_cli.trainer.PenaltyTrainer in a script of your own"
             )
