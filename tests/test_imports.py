@@ -41,8 +41,16 @@ FORBIDDEN = {
     "pipeline": {"commands", "cli"},
     "commands": {"cli"},
 }
-LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "flags", "launch"]
-LIGHT += [
+LIGHT = [
+    "__init__",
+    "__main__",
+    "batches",
+    "cli",
+    "completion",
+    "composition",
+    "flags",
+    "launch",
+    "launch_checks",
     "leaderboard",
     "nearest",
     "preflight",

@@ -19,7 +19,8 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from goft_cli import launch, pipeline
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError, RankError
-from goft_cli.launch import as_error, check_asked, check_launch, check_nesting, root_cause
+from goft_cli.launch import as_error, root_cause
+from goft_cli.launch_checks import check_asked, check_launch, check_nesting
 from goft_cli.run_folder import RunFolder, open_run
 from goft_cli.signals import Stopped
 from tests import small
@@ -85,6 +86,15 @@ def test_a_launch_that_started_fewer_processes_is_refused(monkeypatch: pytest.Mo
     with pytest.raises(GoftError, match=r"asked for 2 processes and started 1.*torchrun --nproc"):
         check_launch(config_of(1))
     check_asked(1)
+
+
+@pytest.mark.parametrize("engine", ["DeepSpeed", "FSDP"])
+def test_sharded_weights_are_refused_before_hours_are_spent(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine.upper()}", "true")
+    with pytest.raises(GoftError, match=f"asks for {engine}, .*use DDP"):
+        check_launch(config_of(1))
 
 
 @pytest.mark.parametrize("flag", ["-m", "--multirun"])
