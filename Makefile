@@ -3,14 +3,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test gpu lint types format assets clean
+.PHONY: help demo test gpu sharded lint types format assets clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tensorboard,triton]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,quant,sweep,tensorboard,triton]'
 	touch $@
 
 demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft train
@@ -21,6 +21,9 @@ test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
 
 gpu: $(VENV)/installed ## run the tests that need a CUDA device
 	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu
+
+sharded: $(VENV)/installed ## run the tests of FSDP2 and, with the extra deepspeed, of ZeRO-2 and ZeRO-3
+	$(BIN)/python -m pytest -m sharded
 
 lint: $(VENV)/installed ## check style and formatting
 	$(BIN)/ruff check

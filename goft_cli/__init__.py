@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from goft_cli.penalty import PenaltyMixin
     from goft_cli.tuner import GoftConfig, GoftLayer, GoftModel
 
 __version__ = "0.1.0"
-__all__ = ["GoftConfig", "GoftLayer", "GoftModel", "__version__"]
+__all__ = ["GoftConfig", "GoftLayer", "GoftModel", "PenaltyMixin", "__version__"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562 hook, one type per name
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562 hook, one type per 
         from goft_cli import tuner
 
         return getattr(tuner, name)
+    if name == "PenaltyMixin":
+        from goft_cli.penalty import PenaltyMixin
+
+        return PenaltyMixin
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

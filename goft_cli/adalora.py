@@ -63,6 +63,10 @@ def separate_penalty(model: PeftModel) -> PeftModel:
     """Make an AdaLoRA of PEFT ours; PEFT's own table of methods stays as it is for others."""
     if isinstance(model.base_model, AdaLoraModel):
         model.base_model.__class__ = AdaLora
+    for layer in model.modules():
+        if isinstance(layer, AdaLoraLayer):
+            # PEFT never saves this count of ranks, but casting or moving it makes it train
+            layer.ranknum.requires_grad_(False)
     return model
 
 

@@ -145,15 +145,26 @@ def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
             raise GoftError(f"adapter={folder}: incomplete, no {name}; copy the whole folder again")
     try:
         with heeding_peft():
-            return separate_penalty(PeftModel.from_pretrained(backbone.model, str(folder)))
+            model = separate_penalty(PeftModel.from_pretrained(backbone.model, str(folder)))
     except (SafetensorError, OSError) as error:
         raise GoftError(f"adapter={folder}: damaged ({error}); copy it again") from error
-    except (RuntimeError, ValueError, KeyError, UserWarning) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        UserWarning,
+    ) as error:
         shape = " ".join(str(error).split())[:200]
         raise GoftError(
             f"adapter={folder} does not fit the base model {backbone.model.name_or_path}; "
             f"pass the base it was trained on with base_model=PATH ({shape})"
         ) from error
+    for name, parameter in model.named_parameters():
+        if f".{ADAPTER}" in name and not parameter.isfinite().all():
+            raise GoftError(f"adapter={folder}: {name} is not finite; train it again")
+    return model
 
 
 def merge(model: PeftModel) -> PreTrainedModel:

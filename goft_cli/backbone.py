@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from goft_cli import hub
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.fingerprint import fingerprint, in_modules
-from goft_cli.preflight import MODEL_REMEDY, check_engine, model_location
+from goft_cli.packing import keep_packing, packing
+from goft_cli.preflight import MODEL_REMEDY, check_engine, check_tokenizer, model_location
 
 EXAMPLES = {
     "AutoModelForSequenceClassification": "deberta-v3-base",
@@ -25,6 +27,8 @@ EXAMPLES = {
     "AutoModelForCausalLM": "llama2-7b",
     "AutoModelForImageClassification": "vit-b16",
 }
+# A numbered block of the backbone: heads of other kinds, which are left out, have none.
+BLOCK_WEIGHT = re.compile(r"\.\d+\..*weight$")
 
 
 class Head(Protocol):
@@ -57,34 +61,41 @@ class Backbone:
     fingerprint: str
 
 
-def load_backbone(cfg: ModelConfig, head: Head) -> Backbone:
+def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Backbone:
     """Load model and processor from a folder or the hub, safetensors only.
 
     Args:
-        cfg: where the model is, and its precision.
+        cfg: where the model is, its precision, and whether its weights are to be packed.
         head: the task, or whatever says which head goes on the model.
+        unpacked: give packed weights back as plain ones that hold what the packed ones stand for.
 
     Raises:
-        GoftError: no such model, another architecture, pickled or damaged weights, no network, or
-            an unknown rotation engine in the environment.
+        GoftError: no such model, another architecture, pickled or damaged weights, no network, a
+            tokenizer that needs a missing package, or an unknown rotation engine.
     """
     check_engine()
+    check_tokenizer(cfg)
     location = model_location(cfg.path)
     source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
     with reading(location, cfg.path):
         config = AutoConfig.from_pretrained(location, **source)
-        check_architecture(config, head.auto_class, cfg.path)
+        check_architecture(config, head.auto_class, cfg)
         for key, value in head.model_options().items():
             setattr(config, key, value)
         options = source | head.processor_options()
         processor = getattr(transformers, head.processor_class).from_pretrained(location, **options)
         if isinstance(processor, PreTrainedTokenizerBase):
             check_vocabulary(processor, cfg.path)
+            limit_length(processor, config)
         model = load_model(location, head.auto_class, config, cfg, source)
     padding = getattr(processor, "pad_token_id", None)
     if padding is not None:
         model.config.pad_token_id = padding
-    return Backbone(model, processor, fingerprint(model, cfg.head_modules))
+    keep_packing(model)
+    known_by = fingerprint(model, cfg.head_modules)
+    if cfg.quantization and unpacked:
+        model.dequantize(dtype=getattr(torch, cfg.dtype.value))
+    return Backbone(model, processor, known_by)
 
 
 @contextmanager
@@ -100,25 +111,40 @@ def reading(location: Path | str, path: str) -> Iterator[None]:
         return
     try:
         yield
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    except (GoftError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a value in config.json may break any line of the libraries
+        reason = " ".join(str(error).split()).rstrip(".")
+        if not isinstance(error, OSError | ValueError):
+            reason = f"its files hold what transformers cannot use ({reason})"
         raise GoftError(
             f"model.path={path}: {reason}; pass a folder written by save_pretrained"
         ) from error
 
 
-def check_architecture(config: transformers.PretrainedConfig, auto_class: str, path: str) -> None:
-    """Refuse a model that has no head of the wanted kind.
+def check_architecture(
+    config: transformers.PretrainedConfig, auto_class: str, cfg: ModelConfig
+) -> None:
+    """Refuse a model that has no head of the wanted kind, or whose modules have other names.
+
+    Some of the names often fit all the same; the others would stay without adapter, unnoticed.
 
     Raises:
         GoftError: names the architecture found.
     """
+    found = config.model_type
     known = getattr(transformers, auto_class)._model_mapping
     if type(config) not in known:
         raise GoftError(
-            f"model.path={path}: found the architecture {config.model_type}, which has no "
+            f"model.path={cfg.path}: found the architecture {found}, which has no "
             f"{auto_class.removeprefix('AutoModelFor')} head; choose a model such as "
             f"model={EXAMPLES[auto_class]}"
+        )
+    if cfg.architecture not in {None, found}:
+        raise GoftError(
+            f"model.path={cfg.path}: found the architecture {found}, but the modules of "
+            f"model={cfg.name} are named as in {cfg.architecture}; choose a model= of {found}, or "
+            f"pass model.architecture={found} if they are named alike"
         )
 
 
@@ -133,6 +159,16 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
             f"model.path={path}: no vocabulary there, expected tokenizer.json or the like; "
             "save the model's tokenizer into the same folder"
         )
+
+
+def limit_length(tokenizer: PreTrainedTokenizerBase, config: transformers.PretrainedConfig) -> None:
+    """Let a tokenizer know how many tokens its model has positions for; many say nothing of it.
+
+    DeBERTaV3 attends by distance alone, and has no positions that could run out.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and getattr(config, "position_biased_input", True):
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
 
 
 def load_model(
@@ -155,12 +191,23 @@ def load_model(
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # a head for another number of labels is made anew
+            **packing(cfg),
             **source,
         )
     except SafetensorError as error:
         raise GoftError(
             f"model.path={cfg.path}: model.safetensors is damaged ({error}); copy it again"
         ) from error
+    check_complete(model, info, cfg)
+    return model
+
+
+def check_complete(model: PreTrainedModel, info: dict[str, Any], cfg: ModelConfig) -> None:
+    """Refuse weights that are not those of the configuration.
+
+    Raises:
+        GoftError: the file lacks tensors of the backbone, or has blocks that the model has not.
+    """
     unfit = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     absent = [key for key in unfit if not in_modules(key, cfg.head_modules)]
     if absent:
@@ -169,4 +216,30 @@ def load_model(
             f"{type(model).__name__} outside the head, such as {min(absent)}; pass a folder whose "
             "config.json and model.safetensors belong together"
         )
-    return model
+    blocks = [key for key in info["unexpected_keys"] if BLOCK_WEIGHT.search(key)]
+    surplus = [key for key in blocks if not in_modules(key, cfg.head_modules)]
+    if surplus:
+        raise GoftError(
+            f"model.path={cfg.path}: its weights have {len(surplus)} tensors more than a "
+            f"{type(model).__name__} of its config.json, such as {min(surplus)}; pass a folder "
+            "whose config.json and model.safetensors belong together"
+        )
+
+
+def empty_model(cfg: ModelConfig, head: Head) -> PreTrainedModel:
+    """Build the model with the task's head but without weights, to count with.
+
+    Returns:
+        the model on the meta device; only `config.json` was read.
+
+    Raises:
+        GoftError: no such model, or another architecture.
+    """
+    location = model_location(cfg.path)
+    source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
+    with reading(location, cfg.path):
+        config = AutoConfig.from_pretrained(location, **source)
+        for key, value in head.model_options().items():
+            setattr(config, key, value)
+        with torch.device("meta"):
+            return getattr(transformers, head.auto_class).from_config(config)

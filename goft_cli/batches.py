@@ -17,12 +17,13 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def device_batch(most: int, update: GlobalBatch | None) -> int:
+def device_batch(most: int, update: GlobalBatch | None, devices: int) -> int:
     """Return the size of one device's batch.
 
     Args:
         most: the recipe's size.
         update: examples of one update, if the task fixes them.
+        devices: that share them out.
 
     Returns:
         the largest size up to `most` that shares them out evenly.
@@ -32,28 +33,29 @@ def device_batch(most: int, update: GlobalBatch | None) -> int:
     """
     if update is None:
         return most
-    share, rest = divmod(update.value, processes())
+    share, rest = divmod(update.value, max(devices, 1))
     if rest:
-        raise uneven(update, f"devices: {processes()}")
+        raise uneven(update, f"devices: {devices}")
     return max(size for size in range(1, most + 1) if share % size == 0)
 
 
-def accumulation_steps(steps: int, size: int, update: GlobalBatch | None) -> int:
+def accumulation_steps(steps: int, size: int, update: GlobalBatch | None, devices: int) -> int:
     """Return how many batches a device takes for one update.
 
     Args:
         steps: the recipe's number.
         size: one device's batch.
         update: examples of one update, if the task fixes them.
+        devices: that share them out.
 
     Raises:
         GoftError: batches of this size do not add up to one update.
     """
     if update is None or size < 1:  # a size out of range is refused with the other ranges
         return steps
-    steps, rest = divmod(update.value, size * processes())
+    steps, rest = divmod(update.value, size * max(devices, 1))
     if rest:
-        raise uneven(update, f"devices: {processes()}, batch on each: {size}")
+        raise uneven(update, f"devices: {devices}, batch on each: {size}")
     return steps
 
 

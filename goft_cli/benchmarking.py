@@ -35,6 +35,14 @@ class LoadedBenchmark:
         """Return what identifies the questions, for a manifest."""
         return {"name": self.name, **self.data.describe(self.benchmark.config.benchmark_sizes)}
 
+    def check_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Refuse a model that cannot be asked these questions.
+
+        Raises:
+            GoftError: says what it cannot take.
+        """
+        self.benchmark.check_model(model, tokenizer, self.data)
+
     def score(
         self,
         model: PreTrainedModel,

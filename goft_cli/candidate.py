@@ -66,7 +66,7 @@ def open_run(
         "fingerprint": run.backbone.fingerprint,
     }
     # a PeftModel answers as the model that it wraps
-    model = cast("PreTrainedModel", merge(run.model) if merged else run.model)
+    model = cast("PreTrainedModel", merge(run.mergeable()) if merged else run.model)
     return Candidate(model, run.backbone.processor, run.folder.path, identity)
 
 

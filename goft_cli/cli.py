@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import logging
 import os
 import sys
@@ -13,35 +12,30 @@ from importlib import import_module
 
 from goft_cli import __version__
 from goft_cli.errors import GoftError
+from goft_cli.refusals import describe
+from goft_cli.secrets import redact
+from goft_cli.signals import Stopped, handling, stop_now
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
+    "compare": "adapters side by side: runs over seeds, paired differences, table, figure",
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
     "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
     "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
+    "report": "one page on runs, their curves and what turned: goft report runs=FOLDER",
+    "reproduce": "run a result of the paper, and compare: goft reproduce table1/cola/qgoft",
     "doctor": "check machine and configuration before they hurt; exits 1 if something is to mend",
     "fetch": "bring a configuration's model and data to a folder: goft fetch output_dir=DIR ...",
 }
-USAGE_ERROR = 2
-CRASH = 1
-INTERRUPTED = 130
+WITHOUT_CONFIG = {"reproduce"}
+"""Verbs that read their words themselves; the others compose `configs/VERB.yaml`."""
 READER_GONE = 141
-DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full; free some space and start the same command again to resume",
-    errno.EDQUOT: "the disk quota is used up; free some space and start the same command again",
-    errno.EACCES: "no permission; choose another folder with output_dir=DIR",
-    errno.EPERM: "not permitted; choose another folder with output_dir=DIR",
-    errno.EROFS: "the file system is read-only; choose another folder with output_dir=DIR",
-}
-
-# safetensors and torch.save say it in exceptions of their own
-DISK_FULL_SIGNS = ("No space left on device", "PytorchStreamWriter failed writing file")
 
 
 def help_text() -> str:
     """Return what `goft --help` prints."""
-    verbs = "\n".join(f"  {name:<9}{summary}" for name, summary in VERBS.items())
+    verbs = "\n".join(f"  {name:<11}{summary}" for name, summary in VERBS.items())
     return f"""goft {__version__}: fine-tune with exact Givens rotations (GOFT, qGOFT)
 
 usage: goft VERB [group=choice ...] [key=value ...]
@@ -53,6 +47,7 @@ usage: goft VERB [group=choice ...] [key=value ...]
   goft train -m adapter=goft,qgoft,lora seed=1,2,3   a sweep
   goft eval adapter=RUN_FOLDER                       a trained run on its own task again
   goft eval task=mmlu/full shots=5 adapter=RUN_FOLDER     a trained run on a benchmark
+  goft reproduce list                                every result of the paper that has a recipe
   goft doctor task=glue/cola model=deberta-v3-base offline=true    would this run unplugged?
   goft train --help                                  every choice and key of a verb
   goft train --cfg job --resolve                     the composed configuration, without running it
@@ -63,23 +58,25 @@ usage: goft VERB [group=choice ...] [key=value ...]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 2 a mistake to mend, 1 a crash."""
+    """Run one command and return its exit code.
+
+    0 done, 2 a mistake to mend, 1 a crash, 130 ended by Ctrl-C, 143 by SIGTERM.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
     logging.raiseExceptions = debug  # else a closed pipe gets a traceback per message
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # speaks up as soon as PEFT finds it
     try:
-        code = run(arguments)
+        with handling(stop_now):
+            code = run(arguments)
         sys.stdout.flush()  # here, where a closed pipe can still be answered
         return code
     except BrokenPipeError:
         return leave_pipe()
-    except KeyboardInterrupt:
-        print("goft: interrupted; the same command resumes", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:  # the border: everything becomes a sentence here
+    except (Exception, Stopped) as error:  # the border: everything becomes a sentence here
         if debug:
-            traceback.print_exc()
+            print(redact(traceback.format_exc()), end="", file=sys.stderr)
         message, code = describe(error, arguments)
         print(f"goft: {message}", file=sys.stderr)
         return code
@@ -108,16 +105,18 @@ def run(arguments: list[str]) -> int:
 
 
 def run_verb(verb: str, words: list[str]) -> int:
-    """Dispatch to `goft_cli.commands.<verb>`, which reads `sys.argv` through Hydra.
+    """Dispatch to `goft_cli.commands.<verb>`, which reads `sys.argv`, mostly through Hydra.
 
     Raises:
         GoftError: a flag does not exist.
     """
-    from goft_cli.flags import as_overrides, own_flags
-    from goft_cli.suggest import check_flags
+    from goft_cli.flags import as_overrides, check_flags, own_flags
+    from goft_cli.launch import check_nesting
 
-    words = as_overrides(verb, words)
-    check_flags(words, own_flags(verb))
+    if verb not in WITHOUT_CONFIG:
+        words = as_overrides(verb, words)
+        check_flags(words, own_flags(verb))
+    check_nesting(words)
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -146,23 +145,6 @@ def unknown_verb(word: str) -> str:
         return f"{word!r} is not a verb; did you mean `goft train {word}`?"
     hint = f"did you mean `goft {near[0]}`? " if near else ""
     return f"{word!r} is not a verb; {hint}The verbs are {', '.join(VERBS)}"
-
-
-def describe(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
-    """Return the sentence for an error and the exit code that goes with it."""
-    if isinstance(error, GoftError):
-        return str(error), USAGE_ERROR
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        return f"{error.filename or 'output'}: {DISK_ERRORS[error.errno]}", USAGE_ERROR
-    if any(sign in str(error) for sign in DISK_FULL_SIGNS):
-        return f"output: {DISK_ERRORS[errno.ENOSPC]}", USAGE_ERROR
-    from goft_cli.suggest import CommandLine, explain
-
-    sentence = explain(error, CommandLine(arguments[0], tuple(arguments[1:])))
-    if sentence is not None:
-        return sentence, USAGE_ERROR
-    kind, said = type(error).__name__, " ".join(str(error).split())
-    return f"unexpected {kind}: {said} (run again with --debug for the traceback)", CRASH
 
 
 def entry_point() -> None:

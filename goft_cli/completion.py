@@ -9,7 +9,7 @@ import re
 import sys
 from importlib import import_module
 
-from goft_cli.cli import VERBS
+from goft_cli.cli import VERBS, WITHOUT_CONFIG
 from goft_cli.suggest import verb_choices
 
 # Places in Hydra's store that hold no choices of the user.
@@ -33,6 +33,9 @@ def complete(arguments: list[str]) -> int:
         return 0
     verb = words[1] if querying else "train"
     if verb not in VERBS:
+        return 0
+    if verb in WITHOUT_CONFIG:
+        print(" ".join(recipe_targets("" if line.endswith(" ") else words[-1])))
         return 0
     os.environ["COMP_LINE"] = line.replace(f" {verb}", "", 1)
     sys.argv = [sys.argv[0], *arguments]
@@ -63,8 +66,16 @@ def wanted(candidates: list[str]) -> list[str]:
 
 
 def nested_choices(verb: str, typed: str) -> list[str]:
-    """Return choices in subfolders by their full names, which Hydra does not complete."""
+    """Return choices in subfolders by their full names, and presets: Hydra completes neither."""
     group, equals, _ = typed.partition("=")
     names = verb_choices(verb).get(group, []) if equals else []
-    full = [f"{group}={name}" for name in names if "/" in name]
+    full = [f"{group}={name}" for name in names if "/" in name or group.startswith("+")]
     return [word for word in full if word.startswith(typed)]
+
+
+def recipe_targets(typed: str) -> list[str]:
+    """Return the recipes, and past a recipe's name its methods, that begin with what is typed."""
+    from goft_cli.reproduction.recipes import cells, recipe_names
+
+    names = [name for name in recipe_names() if name.startswith(typed)]
+    return names or [one.name for one in cells() if one.name.startswith(typed)]

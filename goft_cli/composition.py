@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from goft_cli.batches import accumulation_steps, device_batch
+from goft_cli.batches import accumulation_steps, device_batch, processes
 from goft_cli.config import HELD_OUT, SCHEMAS, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
 from goft_cli.errors import GoftError
 
@@ -94,11 +94,15 @@ def trainer_defaults() -> dict[str, Any]:
 
 def run_name(seed: int, overrides: str) -> str:
     """Name a run after its seed and what was overridden, so that equal words mean one folder."""
-    slug = re.sub(r"[^\w.=+,-]+", "_", overrides, flags=re.ASCII)
-    name = f"seed{seed}-{slug}" if slug else f"seed{seed}"
+    return folder_name(f"seed{seed}-{overrides}" if overrides else f"seed{seed}")
+
+
+def folder_name(words: str) -> str:
+    """Make one short folder name of words; different words keep different names if cut short."""
+    name = re.sub(r"[^\w.=+,-]+", "_", words, flags=re.ASCII)
     if len(name) <= MAX_RUN_NAME:
         return name
-    digest = hashlib.sha256(overrides.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(words.encode()).hexdigest()[:12]
     return f"{name[: MAX_RUN_NAME - 13]}-{digest}"
 
 
@@ -126,6 +130,16 @@ def held_out(share: float) -> list[str]:
     return [HELD_OUT] if share else []
 
 
+def direction(greater_is_better: bool) -> str:
+    """Say which way a sweeper that searches should go."""
+    return "maximize" if greater_is_better else "minimize"
+
+
+def share(value: float, factor: float) -> float:
+    """Return a multiple of a value, for the bounds of a search."""
+    return float(f"{value * factor:.6g}")
+
+
 def offer_groups(verb: str) -> None:
     """Put the groups of a verb that reads no folder into Hydra's store, and no other verb's."""
     store, configs = ConfigStore.instance(), data_root() / "configs"
@@ -148,11 +162,15 @@ def choices_text(config_name: str) -> str:
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "recipe": recipe_value,
     "run_name": run_name,
+    "folder_name": folder_name,
     "choices": choices_text,
     "judge": judge,
     "held_out": held_out,
     "device_batch": device_batch,
     "accumulation_steps": accumulation_steps,
+    "processes": processes,
+    "direction": direction,
+    "share": share,
 }
 """What a YAML file may write as `${name:arguments}`."""
 
@@ -207,43 +225,33 @@ def own_refusal(error: BaseException | None) -> GoftError | None:
 def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -> None:
     """Let Hydra compose `configs/<verb>.yaml` with `sys.argv`, then hand the dataclass to `job`.
 
+    A sweep hands each of its configurations to `job` in a process of its own.
+
     Raises:
         HydraException, OmegaConfBaseException: the words do not compose; `cli` explains them.
-        GoftError: a value is out of range, or the job refuses its input.
+        GoftError: a value is out of range, the job refuses its input, or jobs of a sweep failed.
     """
+    from goft_cli.sweeps import sweeping, swept
+
     register(verb)
     refused: list[Exception] = []
 
-    def task(cfg: DictConfig) -> None:
-        if refused:  # the jobs of a sweep that come after a refused one
-            return
+    def task(cfg: DictConfig) -> float | None:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            register(verb)  # a launcher may have brought a fresh process
+            return swept(lambda: freeze(cfg, kind), job)
         try:
             job(freeze(cfg, kind))
         except Exception as error:
-            # Hydra announces a job's error in its own words before passing it on; within this
-            # process there is no one else to tell, so the error goes around it.
-            if not runs_here():
-                raise
-            refused.append(name_job(error))
+            # Hydra would announce it in its own words before passing it on, so it goes around
+            refused.append(error)
+        return None
 
     place, name = config_source(verb)
-    sys.argv[0] = "goft"
-    hydra.main(version_base="1.3", config_path=place, config_name=name)(task)()
+    main = hydra.main(version_base="1.3", config_path=place, config_name=name)(task)
+    words = sys.argv[1:]
+    with sweeping(words) as added:
+        sys.argv[:] = ["goft", *words, *added]
+        main()
     if refused:
         raise refused[0]
-
-
-def runs_here() -> bool:
-    """Tell whether the job runs in the process that the user started."""
-    settings = HydraConfig.get()
-    return settings.mode is RunMode.RUN or settings.launcher._target_.endswith("BasicLauncher")
-
-
-def name_job(error: Exception) -> Exception:
-    """Say which job of a sweep was refused."""
-    settings = HydraConfig.get()
-    if settings.mode is RunMode.RUN or not isinstance(error, GoftError):
-        return error
-    words = " ".join(settings.overrides.task)
-    named = GoftError(f"job {settings.job.num} ({words}): {error}")
-    return named.with_traceback(error.__traceback__)

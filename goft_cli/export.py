@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
+import torch
 import transformers
 from torch import nn
 from transformers import PreTrainedModel
@@ -18,6 +20,7 @@ from goft_cli.evaluation import tolerance
 from goft_cli.folders import whole_folder
 from goft_cli.geometry import adapted_weights, neuron_change, neuron_changes, rotation_geometries
 from goft_cli.lora import lora_of, products, residuals, save_lora
+from goft_cli.packing import packing
 from goft_cli.pipeline import compute_dtype
 from goft_cli.run_folder import write_json, write_text
 from goft_cli.tasks.base import Arrays, Split
@@ -65,15 +68,15 @@ def export_merged(run: TrainedRun, target: Path, cfg: ExportConfig) -> Certifica
             adapter by more than rounding, or `cfg.tolerance`, allows. Then there is no folder.
     """
     adapted = reference(run, cfg)
-    geometries, before = rotation_geometries(run.model), adapted_weights(run.model)
-    rounding = tolerance(compute_dtype(run.cfg), len(before))
-    accepted = rounding if cfg.tolerance is None else cfg.tolerance
-    merged = merge(run.model)
+    model = run.mergeable()
+    geometries, before = rotation_geometries(model), adapted_weights(model)
+    merged = merge(model)
     layers = layer_changes(geometries, neuron_changes(before, merged))
     with whole_folder(target) as folder:
-        merged.save_pretrained(folder)
+        write_model(run, merged, folder, cfg)
         run.backbone.processor.save_pretrained(folder)
-        certificate = certify(run, adapted.against(reopened(run, folder), accepted), layers)
+        allowed = accepted(run, cfg, len(before))
+        certificate = certify(run, adapted.against(reopened(run, folder), allowed), layers)
         write_documents(run, folder, target, "merged", certificate)
     return certificate
 
@@ -84,14 +87,14 @@ def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -
     Raises:
         GoftError: the adapter cannot be converted, or `cfg.tolerance` is exceeded.
     """
-    adapted = reference(run, cfg)
-    lora = lora_of(run.model, rank)
-    changes, before = products(lora[1]), adapted_weights(run.model)
+    adapted, model = reference(run, cfg), run.mergeable()
+    lora = lora_of(model, rank)
+    changes, before = products(lora[1]), adapted_weights(model)
     neurons = {
         name: neuron_change(before[name], before[name].float() + change.to(before[name].device))
         for name, change in changes.items()
     }
-    layers = layer_changes({}, neurons, residuals(run.model, changes))
+    layers = layer_changes({}, neurons, residuals(model, changes))
     with whole_folder(target) as folder:
         save_lora(lora, folder)
         run.backbone.model.config.save_pretrained(folder)  # with the labels of the head
@@ -102,9 +105,34 @@ def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -
     return certificate
 
 
+def write_model(run: TrainedRun, merged: PreTrainedModel, folder: Path, cfg: ExportConfig) -> None:
+    """Write the merged weights in the precision, or packed as, the user asked for."""
+    dtype = cfg.dtype or run.cfg.model.dtype
+    cast("nn.Module", merged).to(getattr(torch, dtype.value))
+    merged.save_pretrained(folder)
+    if cfg.quantization is None:
+        return
+    form = replace(run.cfg.model, dtype=dtype, quantization=cfg.quantization)
+    packed = getattr(transformers, run.task.auto_class).from_pretrained(folder, **packing(form))
+    for plain in folder.glob("model*.safetensors*"):
+        plain.unlink()
+    packed.save_pretrained(folder)
+
+
+def accepted(run: TrainedRun, cfg: ExportConfig, layers: int) -> float | None:
+    """Return the largest difference of outputs to accept, None for any."""
+    if cfg.tolerance is not None:
+        return cfg.tolerance
+    if cfg.dtype is not None or cfg.quantization is not None:
+        return None
+    return tolerance(compute_dtype(run.cfg), layers)
+
+
 def reopened(run: TrainedRun, folder: Path) -> PreTrainedModel:
     """Load a merged folder the way everybody else will."""
-    return getattr(transformers, run.task.auto_class).from_pretrained(folder)
+    model = getattr(transformers, run.task.auto_class).from_pretrained(folder)
+    model.is_quantized = False  # else Trainer, which only evaluates here, wants an adapter to train
+    return model
 
 
 def write_documents(

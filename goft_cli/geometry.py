@@ -21,6 +21,9 @@ from goft_cli.tuner import GoftLayer
 PROBES = 64
 """Orthonormal vectors that stand for all of R^d where the composed map is measured."""
 
+ENERGY_NEURONS = 2048
+"""How many of a layer's neurons, evenly spaced, stand for all of them where there are more."""
+
 WRAPPER = "base_model.model."
 """What PEFT puts before the names of the plain model's modules."""
 
@@ -59,6 +62,23 @@ class NeuronChange:
 
     angles: Tensor
     norm_ratios: Tensor
+
+
+@torch.no_grad()
+def hyperspherical_energy(weight: Tensor) -> float:
+    """Return the mean over pairs of neurons of 1 / distance, each scaled to length 1.
+
+    A rotation of the inputs leaves it as it is, which is what orthogonal fine-tuning is after.
+
+    Args:
+        weight: (out, in), one neuron per row; rows of zeros are left out.
+
+    Liu et al., NeurIPS 2018, arXiv:1805.09298, with s = 1; infinite where two neurons coincide.
+    """
+    rows = weight.detach()[:: -(-len(weight) // ENERGY_NEURONS)].double()
+    lengths = rows.norm(dim=1, keepdim=True)
+    kept = lengths.squeeze(1) > 0
+    return float(torch.pdist(rows[kept] / lengths[kept]).reciprocal().mean())
 
 
 @torch.no_grad()

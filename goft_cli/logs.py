@@ -14,6 +14,8 @@ from huggingface_hub.utils import disable_progress_bars
 from rich.console import Console
 from rich.logging import RichHandler
 
+from goft_cli.secrets import Redaction
+
 LIBRARIES = ("transformers", "datasets", "accelerate", "peft", "evaluate", "py.warnings")
 
 
@@ -39,6 +41,19 @@ def quiet_libraries() -> Iterator[None]:
 
 
 @contextmanager
+def silent() -> Iterator[None]:
+    """Say nothing in a process beside the one that speaks for all."""
+    ours, silence = logging.getLogger("goft_cli"), logging.NullHandler()
+    ours.propagate = False
+    ours.addHandler(silence)
+    try:
+        with quiet_libraries():
+            yield
+    finally:
+        ours.removeHandler(silence)
+
+
+@contextmanager
 def logging_to(path: Path, console: Console) -> Iterator[None]:
     """Send our messages to the screen and the file, and the libraries' to the file alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +63,8 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
     ours = logging.getLogger("goft_cli")
     ours.setLevel(logging.INFO)
     ours.propagate = False
+    for handler in (to_file, to_screen):
+        handler.addFilter(Redaction())
     handlers = [(ours, to_file), (ours, to_screen)]
     handlers += [(logging.getLogger(name), to_file) for name in LIBRARIES]
     for logger, handler in handlers:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sized
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -23,7 +25,7 @@ from goft_cli.adapters import (
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.benchmarking import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.checkpoints import newest_complete
-from goft_cli.config import TrainConfig
+from goft_cli.config import Quantization, TrainConfig
 from goft_cli.evaluation import (
     evaluation_splits,
     require_agreement,
@@ -31,18 +33,19 @@ from goft_cli.evaluation import (
     score_splits,
     tolerance,
 )
-from goft_cli.logs import logging_to
+from goft_cli.logs import logging_to, silent
 from goft_cli.progress import console
-from goft_cli.run_folder import RunFolder, config_sha256, open_run, write_json
+from goft_cli.ranks import join, leave, open_together, wait
+from goft_cli.run_folder import RunFolder, config_sha256, write_json
 from goft_cli.schedules import EPOCH_RATES
 from goft_cli.tasks import Scores, build_benchmark, build_task
 from goft_cli.tasks.base import Arrays, Split, Task, TaskData
+from goft_cli.tracking import tracking
 from goft_cli.trainer import (
     EncodedData,
     PenaltyTrainer,
     build_trainer,
     fit,
-    prepare_tracker,
     training_arguments,
     update_count,
 )
@@ -63,6 +66,8 @@ class Job:
     backbone: Backbone
     model: PeftModel
     benchmark: LoadedBenchmark | None
+    speaks: bool
+    """Whether this process writes and speaks for all that share the run."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +88,27 @@ def run(cfg: TrainConfig) -> Path:
     Raises:
         GoftError: bad input, a diverging loss, or a rebuilt model that is not the trained one.
     """
-    folder = open_run(cfg)
+    speaks = join(cfg)
+    folder = open_together(cfg, speaks=speaks)
     if folder.finished:
-        report.show_finished(folder)
+        if speaks:
+            report.show_finished(folder)
         return folder.path
-    with logging_to(folder.log, console):
-        job = prepare(cfg, folder)
+    logs = logging_to(folder.log, console) if speaks else silent()
+    curves = tracking(cfg.tracker, folder) if speaks else nullcontext()
+    with logs, curves:
+        job = prepare(cfg, folder, speaks=speaks)
         trainer = train(job)
         checked = verify(job)
-        finish(job, trainer, checked, score_benchmark(job, checked.merged))
+        if speaks:
+            finish(job, trainer, checked, score_benchmark(job, checked.merged))
+    leave()
     return folder.path
 
 
-def prepare(cfg: TrainConfig, folder: RunFolder) -> Job:
+def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     """Load data and model, put the adapter on, and record what will make the numbers."""
     set_seed(cfg.seed)
-    prepare_tracker(cfg, folder)
     task = build_task(cfg.task)
     arguments = training_arguments(cfg, folder, task)
     benchmark = prepare_benchmark(cfg, task)
@@ -106,11 +116,14 @@ def prepare(cfg: TrainConfig, folder: RunFolder) -> Job:
     report.announce(cfg, task.size_deviations(data))
     backbone = load_backbone(cfg.model, task)
     task.check_model(backbone.model)
+    if benchmark:
+        benchmark.check_model(backbone.model, backbone.processor)
     updates = update_count(len(data.splits[cfg.task.train_split]), arguments)
     model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class, updates)
     encoded = encode(task, data, backbone)
-    job = Job(cfg, folder, task, data, encoded, arguments, backbone, model, benchmark)
-    write_manifest(job)
+    job = Job(cfg, folder, task, data, encoded, arguments, backbone, model, benchmark, speaks)
+    if speaks:
+        write_manifest(job)
     return job
 
 
@@ -146,8 +159,10 @@ def train(job: Job) -> PenaltyTrainer:
     if checkpoint is not None:
         logger.info("resuming from %s", checkpoint.name)
     fit(trainer, checkpoint)
-    job.model.save_pretrained(str(job.folder.adapter))
-    job.backbone.processor.save_pretrained(str(job.folder.adapter))
+    if job.speaks:
+        job.model.save_pretrained(str(job.folder.adapter))
+        job.backbone.processor.save_pretrained(str(job.folder.adapter))
+    wait()
     return trainer
 
 
@@ -166,6 +181,9 @@ def verify(job: Job) -> Verification:
     rebuilt = load_adapter(load_backbone(job.cfg.model, job.task), job.folder.adapter)
     allowed = tolerance(compute_dtype(job.cfg), count_adapted_layers(rebuilt))
     reloaded = require_agreement("reloaded", trained, outputs_of(rebuilt), allowed)
+    if job.cfg.model.quantization:
+        unpacked = load_backbone(job.cfg.model, job.task, unpacked=True)
+        rebuilt = load_adapter(unpacked, job.folder.adapter)
     merged = merge(rebuilt)
     merged_difference = require_agreement("merged", trained, outputs_of(merged), allowed)
     return Verification(merged, splits, trained, reloaded, merged_difference, allowed)
@@ -181,7 +199,8 @@ def score_benchmark(job: Job, merged: PreTrainedModel) -> Scores | None:
 
 def compute_dtype(cfg: TrainConfig) -> torch.dtype:
     """Return the coarsest precision that a forward pass goes through."""
-    if cfg.trainer.bf16:
+    # LLM.int8() rounds the activations to 8 bits: 1/127 of the largest, bfloat16's 2^-7.
+    if cfg.trainer.bf16 or cfg.model.quantization is Quantization["8bit"]:
         return torch.bfloat16
     if cfg.trainer.fp16:
         return torch.float16
@@ -212,6 +231,7 @@ def finish(
     """Write predictions, plot and numbers, and show the table; `metrics.json` comes last."""
     report.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
     report.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
+    write_json(job.folder.history, {"logged": trainer.state.log_history})
     metrics = collect_metrics(job, trainer, checked)
     if job.benchmark and benchmark:
         metrics["metrics"][job.benchmark.name] = benchmark.metrics
@@ -225,7 +245,7 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
     cfg, counts = job.cfg, count_parameters(job.model, job.cfg.model.head_modules)
     scores = score_splits(job.task, checked.outputs, checked.splits)
     headline = scores[cfg.task.headline_split][cfg.task.headline]
-    summary = next(row for row in reversed(trainer.state.log_history) if "train_runtime" in row)
+    seen = len(cast("Sized", job.encoded.train)) * trainer.state.epoch
     return {
         "task": cfg.task.name,
         "model": cfg.model.name,
@@ -235,8 +255,10 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
         "metrics": scores,
         "trainable_parameters": counts.adapter,
         "head_parameters": counts.head,
-        "train_seconds": summary["train_runtime"],
-        "samples_per_second": summary["train_samples_per_second"],
+        "train_loss": trainer.totals.loss / trainer.state.global_step,
+        "train_seconds": trainer.totals.seconds,
+        "samples_per_second": seen / trainer.totals.seconds,
+        "seconds_per_update": trainer.totals.seconds / trainer.state.global_step,
         "peak_memory_bytes": manifest.peak_memory_bytes(),
         "best_checkpoint_step": trainer.state.best_global_step,
         "agreement": {

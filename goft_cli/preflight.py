@@ -5,6 +5,7 @@ from __future__ import annotations
 import netrc
 import os
 import shutil
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -38,6 +39,7 @@ def check_inputs(cfg: TrainConfig) -> None:
     """
     tasks = {"task": cfg.task} | ({"benchmark": cfg.benchmark} if cfg.benchmark else {})
     location = model_location(cfg.model.path)
+    check_quantization(cfg)
     for key, task in tasks.items():
         check_data_dir(task, key)
     if isinstance(cfg.task, TextClassificationConfig):
@@ -46,6 +48,7 @@ def check_inputs(cfg: TrainConfig) -> None:
         check_images(cfg.task)
     check_tracker(cfg.tracker)
     check_writable(Path(cfg.output_dir))
+    check_tokenizer(cfg.model)
     check_model(location)
     for key, task in tasks.items():
         check_dataset(task, key)
@@ -64,6 +67,7 @@ def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
         )
     check_data_dir(task, "task")
     if model is not None:
+        check_tokenizer(model)
         check_model(model_location(model.path))
     check_dataset(task, "task")
 
@@ -76,6 +80,32 @@ def check_data_dir(task: TaskConfig, key: str) -> None:
     """
     if task.data_dir is not None:
         check_folder(task.data_dir, key=f"{key}.data_dir", content="data files")
+
+
+def check_tokenizer(model: ModelConfig) -> None:
+    """Refuse a tokenizer that no installed package can read.
+
+    Raises:
+        GoftError: names the packages to install.
+    """
+    location = model_location(model.path)
+    if isinstance(location, Path) and (location / "tokenizer.json").is_file():
+        return
+    missing = [package for package in model.requires if not is_installed(package)]
+    if missing:
+        raise GoftError(
+            f"model={model.name}: its tokenizer needs {' and '.join(missing)}, found no such "
+            f"package; run pip install {' '.join(missing)}"
+        )
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether a package is there, by the name that pip knows it by."""
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def check_model(location: Path | str) -> None:
@@ -130,6 +160,26 @@ def check_tracker(tracker: TrackerConfig) -> None:
         raise GoftError(
             "tracker=wandb: no API key found; run wandb login, set WANDB_API_KEY, or pass "
             "tracker.mode=offline"
+        )
+
+
+def check_quantization(cfg: TrainConfig) -> None:
+    """Refuse packed weights without bitsandbytes, or below an adapter that needs them plain.
+
+    Raises:
+        GoftError: says which of the two.
+    """
+    if cfg.model.quantization is None:
+        return
+    words = f"model.quantization={cfg.model.quantization.value}"
+    if find_spec("bitsandbytes") is None:
+        raise GoftError(
+            f"{words}: bitsandbytes is not installed; run pip install 'goft-cli[quant]'"
+        )
+    if not cfg.adapter.takes_packed:
+        raise GoftError(
+            f"{words}: adapter={cfg.adapter.name} needs plain weights; choose another adapter, "
+            "such as adapter=qgoft or adapter=lora, or leave the quantization out"
         )
 
 

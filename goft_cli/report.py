@@ -39,7 +39,7 @@ def describe_recipe(cfg: TrainConfig) -> str:
     described = recipe.source
     if row is None:
         described += f"; no row for {adapter.name}, which brings its own learning rate"
-    if recipe.model != cfg.model.name:
+    if recipe.model != cfg.model.recipe:
         described += f"; tuned for {recipe.model}, not for {cfg.model.name}"
     overridden = [
         f"{key} {value} -> {actual}"

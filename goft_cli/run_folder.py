@@ -21,7 +21,9 @@ from goft_cli.errors import GoftError
 # What does not change a number may differ between two starts of the same run.
 NOT_IDENTITY = {"output_dir", "run_name", "overwrite", "tracker"}
 MAX_DIFFERENCES = 6
-SECTIONS = ("model", "task", "adapter", "trainer", "tracker")
+# The safe loader either way: the one in C reads ten times as fast, and not every PyYAML has it.
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SECTIONS = ("model", "task", "adapter", "trainer", "launcher", "tracker")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def history(self) -> Path:
+        """What training logged, update by update."""
+        return self.path / "history.json"
+
+    @property
     def manifest(self) -> Path:
         """Versions, hardware, data and model that made the numbers."""
         return self.path / "manifest.json"
@@ -63,7 +70,7 @@ class RunFolder:
     @property
     def has_results(self) -> bool:
         """Whether training got far enough to leave something worth keeping."""
-        return self.finished or self.adapter.exists() or any(self.checkpoints.glob("*"))
+        return self.finished or self.adapter.exists() or any(self.checkpoints.glob("checkpoint-*"))
 
     @property
     def finished(self) -> bool:
@@ -87,10 +94,17 @@ def open_run(cfg: TrainConfig) -> RunFolder:
         if folder.has_results:
             raise GoftError(describe_differences(folder, differences))
         shutil.rmtree(folder.path)  # refused before it trained: nothing there to keep
-    folder.path.mkdir(parents=True, exist_ok=True)
-    if not folder.config.is_file():
+    if not folder.config.is_file() or (there != as_plain(cfg) and not folder.finished):
         write_text(folder.config, yaml.safe_dump(as_plain(cfg), sort_keys=False))
     return folder
+
+
+def is_finished(cfg: TrainConfig) -> bool:
+    """Tell whether exactly this run has reached its end, and is not to be replaced."""
+    folder = RunFolder(Path(cfg.output_dir))
+    if cfg.overwrite or not (folder.finished and folder.config.is_file()):
+        return False
+    return not any(differing(read_yaml(folder.config), as_plain(cfg)))
 
 
 def refuse_foreign(folder: RunFolder) -> None:
@@ -189,7 +203,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         GoftError: the file is not a YAML mapping.
     """
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise GoftError(
             f"{path}: not readable as YAML; delete the run folder and start again"
@@ -206,11 +220,14 @@ def read_json(path: Path) -> dict[str, Any]:
         GoftError: the file is missing or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise GoftError(f"{path}: no such file; is the run finished?") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise GoftError(f"{path}: not readable as JSON; run the training again") from error
+    if not isinstance(content, dict):
+        raise GoftError(f"{path}: found no JSON object; run the training again")
+    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -2,82 +2,41 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
 
 from hydra import compose, initialize_config_dir, initialize_config_module
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from goft_cli.composition import config_source, data_root, own_refusal, register, verb_groups
-from goft_cli.errors import GoftError
+from goft_cli.composition import (
+    config_source,
+    data_root,
+    own_refusal,
+    reads_folder,
+    register,
+    verb_groups,
+)
+from goft_cli.flags import flag_parser
+from goft_cli.nearest import did_you_mean
 
 TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
 MAX_LISTED = 12
-
-
-class FlagParser(argparse.ArgumentParser):
-    """Hydra's flags, refused in one sentence instead of a usage page."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse a flag, or the word after it."""
-        raise GoftError(f"{message}; see goft VERB --help")
-
-
-def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
-    """Refuse flags that Hydra would answer with its usage page or a traceback.
-
-    Args:
-        words: as Hydra will read them.
-        own: further flags, which a mistyped one may stand for.
-
-    Raises:
-        GoftError: a flag is none of Hydra's, has no value or a wrong one, or excludes another.
-    """
-    parser = FlagParser(parents=[get_args_parser()], add_help=False)
-    known = [flag for flag in parser._option_string_actions if flag.startswith("--")]
-    for word in words:
-        flag = word.partition("=")[0]
-        # argparse also takes unambiguous beginnings, such as --multi
-        if flag.startswith("--") and not any(name.startswith(flag) for name in known):
-            raise GoftError(f"{flag} is not a flag; {did_you_mean(flag, [*known, *own])}")
-    flags = parser.parse_args(words)
-    if flags.resolve and not (flags.cfg or flags.help):
-        raise GoftError("--resolve stands alone; it goes with --cfg job")
-    if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
-        raise GoftError(f"--config-dir {flags.config_dir}: no such folder")
-    modes = {"--run", "--multirun", "--cfg", "--info", "--shell-completion"}
-    given = [mode for mode in sorted(modes) if getattr(flags, mode[2:].replace("-", "_"))]
-    if len(given) > 1:
-        raise GoftError(f"{' and '.join(given)} exclude each other; pass one of them")
-
-
-def did_you_mean(word: str, choices: Iterable[str], *, prefix: str = "") -> str:
-    """Return the nearest choice as a question, or else the list of choices."""
-    options = sorted(set(choices))
-    ends = [option for option in options if option.rpartition("/")[2] == word]
-    inside = [option for option in options if option.startswith(f"{word}/")]
-    near = ends or difflib.get_close_matches(word, options, n=1, cutoff=0.6)
-    if inside:
-        near, options = [], inside
-    elif not near:
-        tails = {option.rpartition("/")[2]: option for option in options}
-        near = [tails[tail] for tail in difflib.get_close_matches(word, tails, n=1, cutoff=0.6)]
-    if near:
-        return f"did you mean {prefix}{near[0]}?"
-    shown = ", ".join(options[:MAX_LISTED]) + (", ..." if len(options) > MAX_LISTED else "")
-    return f"expected one of {shown}"
+PRESETS = "+sweep"
+"""A group that no configuration has by itself."""
+NO_CHOICE = "Config group override must be a string or a list"
+"""Hydra's words, in an error of no class of its own."""
+PLUGINS = {
+    "hydra/launcher": ("basic", "joblib", "submitit_local", "submitit_slurm"),
+    "hydra/sweeper": ("basic", "optuna"),
+}
 
 
 @dataclass(frozen=True)
@@ -90,14 +49,13 @@ class CommandLine:
     @property
     def overrides(self) -> list[str]:
         """The words that set something; flags and the values of flags set nothing."""
-        taken = {str(folder) for folder in self.config_dirs}
-        return [word for word in self.words if not word.startswith("-") and word not in taken]
+        return flag_parser().parse_args(self.words).overrides
 
     @property
     def config_dirs(self) -> tuple[Path, ...]:
-        """The user's own folders, named by `--config-dir`."""
-        pairs = pairwise((*self.words, ""))
-        return tuple(Path(value) for flag, value in pairs if flag in {"--config-dir", "-cd"})
+        """The user's own folder, named by `--config-dir`, if there is one."""
+        folder = flag_parser().parse_args(self.words).config_dir
+        return (Path(folder),) if folder else ()
 
     def groups(self) -> dict[str, list[str]]:
         """Return every choice of every config group that the verb composes."""
@@ -127,6 +85,8 @@ def verb_choices(verb: str, config_dirs: tuple[Path, ...] = ()) -> dict[str, lis
     """Return the choices of every group of a verb, those of the user's own folders included."""
     shipped = group_choices((data_root() / "configs",))
     groups = {group: shipped[group] for group in shipped if group in verb_groups(verb)}
+    if reads_folder(verb):
+        groups[PRESETS] = shipped[PRESETS.lstrip("+")]
     for group, names in group_choices(config_dirs).items():
         groups[group] = sorted({*groups.get(group, []), *names})
     return groups
@@ -161,6 +121,8 @@ def choices_text(verb: str) -> str:
 
 def explain(error: Exception, line: CommandLine) -> str | None:
     """Return the sentence for an error of composition, or None if it is none."""
+    if isinstance(error, ValueError) and NO_CHOICE in str(error):
+        return explain_no_choice(line)
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     if isinstance(error, OverrideParseException):
@@ -170,6 +132,18 @@ def explain(error: Exception, line: CommandLine) -> str | None:
     if isinstance(error, InterpolationResolutionError):
         return str(own_refusal(error) or error).splitlines()[0]
     return explain_key(line) or explain_value(error, line.overrides)
+
+
+def explain_no_choice(line: CommandLine) -> str | None:
+    """A group set to a number or to nothing."""
+    groups = line.groups()
+    for word in line.overrides:
+        group, _, choice = word.partition("=")
+        if group in groups and not is_choice(word, groups):
+            return f"{word}: {did_you_mean(choice, groups[group], prefix=f'{group}=')}"
+        if not re.match(r"[\w+~]", group):
+            return f"{word!r} has no key; write it as KEY=VALUE, for example seed=1"
+    return None
 
 
 def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> str:
@@ -187,18 +161,35 @@ def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> str:
 
 def explain_choice(error: MissingConfigException, line: CommandLine) -> str:
     """A choice that its group does not have."""
-    group, _, choice = (error.missing_cfg_file or "").partition("/")
+    missing = error.missing_cfg_file or ""
+    for group, names in PLUGINS.items():
+        if missing.startswith(f"{group}/"):
+            return explain_plugin(group, missing.removeprefix(f"{group}/"), names)
+    group, _, choice = missing.partition("/")
+    group = group if group in line.groups() else f"+{group}"
     if group not in line.groups():
         return str(error).splitlines()[0]
     typed = next((word for word in line.overrides if word.startswith(f"{group}=")), group)
     hint = did_you_mean(choice, line.groups()[group], prefix=f"{group}=")
-    return f"{typed}: there is no such {group}; {hint}"
+    return f"{typed}: there is no such {group.lstrip('+')}; {hint}"
+
+
+def explain_plugin(group: str, choice: str, names: Sequence[str]) -> str:
+    """A launcher or sweeper that Hydra does not have, or not yet."""
+    if choice in names:
+        return (
+            f"{group}={choice}: its plugin is not installed; run pip install 'goft-cli[sweep]', "
+            f"or pass {group}=basic"
+        )
+    return f"{group}={choice}: there is no such plugin; {did_you_mean(choice, names)}"
 
 
 def explain_key(line: CommandLine) -> str | None:
     """The first override whose key does not exist."""
-    keys = line.keys()
+    keys, groups = line.keys(), line.groups()
     for word in line.overrides:
+        if is_choice(word, groups) or word.startswith(("hydra.", "hydra/")):
+            continue
         key = word.lstrip("+~").partition("=")[0].partition("@")[0]
         if key not in keys:
             return f"{word}: there is no key {key}; {nearest_key(key, keys)}"
@@ -240,7 +231,7 @@ def explain_value(error: Exception, overrides: Sequence[str]) -> str:
     enum = re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", text)
     if enum:
         return f"{typed}: {did_you_mean(enum[1], enum[2].split(', '), prefix=f'{key}=')}"
-    return f"{typed}: {text}"
+    return f"{typed}: {text.partition('. value: ')[0]}"
 
 
 def leaves(cfg: DictConfig, prefix: str = "") -> list[str]:

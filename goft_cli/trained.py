@@ -32,6 +32,13 @@ class TrainedRun:
     backbone: Backbone
     model: PeftModel
 
+    def mergeable(self) -> PeftModel:
+        """Return the adapted model on plain weights: its own, or what its packed ones hold."""
+        if self.cfg.model.quantization is None:
+            return self.model
+        plain = load_backbone(self.cfg.model, self.task, unpacked=True)
+        return load_adapter(plain, self.folder.adapter)
+
     def arguments(self, batch_size: int) -> TrainingArguments:
         """Return how to run the model: the run's precision, this batch size."""
         trainer = replace(self.cfg.trainer, per_device_eval_batch_size=batch_size)
@@ -102,6 +109,11 @@ def open_trained(
 ) -> TrainedRun:
     """Load base model and adapter of a finished run.
 
+    Args:
+        adapter: the run folder.
+        base_model: where its base model is now, if not where it was.
+        data_dir: where its data is now, if not where it was.
+
     Raises:
         GoftError: no such run, or the base model is not the one it was trained on.
     """
@@ -113,7 +125,11 @@ def open_trained(
         cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
     task = build_task(cfg.task)
     backbone = load_backbone(cfg.model, task)
-    expected = read_json(folder.manifest)["model"]["fingerprint"]
+    expected = (read_json(folder.manifest).get("model") or {}).get("fingerprint")
+    if expected is None:
+        raise GoftError(
+            f"{folder.manifest}: no fingerprint of the base model in it; copy the run folder again"
+        )
     if backbone.fingerprint != expected:
         raise GoftError(
             f"adapter={adapter} was trained on other weights than {cfg.model.path} now holds "

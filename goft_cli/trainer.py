@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sized
 from copy import copy
 from dataclasses import dataclass, fields
@@ -19,11 +18,13 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from goft_cli.adalora import AdaLora, RankAllocation
-from goft_cli.config import TrackerName, TrainConfig, WandbMode
+from goft_cli.config import TrackerName, TrainConfig
 from goft_cli.divergence import FiniteGradients, diverged
 from goft_cli.errors import GoftError
-from goft_cli.evaluation import InOrder, reducer, single
+from goft_cli.evaluation import reducer, single
+from goft_cli.penalty import PenaltyMixin
 from goft_cli.progress import ProgressBar
+from goft_cli.resuming import ResumableTrainer
 from goft_cli.run_folder import RunFolder
 from goft_cli.schedules import EPOCH_RATES, EpochRate, by_epoch
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
@@ -38,44 +39,13 @@ class EncodedData:
     collate: Collator
 
 
-class PenaltyTrainer(InOrder):
-    """Adds the penalties that layers left behind in their forward pass.
-
-    A layer takes part by offering `penalty: Tensor | None`, already weighted. Reading it after the
-    forward pass, and not the parameters, also works where parameters are sharded. What is logged
-    as `loss` is the task loss alone; the penalty is logged beside it.
-    """
+class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
+    """Trainer with the penalty, every schedule of the paper, and a loss that stays finite."""
 
     def __init__(self, *args: Any, rate: EpochRate | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
         super().__init__(*args, **kwargs)
         self._rate = rate
-        self._penalty_of_step: Tensor | None = None
-        self._penalty_sum = 0.0
-        self._penalty_updates = 0.0
         self.add_callback(FiniteGradients)
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor | Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor | tuple[Tensor, Any]:
-        """Return the task loss, plus the penalty while training."""
-        forget_penalties(model)
-        self._penalty_of_step = None
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        if model.training:
-            penalty = total_penalty(model)
-            if penalty is not None:
-                self._penalty_of_step = penalty.detach() / self.current_gradient_accumulation_steps
-                loss = loss + penalty / self._division_still_to_come(num_items_in_batch)
-        return (loss, outputs) if return_outputs else loss
-
-    def _division_still_to_come(self, num_items_in_batch: Tensor | int | None) -> int:
-        """Trainer divides a loss by the accumulation steps unless the model normalised it."""
-        normalised = self.model_accepts_loss_kwargs and num_items_in_batch is not None
-        return self.current_gradient_accumulation_steps if normalised else 1
 
     def training_step(
         self,
@@ -91,11 +61,8 @@ class PenaltyTrainer(InOrder):
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
             raise diverged(f"the loss became {loss.item()}", self.state)
-        if self._penalty_of_step is None:
-            return loss
-        self._penalty_sum += self._penalty_of_step.item()
-        self._penalty_updates += 1 / self.current_gradient_accumulation_steps
-        return loss - self._penalty_of_step
+        self.totals.loss += loss.item()
+        return loss
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: Optimizer | None = None
@@ -121,33 +88,6 @@ class PenaltyTrainer(InOrder):
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.args = training
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log the mean penalty per update beside the task loss."""
-        if "loss" in logs and self._penalty_updates:
-            logs["penalty"] = self._penalty_sum / self._penalty_updates
-            self._penalty_sum = self._penalty_updates = 0.0
-        super().log(logs, start_time)
-
-
-def own_penalty(module: nn.Module) -> Tensor | None:
-    """Return what a module itself left: PEFT's wrappers also answer for what they wrap."""
-    penalty = vars(module).get("penalty")
-    return penalty if isinstance(penalty, Tensor) else None
-
-
-def forget_penalties(model: nn.Module) -> None:
-    """Drop what an earlier pass left: a layer skipped in this one must not count again."""
-    for module in model.modules():
-        if own_penalty(module) is not None:
-            object.__setattr__(module, "penalty", None)
-
-
-def total_penalty(model: nn.Module) -> Tensor | None:
-    """Sum what the layers' last training forward left; None when nothing asks for a penalty."""
-    found = [own_penalty(module) for module in model.modules()]
-    penalties = [penalty for penalty in found if penalty is not None]
-    return torch.stack(penalties).sum() if penalties else None
 
 
 def training_arguments(
@@ -192,6 +132,7 @@ def fixed_arguments(cfg: TrainConfig, folder: RunFolder, task: Task[Any, Any]) -
         "metric_for_best_model": cfg.task.headline,
         "greater_is_better": cfg.task.greater_is_better,
         "report_to": [] if cfg.tracker.name is TrackerName.none else [cfg.tracker.name.value],
+        "project": cfg.tracker.project,
         "run_name": f"{cfg.task.name}/{cfg.model.name}/{cfg.adapter.name}/{cfg.run_name}",
         "disable_tqdm": True,
         "dataloader_pin_memory": torch.cuda.is_available(),
@@ -271,22 +212,6 @@ def require_a_batch(rows: Inputs, arguments: TrainingArguments) -> None:
         )
 
 
-def prepare_tracker(cfg: TrainConfig, folder: RunFolder) -> None:
-    """Tell the tracker, through its own environment variables, where this run's curves go."""
-    if cfg.tracker.name is TrackerName.tensorboard:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.path / "tensorboard")
-    if cfg.tracker.name is TrackerName.wandb:
-        os.environ.setdefault("WANDB_PROJECT", cfg.tracker.project)
-        os.environ["WANDB_DIR"] = str(folder.path)
-        if cfg.tracker.mode is WandbMode.offline:  # else the user's own WANDB_MODE holds
-            os.environ["WANDB_MODE"] = "offline"
-
-
-def fit(trainer: Trainer, resume_from: Path | None) -> dict[str, float]:
-    """Train to the end, then put the best checkpoint's weights back.
-
-    Returns:
-        Trainer's own summary: runtime, samples per second, mean task loss.
-    """
-    output = trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
-    return output.metrics
+def fit(trainer: Trainer, resume_from: Path | None) -> None:
+    """Train to the end, then put the best checkpoint's weights back."""
+    trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))

@@ -6,15 +6,14 @@ python scripts/vtab_table.py outputs/vtab
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from goft_cli.config import VtabGroup
+from goft_cli.leaderboard import finished_runs
+from goft_cli.run_folder import read_json, read_yaml
 from goft_cli.vtab.average import average, group_means, groups
 
 Key = tuple[str, str, str]
@@ -27,11 +26,11 @@ def read_runs(root: Path) -> dict[Key, Scores]:
     """Return the scores of every finished run below `root`; images of one's own get a star."""
     tasks = groups()
     found: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(root.rglob("metrics.json")):
-        run = json.loads(path.read_text(encoding="utf-8"))
+    for folder in finished_runs(root):
+        run = read_json(folder.metrics)
         if run["task"] in tasks:
-            task = yaml.safe_load((path.parent / "config.yaml").read_text(encoding="utf-8"))["task"]
-            data = json.loads((path.parent / "manifest.json").read_text(encoding="utf-8"))["data"]
+            task = read_yaml(folder.config)["task"]
+            data = read_json(folder.manifest)["data"]
             selection = task["selection"] + ("" if data["is_the_benchmark"] else "*")
             scores = found[run["model"], run["adapter"], selection]
             scores[run["task"]].append(run["headline"]["value"])

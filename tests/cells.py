@@ -65,3 +65,9 @@ CELLS = [
 def cell(task: str, adapter: str) -> TrainConfig:
     """Compose a task with an adapter; do not change what comes back, it is shared."""
     return composed([f"task={task}", f"adapter={adapter}"])
+
+
+@cache
+def model_cell(model: str) -> TrainConfig:
+    """Compose a model with the defaults; shared as above."""
+    return composed([f"model={model}"])

@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import AdaLoraConfig, PeftModel, get_peft_model
 from peft.tuners.adalora import AdaLoraModel
 from safetensors.torch import load_file
 from torch import Tensor
 
 from goft_cli import pipeline
-from goft_cli.adalora import AdaLora, RankAllocation
+from goft_cli.adalora import AdaLora, RankAllocation, separate_penalty
 from goft_cli.config import AdaLoraAdapterConfig
 from goft_cli.errors import GoftError
+from goft_cli.penalty import total_penalty
 from goft_cli.run_folder import RunFolder
-from goft_cli.trainer import total_penalty, update_count
+from goft_cli.trainer import update_count
 from tests import small, training
 from tests.cells import cell
 
@@ -190,3 +191,14 @@ def test_a_resumed_run_is_the_uninterrupted_one(cut: int, whole: RunFolder) -> N
     resumed = weights(run, 18)
     for name, tensor in weights(whole, 18).items():
         assert torch.equal(resumed[name], tensor), name
+
+
+def test_a_backbone_in_half_precision_trains_no_count_of_ranks() -> None:
+    backbone = training.tiny_bert().bfloat16()
+    budget = AdaLoraConfig(
+        init_r=3, target_r=2, tinit=1, tfinal=1, total_step=6, target_modules=training.TARGETS
+    )
+    model = separate_penalty(get_peft_model(backbone, budget))
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert trained
+    assert not [name for name in trained if "ranknum" in name]

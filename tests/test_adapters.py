@@ -10,26 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import (
-    DebertaV2Config,
-    DebertaV2ForSequenceClassification,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
 
 from goft_cli import pipeline
-from goft_cli.adapters import attach_adapter, count_parameters
-from goft_cli.backbone import Backbone
 from goft_cli.commands.eval import evaluate
 from goft_cli.config import EvalConfig
 from goft_cli.run_folder import RunFolder, read_config
 from tests import small
+from tests.architectures import without_memory
 from tests.cells import CHOICES, cell
 from tests.sizes import DEBERTA, SMALL
+from tests.small import composed
 
 ADAPTERS = CHOICES["adapter"]
 HEAD = ("pooler", "classifier")
-AUTO = "AutoModelForSequenceClassification"
 Run = Callable[[str], RunFolder]
 
 
@@ -42,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     @cache
     def trained(adapter: str) -> RunFolder:
         words = small.overrides(*folders, root / adapter, f"adapter={adapter}")
-        return RunFolder(pipeline.run(small.composed(words)))
+        return RunFolder(pipeline.run(composed(words)))
 
     return trained
 
@@ -93,30 +86,8 @@ def test_without_layers_of_its_own_an_adapter_trains_the_models(adapter: str, ru
 
 
 def deberta(*words: str) -> tuple[int, int]:
-    """Adapter's and head's parameters on DeBERTaV3-base, which no memory is taken for."""
-    config = DebertaV2Config.from_dict(
-        {
-            "vocab_size": 128100,
-            "hidden_size": 768,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-            "intermediate_size": 3072,
-            "max_position_embeddings": 512,
-            "type_vocab_size": 0,
-            "relative_attention": True,
-            "position_buckets": 256,
-            "norm_rel_ebd": "layer_norm",
-            "share_att_key": True,
-            "pos_att_type": ["p2c", "c2p"],
-            "position_biased_input": False,
-            "pooler_dropout": 0,
-        }
-    )
-    cfg = small.composed(["task=glue/cola", "model=deberta-v3-base", *words])
-    with torch.device("meta"):
-        backbone = Backbone(DebertaV2ForSequenceClassification(config), None, "")
-        model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, AUTO, updates=1000)
-    counts = count_parameters(model, cfg.model.head_modules)
+    """Adapter's and head's parameters on DeBERTaV3-base."""
+    _, counts = without_memory(composed(["task=glue/cola", "model=deberta-v3-base", *words]))
     return counts.adapter, counts.head
 
 
@@ -145,22 +116,9 @@ def test_the_paper_counts_whole_blocks_of_oft_and_peft_skew_ones(size: int, pape
     assert trained == blocks * size * (size - 1) // 2
 
 
-@pytest.mark.parametrize(
-    ("adapter", "trained"),
-    # Table 2: 0.25 % for LoRA; 0.13 % for OFT, counting blocks of 16 by 16 where PEFT's are skew
-    [("lora", 16_777_216), ("oft", 8_388_608 // 256 * 120)],
-)
-def test_sizes_on_llama2_7b(adapter: str, trained: int) -> None:
-    cfg = small.composed(["task=instruct/alpaca", "model=llama2-7b", f"adapter={adapter}"])
-    with torch.device("meta"):
-        backbone = Backbone(LlamaForCausalLM(LlamaConfig()), None, "")
-        model = attach_adapter(backbone, cfg.adapter, [], "AutoModelForCausalLM", updates=1000)
-    assert count_parameters(model, []).adapter == trained
-
-
 def test_a_models_budget_is_taken_and_an_override_wins() -> None:
     words = ["adapter=adalora", "+model.budgets.adalora={init_r: 24, target_r: 16}"]
-    adapter = small.composed(words).adapter
+    adapter = composed(words).adapter
     assert (vars(adapter)["init_r"], vars(adapter)["target_r"]) == (24, 16)
-    adapter = small.composed([*words, "adapter.init_r=20"]).adapter
+    adapter = composed([*words, "adapter.init_r=20"]).adapter
     assert (vars(adapter)["init_r"], vars(adapter)["target_r"]) == (20, 16)

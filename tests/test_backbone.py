@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import ViTConfig, ViTModel
+from transformers import DebertaV2Config
 
 from goft_cli.adapters import attach_adapter, count_adapted_layers, count_parameters
-from goft_cli.backbone import Backbone, load_backbone
+from goft_cli.backbone import Backbone, limit_length, load_backbone
 from goft_cli.config import GoftAdapterConfig, LinearProbeConfig, ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.rotation import engines
 from tests import small
+from tests.small import composed
 
 
 class Head:
@@ -47,13 +49,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def load(folder: Path) -> Backbone:
     model = ModelConfig(name="small", path=str(folder), target_modules=TARGETS, head_modules=HEAD)
     return load_backbone(model, Head())
-
-
-def edited(folder: Path, target: Path, **entries: object) -> Path:
-    shutil.copytree(folder, target)
-    config = json.loads((target / "config.json").read_text())
-    (target / "config.json").write_text(json.dumps({**config, **entries}))
-    return target
 
 
 def test_the_same_folder_has_the_same_fingerprint(folder: Path, tmp_path: Path) -> None:
@@ -91,63 +86,40 @@ def test_the_linear_probe_adapts_nothing(folder: Path) -> None:
     assert count_parameters(model, HEAD).head > 0
 
 
-def test_another_architecture(tmp_path: Path) -> None:
-    vision = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=8)
-    ViTModel(vision).save_pretrained(tmp_path / "vit")
-    with pytest.raises(GoftError, match="found the architecture vit, which has no SequenceClass"):
-        load(tmp_path / "vit")
-
-
-def test_an_unknown_architecture(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(GoftError, match=r"model.path=.*nonesuch"):
-        load(edited(folder, tmp_path / "m", model_type="nonesuch", architectures=["None"]))
-
-
-def test_weights_that_do_not_fit_their_configuration(folder: Path, tmp_path: Path) -> None:
-    deeper = edited(folder, tmp_path / "deeper", num_hidden_layers=3)
-    with pytest.raises(GoftError, match=r"its weights lack 16 tensors.*belong together"):
-        load(deeper)
-    wider = edited(folder, tmp_path / "wider", intermediate_size=64)
-    with pytest.raises(GoftError, match="its weights lack 6 tensors"):
-        load(wider)
-
-
-def test_truncated_weights(folder: Path, tmp_path: Path) -> None:
-    broken = shutil.copytree(folder, tmp_path / "broken")
-    weights = broken / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(GoftError, match=r"model.safetensors is damaged .*copy it again"):
-        load(broken)
-
-
-def test_pickled_weights_are_never_opened(folder: Path, tmp_path: Path) -> None:
-    pickled = shutil.copytree(folder, tmp_path / "pickled")
-    weights = pickled / "model.safetensors"
-    torch.save(load_file(weights), pickled / "pytorch_model.bin")
-    weights.unlink()
-    with pytest.raises(GoftError, match=r"model.path=.*safetensors"):
-        load(pickled)
-
-
-def test_a_folder_without_tokenizer(folder: Path, tmp_path: Path) -> None:
-    bare = tmp_path / "bare"
-    bare.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        shutil.copy(folder / name, bare)
-    with pytest.raises(GoftError, match=r"no vocabulary there, expected tokenizer\.json"):
-        load(bare)
-
-
-def test_config_that_is_not_json(folder: Path, tmp_path: Path) -> None:
-    broken = shutil.copytree(folder, tmp_path / "broken")
-    (broken / "config.json").write_text("{")
-    with pytest.raises(GoftError, match=r"model\.path="):
-        load(broken)
-
-
 def test_half_precision_weights_keep_the_adapter_in_float32(folder: Path, tmp_path: Path) -> None:
     half = shutil.copytree(folder, tmp_path / "half")
     tensors = {k: v.bfloat16() for k, v in load_file(half / "model.safetensors").items()}
     save_file(tensors, half / "model.safetensors", metadata={"format": "pt"})
     backbone = load(half)
     assert {p.dtype for p in backbone.model.parameters()} == {torch.float32}
+
+
+def test_modules_named_as_in_another_architecture(folder: Path) -> None:
+    """BERT has `output.dense` too: half of DeBERTa's names would fit, unnoticed."""
+    model = composed(["model=deberta-v3-base", f"model.path={folder}"]).model
+    with pytest.raises(GoftError, match="found the architecture bert, but the modules"):
+        load_backbone(model, Head())
+    assert load_backbone(replace(model, architecture="bert"), Head()).fingerprint
+
+
+def test_a_tokenizer_that_no_installed_package_reads(folder: Path, tmp_path: Path) -> None:
+    model = replace(composed(["model=minilm-l6"]).model, path=str(folder))
+    wanted = replace(model, requires=["protobuf", "no-such-package"])
+    assert load_backbone(wanted, Head()).fingerprint  # tokenizer.json is there, and needs neither
+    bare = shutil.copytree(folder, tmp_path / "bare")
+    (bare / "tokenizer.json").unlink()
+    with pytest.raises(GoftError, match=r"needs no-such-package, .* pip install no-such-p"):
+        load_backbone(replace(wanted, path=str(bare)), Head())
+
+
+def test_a_tokenizer_stops_where_the_models_positions_end(folder: Path, tmp_path: Path) -> None:
+    endless = shutil.copytree(folder, tmp_path / "endless")
+    stated = json.loads((endless / "tokenizer_config.json").read_text())
+    assert stated.pop("model_max_length") == 32
+    (endless / "tokenizer_config.json").write_text(json.dumps(stated))
+    tokenizer = load(endless).processor
+    assert tokenizer.model_max_length == 32
+    limit_length(tokenizer, DebertaV2Config(max_position_embeddings=8, position_biased_input=False))
+    assert tokenizer.model_max_length == 32
+    limit_length(tokenizer, DebertaV2Config(max_position_embeddings=8))
+    assert tokenizer.model_max_length == 8

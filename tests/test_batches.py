@@ -14,36 +14,28 @@ from tests.small import composed
 READINGS = list(GlobalBatch)
 
 
-@pytest.fixture
-def devices(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
-    """Say how many there are, as a launcher does."""
-    monkeypatch.setenv("WORLD_SIZE", str(request.param))
-    return request.param
-
-
 @pytest.mark.parametrize("update", READINGS)
-@pytest.mark.parametrize("devices", [1, 2, 4, 8, 32], indirect=True)
+@pytest.mark.parametrize("devices", [1, 2, 4, 8, 32])
 @pytest.mark.parametrize("most", [1, 7, 32, 1000])
 def test_the_product_is_the_update(update: GlobalBatch, devices: int, most: int) -> None:
-    size = device_batch(most, update)
-    steps = accumulation_steps(1, size, update)
+    size = device_batch(most, update, devices)
+    steps = accumulation_steps(1, size, update, devices)
     assert size * steps * devices == update.value
     assert 1 <= size <= most
 
 
 @given(st.integers(1, 1000), st.integers(1, 100))
 def test_without_a_choice_the_recipe_holds(size: int, steps: int) -> None:
-    assert device_batch(size, None) == size
-    assert accumulation_steps(steps, size, None) == steps
+    assert device_batch(size, None, 2) == size
+    assert accumulation_steps(steps, size, None, 2) == steps
 
 
-@pytest.mark.parametrize("devices", [3], indirect=True)
-def test_devices_that_do_not_divide_are_refused(devices: int) -> None:
+def test_devices_that_do_not_divide_are_refused() -> None:
     sentence = r"global_batch=total_32: 32 examples do not divide evenly \(devices: 3"
     with pytest.raises(GoftError, match=sentence + r"\).*pass trainer.per_device_train_batch_size"):
-        device_batch(32, GlobalBatch.total_32)
+        device_batch(32, GlobalBatch.total_32, 3)
     with pytest.raises(GoftError, match=sentence + r", batch on each: 8\)"):
-        accumulation_steps(1, 8, GlobalBatch.total_32)
+        accumulation_steps(1, 8, GlobalBatch.total_32, 3)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +57,14 @@ def test_the_composed_configuration_shows_it(words: list[str], expected: tuple[i
     assert found == expected
 
 
-@pytest.mark.parametrize("devices", [2], indirect=True)
-def test_two_devices_are_the_papers_own(devices: int) -> None:
-    trainer = composed(["task=instruct/alpaca"]).trainer
+@pytest.mark.parametrize("started", [False, True])
+def test_two_devices_are_the_papers_own(started: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if started:  # by torchrun or accelerate launch
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    words = [] if started else ["launcher.num_processes=2"]
+    cfg = composed(["task=instruct/alpaca", *words])
+    trainer = cfg.trainer
+    assert cfg.launcher.num_processes == 2
     assert (trainer.per_device_train_batch_size, trainer.gradient_accumulation_steps) == (32, 2)
 
 
@@ -75,6 +72,8 @@ def test_two_devices_are_the_papers_own(devices: int) -> None:
     ("words", "sentence"),
     [
         (["trainer.per_device_train_batch_size=24"], r"^task.global_batch=per_device_128: 128 exa"),
+        (["launcher.num_processes=3"], r"^task.global_batch=per_device_128: .*devices: 3"),
+        (["launcher.num_processes=0"], r"launcher.num_processes=0 is out of range"),
         (["trainer.per_device_train_batch_size=0"], r"per_device_train_batch_size=0 is out of ran"),
     ],
 )

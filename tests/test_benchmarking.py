@@ -17,7 +17,7 @@ from goft_cli.run_folder import read_config
 from tests import small
 from tests.causal import sentences_run
 from tests.conftest import Goft
-from tests.multiple_choice import SUBJECTS, config, write_folder
+from tests.multiple_choice import SUBJECTS, config, write_folder, write_rows
 
 NOTICE = "not the benchmark: mmlu/full test has 17 rows, the published split has 14042"
 QUESTIONS = sum(SUBJECTS.values())
@@ -144,6 +144,21 @@ def test_questions_are_read_before_the_training(
     words = ["benchmark=mmlu", f"benchmark.data_dir={tmp_path / 'bad'}"]
     cfg: TrainConfig = sentences_run(monkeypatch, tmp_path / "run", *words)
     with pytest.raises(GoftError, match=r"no questions in dev"):
+        pipeline.run(cfg)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("name", ["mmlu/full", "demo/chat"])
+def test_questions_fit_the_model_before_the_training(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "long", {"anatomy": 1})
+    write_rows(folder / "test" / "anatomy_test.csv", [["why " * 300, *"1234", "A"]])
+    question = {"question_id": 1, "category": "generic", "turns": ["why " * 300]}
+    (folder / "question.jsonl").write_text(json.dumps(question), encoding="utf-8")
+    words = [f"+task@benchmark={name}", f"benchmark.data_dir={folder}"]
+    cfg = sentences_run(monkeypatch, tmp_path / "run", *words)
+    with pytest.raises(GoftError, match=r"the model takes 256 tokens, found|and the model has 256"):
         pipeline.run(cfg)
     assert not (tmp_path / "run" / "checkpoints").exists()
 

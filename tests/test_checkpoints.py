@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from goft_cli.checkpoints import REQUIRED, STATE, find_damage, newest_complete
+from goft_cli.checkpoints import SEAL, STATE, by_step, find_damage, newest_complete, rotate, seal
 
-FILES = [*REQUIRED, "rng_state.pth"]
+FILES = [STATE, "adapter_model.safetensors", "optimizer.pt", "rng_state_1.pth", "global_step/0.pt"]
 
 
-def write_checkpoint(folder: Path, step: int) -> Path:
-    """Write what transformers.Trainer leaves for an adapter."""
+def write_checkpoint(folder: Path, step: int, best: int | None = None) -> Path:
+    """Write a sealed checkpoint with the files of several processes, some in a folder."""
     path = folder / f"checkpoint-{step}"
-    path.mkdir(parents=True)
-    (path / STATE).write_text(json.dumps({"global_step": step, "log_history": [{"step": step}]}))
-    (path / "adapter_config.json").write_text(json.dumps({"peft_type": "GOFT"}))
-    save_file({"weight": torch.arange(64.0)}, path / "adapter_model.safetensors")
-    torch.save({"state": {0: torch.ones(64)}}, path / "optimizer.pt")
-    torch.save({"last_epoch": step}, path / "scheduler.pt")
-    torch.save({"cpu": torch.get_rng_state()}, path / "rng_state.pth")
+    (path / "global_step").mkdir(parents=True)
+    for name in FILES:
+        (path / name).write_bytes(f"{name} after {step} updates".encode())
+    (path / STATE).write_text(json.dumps({"global_step": step, "best_global_step": best}))
+    seal(path)
     return path
-
-
-def truncate(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
 
 
 def test_the_newest_is_taken_by_number(tmp_path: Path) -> None:
@@ -38,50 +30,64 @@ def test_the_newest_is_taken_by_number(tmp_path: Path) -> None:
     assert newest_complete(tmp_path) == paths[1]
 
 
+def damage(path: Path, kind: str) -> None:
+    content = bytearray(path.read_bytes())
+    if kind == "missing":
+        path.unlink()
+    elif kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", ["missing", "truncated"])
+@pytest.mark.parametrize("kind", ["missing", "truncated", "altered"])
 def test_a_damaged_checkpoint_is_named_and_passed_over(
     name: str,
-    damage: str,
+    kind: str,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logging.getLogger("goft_cli"), "propagate", True)
     whole, broken = write_checkpoint(tmp_path, 1), write_checkpoint(tmp_path, 2)
-    if damage == "missing":
-        (broken / name).unlink()
-    else:
-        truncate(broken / name)
-    assert find_damage(broken) == f"{name} is {damage}"
+    damage(broken / name, kind)
+    assert find_damage(broken) == f"{name} is {kind}"
     assert newest_complete(tmp_path) == whole
-    assert f"{broken} is damaged ({name} is {damage})" in caplog.text
+    assert f"{broken} is damaged ({name} is {kind})" in caplog.text
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_an_empty_file_is_damage(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["missing", "truncated"])
+def test_what_was_never_sealed_is_damage(kind: str, tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, 1)
-    (path / name).write_bytes(b"")
-    assert find_damage(path) == f"{name} is truncated"
+    damage(path / SEAL, kind)
     assert newest_complete(tmp_path) is None
+    assert "the list of its files, is missing or truncated" in (find_damage(path) or "")
 
 
-def test_a_flipped_bit_in_an_archive_is_damage(tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path, 1) / "optimizer.pt"
-    content = bytearray(path.read_bytes())
-    tensor = content.index(torch.ones(4).numpy().tobytes())
-    content[tensor] ^= 1
-    path.write_bytes(content)
-    assert find_damage(path.parent) == "optimizer.pt is truncated"
+@pytest.mark.parametrize("kind", ["missing", "truncated"])
+def test_a_checkpoint_needs_the_best_one_it_names(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("goft_cli"), "propagate", True)
+    first, best, newest = (write_checkpoint(tmp_path, step, min(step, 2)) for step in (1, 2, 3))
+    assert newest_complete(tmp_path) == newest
+    damage(best / "optimizer.pt", kind)
+    assert newest_complete(tmp_path) == first
+    assert f"the best so far, checkpoint-2: optimizer.pt is {kind}" in caplog.text
 
 
-def test_each_process_has_its_random_state(tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path, 1)
-    (path / "rng_state.pth").rename(path / "rng_state_0.pth")
-    torch.save({}, path / "rng_state_1.pth")
-    assert newest_complete(tmp_path) == path
-    truncate(path / "rng_state_1.pth")
-    assert find_damage(path) == "rng_state_1.pth is truncated"
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [(1, {1, 3}), (2, {1, 3}), (3, {1, 3, 2}), (4, {1, 3, 2, 9}), (9, {1, 3, 2, 9})],
+)
+def test_what_was_written_longest_ago_goes_first(keep: int, left: set[int], tmp_path: Path) -> None:
+    for age, step in enumerate((3, 2, 9, 1)):  # 9 was damaged, and training went back to 1
+        path = write_checkpoint(tmp_path, step)
+        os.utime(path, ns=(0, 10**9 - age))
+    rotate(tmp_path, keep, {"checkpoint-3", "checkpoint-1"})
+    assert set(by_step(tmp_path)) == left
 
 
 def test_without_checkpoints_training_starts_afresh(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,91 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from goft_cli import __version__, cli
-from goft_cli.cli import READER_GONE, USAGE_ERROR, VERBS, describe
+from goft_cli import __version__
+from goft_cli.cli import READER_GONE, VERBS
+from goft_cli.refusals import USAGE_ERROR, describe
 from tests.conftest import ROOT, Goft
-
-# What is typed, and words that the answer must hold.
-MISTAKES = [
-    ("trian", ["'trian' is not a verb", "goft train", "predict"]),
-    ("task=glue/cola", ["not a verb", "goft train task=glue/cola"]),
-    ("train --cgf job", ["--cgf", "did you mean --cfg?"]),
-    ("train --cfg jobs", ["--cfg", "'job'"]),
-    ("train --resolve", ["--resolve", "--cfg job"]),
-    ("train --cfg job -m", ["--cfg and --multirun"]),
-    ("train --config-dir nowhere", ["--config-dir nowhere", "no such folder"]),
-    ("train sed=1", ["sed=1", "did you mean seed?"]),
-    ("train adapter.methd=qgoft", ["did you mean adapter.method?"]),
-    ("train learning_rate=1", ["did you mean trainer.learning_rate?"]),
-    ("train +adapter.methd=qgoft", ["+adapter.methd", "did you mean adapter.method?"]),
-    ("train ++adapter.methd=qgoft", ["adapter.methd", "did you mean adapter.method?"]),
-    ("train +seed=1", ["seed is already a key"]),
-    ("train adaptr=goft", ["did you mean adapter?"]),
-    ("train adapter=gofd", ["no such adapter", "did you mean adapter=goft?"]),
-    ("train task=cola", ["task=cola", "did you mean task=glue/cola?"]),
-    ("train task=glue", ["expected one of glue/cola"]),
-    ("train adapter.method=qgof", ["did you mean adapter.method=qgoft?"]),
-    ("train trainer.optim=zzz", ["trainer.optim=zzz", "adamw_torch"]),
-    ("train trainer.learning_rate=fast", ["trainer.learning_rate=fast: expected a number"]),
-    ("train seed=1.5", ["seed=1.5: expected a whole number"]),
-    ("train trainer.learning_rate=-1", ["trainer.learning_rate=-1.0", "above 0"]),
-    ("train trainer.eval_strategy=steps", ["trainer.eval_steps=None", "100"]),
-    ("train adapter.penalty_weight=-1", ["adapter.penalty_weight=-1", "at least 0"]),
-    ("train task.classifier_dropout=1", ["task.classifier_dropout=1", "below 1"]),
-    ("train adapter=lora adapter.r=0", ["adapter.r=0", "at least 1"]),
-    ("train seed=[1", ["cannot read 'seed=[1'", "quotes"]),
-    ("train seed=${nowhere}", ["nowhere"]),
-    ("train demo/acceptability", ["did you mean task=demo/acceptability?"]),
-    ("train seed=1,2", ["seed=1,2", "needs -m"]),
-    ("train -m adapter=goft,lroa", ["did you mean adapter=lora?"]),
-    ("train task=mmlu/full", ["nothing to train on", "goft eval task=mmlu/full"]),
-    ("train benchmark=mmlo", ["did you mean benchmark=mmlu?"]),
-    ("train benchmark=mmlu benchmark.shot=[5]", ["did you mean benchmark.shots?"]),
-    ("eval", ["found neither of adapter and model", "pass adapter=RUN_FOLDER", "model=NAME task="]),
-    ("eval adapter=x task=mmlu/full model=tiny-llama", ["found both of adapter and model"]),
-    ("eval model=tiny-llama", ["model goes with a benchmark", "task=mmlu/full"]),
-    ("eval adapter=x shots=5", ["shots goes with a benchmark"]),
-    ("eval adapter=x harness=lm_eval", ["harness goes with a benchmark"]),
-    ("eval task=mmlu/full model=tiny-llama merged=true", ["merged and base_model go with a run"]),
-    ("eval task=mmlu/full model=tiny-llama data_dir=no", ["task.data_dir=no: no such folder"]),
-    ("eval adapter=x task=mmlu/ful", ["task=mmlu/ful", "did you mean task=mmlu/full?"]),
-    ("eval adapter=x task=mmlu", ["expected one of mmlu/full, mmlu/legacy"]),
-    ("eval adapter=x task=mmlu/full shot=5", ["did you mean shots?"]),
-    ("eval adapter=x task=mmlu/full task.shot=5", ["did you mean task.shots?"]),
-    ("eval adapter=x task=mmlu/full shots=-1", ["task.shots=[-1]", "at least 0"]),
-    ("eval adapter=x task=mmlu/full eval.harness=lm_eval", ["did you mean harness?"]),
-    ("eval task=mmlu/full model=tiny-lama", ["did you mean model=tiny-llama?"]),
-    ("eval mmlu/full", ["did you mean task=mmlu/full?"]),
-    ("eval adapter=nowhere", ["adapter=nowhere", "no run of goft train"]),
-    ("eval adapter=x bach_size=3", ["did you mean batch_size?"]),
-    ("eval adapter=x batch_size=0", ["batch_size=0", "at least 1"]),
-    ("predict adapter=x", ["neither", "input=FILE"]),
-    ("predict adapter=x model=minilm-l6", ["there is no key model"]),
-    ("merge", ["adapter has no value"]),
-    ("push adapter=x", ["repo has no value"]),
-    ("push adapter=x repo=y merged=true as_lora=8", ["merged and as_lora exclude each other"]),
-    ("push adapter=x repo=y --publik", ["--publik is not a flag", "did you mean --public?"]),
-    ("doctor adaptr=goft", ["did you mean adapter?"]),
-    ("doctor --ofline", ["--ofline is not a flag", "did you mean --offline?"]),
-    ("fetch task=glue/cola", ["output_dir has no value"]),
-    ("merge adapter=x --as-lroa 8", ["--as-lroa is not a flag", "did you mean --as-lora?"]),
-    ("merge adapter=x --as-lora 1.5", ["as_lora=1.5", "a rank, or a share"]),
-]
-
-
-@pytest.mark.parametrize(("words", "expected"), MISTAKES, ids=[words for words, _ in MISTAKES])
-def test_a_mistake_gets_one_sentence(words: str, expected: list[str], goft: Goft) -> None:
-    answer = goft(*words.split())
-    assert answer.code == USAGE_ERROR
-    assert answer.out == ""
-    (sentence,) = answer.err.splitlines()
-    assert sentence.startswith("goft: ")
-    for word in expected:
-        assert word in sentence
-    for noise in ("Traceback", "Error", "HYDRA_FULL_ERROR", "append", "prefix"):
-        assert noise not in sentence
-    typed = set(re.findall(r"\+[\w.]+", words.replace("++", "+")))
-    assert set(re.findall(r"\+[\w.]+", sentence)) <= typed, "nobody is told to prefix a +"
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["help"]])
@@ -118,7 +37,7 @@ def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
     assert ("task: demo/acceptability, " in answer.out) == composes_task
     assert ("adapter: adalora, " in answer.out) == (verb in {"train", "doctor"})
     assert ("learning_rate:" in answer.out) == (verb in {"train", "doctor", "fetch"})
-    assert "batch_size: 64" in answer.out or verb == "fetch"
+    assert "batch_size: 64" in answer.out or verb in {"fetch", "reproduce"}
     assert "schema" not in answer.out
 
 
@@ -164,24 +83,17 @@ def test_an_unwritable_disk_is_the_users_to_mend(number: int, word: str) -> None
     assert word in sentence
 
 
-def test_an_interrupt_is_no_traceback(goft: Goft, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("goft_cli.preflight.check_inputs", interrupt)
-    answer = goft("train")
-    assert (answer.code, answer.err) == (130, "goft: interrupted; the same command resumes\n")
-
-
-def test_a_sweep_stops_at_the_first_refused_job(
-    goft: Goft, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_an_exit_code_and_a_sentence(
+    number: signal.Signals, code: int, goft: Goft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[int] = []
-    monkeypatch.setattr("goft_cli.commands.train.train", lambda cfg: seen.append(cfg.seed))
-    answer = goft("train", "-m", "seed=7", "trainer.logging_steps=1,0,2")
-    assert answer.code == USAGE_ERROR
-    assert seen == [7]
-    assert answer.err.startswith("goft: job 1 (seed=7 trainer.logging_steps=0): ")
+    monkeypatch.setattr("goft_cli.preflight.check_inputs", lambda _: signal.raise_signal(number))
+    before = signal.getsignal(number)
+    for words in (["train"], ["train", "-m", "seed=1,2"]):
+        answer = goft(*words)
+        said = f"goft: interrupted by {number.name}; the same command resumes\n"
+        assert (answer.code, answer.err) == (code, said), "at the first job of a sweep"
+    assert signal.getsignal(number) is before
 
 
 HEAVY = ("torch", "transformers", "peft", "datasets", "numpy")
@@ -244,6 +156,8 @@ COMPLETIONS = [
     ("goft eval task=mmlu/", {"task=mmlu/full", "task=mmlu/legacy"}, {"task=glue/cola"}),
     ("goft eval task=mmlu/full task.sh", {"task.shots."}, {"shots="}),
     ("goft predict ", {"adapter=", "input="}, {"model=", "task="}),
+    ("goft reproduce table1/c", {"table1/cola"}, {"table1/rte", "table1/cola/goft"}),
+    ("goft reproduce table1/cola/", {"table1/cola/goft"}, {"table1/rte/goft"}),
     ("goft nothing ", set(), set()),
 ]
 
@@ -283,6 +197,6 @@ def test_completion_installs_in_bash(goft: Goft) -> None:
     ],
 )
 def test_a_full_disk_is_named_whoever_says_it(error: Exception) -> None:
-    sentence, code = cli.describe(error, ["train"])
-    assert code == cli.USAGE_ERROR
+    sentence, code = describe(error, ["train"])
+    assert code == USAGE_ERROR
     assert "the disk is full; free some space and start the same command again" in sentence

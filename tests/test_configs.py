@@ -24,7 +24,7 @@ from goft_cli.config import (
     TrainerConfig,
 )
 from goft_cli.errors import GoftError
-from tests.cells import CELLS, CHOICES, CONFIGS, cell, inherited, stated
+from tests.cells import CELLS, CHOICES, CONFIGS, cell, inherited, model_cell, stated
 from tests.small import composed
 
 # Table 5 of arXiv:2404.04316v2, DeBERTaV3-base: epochs, GOFT's learning rate, qGOFT's learning
@@ -60,8 +60,9 @@ def test_each_task_composes_with_each_adapter(task: str, adapter: str) -> None:
 
 @pytest.mark.parametrize("model", CHOICES["model"])
 def test_each_model_composes(model: str) -> None:
-    cfg = composed([f"model={model}"])
+    cfg = model_cell(model)
     assert cfg.model.name == model
+    assert cfg.model.recipe in CHOICES["model"]
     assert goft_of(cfg).target_modules == cfg.model.target_modules
 
 

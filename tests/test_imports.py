@@ -22,7 +22,9 @@ ALLOWED = {
     "metrics": {"metrics", "errors"},
     "errors": set[str](),
     "config": {"config", "errors"},
-    "checkpoints": {"checkpoints", "errors"},
+    "checkpoints": {"checkpoints"},
+    "signals": {"signals"},
+    "stopping": {"stopping", "signals"},
 }
 # What a part must never see: tuner < backbone < adapters < trainer < pipeline < commands < cli.
 LATE = {"pipeline", "commands", "cli"}
@@ -34,13 +36,23 @@ FORBIDDEN = {
     "adalora": {"adapters", "backbone", "tasks", "trainer", *LATE},
     "adapters": {"tasks", "trainer", *LATE},
     "trainer": LATE,
+    "resuming": {*METHOD, "tasks", "trainer", *LATE},
     "evaluation": {"tuner", "backbone", "adapters", "adalora", "trainer", *LATE},
     "pipeline": {"commands", "cli"},
     "commands": {"cli"},
 }
-LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "flags"]
-LIGHT += ["preflight", "suggest"]
-LIGHT_FOLDERS = ["commands", "config"]
+LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "flags", "launch"]
+LIGHT += [
+    "leaderboard",
+    "nearest",
+    "preflight",
+    "refusals",
+    "run_folder",
+    "secrets",
+    "signals",
+    "suggest",
+]
+LIGHT_FOLDERS = ["commands", "config", "sweeps"]
 
 Import = tuple[str, bool]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from goft_cli import evaluation, pipeline
+from goft_cli import evaluation, pipeline, resuming
+from goft_cli.checkpoints import ASIDE, STATE, find_damage, seal
 from goft_cli.errors import GoftError
 from goft_cli.run_folder import RunFolder
 from goft_cli.tasks.base import Arrays
@@ -59,20 +62,57 @@ def test_another_configuration_is_refused_unless_told(
     assert json.loads(run.metrics.read_text())["seed"] == 7
 
 
+def killed_while_writing(run: RunFolder, step: int) -> None:
+    """Leave what SIGKILL leaves before the last file of a checkpoint is there."""
+    aside = run.checkpoints / ASIDE
+    aside.mkdir()
+    (run.checkpoints / f"checkpoint-{step}").rename(aside / f"checkpoint-{step}")
+    (aside / f"checkpoint-{step}" / STATE).unlink()
+
+
+def state_of(run: RunFolder, step: int) -> dict[str, Any]:
+    return json.loads((run.checkpoints / f"checkpoint-{step}" / STATE).read_text())
+
+
 def test_an_interrupted_run_resumes_to_the_same_weights(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     whole = start(folders, tmp_path / "whole", "adapter=qgoft")
     run = start(folders, tmp_path / "run", "adapter=qgoft")
+    before = json.loads(run.metrics.read_text())
     run.metrics.unlink()
     shutil.rmtree(run.adapter)
-    shutil.rmtree(run.checkpoints / "checkpoint-12")
+    killed_while_writing(run, 12)
     start(folders, tmp_path / "run", "adapter=qgoft")
     assert "resuming from checkpoint-6" in run.log.read_text()
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == [
+        "checkpoint-12",
+        "checkpoint-6",
+    ]
+    after = json.loads(run.metrics.read_text())
+    assert after["train_loss"] == before["train_loss"]
+    first = state_of(run, 6)["stateful_callbacks"]["Totals"]["attributes"]["seconds"]
+    assert after["train_seconds"] > first > 0
     newest = Path("checkpoint-12") / "adapter_model.safetensors"
     expected, resumed = load_file(whole.checkpoints / newest), load_file(run.checkpoints / newest)
     for name, tensor in expected.items():
         assert torch.equal(resumed[name], tensor), name
+
+
+def test_a_disk_that_is_full_at_a_checkpoint_loses_nothing_that_was_there(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(checkpoint: Path) -> None:
+        if checkpoint.name == "checkpoint-12":
+            raise OSError(errno.ENOSPC, "No space left on device", str(checkpoint))
+        seal(checkpoint)
+
+    monkeypatch.setattr(resuming, "seal", full)
+    with pytest.raises(OSError, match="No space left"):
+        start(folders, tmp_path / "run")
+    kept = list((tmp_path / "run" / "checkpoints").iterdir())
+    assert [path.name for path in kept] == ["checkpoint-6"], "and the room is free again"
+    assert find_damage(kept[0]) is None
 
 
 def test_a_damaged_checkpoint_is_named_and_passed_over(
@@ -103,6 +143,8 @@ def test_the_best_epoch_is_kept(
     first = load_file(run.checkpoints / "checkpoint-6" / "adapter_model.safetensors")
     kept = load_file(run.adapter / "adapter_model.safetensors")
     assert all(torch.equal(first[name], kept[name]) for name in kept)
+    best = state_of(run, 18)["best_model_checkpoint"]
+    assert best == str(run.checkpoints / "checkpoint-6"), "not where it was written"
 
 
 @pytest.mark.parametrize("which", ["reloaded", "merged"])

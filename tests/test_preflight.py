@@ -14,7 +14,13 @@ import pytest
 from goft_cli import hub
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.preflight import MIN_FREE_BYTES, asset_dir, check_inputs, model_location
+from goft_cli.preflight import (
+    MIN_FREE_BYTES,
+    asset_dir,
+    check_benchmark,
+    check_inputs,
+    model_location,
+)
 from tests.cells import cell
 from tests.multiple_choice import config
 
@@ -146,6 +152,18 @@ def test_a_full_disk(cfg: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
         check_inputs(cfg)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1, 1, MIN_FREE_BYTES))
     check_inputs(cfg)
+
+
+def test_what_reads_the_tokenizer_is_looked_for_before_the_hub(
+    cfg: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "unreachable", lambda: "nobody answers")
+    model = replace(cfg.model, path="someone/something", requires=["torch", "no-such", "nor-this"])
+    sentence = "its tokenizer needs no-such and nor-this, .* pip install no-such nor-this$"
+    with pytest.raises(GoftError, match=sentence):
+        check_inputs(replace(cfg, model=model))
+    with pytest.raises(GoftError, match=sentence):
+        check_benchmark(config("mmlu/full"), model)
 
 
 def test_the_data_of_a_benchmark_is_looked_for_too(

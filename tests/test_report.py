@@ -61,6 +61,8 @@ def test_the_papers_row_is_named() -> None:
 def test_another_model_is_said() -> None:
     described = report.describe_recipe(cell("glue/rte", "goft"))
     assert "tuned for deberta-v3-base, not for tiny-deberta-v3" in described
+    same_weights = composed(["task=vtab/cifar", "model=vit-b16-qv"])
+    assert "tuned for" not in report.describe_recipe(same_weights)
 
 
 def test_an_adapter_without_a_row_is_said() -> None:

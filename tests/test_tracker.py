@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import wandb
 
 from goft_cli import pipeline, preflight
 from goft_cli.config import TrackerConfig, TrackerName, WandbMode
@@ -22,7 +23,7 @@ def words(tmp_path: Path) -> list[str]:
     )
 
 
-def test_tensorboard_has_loss_penalty_and_headline(words: list[str]) -> None:
+def test_tensorboard_has_loss_penalty_headline_and_rotations(words: list[str]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = pipeline.run(small.composed([*words, "tracker=tensorboard"]))
@@ -30,6 +31,7 @@ def test_tensorboard_has_loss_penalty_and_headline(words: list[str]) -> None:
     events.Reload()
     scalars = set(events.Tags()["scalars"])
     assert {"train/loss", "train/penalty", "eval/matthews_correlation"} <= scalars
+    assert {"train/geometry/angle_mean", "train/geometry/deviation_max"} <= scalars
 
 
 def test_wandb_offline_writes_into_the_run_folder(
@@ -39,6 +41,7 @@ def test_wandb_offline_writes_into_the_run_folder(
     monkeypatch.setenv("WANDB_MODE", "online")  # restored afterwards; the configuration wins
     run = pipeline.run(small.composed([*words, "tracker=wandb", "tracker.mode=offline"]))
     assert list((run / "wandb").glob("offline-run-*/*.wandb"))
+    assert wandb.run is None, "closed with the run, not with the process"
 
 
 def test_wandb_without_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def rescore(cfg: EvalConfig) -> None:
     config = run.task.config
     data = run.task.load_splits(config.eval_splits or [config.train_split])
     splits = evaluation_splits(run.task, data, run.backbone.processor)
-    model = merge(run.model) if cfg.merged else run.model
+    model = merge(run.mergeable()) if cfg.merged else run.model
     collate = run.task.collate(run.backbone.processor)
     outputs = run_model(model, run.task, splits, collate, run.arguments(cfg.batch_size))
     scores = score_splits(run.task, outputs, splits)

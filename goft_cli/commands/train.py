@@ -12,10 +12,17 @@ def main() -> None:
 
 
 def train(cfg: TrainConfig) -> None:
-    """Run the pipeline; torch is imported only now."""
+    """Run the pipeline here or in processes of its own; torch is imported only now."""
+    from goft_cli.launch import check_launch, is_rank, launch
     from goft_cli.preflight import check_inputs
 
+    check_launch(cfg)
     check_inputs(cfg)
-    from goft_cli.pipeline import run
+    if cfg.launcher.num_processes == 1 or is_rank():
+        from goft_cli.pipeline import run
 
-    run(cfg)
+        run(cfg)
+    else:
+        from goft_cli.run_folder import open_run
+
+        launch(cfg, open_run(cfg).config)

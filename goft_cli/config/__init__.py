@@ -29,6 +29,7 @@ from goft_cli.config.choices import (
     Harness,
     Method,
     Optimizer,
+    Quantization,
     Sampling,
     Scheduler,
     Selection,
@@ -38,15 +39,19 @@ from goft_cli.config.choices import (
     WandbMode,
     WithoutReference,
 )
+from goft_cli.config.comparison import Budget, CompareConfig
 from goft_cli.config.image_classification import (
     ImageClassificationConfig,
     SplitsConfig,
     VtabConfig,
 )
 from goft_cli.config.instruction import HELD_OUT, InstructionConfig
+from goft_cli.config.launcher import LauncherConfig
 from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
+from goft_cli.config.report import ReportConfig
+from goft_cli.config.reproduction import EVERY, HEADLINE, MeasureConfig, ReproductionConfig
 from goft_cli.config.task import (
     TRAIN_SAMPLE,
     BenchmarkConfig,
@@ -70,6 +75,8 @@ from goft_cli.config.verbs import (
 from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
+    "EVERY",
+    "HEADLINE",
     "HELD_OUT",
     "SCHEMAS",
     "TRAIN_SAMPLE",
@@ -79,7 +86,9 @@ __all__ = [
     "BenchmarkConfig",
     "BitFitConfig",
     "BoftAdapterConfig",
+    "Budget",
     "ChatTemplate",
+    "CompareConfig",
     "DatasetConfig",
     "DoctorConfig",
     "Dtype",
@@ -96,9 +105,11 @@ __all__ = [
     "ImageClassificationConfig",
     "InstructionConfig",
     "JudgeConfig",
+    "LauncherConfig",
     "LinearProbeConfig",
     "LoraAdapterConfig",
     "MMLUConfig",
+    "MeasureConfig",
     "MergeConfig",
     "Method",
     "ModelConfig",
@@ -106,8 +117,11 @@ __all__ = [
     "Optimizer",
     "PredictConfig",
     "PushConfig",
+    "Quantization",
     "QuestionAnsweringConfig",
     "RecipeConfig",
+    "ReportConfig",
+    "ReproductionConfig",
     "Sampling",
     "Scheduler",
     "Selection",
@@ -129,12 +143,14 @@ __all__ = [
 
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
+    "compare": CompareConfig,
     "eval": EvalConfig,
     "predict": PredictConfig,
     "merge": MergeConfig,
     "push": PushConfig,
     "doctor": DoctorConfig,
     "fetch": FetchConfig,
+    "report": ReportConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
     "task/image_classification": ImageClassificationConfig,
@@ -153,6 +169,7 @@ SCHEMAS: dict[str, type] = {
     "adapter/full": FullConfig,
     "adapter/linear": LinearProbeConfig,
     "trainer": TrainerConfig,
+    "launcher": LauncherConfig,
     "tracker": TrackerConfig,
 }
 """Where each dataclass sits in Hydra's config store, below `schema/`."""

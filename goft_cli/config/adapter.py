@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
 from goft_cli.config.checks import check
 from goft_cli.config.choices import Angle, Method
+from goft_cli.config.growth import Growth, blocks, even_ranks, ranks, ranks_to_lower
 from goft_cli.errors import GoftError
 
 
 @dataclass
 class AdapterConfig:
     """What every adapter shares: its name and where it reads its hyperparameters."""
+
+    takes_packed: ClassVar[bool] = True
+    """Whether it trains on weights that bitsandbytes packed."""
+
+    growth: ClassVar[Growth | None] = None
+    """By what it grows; None where its size is fixed."""
 
     name: str = MISSING
     peft_type: str = MISSING
@@ -44,7 +52,7 @@ class AdapterConfig:
         """
         value = getattr(self, key)
         check(
-            value >= smallest,
+            smallest <= value < math.inf,
             key=f"adapter.{key}",
             value=value,
             expected=f"a number of at least {smallest}",
@@ -79,6 +87,7 @@ class GoftAdapterConfig(LayerAdapterConfig):
 class LoraAdapterConfig(LayerAdapterConfig):
     """PEFT's LoRA."""
 
+    growth = Growth("r", ranks, along=("lora_alpha",))
     peft_type: str = "LORA"
     r: int = MISSING
     lora_alpha: float = MISSING
@@ -99,6 +108,7 @@ class AdaLoraAdapterConfig(LayerAdapterConfig):
     in between, every `deltaT` updates, the mean rank falls from `init_r` to `target_r`.
     """
 
+    growth = Growth("init_r", ranks_to_lower, along=("target_r", "lora_alpha"))
     peft_type: str = "ADALORA"
     init_r: int = MISSING
     target_r: int = MISSING
@@ -151,6 +161,7 @@ class OftAdapterConfig(LayerAdapterConfig):
     A block of size b has b(b-1)/2 parameters here; the paper counts b*b.
     """
 
+    growth = Growth("oft_block_size", blocks)
     peft_type: str = "OFT"
     oft_block_size: int = MISSING
     module_dropout: float = 0.0
@@ -167,6 +178,7 @@ class OftAdapterConfig(LayerAdapterConfig):
 class BoftAdapterConfig(LayerAdapterConfig):
     """PEFT's BOFT: a product of block-diagonal rotations in butterfly order, and output scales."""
 
+    growth = Growth("boft_block_size", blocks)
     peft_type: str = "BOFT"
     boft_block_size: int = MISSING
     boft_n_butterfly_factor: int = 1
@@ -183,6 +195,8 @@ class BoftAdapterConfig(LayerAdapterConfig):
 class HraAdapterConfig(LayerAdapterConfig):
     """PEFT's HRA: a product of r Householder reflections."""
 
+    takes_packed = False
+    growth = Growth("r", even_ranks)
     peft_type: str = "HRA"
     r: int = MISSING
     apply_GS: bool = False  # noqa: N815 - PEFT's name
@@ -227,6 +241,7 @@ class BitFitConfig(NoLayersConfig):
 class FullConfig(NoLayersConfig):
     """Full fine-tuning: every weight trains, as if the whole model were its head."""
 
+    takes_packed = False
     modules_to_save: str = "all"
 
 

@@ -17,3 +17,17 @@ def check(condition: bool, *, key: str, value: object, expected: str, example: o
         raise GoftError(
             NUMERIC_RANGE.format(key=key, value=value, expected=expected, example=example)
         )
+
+
+def check_name(key: str, name: str) -> None:
+    """Refuse a name that would lead out of the folder that it is part of.
+
+    Raises:
+        GoftError: it is empty, absolute, or goes up.
+    """
+    plain = not any(part in {"", ".", ".."} for part in name.split("/"))
+    if not plain or not name.isprintable() or "\\" in name:
+        raise GoftError(
+            f"{key}={name!r} leads out of its folder: expected a name, or names joined by /; "
+            "choose another, and give a folder with output_dir=DIR"
+        )

@@ -27,6 +27,10 @@ class Dtype(str, Enum):
     float16 = "float16"
 
 
+Quantization = Enum("Quantization", {"4bit": "4bit", "8bit": "8bit"}, type=str)
+"""How bitsandbytes packs the frozen weights: NF4 with doubly quantized scales, or LLM.int8()."""
+
+
 class Scheduler(str, Enum):
     """Learning-rate schedules: those of transformers that need no further arguments, and ours."""
 
@@ -117,6 +121,7 @@ class TrackerName(str, Enum):
     none = "none"
     wandb = "wandb"
     tensorboard = "tensorboard"
+    trackio = "trackio"
 
 
 class WandbMode(str, Enum):

@@ -8,8 +8,9 @@ from typing import Any
 from omegaconf import MISSING
 
 from goft_cli.config.adapter import AdaLoraAdapterConfig, AdapterConfig
-from goft_cli.config.checks import check
-from goft_cli.config.choices import Harness
+from goft_cli.config.checks import check, check_name
+from goft_cli.config.choices import Dtype, Harness, Quantization
+from goft_cli.config.launcher import LauncherConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import TaskConfig
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
@@ -24,6 +25,7 @@ class TrainConfig:
     task: TaskConfig = MISSING
     adapter: AdapterConfig = MISSING
     trainer: TrainerConfig = MISSING
+    launcher: LauncherConfig = MISSING
     tracker: TrackerConfig = MISSING
     benchmark: TaskConfig | None = None
     """Scored after the training, with the adapter merged."""
@@ -34,7 +36,19 @@ class TrainConfig:
     """Replace what another configuration left in the run folder."""
 
     def __post_init__(self) -> None:
-        """Check what adapter and trainer exclude between them."""
+        """Check the names that make folders, and what adapter and trainer exclude between them."""
+        for key in ("model", "task", "adapter"):
+            check_name(f"{key}.name", getattr(self, key).name)
+        check_name("run_name", self.run_name)
+        check(
+            0 <= self.seed < 2**32,
+            key="seed",
+            value=self.seed,
+            expected="at least 0 and below 2**32",
+            example=1,
+        )
+        for split in self.task.eval_splits:
+            check_name("task.eval_splits", split)
         if isinstance(self.adapter, AdaLoraAdapterConfig) and self.trainer.fp16:
             raise GoftError(
                 "trainer.fp16=true: the gradients that overflow in fp16 would spoil AdaLoRA's "
@@ -127,8 +141,13 @@ class ExportConfig(TrainedConfig):
     """Write a LoRA adapter of this rank; below 1, the share of each layer's change to keep."""
     samples: int = 64
     """Rows of the task to compare outputs on; 0 for none, where its data is not at hand."""
+    dtype: Dtype | None = None
+    """Precision of the merged weights; by default that of the base model."""
+    quantization: Quantization | None = None
+    """Pack the merged weights with bitsandbytes; by default they stay plain."""
     tolerance: float | None = None
-    """Largest difference of outputs to accept; by default what rounding explains, of LoRA any."""
+    """Largest difference of outputs to accept; by default what rounding explains, and any where
+    the form was asked for that makes it: LoRA, a coarser dtype, packed weights."""
     data_dir: str | None = None
     """Folder with the task's data, if it has moved since training."""
     batch_size: int = 64

@@ -53,6 +53,16 @@ class Benchmark(ABC, Generic[ConfigT]):
             GoftError: a file is missing, empty or malformed.
         """
 
+    def check_model(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
+    ) -> None:
+        """Refuse a model that cannot be asked these questions; by default none.
+
+        Raises:
+            GoftError: says what it cannot take.
+        """
+        return
+
     @abstractmethod
     def evaluate(
         self,

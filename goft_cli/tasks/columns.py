@@ -65,11 +65,20 @@ def texts(table: Table, name: str) -> list[str]:
     """
     values = list(table.columns[name])
     for index, value in enumerate(values):
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not is_unicode(value):
             raise GoftError(
                 f"{table.place(index)}: {name} is {value!r}, expected text; correct the row"
             )
     return values
+
+
+def is_unicode(text: str) -> bool:
+    """Tell text from half surrogate pairs, which JSON can spell and no tokenizer or file takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _targets(table: Table, config: TextClassificationConfig) -> list[Any]:
@@ -124,6 +133,6 @@ def _finite(value: object) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

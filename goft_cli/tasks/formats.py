@@ -41,6 +41,10 @@ class Layout:
     document: Callable[[Any, str], Table] | None = None
 
 
+# A number of thousands of digits, and brackets nested as deep, are refused in other words.
+JSON_ERRORS = (ValueError, RecursionError)
+
+
 def parse(content: bytes, path: Path, layout: Layout) -> Table:
     """Parse a file by its extension.
 
@@ -121,8 +125,8 @@ def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
         return _parse_lines(content, path, layout)
     try:
         rows = json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"{path}, line {error.lineno}"
+    except JSON_ERRORS as error:
+        place = f"{path}, line {getattr(error, 'lineno', 1)}"
         raise GoftError(f"{place}: not JSON ({error}); expected an array of objects") from None
     if not rows:
         raise GoftError(f"{path} is empty; expected at least one row of data")
@@ -134,7 +138,7 @@ def _document(text: str, path: Path, read: Callable[[Any, str], Table]) -> Table
     """Read one JSON value; None if more follows it."""
     try:
         value, end = json.JSONDecoder().raw_decode(text.strip())
-    except json.JSONDecodeError as error:
+    except JSON_ERRORS as error:
         raise GoftError(f"{path}: not JSON ({error}); copy the file again") from None
     return read(value, str(path)) if end == len(text.strip()) else None
 
@@ -150,7 +154,7 @@ def _parse_lines(content: bytes, path: Path, layout: Layout) -> Table:
 def _record(text: str, place: str) -> dict[str, Any]:
     try:
         return _object(json.loads(text), place)
-    except json.JSONDecodeError as error:
+    except JSON_ERRORS as error:
         raise GoftError(f"{place}: not JSON ({error}); expected one object per line") from None
 
 

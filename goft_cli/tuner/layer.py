@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from transformers.pytorch_utils import Conv1D
 
 from goft_cli.rotation import (
@@ -19,6 +19,7 @@ from goft_cli.rotation import (
     rotate,
     rotate_transposed,
 )
+from goft_cli.tuner.base_weight import base_weight, features, quantization_of
 from goft_cli.tuner.config import GoftConfig
 
 MERGE_ROWS = 1024
@@ -31,6 +32,8 @@ RANDOM_START = 0.1
 class GoftLayer(nn.Module, BaseTunerLayer):
     """Wraps nn.Linear (weight (out, in)) or transformers' Conv1D (weight (in, out)).
 
+    A linear layer of bitsandbytes does as well: its packed weight is only read, its input rotated.
+
     With several active adapters the effective weight is W S1 R1^T S2 R2^T ..., the weight that
     merging them one after the other gives.
 
@@ -42,8 +45,8 @@ class GoftLayer(nn.Module, BaseTunerLayer):
             loss sets them back to None, so that a module which the next step skips does not
             offer the graph of this one again. A layer used twice in a step counts once.
 
-    While merged, the original weight is kept as well (one more copy of the adapted weights), for a
-    division by a learnt scale or block cannot give it back bit by bit.
+    While merged, the original layer is kept as well (one more copy of the adapted weights), for a
+    division by a learnt scale or block, or packing again, cannot give it back bit by bit.
     """
 
     adapter_layer_names = ("goft_rotation", "goft_scale")
@@ -61,7 +64,7 @@ class GoftLayer(nn.Module, BaseTunerLayer):
         self.goft_prepared: dict[str, Prepared] = {}
         self.penalty = None
         # In a list, which nn.Module does not look into: the original must not appear in the state.
-        self._original_weight: list[nn.Parameter] = []
+        self._original: list[nn.Parameter | nn.Module] = []
         self.merged_adapters: list[str] = []
         self._disable_adapters = False
         self._active_adapter = adapter_name
@@ -111,36 +114,49 @@ class GoftLayer(nn.Module, BaseTunerLayer):
         names = [name for name in names if name in self.goft_rotation]
         if not names:
             return
-        base = self.get_base_layer()
-        original = base.get_parameter("weight")
-        merged = self._merged_weight(original.detach(), names)
+        merged = self._merged_weight(base_weight(self.get_base_layer()), names)
         if safe_merge and not torch.isfinite(merged).all():
             raise ValueError(
                 f"merging {', '.join(names)}: the merged weight has NaN or infinite entries, "
                 "expected finite ones; the adapter seems to be broken, load an earlier checkpoint"
             )
-        # A new Parameter, not new data in the old one: a tied weight elsewhere stays as it is.
-        base.weight = nn.Parameter(merged, requires_grad=original.requires_grad)
-        if not self._original_weight:
-            self._original_weight.append(original)
+        original = self._replace_weight(merged)
+        if not self._original:
+            self._original.append(original)
         self.merged_adapters.extend(names)
+
+    def _replace_weight(self, weight: Tensor) -> nn.Parameter | nn.Module:
+        """Put a weight into the base layer, packed if it was, and return what was there."""
+        base = self.get_base_layer()
+        backend = quantization_of(base)
+        if backend is None:
+            original = base.get_parameter("weight")
+            # A new Parameter, not new data in the old one: a tied weight elsewhere stays as it is.
+            base.weight = nn.Parameter(weight, requires_grad=original.requires_grad)
+            return original
+        self.base_layer = copy.deepcopy(base)  # parts of a packed weight lie outside of it
+        backend.set_base_weight(self, weight)
+        return base
 
     def unmerge(self) -> None:
         """Put the original weight back, bit by bit."""
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
-        base, original = self.get_base_layer(), self._original_weight.pop()
+        base, original = self.get_base_layer(), self._original.pop()
+        self.merged_adapters.clear()
+        if isinstance(original, nn.Module):
+            self.base_layer = original.to(base.get_parameter("weight").device)
+            return
         merged = base.get_parameter("weight")
         if (original.device, original.dtype) != (merged.device, merged.dtype):
             moved = original.detach().to(merged)
             original = nn.Parameter(moved, requires_grad=original.requires_grad)
         base.weight = original
-        self.merged_adapters.clear()
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """W* - W of one adapter alone, in the shape and dtype of the base weight."""
-        weight = self.get_base_layer().get_parameter("weight").detach()
+        weight = base_weight(self.get_base_layer())
         return self._merged_weight(weight, [adapter_name]) - weight
 
     def rotation(self, adapter_name: str) -> Tensor:
@@ -201,35 +217,6 @@ class GoftLayer(nn.Module, BaseTunerLayer):
 
     def __repr__(self) -> str:
         return "goft." + super().__repr__()
-
-
-def features(layer: nn.Module) -> tuple[int, int]:
-    """(in, out) features of a layer that can be rotated.
-
-    Raises:
-        ValueError: a layer of another class, one without inputs, or one with a packed weight.
-    """
-    kind = type(layer).__name__
-    remedy = "leave it out of target_modules or name it in exclude_modules"
-    if isinstance(layer, nn.Linear):
-        remedy = f"load the model without quantization, or {remedy}"
-    if type(layer) is nn.Linear:
-        sizes = (layer.in_features, layer.out_features)
-    elif type(layer) is Conv1D:
-        sizes = (layer.nx, layer.nf)
-    else:
-        raise ValueError(
-            f"found {kind}, expected torch.nn.Linear itself or transformers' Conv1D; {remedy}"
-        )
-    weight = layer.get_parameter("weight")
-    if not weight.is_floating_point() or is_traceable_wrapper_subclass(weight):
-        raise ValueError(
-            f"found {kind} with a weight of {weight.dtype} in {type(weight).__name__}, expected a "
-            f"plain floating point weight; {remedy}"
-        )
-    if sizes[0] < 1:
-        raise ValueError(f"found {kind} with in_features=0, expected at least one; {remedy}")
-    return sizes
 
 
 def _start(identity: Tensor, init_weights: bool) -> nn.Parameter:

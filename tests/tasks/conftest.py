@@ -75,8 +75,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgeServer]:
-    """Serve as a judge on loopback, past any proxy."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    """Serve as a judge on loopback."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with running_judge() as server:
         yield server

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
-Reply = Callable[[BaseHTTPRequestHandler], None]
+from goft_cli.reproduction.judge import Reply, serving
 
 
 @dataclass(frozen=True)
@@ -96,28 +96,11 @@ def break_off(handler: BaseHTTPRequestHandler) -> None:
 def running_judge() -> Iterator[JudgeServer]:
     """Serve on a free port of this machine."""
     judge = JudgeServer()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            judge.answer(self)
-
-        def do_GET(self) -> None:
-            judge.answer(self)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    judge.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield judge
-    finally:
-        judge.released.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(judge.answer) as judge.url:
+        try:
+            yield judge
+        finally:
+            judge.released.set()
 
 
 def write_prompts(path: Path, **changes: object) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from goft_cli.config import JudgeConfig, TaskConfig, VicunaConfig, WithoutReference
@@ -188,6 +189,13 @@ def test_fastchats_file_is_read(configure: Configure, tmp_path: Path) -> None:
 def test_the_questions_are_the_users(configure: Configure) -> None:
     with pytest.raises(GoftError, match=r"task vicuna: the questions are not shipped; pass .*DIR"):
         Vicuna(configure("vicuna")).load()
+
+
+def test_no_questions(configure: Configure, tmp_path: Path) -> None:
+    rows = Dataset.from_list([QUESTION]).select([])
+    rows.to_parquet(str(tmp_path / "question.parquet"))
+    with pytest.raises(GoftError, match=r"question\.parquet: no questions; expected at least one"):
+        Vicuna(configure("vicuna", data_dir=str(tmp_path))).load()
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def with_weight(weight: Tensor) -> nn.Linear:
     [
         (
             nn.Conv2d(3, 3, 1),
-            r"found Conv2d, expected torch.nn.Linear itself or .* Conv1D; leave it",
+            r"found Conv2d, expected torch.nn.Linear itself, .* of bitsandbytes; leave it",
         ),
         (nn.modules.linear.NonDynamicallyQuantizableLinear(3, 3), "found NonDynamicallyQuant"),
         (

@@ -39,6 +39,17 @@ class MMLU(Benchmark[MMLUConfig]):
             )
         return data
 
+    def check_model(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
+    ) -> None:
+        """Refuse a model that takes less than the longest question, or has no letters for answers.
+
+        Raises:
+            GoftError: names the question, or the tokens.
+        """
+        answer_tokens(tokenizer)
+        self._prompts(data, 0, tokenizer, longest_text(model, tokenizer))
+
     def evaluate(
         self,
         model: PreTrainedModel,

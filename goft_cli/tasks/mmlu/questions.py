@@ -41,7 +41,8 @@ def read_questions(config: MMLUConfig) -> TaskData:
     """Read the exemplars and the questions.
 
     Raises:
-        GoftError: a file is missing or malformed, or a row is no question with four answers.
+        GoftError: a file is missing or malformed, a row is no question with four answers, or no
+            question is left.
     """
     names = [config.train_split, config.headline_split]
     folder = Path(config.data_dir).expanduser() if config.data_dir else None
@@ -53,6 +54,10 @@ def read_questions(config: MMLUConfig) -> TaskData:
         )
         found = {name: list(_questions(table)) for name, table in tables.items()}
     kept = {name: _as_loaded(questions, config) for name, questions in found.items()}
+    if not kept[config.headline_split]:
+        split = config.headline_split
+        least = "two of a subject, whose first is dropped" if config.drop_first_rows else "one"
+        raise GoftError(f"task {config.name}: no questions in {split}; expected at least {least}")
     splits = {name: Dataset.from_list(list(map(asdict, rows))) for name, rows in kept.items()}
     return TaskData(splits, provenance)
 

@@ -16,7 +16,7 @@ from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.sources import read_splits
 from goft_cli.tasks.vicuna.client import ChatClient
-from goft_cli.tasks.vicuna.generation import generate_answers
+from goft_cli.tasks.vicuna.generation import generate_answers, make_prompts, stop_tokens
 from goft_cli.tasks.vicuna.judging import judge_answers, make_requests
 from goft_cli.tasks.vicuna.questions import Question, as_rows, checked_questions, from_rows
 from goft_cli.tasks.vicuna.records import Records, Row, read_answers
@@ -57,6 +57,19 @@ class Vicuna(Benchmark[VicunaConfig]):
         if config.judge.base_url is not None:
             provenance = {**provenance, "judge": self._rehearse(questions)}
         return TaskData({split: as_rows(questions)}, provenance)
+
+    def check_model(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
+    ) -> None:
+        """Refuse a model without room for question and answer, or without an end of text.
+
+        Raises:
+            GoftError: names the longest question, or the tokenizer.
+        """
+        (rows,) = data.splits.values()
+        if self.config.answers is None:
+            make_prompts(model, tokenizer, from_rows(rows), self.config)
+            stop_tokens(model, tokenizer)
 
     def evaluate(
         self,

@@ -27,7 +27,8 @@ def checked_questions(table: Table) -> list[Question]:
     """Turn rows as they were read into questions.
 
     Raises:
-        GoftError: a column is missing, a value is not of its kind, or a number occurs twice.
+        GoftError: a column is missing, a value is not of its kind, a number occurs twice, or there
+            are no questions.
     """
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
@@ -40,6 +41,8 @@ def checked_questions(table: Table) -> list[Question]:
         _question(values, table.place(index))
         for index, values in enumerate(zip(*columns, strict=True))
     ]
+    if not questions:
+        raise GoftError(f"{table.origin}: no questions; expected at least one")
     _require_distinct(questions, table)
     return questions
 

@@ -89,6 +89,20 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         build_benchmark(config("mmlu/full", data_dir=str(tmp_path / "bare"))).load()
 
 
+def test_no_question_is_left(tmp_path: Path) -> None:
+    for split in ("dev", "test"):
+        write_rows(tmp_path / split / f"anatomy_{split}.csv", [GOOD])
+    with pytest.raises(GoftError, match=r"no questions in test; .* two of a subject, whose first"):
+        build_benchmark(config("mmlu/legacy", data_dir=str(tmp_path))).load()
+    data = build_benchmark(config("mmlu/full", data_dir=str(tmp_path))).load()
+    for split, rows in data.splits.items():
+        rows.select([]).to_parquet(str(tmp_path / f"{split}.parquet"))
+        (tmp_path / split / f"anatomy_{split}.csv").unlink()
+        (tmp_path / split).rmdir()
+    with pytest.raises(GoftError, match=r"no questions in test; expected at least one$"):
+        build_benchmark(config("mmlu/full", data_dir=str(tmp_path))).load()
+
+
 def test_the_columns_of_the_hub_give_the_same_questions(tmp_path: Path) -> None:
     csv_folder, parquet = write_folder(tmp_path / "csv"), tmp_path / "parquet"
     parquet.mkdir()

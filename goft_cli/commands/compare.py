@@ -1,0 +1,27 @@
+"""`goft compare`: adapters side by side on one task."""
+
+from __future__ import annotations
+
+from goft_cli.composition import run_verb
+from goft_cli.config import CompareConfig
+
+
+def main() -> None:
+    """Compose `configs/compare.yaml` and compare."""
+    run_verb("compare", CompareConfig, compare)
+
+
+def compare(cfg: CompareConfig) -> None:
+    """Check every run, then train those that are missing, then write the comparison.
+
+    Raises:
+        GoftError: a run refuses its input, or failed.
+    """
+    from goft_cli.comparison.runs import config_flags, shared_words
+    from goft_cli.preflight import check_inputs
+
+    words, flags = shared_words(), config_flags()
+    check_inputs(cfg)
+    from goft_cli.comparison.compare import compare  # only now: it imports the libraries
+
+    compare(cfg, words, flags)

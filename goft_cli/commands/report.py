@@ -1,0 +1,40 @@
+"""`goft report runs=FOLDER`: one page on finished runs."""
+
+from __future__ import annotations
+
+from goft_cli.composition import run_verb
+from goft_cli.config import ReportConfig
+
+
+def main() -> None:
+    """Compose `configs/report.yaml` and write the page."""
+    run_verb("report", ReportConfig, report)
+
+
+def report(cfg: ReportConfig) -> None:
+    """Measure what each adapter did, and write the page and its figures.
+
+    Raises:
+        GoftError: no finished run, damaged files, or another base model.
+    """
+    from pathlib import Path
+
+    from goft_cli.logs import quiet_libraries
+    from goft_cli.page import page
+    from goft_cli.page.gather import command, find_runs, one_per_adapter
+    from goft_cli.page.layers import layer_reports
+    from goft_cli.report import screen
+    from goft_cli.trained import open_trained
+
+    runs = find_runs(cfg.runs)
+    commands = [command(run.cfg) for run in runs]
+    geometry = []
+    with quiet_libraries():
+        for number, run in enumerate(one_per_adapter(runs), start=1):
+            opened = open_trained(str(run.folder.path), base_model=cfg.base_model)
+            if layers := layer_reports(opened):
+                geometry.append(page.measured(run, layers, number))
+    place = cfg.runs if isinstance(cfg.runs, str) else cfg.runs[0]
+    folder = Path(cfg.output_dir) if cfg.output_dir else Path(place) / "report"
+    written = page.write(*page.render(runs, geometry, commands), folder)
+    screen.print(f"{len(runs)} runs: {written}", soft_wrap=True)

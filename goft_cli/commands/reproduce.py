@@ -1,0 +1,85 @@
+"""`goft reproduce NAME`: run a recipe of the paper's, and hold our numbers against its."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+
+from goft_cli.errors import GoftError
+from goft_cli.flags import FlagParser
+
+LIST = "list"
+EPILOG = """\
+goft reproduce list                       every recipe
+goft reproduce table1/cola/qgoft          one method
+goft reproduce table1/cola seed=1,2       every method, other seeds than the recipe's
+goft reproduce 'table3/*/goft'            a pattern
+goft reproduce figure4b --rehearse        tiny model and data: the whole chain, offline, in a minute
+
+Runs that are finished are reused: they are those of `goft train` with the same words.
+"""
+
+
+def main() -> None:
+    """Read `sys.argv`, which Hydra has no grammar for, and run or list."""
+    arguments = parser().parse_intermixed_args(sys.argv[1:])
+    if arguments.name == LIST:
+        show_recipes()
+        return
+    seeds, words = split_seeds(arguments.words)
+    from goft_cli.reproduction.recipes import select
+
+    select(arguments.name)  # a mistyped name is answered before anything heavy is imported
+    from goft_cli.reproduction.reproduce import Request, reproduce
+
+    reproduce(Request(arguments.name, words, seeds, arguments.rehearse))
+
+
+def parser() -> FlagParser:
+    """Return what reads the words after the verb."""
+    found = FlagParser(
+        prog="goft reproduce",
+        description="Run a recipe with its seeds, and compare with the paper.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    found.add_argument("name", metavar="NAME", help="a result, a folder, a pattern, or list")
+    found.add_argument("words", metavar="KEY=VALUE", nargs="*", help="as for goft train")
+    found.add_argument("--rehearse", action="store_true", help="with tiny model and data, offline")
+    return found
+
+
+def split_seeds(words: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Take `seed=1,2,3` out of the words.
+
+    Raises:
+        GoftError: a seed is no number, or a word sets nothing.
+    """
+    for word in words:
+        if "=" not in word:
+            raise GoftError(f"{word!r} has no key; write it as KEY=VALUE, for example seed=1,2,3")
+    given = [word.partition("=")[2] for word in words if word.startswith("seed=")]
+    seeds = given[-1].split(",") if given else []
+    if not all(seed.isdecimal() for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise GoftError(f"seed={given[-1]}: expected whole numbers, each once, such as seed=1,2,3")
+    return list(map(int, seeds)), [word for word in words if not word.startswith("seed=")]
+
+
+def show_recipes() -> None:
+    """List what can be reproduced, folder by folder."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from goft_cli.reproduction.recipes import folder_of, read_recipe, recipe_names
+
+    table = Table(title="goft reproduce NAME, NAME/METHOD, or a folder such as table1")
+    table.add_column("name", no_wrap=True)
+    table.add_column("methods")
+    for _, names in groupby(recipe_names(), key=folder_of):
+        table.add_section()
+        for name in names:
+            table.add_row(name, " ".join(read_recipe(name).published))
+    Console().print(table)

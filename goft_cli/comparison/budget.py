@@ -1,0 +1,107 @@
+"""The size at which an adapter spends as many parameters as another one."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+
+from goft_cli.adapters import attach_adapter, count_parameters
+from goft_cli.backbone import Backbone, empty_model
+from goft_cli.config import AdapterConfig, TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.tasks import build_task
+from goft_cli.tuner.layer import features
+
+ANY_UPDATES = 10**6
+"""A run long enough for AdaLoRA's schedule, on which no size depends."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large an adapter is.
+
+    Attributes:
+        parameters: that it trains, the head left out.
+        words: what makes it so on the command line; none where it is so already.
+    """
+
+    parameters: int
+    words: tuple[str, ...] = ()
+
+
+def matched_sizes(runs: Sequence[TrainConfig], reference: str) -> dict[str, Size]:
+    """Find the size of each adapter that comes nearest to the reference's.
+
+    Args:
+        runs: one of each adapter, all of one model and task.
+        reference: the adapter whose size is the budget.
+
+    Returns:
+        by name of the adapter; one of fixed size keeps its own.
+
+    Raises:
+        GoftError: the reference trains nothing besides the head, or the model cannot be read.
+    """
+    default = {cfg.adapter.name: size_of(cfg) for cfg in runs}
+    budget = default[reference].parameters
+    if not budget:
+        raise GoftError(
+            f"reference={reference}: it trains the head alone, so there is no budget to match; "
+            "choose another reference, or budget=default"
+        )
+    return {cfg.adapter.name: matched_size(cfg, budget) for cfg in runs} | {
+        reference: default[reference]
+    }
+
+
+def size_of(cfg: TrainConfig) -> Size:
+    """Count what a run's adapter trains."""
+    return Size(count_parameters(attached(cfg, cfg.adapter), cfg.model.head_modules).adapter)
+
+
+def matched_size(cfg: TrainConfig, budget: int) -> Size:
+    """Return the size whose number of parameters is nearest to the budget."""
+    adapter, growth = cfg.adapter, cfg.adapter.growth
+    if growth is None:
+        return size_of(cfg)
+
+    @cache
+    def parameters(size: int) -> int:
+        resized = replace(adapter, **growth.fields_at(size, adapter))
+        return size_of(replace(cfg, adapter=resized)).parameters
+
+    nearest = closest(growth.sizes(input_widths(attached(cfg, adapter))), budget, parameters)
+    fields = growth.fields_at(nearest, adapter)
+    changed = {key: value for key, value in fields.items() if value != getattr(adapter, key)}
+    return Size(parameters(nearest), tuple(f"adapter.{k}={v:g}" for k, v in changed.items()))
+
+
+def closest(sizes: Sequence[int], budget: int, parameters: Callable[[int], int]) -> int:
+    """Return the size that spends nearest to the budget; of two equally near, the smaller one.
+
+    Args:
+        sizes: ascending.
+        budget: number of parameters.
+        parameters: of a size; grows with it.
+    """
+    index = bisect_left(sizes, budget, key=parameters)
+    around = sizes[max(0, index - 1) : index + 1]
+    return min(around, key=lambda size: abs(parameters(size) - budget))
+
+
+def attached(cfg: TrainConfig, adapter: AdapterConfig) -> PeftModel:
+    """Put an adapter on the run's model, both without weights."""
+    task = build_task(cfg.task)
+    backbone = Backbone(empty_model(cfg.model, task), processor=None, fingerprint="")
+    return attach_adapter(backbone, adapter, cfg.model.head_modules, task.auto_class, ANY_UPDATES)
+
+
+def input_widths(model: PeftModel) -> list[int]:
+    """Return the input features of every adapted layer."""
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    return [features(layer.get_base_layer())[0] for layer in layers]

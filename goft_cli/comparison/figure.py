@@ -1,0 +1,120 @@
+"""Score against parameters and against time, with the adapters that no other beats at both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from goft_cli.comparison.statistics import pareto_front
+from goft_cli.comparison.summary import Summary
+from goft_cli.comparison.table import Caption
+from goft_cli.palette import COLOURS, GRID, INK, MARKERS, SECOND_INK
+
+FORMATS = ("png", "svg", "pdf")
+MAX_IN_LINE = 8
+"""Entries of the legend."""
+
+
+def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> list[Path]:
+    """Write the figure once per format.
+
+    Args:
+        rows: one per adapter.
+        caption: names the task, the model and the score.
+        folder: where `comparison.png` and its like go.
+
+    Returns:
+        the files.
+    """
+    files = [folder / f"comparison.{suffix}" for suffix in FORMATS]
+    # no random ids, no clock: the same numbers give the same file
+    with rc_context({"svg.hashsalt": "goft", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2, sharey=True)
+        panel(left, rows, [row.parameters for row in rows], "adapter parameters")
+        panel(right, rows, [row.seconds for row in rows], "training time, seconds")
+        log_axis(left, [row.parameters for row in rows])
+        left.set_ylabel(caption.headline.replace("_", " "))
+        figure.suptitle(title(rows, caption), fontsize=9)
+        handles, labels = left.get_legend_handles_labels()
+        ncols = min(len(labels), MAX_IN_LINE)
+        place = {"loc": "outside lower center", "ncols": ncols, "columnspacing": 1.2}
+        figure.legend(handles, labels, frameon=False, handletextpad=0.3, **place)
+        for file in files:
+            undated = {"Date": None} if file.suffix == ".svg" else {"CreationDate": None}
+            figure.savefig(file, dpi=200, metadata=None if file.suffix == ".png" else undated)
+    return files
+
+
+def title(rows: Sequence[Summary], caption: Caption) -> str:
+    """Name the data, and what point and bar are."""
+    seeds = len(rows[0].results)
+    shown = f"mean and standard deviation, {seeds} seeds" if seeds > 1 else "one seed"
+    return f"{caption.task}, {caption.model} ({shown})"
+
+
+def panel(axes: Axes, rows: Sequence[Summary], costs: Sequence[float], label: str) -> None:
+    """Draw one point per adapter with its spread, and the front below them."""
+    merits = [row.mean if row.greater_is_better else -row.mean for row in rows]
+    front = pareto_front(costs, merits)
+    for index, (row, cost) in enumerate(zip(rows, costs, strict=True)):
+        axes.errorbar(
+            cost,
+            row.mean,
+            yerr=row.deviation,
+            color=COLOURS[index % len(COLOURS)],
+            marker=MARKERS[index % len(MARKERS)],
+            markersize=6,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            elinewidth=1.2,
+            capsize=2.5,
+            linestyle="",
+            label=row.adapter,
+        )
+    axes.plot(
+        [costs[index] for index in front],
+        [rows[index].mean for index in front],
+        drawstyle="steps-post",
+        color=SECOND_INK,
+        linewidth=1,
+        linestyle=(0, (4, 2)),
+        label="Pareto front",
+        zorder=1,
+    )
+    axes.set_xlabel(label)
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, length=3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def log_axis(axes: Axes, counts: Sequence[int]) -> None:
+    """Scale by powers of ten, with a place for an adapter without parameters."""
+    positive = [count for count in counts if count]
+    if not positive:
+        return
+    smallest = 10 ** math.floor(math.log10(min(positive)))
+    axes.set_xscale("symlog", linthresh=smallest, linscale=0.5)
+    largest = 10 ** math.ceil(math.log10(max(positive)))
+    decades = [smallest * 10**power for power in range(round(math.log10(largest / smallest)) + 1)]
+    axes.set_xticks([0, *decades] if 0 in counts else decades)
+    axes.set_xlim(-0.2 * smallest if 0 in counts else 0.8 * min(positive), 1.3 * max(positive))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def short(count: float) -> str:
+    """Write a number of parameters as people say it: 0, 500, 8k, 1M."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:g}{unit}"
+    return f"{count:g}"

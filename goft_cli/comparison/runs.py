@@ -1,0 +1,152 @@
+"""The runs behind a comparison: those of `goft train` with the same words, and so reused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import open_dict
+
+from goft_cli.composition import freeze
+from goft_cli.config import CompareConfig, TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.run_folder import RunFolder, is_finished, read_json
+
+PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
+"""What differs from run to run, and what says it here."""
+PER_COMPARISON = {entry.name for entry in fields(CompareConfig)} - {
+    entry.name for entry in fields(TrainConfig) if entry.name != "output_dir"
+}
+"""What no run is told."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run: what follows `goft train`, and what that composes to."""
+
+    words: tuple[str, ...]
+    cfg: TrainConfig
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where it is, or will be."""
+        return RunFolder(Path(self.cfg.output_dir))
+
+    @property
+    def command(self) -> str:
+        """What a user types for this run alone."""
+        return " ".join(["goft", "train", *self.words])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run says of itself.
+
+    Attributes:
+        score: the task's headline.
+        parameters: that the adapter trains; `head_parameters` train beside it.
+        train_seconds: wall clock.
+        peak_memory_bytes: of the process, or of the GPU's allocator.
+        environment: versions and hardware.
+    """
+
+    adapter: str
+    seed: int
+    score: float
+    parameters: int
+    head_parameters: int
+    train_seconds: float
+    peak_memory_bytes: int
+    environment: dict[str, Any]
+    folder: Path
+
+
+def shared_words() -> list[str]:
+    """Return what the user said of all runs alike.
+
+    Raises:
+        GoftError: it was said of all runs, but differs from run to run.
+    """
+    kept = []
+    for word in HydraConfig.get().overrides.task:
+        key = word.lstrip("+~").partition("=")[0]
+        if key in PER_RUN:
+            raise GoftError(f"{word}: the runs of a comparison differ in it; pass {PER_RUN[key]}")
+        if key not in PER_COMPARISON:
+            kept.append(word)
+    return kept
+
+
+def plan(words: Sequence[str], adapter: str, seed: int) -> PlannedRun:
+    """Compose one run as `goft train` composes it.
+
+    Args:
+        words: of all runs, and what this adapter needs besides.
+        adapter: its name.
+        seed: its seed.
+
+    Raises:
+        HydraException, OmegaConfBaseException: the words do not compose with this adapter.
+        GoftError: a value is out of range.
+    """
+    own = (f"adapter={adapter}", f"seed={seed}", *words)
+    settings = HydraConfig.instance()
+    outer = settings.cfg
+    composed = GlobalHydra.instance().hydra
+    assert composed is not None, "runs are planned inside a Hydra job"
+    cfg = composed.compose_config("train", list(own), RunMode.RUN)
+    settings.set_config(cfg)  # the folder's name is made of the run's own words
+    try:
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return PlannedRun(own, freeze(cfg, TrainConfig))
+    finally:
+        settings.cfg = outer
+
+
+def config_flags() -> list[str]:
+    """Return the flags that name the user's own folder of configurations."""
+    sources = HydraConfig.get().runtime.config_sources
+    named = [source.path for source in sources if source.provider == "command-line"]
+    return [part for path in named for part in ("--config-dir", path)]
+
+
+def finish(run: PlannedRun, flags: Sequence[str]) -> None:
+    """Train unless that is done, in a process of its own, whose peak of memory is its own too.
+
+    Raises:
+        GoftError: the run failed; it has said why.
+    """
+    if is_finished(run.cfg):
+        return
+    command = [sys.executable, "-m", "goft_cli", "train", *flags, *run.words]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise GoftError(f"{run.command} failed, as it says above; then start the comparison again")
+
+
+def read_result(run: PlannedRun) -> Result:
+    """Read what a finished run left.
+
+    Raises:
+        GoftError: its files are damaged.
+    """
+    metrics = read_json(run.folder.metrics)
+    return Result(
+        adapter=run.cfg.adapter.name,
+        seed=run.cfg.seed,
+        score=metrics["headline"]["value"],
+        parameters=metrics["trainable_parameters"],
+        head_parameters=metrics["head_parameters"],
+        train_seconds=metrics["train_seconds"],
+        peak_memory_bytes=metrics["peak_memory_bytes"],
+        environment=read_json(run.folder.manifest)["environment"],
+        folder=run.folder.path,
+    )

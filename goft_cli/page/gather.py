@@ -1,0 +1,129 @@
+"""What finished runs left in their folders, and the command that makes each again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+
+from goft_cli.comparison.runs import plan
+from goft_cli.composition import config_source, register
+from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.run_folder import RunFolder, as_plain, flatten, identity, read_config, read_json
+from goft_cli.suggest import open_configs
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run, as its folder tells it."""
+
+    folder: RunFolder
+    cfg: TrainConfig
+    metrics: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+
+    @property
+    def label(self) -> str:
+        """Adapter and run name."""
+        return f"{self.cfg.adapter.name} {self.cfg.run_name}"
+
+    def series(self, key: str) -> list[tuple[float, float]]:
+        """Return (updates, value) wherever `key` was logged."""
+        return [(row["step"], row[key]) for row in self.history if key in row]
+
+
+def find_runs(places: str | Sequence[str]) -> list[RunRecord]:
+    """Read every finished run at or below the places.
+
+    Raises:
+        GoftError: there is none, their files are damaged, or they are not of one task and model.
+    """
+    named = [places] if isinstance(places, str) else list(places)
+    found = [read_run(folder) for place in named for folder in folders_below(place)]
+    subjects = sorted({f"{run.cfg.task.name} with {run.cfg.model.name}" for run in found})
+    if len(subjects) > 1:
+        raise GoftError(
+            f"runs={places}: found runs of {', '.join(subjects)}; a page is about one task and one "
+            "model, so pass a folder such as outputs/TASK/MODEL"
+        )
+    return found
+
+
+def folders_below(place: str) -> list[RunFolder]:
+    """Return the run folders at or below a place, by path.
+
+    Raises:
+        GoftError: there is none.
+    """
+    root = Path(place).expanduser()
+    found = [RunFolder(file.parent) for file in sorted(root.rglob("metrics.json"))]
+    if not found:
+        raise GoftError(
+            f"runs={place}: no finished run there or below; pass a folder such as "
+            "outputs/TASK/MODEL/ADAPTER/RUN, or outputs for all"
+        )
+    return found
+
+
+def read_run(folder: RunFolder) -> RunRecord:
+    """Read one run; an early one may lack its history.
+
+    Raises:
+        GoftError: its files are damaged.
+    """
+    history = read_json(folder.history)["logged"] if folder.history.is_file() else []
+    return RunRecord(
+        folder,
+        read_config(folder.config),
+        read_json(folder.metrics),
+        read_json(folder.manifest),
+        history,
+    )
+
+
+def command(cfg: TrainConfig) -> str | None:
+    """Return the `goft train` that composes to the run's configuration.
+
+    Its benchmark is left out, for it changes nothing in the training. None where the run's task,
+    model or adapter is not among the choices: then `config.yaml` alone has it.
+    """
+    words = [f"task={cfg.task.name}", f"model={cfg.model.name}"]
+    register("train")
+    GlobalHydra.instance().clear()
+    try:
+        with open_configs(config_source("train")[0]):
+            planned = plan(words, cfg.adapter.name, cfg.seed)
+    except (HydraException, GoftError):
+        return None
+    composed = flatten(identity(as_plain(planned.cfg)))
+    wanted = flatten(identity(as_plain(cfg)))
+    changed = [
+        f"{key}={spelled(value)}"
+        for key, value in wanted.items()
+        if composed.get(key) != value and not key.startswith("benchmark")
+    ]
+    return shlex.join(["goft", "train", *planned.words, *changed])
+
+
+def spelled(value: object) -> str:
+    """Write a value as it is typed behind a key."""
+    if isinstance(value, list):
+        return f"[{','.join(map(spelled, value))}]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def one_per_adapter(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the first run of each adapter."""
+    first: dict[str, RunRecord] = {}
+    for run in runs:
+        first.setdefault(run.cfg.adapter.name, run)
+    return list(first.values())

@@ -1,0 +1,114 @@
+"""The files under `recipes/`: which results there are, and the command that gives each again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from goft_cli.composition import data_root, freeze
+from goft_cli.config import ReproductionConfig
+from goft_cli.errors import GoftError
+from goft_cli.nearest import did_you_mean
+
+SHARED = "_base.yaml"
+"""What the recipes of a folder have in common."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method of a recipe, such as `table1/cola/qgoft`."""
+
+    recipe_name: str
+    method: str
+
+    @property
+    def name(self) -> str:
+        """What a user types."""
+        return f"{self.recipe_name}/{self.method}"
+
+    @property
+    def recipe(self) -> ReproductionConfig:
+        """The recipe that it is of."""
+        return read_recipe(self.recipe_name)
+
+    def words(self, seed: int) -> list[str]:
+        """Return what follows `goft train` for one seed."""
+        recipe = self.recipe
+        method = recipe.methods.get(self.method, [f"adapter={self.method}"])
+        chosen = [f"task={recipe.task}", f"model={recipe.model}", *method]
+        return [*chosen, *recipe.words, f"seed={seed}"]
+
+    def command(self, seeds: Sequence[int], more: Sequence[str] = ()) -> str:
+        """Return what a user types for the same runs: a sweep over the seeds, and more words."""
+        *words, _ = self.words(seeds[0])
+        sweep = f"seed={','.join(map(str, seeds))}"
+        return shlex.join(["goft", "train", "-m", *words, *more, sweep])
+
+
+def recipe_names(root: Path | None = None) -> list[str]:
+    """Return the name of every recipe, such as `table1/cola`."""
+    root = root or data_root() / "recipes"
+    files = root.rglob("[!_]*.yaml")
+    return sorted(file.relative_to(root).with_suffix("").as_posix() for file in files)
+
+
+def folder_of(name: str) -> str:
+    """Return the table or figure that a recipe or a cell is of."""
+    return name.partition("/")[0]
+
+
+def read_recipe(name: str, root: Path | None = None) -> ReproductionConfig:
+    """Read a recipe onto what its folder shares.
+
+    Raises:
+        GoftError: a key is unknown, missing, of the wrong type or at odds with another.
+    """
+    return _read((root or data_root() / "recipes") / f"{name}.yaml")
+
+
+@cache
+def _read(path: Path) -> ReproductionConfig:
+    shared = path.with_name(SHARED)
+    try:
+        parts = [OmegaConf.load(file) for file in (shared, path) if file.is_file()]
+        merged = OmegaConf.merge(OmegaConf.structured(ReproductionConfig), *parts)
+        return freeze(cast("DictConfig", merged), ReproductionConfig)
+    except OmegaConfBaseException as error:
+        key, sentence = error.full_key or "recipe", str(error).splitlines()[0]
+        raise GoftError(f"{path}: {key}: {sentence}") from error
+    except GoftError as error:
+        raise GoftError(f"{path}: {error}") from error
+
+
+def cells() -> list[Cell]:
+    """Return every method of every recipe."""
+    return [Cell(name, method) for name in recipe_names() for method in read_recipe(name).published]
+
+
+def select(target: str) -> list[Cell]:
+    """Return the cells that a user means: one, a recipe's, a folder's, or those of a pattern.
+
+    Args:
+        target: `table1/cola/qgoft`, `table1/cola`, `table1`, or `table1/*/qgoft`.
+
+    Raises:
+        GoftError: nothing is called so; names what is.
+    """
+    known = cells()
+    found = [one for one in known if fnmatch(one.name, target) or fnmatch(one.name, f"{target}/*")]
+    if not found:
+        folders = [folder_of(one.name) for one in known]
+        names = {*folders, *(one.recipe_name for one in known), *(one.name for one in known)}
+        raise GoftError(
+            f"{target}: there is no such recipe; {did_you_mean(target, names)} "
+            "(goft reproduce list names them all)"
+        )
+    return found

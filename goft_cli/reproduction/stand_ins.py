@@ -1,0 +1,136 @@
+"""A few rows of the demos in the format that each family of tasks has its data published in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from goft_cli.config import (
+    InstructionConfig,
+    MMLUConfig,
+    QuestionAnsweringConfig,
+    TaskConfig,
+    TextClassificationConfig,
+    VicunaConfig,
+    VtabConfig,
+)
+from goft_cli.errors import GoftError
+from goft_cli.tasks.demo import acceptability, chat, choices, digits, instructions, questions
+from goft_cli.tasks.mmlu.questions import LETTERS
+from goft_cli.vtab.layout import Example, write
+
+ROWS = 4
+"""Rows of each split."""
+EXEMPLARS = 5
+
+
+def write_stand_in(task: TaskConfig, folder: Path) -> None:
+    """Write a tiny data folder that the task reads as it would read the published one.
+
+    Raises:
+        GoftError: there is nothing to stand in for this family.
+    """
+    folder.mkdir(parents=True)
+    match task:
+        case TextClassificationConfig():
+            write_tables(task, folder)
+        case QuestionAnsweringConfig():
+            write_squad(task, folder)
+        case InstructionConfig():
+            rows = instructions.generate("train", ROWS)
+            write_json(folder / f"{task.train_split}.json", rows)
+        case VtabConfig():
+            write_images(task, folder)
+        case MMLUConfig():
+            write_mmlu(task, folder)
+        case VicunaConfig():
+            write_vicuna(task, folder)
+        case _:
+            raise GoftError(f"task {task.name}: no rehearsal for the family {task.family}")
+
+
+def splits_of(task: TaskConfig) -> list[str]:
+    """Return what a task reads."""
+    return list(dict.fromkeys([task.train_split, *task.eval_splits]))
+
+
+def write_tables(task: TextClassificationConfig, folder: Path) -> None:
+    """Write `train.tsv`, `dev.tsv` and so on, with the task's own columns and labels."""
+    width = len(task.text_columns)
+    for split in splits_of(task):
+        sentences = [str(row["sentence"]) for row in acceptability.generate("train", ROWS * width)]
+        rows = [sentences[index * width : (index + 1) * width] for index in range(ROWS)]
+        lines = [[*row, target_of(task, index)] for index, row in enumerate(rows)]
+        path = folder / f"{split.replace('validation', 'dev')}.tsv"
+        write_table(path, [[*task.text_columns, task.label_column], *lines], delimiter="\t")
+
+
+def target_of(task: TextClassificationConfig, index: int) -> str:
+    """Return the label of a row, each in its turn, or a number of the task's range."""
+    if task.labels:
+        return task.labels[index % len(task.labels)]
+    low, high = task.label_range
+    return str(low + (high - low) * index / (ROWS - 1))
+
+
+def write_squad(task: QuestionAnsweringConfig, folder: Path) -> None:
+    """Write SQuAD's nested JSON, a paragraph for each question."""
+    for split in splits_of(task):
+        rows = questions.generate("train", ROWS)
+        article = {"title": "Demo", "paragraphs": as_paragraphs(rows)}
+        document = {"version": "1.1", "data": [article]}
+        write_json(folder / f"{split.replace('validation', 'dev')}-v1.1.json", document)
+
+
+def as_paragraphs(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Turn the hub's rows into SQuAD's paragraphs."""
+    paragraphs = []
+    for row in rows:
+        pairs = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
+        answers = [{"text": text, "answer_start": start} for text, start in pairs]
+        asked = {"id": row["id"], "question": row["question"], "answers": answers}
+        paragraphs.append({"context": row["context"], "qas": [asked]})
+    return paragraphs
+
+
+def write_images(task: VtabConfig, folder: Path) -> None:
+    """Write the public VTAB-1K layout; every image carries a class of the task."""
+    rows = digits.generate("train")[:ROWS]
+    images = [np.asarray(digits.image(str(row["image"])).convert("RGB")) for row in rows]
+    examples = [Example(image, index % task.classes) for index, image in enumerate(images)]
+    splits: dict[str, list[Example]] = dict.fromkeys(("train800", "val200", "test"), examples)
+    write(splits, folder, {"source": digits.NAME})
+
+
+def write_mmlu(task: MMLUConfig, folder: Path) -> None:
+    """Write the header-less csv files of one subject of each category."""
+    rows = choices.generate("dev")
+    lines = [[row["question"], *row["choices"], LETTERS[row["answer"]]] for row in rows]
+    for split in splits_of(task):
+        (folder / split).mkdir()
+        count = EXEMPLARS if split == task.train_split else ROWS
+        for subject, *_ in task.categories.values():
+            write_table(folder / split / f"{subject}_{split}.csv", lines[:count])
+
+
+def write_vicuna(task: VicunaConfig, folder: Path) -> None:
+    """Write questions in FastChat's jsonl, of categories that need no reference answer."""
+    (split,) = task.eval_splits
+    lines = [json.dumps(row) for row in chat.generate(split)[:2]]
+    (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_table(path: Path, rows: Sequence[Sequence[str]], delimiter: str = ",") -> None:
+    """Write rows of texts."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write one JSON value."""
+    path.write_text(json.dumps(content), encoding="utf-8")

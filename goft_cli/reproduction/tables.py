@@ -1,0 +1,94 @@
+"""A comparison as tables in the terminal, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from rich.table import Table
+
+from goft_cli.reproduction.comparison import INSIDE, OUTSIDE, RULE, Comparison
+from goft_cli.reproduction.recipes import read_recipe
+
+COLUMNS = ("result", "measure", "ours", "n", "paper", "off by", "verdict")
+STYLES = {INSIDE: "green", OUTSIDE: "yellow"}
+
+
+def obstacles(found: Sequence[Comparison]) -> list[str]:
+    """Return each reason not to compare, once."""
+    return list(dict.fromkeys(one.obstacle for one in found if one.obstacle))
+
+
+def cells_of(one: Comparison, reasons: Sequence[str]) -> list[str]:
+    """Return one line of the table; a reason is named by its number."""
+    spread = "" if one.deviation is None else f" ± {one.deviation:.{one.digits}f}"
+    mark = f" ({reasons.index(one.obstacle) + 1})" if one.obstacle else ""
+    return [
+        one.cell,
+        one.measure.replace("_", " "),
+        f"{one.mean:.{one.digits}f}{spread}",
+        str(len(one.ours)),
+        "" if one.paper is None else f"{one.paper:.{one.digits}f}",
+        "" if one.difference is None else f"{one.difference:+.{one.digits}f}",
+        one.verdict + mark,
+    ]
+
+
+def footnotes(found: Sequence[Comparison]) -> list[str]:
+    """Return the numbered reasons, what the recipes note, and the rule of the verdict."""
+    reasons = [f"({index}) {reason}" for index, reason in enumerate(obstacles(found), start=1)]
+    names = dict.fromkeys(one.recipe for one in found)
+    notes = dict.fromkeys(note for name in names for note in read_recipe(name).notes)
+    rule = [RULE] if any(one.verdict in STYLES for one in found) else []
+    return [*reasons, *notes, *rule]
+
+
+def result_tables(found: Sequence[Comparison]) -> list[Table]:
+    """Lay out a comparison for the terminal: a table per measure, a section per recipe."""
+    reasons = obstacles(found)
+    shared = common_folder(found)
+    tables: dict[str, Table] = {}
+    for _, group in groupby(found, key=lambda one: one.recipe):
+        for table in tables.values():
+            table.add_section()
+        for one in group:
+            name, measure, *cells = cells_of(one, reasons)
+            title = ": ".join(filter(None, (shared, measure)))
+            table = tables.setdefault(measure, empty_table(title))
+            table.add_row(name.removeprefix(f"{shared}/"), *cells, style=STYLES.get(one.verdict))
+    return list(tables.values())
+
+
+def empty_table(title: str) -> Table:
+    """Return a table in which only names may be broken."""
+    name, _, *numbers, verdict = COLUMNS
+    table = Table(title=title)
+    table.add_column(name, overflow="fold")
+    for column in numbers:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column(verdict, no_wrap=True)
+    return table
+
+
+def common_folder(found: Sequence[Comparison]) -> str:
+    """Return what the names of all recipes begin with."""
+    return posixpath.commonpath([one.recipe for one in found])
+
+
+def as_markdown(target: str, found: Sequence[Comparison]) -> str:
+    """Lay out a comparison for a document."""
+    lines = [list(COLUMNS), ["---"] * len(COLUMNS)]
+    lines += [cells_of(one, obstacles(found)) for one in found]
+    body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    notes = "".join(f"- {note}\n" for note in footnotes(found))
+    return f"# {target}: ours against the paper's\n\n{body}\n\n{notes}\n![](result.png)\n"
+
+
+def as_plain(target: str, found: Sequence[Comparison]) -> dict[str, Any]:
+    """Return a comparison as JSON holds it."""
+    derived = ("mean", "deviation", "difference", "verdict")
+    rows = [asdict(one) | {name: getattr(one, name) for name in derived} for one in found]
+    return {"target": target, "rule": RULE, "results": rows}

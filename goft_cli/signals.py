@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM end a run in order, with an exit code of their own: 130 and 143."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and what Slurm, Kubernetes and cloud machines send before they take a machine away."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked this process to end; no `except Exception` on the way out may hide it.
+
+    Attributes:
+        code: the exit code, 128 + the signal's number as shells have it.
+    """
+
+    def __init__(self, number: int, sentence: str = "") -> None:
+        name = signal.Signals(number).name
+        super().__init__(sentence or f"interrupted by {name}; the same command resumes")
+        self.code = 128 + number
+
+
+def stop_now(number: int, frame: FrameType | None) -> None:
+    """End by an exception, so that files are closed and the user is told.
+
+    Raises:
+        Stopped: always.
+    """
+    raise Stopped(number)
+
+
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let `handler` answer the signals that end a run, then whoever did before."""
+    before = {number: signal.signal(number, handler) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -1,0 +1,162 @@
+"""Run a function in a process of its own, and learn how it ended whatever happens to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import (
+    get_all_start_methods,
+    get_context,
+    get_start_method,
+    parent_process,
+    set_start_method,
+)
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TypeVar
+
+from goft_cli.refusals import CRASH, describe
+from goft_cli.secrets import redact
+from goft_cli.signals import Stopped, handling, stop_now
+from goft_cli.sweeps.devices import gpus
+
+ConfigT = TypeVar("ConfigT")
+
+# What every job imports first, and what takes longest: a server imports it once and forks.
+PRELOADED = ["goft_cli.pipeline"]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a job finds around it; a server would pass its own on, as they were at its start."""
+
+    folder: str
+    environment: dict[str, str]
+    output: Path | None
+    """Where the job's output goes in place of the screen."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended."""
+
+    code: int = 0
+    sentence: str = ""
+
+
+def start_method(*, several: bool) -> str:
+    """Choose between a server that imports once for several jobs, and a fresh interpreter.
+
+    The server forks, and what an import asked of a GPU's driver would not survive that.
+    """
+    return "forkserver" if several and not gpus() else "spawn"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def isolated(
+    job: Callable[[ConfigT], object],
+    cfg: ConfigT,
+    surroundings: Surroundings,
+    *,
+    several: bool,
+) -> Outcome:
+    """Run `job(cfg)` in a new process, and wait for it.
+
+    Args:
+        job: a function of a module.
+        cfg: its configuration; both are pickled.
+        surroundings: where it runs.
+        several: whether more jobs will come from this process.
+
+    Raises:
+        KeyboardInterrupt: passed on to the job first, which may save what it has.
+    """
+    method = start_method(several=several)
+    if get_start_method(allow_none=True) not in {None, *get_all_start_methods()}:
+        set_start_method(method, force=True)  # joblib's own name for one stops a new interpreter
+    context = get_context(method)
+    context.set_forkserver_preload(PRELOADED)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_enter, args=(sender, job, cfg, surroundings))
+    process.start()
+    sender.close()
+    try:
+        outcome = _receive(receiver)
+        process.join()
+    except KeyboardInterrupt:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid or 0, signal.SIGINT)
+        process.join()
+        raise
+    return outcome or _unannounced(process.exitcode)
+
+
+def _receive(receiver: Connection) -> Outcome | None:
+    """Wait for the job's last words; None if it died without any."""
+    try:
+        return receiver.recv()
+    except EOFError:
+        return None
+
+
+def _unannounced(exit_code: int | None) -> Outcome:
+    """Describe a process that ended without a word."""
+    code = exit_code or 0
+    if code >= 0:
+        return Outcome(code or CRASH, f"its process exited with code {code} and no word")
+    name = signal.Signals(-code).name
+    hint = "; the system ends processes so when memory runs out" if name == "SIGKILL" else ""
+    return Outcome(CRASH, f"its process was ended by {name}{hint}")
+
+
+def _enter(
+    sender: Connection,
+    job: Callable[[ConfigT], object],
+    cfg: ConfigT,
+    surroundings: Surroundings,
+) -> None:
+    """Take the surroundings on, run the job, and say how it ended."""
+    os.setsid()  # the starter passes Ctrl-C on, once, to the job and all that it started
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.chdir(surroundings.folder)
+    os.environ.clear()
+    os.environ.update(surroundings.environment)
+    if surroundings.output is not None:
+        _redirect(surroundings.output)
+    try:
+        with handling(stop_now):
+            job(cfg)
+        outcome = Outcome()
+    except (Exception, Stopped) as error:
+        sentence, code = describe(error, ["train"])
+        outcome = Outcome(code, sentence)
+        if surroundings.output is not None:
+            print(redact(traceback.format_exc()), flush=True)
+    sender.send(outcome)
+
+
+def _redirect(output: Path) -> None:
+    """Send this process's output, and that of all it starts, to a file."""
+    with output.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+def _end_with_parent() -> None:
+    """End when the starter is gone: started again, it would train in the same run folder."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(os.getpgrp(), signal.SIGTERM)

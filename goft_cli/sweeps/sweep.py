@@ -1,0 +1,177 @@
+"""A sweep as a whole: where it is, what is shown while it runs, how it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from rich.console import Console
+
+from goft_cli.composition import folder_name
+from goft_cli.errors import GoftError
+from goft_cli.leaderboard import table, write_csv
+from goft_cli.suggest import PRESETS
+from goft_cli.sweeps.records import (
+    LEADERBOARD,
+    JobRecord,
+    State,
+    forget_records,
+    read_records,
+    results,
+)
+
+POLL_SECONDS = 0.5
+FOLDER = "hydra.sweep.dir"
+MOST_COUNTED = 100
+
+screen = Console()
+
+
+class SweepError(GoftError):
+    """Jobs of a sweep failed; the exit code counts them, as GNU parallel's does."""
+
+    def __init__(self, sentence: str, *, failed: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = min(failed, MOST_COUNTED + 1)
+
+
+def sweeping(words: Sequence[str]) -> AbstractContextManager[list[str]]:
+    """Return a context for a run of Hydra with these words, giving the words to add to them.
+
+    Raises:
+        GoftError: a preset without the flag, whose values Hydra would pass over in silence.
+    """
+    flags = get_args_parser().parse_args(list(words))
+    if flags.multirun:
+        return _sweeping(flags.overrides)
+    for word in flags.overrides:
+        if word.startswith(f"{PRESETS}="):
+            raise GoftError(f"{word}: a sweep needs -m; write goft train -m {word}")
+    return nullcontext([])
+
+
+@contextmanager
+def _sweeping(overrides: Sequence[str]) -> Iterator[list[str]]:
+    """Show how the jobs go, and at the end say how many failed.
+
+    Raises:
+        SweepError: there are failed jobs.
+    """
+    added, sweep_dir = sweep_folder(overrides)
+    fixed = fixed_keys(overrides)
+    forget_records(sweep_dir)
+    ended = threading.Event()
+    watcher = threading.Thread(target=watch, args=(sweep_dir, fixed, ended), daemon=True)
+    watcher.start()
+    try:
+        yield added
+    except ValueError:
+        # a sweeper that searches, left without a single result, says so in its own words
+        if not failures(read_records(sweep_dir)):
+            raise
+    finally:
+        ended.set()
+        watcher.join()
+    conclude(sweep_dir, fixed)
+
+
+def sweep_folder(overrides: Sequence[str]) -> tuple[list[str], Path]:
+    """Return the override that names the sweep's folder, if the words do not, and the folder.
+
+    The folder follows from the words, whatever their order, so that the same sweep is found again.
+    """
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if key == FOLDER:
+            return [], Path(value)
+    own = [word.lstrip("+") for word in overrides if not word.startswith("hydra")]
+    folder = Path("outputs", "sweeps", folder_name(",".join(sorted(own)) or "default"))
+    return [f"{FOLDER}='{folder}'"], folder
+
+
+def fixed_keys(overrides: Sequence[str]) -> set[str]:
+    """Return the keys that are the same for every job.
+
+    Raises:
+        HydraException: a word cannot be read.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return {override.key_or_group for override in parsed if not override.is_sweep_override()}
+
+
+def key(word: str) -> str:
+    """Return what a word sets."""
+    return word.lstrip("+~").partition("=")[0]
+
+
+def name(record: JobRecord, fixed: set[str]) -> str:
+    """Name a job by its number and what is its own."""
+    own = [word for word in record.words.split() if key(word) not in fixed]
+    return f"job {record.number} ({' '.join(own)})"
+
+
+def watch(sweep_dir: Path, fixed: set[str], ended: threading.Event) -> None:
+    """Show each job as it starts and ends, and the leaderboard as it grows, until the end.
+
+    The records are read again and again: a job may run on another machine.
+    """
+    shown: dict[int, State] = {}
+    over = False
+    while not over:
+        over = ended.wait(POLL_SECONDS)
+        records = read_records(sweep_dir)
+        news = [record for record in records if shown.get(record.number) is not record.state]
+        if news and not shown:
+            say(f"sweep: {sweep_dir}; the same command again runs only what is missing")
+        for record in news:
+            shown[record.number] = record.state
+            show(record, name(record, fixed))
+        if not over and any(record.state is State.finished for record in news):
+            screen.print(table(results(records)))
+
+
+def show(record: JobRecord, named: str) -> None:
+    """Print one line on a job."""
+    said = {
+        State.running: "started",
+        State.finished: f"finished, {record.run}" if record.run else "finished",
+        State.kept: f"finished earlier, kept: {record.run}",
+        State.failed: f"failed: {record.sentence}",
+    }
+    say(f"{named} {said[record.state]}", style="red" if record.state is State.failed else None)
+
+
+def say(sentence: str, style: str | None = None) -> None:
+    """Print a sentence as it is."""
+    screen.print(sentence, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def failures(records: Sequence[JobRecord]) -> list[JobRecord]:
+    """Return the jobs that failed."""
+    return [record for record in records if record.state is State.failed]
+
+
+def conclude(sweep_dir: Path, fixed: set[str]) -> None:
+    """Show the whole leaderboard and count the jobs by how they ended.
+
+    Raises:
+        SweepError: there are failed jobs.
+    """
+    records = read_records(sweep_dir)
+    if found := results(records):
+        write_csv(sweep_dir / LEADERBOARD, found)
+        screen.print(table(found))
+        say(f"leaderboard: {sweep_dir / LEADERBOARD}")
+    states = [record.state for record in records]
+    counted = (f"{states.count(state)} {state.value}" for state in State if state in states)
+    say(f"{len(records)} jobs: {', '.join(counted)}")
+    if failed := failures(records):
+        raise SweepError(
+            f"{len(failed)} of {len(records)} jobs failed, first {name(failed[0], fixed)}: "
+            f"{failed[0].sentence}; the same command runs what is missing",
+            failed=len(failed),
+        )

@@ -1,0 +1,99 @@
+"""What a user sees of a mistake: one sentence, exit code 2, and every file as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from goft_cli.refusals import USAGE_ERROR, describe
+
+Change = Callable[[Path], object]
+"""What makes a good folder bad."""
+
+NOISE = ("Traceback", "HYDRA_FULL_ERROR", "object at 0x")
+
+
+def snapshot(root: Path) -> Mapping[str, str]:
+    """Return what every entry below a folder is: a link's target, a file's digest, a folder."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_symlink():
+            content = f"-> {path.readlink()}"
+        else:
+            content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        found[path.relative_to(root).as_posix()] = content
+    return found
+
+
+def refusal(job: Callable[[], object], root: Path) -> str:
+    """Return the sentence that the command line would print for what `job` raises.
+
+    Checks the exit code, that it is one sentence, and that nothing below `root` has changed.
+    """
+    before = snapshot(root)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - `described` is stricter than a match
+        job()
+    sentence = described(caught.value)
+    assert snapshot(root) == before
+    return sentence
+
+
+def described(error: Exception) -> str:
+    """Return the sentence for an error that users can mend."""
+    sentence, code = describe(error, ["train"])
+    assert code == USAGE_ERROR, sentence
+    assert len(sentence.splitlines()) == 1
+    assert not any(noise in sentence for noise in NOISE), sentence
+    return sentence
+
+
+def write(name: str, content: str | bytes) -> Change:
+    """Write a file, in place of the one there."""
+    data = content.encode() if isinstance(content, str) else content
+
+    def change(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).write_bytes(data)
+
+    return change
+
+
+def remove(name: str) -> Change:
+    """Remove a file."""
+    return lambda folder: (folder / name).unlink()
+
+
+def cut(name: str, count: int = 64) -> Change:
+    """Take the last bytes off a file."""
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-count])
+
+
+def dangle(name: str) -> Change:
+    """Make a file a link to nothing."""
+
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).symlink_to(folder / "nowhere")
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    """Make several changes."""
+    return lambda folder: [change(folder) for change in changes]
+
+
+def substitute(name: str, pattern: str, replacement: str) -> Change:
+    """Rewrite what a pattern matches in a text file."""
+
+    def change(folder: Path) -> None:
+        path = folder / name
+        text, count = re.subn(pattern, replacement, path.read_text(encoding="utf-8"))
+        assert count, f"{name} has no {pattern}"
+        path.write_text(text, encoding="utf-8")
+
+    return change

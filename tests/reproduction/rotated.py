@@ -1,0 +1,14 @@
+"""One cell of every recipe; within a folder the methods take turns, so that each has one."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from goft_cli.reproduction.recipes import Cell, folder_of, read_recipe, recipe_names
+
+ROTATED = [
+    Cell(name, methods[index % len(methods)])
+    for _, names in groupby(recipe_names(), key=folder_of)
+    for index, name in enumerate(names)
+    if (methods := read_recipe(name).published)
+]

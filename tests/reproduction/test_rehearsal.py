@@ -1,0 +1,41 @@
+"""Every recipe, with model and data swapped for tiny ones, runs through to its number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from goft_cli import report
+from goft_cli.config import TaskConfig
+from goft_cli.errors import GoftError
+from goft_cli.reproduction.recipes import Cell
+from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
+from goft_cli.reproduction.runs import Run, compose_train, finished_run
+from goft_cli.reproduction.stand_ins import write_stand_in
+from tests.reproduction.rotated import ROTATED
+
+SEED = 3
+
+
+def rehearsed(cell: Cell) -> Run:
+    with stand_ins(compose_train([*cell.words(SEED), *rehearsal_words(cell, SEED)])) as cfg:
+        return finished_run(cfg)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ROTATED, ids=lambda cell: cell.name)
+def test_a_recipe_runs_through(cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report, "plot_curves", lambda *_: None)  # half a second, tested elsewhere
+    run, recipe = rehearsed(cell), cell.recipe
+    assert run.folder.metrics.is_file()
+    assert (run.cfg.task.name, run.cfg.model.name) == (recipe.task, recipe.stand_in)
+    assert run.metrics["seed"] == SEED
+    for measure in recipe.measures.values():
+        assert -100 <= run.value(measure) <= 100
+
+
+def test_a_family_without_stand_in_says_so(tmp_path: Path) -> None:
+    with pytest.raises(GoftError, match="task mine: no rehearsal for the family sounds"):
+        write_stand_in(TaskConfig(name="mine", family="sounds"), tmp_path / "data")
