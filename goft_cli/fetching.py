@@ -92,7 +92,7 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
     source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
     with reading(location, cfg.path):
         config = AutoConfig.from_pretrained(location, **source)
-        check_architecture(config, head.auto_class, cfg.path)
+        check_architecture(config, head.auto_class, cfg)
         published = (getattr(config, "architectures", None) or [""])[0]
         kind = getattr(transformers, published, AutoModel)
         model = kind.from_pretrained(location, use_safetensors=True, dtype="auto", **source)
