@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from goft_cli import hub
-from goft_cli.config import ModelConfig, TrackerConfig, TrackerName, TrainConfig
+from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
 from goft_cli.doctor import inputs, machine
 from goft_cli.doctor.findings import Finding, Verdict, is_healthy
 from tests import small
@@ -82,12 +82,17 @@ def test_precision_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> No
     needs_mending(machine.examine_gpu(trainer), "no bf16", "trainer.bf16=false")
 
 
-def test_a_tokenizer_without_its_libraries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine, "find_spec", lambda _: None)
-    remote = ModelConfig(name="deberta-v3-base", path="microsoft/deberta-v3-base")
-    needs_mending(machine.examine_tokenizer(remote), "pip install sentencepiece protobuf")
-    fast = ModelConfig(name="fast", path="asset:tiny-deberta-v3")
-    assert machine.examine_tokenizer(fast).verdict is Verdict.ok
+def test_a_tokenizer_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("goft_cli.preflight.is_installed", lambda _: False)
+    remote = configured("model=deberta-v3-base").model
+    needs_mending(inputs.examine_tokenizer(remote), "pip install sentencepiece protobuf")
+    assert inputs.examine_tokenizer(configured().model).verdict is Verdict.ok
+
+
+def test_packed_weights_below_an_adapter_that_needs_them_plain() -> None:
+    packed = configured("model.quantization=4bit", "adapter=full")
+    needs_mending(inputs.examine_packing(packed), "model.quantization=4bit")
+    assert inputs.examine_packing(configured()).verdict is Verdict.ok
 
 
 def test_a_disk_too_small_for_full_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
