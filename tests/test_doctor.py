@@ -33,10 +33,11 @@ def configured(*words: str) -> TrainConfig:
     return small.composed(["trainer.use_cpu=true", *words])
 
 
-def test_a_sound_machine_and_run_have_nothing_to_mend(goft: Goft) -> None:
-    answer = goft("doctor", "--offline", "trainer.use_cpu=true")
+def test_a_sound_machine_and_run_have_nothing_to_mend(goft: Goft, tmp_path: Path) -> None:
+    model, data = small.write_model(tmp_path / "model"), small.write_data(tmp_path / "data")
+    answer = goft("doctor", "--offline", *small.overrides(model, data, tmp_path / "run"))
     assert answer.code == 0, answer.out
-    assert "model and 4,000 rows loaded with the network cut" in " ".join(answer.out.split())
+    assert "model and 72 rows loaded with the network cut" in " ".join(answer.out.split())
     assert answer.out.rstrip().endswith("nothing would stop this run")
 
 
