@@ -31,13 +31,13 @@ def test_version(words: list[str], goft: Goft) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
-    answer = goft(verb, "--help")
+    answer, trains = goft(verb, "--help"), {"train", "compare"}
     assert (answer.code, answer.err) == (0, "")
-    composes_task = verb in {"train", "eval", "doctor", "fetch"}
+    composes_task = verb in {*trains, "eval", "doctor", "fetch"}
     assert ("task: demo/acceptability, " in answer.out) == composes_task
-    assert ("adapter: adalora, " in answer.out) == (verb in {"train", "doctor"})
-    assert ("learning_rate:" in answer.out) == (verb in {"train", "doctor", "fetch"})
-    assert "batch_size: 64" in answer.out or verb in {"fetch", "reproduce"}
+    assert ("adapter: adalora, " in answer.out) == (verb in {*trains, "doctor"})
+    assert ("learning_rate:" in answer.out) == (verb in {*trains, "doctor", "fetch"})
+    assert "batch_size: 64" in answer.out or verb in {"fetch", "reproduce", "report"}
     assert "schema" not in answer.out
 
 
@@ -143,6 +143,8 @@ def test_a_reader_may_leave(words: str, tmp_path: Path) -> None:
 COMPLETIONS = [
     ("goft ", {*VERBS}, set()),
     ("goft tr", {"train"}, {"eval"}),
+    ("goft compare ", {"task=", "trainer.", "adapters.", "reference="}, {"schema"}),
+    ("goft report ", {"runs="}, {"task=", "adapter="}),
     ("goft train ", {"task=", "adapter=", "trainer.", "seed="}, {"schema", "verb=", "hydra."}),
     ("goft train adapter=q", {"adapter=qgoft"}, {"adapter=goft"}),
     ("goft train task=", {"task=glue/cola", "task=demo/acceptability"}, set()),
