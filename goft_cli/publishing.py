@@ -100,11 +100,12 @@ def upload(folder: Path, repo: str, *, public: bool) -> str:
     """Create the repository if need be, upload the folder in one commit, and return its address.
 
     Raises:
-        GoftError: the hub refuses.
+        GoftError: the hub refuses, or the repository has other readers than was said.
     """
     api = HfApi()
     with answering(repo):
         address = api.create_repo(repo, private=not public, exist_ok=True)
+        check_readers(repo, public=public)  # someone else may have made it meanwhile
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message="goft push")
     return str(address)
 

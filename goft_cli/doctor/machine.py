@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
 from pathlib import Path
 from platform import python_version
 from typing import Any
@@ -118,22 +117,6 @@ def local_folder(model: ModelConfig) -> Path | None:
     except GoftError:  # another check says so
         return None
     return location if isinstance(location, Path) else None
-
-
-def examine_tokenizer(model: ModelConfig) -> Finding:
-    """See whether DeBERTaV3's tokenizer, a sentencepiece model, can be read."""
-    folder = local_folder(model)
-    if folder is not None and (folder / "tokenizer.json").is_file():
-        return Finding("tokenizer", Verdict.ok, "in its fast form")
-    missing = [
-        package
-        for package, module in {"sentencepiece": "sentencepiece", "protobuf": "google"}.items()
-        if find_spec(module) is None
-    ]
-    if not missing:
-        return Finding("tokenizer", Verdict.ok, "sentencepiece and protobuf are there")
-    found = f"no {' and no '.join(missing)}, which DeBERTaV3 and LLaMA2 need"
-    return Finding("tokenizer", Verdict.mend, found, f"pip install {' '.join(missing)}")
 
 
 def examine_disk(cfg: TrainConfig) -> Finding:
