@@ -90,10 +90,16 @@ def run(cfg: TrainConfig) -> Path:
     """
     speaks = join(cfg)
     folder = open_together(cfg, speaks=speaks)
-    if folder.finished:
-        if speaks:
-            report.show_finished(folder)
-        return folder.path
+    if not folder.finished:
+        work(cfg, folder, speaks=speaks)
+        leave()
+    elif speaks:
+        report.show_finished(folder)
+    return folder.path
+
+
+def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
+    """Do all that a run does in a folder of its own."""
     logs = logging_to(folder.log, console) if speaks else silent()
     curves = tracking(cfg.tracker, folder) if speaks else nullcontext()
     with logs, curves:
@@ -102,8 +108,6 @@ def run(cfg: TrainConfig) -> Path:
         checked = verify(job)
         if speaks:
             finish(job, trainer, checked, score_benchmark(job, checked.merged))
-    leave()
-    return folder.path
 
 
 def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -42,8 +43,14 @@ def open_together(cfg: TrainConfig, *, speaks: bool) -> RunFolder:
 
 
 def leave() -> None:
-    """Let go of the other processes at the end."""
+    """Let go of the other processes at the end, when all of them are there.
+
+    What still holds the group is freed before: a gradient reducer that outlives it waits for ever
+    in its own destructor.
+    """
     if torch.distributed.is_initialized():
+        gc.collect()
+        wait()
         torch.distributed.destroy_process_group()
 
 
