@@ -7,6 +7,7 @@ import shutil
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,7 @@ def test_a_full_disk(cfg: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_reads_the_tokenizer_is_looked_for_before_the_hub(
     cfg: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "unreachable", lambda: "nobody answers")
+    monkeypatch.setattr(hub, "unreachable", cache(lambda: "nobody answers"))
     model = replace(cfg.model, path="someone/something", requires=["torch", "no-such", "nor-this"])
     sentence = "its tokenizer needs no-such and nor-this, .* pip install no-such nor-this$"
     with pytest.raises(GoftError, match=sentence):
@@ -169,7 +170,7 @@ def test_what_reads_the_tokenizer_is_looked_for_before_the_hub(
 def test_the_data_of_a_benchmark_is_looked_for_too(
     cfg: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "unreachable", lambda: "nobody answers")
+    monkeypatch.setattr(hub, "unreachable", cache(lambda: "nobody answers"))
     monkeypatch.setattr(hub, "cached", lambda kind: [])
     with pytest.raises(GoftError, match=r"cais/mmlu cannot be .*; pass benchmark\.data_dir=DIR"):
         check_inputs(replace(cfg, benchmark=config("mmlu/full")))
@@ -185,7 +186,7 @@ def test_what_neither_hub_nor_cache_has_is_refused_at_once(
     other = cell("glue/cola", "goft").task if kind == "dataset" else cfg.task
     path = "someone/something" if kind == "model" else cfg.model.path
     wanted = replace(cfg, task=other, model=replace(cfg.model, path=path))
-    monkeypatch.setattr(hub, "unreachable", lambda: "nobody answers")
+    monkeypatch.setattr(hub, "unreachable", cache(lambda: "nobody answers"))
     monkeypatch.setattr(hub, "cached", lambda kind: ["some/thing"])
     with pytest.raises(GoftError, match=rf"{kind} .* cannot be loaded: .*some/thing; pass .*=DIR"):
         check_inputs(wanted)

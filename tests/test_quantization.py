@@ -65,7 +65,7 @@ def turned(model: PreTrainedModel, method: str) -> list[GoftLayer]:
 
 def dense(layer: GoftLayer) -> Tensor:
     """W R^T of the unpacked weight."""
-    return rotate(base_weight(layer.get_base_layer()).float(), layer._rotation("default")).detach()
+    return rotate(base_weight(layer.get_base_layer()).float(), layer.rotation("default")).detach()
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:
