@@ -118,7 +118,8 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     task.check_model(backbone.model)
     if benchmark:
         benchmark.check_model(backbone.model, backbone.processor)
-    updates = update_count(len(data.splits[cfg.task.train_split]), arguments)
+    rows = len(data.splits[cfg.task.train_split])
+    updates = update_count(rows, cfg.trainer, arguments.world_size)
     model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class, updates)
     encoded = encode(task, data, backbone)
     job = Job(cfg, folder, task, data, encoded, arguments, backbone, model, benchmark, speaks)

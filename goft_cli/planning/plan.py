@@ -1,0 +1,115 @@
+"""What a run will take, put together from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from goft_cli.adapters import ParameterCount, count_parameters
+from goft_cli.comparison.budget import attached
+from goft_cli.config import PlanConfig, TrainConfig
+from goft_cli.planning.batch import shape_of
+from goft_cli.planning.calibration import seconds_per_update
+from goft_cli.planning.downloads import downloads
+from goft_cli.planning.equivalents import equivalents
+from goft_cli.planning.inputs import largest_batch, row_count, rows_at_hand
+from goft_cli.planning.layers import AdaptedLayers, adapted_layers
+from goft_cli.planning.memory import Memory, forecast_memory, free_bytes
+from goft_cli.planning.published import Published, published
+from goft_cli.tasks import build_task
+from goft_cli.trainer import update_count
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is known of a run before it starts.
+
+    Attributes:
+        cfg: of the run.
+        device: "cpu" or "cuda", where it will train.
+        layers: that the adapter sits on.
+        parameters: numbers of them.
+        equivalents: words that size another adapter alike, and its parameters, by adapter.
+        rows: of the training split; None where they are not at hand and their number is unknown.
+        rows_from: where that number is from.
+        updates: of the weights; None as `rows`.
+        batch: shape of the largest one.
+        memory: in each process; None where the model cannot be traced.
+        seconds: per update; None where they were not measured.
+        notes: why something is missing, and on what it rests.
+        published: the cell of the paper that this run is of.
+        downloads: what of the hub is not here yet.
+    """
+
+    cfg: TrainConfig
+    device: str
+    layers: Sequence[AdaptedLayers]
+    parameters: ParameterCount
+    equivalents: Mapping[str, tuple[str, int]]
+    rows: int | None
+    rows_from: str
+    updates: int | None
+    batch: tuple[int, ...]
+    memory: Memory | None
+    seconds: float | None
+    notes: Sequence[str]
+    published: Published | None
+    downloads: Sequence[str]
+
+
+def make_plan(planned: PlanConfig) -> Plan:
+    """Work out a run: the configuration of its model is read, and rows that are here; no weights.
+
+    Raises:
+        GoftError: there is no such model or folder, or the adapter does not fit the model.
+    """
+    cfg = TrainConfig(**{f.name: getattr(planned, f.name) for f in fields(TrainConfig)})
+    device = "cuda" if torch.cuda.is_available() and not cfg.trainer.use_cpu else "cpu"
+    task = build_task(cfg.task)
+    data = rows_at_hand(task)
+    model = attached(cfg, cfg.adapter)
+    layers = adapted_layers(model, cfg.model.head_modules)
+    counts = count_parameters(model, cfg.model.head_modules)
+    rows, rows_from = row_count(cfg, data)
+    batch, notes = largest_batch(cfg, task, data, model.get_base_model())
+    memory = seconds = None
+    try:
+        memory = forecast_memory(model, batch, cfg, device)
+    except Exception as error:  # any line of a model may ask a tensor for its values
+        notes.append(f"no forecast of memory: {type(model.get_base_model()).__name__} ({error})")
+    if planned.calibrate:
+        seconds, note = calibrated(cfg, batch, memory, device)
+        notes.append(note)
+    known = rows is not None or cfg.trainer.max_steps > 0
+    return Plan(
+        cfg=cfg,
+        device=device,
+        layers=layers,
+        parameters=counts,
+        equivalents=equivalents(layers, counts.adapter),
+        rows=rows,
+        rows_from=rows_from,
+        updates=update_count(rows or 0, cfg.trainer, cfg.launcher.num_processes) if known else None,
+        batch=shape_of(batch),
+        memory=memory,
+        seconds=seconds,
+        notes=notes,
+        published=published(cfg),
+        downloads=downloads(cfg),
+    )
+
+
+def calibrated(
+    cfg: TrainConfig, batch: dict[str, Tensor], memory: Memory | None, device: str
+) -> tuple[float | None, str]:
+    """Measure the time per update if it can be done here, and say what it means or why not."""
+    if cfg.model.quantization is not None:
+        return None, "no forecast of time: packed weights cannot be made up"
+    free = free_bytes(device)
+    if memory is None or memory.peak > free:
+        return None, f"no forecast of time: the run does not fit into {free / 2**30:.1f} GiB here"
+    note = "time is that of updates alone, each at the largest batch, in one process"
+    return seconds_per_update(cfg, batch, device), note
