@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test gpu lint types format assets clean
+.PHONY: help demo test gpu sharded lint types format assets clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -21,6 +21,9 @@ test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
 
 gpu: $(VENV)/installed ## run the tests that need a CUDA device
 	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu
+
+sharded: $(VENV)/installed ## run the tests of FSDP2 and, with the extra deepspeed, of ZeRO-2 and ZeRO-3
+	$(BIN)/python -m pytest -m sharded
 
 lint: $(VENV)/installed ## check style and formatting
 	$(BIN)/ruff check

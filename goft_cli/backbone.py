@@ -27,8 +27,8 @@ EXAMPLES = {
     "AutoModelForCausalLM": "llama2-7b",
     "AutoModelForImageClassification": "vit-b16",
 }
-# A numbered block of the backbone: heads of other kinds, which are left out, have none.
-BLOCK_WEIGHT = re.compile(r"\.\d+\..*weight$")
+BLOCK_WEIGHT = re.compile(r"(.+?)\.\d+\..*weight$")
+"""A tensor of a numbered block, and the list that the block is in."""
 
 
 class Head(Protocol):
@@ -235,8 +235,14 @@ def check_complete(model: PreTrainedModel, info: dict[str, Any], cfg: ModelConfi
             f"{type(model).__name__} outside the head, such as {min(absent)}; pass a folder whose "
             "config.json and model.safetensors belong together"
         )
-    blocks = [key for key in info["unexpected_keys"] if BLOCK_WEIGHT.search(key)]
-    surplus = [key for key in blocks if not in_modules(key, cfg.head_modules)]
+    # heads of other kinds, which are left out, may be numbered too, in lists of their own
+    known = [f".{name}" for name, _ in model.named_modules()]
+    blocks = {key: BLOCK_WEIGHT.match(key) for key in info["unexpected_keys"]}
+    surplus = [
+        key
+        for key, found in blocks.items()
+        if found and any(name.endswith(f".{found[1]}") for name in known)
+    ]
     if surplus:
         raise GoftError(
             f"model.path={cfg.path}: its weights have {len(surplus)} tensors more than a "

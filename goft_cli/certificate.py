@@ -106,7 +106,7 @@ def agreement(
     """
     dtype, found = compute_dtype(run.cfg), compare(adapted, exported)
     rows = {name: len(split.rows) for name, split in splits.items()}
-    if not found.largest <= (math.inf if tolerance is None else tolerance):
+    if tolerance is not None and not found.largest <= tolerance:
         raise GoftError(
             f"the exported model differs from adapter={run.folder.path}: outputs on "
             f"{sum(rows.values())} rows are up to {found.largest:.2g} apart (relative), expected "

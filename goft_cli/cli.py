@@ -111,9 +111,8 @@ def run_verb(verb: str, words: list[str]) -> int:
     Raises:
         GoftError: a flag does not exist.
     """
-    from goft_cli.flags import as_overrides, own_flags
-    from goft_cli.launch import check_nesting
-    from goft_cli.suggest import check_flags
+    from goft_cli.flags import as_overrides, check_flags, own_flags
+    from goft_cli.launch_checks import check_nesting
 
     if verb not in WITHOUT_CONFIG:
         words = as_overrides(verb, words)

@@ -22,7 +22,13 @@ from goft_cli.config import (
 )
 from goft_cli.errors import GoftError
 from goft_cli.folders import whole_folder
-from goft_cli.preflight import ASSET_SCHEME, DATA_REMEDY, GENERATED, model_location
+from goft_cli.preflight import (
+    ASSET_SCHEME,
+    DATA_REMEDY,
+    GENERATED,
+    check_tokenizer,
+    model_location,
+)
 from goft_cli.run_folder import write_text
 from goft_cli.tasks import build_task
 
@@ -86,13 +92,15 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
     A tokenizer is saved in its fast form, which needs no sentencepiece to be read again.
 
     Raises:
-        GoftError: there is no such model, or it is of another kind than the task asks for.
+        GoftError: there is no such model, it is of another kind than the task asks for, or its
+            tokenizer needs a missing package.
     """
+    check_tokenizer(cfg)
     location = model_location(cfg.path)
     source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
     with reading(location, cfg.path):
         config = AutoConfig.from_pretrained(location, **source)
-        check_architecture(config, head.auto_class, cfg.path)
+        check_architecture(config, head.auto_class, cfg)
         published = (getattr(config, "architectures", None) or [""])[0]
         kind = getattr(transformers, published, AutoModel)
         model = kind.from_pretrained(location, use_safetensors=True, dtype="auto", **source)

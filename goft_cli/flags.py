@@ -1,12 +1,18 @@
-"""Keys written as flags: `--as-lora 16` and `--offline` for `as_lora=16` and `offline=true`."""
+"""Flags: Hydra's, checked, and keys written as such: `--as-lora 16` stands for `as_lora=16`."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from pathlib import Path
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
 
 from goft_cli.config import SCHEMAS
 from goft_cli.errors import GoftError
+from goft_cli.nearest import did_you_mean
 
 
 def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
@@ -48,3 +54,44 @@ def following(flag: str, rest: Iterator[str]) -> str:
     if value is None or value.startswith("--"):
         raise GoftError(f"{flag} has no value; write {flag} VALUE")
     return value
+
+
+class FlagParser(argparse.ArgumentParser):
+    """Hydra's flags, refused in one sentence instead of a usage page."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a flag, or the word after it."""
+        raise GoftError(f"{message}; see goft VERB --help")
+
+
+def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
+    """Refuse flags that Hydra would answer with its usage page or a traceback.
+
+    Args:
+        words: as Hydra will read them.
+        own: further flags, which a mistyped one may stand for.
+
+    Raises:
+        GoftError: a flag is none of Hydra's, has no value or a wrong one, or excludes another.
+    """
+    parser = flag_parser()
+    known = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+    for word in words:
+        flag = word.partition("=")[0]
+        # argparse also takes unambiguous beginnings, such as --multi
+        if flag.startswith("--") and not any(name.startswith(flag) for name in known):
+            raise GoftError(f"{flag} is not a flag; {did_you_mean(flag, [*known, *own])}")
+    flags = parser.parse_args(words)
+    if flags.resolve and not (flags.cfg or flags.help):
+        raise GoftError("--resolve stands alone; it goes with --cfg job")
+    if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
+        raise GoftError(f"--config-dir {flags.config_dir}: no such folder")
+    modes = {"--run", "--multirun", "--cfg", "--info", "--shell-completion"}
+    given = [mode for mode in sorted(modes) if getattr(flags, mode[2:].replace("-", "_"))]
+    if len(given) > 1:
+        raise GoftError(f"{' and '.join(given)} exclude each other; pass one of them")
+
+
+def flag_parser() -> FlagParser:
+    """Return what reads the words after the verb as Hydra will: its flags, and the overrides."""
+    return FlagParser(parents=[get_args_parser()], add_help=False)

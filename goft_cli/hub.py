@@ -41,7 +41,7 @@ def require(kind: Kind, name: str, *, remedy: str) -> Iterator[None]:
         GoftError: the item can be neither downloaded nor found in the cache; the sentence has the
             reason, what is cached, and the remedy.
     """
-    reason = _offline_by_choice(kind) or unreachable()
+    reason = away(kind)
     if reason:
         logger.warning("%s; looking for %s %s in the cache", reason, kind, name)
     try:
@@ -63,7 +63,7 @@ def check_available(kind: Kind, name: str, *, remedy: str) -> None:
     Raises:
         GoftError: the cache has no such item, and there is no way to the hub, or no permission.
     """
-    reason = _offline_by_choice(kind) or unreachable()
+    reason = away(kind)
     if name in (item.partition(" ")[0] for item in cached(kind)):
         return
     reason = reason or _locked(kind, name)
@@ -89,6 +89,13 @@ def _refusal(kind: Kind, name: str, why: str, remedy: str) -> GoftError:
         f"{kind} {name} cannot be loaded: {why}; "
         f"cached {kind}s: {', '.join(cached(kind)) or 'none'}; {remedy}"
     )
+
+
+def away(kind: Kind) -> str | None:
+    """Say why nothing can be downloaded, or None if it can."""
+    # a probe that failed has switched offline mode on by itself, and is the better reason
+    failed = unreachable() if unreachable.cache_info().currsize else None
+    return failed or _offline_by_choice(kind) or unreachable()
 
 
 @cache

@@ -6,7 +6,7 @@ training. Reading that, and not the parameters, also works where parameters are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -96,5 +96,5 @@ class PenaltyMixin(Base):
             self._penalty_sum = self._penalty_updates = 0.0
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         if "loss" in logs and self.args.report_to and not sharded:
-            logs |= geometry_scalars(self.model)
+            logs |= geometry_scalars(cast("nn.Module", self.model))
         super().log(logs, start_time)

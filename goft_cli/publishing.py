@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -38,9 +38,9 @@ def find_repo(cfg: PushConfig) -> str:
         validate_repo_id(cfg.repo)
     except HFValidationError as error:
         raise GoftError(f"repo={cfg.repo}: {error}; pass repo=OWNER/NAME") from error
-    away = "offline mode is on (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else hub.unreachable()
-    if away:
-        raise GoftError(f"push: {away}; push again when it is back")
+    reason = hub.away("model")
+    if reason:
+        raise GoftError(f"push: {reason}; push again when the hub can be reached")
     if get_token() is None:
         raise GoftError("push: no token for the hub; run hf auth login, or set HF_TOKEN")
     with answering(cfg.repo):
@@ -100,11 +100,12 @@ def upload(folder: Path, repo: str, *, public: bool) -> str:
     """Create the repository if need be, upload the folder in one commit, and return its address.
 
     Raises:
-        GoftError: the hub refuses.
+        GoftError: the hub refuses, or the repository has other readers than was said.
     """
     api = HfApi()
     with answering(repo):
         address = api.create_repo(repo, private=not public, exist_ok=True)
+        check_readers(repo, public=public)  # someone else may have made it meanwhile
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message="goft push")
     return str(address)
 

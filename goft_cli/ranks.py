@@ -14,12 +14,20 @@ from goft_cli.run_folder import RunFolder, open_run
 
 
 def join(cfg: TrainConfig) -> bool:
-    """Meet the other processes, if there are any; tell whether this is the one that writes."""
+    """Meet the other processes, if there are any; tell whether this is the one that writes.
+
+    Raises:
+        RuntimeError: accelerate does not see them.
+    """
     if processes() == 1:
         return True
-    if cfg.trainer.use_cpu or not torch.cuda.is_available():
-        os.environ["ACCELERATE_USE_CPU"] = "true"  # or each process would train alone, as the first
-    return PartialState().is_main_process
+    on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
+    if on_cpu:
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # which Trainer's own state reads
+    state = PartialState(cpu=on_cpu)
+    if state.num_processes != processes():  # else each would train alone and write as the first
+        raise RuntimeError(f"{processes()} processes started, {state.num_processes} joined")
+    return state.is_main_process
 
 
 def open_together(cfg: TrainConfig, *, speaks: bool) -> RunFolder:

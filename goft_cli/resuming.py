@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -74,7 +74,7 @@ class ResumableTrainer(InOrder):
 
     @property
     def _checkpoints(self) -> Path:
-        return Path(self.args.output_dir)
+        return Path(str(self.args.output_dir))
 
     def _get_output_dir(self, trial: Any) -> str:  # noqa: ANN401 - Trainer's own
         folder = super()._get_output_dir(trial)
@@ -120,12 +120,12 @@ class ResumableTrainer(InOrder):
             protected = {name, Path(self.state.best_model_checkpoint or "").name}
             rotate(self._checkpoints, self.args.save_total_limit, protected)
 
-    def _run_epoch(self, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
         """Train no further after the last update; Trainer would, where it was inside an epoch."""
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
         else:
-            super()._run_epoch(**kwargs)
+            super()._run_epoch(*args, **kwargs)
 
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Trainer's own
         self._close_totals()
@@ -136,4 +136,4 @@ class ResumableTrainer(InOrder):
         self.totals.stop()
         if self.args.world_size > 1:
             loss = torch.tensor(self.totals.loss, dtype=torch.float64, device=self.args.device)
-            self.totals.loss = self.accelerator.reduce(loss, "mean").item()
+            self.totals.loss = cast(torch.Tensor, self.accelerator.reduce(loss, "mean")).item()

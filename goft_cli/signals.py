@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -35,7 +36,13 @@ def stop_now(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let `handler` answer the signals that end a run, then whoever did before."""
+    """Let `handler` answer the signals that end a run, then whoever did before.
+
+    Outside the main thread Python gives nobody the choice, and all stays as it is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.signal(number, handler) for number in ENDING}
     try:
         yield

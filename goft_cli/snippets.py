@@ -9,7 +9,7 @@ from goft_cli.preflight import ASSET_SCHEME
 from goft_cli.tasks.base import Task
 
 LABEL = "print(model.config.id2label[int(model(**inputs).logits.argmax())])"
-NUMBER = "print(float(model(**inputs).logits))"
+NUMBER = "print(model(**inputs).logits.item())"
 ANSWER = """\
 found = model(**inputs)
 start, end = int(found.start_logits.argmax()), int(found.end_logits.argmax())

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
 
 from hydra import compose, initialize_config_dir, initialize_config_module
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -27,74 +24,19 @@ from goft_cli.composition import (
     register,
     verb_groups,
 )
-from goft_cli.errors import GoftError
+from goft_cli.flags import flag_parser
+from goft_cli.nearest import did_you_mean
 
 TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
 MAX_LISTED = 12
 PRESETS = "+sweep"
 """A group that no configuration has by itself."""
+NO_CHOICE = "Config group override must be a string or a list"
+"""Hydra's words, in an error of no class of its own."""
 PLUGINS = {
     "hydra/launcher": ("basic", "joblib", "submitit_local", "submitit_slurm"),
     "hydra/sweeper": ("basic", "optuna"),
 }
-
-
-class FlagParser(argparse.ArgumentParser):
-    """Hydra's flags, refused in one sentence instead of a usage page."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse a flag, or the word after it."""
-        raise GoftError(f"{message}; see goft VERB --help")
-
-
-def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
-    """Refuse flags that Hydra would answer with its usage page or a traceback.
-
-    Args:
-        words: as Hydra will read them.
-        own: further flags, which a mistyped one may stand for.
-
-    Raises:
-        GoftError: a flag is none of Hydra's, has no value or a wrong one, or excludes another.
-    """
-    parser = flag_parser()
-    known = [flag for flag in parser._option_string_actions if flag.startswith("--")]
-    for word in words:
-        flag = word.partition("=")[0]
-        # argparse also takes unambiguous beginnings, such as --multi
-        if flag.startswith("--") and not any(name.startswith(flag) for name in known):
-            raise GoftError(f"{flag} is not a flag; {did_you_mean(flag, [*known, *own])}")
-    flags = parser.parse_args(words)
-    if flags.resolve and not (flags.cfg or flags.help):
-        raise GoftError("--resolve stands alone; it goes with --cfg job")
-    if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
-        raise GoftError(f"--config-dir {flags.config_dir}: no such folder")
-    modes = {"--run", "--multirun", "--cfg", "--info", "--shell-completion"}
-    given = [mode for mode in sorted(modes) if getattr(flags, mode[2:].replace("-", "_"))]
-    if len(given) > 1:
-        raise GoftError(f"{' and '.join(given)} exclude each other; pass one of them")
-
-
-def flag_parser() -> FlagParser:
-    """Return what reads the words after the verb as Hydra will: its flags, and the overrides."""
-    return FlagParser(parents=[get_args_parser()], add_help=False)
-
-
-def did_you_mean(word: str, choices: Iterable[str], *, prefix: str = "") -> str:
-    """Return the nearest choice as a question, or else the list of choices."""
-    options = sorted(set(choices))
-    ends = [option for option in options if option.rpartition("/")[2] == word]
-    inside = [option for option in options if option.startswith(f"{word}/")]
-    near = ends or difflib.get_close_matches(word, options, n=1, cutoff=0.6)
-    if inside:
-        near, options = [], inside
-    elif not near:
-        tails = {option.rpartition("/")[2]: option for option in options}
-        near = [tails[tail] for tail in difflib.get_close_matches(word, tails, n=1, cutoff=0.6)]
-    if near:
-        return f"did you mean {prefix}{near[0]}?"
-    shown = ", ".join(options[:MAX_LISTED]) + (", ..." if len(options) > MAX_LISTED else "")
-    return f"expected one of {shown}"
 
 
 @dataclass(frozen=True)
@@ -179,6 +121,8 @@ def choices_text(verb: str) -> str:
 
 def explain(error: Exception, line: CommandLine) -> str | None:
     """Return the sentence for an error of composition, or None if it is none."""
+    if isinstance(error, ValueError) and NO_CHOICE in str(error):
+        return explain_no_choice(line)
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     if isinstance(error, OverrideParseException):
@@ -188,6 +132,18 @@ def explain(error: Exception, line: CommandLine) -> str | None:
     if isinstance(error, InterpolationResolutionError):
         return str(own_refusal(error) or error).splitlines()[0]
     return explain_key(line) or explain_value(error, line.overrides)
+
+
+def explain_no_choice(line: CommandLine) -> str | None:
+    """A group set to a number or to nothing."""
+    groups = line.groups()
+    for word in line.overrides:
+        group, _, choice = word.partition("=")
+        if group in groups and not is_choice(word, groups):
+            return f"{word}: {did_you_mean(choice, groups[group], prefix=f'{group}=')}"
+        if not re.match(r"[\w+~]", group):
+            return f"{word!r} has no key; write it as KEY=VALUE, for example seed=1"
+    return None
 
 
 def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> str:
@@ -275,7 +231,7 @@ def explain_value(error: Exception, overrides: Sequence[str]) -> str:
     enum = re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", text)
     if enum:
         return f"{typed}: {did_you_mean(enum[1], enum[2].split(', '), prefix=f'{key}=')}"
-    return f"{typed}: {text}"
+    return f"{typed}: {text.partition('. value: ')[0]}"
 
 
 def leaves(cfg: DictConfig, prefix: str = "") -> list[str]:

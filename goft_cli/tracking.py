@@ -15,8 +15,6 @@ def tracking(tracker: TrackerConfig, folder: RunFolder) -> Iterator[None]:
     """Set the tracker up through its own environment variables, and close its run in the end."""
     if tracker.name is TrackerName.tensorboard:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.path / "tensorboard")
-    if tracker.name is TrackerName.trackio:
-        os.environ.setdefault("TRACKIO_DIR", str(folder.path / "trackio"))
     if tracker.name is not TrackerName.wandb:
         yield
         return

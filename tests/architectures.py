@@ -19,10 +19,10 @@ from goft_cli.backbone import Backbone
 from goft_cli.config import ModelConfig, TrainConfig
 from goft_cli.preflight import ASSET_SCHEME, asset_dir
 
-CLASSIFIER = "AutoModelForSequenceClassification"
-ANSWERER = "AutoModelForQuestionAnswering"
-WRITER = "AutoModelForCausalLM"
-SEER = "AutoModelForImageClassification"
+SEQUENCE_CLASSIFICATION = "AutoModelForSequenceClassification"
+QUESTION_ANSWERING = "AutoModelForQuestionAnswering"
+CAUSAL_LM = "AutoModelForCausalLM"
+IMAGE_CLASSIFICATION = "AutoModelForImageClassification"
 
 Sizes = dict[str, Any]
 
@@ -45,16 +45,16 @@ class Architecture:
 BLOCKS: Sizes = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2}
 TEXT: Sizes = {**BLOCKS, "intermediate_size": 32, "vocab_size": 32, "max_position_embeddings": 64}
 DECODER = Architecture(
-    heads=(WRITER, CLASSIFIER),
+    heads=(CAUSAL_LM, SEQUENCE_CLASSIFICATION),
     tiny={**TEXT, "num_key_value_heads": 1},
     shared={"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
 )
 IMAGE: Sizes = {**BLOCKS, "image_size": 16, "patch_size": 4}
 ARCHITECTURES = {
-    "bert": Architecture((CLASSIFIER, ANSWERER), TEXT, {}),
-    "roberta": Architecture((CLASSIFIER, ANSWERER), TEXT, {}),
+    "bert": Architecture((SEQUENCE_CLASSIFICATION, QUESTION_ANSWERING), TEXT, {}),
+    "roberta": Architecture((SEQUENCE_CLASSIFICATION, QUESTION_ANSWERING), TEXT, {}),
     "deberta-v2": Architecture(
-        (CLASSIFIER, ANSWERER),
+        (SEQUENCE_CLASSIFICATION, QUESTION_ANSWERING),
         TEXT,
         {
             "type_vocab_size": 0,
@@ -69,8 +69,8 @@ ARCHITECTURES = {
     ),
     "llama": DECODER,
     "qwen2": DECODER,
-    "vit": Architecture((SEER,), {**IMAGE, "intermediate_size": 32}, {}),
-    "dinov2": Architecture((SEER,), {**IMAGE, "mlp_ratio": 2}, {}),
+    "vit": Architecture((IMAGE_CLASSIFICATION,), {**IMAGE, "intermediate_size": 32}, {}),
+    "dinov2": Architecture((IMAGE_CLASSIFICATION,), {**IMAGE, "mlp_ratio": 2}, {}),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from goft_cli import hub
-from goft_cli.config import ModelConfig, TrackerConfig, TrackerName, TrainConfig
+from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
 from goft_cli.doctor import inputs, machine
 from goft_cli.doctor.findings import Finding, Verdict, is_healthy
 from tests import small
@@ -33,10 +33,11 @@ def configured(*words: str) -> TrainConfig:
     return small.composed(["trainer.use_cpu=true", *words])
 
 
-def test_a_sound_machine_and_run_have_nothing_to_mend(goft: Goft) -> None:
-    answer = goft("doctor", "--offline", "trainer.use_cpu=true")
+def test_a_sound_machine_and_run_have_nothing_to_mend(goft: Goft, tmp_path: Path) -> None:
+    model, data = small.write_model(tmp_path / "model"), small.write_data(tmp_path / "data")
+    answer = goft("doctor", "--offline", *small.overrides(model, data, tmp_path / "run"))
     assert answer.code == 0, answer.out
-    assert "model and 4,000 rows loaded with the network cut" in " ".join(answer.out.split())
+    assert "model and 72 rows loaded with the network cut" in " ".join(answer.out.split())
     assert answer.out.rstrip().endswith("nothing would stop this run")
 
 
@@ -82,12 +83,17 @@ def test_precision_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> No
     needs_mending(machine.examine_gpu(trainer), "no bf16", "trainer.bf16=false")
 
 
-def test_a_tokenizer_without_its_libraries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine, "find_spec", lambda _: None)
-    remote = ModelConfig(name="deberta-v3-base", path="microsoft/deberta-v3-base")
-    needs_mending(machine.examine_tokenizer(remote), "pip install sentencepiece protobuf")
-    fast = ModelConfig(name="fast", path="asset:tiny-deberta-v3")
-    assert machine.examine_tokenizer(fast).verdict is Verdict.ok
+def test_a_tokenizer_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("goft_cli.preflight.is_installed", lambda _: False)
+    remote = configured("model=deberta-v3-base").model
+    needs_mending(inputs.examine_tokenizer(remote), "pip install sentencepiece protobuf")
+    assert inputs.examine_tokenizer(configured().model).verdict is Verdict.ok
+
+
+def test_packed_weights_below_an_adapter_that_needs_them_plain() -> None:
+    packed = configured("model.quantization=4bit", "adapter=full")
+    needs_mending(inputs.examine_packing(packed), "model.quantization=4bit")
+    assert inputs.examine_packing(configured()).verdict is Verdict.ok
 
 
 def test_a_disk_too_small_for_full_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,12 +131,11 @@ def test_a_tracker_that_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_hub_that_is_away_is_worth_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inputs.examine_hub().verdict is Verdict.note  # the suite is in offline mode
-    monkeypatch.setattr(inputs.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "unreachable", lambda: "nobody answers")
+    monkeypatch.setattr(hub, "away", lambda _: "nobody answers")
     found = inputs.examine_hub()
     assert (found.verdict, found.found) == (Verdict.note, "nobody answers")
     assert "goft fetch" in found.remedy
-    monkeypatch.setattr(hub, "unreachable", lambda: None)
+    monkeypatch.setattr(hub, "away", lambda _: None)
     assert inputs.examine_hub().verdict is Verdict.ok
 
 

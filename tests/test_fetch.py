@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import shlex
 from pathlib import Path
+from typing import cast
 
 import pytest
+from datasets import Dataset
 from datasets import config as datasets_config
 from huggingface_hub import constants
 
@@ -32,16 +34,12 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def inputs(cfg: TrainConfig) -> tuple[str, list[list[int]]]:
-    """Return the fingerprint of the backbone and the token ids of every row."""
+def inputs(cfg: TrainConfig) -> tuple[str, list[list[list[int]]]]:
+    """Return the fingerprint of the backbone, and the token ids of every row of each split."""
     task = build_task(cfg.task)
     backbone = load_backbone(cfg.model, task)
-    splits = task.load().splits.values()
-    return backbone.fingerprint, [
-        row["input_ids"]
-        for rows in splits
-        for row in task.encode(rows, backbone.processor)  # pyright: ignore[reportGeneralTypeIssues]
-    ]
+    encoded = [task.encode(rows, backbone.processor) for rows in task.load().splits.values()]
+    return backbone.fingerprint, [list(cast("Dataset", rows)["input_ids"]) for rows in encoded]
 
 
 def test_the_folder_is_the_hub_for_a_run(goft: Goft, caches: Path, tmp_path: Path) -> None:

@@ -109,6 +109,14 @@ def test_the_probe_carries_no_credentials(
     assert "Authorization" not in served.requests[0]
 
 
+def test_a_failed_probe_stays_the_reason(closed: str) -> None:
+    first = hub.away("model")
+    assert first is not None
+    assert f"the hub at {closed} cannot be reached" in first
+    assert constants.HF_HUB_OFFLINE is True
+    assert hub.away("dataset") == first
+
+
 @pytest.mark.parametrize(("status", "there"), [(401, True), (404, True), (502, False)])
 def test_a_refusal_is_an_answer_but_a_broken_gateway_is_none(
     served: type[Hub], monkeypatch: pytest.MonkeyPatch, status: int, there: bool

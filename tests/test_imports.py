@@ -41,8 +41,25 @@ FORBIDDEN = {
     "pipeline": {"commands", "cli"},
     "commands": {"cli"},
 }
-LIGHT = ["__init__", "__main__", "batches", "cli", "completion", "composition", "flags", "launch"]
-LIGHT += ["leaderboard", "preflight", "refusals", "run_folder", "secrets", "signals", "suggest"]
+LIGHT = [
+    "__init__",
+    "__main__",
+    "batches",
+    "cli",
+    "completion",
+    "composition",
+    "flags",
+    "launch",
+    "launch_checks",
+    "leaderboard",
+    "nearest",
+    "preflight",
+    "refusals",
+    "run_folder",
+    "secrets",
+    "signals",
+    "suggest",
+]
 LIGHT_FOLDERS = ["commands", "config", "sweeps"]
 
 Import = tuple[str, bool]

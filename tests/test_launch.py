@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from safetensors.torch import load_file
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -19,7 +19,8 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from goft_cli import launch, pipeline
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError, RankError
-from goft_cli.launch import as_error, check_asked, check_launch, check_nesting, root_cause
+from goft_cli.launch import as_error, root_cause
+from goft_cli.launch_checks import check_asked, check_launch, check_nesting
 from goft_cli.run_folder import RunFolder, open_run
 from goft_cli.signals import Stopped
 from tests import small
@@ -33,6 +34,7 @@ PROCESSES = {"one": 1, "two": 2, "four": 4}
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_accelerate_takes_each_of_its_configurations(path: Path) -> None:
     config = load_config_from_file(str(path))
+    assert isinstance(config, ClusterConfig)
     words = launch_command_parser().parse_args([f"--config_file={path}", "-m", "goft_cli"])
     arguments, _, _ = _validate_launch_command(words)
     number = PROCESSES[path.stem.split("_")[0]]
@@ -84,6 +86,15 @@ def test_a_launch_that_started_fewer_processes_is_refused(monkeypatch: pytest.Mo
     with pytest.raises(GoftError, match=r"asked for 2 processes and started 1.*torchrun --nproc"):
         check_launch(config_of(1))
     check_asked(1)
+
+
+@pytest.mark.parametrize("engine", ["DeepSpeed", "FSDP"])
+def test_sharded_weights_are_refused_before_hours_are_spent(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine.upper()}", "true")
+    with pytest.raises(GoftError, match=f"asks for {engine}, .*use DDP"):
+        check_launch(config_of(1))
 
 
 @pytest.mark.parametrize("flag", ["-m", "--multirun"])
@@ -175,7 +186,10 @@ def test_two_processes_make_one_run_with_the_same_numbers(words: list[str]) -> N
 
 
 @pytest.mark.slow
-def test_the_error_of_a_process_is_the_commands(words: list[str], goft: Goft) -> None:
+def test_the_error_of_a_process_is_the_commands(
+    words: list[str], goft: Goft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     bad = ["adapter.target_modules=[qeury]", "launcher.num_processes=2", "overwrite=true"]
     answer = goft("train", *words, *bad)
     assert answer.code == 2

@@ -14,7 +14,6 @@ import torch
 from peft import HRAConfig, LoraConfig, PeftConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForSequenceClassification
 
 from goft_cli import export
 from goft_cli.adapters import merge as merge_adapter
@@ -182,9 +181,3 @@ def test_ranges(key: str, value: float) -> None:
     options: dict[str, Any] = {key: value}
     with pytest.raises(GoftError, match=f"{key}={value} is out of range"):
         MergeConfig(adapter="x", **options)
-
-
-def test_the_plain_model_is_what_auto_classes_build(merged: Path) -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(merged)
-    assert not any("goft" in name or "modules_to_save" in name for name in model.state_dict())
-    assert GoftConfig.__name__ not in (merged / "config.json").read_text()

@@ -19,9 +19,9 @@ from goft_cli.adapters import attach_adapter, count_adapted_layers, load_adapter
 from goft_cli.backbone import Backbone
 from goft_cli.evaluation import largest_difference, tolerance
 from tests.architectures import (
-    ANSWERER,
-    SEER,
-    WRITER,
+    CAUSAL_LM,
+    IMAGE_CLASSIFICATION,
+    QUESTION_ANSWERING,
     architecture,
     build,
     config_of,
@@ -134,13 +134,13 @@ def follow(name: str, adapter: str, auto_class: str, folder: Path) -> None:
 
 def batch_for(auto_class: str, size: PretrainedConfig, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return two rows for a head, with targets."""
-    if auto_class == SEER:
+    if auto_class == IMAGE_CLASSIFICATION:
         images = torch.randn(2, 3, size.image_size, size.image_size, dtype=dtype)
         return {"pixel_values": images, "labels": torch.tensor([0, 1])}
     ids = torch.randint(3, size.vocab_size, (2, 6))
-    if auto_class == WRITER:
+    if auto_class == CAUSAL_LM:
         return {"input_ids": ids, "labels": ids}
-    if auto_class == ANSWERER:
+    if auto_class == QUESTION_ANSWERING:
         ends = {"start_positions": torch.tensor([1, 2]), "end_positions": torch.tensor([3, 4])}
         return {"input_ids": ids, **ends}
     return {"input_ids": ids, "labels": torch.tensor([0, 1])}

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,6 +10,7 @@ from torch import Tensor
 from goft_cli.errors import GoftError
 from goft_cli.penalty import total_penalty
 from tests import training
+from tests.processes import torchrun
 
 # Plain SGD: each of the updates adds one rounding of gradients that are sums in another order.
 TOLERANCE = 64 * training.STEPS * torch.finfo(torch.float32).eps
@@ -47,20 +43,24 @@ def test_accumulation_leads_to_the_same_weights(method: str) -> None:
             torch.testing.assert_close(parts[name], tensor, rtol=TOLERANCE, atol=TOLERANCE)
 
 
+@pytest.fixture(scope="module")
+def of_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """Train in two processes, once for all the tests."""
+    output = tmp_path_factory.mktemp("ranks") / "weights.safetensors"
+    torchrun("training", str(output))
+    return load_file(output)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["goft", "qgoft"])
-def test_two_ranks_lead_to_the_same_weights(method: str, tmp_path: Path) -> None:
-    output = tmp_path / "weights.safetensors"
-    launch = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    worker = [str(Path(training.__file__)), method, str(output)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(
-        [sys.executable, "-m", *launch, *worker], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("method", training.SHARED)
+def test_two_ranks_lead_to_the_same_weights(
+    method: str, accumulate: int, of_two_ranks: dict[str, Tensor]
+) -> None:
     alone = training.trained_weights(method, batch=training.GLOBAL_BATCH)
-    for name, tensor in load_file(output).items():
-        torch.testing.assert_close(tensor, alone[name], rtol=TOLERANCE, atol=TOLERANCE)
+    for name, tensor in alone.items():
+        found = of_two_ranks[f"{method}/{accumulate}/{name}"]
+        torch.testing.assert_close(found, tensor, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_penalty_is_the_papers_sum() -> None:

@@ -1,6 +1,6 @@
 """A small training problem for tests, also run as a worker by torchrun.
 
-torchrun --nproc_per_node 2 tests/training.py METHOD OUTPUT.safetensors
+torchrun --nproc_per_node 2 tests/training.py OUTPUT.safetensors
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ TARGETS = ["query", "value", "intermediate.dense"]
 PENALTY_WEIGHT = 0.3
 GLOBAL_BATCH = 8
 STEPS = 6
+SHARED = ("goft", "qgoft", "lora")
+"""What two ranks train."""
 
 
 def tiny_bert() -> BertForSequenceClassification:
@@ -127,14 +129,19 @@ def trained_weights(method: str, *, batch: int, accumulate: int = 1) -> dict[str
 
 
 def main() -> None:
-    """Train as one of several ranks; the first one saves."""
-    method, output = sys.argv[1:]
-    ranks = int(torch.distributed.get_world_size()) if torch.distributed.is_initialized() else 2
-    weights = trained_weights(method, batch=GLOBAL_BATCH // ranks)
-    if torch.distributed.get_world_size() != ranks:
-        raise SystemExit(f"expected {ranks} ranks, found {torch.distributed.get_world_size()}")
+    """Train as one of two ranks, with and without accumulation; the first one saves."""
+    weights = {
+        f"{method}/{accumulate}/{key}": value.contiguous()
+        for method in SHARED
+        for accumulate in (1, 2)
+        for key, value in trained_weights(
+            method, batch=GLOBAL_BATCH // (2 * accumulate), accumulate=accumulate
+        ).items()
+    }
+    if torch.distributed.get_world_size() != 2:
+        raise SystemExit(f"expected 2 ranks, found {torch.distributed.get_world_size()}")
     if torch.distributed.get_rank() == 0:
-        save_file({key: value.contiguous() for key, value in weights.items()}, output)
+        save_file(weights, sys.argv[1])
     torch.distributed.destroy_process_group()
 
 

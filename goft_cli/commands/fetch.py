@@ -18,6 +18,7 @@ def fetch(cfg: FetchConfig) -> None:
         GoftError: the folder is in use, or the model or the data is not to be had.
     """
     from pathlib import Path
+    from shlex import quote
 
     from goft_cli.fetching import fetch_run, words
     from goft_cli.folders import check_target
@@ -31,8 +32,9 @@ def fetch(cfg: FetchConfig) -> None:
     with quiet_libraries():
         fetched = fetch_run(cfg, target)
     if fetched:
-        screen.print(f"copy {target} over, then there:", soft_wrap=True)
-        screen.print(f"  cd {target} && sha256sum -c SHA256SUMS", soft_wrap=True)
+        screen.print(f"copy {target} to the other machine, and there:", soft_wrap=True)
+        check = f"  (cd {quote(str(target))} && sha256sum -c SHA256SUMS)"
+        screen.print(check, soft_wrap=True, highlight=False)
     else:
         screen.print("nothing to fetch: model and data come with goft-cli")
     screen.print(f"  goft train {words(cfg, target, fetched)}", soft_wrap=True, highlight=False)

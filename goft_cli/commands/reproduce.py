@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from goft_cli.errors import GoftError
-from goft_cli.suggest import FlagParser
+from goft_cli.flags import FlagParser
 
 LIST = "list"
 EPILOG = """\

@@ -13,7 +13,7 @@ def main() -> None:
 
 def train(cfg: TrainConfig) -> None:
     """Run the pipeline here or in processes of its own; torch is imported only now."""
-    from goft_cli.launch import check_launch, is_rank, launch
+    from goft_cli.launch_checks import check_launch, is_rank
     from goft_cli.preflight import check_inputs
 
     check_launch(cfg)
@@ -23,6 +23,7 @@ def train(cfg: TrainConfig) -> None:
 
         run(cfg)
     else:
+        from goft_cli.launch import launch
         from goft_cli.run_folder import open_run
 
         launch(cfg, open_run(cfg).config)

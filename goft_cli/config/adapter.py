@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, ClassVar
@@ -51,7 +52,7 @@ class AdapterConfig:
         """
         value = getattr(self, key)
         check(
-            value >= smallest,
+            smallest <= value < math.inf,
             key=f"adapter.{key}",
             value=value,
             expected=f"a number of at least {smallest}",

@@ -121,7 +121,6 @@ class TrackerName(str, Enum):
     none = "none"
     wandb = "wandb"
     tensorboard = "tensorboard"
-    trackio = "trackio"
 
 
 class WandbMode(str, Enum):

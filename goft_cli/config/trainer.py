@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from omegaconf import MISSING
@@ -65,7 +66,13 @@ class TrainerConfig:
         self._positive("save_total_limit", 2)
         for key in ("weight_decay", "warmup_steps", "max_grad_norm", "dataloader_num_workers"):
             value = getattr(self, key)
-            check(value >= 0, key=f"trainer.{key}", value=value, expected="at least 0", example=0)
+            check(
+                0 <= value < math.inf,
+                key=f"trainer.{key}",
+                value=value,
+                expected="at least 0",
+                example=0,
+            )
         steps = self.eval_steps
         check(
             self.eval_strategy is EvalStrategy.epoch or (steps is not None and steps > 0),
@@ -77,7 +84,13 @@ class TrainerConfig:
 
     def _positive(self, key: str, example: float) -> None:
         value = getattr(self, key)
-        check(value > 0, key=f"trainer.{key}", value=value, expected="above 0", example=example)
+        check(
+            0 < value < math.inf,
+            key=f"trainer.{key}",
+            value=value,
+            expected="above 0",
+            example=example,
+        )
 
 
 @dataclass

@@ -40,6 +40,13 @@ class TrainConfig:
         for key in ("model", "task", "adapter"):
             check_name(f"{key}.name", getattr(self, key).name)
         check_name("run_name", self.run_name)
+        check(
+            0 <= self.seed < 2**32,
+            key="seed",
+            value=self.seed,
+            expected="at least 0 and below 2**32",
+            example=1,
+        )
         for split in self.task.eval_splits:
             check_name("task.eval_splits", split)
         if isinstance(self.adapter, AdaLoraAdapterConfig) and self.trainer.fp16:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from goft_cli.config import DoctorConfig
 from goft_cli.doctor.findings import Finding
-from goft_cli.doctor.inputs import examine_hub, examine_inputs, examine_offline, examine_tracker
+from goft_cli.doctor.inputs import (
+    examine_hub,
+    examine_inputs,
+    examine_offline,
+    examine_packing,
+    examine_tokenizer,
+    examine_tracker,
+)
 from goft_cli.doctor.machine import (
     examine_accelerate,
     examine_disk,
     examine_gpu,
     examine_half_precision,
     examine_packages,
-    examine_tokenizer,
 )
 
 
@@ -21,6 +27,7 @@ def examine(cfg: DoctorConfig) -> list[Finding]:
         examine_packages(),
         examine_gpu(cfg.trainer),
         examine_half_precision(cfg),
+        examine_packing(cfg),
         examine_tokenizer(cfg.model),
         examine_disk(cfg),
         examine_accelerate(),

@@ -13,6 +13,7 @@ from goft_cli import hub
 from goft_cli.backbone import load_backbone
 from goft_cli.config import (
     ImageClassificationConfig,
+    ModelConfig,
     TaskConfig,
     TrackerConfig,
     TrackerName,
@@ -27,6 +28,8 @@ from goft_cli.preflight import (
     check_dataset,
     check_images,
     check_model,
+    check_quantization,
+    check_tokenizer,
     check_tracker,
     model_location,
 )
@@ -35,12 +38,9 @@ from goft_cli.tasks import build_benchmark, build_task
 
 def examine_hub() -> Finding:
     """See whether the hub answers; whether that matters is for the inputs to say."""
-    if constants.HF_HUB_OFFLINE:
-        found, remedy = "offline mode is on (HF_HUB_OFFLINE)", "unset HF_HUB_OFFLINE"
-        return Finding("hub", Verdict.note, found, remedy)
-    reason = hub.unreachable()
+    reason = hub.away("model")
     if reason:
-        remedy = "check the connection and HF_ENDPOINT, or goft fetch on a machine that has one"
+        remedy = "unset HF_HUB_OFFLINE, check the connection and HF_ENDPOINT, or use goft fetch"
         return Finding("hub", Verdict.note, reason, remedy)
     login = "logged in" if get_token() else "not logged in; hf auth login for gated models"
     return Finding("hub", Verdict.ok, f"{constants.ENDPOINT} answers, {login}")
@@ -76,6 +76,19 @@ def checked(subject: str, found: str, check: Callable[[], None]) -> Finding:
     except GoftError as error:
         return refused(subject, error)
     return Finding(subject, Verdict.ok, found)
+
+
+def examine_packing(cfg: TrainConfig) -> Finding:
+    """See whether packed weights are possible here, if they are asked for."""
+    wanted = cfg.model.quantization
+    found = "none" if wanted is None else wanted.value
+    return checked("quantization", found, lambda: check_quantization(cfg))
+
+
+def examine_tokenizer(model: ModelConfig) -> Finding:
+    """See whether the tokenizer can be read: DeBERTaV3's needs sentencepiece and protobuf."""
+    found = ", ".join(model.requires) or "needs no further package"
+    return checked("tokenizer", found, lambda: check_tokenizer(model))
 
 
 def examine_tracker(tracker: TrackerConfig, *, offline: bool) -> Finding:

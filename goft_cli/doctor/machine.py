@@ -6,9 +6,9 @@ import json
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
 from pathlib import Path
 from platform import python_version
+from typing import Any
 
 import torch
 from accelerate.commands.config.config_args import default_config_file, load_config_from_file
@@ -68,7 +68,9 @@ def examine_cpu(trainer: TrainerConfig) -> Finding:
     """Say why there is no GPU, as far as that can be told."""
     found = f"none in use; {torch.get_num_threads()} CPU threads"
     if trainer.fp16:
-        return Finding("GPU", Verdict.mend, f"{found}, and fp16 needs one", "drop trainer.fp16")
+        return Finding(
+            "GPU", Verdict.mend, f"{found}, and fp16 needs one", "drop trainer.fp16=true"
+        )
     if trainer.bf16 and not trainer.use_cpu:
         remedy = "add trainer.use_cpu=true, or drop trainer.bf16"
         return Finding("GPU", Verdict.mend, f"{found}, and trainer.bf16 looks for one", remedy)
@@ -100,7 +102,7 @@ def is_mdeberta(model: ModelConfig) -> bool:
     return known or "mdeberta" in f"{model.name} {model.path}".lower()
 
 
-def local_config(model: ModelConfig) -> dict[str, object]:
+def local_config(model: ModelConfig) -> dict[str, Any]:
     """Read the `config.json` of a model in a folder; of one on the hub nothing is read."""
     folder = local_folder(model)
     if folder is None:
@@ -115,22 +117,6 @@ def local_folder(model: ModelConfig) -> Path | None:
     except GoftError:  # another check says so
         return None
     return location if isinstance(location, Path) else None
-
-
-def examine_tokenizer(model: ModelConfig) -> Finding:
-    """See whether DeBERTaV3's tokenizer, a sentencepiece model, can be read."""
-    folder = local_folder(model)
-    if folder is not None and (folder / "tokenizer.json").is_file():
-        return Finding("tokenizer", Verdict.ok, "in its fast form")
-    missing = [
-        package
-        for package, module in {"sentencepiece": "sentencepiece", "protobuf": "google"}.items()
-        if find_spec(module) is None
-    ]
-    if not missing:
-        return Finding("tokenizer", Verdict.ok, "sentencepiece and protobuf are there")
-    found = f"no {' and no '.join(missing)}, which DeBERTaV3 and LLaMA2 need"
-    return Finding("tokenizer", Verdict.mend, found, f"pip install {' '.join(missing)}")
 
 
 def examine_disk(cfg: TrainConfig) -> Finding:

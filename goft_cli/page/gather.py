@@ -34,6 +34,11 @@ class RunRecord:
         """Adapter and run name."""
         return f"{self.cfg.adapter.name} {self.cfg.run_name}"
 
+    @property
+    def score(self) -> float:
+        """The headline."""
+        return self.metrics["headline"]["value"]
+
     def series(self, key: str) -> list[tuple[float, float]]:
         """Return (updates, value) wherever `key` was logged."""
         return [(row["step"], row[key]) for row in self.history if key in row]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -92,7 +92,7 @@ def layer_reports(run: TrainedRun) -> list[LayerReport]:
     ]
 
 
-def by_stage(layers: list[LayerReport]) -> Mapping[int, float]:
+def by_stage(layers: Sequence[LayerReport]) -> Mapping[int, float]:
     """Return the mean |angle| in degrees of each stage, 1 for neighbours, over all layers."""
     found: dict[int, list[Tensor]] = {}
     for layer in layers:

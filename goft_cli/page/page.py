@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,23 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from goft_cli.comparison.statistics import deviation
 from goft_cli.page import figures
 from goft_cli.page.gather import RunRecord
 from goft_cli.page.layers import LayerReport
-from goft_cli.run_folder import write_text
+from goft_cli.run_folder import flatten, write_text
+
+LAYER_COLUMNS = [
+    "layer",
+    "neurons turn",
+    "pairs, mean",
+    "pairs, most",
+    "orthogonality error",
+    "block deviation, most",
+    "neuron length, after / before",
+    "energy before",
+    "energy change",
+]
 
 
 @dataclass(frozen=True)
@@ -82,50 +96,42 @@ def layer_row(layer: LayerReport) -> list[str]:
     ]
 
 
-LAYER_COLUMNS = (
-    "layer",
-    "neurons turn",
-    "pairs, mean",
-    "pairs, most",
-    "orthogonality error",
-    "block deviation, most",
-    "neuron length, after / before",
-    "energy before",
-    "energy change",
-)
-
-
-def score_rows(runs: Sequence[RunRecord]) -> list[list[str]]:
-    """Return one line per run, the headline first."""
-    return [
+def score_table(runs: Sequence[RunRecord]) -> list[list[str]]:
+    """Return a header and one line per run, the headline first."""
+    scores = [flatten(run.metrics["metrics"]) for run in runs]
+    names = list(dict.fromkeys(name for found in scores for name in found))
+    headline = runs[0].cfg.task.headline.replace("_", " ")
+    fixed = ["adapter", "seed", headline, "parameters", "time", "memory", "merged to trained"]
+    header = [*fixed, *(name.replace(".", " ").replace("_", " ") for name in names)]
+    lines = [
         [
             run.cfg.adapter.name,
             str(run.cfg.seed),
-            f"{run.metrics['headline']['value']:.4f}",
+            f"{run.score:.4f}",
             f"{run.metrics['trainable_parameters']:,}",
             f"{run.metrics['train_seconds']:.1f} s",
             f"{run.metrics['peak_memory_bytes'] / 2**20:,.0f} MB",
             f"{run.metrics['agreement']['merged']:.1e}",
-            ", ".join(
-                f"{split} {name.replace('_', ' ')} {value:.4f}"
-                for split, values in run.metrics["metrics"].items()
-                for name, value in values.items()
-            ),
+            *(f"{found[name]:.4f}" if name in found else "" for name in names),
         ]
-        for run in runs
+        for run, found in zip(runs, scores, strict=True)
     ]
+    return [header, *lines]
 
 
-SCORE_COLUMNS = (
-    "adapter",
-    "seed",
-    "{headline}",
-    "parameters",
-    "time",
-    "peak memory",
-    "merged to trained",
-    "every score",
-)
+def adapter_table(runs: Sequence[RunRecord]) -> list[list[str]]:
+    """Return a header and one line per adapter: its scores over all its runs."""
+    by_adapter: dict[str, list[float]] = {}
+    for run in runs:
+        by_adapter.setdefault(run.cfg.adapter.name, []).append(run.score)
+    lines = []
+    for name, scores in by_adapter.items():
+        spread = deviation(scores)
+        around = "" if spread is None else f" ± {spread:.4f}"
+        ends = f"{min(scores):.4f} to {max(scores):.4f}"
+        lines.append([name, str(len(scores)), f"{statistics.mean(scores):.4f}{around}", ends])
+    headline = runs[0].cfg.task.headline.replace("_", " ")
+    return [["adapter", "runs", f"{headline}, mean ± deviation", "lowest to highest"], *lines]
 
 
 def facts(run: RunRecord, command: str | None) -> dict[str, str]:
@@ -149,16 +155,17 @@ def facts(run: RunRecord, command: str | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """One run's layers, as numbers and as figures."""
+    """One run's layers, as a table with its header and as figures."""
 
     run: RunRecord
-    rows: list[list[str]]
+    table: list[list[str]]
     panels: list[Panel]
 
 
 def measured(run: RunRecord, layers: Sequence[LayerReport], number: int) -> Measured:
     """Lay out what one run did to its layers; `number` tells its figures from others'."""
-    return Measured(run, [layer_row(layer) for layer in layers], geometry_panels(layers, number))
+    table = [LAYER_COLUMNS, *map(layer_row, layers)]
+    return Measured(run, table, geometry_panels(layers, number))
 
 
 def render(
@@ -179,25 +186,17 @@ def render(
         lstrip_blocks=True,
     )
     curves = curve_panels(runs)
-    headline = runs[0].cfg.task.headline.replace("_", " ")
     html = environment.get_template("report.html.j2").render(
         title=f"{runs[0].cfg.task.name} · {runs[0].cfg.model.name}",
-        best=max(runs, key=merit),
-        headline=headline,
-        score_columns=[name.format(headline=headline) for name in SCORE_COLUMNS],
-        score_rows=score_rows(runs),
+        runs=runs,
+        headline=runs[0].cfg.task.headline.replace("_", " "),
+        scores=score_table(runs),
+        adapters=adapter_table(runs),
         curves=curves,
         geometry=geometry,
-        layer_columns=LAYER_COLUMNS,
         facts=[(run.label, facts(run, cmd)) for run, cmd in zip(runs, commands, strict=True)],
     )
     return html, [*curves, *(panel for one in geometry for panel in one.panels)]
-
-
-def merit(run: RunRecord) -> float:
-    """Return the headline so that more is better."""
-    value = run.metrics["headline"]["value"]
-    return value if run.cfg.task.greater_is_better else -value
 
 
 def write(html: str, drawn: Sequence[Panel], folder: Path) -> Path:

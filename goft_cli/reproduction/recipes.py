@@ -16,10 +16,13 @@ from omegaconf.errors import OmegaConfBaseException
 from goft_cli.composition import data_root, freeze
 from goft_cli.config import ReproductionConfig
 from goft_cli.errors import GoftError
-from goft_cli.suggest import did_you_mean
+from goft_cli.nearest import did_you_mean
 
 SHARED = "_base.yaml"
 """What the recipes of a folder have in common."""
+
+LAUNCHERS = "accelerate"
+"""The folder beside the results, with what `accelerate launch --config_file` reads."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Cell:
 def recipe_names(root: Path | None = None) -> list[str]:
     """Return the name of every recipe, such as `table1/cola`."""
     root = root or data_root() / "recipes"
-    files = root.rglob("[!_]*.yaml")
+    files = (path for path in root.rglob("[!_]*.yaml") if path.parent.name != LAUNCHERS)
     return sorted(file.relative_to(root).with_suffix("").as_posix() for file in files)
 
 

@@ -19,7 +19,7 @@ from multiprocessing import (
 )
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from goft_cli.refusals import CRASH, describe
 from goft_cli.secrets import redact
@@ -50,7 +50,7 @@ class Outcome:
     sentence: str = ""
 
 
-def start_method(*, several: bool) -> str:
+def start_method(*, several: bool) -> Literal["forkserver", "spawn"]:
     """Choose between a server that imports once for several jobs, and a fresh interpreter.
 
     The server forks, and what an import asked of a GPU's driver would not survive that.

@@ -44,7 +44,7 @@ def swept(compose: Callable[[], ConfigT], job: Callable[[ConfigT], object]) -> f
     try:
         cfg = compose()
     except Exception as error:
-        sentence, _ = describe(error, [settings.job.config_name, *settings.overrides.task])
+        sentence, _ = describe(error, [verb(), *settings.overrides.task])
         write_record(job_dir, replace(record, state=State.failed, sentence=sentence))
         return None
     record = replace(record, run=cfg.output_dir if isinstance(cfg, TrainConfig) else None)
@@ -64,7 +64,7 @@ def perform(
         write_record(job_dir, record)
         outcome = started(job_dir, cfg, job)
     except Exception as error:
-        sentence, code = describe(error, [HydraConfig.get().job.config_name])
+        sentence, code = describe(error, [verb()])
         outcome = Outcome(code, sentence)
     if outcome.code:
         return replace(record, state=State.failed, sentence=outcome.sentence)
@@ -95,3 +95,8 @@ def headline(record: JobRecord) -> float | None:
     if record.run is None or record.state is State.failed:
         return None
     return read_result(RunFolder(Path(record.run))).value
+
+
+def verb() -> str:
+    """Return the verb whose configuration Hydra composed."""
+    return str(HydraConfig.get().job.config_name).removeprefix("verb/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def write_record(job_dir: Path, record: JobRecord) -> None:
 def read_records(sweep_dir: Path) -> list[JobRecord]:
     """Return the records there are, by number."""
     found = [read_json(path) for path in sweep_dir.glob(f"*/{RECORD}")]
-    records = [JobRecord(**record | {"state": State(record["state"])}) for record in found]
+    records = [replace(JobRecord(**entry), state=State(entry["state"])) for entry in found]
     return sorted(records, key=lambda record: record.number)
 
 

@@ -15,6 +15,7 @@ from goft_cli import pipeline
 from goft_cli.errors import GoftError
 from goft_cli.page.gather import command, find_runs
 from goft_cli.page.layers import layer_reports
+from goft_cli.page.page import adapter_table, score_table
 from goft_cli.run_folder import identity
 from goft_cli.trained import open_trained
 from tests import small
@@ -100,7 +101,11 @@ def test_a_run_of_another_place_has_no_command(trained: Path) -> None:
 def test_a_page_is_about_one_task_and_model(trained: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         shutil.copytree(trained, tmp_path / name)
-    assert len(find_runs([str(tmp_path)])) == 2
+    runs = find_runs([str(tmp_path)])
+    score = f"{runs[0].score:.4f}"
+    row = ["qgoft", "2", f"{score} ± 0.0000", f"{score} to {score}"]
+    assert adapter_table(runs)[1:] == [row]
+    assert [line[:3] for line in score_table(runs)[1:]] == [["qgoft", "42", score]] * 2
     config = tmp_path / "two" / "config.yaml"
     config.write_text(config.read_text().replace("name: glue/cola", "name: glue/rte"))
     with pytest.raises(GoftError, match=r"found runs of glue/cola with .*, glue/rte with"):

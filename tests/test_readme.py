@@ -1,0 +1,32 @@
+"""The README names tests, models, scripts and files that exist."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+
+from tests.cells import CHOICES
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_support_matrix_names_every_model() -> None:
+    rows = [line.split("|")[1] for line in README.splitlines() if re.match(r"\| \S+ \(`", line)]
+    patterns = [pattern for row in rows for pattern in re.findall(r"`([\w.*-]+)`", row)]
+    named = {model for model in CHOICES["model"] for p in patterns if fnmatch.fnmatch(model, p)}
+    assert named == set(CHOICES["model"])
+
+
+def test_files_that_it_names_are_there() -> None:
+    named = set(re.findall(r"(?:tests|scripts|recipes|goft_cli)/[\w/.-]+\.\w+", README))
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).is_file()] == []
+
+
+def test_it_names_every_adapter_and_task_family() -> None:
+    for adapter in CHOICES["adapter"]:
+        assert f"`{adapter}`" in README
+    for task in CHOICES["task"]:
+        family = task.partition("/")[0]
+        assert f"task={family}" in README, family
