@@ -34,6 +34,7 @@ from goft_cli.evaluation import (
     tolerance,
 )
 from goft_cli.logs import logging_to, silent
+from goft_cli.planning.record import recorded_forecast
 from goft_cli.progress import console
 from goft_cli.ranks import join, leave, open_together, wait
 from goft_cli.run_folder import RunFolder, config_sha256, write_json
@@ -267,5 +268,6 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
             "merged": checked.merged_difference,
             "tolerance": checked.tolerance,
         },
+        "forecast": recorded_forecast(cfg),
         "config_sha256": config_sha256(cfg),
     }

@@ -1,9 +1,9 @@
-"""The largest batch of a run: of its own rows where they are at hand, else of its longest length."""
+"""The largest batch of a run: its longest rows, or what stands in for rows not at hand."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 import torch
@@ -12,44 +12,34 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from goft_cli.tasks import Task
+from goft_cli.tasks.base import Collator, Inputs
 
 INPUT = "input_ids"
-SPARE = 64
-"""Texts to tokenize at least: the one of most characters need not be the one of most tokens."""
+CANDIDATES = 256
+"""Texts to tokenize: the one of most characters need not be the one of most tokens."""
 
 
 def longest_batch(
-    task: Task[Any, Any],
-    rows: Dataset,
-    processor: Any,
-    model: PreTrainedModel,
-    size: int,
+    encoded: Inputs, collate: Collator, taken: Collection[str], size: int
 ) -> dict[str, Tensor]:
     """Collate the longest rows, to which a batch that holds one of them is padded.
 
     Args:
-        task: encodes and collates.
-        rows: of the training split.
-        processor: of the model.
-        model: says which columns it takes; Trainer leaves the others out.
+        encoded: as the task makes them.
+        collate: the task's.
+        taken: columns that `model_columns` names.
         size: of the batch; there may be fewer rows.
     """
-    encoded: Any = task.encode(most_text(rows, max(size, SPARE)), processor)
-    found = [encoded[index] for index in range(len(encoded))]
+    rows: Any = encoded
+    found = [rows[index] for index in range(len(rows))]
     found.sort(key=lambda row: len(row.get(INPUT, ())), reverse=True)
-    return collated(task, found[:size], processor, model)
+    kept = [{name: row[name] for name in row if name in taken} for row in found[:size]]
+    return collate(kept)
 
 
-def collated(
-    task: Task[Any, Any],
-    rows: list[dict[str, Any]],
-    processor: Any,
-    model: PreTrainedModel,
-) -> dict[str, Tensor]:
-    """Make one batch of encoded rows, of the columns that the model takes."""
-    taken = {*inspect.signature(model.forward).parameters, "label", *task.label_names}
-    kept = [{name: value for name, value in row.items() if name in taken} for row in rows]
-    return dict(task.collate(processor)(kept))
+def model_columns(model: PreTrainedModel, labels: Collection[str]) -> set[str]:
+    """Name the columns that Trainer hands on: what the model takes, and the targets."""
+    return {*inspect.signature(model.forward).parameters, "label", *labels}
 
 
 def most_text(rows: Dataset, count: int) -> Dataset:

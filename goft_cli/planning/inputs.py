@@ -10,7 +10,13 @@ from transformers import PreTrainedModel
 from goft_cli.backbone import load_processor, reading
 from goft_cli.config import ImageClassificationConfig, TrainConfig
 from goft_cli.fetching import remote_dataset
-from goft_cli.planning.batch import longest_batch, stand_in_batch
+from goft_cli.planning.batch import (
+    CANDIDATES,
+    longest_batch,
+    model_columns,
+    most_text,
+    stand_in_batch,
+)
 from goft_cli.preflight import check_data_dir, model_location
 from goft_cli.tasks import Task
 from goft_cli.tasks.base import TaskData
@@ -51,4 +57,7 @@ def largest_batch(
     with reading(model_location(cfg.model.path), cfg.model.path):
         processor = load_processor(cfg.model, task, model.config)
     model.config.pad_token_id = getattr(processor, "pad_token_id", None)
-    return longest_batch(task, data.splits[cfg.task.train_split], processor, model, size), []
+    rows = most_text(data.splits[cfg.task.train_split], max(size, CANDIDATES))
+    taken = model_columns(model, task.label_names)
+    encoded = task.encode(rows, processor)
+    return longest_batch(encoded, task.collate(processor), taken, size), []

@@ -41,6 +41,7 @@ class Memory:
         gradients: of what trains; under DDP twice, for the exchange has a copy.
         optimizer: its moments.
         activations: what the forward pass leaves for the backward pass, and passing needs of both.
+        rebuilt: what the second model adds that is read from the disk to check the adapter.
     """
 
     process: int
@@ -48,6 +49,7 @@ class Memory:
     gradients: int
     optimizer: int
     activations: int
+    rebuilt: int
 
     @property
     def tensors(self) -> int:
@@ -78,12 +80,17 @@ def forecast_memory(
     gradients = sum(map(size, trained))
     copies = 2 if cfg.launcher.num_processes > 1 else 1
     weights = sum(map(size, model.parameters())) - saved_by_packing(model, cfg.model)
+    optimizer = sum(optimizer_bytes(parameter, cfg.trainer.optim) for parameter in trained)
+    activations = step_bytes(model, batch, cfg.trainer, device)
+    on_cpu = device == "cpu"
     return Memory(
         weights=weights,
         gradients=copies * gradients,
-        optimizer=sum(optimizer_bytes(parameter, cfg.trainer.optim) for parameter in trained),
-        activations=step_bytes(model, batch, cfg.trainer, device),
-        process=process_bytes() if device == "cpu" else 0,
+        optimizer=optimizer,
+        activations=activations,
+        # a GPU's allocator has the room of the activations back by then; a CPU's rarely gives it
+        rebuilt=weights if on_cpu else max(0, weights - activations),
+        process=process_bytes() if on_cpu else 0,
     )
 
 

@@ -38,14 +38,9 @@ def forecast_of(plan: Plan) -> dict[str, float | None]:
     return {
         "trainable_parameters": plan.parameters.adapter,
         "head_parameters": plan.parameters.head,
-        "peak_memory_bytes": expected_peak(plan),
+        "peak_memory_bytes": None if plan.memory is None else plan.memory.peak,
         "train_seconds": plan.seconds * plan.updates if timed else None,
     }
-
-
-def expected_peak(plan: Plan) -> int | None:
-    """Return the peak as a run measures it."""
-    return None if plan.memory is None else plan.memory.peak
 
 
 def recorded_forecast(cfg: TrainConfig) -> dict[str, float | None] | None:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from goft_cli.planning.memory import Memory
 from goft_cli.planning.plan import Plan
-from goft_cli.report import describe_recipe, screen
+from goft_cli.report import describe_recipe, megabytes, screen
 
 WIDTH = 60
 
@@ -98,11 +98,12 @@ def memory_rows(memory: Memory) -> list[tuple[str, str]]:
         "gradients": memory.gradients,
         "optimizer": memory.optimizer,
         "activations": memory.activations,
+        "second copy, to check the adapter": memory.rebuilt,
         "process": memory.process,
     }
     rows = [(name, megabytes(value)) for name, value in names.items() if value]
     if memory.process:
-        rows.append(("without the process, as on a GPU", megabytes(memory.tensors)))
+        rows.append(("of which tensors, as on a GPU", megabytes(memory.tensors)))
     return [*rows, ("peak", megabytes(memory.peak))]
 
 
@@ -121,11 +122,6 @@ def remarks(plan: Plan) -> list[str]:
         lines.append("paper: it has no such run")
     lines.append(f"to download: {', '.join(plan.downloads) or 'nothing'}")
     return lines
-
-
-def megabytes(size: int) -> str:
-    """Write bytes as the summary of a run does."""
-    return f"{size / 2**20:,.1f} MB" if size < 10 * 2**20 else f"{size / 2**20:,.0f} MB"
 
 
 def duration(seconds: float) -> str:
