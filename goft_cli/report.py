@@ -86,12 +86,15 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     )
     table.add_column("measure")
     table.add_column("value", justify="right")
+    forecast = metrics.get("forecast") or {}
+    if forecast:
+        table.add_column("forecast", justify="right")
     headline = metrics["headline"]
     table.add_row(f"[bold]{headline['name']}", f"[bold]{headline['value']:.4f}")
     table.add_section()
     add_scores(table, metrics["metrics"])
     table.add_section()
-    add_measurements(table, metrics, metrics.get("forecast") or {})
+    add_measurements(table, metrics, forecast)
     table.add_row("merged against trained", f"{metrics['agreement']['merged']:.1e}")
     return table
 
@@ -99,12 +102,10 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
 def add_measurements(
     table: Table, measured: Mapping[str, Any], forecast: Mapping[str, float | None]
 ) -> None:
-    """Add what a run took, and beside it what `goft plan` expected, if that was asked."""
-    if forecast:
-        table.add_column("forecast", justify="right")
+    """Add what a run took, and beside it what `goft plan` expected, where it did."""
     for key, (name, written) in MEASUREMENTS.items():
         expected = forecast.get(key)
-        beside = [] if not forecast else ["" if expected is None else written(expected)]
+        beside = [written(expected)] if expected is not None else []
         table.add_row(name, written(measured[key]), *beside)
 
 

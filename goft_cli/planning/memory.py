@@ -41,7 +41,7 @@ class Memory:
         gradients: of what trains; under DDP twice, for the exchange has a copy.
         optimizer: its moments.
         activations: what the forward pass leaves for the backward pass, and passing needs of both.
-        rebuilt: what the second model adds that is read from the disk to check the adapter.
+        rebuilt: the second model, read from the disk after the training to check the adapter.
     """
 
     process: int
@@ -53,13 +53,13 @@ class Memory:
 
     @property
     def tensors(self) -> int:
-        """What lies on the GPU, if there is one."""
-        return self.peak - self.process
+        """What a GPU holds: the second model gets the room that the activations had."""
+        return self.weights + self.gradients + self.optimizer + max(self.activations, self.rebuilt)
 
     @property
     def peak(self) -> int:
-        """Everything."""
-        return sum(asdict(self).values())
+        """The most at any moment; on a CPU everything, for freed memory rarely goes back."""
+        return sum(asdict(self).values()) if self.process else self.tensors
 
 
 def forecast_memory(
@@ -82,15 +82,13 @@ def forecast_memory(
     weights = sum(map(size, model.parameters())) - saved_by_packing(model, cfg.model)
     optimizer = sum(optimizer_bytes(parameter, cfg.trainer.optim) for parameter in trained)
     activations = step_bytes(model, batch, cfg.trainer, device)
-    on_cpu = device == "cpu"
     return Memory(
         weights=weights,
         gradients=copies * gradients,
         optimizer=optimizer,
         activations=activations,
-        # a GPU's allocator has the room of the activations back by then; a CPU's rarely gives it
-        rebuilt=weights if on_cpu else max(0, weights - activations),
-        process=process_bytes() if on_cpu else 0,
+        rebuilt=weights,
+        process=process_bytes() if device == "cpu" else 0,
     )
 
 
