@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import cast
 
 import torch
+from peft import PeftModel
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from goft_cli.adapters import ParameterCount, count_parameters
 from goft_cli.comparison.budget import attached
@@ -19,6 +22,7 @@ from goft_cli.planning.inputs import largest_batch, row_count, rows_at_hand
 from goft_cli.planning.layers import AdaptedLayers, adapted_layers
 from goft_cli.planning.memory import Memory, forecast_memory, free_bytes
 from goft_cli.planning.published import Published, published
+from goft_cli.report import megabytes
 from goft_cli.tasks import build_task
 from goft_cli.trainer import update_count
 
@@ -59,6 +63,13 @@ class Plan:
     published: Published | None
     downloads: Sequence[str]
 
+    @property
+    def train_seconds(self) -> float | None:
+        """Time of all updates, where both numbers are known."""
+        if self.seconds is None or self.updates is None:
+            return None
+        return self.seconds * self.updates
+
 
 def make_plan(planned: PlanConfig) -> Plan:
     """Work out a run: the configuration of its model is read, and rows that are here; no weights.
@@ -74,16 +85,9 @@ def make_plan(planned: PlanConfig) -> Plan:
     layers = adapted_layers(model, cfg.model.head_modules)
     counts = count_parameters(model, cfg.model.head_modules)
     rows, rows_from = row_count(cfg, data)
-    batch, notes = largest_batch(cfg, task, data, model.get_base_model())
-    memory = seconds = None
-    try:
-        memory = forecast_memory(model, batch, cfg, device)
-    except Exception as error:  # any line of a model may ask a tensor for its values
-        notes.append(f"no forecast of memory: {type(model.get_base_model()).__name__} ({error})")
-    if planned.calibrate:
-        seconds, note = calibrated(cfg, batch, memory, device)
-        notes.append(note)
-    known = rows is not None or cfg.trainer.max_steps > 0
+    batch, notes = largest_batch(cfg, task, data, cast("PreTrainedModel", model.get_base_model()))
+    memory, more = memory_or_reason(model, batch, cfg, device)
+    seconds, why = calibrated(cfg, batch, memory, device) if planned.calibrate else (None, [])
     return Plan(
         cfg=cfg,
         device=device,
@@ -92,24 +96,46 @@ def make_plan(planned: PlanConfig) -> Plan:
         equivalents=equivalents(layers, counts.adapter),
         rows=rows,
         rows_from=rows_from,
-        updates=update_count(rows or 0, cfg.trainer, cfg.launcher.num_processes) if known else None,
+        updates=updates_of(cfg, rows),
         batch=shape_of(batch),
         memory=memory,
         seconds=seconds,
-        notes=notes,
+        notes=[*notes, *more, *why],
         published=published(cfg),
         downloads=downloads(cfg),
     )
 
 
+def updates_of(cfg: TrainConfig, rows: int | None) -> int | None:
+    """Return how often the weights are updated; None where that hangs on unknown rows."""
+    if rows is None and cfg.trainer.max_steps <= 0:
+        return None
+    return update_count(rows or 0, cfg.trainer, cfg.launcher.num_processes)
+
+
+def memory_or_reason(
+    model: PeftModel, batch: dict[str, Tensor], cfg: TrainConfig, device: str
+) -> tuple[Memory | None, list[str]]:
+    """Forecast the memory, and say so where there is too little of it or the model is opaque."""
+    try:
+        memory = forecast_memory(model, batch, cfg, device)
+    except Exception as error:  # any line of a model may ask a tensor for its values
+        reason = (str(error).splitlines() or [""])[0]
+        kind = type(model.get_base_model()).__name__
+        return None, [f"no forecast of memory: {kind} cannot be run without data ({reason})"]
+    free = free_bytes(device)
+    if memory.peak > free:
+        return memory, [f"too large for here, where {megabytes(free)} are free"]
+    return memory, []
+
+
 def calibrated(
     cfg: TrainConfig, batch: dict[str, Tensor], memory: Memory | None, device: str
-) -> tuple[float | None, str]:
+) -> tuple[float | None, list[str]]:
     """Measure the time per update if it can be done here, and say what it means or why not."""
     if cfg.model.quantization is not None:
-        return None, "no forecast of time: packed weights cannot be made up"
-    free = free_bytes(device)
-    if memory is None or memory.peak > free:
-        return None, f"no forecast of time: the run does not fit into {free / 2**30:.1f} GiB here"
-    note = "time is that of updates alone, each at the largest batch, in one process"
-    return seconds_per_update(cfg, batch, device), note
+        return None, ["no forecast of time: packed weights cannot be made up"]
+    if memory is None or memory.peak > free_bytes(device):
+        return None, ["no forecast of time: nothing says that the run fits here"]
+    note = "the time is that of updates alone, each at the largest batch, in one process"
+    return seconds_per_update(cfg, batch, device), [note]

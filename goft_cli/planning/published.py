@@ -48,7 +48,8 @@ def published(cfg: TrainConfig) -> Published | None:
 def is_of(cell: Cell, cfg: TrainConfig) -> bool:
     """Tell whether every word of a cell holds of a run; its seeds are the reader's choice."""
     *words, _ = cell.words(cfg.seed)
-    return all(holds(*word.partition("=")[::2], cfg) for word in words)
+    pairs = [word.partition("=") for word in words]
+    return all(holds(key, value, cfg) for key, _, value in pairs)
 
 
 def holds(key: str, value: str, cfg: TrainConfig) -> bool:

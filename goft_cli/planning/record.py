@@ -34,12 +34,11 @@ def as_plain(plan: Plan) -> dict[str, Any]:
 
 def forecast_of(plan: Plan) -> dict[str, float | None]:
     """Return the numbers that a run measures, by their names in `metrics.json`."""
-    timed = plan.seconds is not None and plan.updates is not None
     return {
         "trainable_parameters": plan.parameters.adapter,
         "head_parameters": plan.parameters.head,
         "peak_memory_bytes": None if plan.memory is None else plan.memory.peak,
-        "train_seconds": plan.seconds * plan.updates if timed else None,
+        "train_seconds": plan.train_seconds,
     }
 
 

@@ -72,16 +72,18 @@ def training_rows(plan: Plan) -> list[tuple[str, str]]:
     trainer, devices = plan.cfg.trainer, plan.cfg.launcher.num_processes
     batch, steps = trainer.per_device_train_batch_size, trainer.gradient_accumulation_steps
     rows = "" if plan.rows is None else f"{plan.rows:,}, "
+    shared = f" = {batch} x {devices} processes x {steps} steps" if devices * steps > 1 else ""
     found = [
         ("rows", f"{rows}{plan.rows_from}"),
-        ("examples per update", f"{batch} x {devices} processes x {steps} steps"),
+        ("examples per update", f"{batch * devices * steps:,}{shared}"),
         ("updates", "unknown" if plan.updates is None else f"{plan.updates:,}"),
         ("epochs", f"{trainer.num_train_epochs:g}" if trainer.max_steps < 0 else "cut short"),
         ("largest batch", " x ".join(map(str, plan.batch))),
     ]
-    if plan.seconds is not None and plan.updates is not None:
+    if plan.seconds is not None:
         found.append(("time per update", f"{plan.seconds:.2f} s"))
-        found.append(("training time", duration(plan.seconds * plan.updates)))
+    if plan.train_seconds is not None:
+        found.append(("training time", duration(plan.train_seconds)))
     return found
 
 
@@ -98,13 +100,14 @@ def memory_rows(memory: Memory) -> list[tuple[str, str]]:
         "gradients": memory.gradients,
         "optimizer": memory.optimizer,
         "activations": memory.activations,
-        "second copy, to check the adapter": memory.rebuilt,
+        "second model, to check the adapter": memory.rebuilt,
         "process": memory.process,
     }
     rows = [(name, megabytes(value)) for name, value in names.items() if value]
+    rows.append(("[bold]peak", f"[bold]{megabytes(memory.peak)}"))
     if memory.process:
-        rows.append(("of which tensors, as on a GPU", megabytes(memory.tensors)))
-    return [*rows, ("peak", megabytes(memory.peak))]
+        rows.append(("on a GPU it would be", megabytes(memory.tensors)))
+    return rows
 
 
 def remarks(plan: Plan) -> list[str]:
