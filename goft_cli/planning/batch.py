@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from datasets import Dataset, Image
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from goft_cli.tasks import Task
@@ -57,7 +57,7 @@ def most_text(rows: Dataset, count: int) -> Dataset:
     return rows.select(lengths.argsort(descending=True, stable=True)[:count].tolist())
 
 
-def stand_in_batch(task: Task[Any, Any], model: PreTrainedModel, size: int) -> dict[str, Tensor]:
+def stand_in_batch(task: Task[Any, Any], model: nn.Module, size: int) -> dict[str, Tensor]:
     """Make a batch of the longest length that the task allows, in place of rows not at hand.
 
     Args:
@@ -82,7 +82,7 @@ def stand_in_batch(task: Task[Any, Any], model: PreTrainedModel, size: int) -> d
     return batch | {"labels": per_row.float() if regression else per_row}
 
 
-def longest_text(task: Task[Any, Any], model: PreTrainedModel) -> int:
+def longest_text(task: Task[Any, Any], model: nn.Module) -> int:
     """Return the tokens of the longest row."""
     config = cast("Any", model.config)
     positions = getattr(config, "max_position_embeddings", None) or task.config.max_length

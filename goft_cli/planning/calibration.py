@@ -23,10 +23,10 @@ def seconds_per_update(cfg: TrainConfig, batch: Mapping[str, Tensor], device: st
 
     Args:
         cfg: model, adapter, precision, accumulation.
-        batch: of a length that is usual for the run.
+        batch: the largest of the run, so that the time is rather too long.
         device: "cpu" or "cuda".
     """
-    model = attached(cfg, cfg.adapter, device).to(device).train()
+    model = attached(cfg, cfg.adapter, device).train()
     if cfg.trainer.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
