@@ -36,9 +36,8 @@ def rows_at_hand(task: Task[Any, Any]) -> TaskData | None:
     return None if absent or remote_dataset(config) else task.load()
 
 
-def row_count(cfg: TrainConfig, data: TaskData | None) -> tuple[int | None, str]:
-    """Return how many rows are trained on, and where that is from."""
-    split = cfg.task.train_split
+def row_count(cfg: TrainConfig, data: TaskData | None, split: str) -> tuple[int | None, str]:
+    """Return how many rows a split has, and where that is from."""
     if data is not None:
         return len(data.splits[split]), "counted"
     if split in cfg.task.benchmark_sizes:

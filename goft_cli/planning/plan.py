@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import cast
 
 import torch
@@ -15,7 +15,7 @@ from goft_cli.adapters import ParameterCount, count_parameters
 from goft_cli.comparison.budget import attached
 from goft_cli.config import PlanConfig, TrainConfig
 from goft_cli.planning.batch import shape_of
-from goft_cli.planning.calibration import seconds_per_update
+from goft_cli.planning.calibration import Timing, calibrate, evaluations
 from goft_cli.planning.downloads import downloads
 from goft_cli.planning.equivalents import equivalents
 from goft_cli.planning.inputs import largest_batch, row_count, rows_at_hand
@@ -42,7 +42,8 @@ class Plan:
         updates: of the weights; None as `rows`.
         batch: shape of the largest one.
         memory: in each process; None where the model cannot be traced.
-        seconds: per update; None where they were not measured.
+        timing: of an update and of scoring; None where they were not measured.
+        train_seconds: of the whole training; None where its parts are unknown.
         notes: why something is missing, and on what it rests.
         published: the cell of the paper that this run is of.
         downloads: what of the hub is not here yet.
@@ -58,17 +59,11 @@ class Plan:
     updates: int | None
     batch: tuple[int, ...]
     memory: Memory | None
-    seconds: float | None
+    timing: Timing | None
+    train_seconds: float | None
     notes: Sequence[str]
     published: Published | None
     downloads: Sequence[str]
-
-    @property
-    def train_seconds(self) -> float | None:
-        """Time of all updates, where both numbers are known."""
-        if self.seconds is None or self.updates is None:
-            return None
-        return self.seconds * self.updates
 
 
 def make_plan(planned: PlanConfig) -> Plan:
@@ -84,10 +79,12 @@ def make_plan(planned: PlanConfig) -> Plan:
     model = attached(cfg, cfg.adapter)
     layers = adapted_layers(model, cfg.model.head_modules)
     counts = count_parameters(model, cfg.model.head_modules)
-    rows, rows_from = row_count(cfg, data)
+    rows, rows_from = row_count(cfg, data, cfg.task.train_split)
+    updates = updates_of(cfg, rows)
     batch, notes = largest_batch(cfg, task, data, cast("PreTrainedModel", model.get_base_model()))
     memory, more = memory_or_reason(model, batch, cfg, device)
-    seconds, why = calibrated(cfg, batch, memory, device) if planned.calibrate else (None, [])
+    timing, why = calibrated(cfg, batch, memory, device) if planned.calibrate else (None, [])
+    to_score = row_count(cfg, data, cfg.task.eval_splits[0])[0] if cfg.task.eval_splits else 0
     return Plan(
         cfg=cfg,
         device=device,
@@ -96,10 +93,11 @@ def make_plan(planned: PlanConfig) -> Plan:
         equivalents=equivalents(layers, counts.adapter),
         rows=rows,
         rows_from=rows_from,
-        updates=updates_of(cfg, rows),
+        updates=updates,
         batch=shape_of(batch),
         memory=memory,
-        seconds=seconds,
+        timing=timing,
+        train_seconds=total_seconds(cfg, timing, updates, rows, to_score),
         notes=[*notes, *more, *why],
         published=published(cfg),
         downloads=downloads(cfg),
@@ -111,6 +109,22 @@ def updates_of(cfg: TrainConfig, rows: int | None) -> int | None:
     if rows is None and cfg.trainer.max_steps <= 0:
         return None
     return update_count(rows or 0, cfg.trainer, cfg.launcher.num_processes)
+
+
+def total_seconds(
+    cfg: TrainConfig,
+    timing: Timing | None,
+    updates: int | None,
+    rows: int | None,
+    scored: int | None,
+) -> float | None:
+    """Add up the updates and the evaluations between them, as the measured time does."""
+    if timing is None or updates is None:
+        return None
+    epoch = replace(cfg.trainer, num_train_epochs=1, max_steps=-1)
+    per_epoch = update_count(rows or 1, epoch, cfg.launcher.num_processes)
+    evaluated = evaluations(cfg, updates, max(1, per_epoch)) * (scored or 0)
+    return updates * timing.update + evaluated * timing.scored_row / cfg.launcher.num_processes
 
 
 def memory_or_reason(
@@ -131,11 +145,11 @@ def memory_or_reason(
 
 def calibrated(
     cfg: TrainConfig, batch: dict[str, Tensor], memory: Memory | None, device: str
-) -> tuple[float | None, list[str]]:
-    """Measure the time per update if it can be done here, and say what it means or why not."""
+) -> tuple[Timing | None, list[str]]:
+    """Measure the times if it can be done here, and say what it means or why not."""
     if cfg.model.quantization is not None:
         return None, ["no forecast of time: packed weights cannot be made up"]
     if memory is None or memory.peak > free_bytes(device):
         return None, ["no forecast of time: nothing says that the run fits here"]
-    note = "the time is that of updates alone, each at the largest batch, in one process"
-    return seconds_per_update(cfg, batch, device), [note]
+    note = "the time is that of updates and evaluations, all at the largest batch, on a model alone"
+    return calibrate(cfg, batch, device), [note]

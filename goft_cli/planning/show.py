@@ -80,8 +80,8 @@ def training_rows(plan: Plan) -> list[tuple[str, str]]:
         ("epochs", f"{trainer.num_train_epochs:g}" if trainer.max_steps < 0 else "cut short"),
         ("largest batch", " x ".join(map(str, plan.batch))),
     ]
-    if plan.seconds is not None:
-        found.append(("time per update", f"{plan.seconds:.2f} s"))
+    if plan.timing is not None:
+        found.append(("time per update", f"{plan.timing.update:.2f} s"))
     if plan.train_seconds is not None:
         found.append(("training time", duration(plan.train_seconds)))
     return found

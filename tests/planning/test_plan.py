@@ -13,6 +13,7 @@ from torch import nn
 
 from goft_cli.comparison.budget import attached, matched_sizes
 from goft_cli.config import ModelConfig, Optimizer, Quantization
+from goft_cli.planning.calibration import evaluations
 from goft_cli.planning.equivalents import equivalents
 from goft_cli.planning.layers import adapted_layers, within_block
 from goft_cli.planning.memory import optimizer_bytes, saved_by_packing
@@ -59,7 +60,7 @@ def test_a_plan_needs_no_weights(goft: Goft, place: Path) -> None:
     assert plan["forecast"]["trainable_parameters"] == SMALL.trained("qgoft")
     assert (plan["rows"], plan["updates"]) == (48, 2 * 6)
     assert plan["batch"][0] == 8
-    assert plan["seconds"] is None
+    assert plan["timing"] is None
     assert "48, counted" in said
     assert "to download: nothing" in said
     assert not Path("run").exists()
@@ -70,8 +71,10 @@ def test_rows_on_the_hub_are_counted_as_published(goft: Goft, place: Path) -> No
     assert (plan["rows"], plan["updates"]) == (8551, 2 * 1069)
     assert plan["downloads"] == ["dataset nyu-mll/glue"]
     assert "the rows are not here" in said
-    assert plan["seconds"] > 0
-    assert plan["forecast"]["train_seconds"] == pytest.approx(plan["seconds"] * plan["updates"])
+    timing = plan["timing"]
+    assert 0 < timing["scored_row"] < timing["update"]
+    expected = plan["updates"] * timing["update"] + 2 * 1043 * timing["scored_row"]
+    assert plan["forecast"]["train_seconds"] == pytest.approx(expected)
 
 
 def test_what_does_not_fit_is_not_timed(
@@ -155,6 +158,19 @@ def test_packed_weights_take_a_quarter_and_the_head_does_not_shrink() -> None:
     whole = 2 * 64 * 64
     assert saved_by_packing(model, cfg) == pytest.approx(whole * (1 - 4.127 / 16), rel=1e-3)
     assert saved_by_packing(model, ModelConfig(head_modules=["classifier"])) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "times"),
+    [
+        ([], 3),
+        (["trainer.eval_strategy=steps", "trainer.eval_steps=4"], 5),
+        (["trainer.eval_strategy=steps", "trainer.eval_steps=0.25"], 4),
+        (["task.eval_splits=[]"], 0),
+    ],
+)
+def test_how_often_a_training_is_interrupted_to_score(words: list[str], times: int) -> None:
+    assert evaluations(small.composed(words), updates=20, updates_per_epoch=8) == times
 
 
 @pytest.mark.parametrize(
