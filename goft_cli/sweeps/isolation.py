@@ -18,8 +18,9 @@ from multiprocessing import (
     set_start_method,
 )
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from goft_cli.refusals import CRASH, describe
 from goft_cli.secrets import redact
@@ -50,12 +51,12 @@ class Outcome:
     sentence: str = ""
 
 
-def start_method(*, several: bool) -> Literal["forkserver", "spawn"]:
+def process_context(*, several: bool) -> ForkServerContext | SpawnContext:
     """Choose between a server that imports once for several jobs, and a fresh interpreter.
 
     The server forks, and what an import asked of a GPU's driver would not survive that.
     """
-    return "forkserver" if several and not gpus() else "spawn"
+    return get_context("forkserver") if several and not gpus() else get_context("spawn")
 
 
 def free_port() -> int:
@@ -83,10 +84,10 @@ def isolated(
     Raises:
         KeyboardInterrupt: passed on to the job first, which may save what it has.
     """
-    method = start_method(several=several)
+    context = process_context(several=several)
     if get_start_method(allow_none=True) not in {None, *get_all_start_methods()}:
-        set_start_method(method, force=True)  # joblib's own name for one stops a new interpreter
-    context = get_context(method)
+        # joblib's own name for one stops a new interpreter
+        set_start_method(context.get_start_method(), force=True)
     context.set_forkserver_preload(PRELOADED)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_enter, args=(sender, job, cfg, surroundings))

@@ -87,7 +87,7 @@ def sweep_folder(overrides: Sequence[str]) -> tuple[list[str], Path]:
     for word in overrides:
         key, _, value = word.partition("=")
         if key == FOLDER:
-            return [], Path(value)
+            return [], Path(value.strip("'\""))
     own = [word.lstrip("+") for word in overrides if not word.startswith("hydra")]
     folder = Path("outputs", "sweeps", folder_name(",".join(sorted(own)) or "default"))
     return [f"{FOLDER}='{folder}'"], folder

@@ -6,6 +6,7 @@ is of the very data that was used, and no cache can hand back yesterday's file.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -54,7 +55,7 @@ def parse(content: bytes, path: Path, layout: Layout) -> Table:
     parser = PARSERS.get(path.suffix.lower())
     if parser is None:
         raise GoftError(f"{path}: unknown extension; expected one of {', '.join(PARSERS)}")
-    if not content.strip():
+    if not content.removeprefix(codecs.BOM_UTF8).strip():
         raise GoftError(f"{path} is empty; expected at least one row of data")
     return parser(content, path, layout)
 

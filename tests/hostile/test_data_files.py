@@ -77,6 +77,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "ambiguous-names": (write("val.tsv", GOOD), r"dev.tsv and val.tsv may both be the validation"),
     "empty": (train(""), r"train.tsv is empty; expected at least one row"),
     "blank": (train("\n \n"), r"train.tsv is empty"),
+    "byte-order-mark": (train(b"\xef\xbb\xbf\n"), r"train.tsv is empty"),
     "header-only": (train("sentence\tlabel\n"), r"train.tsv: no rows"),
     "column": (
         train("text\tlabel\na\t1\n"),

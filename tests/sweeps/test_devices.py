@@ -9,7 +9,7 @@ import pytest
 
 from goft_cli.sweeps import devices
 from goft_cli.sweeps.devices import gpus, own_gpu
-from goft_cli.sweeps.isolation import free_port, start_method
+from goft_cli.sweeps.isolation import free_port, process_context
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_a_job_waits_for_a_free_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_gpu_is_never_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert start_method(several=True) == "spawn"
+    assert process_context(several=True).get_start_method() == "spawn"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert start_method(several=True) == "forkserver"
+    assert process_context(several=True).get_start_method() == "forkserver"
 
 
 def test_ports_differ() -> None:

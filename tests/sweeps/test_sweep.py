@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from goft_cli.composition import run_verb
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.run_folder import read_config
+from goft_cli.signals import Stopped
 from goft_cli.suggest import group_choices
 from goft_cli.sweeps import job, sweep
 from goft_cli.sweeps.isolation import Outcome, Surroundings
@@ -95,7 +97,7 @@ def test_the_same_sweep_again_runs_only_what_is_missing(
     goft: Goft, ran: list[Surroundings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        raise Stopped(signal.SIGINT)
 
     with monkeypatch.context() as patch:
         calls = [job.isolated, interrupted]
