@@ -82,11 +82,7 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
         check_architecture(config, head.auto_class, cfg)
         for key, value in head.model_options().items():
             setattr(config, key, value)
-        options = source | head.processor_options()
-        processor = getattr(transformers, head.processor_class).from_pretrained(location, **options)
-        if isinstance(processor, PreTrainedTokenizerBase):
-            check_vocabulary(processor, cfg.path)
-            limit_length(processor, config)
+        processor = load_processor(cfg, head, config)
         model = load_model(location, head.auto_class, config, cfg, source)
     padding = getattr(processor, "pad_token_id", None)
     if padding is not None:
@@ -96,6 +92,29 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
     if cfg.quantization and unpacked:
         model.dequantize(dtype=getattr(torch, cfg.dtype.value))
     return Backbone(model, processor, known_by)
+
+
+def load_processor(cfg: ModelConfig, head: Head, config: transformers.PretrainedConfig) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
+    """Load what turns rows into model inputs.
+
+    Args:
+        cfg: where it is.
+        head: says of which kind it is.
+        config: of the model, which may have fewer positions than the tokenizer knows of.
+
+    Raises:
+        GoftError: it knows no words; what else may be wrong, see `reading`.
+    """
+    processor = getattr(transformers, head.processor_class).from_pretrained(
+        model_location(cfg.path),
+        revision=cfg.revision or "main",
+        trust_remote_code=cfg.trust_remote_code,
+        **head.processor_options(),
+    )
+    if isinstance(processor, PreTrainedTokenizerBase):
+        check_vocabulary(processor, cfg.path)
+        limit_length(processor, config)
+    return processor
 
 
 @contextmanager
@@ -232,11 +251,13 @@ def check_complete(model: PreTrainedModel, info: dict[str, Any], cfg: ModelConfi
         )
 
 
-def empty_model(cfg: ModelConfig, head: Head) -> PreTrainedModel:
-    """Build the model with the task's head but without weights, to count with.
+def empty_model(cfg: ModelConfig, head: Head, device: str = "meta") -> PreTrainedModel:
+    """Build the model with the task's head but without its weights, to count with.
 
-    Returns:
-        the model on the meta device; only `config.json` was read.
+    Args:
+        cfg: where its `config.json` is, which alone is read.
+        head: the task, or whatever says which head goes on the model.
+        device: where numbers at random take the place of the weights; on "meta" nothing does.
 
     Raises:
         GoftError: no such model, or another architecture.
@@ -247,5 +268,6 @@ def empty_model(cfg: ModelConfig, head: Head) -> PreTrainedModel:
         config = AutoConfig.from_pretrained(location, **source)
         for key, value in head.model_options().items():
             setattr(config, key, value)
-        with torch.device("meta"):
-            return getattr(transformers, head.auto_class).from_config(config)
+        with torch.device(device):
+            kind = getattr(transformers, head.auto_class)
+            return kind.from_config(config, dtype=getattr(torch, cfg.dtype.value))

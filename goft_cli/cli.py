@@ -18,6 +18,7 @@ from goft_cli.signals import Stopped, handling, stop_now
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
+    "plan": "parameters, updates, memory and time of a run before it starts, without weights",
     "compare": "adapters side by side: runs over seeds, paired differences, table, figure",
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",

@@ -34,6 +34,7 @@ from goft_cli.evaluation import (
     tolerance,
 )
 from goft_cli.logs import logging_to, silent
+from goft_cli.planning.record import recorded_forecast
 from goft_cli.progress import console
 from goft_cli.ranks import join, leave, open_together, wait
 from goft_cli.run_folder import RunFolder, config_sha256, write_json
@@ -122,7 +123,8 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     task.check_model(backbone.model)
     if benchmark:
         benchmark.check_model(backbone.model, backbone.processor)
-    updates = update_count(len(data.splits[cfg.task.train_split]), arguments)
+    rows = len(data.splits[cfg.task.train_split])
+    updates = update_count(rows, cfg.trainer, arguments.world_size)
     model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class, updates)
     encoded = encode(task, data, backbone)
     job = Job(cfg, folder, task, data, encoded, arguments, backbone, model, benchmark, speaks)
@@ -270,5 +272,6 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
             "merged": checked.merged_difference,
             "tolerance": checked.tolerance,
         },
+        "forecast": recorded_forecast(cfg),
         "config_sha256": config_sha256(cfg),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,18 +86,42 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     )
     table.add_column("measure")
     table.add_column("value", justify="right")
+    forecast = metrics.get("forecast") or {}
+    if forecast:
+        table.add_column("forecast", justify="right")
     headline = metrics["headline"]
     table.add_row(f"[bold]{headline['name']}", f"[bold]{headline['value']:.4f}")
     table.add_section()
     add_scores(table, metrics["metrics"])
     table.add_section()
-    table.add_row("trainable parameters", f"{metrics['trainable_parameters']:,}")
-    table.add_row("head parameters", f"{metrics['head_parameters']:,}")
-    table.add_row("training time", f"{metrics['train_seconds']:.1f} s")
-    table.add_row("samples per second", f"{metrics['samples_per_second']:.1f}")
-    table.add_row("peak memory", f"{metrics['peak_memory_bytes'] / 2**20:,.0f} MB")
+    add_measurements(table, metrics, forecast)
     table.add_row("merged against trained", f"{metrics['agreement']['merged']:.1e}")
     return table
+
+
+def add_measurements(
+    table: Table, measured: Mapping[str, Any], forecast: Mapping[str, float | None]
+) -> None:
+    """Add what a run took, and beside it what `goft plan` expected, where it did."""
+    for key, (name, written) in MEASUREMENTS.items():
+        expected = forecast.get(key)
+        beside = [written(expected)] if expected is not None else []
+        table.add_row(name, written(measured[key]), *beside)
+
+
+def megabytes(size: float) -> str:
+    """Write bytes for people."""
+    return f"{size / 2**20:,.0f} MB"
+
+
+MEASUREMENTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "trainable_parameters": ("trainable parameters", "{:,}".format),
+    "head_parameters": ("head parameters", "{:,}".format),
+    "train_seconds": ("training time", "{:.1f} s".format),
+    "samples_per_second": ("samples per second", "{:.1f}".format),
+    "peak_memory_bytes": ("peak memory", megabytes),
+}
+"""What a run takes, by its key in `metrics.json`, and how it is written."""
 
 
 def show_scores(

@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "run.log"
 
     @property
+    def plan(self) -> Path:
+        """What `goft plan` expects of the run; beside the folder, which is the run's own."""
+        return self.path.with_name(f"{self.path.name}.plan.json")
+
+    @property
     def has_results(self) -> bool:
         """Whether training got far enough to leave something worth keeping."""
         return self.finished or self.adapter.exists() or any(self.checkpoints.glob("checkpoint-*"))

@@ -18,7 +18,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from goft_cli.adalora import AdaLora, RankAllocation
-from goft_cli.config import TrackerName, TrainConfig
+from goft_cli.config import TrackerName, TrainConfig, TrainerConfig
 from goft_cli.divergence import FiniteGradients, diverged
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import reducer, single
@@ -144,19 +144,20 @@ def plain(value: object) -> Any:  # noqa: ANN401 - an enum's value or the value 
     return value.value if isinstance(value, Enum) else value
 
 
-def update_count(rows: int, arguments: TrainingArguments) -> int:
+def update_count(rows: int, trainer: TrainerConfig | TrainingArguments, processes: int) -> int:
     """Return how often Trainer will update the weights.
 
     Args:
         rows: of the training split, each of them one model input.
-        arguments: batch size, processes, accumulation and epochs, or a number of updates.
+        trainer: batch size, accumulation and epochs, or a number of updates.
+        processes: that share the rows out.
     """
-    if arguments.max_steps > 0:
-        return arguments.max_steps
-    whole = math.floor if arguments.dataloader_drop_last else math.ceil
-    batches = whole(rows / (arguments.train_batch_size * arguments.world_size))
-    per_epoch = math.ceil(batches / arguments.gradient_accumulation_steps)
-    return math.ceil(arguments.num_train_epochs * per_epoch)
+    if trainer.max_steps > 0:
+        return trainer.max_steps
+    whole = math.floor if trainer.dataloader_drop_last else math.ceil
+    batches = whole(rows / (trainer.per_device_train_batch_size * processes))
+    per_epoch = math.ceil(batches / trainer.gradient_accumulation_steps)
+    return math.ceil(trainer.num_train_epochs * per_epoch)
 
 
 def build_trainer(

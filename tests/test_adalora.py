@@ -113,7 +113,7 @@ def test_the_number_of_updates_is_trainers(
     trainer = training.trainer(model, batch=batch_size, accumulate=accumulate, **options)
     trainer.train_dataset = training.rows(rows)
     *_, expected = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
-    assert update_count(rows, trainer.args) == expected
+    assert update_count(rows, trainer.args, processes=1) == expected
 
 
 def test_the_penalty_is_pefts_and_counts_once() -> None:

@@ -94,10 +94,10 @@ def closest(sizes: Sequence[int], budget: int, parameters: Callable[[int], int])
     return min(around, key=lambda size: abs(parameters(size) - budget))
 
 
-def attached(cfg: TrainConfig, adapter: AdapterConfig) -> PeftModel:
-    """Put an adapter on the run's model, both without weights."""
+def attached(cfg: TrainConfig, adapter: AdapterConfig, device: str = "meta") -> PeftModel:
+    """Put an adapter on the run's model, both without weights, or elsewhere with random ones."""
     task = build_task(cfg.task)
-    backbone = Backbone(empty_model(cfg.model, task), processor=None, fingerprint="")
+    backbone = Backbone(empty_model(cfg.model, task, device), processor=None, fingerprint="")
     return attach_adapter(backbone, adapter, cfg.model.head_modules, task.auto_class, ANY_UPDATES)
 
 

@@ -202,6 +202,14 @@ class PushConfig(ExportConfig):
 
 
 @dataclass
+class PlanConfig(TrainConfig):
+    """`goft plan`: the words of `goft train`, worked out and not run."""
+
+    calibrate: bool = False
+    """Time some updates on a model of the shape with random weights, where that fits."""
+
+
+@dataclass
 class DoctorConfig(TrainConfig):
     """`goft doctor`: the words of `goft train`, examined and not run."""
 

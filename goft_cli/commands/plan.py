@@ -1,0 +1,32 @@
+"""`goft plan ...`, with the words of `goft train`: what the run will take, before it starts."""
+
+from __future__ import annotations
+
+from goft_cli.composition import run_verb
+from goft_cli.config import PlanConfig
+
+
+def main() -> None:
+    """Compose `configs/plan.yaml` and plan it."""
+    run_verb("plan", PlanConfig, plan)
+
+
+def plan(cfg: PlanConfig) -> None:
+    """Show the plan, and leave its numbers where the run will find them.
+
+    Raises:
+        GoftError: the model's configuration or the rows are not to be had, or contradict the run.
+    """
+    from goft_cli.preflight import check_quantization, check_tokenizer
+
+    check_quantization(cfg)
+    check_tokenizer(cfg.model)
+    from goft_cli.logs import quiet_libraries
+    from goft_cli.planning.plan import make_plan
+    from goft_cli.planning.record import write_plan
+    from goft_cli.planning.show import show
+
+    with quiet_libraries():
+        made = make_plan(cfg)
+    show(made)
+    write_plan(made)

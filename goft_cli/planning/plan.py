@@ -1,0 +1,155 @@
+"""What a run will take, put together from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import cast
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from goft_cli.adapters import ParameterCount, count_parameters
+from goft_cli.comparison.budget import attached
+from goft_cli.config import PlanConfig, TrainConfig
+from goft_cli.planning.batch import shape_of
+from goft_cli.planning.calibration import Timing, calibrate, evaluations
+from goft_cli.planning.downloads import downloads
+from goft_cli.planning.equivalents import equivalents
+from goft_cli.planning.inputs import largest_batch, row_count, rows_at_hand
+from goft_cli.planning.layers import AdaptedLayers, adapted_layers
+from goft_cli.planning.memory import Memory, forecast_memory, free_bytes
+from goft_cli.planning.published import Published, published
+from goft_cli.report import megabytes
+from goft_cli.tasks import build_task
+from goft_cli.trainer import update_count
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is known of a run before it starts.
+
+    Attributes:
+        cfg: of the run.
+        device: "cpu" or "cuda", where it will train.
+        layers: that the adapter sits on.
+        parameters: numbers of them.
+        equivalents: words that size another adapter alike, and its parameters, by adapter.
+        rows: of the training split; None where they are not at hand and their number is unknown.
+        rows_from: where that number is from.
+        updates: of the weights; None as `rows`.
+        batch: shape of the largest one.
+        memory: in each process; None where the model cannot be traced.
+        timing: of an update and of scoring; None where they were not measured.
+        train_seconds: of the whole training; None where its parts are unknown.
+        notes: why something is missing, and on what it rests.
+        published: the cell of the paper that this run is of.
+        downloads: what of the hub is not here yet.
+    """
+
+    cfg: TrainConfig
+    device: str
+    layers: Sequence[AdaptedLayers]
+    parameters: ParameterCount
+    equivalents: Mapping[str, tuple[str, int]]
+    rows: int | None
+    rows_from: str
+    updates: int | None
+    batch: tuple[int, ...]
+    memory: Memory | None
+    timing: Timing | None
+    train_seconds: float | None
+    notes: Sequence[str]
+    published: Published | None
+    downloads: Sequence[str]
+
+
+def make_plan(planned: PlanConfig) -> Plan:
+    """Work out a run: the configuration of its model is read, and rows that are here; no weights.
+
+    Raises:
+        GoftError: there is no such model or folder, or the adapter does not fit the model.
+    """
+    cfg = TrainConfig(**{f.name: getattr(planned, f.name) for f in fields(TrainConfig)})
+    device = "cuda" if torch.cuda.is_available() and not cfg.trainer.use_cpu else "cpu"
+    task = build_task(cfg.task)
+    data = rows_at_hand(task)
+    model = attached(cfg, cfg.adapter)
+    layers = adapted_layers(model, cfg.model.head_modules)
+    counts = count_parameters(model, cfg.model.head_modules)
+    rows, rows_from = row_count(cfg, data, cfg.task.train_split)
+    updates = updates_of(cfg, rows)
+    batch, notes = largest_batch(cfg, task, data, cast("PreTrainedModel", model.get_base_model()))
+    memory, more = memory_or_reason(model, batch, cfg, device)
+    timing, why = calibrated(cfg, batch, memory, device) if planned.calibrate else (None, [])
+    to_score = row_count(cfg, data, cfg.task.eval_splits[0])[0] if cfg.task.eval_splits else 0
+    return Plan(
+        cfg=cfg,
+        device=device,
+        layers=layers,
+        parameters=counts,
+        equivalents=equivalents(layers, counts.adapter),
+        rows=rows,
+        rows_from=rows_from,
+        updates=updates,
+        batch=shape_of(batch),
+        memory=memory,
+        timing=timing,
+        train_seconds=total_seconds(cfg, timing, updates, rows, to_score),
+        notes=[*notes, *more, *why],
+        published=published(cfg),
+        downloads=downloads(cfg),
+    )
+
+
+def updates_of(cfg: TrainConfig, rows: int | None) -> int | None:
+    """Return how often the weights are updated; None where that hangs on unknown rows."""
+    if rows is None and cfg.trainer.max_steps <= 0:
+        return None
+    return update_count(rows or 0, cfg.trainer, cfg.launcher.num_processes)
+
+
+def total_seconds(
+    cfg: TrainConfig,
+    timing: Timing | None,
+    updates: int | None,
+    rows: int | None,
+    scored: int | None,
+) -> float | None:
+    """Add up the updates and the evaluations between them, as the measured time does."""
+    if timing is None or updates is None:
+        return None
+    epoch = replace(cfg.trainer, num_train_epochs=1, max_steps=-1)
+    per_epoch = update_count(rows or 1, epoch, cfg.launcher.num_processes)
+    evaluated = evaluations(cfg, updates, max(1, per_epoch)) * (scored or 0)
+    return updates * timing.update + evaluated * timing.scored_row / cfg.launcher.num_processes
+
+
+def memory_or_reason(
+    model: PeftModel, batch: dict[str, Tensor], cfg: TrainConfig, device: str
+) -> tuple[Memory | None, list[str]]:
+    """Forecast the memory, and say so where there is too little of it or the model is opaque."""
+    try:
+        memory = forecast_memory(model, batch, cfg, device)
+    except Exception as error:  # any line of a model may ask a tensor for its values
+        reason = (str(error).splitlines() or [""])[0]
+        kind = type(model.get_base_model()).__name__
+        return None, [f"no forecast of memory: {kind} cannot be run without data ({reason})"]
+    free = free_bytes(device)
+    if memory.peak > free:
+        return memory, [f"too large for here, where {megabytes(free)} are free"]
+    return memory, []
+
+
+def calibrated(
+    cfg: TrainConfig, batch: dict[str, Tensor], memory: Memory | None, device: str
+) -> tuple[Timing | None, list[str]]:
+    """Measure the times if it can be done here, and say what it means or why not."""
+    if cfg.model.quantization is not None:
+        return None, ["no forecast of time: packed weights cannot be made up"]
+    if memory is None or memory.peak > free_bytes(device):
+        return None, ["no forecast of time: nothing says that the run fits here"]
+    note = "the time is that of updates and evaluations, all at the largest batch, on a model alone"
+    return calibrate(cfg, batch, device), [note]

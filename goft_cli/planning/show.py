@@ -1,0 +1,136 @@
+"""A plan for people: one quiet table per question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.table import Table
+
+from goft_cli.planning.memory import Memory
+from goft_cli.planning.plan import Plan
+from goft_cli.report import describe_recipe, megabytes, screen
+
+WIDTH = 60
+
+
+def show(plan: Plan) -> None:
+    """Print a plan."""
+    cfg = plan.cfg
+    screen.print(f"[bold]plan[/]  {cfg.task.name}  {cfg.model.name}  {cfg.adapter.name}")
+    screen.print(describe_recipe(cfg), style="dim", markup=False)
+    if plan.layers:
+        screen.print(layer_table(plan))
+    screen.print(number_table("parameters", parameter_rows(plan)))
+    screen.print(number_table("training", training_rows(plan)))
+    if plan.memory is not None:
+        screen.print(number_table(memory_title(plan), memory_rows(plan.memory)))
+    for line in remarks(plan):
+        screen.print(line, markup=False)
+
+
+def layer_table(plan: Plan) -> Table:
+    """Lay out the adapted layers."""
+    table = Table(title="adapted layers", min_width=WIDTH)
+    table.add_column("layer")
+    for name in ("count", "in", "out", "stages", "parameters each"):
+        table.add_column(name, justify="right")
+    for one in plan.layers:
+        stages = "" if one.stages is None else str(one.stages)
+        numbers = (f"{n:,}" for n in (one.count, one.inputs, one.outputs))
+        table.add_row(one.name, *numbers, stages, f"{one.parameters:,}")
+    return table
+
+
+def number_table(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    """Lay out names and values."""
+    table = Table(title=title, min_width=WIDTH, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def parameter_rows(plan: Plan) -> list[tuple[str, str]]:
+    """Count what trains, and what would spend as much."""
+    counts = plan.parameters
+    rows = [
+        ("adapter", f"{counts.adapter:,}"),
+        ("head, which trains beside it", f"{counts.head:,}"),
+        ("frozen", f"{counts.total - counts.adapter - counts.head:,}"),
+    ]
+    same = plan.equivalents.items()
+    return rows + [
+        (f"as many: adapter={name} {words}", f"{count:,}")
+        for name, (words, count) in same
+        if name != plan.cfg.adapter.name
+    ]
+
+
+def training_rows(plan: Plan) -> list[tuple[str, str]]:
+    """Say how long the run is."""
+    trainer, devices = plan.cfg.trainer, plan.cfg.launcher.num_processes
+    batch, steps = trainer.per_device_train_batch_size, trainer.gradient_accumulation_steps
+    rows = "" if plan.rows is None else f"{plan.rows:,}, "
+    shared = f" = {batch} x {devices} processes x {steps} steps" if devices * steps > 1 else ""
+    found = [
+        ("rows", f"{rows}{plan.rows_from}"),
+        ("examples per update", f"{batch * devices * steps:,}{shared}"),
+        ("updates", "unknown" if plan.updates is None else f"{plan.updates:,}"),
+        ("epochs", f"{trainer.num_train_epochs:g}" if trainer.max_steps < 0 else "cut short"),
+        ("largest batch", " x ".join(map(str, plan.batch))),
+    ]
+    if plan.timing is not None:
+        found.append(("time per update", f"{plan.timing.update:.2f} s"))
+    if plan.train_seconds is not None:
+        found.append(("training time", duration(plan.train_seconds)))
+    return found
+
+
+def memory_title(plan: Plan) -> str:
+    """Say where the memory is."""
+    where = "GPU" if plan.device == "cuda" else "process on the CPU"
+    return f"memory of each {where}"
+
+
+def memory_rows(memory: Memory) -> list[tuple[str, str]]:
+    """List the parts and the peak."""
+    names = {
+        "weights": memory.weights,
+        "gradients": memory.gradients,
+        "optimizer": memory.optimizer,
+        "activations": memory.activations,
+        "second model, to check the adapter": memory.rebuilt,
+        "process": memory.process,
+    }
+    rows = [(name, megabytes(value)) for name, value in names.items() if value]
+    rows.append(("[bold]peak", f"[bold]{megabytes(memory.peak)}"))
+    if memory.process:
+        rows.append(("on a GPU it would be", megabytes(memory.tensors)))
+    return rows
+
+
+def remarks(plan: Plan) -> list[str]:
+    """Return sentences on what the tables rest on, the paper, and the hub."""
+    lines = list(plan.notes)
+    cell = plan.published
+    if cell is not None:
+        values = ", ".join(
+            f"{name} {value:g}" for name, value in cell.values.items() if value is not None
+        )
+        lines.append(f"paper: {cell.source} ({cell.name}), which reports {values or 'a plot only'}")
+        if cell.not_comparable:
+            lines.append(f"not comparable: {cell.not_comparable}")
+    else:
+        lines.append("paper: it has no such run")
+    lines.append(f"to download: {', '.join(plan.downloads) or 'nothing'}")
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as hours and minutes where there are many."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
