@@ -100,6 +100,7 @@ def memory_rows(memory: Memory) -> list[tuple[str, str]]:
         "gradients": memory.gradients,
         "optimizer": memory.optimizer,
         "activations": memory.activations,
+        "pieces that the allocator keeps": memory.fragments,
         "second model, to check the adapter": memory.rebuilt,
         "process": memory.process,
     }
