@@ -25,7 +25,7 @@ DOCUMENTS = [
 ]
 STAND_INS = {"instruct": "tiny-llama", "vtab": "tiny-vit"}
 """The shipped model that a task's family takes, where it is not the encoder."""
-LOCAL = ("model", "model.path", "task.data_dir")
+LOCAL = ("model", "model.path", "task.data_dir", "launcher.num_processes")
 """Keys of a command that a rehearsal answers for itself."""
 SHORTER = {"squad": ["task.max_length=128", "task.doc_stride=32"]}
 """What the shipped encoder's 128 positions ask for."""

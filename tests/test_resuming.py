@@ -84,7 +84,8 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> Send:
 def result(run: RunFolder) -> dict[str, Any]:
     """Return what must not depend on how often a run was started."""
     found = json.loads(run.metrics.read_text())
-    for key in ("train_seconds", "samples_per_second", "peak_memory_bytes", "config_sha256"):
+    times = ("train_seconds", "samples_per_second", "seconds_per_update")
+    for key in (*times, "peak_memory_bytes", "config_sha256"):
         del found[key]
     return found
 

@@ -10,6 +10,7 @@ import shutil
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def data_from_hub(cfg: TrainConfig) -> TrainConfig:
 
 
 def no_network(patch: Patch) -> None:
-    patch.setattr(hub, "unreachable", lambda: "nobody answers")
+    patch.setattr(hub, "unreachable", cache(lambda: "nobody answers"))
     patch.setattr(hub, "_offline_by_choice", lambda kind: None)
     patch.setattr(hub, "cached", lambda kind: [])
 
