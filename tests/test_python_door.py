@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
+from torch import nn
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
 import goft_cli
@@ -59,6 +60,11 @@ def trainer_of(folder: Path, tmp_path: Path, weight: float) -> OwnTrainer:
     return OwnTrainer(model=adapted, args=arguments, train_dataset=ROWS)
 
 
+def model_of(trainer: OwnTrainer) -> nn.Module:
+    assert isinstance(trainer.model, nn.Module)
+    return trainer.model
+
+
 def test_the_penalty_reaches_the_gradient_and_is_logged_apart(folder: Path, tmp_path: Path) -> None:
     plain = trainer_of(folder, tmp_path, 0.0)
     plain.train()
@@ -67,13 +73,12 @@ def test_the_penalty_reaches_the_gradient_and_is_logged_apart(folder: Path, tmp_
     first, second = (trainer.state.log_history[0] for trainer in (plain, penalised))
     assert first["loss"] == pytest.approx(second["loss"], rel=1e-6)
     assert "penalty" not in first
-    start = trainer_of(folder, tmp_path, 0.5)
-    start.model.train()
-    start.model(input_ids=torch.tensor([[2, 3]]))
-    expected = total_penalty(start.model)
+    start = model_of(trainer_of(folder, tmp_path, 0.5)).train()
+    start(input_ids=torch.tensor([[2, 3]]))
+    expected = total_penalty(start)
     assert expected is not None
     assert second["penalty"] == pytest.approx(float(expected.detach()), rel=1e-6)
-    weights = [dict(t.model.named_parameters()) for t in (plain, penalised)]
+    weights = [dict(model_of(t).named_parameters()) for t in (plain, penalised)]
     turned = [name for name in weights[0] if "goft_rotation" in name]
     assert turned
     assert any(not torch.equal(weights[0][name], weights[1][name]) for name in turned)

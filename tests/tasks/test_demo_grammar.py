@@ -92,17 +92,14 @@ def test_data_does_not_depend_on_string_hashing() -> None:
         "from goft_cli.tasks.demo.acceptability import corpus, generate\n"
         "print(generate('train', 20), list(corpus(10)))"
     )
-    runs = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for hash_seed in ("1", "2")
-    }
-    assert runs == {f"{generate('train', 20)} {list(corpus(10))}\n"}
+    other = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONHASHSEED": "1", "PYTHONPATH": ":".join(sys.path)},  # this process has its own
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert other.stdout == f"{generate('train', 20)} {list(corpus(10))}\n"
 
 
 @settings(max_examples=50, deadline=None)
