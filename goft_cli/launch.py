@@ -74,13 +74,16 @@ def worker_environment(cfg: TrainConfig) -> dict[str, str]:
 def root_cause(failures: Mapping[int, ProcessFailure]) -> tuple[int, ProcessFailure]:
     """Return the rank that failed first.
 
-    A process killed from outside leaves no word, and is found out after those that lost it.
+    A process killed from outside leaves no word, and is found out after those that lost it. One
+    that torchrun ended, for the sake of another, is none; its time is in whole seconds and proves
+    nothing.
     """
 
-    def order(item: tuple[int, ProcessFailure]) -> tuple[bool, float]:
+    def order(item: tuple[int, ProcessFailure]) -> tuple[bool, bool, float]:
         failure = item[1]
-        killed = failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM
-        return not killed, failure.error_file_data.get("time", failure.timestamp)
+        told_to_end = failure.exitcode == -signal.SIGTERM
+        killed = failure.exitcode < 0 and not told_to_end
+        return not killed, told_to_end, failure.error_file_data.get("time", failure.timestamp)
 
     return min(failures.items(), key=order)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -62,8 +63,17 @@ def git(root: Path, *arguments: str) -> str:
 
 
 def peak_memory_bytes() -> int:
-    """Return the allocator's peak on a GPU, the process's resident peak on a CPU."""
+    """Return the allocator's peak on a GPU, the process's resident peak on a CPU.
+
+    Linux is asked for this program's own peak: getrusage also counts what the process was before
+    it became this program, a copy of its parent.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.is_file():
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
+        if found:
+            return 1024 * int(found[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -66,7 +66,9 @@ def test_a_crash_leaves_its_traceback_in_the_log(around: Surroundings, tmp_path:
 
 STARTER = """
 import os
+import signal
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs us aside
 from goft_cli.sweeps.isolation import Surroundings, isolated
 from tests.sweeps import jobs
 try:
