@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from transformers import AutoConfig, AutoModel
 
 from goft_cli import hub
 from goft_cli.backbone import Head, check_architecture, reading
+from goft_cli.checkpoints import digest
 from goft_cli.config import (
     BenchmarkConfig,
     DatasetConfig,
@@ -31,9 +31,6 @@ from goft_cli.preflight import (
 )
 from goft_cli.run_folder import write_text
 from goft_cli.tasks import build_task
-
-BLOCK = 2**20
-"""Bytes hashed at a time."""
 
 
 def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
@@ -125,15 +122,6 @@ def checksums(folder: Path) -> str:
     """Return the SHA-256 of every file below a folder, in the form of `sha256sum`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return "".join(f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
-
-
-def digest(path: Path) -> str:
-    """Return a file's SHA-256, read in blocks."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            found.update(block)
-    return found.hexdigest()
 
 
 def words(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:

@@ -76,8 +76,10 @@ def started(job_dir: Path, cfg: ConfigT, job: Callable[[ConfigT], object]) -> Ou
     launcher = HydraConfig.get().launcher._target_
     in_turn = launcher.endswith("BasicLauncher")
     output = None if in_turn else job_dir / "output.log"
-    # Slurm gives each job its devices, and numbers them from 0 for each.
-    shared = [] if launcher.endswith("SlurmLauncher") else gpus()
+    # Slurm gives each job its devices, and numbers them from 0 for each; a job of several processes
+    # shares all of them out among those.
+    several = isinstance(cfg, TrainConfig) and cfg.launcher.num_processes > 1
+    shared = [] if several or launcher.endswith("SlurmLauncher") else gpus()
     with own_gpu(shared, job_dir.parent / ".gpus") as gpu:
         environment = {
             "WANDB_RUN_GROUP": job_dir.parent.name,

@@ -82,6 +82,14 @@ def test_jobs_have_ports_and_devices_of_their_own_and_one_group(
         assert 0 < int(around.environment["MASTER_PORT"]) < 2**16
 
 
+def test_a_job_of_several_processes_has_all_devices(
+    goft: Goft, ran: list[Surroundings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert goft("train", "-m", "seed=1", "launcher.num_processes=2").code == 0
+    assert [around.environment["CUDA_VISIBLE_DEVICES"] for around in ran] == ["4,7"]
+
+
 def test_a_failed_job_is_shown_and_the_others_run(goft: Goft, ran: list[Surroundings]) -> None:
     answer = goft("train", "-m", "seed=13,2", "trainer.logging_steps=0,1")
     assert len(ran) == 2
