@@ -117,6 +117,8 @@ def run_verb(verb: str, words: list[str]) -> int:
     if verb not in WITHOUT_CONFIG:
         words = as_overrides(verb, words)
         check_flags(words, own_flags(verb))
+        if {"-h", "--help"} & set(words):
+            return show_help(verb, words)
     check_nesting(words)
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
@@ -129,6 +131,16 @@ def run_verb(verb: str, words: list[str]) -> int:
         import_module(f"goft_cli.commands.{verb}").main()
     except SystemExit as done:  # how Hydra leaves after --help
         return int(done.code or 0)
+    return 0
+
+
+def show_help(verb: str, words: list[str]) -> int:
+    """Print the groups and keys of a verb."""
+    from goft_cli.help import help_page
+    from goft_cli.suggest import CommandLine
+
+    line = CommandLine(verb, tuple(words))
+    print(help_page(line, VERBS[verb], resolve="--resolve" in words), end="")
     return 0
 
 

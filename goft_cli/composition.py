@@ -152,18 +152,10 @@ def offer_groups(verb: str) -> None:
             store.store(group=group, name=file.stem, node=OmegaConf.load(file))
 
 
-def choices_text(config_name: str) -> str:
-    """List the groups and their choices for a verb's `--help`."""
-    from goft_cli.suggest import choices_text
-
-    return choices_text(config_name.removeprefix("verb/"))
-
-
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "recipe": recipe_value,
     "run_name": run_name,
     "folder_name": folder_name,
-    "choices": choices_text,
     "judge": judge,
     "held_out": held_out,
     "device_batch": device_batch,

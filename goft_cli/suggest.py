@@ -12,8 +12,9 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from goft_cli.composition import (
@@ -65,13 +66,27 @@ class CommandLine:
         """Return every key of the configuration that the valid group choices compose."""
         groups = self.groups()
         chosen = [word for word in self.overrides if is_choice(word, groups)]
+        return list(dict.fromkeys([*groups, *leaves(self.compose(chosen))]))
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """Return the configuration of the verb with some overrides.
+
+        Raises:
+            HydraException, OmegaConfBaseException: they do not compose.
+        """
         extra = ",".join(f"file://{folder.resolve()}" for folder in self.config_dirs)
         register(self.verb)
         GlobalHydra.instance().clear()
         place, name = config_source(self.verb)
+        words = [*overrides, f"hydra.searchpath=[{extra}]"]
         with open_configs(place):
-            cfg = compose(name, [*chosen, f"hydra.searchpath=[{extra}]"])
-        return list(dict.fromkeys([*groups, *leaves(cfg)]))
+            cfg = compose(name, words, return_hydra_config=True)
+        HydraConfig.instance().set_config(
+            cfg
+        )  # the run folder is named after its `override_dirname`
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return cfg
 
 
 def open_configs(place: str) -> AbstractContextManager[None]:
@@ -110,13 +125,6 @@ def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
             group, *rest = file.relative_to(root).with_suffix("").parts
             found.setdefault(group, set()).add("/".join(rest))
     return {group: sorted(found[group]) for group in sorted(found)}
-
-
-def choices_text(verb: str) -> str:
-    """List the groups and their choices for a verb's `--help`."""
-    groups = verb_choices(verb)
-    listed = [f"  {group}: {', '.join(names)}" for group, names in groups.items()]
-    return "\n".join(listed) or f"  none: {verb} reads them from the run"
 
 
 def explain(error: Exception, line: CommandLine) -> str | None:
