@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test gpu sharded lint types format assets clean
+.PHONY: help demo test slow gpu sharded lint types format assets clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -18,6 +18,9 @@ demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft 
 
 test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+slow: $(VENV)/installed ## run the tests that train for seconds or start processes: every recipe and document
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m slow
 
 gpu: $(VENV)/installed ## run the tests that need a CUDA device
 	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -14,7 +15,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from goft_cli.batches import accumulation_steps, device_batch, processes
@@ -108,6 +109,15 @@ def folder_name(words: str) -> str:
 
 def register(verb: str = "train") -> None:
     """Make the schemas, a verb's groups and the resolvers known to Hydra, as often as wanted."""
+    register_schemas()
+    offer_groups(verb)
+    for name, resolver in RESOLVERS.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+@cache
+def register_schemas() -> None:
+    """Put the schemas, and the verbs' own files, into Hydra's store."""
     store = ConfigStore.instance()
     for path, schema in SCHEMAS.items():
         group, _, name = f"schema/{path}".rpartition("/")
@@ -115,9 +125,6 @@ def register(verb: str = "train") -> None:
     for file in (data_root() / "configs").glob("*.yaml"):
         # a second home for the verbs without folders, which compose from the store alone
         store.store(group="verb", name=file.stem, node=OmegaConf.load(file), package="_global_")
-    offer_groups(verb)
-    for name, resolver in RESOLVERS.items():
-        OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
 def judge(splits: Sequence[str]) -> str:
@@ -149,7 +156,13 @@ def offer_groups(verb: str) -> None:
             continue
         for file in folder.rglob("*.yaml"):
             group = file.parent.relative_to(configs).as_posix()
-            store.store(group=group, name=file.stem, node=OmegaConf.load(file))
+            store.store(group=group, name=file.stem, node=shipped(file))
+
+
+@cache
+def shipped(file: Path) -> DictConfig | ListConfig:
+    """Read a file of this package once."""
+    return OmegaConf.load(file)
 
 
 RESOLVERS: dict[str, Callable[..., Any]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import groupby
+from itertools import cycle, groupby
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -59,6 +59,9 @@ CELLS = [
     for adapter in CHOICES["adapter"]
     if index == 0 or adapter == "goft"
 ]
+
+# Every task, and every adapter with some task.
+DIAGONAL = list(zip(TRAINED, cycle(CHOICES["adapter"]), strict=False))
 
 
 @cache

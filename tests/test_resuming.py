@@ -90,6 +90,7 @@ def result(run: RunFolder) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_signals_change_no_number(
     case: str, folders: tuple[Path, Path], tmp_path: Path, signals: Send

@@ -24,7 +24,7 @@ from goft_cli.run_folder import (
     write_json,
     write_text,
 )
-from tests.cells import CELLS, cell
+from tests.cells import DIAGONAL, cell
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_folder_of_something_else_is_left_alone(
     assert (folder / name).read_text() == "precious: true"
 
 
-@pytest.mark.parametrize(("task", "adapter"), CELLS)
+@pytest.mark.parametrize(("task", "adapter"), DIAGONAL)
 def test_a_configuration_survives_the_disk(task: str, adapter: str, tmp_path: Path) -> None:
     cfg = replace(cell(task, adapter), output_dir=str(tmp_path / "run"))
     assert read_config(open_run(cfg).config) == cfg

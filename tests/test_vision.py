@@ -162,6 +162,7 @@ def test_vtab_without_a_folder_is_refused_at_once(tmp_path: Path) -> None:
         check_inputs(cfg)
 
 
+@pytest.mark.slow
 def test_the_demo_learns_something_at_once(tmp_path: Path) -> None:
     cfg = composed(
         [

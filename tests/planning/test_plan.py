@@ -100,6 +100,7 @@ def test_a_model_that_cannot_be_traced_is_planned_all_the_same(
     assert "no forecast of memory: BertForSequenceClassification" in said
 
 
+@pytest.mark.slow
 def test_a_run_takes_what_its_plan_foresaw(goft_process: Goft, tmp_path: Path) -> None:
     demo = ["trainer.use_cpu=true", "trainer.max_steps=2", "output_dir=run"]
     answer = goft_process(*demo, code=PLAN_AND_TRAIN)

@@ -27,14 +27,15 @@ def blocks_of(rotation: Tensor) -> Tensor:
 
 
 def dense_product(blocks: Tensor) -> Tensor:
-    """R = P_L ... P_1 as a dense float64 matrix, pair by pair from the definition."""
+    """R = P_L ... P_1 as a dense float64 matrix, stage by stage from the definition."""
     dim = len(blocks) + 1
     product = torch.eye(dim, dtype=torch.float64)
     live, used = list(range(dim)), 0
     while len(live) > 1:
-        for i, j in zip(live[0::2], live[1::2], strict=False):
-            product[[i, j]] = blocks[used] @ product[[i, j]]
-            used += 1
+        pairs = torch.tensor(list(zip(live[0::2], live[1::2], strict=False)))
+        turned = blocks[used : used + len(pairs)] @ product[pairs]
+        product = product.index_put((pairs,), turned)
+        used += len(pairs)
         live = live[0::2]
     assert used == len(blocks)
     return product

@@ -30,6 +30,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     return folder, json.loads((folder / "rotation.json").read_text()), commands
 
 
+@pytest.mark.slow
 def test_every_engine_turns_every_size_both_ways(written: tuple[Path, dict[str, Any], Any]) -> None:
     found = written[1]["engines"]
     measured = {
@@ -48,6 +49,7 @@ def test_every_engine_turns_every_size_both_ways(written: tuple[Path, dict[str, 
     assert len(found) == len(expected)
 
 
+@pytest.mark.slow
 def test_ratios_are_those_of_the_medians(written: tuple[Path, dict[str, Any], Any]) -> None:
     for part in ("engines", "counts"):
         rows = written[1][part]
@@ -60,6 +62,7 @@ def test_ratios_are_those_of_the_medians(written: tuple[Path, dict[str, Any], An
             assert 0 < one["low"] <= one["median"] <= one["high"]
 
 
+@pytest.mark.slow
 def test_the_choice_is_timed_at_every_width_and_number(
     written: tuple[Path, dict[str, Any], Any],
 ) -> None:
@@ -73,6 +76,7 @@ def test_the_choice_is_timed_at_every_width_and_number(
     assert content["machine"]["cpu"]
 
 
+@pytest.mark.slow
 def test_merges_are_timed_here_and_weighed_elsewhere(
     written: tuple[Path, dict[str, Any], list[list[str]]],
 ) -> None:

@@ -87,6 +87,7 @@ def test_another_seed_draws_other_sentences() -> None:
     assert len(first & second) < 10
 
 
+@pytest.mark.slow
 def test_data_does_not_depend_on_string_hashing() -> None:
     code = (
         "from goft_cli.tasks.demo.acceptability import corpus, generate\n"
