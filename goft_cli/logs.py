@@ -53,6 +53,21 @@ def silent() -> Iterator[None]:
         ours.removeHandler(silence)
 
 
+class Once(logging.Filter):
+    """Let each sentence through once; what holds for every split is read once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the sentence is new."""
+        sentence = record.getMessage()
+        new = sentence not in self.said
+        self.said.add(sentence)
+        return new
+
+
 @contextmanager
 def logging_to(path: Path, console: Console) -> Iterator[None]:
     """Send our messages to the screen and the file, and the libraries' to the file alone."""
@@ -60,6 +75,7 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
     to_file = logging.FileHandler(path, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_screen = RichHandler(console=console, show_path=False, show_time=False, markup=False)
+    to_screen.addFilter(Once())
     ours = logging.getLogger("goft_cli")
     ours.setLevel(logging.INFO)
     ours.propagate = False

@@ -34,6 +34,20 @@ def test_tensorboard_has_loss_penalty_headline_and_rotations(words: list[str]) -
     assert {"train/geometry/angle_mean", "train/geometry/deviation_max"} <= scalars
 
 
+def test_trackio_has_a_run_with_the_same_curves(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
+    cfg = small.composed([*words, "tracker=trackio"])
+    pipeline.run(cfg)
+    from trackio.sqlite_storage import SQLiteStorage
+
+    (run,) = SQLiteStorage.get_runs(cfg.tracker.project)
+    names = {name for row in SQLiteStorage.get_logs(cfg.tracker.project, run) for name in row}
+    assert {"train/loss", "train/penalty", "eval/matthews_correlation"} <= names
+    assert {"train/geometry/angle_mean", "train/geometry/deviation_max"} <= names
+
+
 def test_wandb_offline_writes_into_the_run_folder(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,7 @@ class TrackerName(str, Enum):
     none = "none"
     wandb = "wandb"
     tensorboard = "tensorboard"
+    trackio = "trackio"
 
 
 class WandbMode(str, Enum):
