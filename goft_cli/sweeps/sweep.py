@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from goft_cli.composition import folder_name
 from goft_cli.errors import FAILED_JOBS, GoftError
+from goft_cli.flags import read_flags
 from goft_cli.leaderboard import table, write_csv
 from goft_cli.suggest import PRESETS
 from goft_cli.sweeps.records import (
@@ -42,7 +42,7 @@ def sweeping(words: Sequence[str]) -> AbstractContextManager[list[str]]:
     Raises:
         GoftError: a preset without the flag, whose values Hydra would pass over in silence.
     """
-    flags = get_args_parser().parse_args(list(words))
+    flags = read_flags(words)
     if flags.multirun:
         return _sweeping(flags.overrides)
     for word in flags.overrides:
