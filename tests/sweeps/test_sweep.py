@@ -58,19 +58,6 @@ def leaderboard(name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-def test_each_job_has_a_run_and_the_sweep_a_leaderboard(
-    goft: Goft, ran: list[Surroundings]
-) -> None:
-    answer = goft(*SWEEP)
-    assert (answer.code, answer.err, len(ran)) == (0, "", 2)
-    assert "2 jobs: 2 finished" in answer.out
-    assert "job 1 (adapter=qgoft) finished" in answer.out
-    found = leaderboard(NAME)
-    assert [row["adapter"] for row in found] == ["goft", "qgoft"]
-    for row in found:
-        assert read_config(Path(row["run"], "config.yaml")).adapter.name == row["adapter"]
-
-
 def test_jobs_have_ports_and_devices_of_their_own_and_one_group(
     goft: Goft, ran: list[Surroundings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
