@@ -1,4 +1,4 @@
-"""A run's model and data in one folder, with checksums, for a machine without network."""
+"""The model and data of a run, or of a benchmark, in one folder for a machine without network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from goft_cli.config import (
     BenchmarkConfig,
     DatasetConfig,
     FetchConfig,
-    ImageClassificationConfig,
     ModelConfig,
     TaskConfig,
 )
-from goft_cli.errors import GoftError
 from goft_cli.folders import whole_folder
 from goft_cli.preflight import (
     ASSET_SCHEME,
@@ -30,7 +28,7 @@ from goft_cli.preflight import (
     model_location,
 )
 from goft_cli.run_folder import write_text
-from goft_cli.tasks import build_task
+from goft_cli.tasks import build_benchmark, build_task
 
 
 def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
@@ -44,7 +42,7 @@ def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
         which of "model" and "data" were written; with neither, nothing is.
 
     Raises:
-        GoftError: one of them is not to be had, or the task is only scored.
+        GoftError: one of them is not to be had.
     """
     dataset = remote_dataset(cfg.task)
     wanted = {"model"} if not cfg.model.path.startswith(ASSET_SCHEME) else set[str]()
@@ -53,7 +51,8 @@ def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
         return wanted
     with whole_folder(target) as folder:
         if "model" in wanted:
-            fetch_model(cfg.model, build_task(cfg.task), folder / "model")
+            build = build_benchmark if isinstance(cfg.task, BenchmarkConfig) else build_task
+            fetch_model(cfg.model, build(cfg.task), folder / "model")
         if dataset:
             fetch_data(dataset, folder / "data")
         write_text(folder / "SHA256SUMS", checksums(folder))
@@ -61,16 +60,7 @@ def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
 
 
 def remote_dataset(task: TaskConfig) -> DatasetConfig | None:
-    """Return what the task reads from the hub, if it does.
-
-    Raises:
-        GoftError: the task is only scored.
-    """
-    if isinstance(task, BenchmarkConfig):
-        raise GoftError(
-            f"task={task.name}: fetch brings the data of tasks that are trained on; copy a "
-            "benchmark's folder, and pass data_dir=DIR to goft eval"
-        )
+    """Return what the task reads from the hub, if it does."""
     dataset = getattr(task, "dataset", None)
     if dataset is None or task.data_dir is not None or dataset.id.startswith(GENERATED):
         return None
@@ -79,8 +69,8 @@ def remote_dataset(task: TaskConfig) -> DatasetConfig | None:
 
 def reads_folder(task: TaskConfig) -> bool:
     """Tell whether the rows are in a folder of the user's own."""
-    images = isinstance(task, ImageClassificationConfig) and task.generator is None
-    return task.data_dir is not None or images
+    sources = (getattr(task, "dataset", None), getattr(task, "generator", None))
+    return task.data_dir is not None or not any(sources)
 
 
 def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
@@ -124,9 +114,10 @@ def checksums(folder: Path) -> str:
     return "".join(f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
 
 
-def words(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
-    """Return what to type after `goft train` to use the folder."""
-    chosen = [f"task={cfg.task.name}", f"model={cfg.model.name}"]
+def command(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
+    """Return what to type to use the folder."""
+    verb = "eval" if isinstance(cfg.task, BenchmarkConfig) else "train"
+    chosen = ["goft", verb, f"task={cfg.task.name}", f"model={cfg.model.name}"]
     if "model" in fetched:
         chosen.append(f"model.path={target / 'model'}")
     if "data" in fetched:
