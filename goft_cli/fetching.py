@@ -23,7 +23,6 @@ from goft_cli.folders import whole_folder
 from goft_cli.preflight import (
     ASSET_SCHEME,
     DATA_REMEDY,
-    GENERATED,
     check_tokenizer,
     model_location,
 )
@@ -44,7 +43,7 @@ def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
     Raises:
         GoftError: one of them is not to be had.
     """
-    dataset = remote_dataset(cfg.task)
+    dataset = cfg.task.remote_dataset
     wanted = {"model"} if not cfg.model.path.startswith(ASSET_SCHEME) else set[str]()
     wanted |= {"data"} if dataset else set()
     if not wanted:
@@ -57,14 +56,6 @@ def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
             fetch_data(dataset, folder / "data")
         write_text(folder / "SHA256SUMS", checksums(folder))
     return wanted
-
-
-def remote_dataset(task: TaskConfig) -> DatasetConfig | None:
-    """Return what the task reads from the hub, if it does."""
-    dataset = getattr(task, "dataset", None)
-    if dataset is None or task.data_dir is not None or dataset.id.startswith(GENERATED):
-        return None
-    return dataset
 
 
 def reads_folder(task: TaskConfig) -> bool:
@@ -84,14 +75,15 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
     """
     check_tokenizer(cfg)
     location = model_location(cfg.path)
-    source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
     with reading(location, cfg.path):
-        config = AutoConfig.from_pretrained(location, **source)
+        config = AutoConfig.from_pretrained(location, **cfg.source)
         check_architecture(config, head.auto_class, cfg)
         published = (getattr(config, "architectures", None) or [""])[0]
         kind = getattr(transformers, published, AutoModel)
-        model = kind.from_pretrained(location, use_safetensors=True, dtype="auto", **source)
-        processor = getattr(transformers, head.processor_class).from_pretrained(location, **source)
+        model = kind.from_pretrained(location, use_safetensors=True, dtype="auto", **cfg.source)
+        processor = getattr(transformers, head.processor_class).from_pretrained(
+            location, **cfg.source
+        )
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
