@@ -113,7 +113,7 @@ def check_port() -> None:
             probe.bind(("", int(port)))
     except (OSError, ValueError, OverflowError) as error:
         taken = isinstance(error, OSError)
-        why = os.strerror(error.errno).lower() if taken else "no port, expected 0 to 65535"
+        why = str(error.strerror).lower() if taken else "no port, expected 0 to 65535"
         raise GoftError(
             f"MASTER_PORT={port}: {why}; give all processes of the launch another port, or let "
             f"goft choose a free one: goft train launcher.num_processes={processes()}"

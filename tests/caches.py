@@ -24,7 +24,7 @@ def cache_model(root: Path, name: str) -> Path:
     return snapshot
 
 
-Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+Rows = Mapping[str, Sequence[dict[str, Any]]]
 """By split."""
 
 ONE_SENTENCE: Rows = {split: [{"sentence": split, "label": 1}] for split in ("train", "validation")}
@@ -40,7 +40,7 @@ def cache_dataset(root: Path, name: str, config: str, rows: Rows = ONE_SENTENCE)
     for split, members in rows.items():
         writer = ArrowWriter(path=str(folder / f"{short}-{split}.arrow"), features=features)
         for row in members:
-            writer.write(dict(row))
+            writer.write(row)
         writer.finalize()
         writer.close()
         splits.add(SplitInfo(split, num_examples=len(members)))
