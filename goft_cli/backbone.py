@@ -76,14 +76,13 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
     check_engine()
     check_tokenizer(cfg)
     location = model_location(cfg.path)
-    source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
     with reading(location, cfg.path):
-        config = AutoConfig.from_pretrained(location, **source)
+        config = AutoConfig.from_pretrained(location, **cfg.source)
         check_architecture(config, head.auto_class, cfg)
         for key, value in head.model_options().items():
             setattr(config, key, value)
         processor = load_processor(cfg, head, config)
-        model = load_model(location, head.auto_class, config, cfg, source)
+        model = load_model(location, head.auto_class, config, cfg)
     padding = getattr(processor, "pad_token_id", None)
     if padding is not None:
         model.config.pad_token_id = padding
@@ -107,8 +106,7 @@ def load_processor(cfg: ModelConfig, head: Head, config: transformers.Pretrained
     """
     processor = getattr(transformers, head.processor_class).from_pretrained(
         model_location(cfg.path),
-        revision=cfg.revision or "main",
-        trust_remote_code=cfg.trust_remote_code,
+        **cfg.source,
         **head.processor_options(),
     )
     if isinstance(processor, PreTrainedTokenizerBase):
@@ -195,7 +193,6 @@ def load_model(
     auto_class: str,
     config: transformers.PretrainedConfig,
     cfg: ModelConfig,
-    source: dict[str, Any],
 ) -> PreTrainedModel:
     """Load the weights and make sure that only the head is new.
 
@@ -211,7 +208,7 @@ def load_model(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # a head for another number of labels is made anew
             **packing(cfg),
-            **source,
+            **cfg.source,
         )
     except SafetensorError as error:
         raise GoftError(
@@ -263,9 +260,8 @@ def empty_model(cfg: ModelConfig, head: Head, device: str = "meta") -> PreTraine
         GoftError: no such model, or another architecture.
     """
     location = model_location(cfg.path)
-    source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
     with reading(location, cfg.path):
-        config = AutoConfig.from_pretrained(location, **source)
+        config = AutoConfig.from_pretrained(location, **cfg.source)
         for key, value in head.model_options().items():
             setattr(config, key, value)
         with torch.device(device):

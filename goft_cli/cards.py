@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from goft_cli.certificate import Certificate
-from goft_cli.preflight import ASSET_SCHEME, GENERATED, model_location
+from goft_cli.preflight import ASSET_SCHEME, model_location
 from goft_cli.run_folder import as_plain, read_json
 from goft_cli.snippets import adapter_snippet, merged_snippet
 from goft_cli.trained import TrainedRun
@@ -71,18 +71,18 @@ def introduction(run: TrainedRun, kind: Kind) -> str:
 def front_matter(run: TrainedRun, kind: Kind) -> str:
     """Return what the hub reads of a card."""
     dataset = getattr(run.cfg.task, "dataset", None)
-    on_hub = dataset is not None and not dataset.id.startswith(GENERATED)
+    published = None if dataset is None or dataset.is_generated else dataset.id
     base = public_path(run.cfg.model.path)
     data = ModelCardData(
         base_model=base if is_hub_id(run.cfg.model.path) else None,
         library_name="transformers" if kind == "merged" else "peft",
         tags=["goft-cli", run.cfg.adapter.name],
-        datasets=[dataset.id] if dataset is not None and on_hub else None,
+        datasets=[published] if published else None,
         model_name=f"{run.cfg.task.name} {run.cfg.adapter.name}",
         eval_results=[
             EvalResult(
                 task_type="other",
-                dataset_type=dataset.id if dataset is not None and on_hub else run.cfg.task.name,
+                dataset_type=published or run.cfg.task.name,
                 dataset_name=run.cfg.task.name,
                 dataset_split=split,
                 metric_type=metric,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from goft_cli import __version__
-from goft_cli.errors import GoftError
+from goft_cli.errors import CRASH, FAILED_JOBS, USAGE_ERROR, GoftError
 from goft_cli.refusals import describe
 from goft_cli.secrets import redact
 from goft_cli.signals import Stopped, handling, stop_now
@@ -54,15 +54,14 @@ usage: goft VERB [group=choice ...] [key=value ...]
   goft train --cfg job --resolve                     the composed configuration, without running it
 
   --debug shows the traceback of an error; --version prints the version
+  exit codes: 0 done, {CRASH} a crash, or doctor found something to mend, {USAGE_ERROR} a mistake,
+  {FAILED_JOBS} jobs of a sweep failed, 130 ended by Ctrl-C, 143 by SIGTERM
   eval "$(goft train --shell-completion install=bash)" completes verbs, groups and keys
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code.
-
-    0 done, 2 a mistake to mend, 1 a crash, 130 ended by Ctrl-C, 143 by SIGTERM.
-    """
+    """Run one command and return its exit code, one of those in `help_text`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]

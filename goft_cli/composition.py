@@ -21,6 +21,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from goft_cli.batches import accumulation_steps, device_batch, processes
 from goft_cli.config import HELD_OUT, SCHEMAS, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
 from goft_cli.errors import GoftError
+from goft_cli.flags import overrides_first
 
 ConfigT = TypeVar("ConfigT")
 
@@ -256,7 +257,7 @@ def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -
     main = hydra.main(version_base="1.3", config_path=place, config_name=name)(task)
     words = sys.argv[1:]
     with sweeping(words) as added:
-        sys.argv[:] = ["goft", *words, *added]
+        sys.argv[:] = ["goft", *overrides_first([*words, *added])]
         main()
     if refused:
         raise refused[0]

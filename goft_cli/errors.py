@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+# Exit codes; a run that a signal ends has 128 + the signal's number.
+CRASH = 1
+"""What nobody expected."""
 USAGE_ERROR = 2
-"""Exit code for what the user can mend."""
+"""What the user can mend."""
+FAILED_JOBS = 3
+"""The sweep is over and some of its jobs failed, one or all."""
 
 
 class GoftError(Exception):

@@ -1,4 +1,4 @@
-"""A run's model and data in one folder, with checksums, for a machine without network."""
+"""The model and data of a run, or of a benchmark, in one folder for a machine without network."""
 
 from __future__ import annotations
 
@@ -16,21 +16,18 @@ from goft_cli.config import (
     BenchmarkConfig,
     DatasetConfig,
     FetchConfig,
-    ImageClassificationConfig,
     ModelConfig,
     TaskConfig,
 )
-from goft_cli.errors import GoftError
 from goft_cli.folders import whole_folder
 from goft_cli.preflight import (
     ASSET_SCHEME,
     DATA_REMEDY,
-    GENERATED,
     check_tokenizer,
     model_location,
 )
 from goft_cli.run_folder import write_text
-from goft_cli.tasks import build_task
+from goft_cli.tasks import build_benchmark, build_task
 
 
 def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
@@ -44,43 +41,27 @@ def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
         which of "model" and "data" were written; with neither, nothing is.
 
     Raises:
-        GoftError: one of them is not to be had, or the task is only scored.
+        GoftError: one of them is not to be had.
     """
-    dataset = remote_dataset(cfg.task)
+    dataset = cfg.task.remote_dataset
     wanted = {"model"} if not cfg.model.path.startswith(ASSET_SCHEME) else set[str]()
     wanted |= {"data"} if dataset else set()
     if not wanted:
         return wanted
     with whole_folder(target) as folder:
         if "model" in wanted:
-            fetch_model(cfg.model, build_task(cfg.task), folder / "model")
+            build = build_benchmark if isinstance(cfg.task, BenchmarkConfig) else build_task
+            fetch_model(cfg.model, build(cfg.task), folder / "model")
         if dataset:
             fetch_data(dataset, folder / "data")
         write_text(folder / "SHA256SUMS", checksums(folder))
     return wanted
 
 
-def remote_dataset(task: TaskConfig) -> DatasetConfig | None:
-    """Return what the task reads from the hub, if it does.
-
-    Raises:
-        GoftError: the task is only scored.
-    """
-    if isinstance(task, BenchmarkConfig):
-        raise GoftError(
-            f"task={task.name}: fetch brings the data of tasks that are trained on; copy a "
-            "benchmark's folder, and pass data_dir=DIR to goft eval"
-        )
-    dataset = getattr(task, "dataset", None)
-    if dataset is None or task.data_dir is not None or dataset.id.startswith(GENERATED):
-        return None
-    return dataset
-
-
 def reads_folder(task: TaskConfig) -> bool:
     """Tell whether the rows are in a folder of the user's own."""
-    images = isinstance(task, ImageClassificationConfig) and task.generator is None
-    return task.data_dir is not None or images
+    sources = (getattr(task, "dataset", None), getattr(task, "generator", None))
+    return task.data_dir is not None or not any(sources)
 
 
 def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
@@ -94,14 +75,15 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
     """
     check_tokenizer(cfg)
     location = model_location(cfg.path)
-    source = {"revision": cfg.revision or "main", "trust_remote_code": cfg.trust_remote_code}
     with reading(location, cfg.path):
-        config = AutoConfig.from_pretrained(location, **source)
+        config = AutoConfig.from_pretrained(location, **cfg.source)
         check_architecture(config, head.auto_class, cfg)
         published = (getattr(config, "architectures", None) or [""])[0]
         kind = getattr(transformers, published, AutoModel)
-        model = kind.from_pretrained(location, use_safetensors=True, dtype="auto", **source)
-        processor = getattr(transformers, head.processor_class).from_pretrained(location, **source)
+        model = kind.from_pretrained(location, use_safetensors=True, dtype="auto", **cfg.source)
+        processor = getattr(transformers, head.processor_class).from_pretrained(
+            location, **cfg.source
+        )
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
@@ -124,9 +106,10 @@ def checksums(folder: Path) -> str:
     return "".join(f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
 
 
-def words(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
-    """Return what to type after `goft train` to use the folder."""
-    chosen = [f"task={cfg.task.name}", f"model={cfg.model.name}"]
+def command(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
+    """Return what to type to use the folder."""
+    verb = "eval" if isinstance(cfg.task, BenchmarkConfig) else "train"
+    chosen = ["goft", verb, f"task={cfg.task.name}", f"model={cfg.model.name}"]
     if "model" in fetched:
         chosen.append(f"model.path={target / 'model'}")
     if "data" in fetched:

@@ -56,6 +56,10 @@ def following(flag: str, rest: Iterator[str]) -> str:
     return value
 
 
+class Word(str):
+    """A word that is told from an equal one, `job` as an override from the `job` of `--cfg`."""
+
+
 class FlagParser(argparse.ArgumentParser):
     """Hydra's flags, refused in one sentence instead of a usage page."""
 
@@ -74,14 +78,14 @@ def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
     Raises:
         GoftError: a flag is none of Hydra's, has no value or a wrong one, or excludes another.
     """
-    parser = flag_parser()
-    known = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+    options = flag_parser()._option_string_actions
+    known = [flag for flag in options if flag.startswith("--")]
     for word in words:
         flag = word.partition("=")[0]
         # argparse also takes unambiguous beginnings, such as --multi
         if flag.startswith("--") and not any(name.startswith(flag) for name in known):
             raise GoftError(f"{flag} is not a flag; {did_you_mean(flag, [*known, *own])}")
-    flags = parser.parse_args(words)
+    flags = read_flags(words)
     if flags.resolve and not (flags.cfg or flags.help):
         raise GoftError("--resolve stands alone; it goes with --cfg job")
     if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
@@ -90,6 +94,27 @@ def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
     given = [mode for mode in sorted(modes) if getattr(flags, mode[2:].replace("-", "_"))]
     if len(given) > 1:
         raise GoftError(f"{' and '.join(given)} exclude each other; pass one of them")
+
+
+def overrides_first(words: Sequence[str]) -> list[str]:
+    """Put the flags last: Hydra takes overrides before them or after them, but not both.
+
+    Raises:
+        GoftError: a flag is none of Hydra's, or lacks its value.
+    """
+    each = [Word(word) for word in words]
+    overrides = read_flags(each).overrides
+    flags = [word for word in each if not any(word is override for override in overrides)]
+    return list(map(str, [*overrides, *flags]))
+
+
+def read_flags(words: Sequence[str]) -> argparse.Namespace:
+    """Read Hydra's flags, and as `overrides` the words that are none, wherever they stand.
+
+    Raises:
+        GoftError: a flag is none of Hydra's, or lacks its value.
+    """
+    return flag_parser().parse_intermixed_args(words)
 
 
 def flag_parser() -> FlagParser:

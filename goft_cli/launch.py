@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goft_cli.config import TrainConfig
-from goft_cli.errors import USAGE_ERROR, RankError
+from goft_cli.errors import CRASH, USAGE_ERROR, RankError
 from goft_cli.signals import Stopped, handling, stop_now
 
 if TYPE_CHECKING:
@@ -92,9 +92,11 @@ def as_error(failure: ProcessFailure, rank: int, count: int) -> RankError | Stop
     """Translate what a process left behind into the exception that it would have been here."""
     who = f"process {rank} of {count}"
     if failure.exitcode < 0:
-        return RankError(f"{who} was ended by {failure.signal_name()}; the same command resumes", 1)
+        return RankError(
+            f"{who} was ended by {failure.signal_name()}; the same command resumes", CRASH
+        )
     if "time" not in failure.error_file_data:
-        return RankError(f"{who} ended with exit code {failure.exitcode} and without a word", 1)
+        return RankError(f"{who} ended with exit code {failure.exitcode} and without a word", CRASH)
     for number in (signal.SIGINT, signal.SIGTERM):
         if failure.exitcode == Stopped(number).code:
             return Stopped(number, failure.message)

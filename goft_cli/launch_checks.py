@@ -7,6 +7,7 @@ configuration for itself, to the same result.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 
 from goft_cli.batches import processes
@@ -15,6 +16,8 @@ from goft_cli.errors import GoftError
 
 MULTIRUN_FLAGS = {"-m", "--multirun"}
 SHARDING = {"DeepSpeed": "ACCELERATE_USE_DEEPSPEED", "FSDP": "ACCELERATE_USE_FSDP"}
+DEFAULT_PORT = "29500"
+"""Accelerate's, where nobody names one."""
 LAUNCHERS = {"launch", "accelerate.commands.launch"}
 """The words after which accelerate's launcher takes its own."""
 
@@ -42,7 +45,8 @@ def check_launch(cfg: TrainConfig) -> None:
     """Compare the processes that were asked for with those that there are, or can be.
 
     Raises:
-        GoftError: a launcher started another number, shards, or there are too few GPUs.
+        GoftError: a launcher started another number, shards, or gave a port that is taken; or there
+            are too few GPUs.
     """
     wanted = cfg.launcher.num_processes
     if is_rank():
@@ -52,6 +56,7 @@ def check_launch(cfg: TrainConfig) -> None:
                 "launcher.num_processes out under accelerate launch and torchrun"
             )
         wanted = int(os.environ.get("LOCAL_WORLD_SIZE", wanted))
+        check_port()
     elif "ACCELERATE_MIXED_PRECISION" in os.environ:
         check_asked(asked_of_accelerate())
     if wanted > 1 and not cfg.trainer.use_cpu:
@@ -87,6 +92,32 @@ def asked_of_accelerate() -> int:
         return 1
     arguments = launch_command_parser().parse_args(words[launcher[0] + 1 :])
     return _validate_launch_command(arguments)[0].num_processes
+
+
+def check_port() -> None:
+    """Refuse a port that the first process would open in vain, before anything heavy is imported.
+
+    torchrun and accelerate have opened theirs already; other launchers leave it to that process.
+
+    Raises:
+        GoftError: MASTER_PORT is taken, or no port.
+    """
+    opened = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if opened or processes() == 1 or os.environ.get("RANK") != "0":
+        return
+    port = os.environ.get("MASTER_PORT", DEFAULT_PORT)
+    try:
+        with socket.socket() as probe:
+            # as the one that will serve there: what an ended launch leaves behind is no obstacle
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", int(port)))
+    except (OSError, ValueError, OverflowError) as error:
+        taken = isinstance(error, OSError)
+        why = str(error.strerror).lower() if taken else "no port, expected 0 to 65535"
+        raise GoftError(
+            f"MASTER_PORT={port}: {why}; give all processes of the launch another port, or let "
+            f"goft choose a free one: goft train launcher.num_processes={processes()}"
+        ) from None
 
 
 def check_gpus(wanted: int) -> None:

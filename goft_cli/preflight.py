@@ -25,7 +25,6 @@ from goft_cli.config import (
 from goft_cli.errors import GoftError
 
 ASSET_SCHEME = "asset:"
-GENERATED = "demo:"
 MODEL_REMEDY = "pass model.path=DIR for a local copy"
 DATA_REMEDY = "pass task.data_dir=DIR with local files"
 MIN_FREE_BYTES = 64 * 2**20
@@ -124,8 +123,8 @@ def check_dataset(task: TaskConfig, key: str) -> None:
     Raises:
         GoftError: there is no way to the hub.
     """
-    dataset = getattr(task, "dataset", None)
-    if task.data_dir is None and dataset and not dataset.id.startswith(GENERATED):
+    dataset = task.remote_dataset
+    if dataset:
         hub.check_available("dataset", dataset.id, remedy=DATA_REMEDY.replace("task", key, 1))
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 
-from goft_cli.errors import USAGE_ERROR, GoftError, RankError
+from goft_cli.errors import CRASH, USAGE_ERROR, GoftError, RankError
 from goft_cli.secrets import redact
 from goft_cli.signals import Stopped
 
-CRASH = 1
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full; free some space and start the same command again to resume",
     errno.EDQUOT: "the disk quota is used up; free some space and start the same command again",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from goft_cli.composition import (
     register,
     verb_groups,
 )
-from goft_cli.flags import flag_parser
+from goft_cli.flags import as_overrides, read_flags
 from goft_cli.nearest import did_you_mean
 
 TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
@@ -48,14 +49,19 @@ class CommandLine:
     words: tuple[str, ...]
 
     @property
+    def flags(self) -> Namespace:
+        """Hydra's flags, and the overrides; a flag of our own is one of those."""
+        return read_flags(as_overrides(self.verb, self.words))
+
+    @property
     def overrides(self) -> list[str]:
-        """The words that set something; flags and the values of flags set nothing."""
-        return flag_parser().parse_args(self.words).overrides
+        """The words that set something; Hydra's flags and their values set nothing."""
+        return self.flags.overrides
 
     @property
     def config_dirs(self) -> tuple[Path, ...]:
         """The user's own folder, named by `--config-dir`, if there is one."""
-        folder = flag_parser().parse_args(self.words).config_dir
+        folder = self.flags.config_dir
         return (Path(folder),) if folder else ()
 
     def groups(self) -> dict[str, list[str]]:

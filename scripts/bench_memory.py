@@ -89,7 +89,7 @@ def peak(words: argparse.Namespace) -> int:
     more = f"model.path={words.model} {PRECISIONS[precision]}"
     cfg = compose_words(f"{VARIANTS[words.adapter]} {more}", shape.model)
     source = AutoConfig.from_pretrained(words.model)
-    model = load_model(words.model, shape.auto_class, source, cfg.model, {})
+    model = load_model(words.model, shape.auto_class, source, cfg.model)
     keep_packing(model)
     head = cfg.model.head_modules
     adapted = attach_adapter(Backbone(model, None, ""), cfg.adapter, head, shape.auto_class, 1)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from datasets import DatasetInfo, Features, SplitDict, SplitInfo, Value
+from datasets import Dataset, DatasetInfo, SplitDict, SplitInfo
 from datasets.arrow_writer import ArrowWriter
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -22,18 +24,25 @@ def cache_model(root: Path, name: str) -> Path:
     return snapshot
 
 
-def cache_dataset(root: Path, name: str, config: str) -> None:
+Rows = Mapping[str, Sequence[dict[str, Any]]]
+"""By split."""
+
+ONE_SENTENCE: Rows = {split: [{"sentence": split, "label": 1}] for split in ("train", "validation")}
+
+
+def cache_dataset(root: Path, name: str, config: str, rows: Rows = ONE_SENTENCE) -> None:
     """Write what `load_dataset` leaves behind."""
     owner, short = name.split("/")
     folder = root / "datasets" / f"{owner}___{short}" / config / "0.0.0" / COMMIT
     folder.mkdir(parents=True)
-    features = Features({"sentence": Value("string"), "label": Value("int64")})
+    features = Dataset.from_list(list(next(iter(rows.values())))).features
     splits = SplitDict(dataset_name=short)
-    for split in ("train", "validation"):
+    for split, members in rows.items():
         writer = ArrowWriter(path=str(folder / f"{short}-{split}.arrow"), features=features)
-        writer.write({"sentence": split, "label": 1})
+        for row in members:
+            writer.write(row)
         writer.finalize()
         writer.close()
-        splits.add(SplitInfo(split, num_examples=1))
+        splits.add(SplitInfo(split, num_examples=len(members)))
     info = DatasetInfo(features=features, splits=splits, config_name=config, dataset_name=short)
     info.write_to_directory(str(folder))

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from goft_cli.composition import register
 from goft_cli.config import MMLUConfig
 from goft_cli.preflight import asset_dir
 from tests.cells import inherited
@@ -49,6 +50,7 @@ def write_folder(folder: Path, subjects: dict[str, int] | None = None) -> Path:
 
 def config(name: str, **changes: Any) -> MMLUConfig:  # noqa: ANN401 - any field
     """Read a YAML below configs/task/; keywords replace its fields."""
+    register()
     found = OmegaConf.to_object(inherited(f"/task/{name}"))
     assert isinstance(found, MMLUConfig)
     return replace(found, **changes)

@@ -48,7 +48,7 @@ def test_info_shows_how_a_configuration_came_about(goft: Goft) -> None:
 
 
 def test_cfg_prints_nothing_but_yaml(goft: Goft) -> None:
-    answer = goft("train", "task=glue/rte", "adapter=qgoft", "--cfg", "job", "--resolve")
+    answer = goft("train", "task=glue/rte", "--cfg", "job", "adapter=qgoft", "--resolve")
     printed = yaml.safe_load(answer.out)
     assert (answer.code, answer.err) == (0, "")
     assert printed["trainer"]["learning_rate"] == 2e-3

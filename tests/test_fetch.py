@@ -15,6 +15,7 @@ from huggingface_hub import constants
 from goft_cli.backbone import load_backbone
 from goft_cli.config import TrainConfig
 from goft_cli.tasks import build_task
+from goft_cli.tasks.demo.choices import generate
 from tests import small
 from tests.caches import cache_dataset, cache_model
 from tests.conftest import Goft
@@ -66,6 +67,21 @@ def test_the_folder_is_the_hub_for_a_run(goft: Goft, caches: Path, tmp_path: Pat
     assert "output_dir=away is already there and not empty" in refused.err
 
 
+def test_a_benchmark_is_fetched_to_be_scored(goft: Goft, caches: Path) -> None:
+    rows = {split: generate(split)[:4] for split in ("dev", "test")}
+    cache_dataset(caches, "me/questions", "all", rows)
+    words = ["task=mmlu/full", "model=tiny-llama", "task.dataset.id=me/questions"]
+    fetched = goft("fetch", *words, "output_dir=away")
+    assert fetched.code == 0, fetched.err
+    said = fetched.out.split()[-4:]
+    assert said == ["eval", *words[:2], "task.data_dir=away/data"]
+    for cache in caches.iterdir():
+        cache.rename(cache.with_name(f"{cache.name}-gone"))
+    scored = goft(*said, "shots=1")
+    assert scored.code == 0, scored.err
+    assert "test has 4 rows" in " ".join(scored.out.split())
+
+
 @pytest.mark.usefixtures("caches")
 def test_what_is_not_to_be_had_leaves_no_folder(goft: Goft, tmp_path: Path) -> None:
     answer = goft("fetch", *HUB, "model.path=me/mini", "output_dir=away")
@@ -85,7 +101,6 @@ def test_nothing_is_fetched_that_comes_along(goft: Goft, tmp_path: Path) -> None
     ("words", "expected"),
     [
         ("fetch", "output_dir has no value; pass output_dir=VALUE"),
-        ("fetch task=mmlu/full output_dir=x", "task=mmlu/full: fetch brings the data of tasks"),
         ("fetch output_dir=x model.path=./no", "model.path=./no: no such folder"),
         ("fetch output_dir=x adapter=lora", "there is no key adapter"),
     ],

@@ -1,4 +1,4 @@
-"""`goft fetch output_dir=DIR ...`: model and data of a run for a machine without network."""
+"""`goft fetch output_dir=DIR ...`: model and data of a run, or a benchmark, to take away."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def fetch(cfg: FetchConfig) -> None:
     from pathlib import Path
     from shlex import quote
 
-    from goft_cli.fetching import fetch_run, words
+    from goft_cli.fetching import command, fetch_run
     from goft_cli.folders import check_target
     from goft_cli.logs import quiet_libraries
     from goft_cli.preflight import check_writable
@@ -36,5 +36,7 @@ def fetch(cfg: FetchConfig) -> None:
         check = f"  (cd {quote(str(target))} && sha256sum -c SHA256SUMS)"
         screen.print(check, soft_wrap=True, highlight=False)
     else:
-        screen.print("nothing to fetch: model and data come with goft-cli")
-    screen.print(f"  goft train {words(cfg, target, fetched)}", soft_wrap=True, highlight=False)
+        screen.print(
+            "nothing to fetch: model and data come with goft-cli, or are in folders of yours"
+        )
+    screen.print(f"  {command(cfg, target, fetched)}", soft_wrap=True, highlight=False)

@@ -9,14 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import open_dict
 
-from goft_cli.composition import freeze
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.errors import GoftError
+from goft_cli.recomposition import compose_here
 from goft_cli.run_folder import RunFolder, is_finished, read_json
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
@@ -97,18 +94,7 @@ def plan(words: Sequence[str], adapter: str, seed: int) -> PlannedRun:
         GoftError: a value is out of range.
     """
     own = (f"adapter={adapter}", f"seed={seed}", *words)
-    settings = HydraConfig.instance()
-    outer = settings.cfg
-    composed = GlobalHydra.instance().hydra
-    assert composed is not None, "runs are planned inside a Hydra job"
-    cfg = composed.compose_config("train", list(own), RunMode.RUN)
-    settings.set_config(cfg)  # the folder's name is made of the run's own words
-    try:
-        with open_dict(cfg):
-            del cfg["hydra"]
-        return PlannedRun(own, freeze(cfg, TrainConfig))
-    finally:
-        settings.cfg = outer
+    return PlannedRun(own, compose_here(own))
 
 
 def config_flags() -> list[str]:

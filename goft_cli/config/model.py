@@ -35,3 +35,8 @@ class ModelConfig:
     """Pack the frozen linear layers with bitsandbytes; `dtype` is then that of the rest."""
     trust_remote_code: bool = False
     """Runs code from the model repository; only ever on the user's own word."""
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What `from_pretrained` is told of the model's repository."""
+        return {"revision": self.revision or "main", "trust_remote_code": self.trust_remote_code}

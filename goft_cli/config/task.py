@@ -43,6 +43,14 @@ class TaskConfig:
     """Rows per split of the published benchmark; other sizes run, but are reported as such."""
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
 
+    @property
+    def remote_dataset(self) -> DatasetConfig | None:
+        """What is read from the hub, if anything is."""
+        dataset = getattr(self, "dataset", None)
+        if dataset is None or self.data_dir is not None or dataset.is_generated:
+            return None
+        return dataset
+
 
 @dataclass
 class BenchmarkConfig(TaskConfig):
@@ -58,6 +66,11 @@ class DatasetConfig:
     id: str = MISSING
     config: str | None = None
     revision: str | None = None
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether this package makes the rows itself."""
+        return self.id.startswith("demo:")
 
 
 @dataclass

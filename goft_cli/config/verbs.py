@@ -219,7 +219,7 @@ class DoctorConfig(TrainConfig):
 
 @dataclass
 class FetchConfig:
-    """`goft fetch`: what a run reads, in a folder for a machine without network."""
+    """`goft fetch`: what a run or a benchmark reads, in a folder for a machine without network."""
 
     model: ModelConfig = MISSING
     task: TaskConfig = MISSING

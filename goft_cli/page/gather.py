@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-
-from goft_cli.comparison.runs import plan
-from goft_cli.composition import config_source, register
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
+from goft_cli.recomposition import compose_train
 from goft_cli.run_folder import RunFolder, as_plain, flatten, identity, read_config, read_json
-from goft_cli.suggest import open_configs
 
 
 @dataclass(frozen=True)
@@ -99,22 +94,19 @@ def command(cfg: TrainConfig) -> str | None:
     Its benchmark is left out, for it changes nothing in the training. None where the run's task,
     model or adapter is not among the choices: then `config.yaml` alone has it.
     """
-    words = [f"task={cfg.task.name}", f"model={cfg.model.name}"]
-    register("train")
-    GlobalHydra.instance().clear()
+    words = [f"adapter={cfg.adapter.name}", f"seed={cfg.seed}"]
+    words += [f"task={cfg.task.name}", f"model={cfg.model.name}"]
     try:
-        with open_configs(config_source("train")[0]):
-            planned = plan(words, cfg.adapter.name, cfg.seed)
-    except (HydraException, GoftError):
+        composed = flatten(identity(as_plain(compose_train(words))))
+    except GoftError:
         return None
-    composed = flatten(identity(as_plain(planned.cfg)))
     wanted = flatten(identity(as_plain(cfg)))
     changed = [
         f"{key}={spelled(value)}"
         for key, value in wanted.items()
         if composed.get(key) != value and not key.startswith("benchmark")
     ]
-    return shlex.join(["goft", "train", *planned.words, *changed])
+    return shlex.join(["goft", "train", *words, *changed])
 
 
 def spelled(value: object) -> str:

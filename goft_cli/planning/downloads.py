@@ -6,7 +6,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from goft_cli import hub
 from goft_cli.config import TrainConfig
-from goft_cli.preflight import GENERATED, model_location
+from goft_cli.preflight import model_location
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 """One of them is there with the weights; `config.json` alone comes with a plan."""
@@ -19,10 +19,8 @@ def downloads(cfg: TrainConfig) -> list[str]:
         missing.append(f"model {cfg.model.path}")
     here = {item.partition(" ")[0] for item in hub.cached("dataset")}
     for task in (cfg.task, cfg.benchmark):
-        dataset = getattr(task, "dataset", None)
-        if task is None or task.data_dir is not None or dataset is None:
-            continue
-        if not dataset.id.startswith(GENERATED) and dataset.id not in here:
+        dataset = task.remote_dataset if task else None
+        if dataset and dataset.id not in here:
             missing.append(f"dataset {dataset.id}")
     return missing
 

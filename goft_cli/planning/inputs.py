@@ -9,7 +9,6 @@ from transformers import PreTrainedModel
 
 from goft_cli.backbone import load_processor, reading
 from goft_cli.config import ImageClassificationConfig, TrainConfig
-from goft_cli.fetching import remote_dataset
 from goft_cli.planning.batch import (
     CANDIDATES,
     longest_batch,
@@ -33,7 +32,7 @@ def rows_at_hand(task: Task[Any, Any]) -> TaskData | None:
     absent = isinstance(config, ImageClassificationConfig) and not (
         config.data_dir or config.generator
     )
-    return None if absent or remote_dataset(config) else task.load()
+    return None if absent or config.remote_dataset else task.load()
 
 
 def row_count(cfg: TrainConfig, data: TaskData | None, split: str) -> tuple[int | None, str]:

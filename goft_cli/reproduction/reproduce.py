@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from goft_cli.errors import GoftError
+from goft_cli.recomposition import compose_train
 from goft_cli.report import screen
 from goft_cli.reproduction import rehearsal
 from goft_cli.reproduction.comparison import Comparison, compare
 from goft_cli.reproduction.plot import plot
 from goft_cli.reproduction.recipes import Cell, select
-from goft_cli.reproduction.runs import Run, compose_train, finished_run
+from goft_cli.reproduction.runs import Run, finished_run
 from goft_cli.reproduction.tables import as_markdown, as_plain, footnotes, result_tables
 from goft_cli.run_folder import write_json, write_text
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from goft_cli.composition import folder_name
-from goft_cli.errors import GoftError
+from goft_cli.errors import FAILED_JOBS, GoftError
+from goft_cli.flags import read_flags
 from goft_cli.leaderboard import table, write_csv
 from goft_cli.suggest import PRESETS
 from goft_cli.sweeps.records import (
@@ -26,17 +26,14 @@ from goft_cli.sweeps.records import (
 
 POLL_SECONDS = 0.5
 FOLDER = "hydra.sweep.dir"
-MOST_COUNTED = 100
 
 screen = Console()
 
 
 class SweepError(GoftError):
-    """Jobs of a sweep failed; the exit code counts them, as GNU parallel's does."""
+    """Jobs of a sweep failed."""
 
-    def __init__(self, sentence: str, *, failed: int) -> None:
-        super().__init__(sentence)
-        self.exit_code = min(failed, MOST_COUNTED + 1)
+    exit_code = FAILED_JOBS
 
 
 def sweeping(words: Sequence[str]) -> AbstractContextManager[list[str]]:
@@ -45,7 +42,7 @@ def sweeping(words: Sequence[str]) -> AbstractContextManager[list[str]]:
     Raises:
         GoftError: a preset without the flag, whose values Hydra would pass over in silence.
     """
-    flags = get_args_parser().parse_args(list(words))
+    flags = read_flags(words)
     if flags.multirun:
         return _sweeping(flags.overrides)
     for word in flags.overrides:
@@ -168,10 +165,11 @@ def conclude(sweep_dir: Path, fixed: set[str]) -> None:
         say(f"leaderboard: {sweep_dir / LEADERBOARD}")
     states = [record.state for record in records]
     counted = (f"{states.count(state)} {state.value}" for state in State if state in states)
-    say(f"{len(records)} jobs: {', '.join(counted)}")
-    if failed := failures(records):
+    failed = failures(records)
+    code = f"; exit code {FAILED_JOBS}" if failed else ""
+    say(f"{len(records)} jobs: {', '.join(counted)}{code}")
+    if failed:
         raise SweepError(
             f"{len(failed)} of {len(records)} jobs failed, first {name(failed[0], fixed)}: "
-            f"{failed[0].sentence}; the same command runs what is missing",
-            failed=len(failed),
+            f"{failed[0].sentence}; the same command runs what is missing"
         )

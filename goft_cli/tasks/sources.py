@@ -13,7 +13,7 @@ from datasets import Dataset, load_dataset
 from goft_cli import hub
 from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
-from goft_cli.preflight import DATA_REMEDY, GENERATED
+from goft_cli.preflight import DATA_REMEDY
 from goft_cli.tasks.files import read_folder
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.table import Table, from_dataset
@@ -52,7 +52,7 @@ def read_splits(
     """
     if data_dir is not None:
         return read_folder(Path(data_dir).expanduser(), splits, layout)
-    if dataset.id.startswith(GENERATED):
+    if dataset.is_generated:
         return generate_splits(dataset.id, splits)
     return _download(dataset, splits)
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +15,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
 from goft_cli import hub, pipeline, preflight
 from goft_cli.commands.train import train
-from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
+from goft_cli.config import LauncherConfig, TrackerConfig, TrackerName, TrainConfig
 from goft_cli.errors import GoftError
+from goft_cli.launch_checks import check_launch
 from goft_cli.logs import Redaction
 from goft_cli.rotation import engines
 from goft_cli.secrets import BLOT, redact
@@ -90,6 +93,24 @@ def at_loading(error: Exception) -> Callable[[Patch], None]:
     return lambda patch: patch.setattr(pipeline, "load_backbone", raising(error))
 
 
+def first_of(count: int, port: object) -> Callable[[Patch], None]:
+    """Stand in for a launcher that leaves the port to the first process, as srun does."""
+
+    def started(patch: Patch) -> None:
+        for name, value in {"RANK": 0, "WORLD_SIZE": count, "MASTER_PORT": port}.items():
+            patch.setenv(name, str(value))
+
+    return started
+
+
+def in_processes(count: int) -> Callable[[TrainConfig], TrainConfig]:
+    return lambda cfg: replace(cfg, launcher=LauncherConfig(count))
+
+
+def on_gpus(cfg: TrainConfig) -> TrainConfig:
+    return replace(in_processes(4)(cfg), trainer=replace(cfg.trainer, use_cpu=False))
+
+
 def same(cfg: TrainConfig) -> TrainConfig:
     return cfg
 
@@ -143,6 +164,18 @@ CASES: dict[str, Case] = {
         lambda cfg: with_tracker(cfg, TrackerName.wandb),
         "tracker=wandb: no API key found",
     ),
+    "too few GPUs": (
+        lambda patch: patch.setattr(torch.cuda, "device_count", lambda: 2),
+        on_gpus,
+        "launcher.num_processes=4, but this machine has 2 visible GPUs; pass launcher.num_proc",
+    ),
+    "another number of processes": (
+        first_of(2, 0),
+        in_processes(4),
+        "launcher.num_processes=4, but a launcher started 2",
+    ),
+    "no port": (first_of(2, "tcp"), in_processes(2), "MASTER_PORT=tcp: no port"),
+    "a port too high": (first_of(2, 2**16), in_processes(2), "MASTER_PORT=65536: no port"),
     "an unknown engine": (
         lambda patch: patch.setattr(engines, "_forced", "quick"),
         same,
@@ -160,6 +193,22 @@ def test_a_bad_environment_is_refused(
     cfg = change(config(inputs, tmp_path / "new" / "run"))
     spoil(monkeypatch)
     assert said in refusal(lambda: train(cfg), inputs)
+
+
+def test_a_port_that_is_taken_is_refused_where_it_would_be_opened(
+    inputs: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    cfg = in_processes(2)(config(inputs, tmp_path / "run"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        first_of(2, port)(monkeypatch)
+        said = refusal(lambda: train(cfg), tmp_path)
+        assert f"MASTER_PORT={port}: address already in use; give all processes" in said
+        monkeypatch.setenv("RANK", "1")
+        check_launch(cfg)
+        first_of(2, port)(monkeypatch)
+        monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")  # torchrun's, which opened it
+        check_launch(cfg)
 
 
 SECRETS = {

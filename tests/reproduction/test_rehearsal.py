@@ -9,9 +9,10 @@ import pytest
 from goft_cli import report
 from goft_cli.config import TaskConfig
 from goft_cli.errors import GoftError
+from goft_cli.recomposition import compose_train
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
-from goft_cli.reproduction.runs import Run, compose_train, finished_run
+from goft_cli.reproduction.runs import Run, finished_run
 from goft_cli.reproduction.stand_ins import write_stand_in
 from tests.reproduction.rotated import ROTATED
 

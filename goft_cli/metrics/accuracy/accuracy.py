@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import datasets
 import evaluate
+
+from goft_cli.metrics.signature import of_labels
 
 
 class Accuracy(evaluate.Metric):
     """Share of predictions that equal their reference."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="Share of predictions that equal their reference, from 0 to 1.",
-            citation="",
-            inputs_description="predictions, references: label ids.",
-            features=datasets.Features(
-                {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
-            ),
-        )
+        return of_labels("Share of predictions that equal their reference, from 0 to 1.")
 
     def _compute(  # pyright: ignore[reportIncompatibleMethodOverride] - takes no options
         self, predictions: Sequence[int], references: Sequence[int]

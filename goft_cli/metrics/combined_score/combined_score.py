@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import datasets
 import evaluate
+
+from goft_cli.metrics.signature import of_numbers
 
 
 class CombinedScore(evaluate.Metric):
     """Mean of the linear and the rank correlation."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="(Pearson + Spearman) / 2, from -1 to 1; a constant's correlation is 0.",
-            citation="",
-            inputs_description="predictions, references: numbers.",
-            features=datasets.Features(
-                {"predictions": datasets.Value("float64"), "references": datasets.Value("float64")}
-            ),
-        )
+        return of_numbers("(Pearson + Spearman) / 2, from -1 to 1; a constant's correlation is 0.")
 
     def _compute(  # pyright: ignore[reportIncompatibleMethodOverride] - takes no options
         self, predictions: Sequence[float], references: Sequence[float]

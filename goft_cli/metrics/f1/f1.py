@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import datasets
 import evaluate
+
+from goft_cli.metrics.signature import of_labels
 
 
 class F1(evaluate.Metric):
     """Harmonic mean of precision and recall of label 1, in a two-class task."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="2 TP / (2 TP + FP + FN) of label 1; 0 where nothing is or is called 1.",
-            citation="",
-            inputs_description="predictions, references: label ids, 0 or 1.",
-            features=datasets.Features(
-                {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
-            ),
-        )
+        return of_labels("2 TP / (2 TP + FP + FN) of label 1; 0 where nothing is or is called 1.")
 
     def _compute(  # pyright: ignore[reportIncompatibleMethodOverride] - takes no options
         self, predictions: Sequence[int], references: Sequence[int]

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import datasets
 import evaluate
+
+from goft_cli.metrics.signature import of_labels
 
 
 class MatthewsCorrelation(evaluate.Metric):
     """Correlation of predicted and true labels, for any number of classes."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="From -1 to 1; 0 where predictions or references are all the same.",
-            citation="",
-            inputs_description="predictions, references: label ids.",
-            features=datasets.Features(
-                {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
-            ),
-        )
+        return of_labels("From -1 to 1; 0 where predictions or references are all the same.")
 
     def _compute(  # pyright: ignore[reportIncompatibleMethodOverride] - takes no options
         self, predictions: Sequence[int], references: Sequence[int]

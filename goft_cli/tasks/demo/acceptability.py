@@ -16,6 +16,7 @@ from typing import Literal
 from goft_cli.errors import GoftError
 from goft_cli.tasks.demo.grammar import Chance, Phrase, spell
 from goft_cli.tasks.demo.sentences import Sentences
+from goft_cli.tasks.demo.splits import check_split
 
 Split = Literal["train", "validation", "test"]
 Share = Literal["train", "validation", "test", "corpus"]
@@ -55,8 +56,7 @@ def examples(split: Split, size: int | None = None, seed: int = 0) -> list[Examp
     Raises:
         GoftError: the split is unknown or the size negative.
     """
-    if split not in SIZES:
-        raise GoftError(f"demo/acceptability: unknown split {split!r}, expected {', '.join(SIZES)}")
+    check_split("demo/acceptability", split, SIZES)
     wanted = SIZES[split] if size is None else size
     if wanted < 0:
         raise GoftError(f"demo/acceptability: size={wanted}, expected zero or more sentences")

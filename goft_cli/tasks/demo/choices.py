@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from goft_cli.errors import GoftError
 from goft_cli.tasks.demo.facts import SORTS, options_of
 from goft_cli.tasks.demo.grammar import Chance
+from goft_cli.tasks.demo.splits import check_split
 
 SIZES = {"dev": 5, "test": 40}
 """Questions of each subject."""
@@ -19,8 +19,7 @@ def generate(split: str) -> list[dict[str, Any]]:
     Raises:
         GoftError: the split is unknown.
     """
-    if split not in SIZES:
-        raise GoftError(f"demo/choices: unknown split {split!r}, expected {', '.join(SIZES)}")
+    check_split("demo/choices", split, SIZES)
     chance = Chance(zlib.crc32(f"choices/{split}".encode()))
     return [_row(subject, chance) for subject in SORTS for _ in range(SIZES[split])]
 

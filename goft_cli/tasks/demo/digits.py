@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
-from goft_cli.errors import GoftError
+from goft_cli.tasks.demo.splits import check_split
 
 NAME = "demo:digits"
 SPLITS = {"train": range(1000), "validation": range(1000, 1397), "test": range(1397, 1797)}
@@ -26,8 +26,7 @@ def generate(split: str) -> list[dict[str, str | int]]:
     Raises:
         GoftError: the split is unknown.
     """
-    if split not in SPLITS:
-        raise GoftError(f"demo/digits: unknown split {split!r}, expected {', '.join(SPLITS)}")
+    check_split("demo/digits", split, SPLITS)
     labels = _digits().target
     return [{"image": f"{NAME}/{index}", "label": int(labels[index])} for index in SPLITS[split]]
 

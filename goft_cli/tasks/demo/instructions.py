@@ -9,9 +9,9 @@ from __future__ import annotations
 import zlib
 from typing import Literal
 
-from goft_cli.errors import GoftError
 from goft_cli.tasks.demo.facts import Fact, as_choices, draw
 from goft_cli.tasks.demo.grammar import Chance
+from goft_cli.tasks.demo.splits import check_split
 
 Split = Literal["train", "validation", "test"]
 Row = dict[str, str]
@@ -34,8 +34,7 @@ def generate(split: Split, size: int | None = None, seed: int = 0) -> list[Row]:
     Raises:
         GoftError: the split is unknown.
     """
-    if split not in SIZES:
-        raise GoftError(f"demo/instructions: unknown split {split!r}, expected {', '.join(SIZES)}")
+    check_split("demo/instructions", split, SIZES)
     wanted = SIZES[split] if size is None else size
     chance = Chance(zlib.crc32(f"instructions/{split}/{seed}".encode()))
     found: dict[tuple[str, str], Row] = {}

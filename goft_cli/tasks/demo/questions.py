@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from goft_cli.errors import GoftError
 from goft_cli.tasks.demo import lexicon as lex
 from goft_cli.tasks.demo.acceptability import Split, share_of
 from goft_cli.tasks.demo.facts import sample
 from goft_cli.tasks.demo.grammar import Chance, spell
+from goft_cli.tasks.demo.splits import check_split
 
 SIZES: dict[Split, int] = {"train": 2000, "validation": 400, "test": 400}
 SENTENCES = range(5, 9)
@@ -63,8 +63,7 @@ def generate(split: Split, size: int | None = None, seed: int = 0) -> list[dict[
     Raises:
         GoftError: the split is unknown.
     """
-    if split not in SIZES:
-        raise GoftError(f"demo/qa: unknown split {split!r}, expected {', '.join(SIZES)}")
+    check_split("demo/qa", split, SIZES)
     chance = Chance(zlib.crc32(f"qa/{split}/{seed}".encode()))
     wanted = SIZES[split] if size is None else size
     found: dict[str, dict[str, Any]] = {}

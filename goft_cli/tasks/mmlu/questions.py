@@ -13,7 +13,7 @@ from datasets import Dataset
 from goft_cli.config import MMLUConfig
 from goft_cli.errors import GoftError
 from goft_cli.tasks.base import TaskData
-from goft_cli.tasks.files import read_content
+from goft_cli.tasks.files import SAVED, read_content
 from goft_cli.tasks.formats import Layout, parse
 from goft_cli.tasks.mmlu.legacy import as_pandas_reads
 from goft_cli.tasks.sources import read_splits
@@ -46,7 +46,7 @@ def read_questions(config: MMLUConfig) -> TaskData:
     """
     names = [config.train_split, config.headline_split]
     folder = Path(config.data_dir).expanduser() if config.data_dir else None
-    if folder and (folder / config.headline_split).is_dir():
+    if folder and has_tables(folder / config.headline_split):
         found, provenance = _read_csv_folder(folder, names)
     else:
         tables, provenance = read_splits(
@@ -60,6 +60,11 @@ def read_questions(config: MMLUConfig) -> TaskData:
         raise GoftError(f"task {config.name}: no questions in {split}; expected at least {least}")
     splits = {name: Dataset.from_list(list(map(asdict, rows))) for name, rows in kept.items()}
     return TaskData(splits, provenance)
+
+
+def has_tables(split: Path) -> bool:
+    """Tell a split's folder of csv files from one that `save_to_disk` wrote."""
+    return split.is_dir() and not (split / SAVED).is_file()
 
 
 def by_subject(questions: Iterable[Question]) -> dict[str, list[Question]]:
