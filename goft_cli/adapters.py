@@ -22,7 +22,7 @@ from goft_cli.adalora import separate_penalty
 from goft_cli.backbone import Backbone
 from goft_cli.config import AdapterConfig, BoftAdapterConfig, FullConfig, LinearProbeConfig
 from goft_cli.errors import GoftError
-from goft_cli.fingerprint import in_modules
+from goft_cli.runs.fingerprint import in_modules
 
 ADAPTER = "default"
 """PEFT's name for the only adapter."""

@@ -14,12 +14,12 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from goft_cli import hub
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
-from goft_cli.fingerprint import fingerprint, in_modules
 from goft_cli.packing import keep_packing, packing
 from goft_cli.preflight import MODEL_REMEDY, check_engine, check_tokenizer, model_location
+from goft_cli.runs.fingerprint import fingerprint, in_modules
+from goft_cli.sharing import hub
 
 EXAMPLES = {
     "AutoModelForSequenceClassification": "deberta-v3-base",

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from goft_cli import __version__
+from goft_cli.command_line.refusals import describe
 from goft_cli.errors import CRASH, FAILED_JOBS, USAGE_ERROR, GoftError
-from goft_cli.refusals import describe
 from goft_cli.secrets import redact
 from goft_cli.signals import Stopped, handling, stop_now
 
@@ -94,7 +94,7 @@ def run(arguments: list[str]) -> int:
     if "--version" in arguments:
         print(f"goft {__version__}")
         return 0
-    from goft_cli.completion import complete, is_completion
+    from goft_cli.command_line.completion import complete, is_completion
 
     if is_completion(arguments):
         return complete(arguments)
@@ -110,8 +110,8 @@ def run_verb(verb: str, words: list[str]) -> int:
     Raises:
         GoftError: a flag does not exist.
     """
-    from goft_cli.flags import as_overrides, check_flags, own_flags
-    from goft_cli.launch_checks import check_nesting
+    from goft_cli.command_line.flags import as_overrides, check_flags, own_flags
+    from goft_cli.launching.launch_checks import check_nesting
 
     if verb not in WITHOUT_CONFIG:
         words = as_overrides(verb, words)
@@ -135,8 +135,8 @@ def run_verb(verb: str, words: list[str]) -> int:
 
 def show_help(verb: str, words: list[str]) -> int:
     """Print the groups and keys of a verb."""
-    from goft_cli.help import help_page
-    from goft_cli.suggest import CommandLine
+    from goft_cli.command_line.help import help_page
+    from goft_cli.command_line.suggest import CommandLine
 
     line = CommandLine(verb, tuple(words))
     print(help_page(line, VERBS[verb], resolve="--resolve" in words), end="")

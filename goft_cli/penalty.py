@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from goft_cli.live import geometry_scalars
+from goft_cli.training.live import geometry_scalars
 
 if TYPE_CHECKING:
     from transformers import Trainer as Base
@@ -43,7 +43,7 @@ class PenaltyMixin(Base):
     """Put before transformers.Trainer: adds the penalty to the loss, logs it and the rotations.
 
     What is logged as `loss` stays the task loss alone. A tracker also gets how far the rotations
-    have turned, see `goft_cli.live`.
+    have turned, see `goft_cli.training.live`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own

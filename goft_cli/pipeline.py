@@ -14,7 +14,7 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
-from goft_cli import manifest, report
+from goft_cli import report
 from goft_cli.adapters import (
     attach_adapter,
     count_adapted_layers,
@@ -23,8 +23,7 @@ from goft_cli.adapters import (
     merge,
 )
 from goft_cli.backbone import Backbone, load_backbone
-from goft_cli.benchmarking import LoadedBenchmark, load_benchmark, require_kind
-from goft_cli.checkpoints import newest_complete
+from goft_cli.benchmarks.benchmarking import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.config import Quantization, TrainConfig
 from goft_cli.evaluation import (
     evaluation_splits,
@@ -33,16 +32,18 @@ from goft_cli.evaluation import (
     score_splits,
     tolerance,
 )
+from goft_cli.launching.ranks import join, leave, open_together, wait
 from goft_cli.logs import logging_to, silent
 from goft_cli.planning.record import recorded_forecast
 from goft_cli.progress import console
-from goft_cli.ranks import join, leave, open_together, wait
-from goft_cli.run_folder import RunFolder, config_sha256, write_json
-from goft_cli.schedules import EPOCH_RATES
+from goft_cli.runs import manifest
+from goft_cli.runs.run_folder import RunFolder, config_sha256, write_json
 from goft_cli.tasks import Scores, build_benchmark, build_task
 from goft_cli.tasks.base import Arrays, Split, Task, TaskData
-from goft_cli.tracking import tracking
-from goft_cli.trainer import (
+from goft_cli.training.checkpoints import newest_complete
+from goft_cli.training.schedules import EPOCH_RATES
+from goft_cli.training.tracking import tracking
+from goft_cli.training.trainer import (
     EncodedData,
     PenaltyTrainer,
     build_trainer,

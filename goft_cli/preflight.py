@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from goft_cli import hub, metrics
+from goft_cli import metrics
 from goft_cli.config import (
     BenchmarkConfig,
     ImageClassificationConfig,
@@ -23,6 +23,7 @@ from goft_cli.config import (
     WandbMode,
 )
 from goft_cli.errors import GoftError
+from goft_cli.sharing import hub
 
 ASSET_SCHEME = "asset:"
 MODEL_REMEDY = "pass model.path=DIR for a local copy"

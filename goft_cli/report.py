@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from goft_cli.config import TrainConfig
-from goft_cli.run_folder import RunFolder, read_json, write_text
+from goft_cli.runs.run_folder import RunFolder, read_json, write_text
 from goft_cli.tasks.base import Arrays, Split, Task
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from goft_cli.leaderboard import finished_runs, markdown, read_results
+from goft_cli.sweeps.leaderboard import finished_runs, markdown, read_results
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from goft_cli.config import VtabGroup
-from goft_cli.leaderboard import finished_runs
-from goft_cli.run_folder import read_json, read_yaml
+from goft_cli.runs.run_folder import read_json, read_yaml
+from goft_cli.sweeps.leaderboard import finished_runs
 from goft_cli.vtab.average import average, group_means, groups
 
 Key = tuple[str, str, str]

@@ -7,9 +7,9 @@ from itertools import cycle, groupby
 
 from omegaconf import DictConfig, OmegaConf
 
-from goft_cli.composition import data_root
+from goft_cli.command_line.composition import data_root
+from goft_cli.command_line.suggest import group_choices
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig
-from goft_cli.suggest import group_choices
 from tests.small import composed
 
 CONFIGS = data_root() / "configs"

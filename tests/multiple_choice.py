@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from goft_cli.composition import register
+from goft_cli.command_line.composition import register
 from goft_cli.config import MMLUConfig
 from goft_cli.preflight import asset_dir
 from tests.cells import inherited

@@ -24,7 +24,7 @@ from transformers import TrainingArguments
 
 from goft_cli.penalty import forget_penalties, total_penalty
 from goft_cli.tasks.instruction.batches import PadRight
-from goft_cli.trainer import PenaltyTrainer
+from goft_cli.training.trainer import PenaltyTrainer
 from goft_cli.tuner import GoftConfig
 from tests.decoders import random_llama, random_rows
 

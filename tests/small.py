@@ -15,7 +15,7 @@ from transformers import (
     set_seed,
 )
 
-from goft_cli.composition import data_root, freeze, register
+from goft_cli.command_line.composition import data_root, freeze, register
 from goft_cli.config import TrainConfig
 
 WORDS = ["the", "a", "dog", "cat", "bird", "runs", "sleeps", "sings", "not", "well", "."]

@@ -19,9 +19,10 @@ from goft_cli.adalora import AdaLora, RankAllocation, separate_penalty
 from goft_cli.config import AdaLoraAdapterConfig
 from goft_cli.errors import GoftError
 from goft_cli.penalty import total_penalty
-from goft_cli.run_folder import RunFolder
-from goft_cli.trainer import update_count
-from tests import small, training
+from goft_cli.runs.run_folder import RunFolder
+from goft_cli.training.trainer import update_count
+from tests import short_training as training
+from tests import small
 from tests.cells import cell
 
 # AdaLoRA's scripts for DeBERTaV3-base (NLU/scripts of QingruZhang/AdaLoRA): learning rate, alpha,

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from goft_cli import hub
 from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
 from goft_cli.doctor import inputs, machine
 from goft_cli.doctor.findings import Finding, Verdict, is_healthy
+from goft_cli.sharing import hub
 from tests import small
 from tests.conftest import Goft
 

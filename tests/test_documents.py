@@ -12,8 +12,8 @@ import pytest
 
 from goft_cli import report
 from goft_cli.cli import VERBS, WITHOUT_CONFIG
+from goft_cli.command_line.recomposition import compose_train
 from goft_cli.commands.train import train
-from goft_cli.recomposition import compose_train
 from goft_cli.reproduction.recipes import select
 from goft_cli.reproduction.rehearsal import SHORT, stand_ins
 from tests.conftest import ROOT, Goft

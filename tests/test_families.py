@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from goft_cli import pipeline
-from goft_cli.run_folder import RunFolder
+from goft_cli.runs.run_folder import RunFolder
 from tests import small
 
 PAIR = "the dog runs .\tthe cat sleeps ."

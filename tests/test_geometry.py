@@ -21,7 +21,7 @@ from goft_cli.geometry import (
     rotation_geometry,
 )
 from goft_cli.rotation import rotate_transposed
-from tests.training import adapted
+from tests.short_training import adapted
 
 EPS = torch.finfo(torch.float64).eps
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,53 +14,56 @@ from tests.conftest import ROOT
 PACKAGE = "goft_cli"
 MAX_LINES = 300
 HEAVY = {"torch", "transformers", "peft", "datasets", "accelerate", "numpy", "evaluate"}
-# What each part may import of ours; a part that is not named here may import all of it.
+# What a part may import of ours; one that is not named here may import all of it. A part is a
+# module or a folder, written with dots.
 ALLOWED = {
     "rotation": {"rotation"},
     "tuner": {"tuner", "rotation"},
-    "geometry": {"geometry", "tuner", "rotation"},
+    "geometry": {"tuner", "rotation"},
     "metrics": {"metrics", "errors"},
     "errors": set[str](),
     "config": {"config", "errors"},
-    "checkpoints": {"checkpoints"},
-    "signals": {"signals"},
-    "stopping": {"stopping", "signals"},
+    "signals": set[str](),
+    "training.checkpoints": set[str](),
+    "training.stopping": {"signals"},
+    "launching.batches": {"config", "errors"},
+    "runs.run_folder": {"config", "errors"},
 }
-# What a part must never see: tuner < backbone < adapters < trainer < pipeline < commands < cli.
+# What a part must never see: tuner < backbone < adapters < training < pipeline < commands < cli.
 LATE = {"pipeline", "commands", "cli"}
 METHOD = {"tuner", "rotation", "backbone", "adapters", "adalora"}
 FORBIDDEN = {
-    "tasks": {*METHOD, "trainer", *LATE},
-    "report": {*METHOD, "trainer", *LATE},
-    "backbone": {"adapters", "adalora", "tasks", "trainer", *LATE},
-    "adalora": {"adapters", "backbone", "tasks", "trainer", *LATE},
-    "adapters": {"tasks", "trainer", *LATE},
-    "trainer": LATE,
-    "resuming": {*METHOD, "tasks", "trainer", *LATE},
-    "evaluation": {"tuner", "backbone", "adapters", "adalora", "trainer", *LATE},
+    "tasks": {*METHOD, "training", *LATE},
+    "report": {*METHOD, "training", *LATE},
+    "backbone": {"adapters", "adalora", "tasks", "training", *LATE},
+    "adalora": {"adapters", "backbone", "tasks", "training", *LATE},
+    "adapters": {"tasks", "training", *LATE},
+    "training": LATE,
+    "training.resuming": {*METHOD, "tasks", "training.trainer"},
+    "evaluation": {"tuner", "backbone", "adapters", "adalora", "training", *LATE},
     "pipeline": {"commands", "cli"},
     "commands": {"cli"},
 }
-LIGHT = [
+LIGHT = {
     "__init__",
     "__main__",
-    "batches",
     "cli",
-    "completion",
-    "composition",
-    "flags",
-    "launch",
-    "launch_checks",
-    "leaderboard",
-    "nearest",
+    "command_line",
+    "commands",
+    "config",
+    "errors",
+    "launching.batches",
+    "launching.launch",
+    "launching.launch_checks",
     "preflight",
-    "refusals",
-    "run_folder",
+    "runs.run_folder",
     "secrets",
     "signals",
-    "suggest",
-]
-LIGHT_FOLDERS = ["commands", "config", "sweeps"]
+    "sweeps",
+}
+"""What every command imports before it knows that there is work to do."""
+LIGHT_HOMES = {"metrics", "sharing.hub"}
+"""Parts that import the heavy libraries only where they are used."""
 
 Import = tuple[str, bool]
 
@@ -93,21 +96,28 @@ def imports(path: Path) -> Iterator[Import]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are written out in full"
             module = node.module or ""
-            yield module, node not in late
-            if module == PACKAGE:
-                yield from ((f"{PACKAGE}.{alias.name}", node not in late) for alias in node.names)
+            folder = module.startswith(PACKAGE) and (ROOT / module.replace(".", "/")).is_dir()
+            names = [f"{module}.{alias.name}" for alias in node.names] if folder else [module]
+            yield from ((name, node not in late) for name in names)
 
 
-def part_of(path: Path) -> str:
-    """Return the subpackage or module of ours that a file belongs to."""
-    first = path.relative_to(ROOT / PACKAGE).parts[0]
-    return first.removesuffix(".py")
+def dotted(path: Path) -> str:
+    """Return a module of ours as imports write it, without the package."""
+    name = path.relative_to(ROOT / PACKAGE).with_suffix("").as_posix().replace("/", ".")
+    return name.removesuffix(".__init__")
 
 
-def ours(path: Path) -> set[str]:
-    """Return the parts of ours that a file imports, now or later."""
-    names = [name.split(".") for name, _ in imports(path)]
-    return {name[1] for name in names if name[0] == PACKAGE and len(name) > 1} - {"__version__"}
+def within(name: str, parts: Iterable[str]) -> bool:
+    """Tell whether a module is one of the parts, or in one."""
+    return any(f"{name}.".startswith(f"{part}.") for part in parts)
+
+
+def ours(path: Path, *, early: bool = False) -> set[str]:
+    """Return the modules of ours that a file imports, or only those it needs at once."""
+    found = {name for name, now in imports(path) if now or not early}
+    return {
+        name.removeprefix(f"{PACKAGE}.") for name in found if name.startswith(f"{PACKAGE}.")
+    } - {"__version__"}
 
 
 MODULES = sources(PACKAGE)
@@ -119,10 +129,11 @@ def ids(path: Path) -> str:
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_imports_point_one_way(path: Path) -> None:
-    part, seen = part_of(path), ours(path)
-    if part in ALLOWED:
-        assert seen <= ALLOWED[part]
-    assert not seen & FORBIDDEN.get(part, set())
+    name, seen = dotted(path), ours(path)
+    for part, allowed in ALLOWED.items():
+        assert not within(name, [part]) or all(within(one, allowed) for one in seen)
+    for part, forbidden in FORBIDDEN.items():
+        assert not within(name, [part]) or not any(within(one, forbidden) for one in seen)
     assert "scripts" not in {name.split(".")[0] for name, _ in imports(path)}
     assert "tests" not in {name.split(".")[0] for name, _ in imports(path)}
 
@@ -141,23 +152,15 @@ def test_the_tuner_needs_peft_alone(path: Path) -> None:
 
 
 def test_the_surface_imports_nothing_heavy() -> None:
-    surface = [ROOT / PACKAGE / f"{name}.py" for name in LIGHT]
-    surface += sources(*(f"{PACKAGE}/{folder}" for folder in LIGHT_FOLDERS))
-    for path in surface:
+    for path in (path for path in MODULES if within(dotted(path), LIGHT)):
         early = {name.split(".")[0] for name, now in imports(path) if now}
         assert not early & HEAVY, path
 
 
 def test_the_surface_imports_only_the_surface() -> None:
-    light = {*LIGHT, *LIGHT_FOLDERS, "errors", "hub", "metrics"}
-    for path in MODULES:
-        if part_of(path) in light:
-            early = {
-                name.split(".")[1]
-                for name, now in imports(path)
-                if now and name.startswith(f"{PACKAGE}.")
-            }
-            assert early - {"__version__"} <= light, path
+    light = LIGHT | LIGHT_HOMES
+    for path in (path for path in MODULES if within(dotted(path), light)):
+        assert all(within(one, light) for one in ours(path, early=True)), path
 
 
 @pytest.mark.parametrize("path", sources(PACKAGE, "tests", "scripts"), ids=ids)

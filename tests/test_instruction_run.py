@@ -15,7 +15,7 @@ from goft_cli.commands.merge import merge
 from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig
 from goft_cli.errors import GoftError
-from goft_cli.run_folder import RunFolder
+from goft_cli.runs.run_folder import RunFolder
 from goft_cli.tasks.demo.instructions import generate
 from tests import small
 

@@ -13,12 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from goft_cli import evaluation, pipeline, resuming
-from goft_cli.checkpoints import ASIDE, STATE, find_damage, seal
+from goft_cli import evaluation, pipeline
 from goft_cli.errors import GoftError
-from goft_cli.run_folder import RunFolder
+from goft_cli.runs.run_folder import RunFolder
 from goft_cli.tasks.base import Arrays
 from goft_cli.tasks.classification import TextClassification
+from goft_cli.training import resuming
+from goft_cli.training.checkpoints import ASIDE, STATE, find_damage, seal
 from tests import small
 
 

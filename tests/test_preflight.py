@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli import hub
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.preflight import (
@@ -22,6 +21,7 @@ from goft_cli.preflight import (
     check_inputs,
     model_location,
 )
+from goft_cli.sharing import hub
 from tests.cells import cell
 from tests.multiple_choice import config
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from goft_cli.composition import run_verb
+from goft_cli.command_line.composition import run_verb
 from goft_cli.config import DoctorConfig
 
 

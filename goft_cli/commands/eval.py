@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from goft_cli.composition import run_verb
+from goft_cli.command_line.composition import run_verb
 from goft_cli.config import EvalConfig, Harness, MMLUConfig, TaskConfig
 from goft_cli.errors import GoftError
 
@@ -45,8 +45,8 @@ def rescore(cfg: EvalConfig) -> None:
     from goft_cli import report
     from goft_cli.adapters import merge
     from goft_cli.evaluation import evaluation_splits, run_model, score_splits
-    from goft_cli.run_folder import write_json
-    from goft_cli.trained import open_trained
+    from goft_cli.runs.run_folder import write_json
+    from goft_cli.runs.trained import open_trained
 
     run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
     config = run.task.config
@@ -72,11 +72,12 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     import time
     from pathlib import Path
 
-    from goft_cli import manifest, report
-    from goft_cli.benchmarking import load_benchmark
-    from goft_cli.candidate import open_candidate
-    from goft_cli.harness import build_harness
-    from goft_cli.run_folder import write_json
+    from goft_cli import report
+    from goft_cli.benchmarks.benchmarking import load_benchmark
+    from goft_cli.benchmarks.candidate import open_candidate
+    from goft_cli.benchmarks.harness import build_harness
+    from goft_cli.runs import manifest
+    from goft_cli.runs.run_folder import write_json
     from goft_cli.tasks import build_benchmark
 
     by_harness = cfg.harness is Harness.lm_eval

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goft_cli.composition import run_verb
+from goft_cli.command_line.composition import run_verb
 from goft_cli.config import FetchConfig
 
 
@@ -20,11 +20,11 @@ def fetch(cfg: FetchConfig) -> None:
     from pathlib import Path
     from shlex import quote
 
-    from goft_cli.fetching import command, fetch_run
-    from goft_cli.folders import check_target
     from goft_cli.logs import quiet_libraries
     from goft_cli.preflight import check_writable
     from goft_cli.report import screen
+    from goft_cli.runs.folders import check_target
+    from goft_cli.sharing.fetching import command, fetch_run
 
     target = Path(cfg.output_dir)
     check_target(target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goft_cli.composition import run_verb
+from goft_cli.command_line.composition import run_verb
 from goft_cli.config import MergeConfig
 
 
@@ -20,13 +20,13 @@ def merge(cfg: MergeConfig) -> None:
     """
     from pathlib import Path
 
-    from goft_cli.certificate_tables import layer_table, summary_table
-    from goft_cli.export import export_lora, export_merged
-    from goft_cli.folders import check_target
+    from goft_cli.exporting.certificate_tables import layer_table, summary_table
+    from goft_cli.exporting.export import export_lora, export_merged
     from goft_cli.logs import quiet_libraries
     from goft_cli.preflight import check_writable
     from goft_cli.report import screen
-    from goft_cli.trained import find_run, open_trained
+    from goft_cli.runs.folders import check_target
+    from goft_cli.runs.trained import find_run, open_trained
 
     rank = cfg.as_lora
     name = "merged" if rank is None else f"lora-{rank:g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goft_cli.composition import run_verb
+from goft_cli.command_line.composition import run_verb
 from goft_cli.config import PredictConfig
 
 
@@ -23,8 +23,8 @@ def predict(cfg: PredictConfig) -> None:
     from goft_cli.errors import GoftError
     from goft_cli.logs import quiet_libraries
     from goft_cli.report import screen, with_predictions
-    from goft_cli.run_folder import write_text
-    from goft_cli.trained import open_trained
+    from goft_cli.runs.run_folder import write_text
+    from goft_cli.runs.trained import open_trained
 
     output = Path(cfg.output)
     if cfg.text is None and output.exists() and not cfg.overwrite:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from goft_cli.composition import run_verb
+from goft_cli.command_line.composition import run_verb
 from goft_cli.config import PushConfig
 from goft_cli.errors import GoftError
 
@@ -25,9 +25,9 @@ def push(cfg: PushConfig) -> None:
     from pathlib import Path
 
     from goft_cli.logs import quiet_libraries
-    from goft_cli.publishing import find_repo, stage, upload
     from goft_cli.report import screen
-    from goft_cli.trained import find_run, open_trained
+    from goft_cli.runs.trained import find_run, open_trained
+    from goft_cli.sharing.publishing import find_repo, stage, upload
 
     find_run(cfg.adapter)
     repo = find_repo(cfg)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goft_cli.composition import run_verb
+from goft_cli.command_line.composition import run_verb
 from goft_cli.config import ReportConfig
 
 
@@ -24,7 +24,7 @@ def report(cfg: ReportConfig) -> None:
     from goft_cli.page.gather import command, find_runs, one_per_adapter
     from goft_cli.page.layers import layer_reports
     from goft_cli.report import screen
-    from goft_cli.trained import open_trained
+    from goft_cli.runs.trained import open_trained
 
     runs = find_runs(cfg.runs)
     commands = [command(run.cfg) for run in runs]

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 
+from goft_cli.command_line.flags import FlagParser
 from goft_cli.errors import GoftError
-from goft_cli.flags import FlagParser
 
 LIST = "list"
 EPILOG = """\

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goft_cli.composition import run_verb
+from goft_cli.command_line.composition import run_verb
 from goft_cli.config import TrainConfig
 
 
@@ -13,7 +13,7 @@ def main() -> None:
 
 def train(cfg: TrainConfig) -> None:
     """Run the pipeline here or in processes of its own; torch is imported only now."""
-    from goft_cli.launch_checks import check_launch, is_rank
+    from goft_cli.launching.launch_checks import check_launch, is_rank
     from goft_cli.preflight import check_inputs
 
     check_launch(cfg)
@@ -23,7 +23,7 @@ def train(cfg: TrainConfig) -> None:
 
         run(cfg)
     else:
-        from goft_cli.launch import launch
-        from goft_cli.run_folder import open_run
+        from goft_cli.launching.launch import launch
+        from goft_cli.runs.run_folder import open_run
 
         launch(cfg, open_run(cfg).config)

@@ -13,7 +13,7 @@ from goft_cli.comparison.table import Caption
 from goft_cli.config import Budget, CompareConfig
 from goft_cli.logs import quiet_libraries
 from goft_cli.report import screen
-from goft_cli.run_folder import is_finished, write_text
+from goft_cli.runs.run_folder import is_finished, write_text
 
 Runs = Mapping[str, Sequence[PlannedRun]]
 """By adapter, one per seed."""

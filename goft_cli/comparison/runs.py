@@ -11,10 +11,10 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from goft_cli.command_line.recomposition import compose_here
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.recomposition import compose_here
-from goft_cli.run_folder import RunFolder, is_finished, read_json
+from goft_cli.runs.run_folder import RunFolder, is_finished, read_json
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
 """What differs from run to run, and what says it here."""

@@ -41,7 +41,7 @@ class Scheduler(str, Enum):
     polynomial = "polynomial"
     inverse_sqrt = "inverse_sqrt"
     fact_cosine = "fact_cosine"
-    """FacT's for VTAB-1K, once an epoch; see `goft_cli.schedules`."""
+    """FacT's for VTAB-1K, once an epoch; see `goft_cli.training.schedules`."""
 
 
 class Optimizer(str, Enum):

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from huggingface_hub import constants, get_token
 
-from goft_cli import hub
 from goft_cli.backbone import load_backbone
 from goft_cli.config import (
     ImageClassificationConfig,
@@ -33,6 +32,7 @@ from goft_cli.preflight import (
     check_tracker,
     model_location,
 )
+from goft_cli.sharing import hub
 from goft_cli.tasks import build_benchmark, build_task
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from goft_cli.command_line.recomposition import compose_train
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.recomposition import compose_train
-from goft_cli.run_folder import RunFolder, as_plain, flatten, identity, read_config, read_json
+from goft_cli.runs.run_folder import RunFolder, as_plain, flatten, identity, read_config, read_json
 
 
 @dataclass(frozen=True)

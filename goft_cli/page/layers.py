@@ -20,7 +20,7 @@ from goft_cli.geometry import (
     neurons,
     rotation_geometries,
 )
-from goft_cli.trained import TrainedRun
+from goft_cli.runs.trained import TrainedRun
 
 
 @dataclass(frozen=True)

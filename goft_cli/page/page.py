@@ -16,7 +16,7 @@ from goft_cli.comparison.statistics import deviation
 from goft_cli.page import figures
 from goft_cli.page.gather import RunRecord
 from goft_cli.page.layers import LayerReport
-from goft_cli.run_folder import flatten, write_text
+from goft_cli.runs.run_folder import flatten, write_text
 
 LAYER_COLUMNS = [
     "layer",

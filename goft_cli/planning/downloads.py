@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from huggingface_hub import try_to_load_from_cache
 
-from goft_cli import hub
 from goft_cli.config import TrainConfig
 from goft_cli.preflight import model_location
+from goft_cli.sharing import hub
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 """One of them is there with the weights; `config.json` alone comes with a plan."""

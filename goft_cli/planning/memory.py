@@ -14,8 +14,8 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from goft_cli.config import ModelConfig, Optimizer, Quantization, TrainConfig
-from goft_cli.fingerprint import in_modules
 from goft_cli.planning.tracing import step_bytes
+from goft_cli.runs.fingerprint import in_modules
 
 BITS = {Quantization["4bit"]: 4.127, Quantization["8bit"]: 8}
 """Per packed weight: NF4 has a scale of 8 bits per 64, and one of 32 per 256 of those."""

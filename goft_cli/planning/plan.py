@@ -24,7 +24,7 @@ from goft_cli.planning.memory import Memory, forecast_memory, free_bytes
 from goft_cli.planning.published import Published, published
 from goft_cli.report import megabytes
 from goft_cli.tasks import build_task
-from goft_cli.trainer import update_count
+from goft_cli.training.trainer import update_count
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goft_cli.config import TrainConfig
-from goft_cli.run_folder import RunFolder, config_sha256, read_json, write_json
+from goft_cli.runs.run_folder import RunFolder, config_sha256, read_json, write_json
 
 if TYPE_CHECKING:
     from goft_cli.planning.plan import Plan

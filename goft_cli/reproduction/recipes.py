@@ -13,10 +13,10 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from goft_cli.composition import data_root, freeze
+from goft_cli.command_line.composition import data_root, freeze
+from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.config import ReproductionConfig
 from goft_cli.errors import GoftError
-from goft_cli.nearest import did_you_mean
 
 SHARED = "_base.yaml"
 """What the recipes of a folder have in common."""

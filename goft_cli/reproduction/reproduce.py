@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from goft_cli.command_line.recomposition import compose_train
 from goft_cli.errors import GoftError
-from goft_cli.recomposition import compose_train
 from goft_cli.report import screen
 from goft_cli.reproduction import rehearsal
 from goft_cli.reproduction.comparison import Comparison, compare
@@ -16,7 +16,7 @@ from goft_cli.reproduction.plot import plot
 from goft_cli.reproduction.recipes import Cell, select
 from goft_cli.reproduction.runs import Run, finished_run
 from goft_cli.reproduction.tables import as_markdown, as_plain, footnotes, result_tables
-from goft_cli.run_folder import write_json, write_text
+from goft_cli.runs.run_folder import write_json, write_text
 
 ROOT = Path("outputs/reproduce")
 REHEARSED_SEEDS = 2

@@ -9,7 +9,7 @@ from typing import Any
 from goft_cli.commands.train import train
 from goft_cli.config import MeasureConfig, TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.run_folder import RunFolder, read_json
+from goft_cli.runs.run_folder import RunFolder, read_json
 
 
 @dataclass(frozen=True)

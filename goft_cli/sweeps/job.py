@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 
+from goft_cli.command_line.refusals import describe
 from goft_cli.config import TrainConfig
-from goft_cli.leaderboard import read_result, write_csv
-from goft_cli.refusals import describe
-from goft_cli.run_folder import RunFolder, is_finished
+from goft_cli.runs.run_folder import RunFolder, is_finished
 from goft_cli.sweeps.devices import gpus, own_gpu
 from goft_cli.sweeps.isolation import Outcome, Surroundings, free_port, isolated
+from goft_cli.sweeps.leaderboard import read_result, write_csv
 from goft_cli.sweeps.records import (
     LEADERBOARD,
     JobRecord,

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from goft_cli.leaderboard import Result, read_results
-from goft_cli.run_folder import RunFolder, read_json, write_json
+from goft_cli.runs.run_folder import RunFolder, read_json, write_json
+from goft_cli.sweeps.leaderboard import Result, read_results
 
 RECORD = "job.json"
 LEADERBOARD = "leaderboard.csv"

@@ -10,11 +10,11 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
-from goft_cli.composition import folder_name
+from goft_cli.command_line.composition import folder_name
+from goft_cli.command_line.flags import read_flags
+from goft_cli.command_line.suggest import PRESETS
 from goft_cli.errors import FAILED_JOBS, GoftError
-from goft_cli.flags import read_flags
-from goft_cli.leaderboard import table, write_csv
-from goft_cli.suggest import PRESETS
+from goft_cli.sweeps.leaderboard import table, write_csv
 from goft_cli.sweeps.records import (
     LEADERBOARD,
     JobRecord,

@@ -10,10 +10,10 @@ from typing import Any
 
 from datasets import Dataset, load_dataset
 
-from goft_cli import hub
 from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
 from goft_cli.preflight import DATA_REMEDY
+from goft_cli.sharing import hub
 from goft_cli.tasks.files import read_folder
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.table import Table, from_dataset

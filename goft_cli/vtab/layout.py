@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from goft_cli.errors import GoftError
-from goft_cli.run_folder import write_text
+from goft_cli.runs.run_folder import write_text
 from goft_cli.tasks.image_classification.lists import DRAW
 from goft_cli.tasks.image_classification.pixels import open_image
 

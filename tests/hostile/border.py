@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.refusals import USAGE_ERROR, describe
+from goft_cli.command_line.refusals import USAGE_ERROR, describe
 
 Change = Callable[[Path], object]
 """What makes a good folder bad."""

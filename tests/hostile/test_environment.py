@@ -17,14 +17,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from goft_cli import hub, pipeline, preflight
+from goft_cli import pipeline, preflight
 from goft_cli.commands.train import train
 from goft_cli.config import LauncherConfig, TrackerConfig, TrackerName, TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.launch_checks import check_launch
+from goft_cli.launching.launch_checks import check_launch
 from goft_cli.logs import Redaction
 from goft_cli.rotation import engines
 from goft_cli.secrets import BLOT, redact
+from goft_cli.sharing import hub
 from tests import small
 from tests.hostile.border import described, refusal, snapshot
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from goft_cli import pipeline
-from goft_cli.trained import open_trained
+from goft_cli.runs.trained import open_trained
 from tests import small
 from tests.hostile.border import (
     Change,

@@ -26,7 +26,7 @@ from goft_cli.reproduction.comparison import (
 )
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.runs import Run
-from goft_cli.run_folder import RunFolder
+from goft_cli.runs.run_folder import RunFolder
 from tests.cells import cell
 from tests.small import composed
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from goft_cli import report
+from goft_cli.command_line.recomposition import compose_train
 from goft_cli.config import TaskConfig
 from goft_cli.errors import GoftError
-from goft_cli.recomposition import compose_train
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
 from goft_cli.reproduction.runs import Run, finished_run

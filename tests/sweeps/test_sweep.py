@@ -16,12 +16,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from goft_cli.composition import run_verb
+from goft_cli.command_line.composition import run_verb
+from goft_cli.command_line.suggest import group_choices
 from goft_cli.config import TrainConfig
 from goft_cli.errors import FAILED_JOBS, GoftError
-from goft_cli.run_folder import read_config
+from goft_cli.runs.run_folder import read_config
 from goft_cli.signals import Stopped
-from goft_cli.suggest import group_choices
 from goft_cli.sweeps import job, sweep
 from goft_cli.sweeps.isolation import Outcome, Surroundings
 from goft_cli.sweeps.records import LEADERBOARD

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from goft_cli.composition import register
+from goft_cli.command_line.composition import register
 from goft_cli.config import DatasetConfig, TaskConfig, TextClassificationConfig
 from goft_cli.tasks.classification import TextClassification
 from tests.cells import inherited

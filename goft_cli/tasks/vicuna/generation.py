@@ -17,8 +17,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import VicunaConfig
 from goft_cli.errors import GoftError
-from goft_cli.fingerprint import fingerprint
 from goft_cli.progress import console
+from goft_cli.runs.fingerprint import fingerprint
 from goft_cli.tasks.vicuna.chat import encode
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import Records, Row, answer_text

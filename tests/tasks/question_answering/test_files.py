@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from goft_cli import report
-from goft_cli.run_folder import RunFolder
+from goft_cli.runs.run_folder import RunFolder
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.question_answering import QuestionAnswering
 

@@ -1,0 +1,1 @@
+"""A model scored on questions that nothing is trained on."""

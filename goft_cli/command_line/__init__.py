@@ -1,0 +1,1 @@
+"""The words after `goft`: composed by Hydra, completed, explained, refused in one sentence."""

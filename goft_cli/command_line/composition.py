@@ -1,0 +1,263 @@
+"""From words on the command line to typed configuration, through Hydra and nothing heavier."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from goft_cli.command_line.flags import overrides_first
+from goft_cli.config import HELD_OUT, SCHEMAS, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
+from goft_cli.errors import GoftError
+from goft_cli.launching.batches import accumulation_steps, device_batch, processes
+
+ConfigT = TypeVar("ConfigT")
+
+# For a verb on a trained run: a place without group folders, where `adapter=DIR` is a key.
+NO_FOLDERS = "goft_cli.commands"
+# Longer folder names break on some file systems once a metric or checkpoint name is appended.
+MAX_RUN_NAME = 120
+
+
+def data_root() -> Path:
+    """Return the folder that holds `configs/`: the installed package, or the source checkout.
+
+    Raises:
+        FileNotFoundError: neither place has it; the installation is broken.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for root in (package, package.parent):
+        if (root / "configs" / "train.yaml").is_file():
+            return root
+    raise FileNotFoundError(f"no configs/train.yaml in {package} or beside it; reinstall goft-cli")
+
+
+def config_source(verb: str) -> tuple[str, str]:
+    """Return where Hydra reads a verb's configuration, and its name there."""
+    if reads_folder(verb):
+        return str(data_root() / "configs"), verb
+    return f"pkg://{NO_FOLDERS}", f"verb/{verb}"
+
+
+def reads_folder(verb: str) -> bool:
+    """Tell whether `configs/` is the verb's place: there `adapter=` chooses one of its files."""
+    return "adapter" in verb_groups(verb)
+
+
+def verb_groups(verb: str) -> list[str]:
+    """Return the groups that a verb composes: the sections of its schema."""
+    hints = get_type_hints(SCHEMAS[verb])
+    return [name for name, hint in hints.items() if any(map(is_dataclass, (hint, *get_args(hint))))]
+
+
+def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
+    """Look a hyperparameter up.
+
+    The first to have it wins: the task's row for this adapter, the task's shared row, the model's
+    budget for this adapter, the adapter's own fallback, the trainer's default.
+
+    Raises:
+        GoftError: none of them has it, or the task is only scored.
+    """
+    task, model, adapter = _root_.task, _root_.model, _root_.adapter
+    kind = OmegaConf.get_type(task)
+    if kind is not None and issubclass(kind, BenchmarkConfig):
+        raise GoftError(
+            f"task {task.name} has nothing to train on; score it with "
+            f"goft eval task={task.name} adapter=RUN_FOLDER"
+        )
+    rows = [rows.get(adapter.recipe) or {} for rows in (task.recipe.by_adapter, model.budgets)]
+    for source in (rows[0], task.recipe.shared, rows[1], adapter.fallback, trainer_defaults()):
+        if key in source:
+            return source[key]
+    raise GoftError(
+        f"task {task.name}: its recipe gives no {key} for adapter {adapter.name}; "
+        f"pass trainer.{key}=VALUE or add it to the task's YAML"
+    )
+
+
+def trainer_defaults() -> dict[str, Any]:
+    """Return the fields under `trainer` that have a value without any recipe."""
+    stated = {entry.name: entry.default for entry in fields(TrainerConfig)}
+    return {name: value for name, value in stated.items() if value is not MISSING}
+
+
+def run_name(seed: int, overrides: str) -> str:
+    """Name a run after its seed and what was overridden, so that equal words mean one folder."""
+    return folder_name(f"seed{seed}-{overrides}" if overrides else f"seed{seed}")
+
+
+def folder_name(words: str) -> str:
+    """Make one short folder name of words; different words keep different names if cut short."""
+    name = re.sub(r"[^\w.=+,-]+", "_", words, flags=re.ASCII)
+    if len(name) <= MAX_RUN_NAME:
+        return name
+    digest = hashlib.sha256(words.encode()).hexdigest()[:12]
+    return f"{name[: MAX_RUN_NAME - 13]}-{digest}"
+
+
+def register(verb: str = "train") -> None:
+    """Make the schemas, a verb's groups and the resolvers known to Hydra, as often as wanted."""
+    register_schemas()
+    offer_groups(verb)
+    for name, resolver in RESOLVERS.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+@cache
+def register_schemas() -> None:
+    """Put the schemas, and the verbs' own files, into Hydra's store."""
+    store = ConfigStore.instance()
+    for path, schema in SCHEMAS.items():
+        group, _, name = f"schema/{path}".rpartition("/")
+        store.store(group=group, name=name, node=schema)
+    for file in (data_root() / "configs").glob("*.yaml"):
+        # a second home for the verbs without folders, which compose from the store alone
+        store.store(group="verb", name=file.stem, node=OmegaConf.load(file), package="_global_")
+
+
+def judge(splits: Sequence[str]) -> str:
+    """Name the split that stands for a run unless its task names another."""
+    return splits[0] if splits else TRAIN_SAMPLE
+
+
+def held_out(share: float) -> list[str]:
+    """Name the splits that are made from a share of the training rows."""
+    return [HELD_OUT] if share else []
+
+
+def direction(greater_is_better: bool) -> str:
+    """Say which way a sweeper that searches should go."""
+    return "maximize" if greater_is_better else "minimize"
+
+
+def share(value: float, factor: float) -> float:
+    """Return a multiple of a value, for the bounds of a search."""
+    return float(f"{value * factor:.6g}")
+
+
+def offer_groups(verb: str) -> None:
+    """Put the groups of a verb that reads no folder into Hydra's store, and no other verb's."""
+    store, configs = ConfigStore.instance(), data_root() / "configs"
+    for folder in (path for path in configs.iterdir() if path.is_dir()):
+        store.repo.pop(folder.name, None)
+        if folder.name not in verb_groups(verb) or reads_folder(verb):
+            continue
+        for file in folder.rglob("*.yaml"):
+            group = file.parent.relative_to(configs).as_posix()
+            store.store(group=group, name=file.stem, node=shipped(file))
+
+
+@cache
+def shipped(file: Path) -> DictConfig | ListConfig:
+    """Read a file of this package once."""
+    return OmegaConf.load(file)
+
+
+RESOLVERS: dict[str, Callable[..., Any]] = {
+    "recipe": recipe_value,
+    "run_name": run_name,
+    "folder_name": folder_name,
+    "judge": judge,
+    "held_out": held_out,
+    "device_batch": device_batch,
+    "accumulation_steps": accumulation_steps,
+    "processes": processes,
+    "direction": direction,
+    "share": share,
+}
+"""What a YAML file may write as `${name:arguments}`."""
+
+
+def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
+    """Refuse keys that a `+` forced past the schema; nothing would ever read them.
+
+    Raises:
+        GoftError: names the key and its section's keys.
+    """
+    kind = OmegaConf.get_type(cfg)
+    for key in cfg:
+        path = f"{prefix}{key}"
+        if is_dataclass(kind) and key not in {entry.name for entry in fields(kind)}:
+            from goft_cli.command_line.suggest import nearest_key
+
+            known = [f"{prefix}{entry.name}" for entry in fields(kind)]
+            raise GoftError(f"+{path}: there is no key {path}; {nearest_key(path, known)}")
+        node = cfg._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
+            refuse_unknown(node, f"{path}.")
+
+
+def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
+    """Resolve a composed configuration into its dataclass, ranges checked.
+
+    Raises:
+        GoftError: a value is missing, of the wrong type or out of range.
+    """
+    refuse_unknown(cfg)
+    try:
+        frozen = OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:
+        if refusal := own_refusal(error):
+            raise refusal from None
+        if isinstance(error, MissingMandatoryValue):
+            raise GoftError(f"{error.full_key} has no value; pass {error.full_key}=VALUE") from None
+        sentence = (str(error).splitlines() or [""])[0]
+        raise GoftError(f"{error.full_key or 'configuration'}: {sentence}") from error
+    if not isinstance(frozen, kind):
+        raise TypeError(f"composed {type(frozen).__name__}, expected {kind.__name__}")
+    return frozen
+
+
+def own_refusal(error: BaseException | None) -> GoftError | None:
+    """Find our sentence below the layers that OmegaConf wraps around a resolver's error."""
+    while error is not None and not isinstance(error, GoftError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -> None:
+    """Let Hydra compose `configs/<verb>.yaml` with `sys.argv`, then hand the dataclass to `job`.
+
+    A sweep hands each of its configurations to `job` in a process of its own.
+
+    Raises:
+        HydraException, OmegaConfBaseException: the words do not compose; `cli` explains them.
+        GoftError: a value is out of range, the job refuses its input, or jobs of a sweep failed.
+    """
+    from goft_cli.sweeps import sweeping, swept
+
+    register(verb)
+    refused: list[Exception] = []
+
+    def task(cfg: DictConfig) -> float | None:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            register(verb)  # a launcher may have brought a fresh process
+            return swept(lambda: freeze(cfg, kind), job)
+        try:
+            job(freeze(cfg, kind))
+        except Exception as error:
+            # Hydra would announce it in its own words before passing it on, so it goes around
+            refused.append(error)
+        return None
+
+    place, name = config_source(verb)
+    main = hydra.main(version_base="1.3", config_path=place, config_name=name)(task)
+    words = sys.argv[1:]
+    with sweeping(words) as added:
+        sys.argv[:] = ["goft", *overrides_first([*words, *added])]
+        main()
+    if refused:
+        raise refused[0]

@@ -1,0 +1,122 @@
+"""Flags: Hydra's, checked, and keys written as such: `--as-lora 16` stands for `as_lora=16`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from goft_cli.command_line.nearest import did_you_mean
+from goft_cli.config import SCHEMAS
+from goft_cli.errors import GoftError
+
+
+def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
+    """Write each flag that is named after one of the verb's own keys as `key=value`.
+
+    Raises:
+        GoftError: a key that is no switch has no value.
+    """
+    return list(rewritten(verb, words))
+
+
+def own_flags(verb: str) -> list[str]:
+    """Return the flags that stand for the verb's own keys."""
+    return [f"--{entry.name.replace('_', '-')}" for entry in fields(SCHEMAS[verb])]
+
+
+def rewritten(verb: str, words: Sequence[str]) -> Iterator[str]:
+    """Yield the words, flags of our own as overrides and Hydra's as they are."""
+    kinds = {entry.name: str(entry.type) for entry in fields(SCHEMAS[verb])}
+    rest = iter(words)
+    for word in rest:
+        flag, given, value = word.partition("=")
+        key = flag.removeprefix("--").replace("-", "_")
+        if not flag.startswith("--") or key not in kinds:
+            yield word
+        elif given or kinds[key] == "bool":
+            yield f"{key}={value or 'true'}"
+        else:
+            yield f"{key}={following(flag, rest)}"
+
+
+def following(flag: str, rest: Iterator[str]) -> str:
+    """Return the word after a flag.
+
+    Raises:
+        GoftError: there is none.
+    """
+    value = next(rest, None)
+    if value is None or value.startswith("--"):
+        raise GoftError(f"{flag} has no value; write {flag} VALUE")
+    return value
+
+
+class Word(str):
+    """A word that is told from an equal one, `job` as an override from the `job` of `--cfg`."""
+
+
+class FlagParser(argparse.ArgumentParser):
+    """Hydra's flags, refused in one sentence instead of a usage page."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a flag, or the word after it."""
+        raise GoftError(f"{message}; see goft VERB --help")
+
+
+def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
+    """Refuse flags that Hydra would answer with its usage page or a traceback.
+
+    Args:
+        words: as Hydra will read them.
+        own: further flags, which a mistyped one may stand for.
+
+    Raises:
+        GoftError: a flag is none of Hydra's, has no value or a wrong one, or excludes another.
+    """
+    options = flag_parser()._option_string_actions
+    known = [flag for flag in options if flag.startswith("--")]
+    for word in words:
+        flag = word.partition("=")[0]
+        # argparse also takes unambiguous beginnings, such as --multi
+        if flag.startswith("--") and not any(name.startswith(flag) for name in known):
+            raise GoftError(f"{flag} is not a flag; {did_you_mean(flag, [*known, *own])}")
+    flags = read_flags(words)
+    if flags.resolve and not (flags.cfg or flags.help):
+        raise GoftError("--resolve stands alone; it goes with --cfg job")
+    if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
+        raise GoftError(f"--config-dir {flags.config_dir}: no such folder")
+    modes = {"--run", "--multirun", "--cfg", "--info", "--shell-completion"}
+    given = [mode for mode in sorted(modes) if getattr(flags, mode[2:].replace("-", "_"))]
+    if len(given) > 1:
+        raise GoftError(f"{' and '.join(given)} exclude each other; pass one of them")
+
+
+def overrides_first(words: Sequence[str]) -> list[str]:
+    """Put the flags last: Hydra takes overrides before them or after them, but not both.
+
+    Raises:
+        GoftError: a flag is none of Hydra's, or lacks its value.
+    """
+    each = [Word(word) for word in words]
+    overrides = read_flags(each).overrides
+    flags = [word for word in each if not any(word is override for override in overrides)]
+    return list(map(str, [*overrides, *flags]))
+
+
+def read_flags(words: Sequence[str]) -> argparse.Namespace:
+    """Read Hydra's flags, and as `overrides` the words that are none, wherever they stand.
+
+    Raises:
+        GoftError: a flag is none of Hydra's, or lacks its value.
+    """
+    return flag_parser().parse_intermixed_args(words)
+
+
+def flag_parser() -> FlagParser:
+    """Return what reads the words after the verb as Hydra will: its flags, and the overrides."""
+    return FlagParser(parents=[get_args_parser()], add_help=False)

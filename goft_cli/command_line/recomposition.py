@@ -1,0 +1,58 @@
+"""Compose `goft train` within another command, to the same configuration and run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from goft_cli.command_line.composition import config_source, freeze, register
+from goft_cli.command_line.suggest import CommandLine, explain, open_configs
+from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
+
+VERB = "train"
+
+
+def compose_train(words: Sequence[str]) -> TrainConfig:
+    """Compose what `goft train` makes of these words.
+
+    Args:
+        words: overrides; of several with one key, the last.
+
+    Raises:
+        GoftError: a word is not one that `goft train` knows, or a value is out of range.
+    """
+    chosen = list({word.partition("=")[0]: word for word in words}.values())
+    register(VERB)
+    GlobalHydra.instance().clear()
+    try:
+        with open_configs(config_source(VERB)[0]):
+            return compose_here(chosen)
+    except (HydraException, OmegaConfBaseException) as error:
+        sentence = explain(error, CommandLine(VERB, tuple(chosen)))
+        raise GoftError(sentence or str(error)) from error
+
+
+def compose_here(words: Sequence[str]) -> TrainConfig:
+    """Compose what `goft train` makes of these words, with the folders that Hydra has open.
+
+    Raises:
+        HydraException, OmegaConfBaseException: the words do not compose.
+        GoftError: a value is out of range.
+    """
+    opened, settings = GlobalHydra.instance().hydra, HydraConfig.instance()
+    assert opened is not None, "runs are composed where Hydra is at work"
+    cfg, outer = opened.compose_config(VERB, list(words), RunMode.RUN), settings.cfg
+    settings.set_config(cfg)  # the run folder's name is made of the run's own words
+    try:
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return freeze(cfg, TrainConfig)
+    finally:
+        settings.cfg = outer

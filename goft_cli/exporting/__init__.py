@@ -1,0 +1,1 @@
+"""A trained run as plain weights or LoRA, with a certificate."""

@@ -1,0 +1,150 @@
+"""Write a trained run as a plain model or as LoRA, and certify what was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import torch
+import transformers
+from torch import nn
+from transformers import PreTrainedModel
+
+from goft_cli.adapters import load_adapter, merge
+from goft_cli.backbone import load_backbone
+from goft_cli.config import ExportConfig
+from goft_cli.evaluation import tolerance
+from goft_cli.exporting.certificate import (
+    Certificate,
+    OutputAgreement,
+    agreement,
+    certify,
+    layer_changes,
+)
+from goft_cli.exporting.lora import lora_of, products, residuals, save_lora
+from goft_cli.geometry import adapted_weights, neuron_change, neuron_changes, rotation_geometries
+from goft_cli.packing import packing
+from goft_cli.pipeline import compute_dtype
+from goft_cli.runs.folders import whole_folder
+from goft_cli.runs.run_folder import write_json, write_text
+from goft_cli.runs.trained import TrainedRun
+from goft_cli.sharing.cards import Kind, card
+from goft_cli.tasks.base import Arrays, Split
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The adapter's outputs on real rows, to hold an exported model against."""
+
+    run: TrainedRun
+    splits: dict[str, Split]
+    outputs: dict[str, Arrays]
+    batch_size: int
+
+    def against(self, model: nn.Module, accepted: float | None) -> OutputAgreement | None:
+        """Compare, if there are rows to compare on.
+
+        Raises:
+            GoftError: the outputs are farther apart than accepted.
+        """
+        if not self.splits:
+            return None
+        found = self.run.outputs(model, self.splits, self.batch_size)
+        return agreement(self.run, self.splits, self.outputs, found, accepted)
+
+
+def reference(run: TrainedRun, cfg: ExportConfig) -> Reference:
+    """Run the adapted model on as many rows as were asked for.
+
+    Raises:
+        GoftError: the task's data is not there or cannot be read.
+    """
+    splits = run.sample(cfg.samples) if cfg.samples else {}
+    return Reference(run, splits, run.outputs(run.model, splits, cfg.batch_size), cfg.batch_size)
+
+
+def export_merged(run: TrainedRun, target: Path, cfg: ExportConfig) -> Certificate:
+    """Write the plain model, tokenizer, card and certificate; `run.model` is used up.
+
+    What is certified is the folder as transformers alone reads it again.
+
+    Raises:
+        GoftError: a merged weight is not finite, or the folder gives other outputs than the
+            adapter by more than rounding, or `cfg.tolerance`, allows. Then there is no folder.
+    """
+    adapted = reference(run, cfg)
+    model = run.mergeable()
+    geometries, before = rotation_geometries(model), adapted_weights(model)
+    merged = merge(model)
+    layers = layer_changes(geometries, neuron_changes(before, merged))
+    with whole_folder(target) as folder:
+        write_model(run, merged, folder, cfg)
+        run.backbone.processor.save_pretrained(folder)
+        allowed = accepted(run, cfg, len(before))
+        certificate = certify(run, adapted.against(reopened(run, folder), allowed), layers)
+        write_documents(run, folder, target, "merged", certificate)
+    return certificate
+
+
+def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -> Certificate:
+    """Write the adapter as LoRA, with tokenizer, card and certificate.
+
+    Raises:
+        GoftError: the adapter cannot be converted, or `cfg.tolerance` is exceeded.
+    """
+    adapted, model = reference(run, cfg), run.mergeable()
+    lora = lora_of(model, rank)
+    changes, before = products(lora[1]), adapted_weights(model)
+    neurons = {
+        name: neuron_change(before[name], before[name].float() + change.to(before[name].device))
+        for name, change in changes.items()
+    }
+    layers = layer_changes({}, neurons, residuals(model, changes))
+    with whole_folder(target) as folder:
+        save_lora(lora, folder)
+        run.backbone.model.config.save_pretrained(folder)  # with the labels of the head
+        run.backbone.processor.save_pretrained(folder)
+        again = load_adapter(load_backbone(run.cfg.model, run.task), folder)
+        certificate = certify(run, adapted.against(again, cfg.tolerance), layers)
+        write_documents(run, folder, target, "lora", certificate)
+    return certificate
+
+
+def write_model(run: TrainedRun, merged: PreTrainedModel, folder: Path, cfg: ExportConfig) -> None:
+    """Write the merged weights in the precision, or packed as, the user asked for."""
+    dtype = cfg.dtype or run.cfg.model.dtype
+    cast("nn.Module", merged).to(getattr(torch, dtype.value))
+    merged.save_pretrained(folder)
+    if cfg.quantization is None:
+        return
+    form = replace(run.cfg.model, dtype=dtype, quantization=cfg.quantization)
+    packed = getattr(transformers, run.task.auto_class).from_pretrained(folder, **packing(form))
+    for plain in folder.glob("model*.safetensors*"):
+        plain.unlink()
+    packed.save_pretrained(folder)
+
+
+def accepted(run: TrainedRun, cfg: ExportConfig, layers: int) -> float | None:
+    """Return the largest difference of outputs to accept, None for any."""
+    if cfg.tolerance is not None:
+        return cfg.tolerance
+    if cfg.dtype is not None or cfg.quantization is not None:
+        return None
+    return tolerance(compute_dtype(run.cfg), layers)
+
+
+def reopened(run: TrainedRun, folder: Path) -> PreTrainedModel:
+    """Load a merged folder the way everybody else will."""
+    model = getattr(transformers, run.task.auto_class).from_pretrained(folder)
+    model.is_quantized = False  # else Trainer, which only evaluates here, wants an adapter to train
+    return model
+
+
+def write_documents(
+    run: TrainedRun, folder: Path, target: Path, kind: Kind, certificate: Certificate
+) -> None:
+    """Write the certificate and the model card."""
+    write_json(folder / "merge_report.json", certificate.as_json())
+    places = {"location": str(target), "base": run.cfg.model.path}
+    write_text(folder / "README.md", card(run, kind, **places, certificate=certificate))

@@ -1,0 +1,139 @@
+"""Start several processes for one run, and end with the error of the first to fail.
+
+Hydra outside, launcher inside: the command composes once and freezes the configuration into the
+run folder; accelerate's launcher starts one worker per process on that file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from goft_cli.config import TrainConfig
+from goft_cli.errors import CRASH, USAGE_ERROR, RankError
+from goft_cli.signals import Stopped, handling, stop_now
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+WORKER = "goft_cli.launching.worker"
+ORPHAN_CHECK_SECONDS = 0.5
+SAVING_SECONDS = 600
+"""How long the processes may take, after a signal, to finish an update and save."""
+
+
+def launch(cfg: TrainConfig, config: Path) -> None:
+    """Start the processes on the frozen configuration and wait for them.
+
+    Raises:
+        Stopped: the processes ended in order, at a signal.
+        RankError: one of them failed; the others have been ended.
+    """
+    from accelerate.commands.launch import launch_command, launch_command_parser
+    from accelerate.utils import patch_environment
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    count = cfg.launcher.num_processes
+    words = ["--multi_gpu", "--num_machines=1", f"--num_processes={count}", "--mixed_precision=no"]
+    words += [
+        "--dynamo_backend=no",
+        "--main_process_port=0",
+        "--module",
+        "goft_cli.launching.worker",
+    ]
+    arguments = launch_command_parser().parse_args([*words, str(config)])
+    logging.disable(logging.ERROR)  # torchrun's, which tell of the same end in other words
+    try:
+        with handling(stop_now), patch_environment(**worker_environment(cfg)):
+            launch_command(arguments)
+    except SignalException as signalled:  # passed on to the processes, which have ended since
+        raise Stopped(signalled.sigval) from None
+    except ChildFailedError as error:
+        rank, failure = root_cause(error.failures)
+        raise as_error(failure, rank, count) from RankTracebackError.of(failure)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def worker_environment(cfg: TrainConfig) -> dict[str, str]:
+    """Return what makes accelerate start several processes without GPUs, and torchrun patient."""
+    import torch
+
+    on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
+    threads = max(1, torch.get_num_threads() // cfg.launcher.num_processes)
+    return {
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SAVING_SECONDS),
+        # each process warns that DDP looks for parameters without gradient, as Trainer has it do
+        "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+    } | ({"ACCELERATE_USE_CPU": "true"} if on_cpu else {})
+
+
+def root_cause(failures: Mapping[int, ProcessFailure]) -> tuple[int, ProcessFailure]:
+    """Return the rank that failed first.
+
+    A process killed from outside leaves no word, and is found out after those that lost it. One
+    that torchrun ended, for the sake of another, is none; its time is in whole seconds and proves
+    nothing.
+    """
+
+    def order(item: tuple[int, ProcessFailure]) -> tuple[bool, bool, float]:
+        failure = item[1]
+        told_to_end = failure.exitcode == -signal.SIGTERM
+        killed = failure.exitcode < 0 and not told_to_end
+        return not killed, told_to_end, failure.error_file_data.get("time", failure.timestamp)
+
+    return min(failures.items(), key=order)
+
+
+def as_error(failure: ProcessFailure, rank: int, count: int) -> RankError | Stopped:
+    """Translate what a process left behind into the exception that it would have been here."""
+    who = f"process {rank} of {count}"
+    if failure.exitcode < 0:
+        return RankError(
+            f"{who} was ended by {failure.signal_name()}; the same command resumes", CRASH
+        )
+    if "time" not in failure.error_file_data:
+        return RankError(f"{who} ended with exit code {failure.exitcode} and without a word", CRASH)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if failure.exitcode == Stopped(number).code:
+            return Stopped(number, failure.message)
+    mistake = failure.exitcode == USAGE_ERROR  # the user's, and the same in every process
+    said = failure.message if mistake else f"{who}: {failure.message}"
+    return RankError(said, failure.exitcode)
+
+
+class RankTracebackError(Exception):
+    """Where a process failed, for `--debug`."""
+
+    @classmethod
+    def of(cls, failure: ProcessFailure) -> RankTracebackError:
+        """Return what the process wrote down."""
+        return cls("\n" + failure.error_file_data.get("traceback", "no traceback"))
+
+
+def leave_word(sentence: str, traceback: str) -> None:
+    """Tell the launcher why this process fails, in the file that torchrun provides for it."""
+    now = time.time()
+    word = {"message": sentence, "timestamp": int(now), "time": now, "traceback": traceback}
+    Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(word), encoding="utf-8")
+
+
+def end_with_parent() -> None:
+    """End this process when its launcher is gone; an orphan would disturb the next start."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(ORPHAN_CHECK_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

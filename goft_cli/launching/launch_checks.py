@@ -1,0 +1,155 @@
+"""The processes that were asked for against those that there are: said before anything heavy.
+
+Under a launcher of the user's, `accelerate launch` or `torchrun`, every process composes the
+configuration for itself, to the same result.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.launching.batches import processes
+
+MULTIRUN_FLAGS = {"-m", "--multirun"}
+SHARDING = {"DeepSpeed": "ACCELERATE_USE_DEEPSPEED", "FSDP": "ACCELERATE_USE_FSDP"}
+DEFAULT_PORT = "29500"
+"""Accelerate's, where nobody names one."""
+LAUNCHERS = {"launch", "accelerate.commands.launch"}
+"""The words after which accelerate's launcher takes its own."""
+
+
+def is_rank() -> bool:
+    """Tell whether a launcher started this process, as one of one or more."""
+    return "WORLD_SIZE" in os.environ
+
+
+def check_nesting(words: Sequence[str]) -> None:
+    """Refuse a sweep inside a launch.
+
+    Raises:
+        GoftError: every process would run the sweep by itself, waiting for the others' jobs.
+    """
+    if processes() > 1 and MULTIRUN_FLAGS & set(words):
+        raise GoftError(
+            f"-m inside a launch: each of the {processes()} processes would run a sweep of its own "
+            "and wait for the others; start the sweep alone, and let it launch each job: "
+            f"goft train -m ... launcher.num_processes={processes()}"
+        )
+
+
+def check_launch(cfg: TrainConfig) -> None:
+    """Compare the processes that were asked for with those that there are, or can be.
+
+    Raises:
+        GoftError: a launcher started another number, shards, or gave a port that is taken; or there
+            are too few GPUs.
+    """
+    wanted = cfg.launcher.num_processes
+    if is_rank():
+        if wanted != processes():
+            raise GoftError(
+                f"launcher.num_processes={wanted}, but a launcher started {processes()}; leave "
+                "launcher.num_processes out under accelerate launch and torchrun"
+            )
+        wanted = int(os.environ.get("LOCAL_WORLD_SIZE", wanted))
+        check_port()
+    elif "ACCELERATE_MIXED_PRECISION" in os.environ:
+        check_asked(asked_of_accelerate())
+    if wanted > 1 and not cfg.trainer.use_cpu:
+        check_gpus(wanted)
+    check_sharding()
+
+
+def check_asked(asked: int) -> None:
+    """Refuse a launch that started one process in place of several.
+
+    Raises:
+        GoftError: says how to start them on CPUs.
+    """
+    if asked > 1:
+        raise GoftError(
+            f"accelerate launch was asked for {asked} processes and started 1, as it does on CPUs; "
+            f"use goft train launcher.num_processes={asked}, or torchrun --nproc_per_node {asked} "
+            "-m goft_cli train"
+        )
+
+
+def asked_of_accelerate() -> int:
+    """Return the number of processes that `accelerate launch`, our parent, was asked for."""
+    import psutil
+    from accelerate.commands.launch import (
+        _validate_launch_command,  # the one place that reads words and configuration file together
+        launch_command_parser,
+    )
+
+    words = psutil.Process(os.getppid()).cmdline()
+    launcher = [at for at, word in enumerate(words) if word in LAUNCHERS]
+    if not launcher:
+        return 1
+    arguments = launch_command_parser().parse_args(words[launcher[0] + 1 :])
+    return _validate_launch_command(arguments)[0].num_processes
+
+
+def check_port() -> None:
+    """Refuse a port that the first process would open in vain, before anything heavy is imported.
+
+    torchrun and accelerate have opened theirs already; other launchers leave it to that process.
+
+    Raises:
+        GoftError: MASTER_PORT is taken, or no port.
+    """
+    opened = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if opened or processes() == 1 or os.environ.get("RANK") != "0":
+        return
+    port = os.environ.get("MASTER_PORT", DEFAULT_PORT)
+    try:
+        with socket.socket() as probe:
+            # as the one that will serve there: what an ended launch leaves behind is no obstacle
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", int(port)))
+    except (OSError, ValueError, OverflowError) as error:
+        taken = isinstance(error, OSError)
+        why = str(error.strerror).lower() if taken else "no port, expected 0 to 65535"
+        raise GoftError(
+            f"MASTER_PORT={port}: {why}; give all processes of the launch another port, or let "
+            f"goft choose a free one: goft train launcher.num_processes={processes()}"
+        ) from None
+
+
+def check_gpus(wanted: int) -> None:
+    """Refuse more processes than GPUs; a machine without any trains on its cores.
+
+    Raises:
+        GoftError: there are GPUs, but too few.
+    """
+    import torch
+
+    found = torch.cuda.device_count()
+    if 0 < found < wanted:
+        raise GoftError(
+            f"launcher.num_processes={wanted}, but this machine has {found} visible GPU"
+            f"{'s' if found > 1 else ''}; pass launcher.num_processes={found}, or "
+            "trainer.use_cpu=true"
+        )
+
+
+def check_sharding() -> None:
+    """Refuse engines that share the weights out, before hours are spent.
+
+    The checks at the end of a run need the trained model whole. Besides, accelerate replaces FSDP
+    by DDP without a word where there is no GPU.
+
+    Raises:
+        GoftError: names the engine.
+    """
+    for engine, variable in SHARDING.items():
+        if os.environ.get(variable) == "true":
+            raise GoftError(
+                f"accelerate launch asks for {engine}, whose weights goft train cannot put "
+                "together yet for its last checks; use DDP (recipes/accelerate/*_ddp.yaml), or "
+                "train by goft_cli.training.trainer.PenaltyTrainer in a script of your own"
+            )

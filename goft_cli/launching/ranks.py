@@ -1,0 +1,60 @@
+"""What one of several processes does for all: open the folder, keep the log, write the files."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from goft_cli.config import TrainConfig
+from goft_cli.launching.batches import processes
+from goft_cli.runs.run_folder import RunFolder, open_run
+
+
+def join(cfg: TrainConfig) -> bool:
+    """Meet the other processes, if there are any; tell whether this is the one that writes.
+
+    Raises:
+        RuntimeError: accelerate does not see them.
+    """
+    if processes() == 1:
+        return True
+    on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
+    if on_cpu:
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # which Trainer's own state reads
+    state = PartialState(cpu=on_cpu)
+    if state.num_processes != processes():  # else each would train alone and write as the first
+        raise RuntimeError(f"{processes()} processes started, {state.num_processes} joined")
+    return state.is_main_process
+
+
+def open_together(cfg: TrainConfig, *, speaks: bool) -> RunFolder:
+    """Open the run folder once for all processes.
+
+    Raises:
+        GoftError: as `open_run` does, in the process that writes.
+    """
+    folder = open_run(cfg) if speaks else RunFolder(Path(cfg.output_dir))
+    wait()
+    return folder
+
+
+def leave() -> None:
+    """Let go of the other processes at the end, when all of them are there.
+
+    What still holds the group is freed before: a gradient reducer that outlives it waits for ever
+    in its own destructor.
+    """
+    if torch.distributed.is_initialized():
+        gc.collect()
+        wait()
+        torch.distributed.destroy_process_group()
+
+
+def wait() -> None:
+    """Wait until every process is here."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()

@@ -1,0 +1,119 @@
+"""The model and data of a run, or of a benchmark, in one folder for a machine without network."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import transformers
+from datasets import load_dataset
+from transformers import AutoConfig, AutoModel
+
+from goft_cli.backbone import Head, check_architecture, reading
+from goft_cli.config import (
+    BenchmarkConfig,
+    DatasetConfig,
+    FetchConfig,
+    ModelConfig,
+    TaskConfig,
+)
+from goft_cli.preflight import (
+    ASSET_SCHEME,
+    DATA_REMEDY,
+    check_tokenizer,
+    model_location,
+)
+from goft_cli.runs.folders import whole_folder
+from goft_cli.runs.run_folder import write_text
+from goft_cli.sharing import hub
+from goft_cli.tasks import build_benchmark, build_task
+from goft_cli.training.checkpoints import digest
+
+
+def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
+    """Write what does not come with this package: `model/`, `data/` and `SHA256SUMS`.
+
+    Args:
+        cfg: which model and task.
+        target: folder to be made.
+
+    Returns:
+        which of "model" and "data" were written; with neither, nothing is.
+
+    Raises:
+        GoftError: one of them is not to be had.
+    """
+    dataset = cfg.task.remote_dataset
+    wanted = {"model"} if not cfg.model.path.startswith(ASSET_SCHEME) else set[str]()
+    wanted |= {"data"} if dataset else set()
+    if not wanted:
+        return wanted
+    with whole_folder(target) as folder:
+        if "model" in wanted:
+            build = build_benchmark if isinstance(cfg.task, BenchmarkConfig) else build_task
+            fetch_model(cfg.model, build(cfg.task), folder / "model")
+        if dataset:
+            fetch_data(dataset, folder / "data")
+        write_text(folder / "SHA256SUMS", checksums(folder))
+    return wanted
+
+
+def reads_folder(task: TaskConfig) -> bool:
+    """Tell whether the rows are in a folder of the user's own."""
+    sources = (getattr(task, "dataset", None), getattr(task, "generator", None))
+    return task.data_dir is not None or not any(sources)
+
+
+def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
+    """Save weights as safetensors, with the head they were published with, and the processor.
+
+    A tokenizer is saved in its fast form, which needs no sentencepiece to be read again.
+
+    Raises:
+        GoftError: there is no such model, it is of another kind than the task asks for, or its
+            tokenizer needs a missing package.
+    """
+    check_tokenizer(cfg)
+    location = model_location(cfg.path)
+    with reading(location, cfg.path):
+        config = AutoConfig.from_pretrained(location, **cfg.source)
+        check_architecture(config, head.auto_class, cfg)
+        published = (getattr(config, "architectures", None) or [""])[0]
+        kind = getattr(transformers, published, AutoModel)
+        model = kind.from_pretrained(location, use_safetensors=True, dtype="auto", **cfg.source)
+        processor = getattr(transformers, head.processor_class).from_pretrained(
+            location, **cfg.source
+        )
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def fetch_data(dataset: DatasetConfig, folder: Path) -> None:
+    """Save every split of a hub dataset, unchanged, where `task.data_dir` finds it.
+
+    Raises:
+        GoftError: the dataset is neither on the hub nor in the cache.
+    """
+    with hub.require("dataset", dataset.id, remedy=DATA_REMEDY):
+        loaded = load_dataset(dataset.id, dataset.config, revision=dataset.revision)
+    for split, rows in loaded.items():
+        rows.save_to_disk(str(folder / str(split)))
+
+
+def checksums(folder: Path) -> str:
+    """Return the SHA-256 of every file below a folder, in the form of `sha256sum`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return "".join(f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
+
+
+def command(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
+    """Return what to type to use the folder."""
+    verb = "eval" if isinstance(cfg.task, BenchmarkConfig) else "train"
+    chosen = ["goft", verb, f"task={cfg.task.name}", f"model={cfg.model.name}"]
+    if "model" in fetched:
+        chosen.append(f"model.path={target / 'model'}")
+    if "data" in fetched:
+        chosen.append(f"task.data_dir={target / 'data'}")
+    elif reads_folder(cfg.task):
+        chosen.append(f"task.data_dir={cfg.task.data_dir or 'DIR'}")
+    return shlex.join(chosen)

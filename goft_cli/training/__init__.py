@@ -1,0 +1,1 @@
+"""transformers.Trainer, and what must change of it: penalty, checkpoints, signals, schedules."""

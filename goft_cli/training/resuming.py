@@ -1,0 +1,139 @@
+"""What of transformers.Trainer must change so that a run may die at any moment and go on."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import TrainOutput
+
+from goft_cli.evaluation import InOrder
+from goft_cli.signals import handling
+from goft_cli.training.checkpoints import ASIDE, STATE, checkpoint_name, publish, rotate, seal
+from goft_cli.training.stopping import StopAtSignal
+
+
+class Totals(TrainerCallback, ExportableState):
+    """Training time and task loss over all starts of a run; Trainer forgets both on resuming.
+
+    Attributes:
+        seconds: of training that the present weights have behind them.
+        loss: task loss of every update so far, summed.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = self.loss = 0.0
+        self.began = time.monotonic()
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Go on from what the checkpoint holds."""
+        kept: Any = state.stateful_callbacks
+        vars(self).update(kept["Totals"]["attributes"])
+        self.began = time.monotonic() - self.seconds
+
+    def stop(self) -> None:
+        """Read the clock."""
+        self.seconds = time.monotonic() - self.began
+
+    def state(self) -> dict[str, dict[str, float]]:
+        """Return what a checkpoint keeps."""
+        return {"args": {}, "attributes": {"seconds": self.seconds, "loss": self.loss}}
+
+
+class ResumableTrainer(InOrder):
+    """Keeps checkpoints that are whole or not there, and totals that outlive the process."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
+        super().__init__(*args, **kwargs)
+        self.totals = Totals()
+        self.stop_at_signal = StopAtSignal()
+        self.add_callback(self.totals)
+        self.add_callback(self.stop_at_signal)
+        self._writing_aside = False
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:  # noqa: ANN401 - Trainer's own
+        """Train; a signal ends it with a checkpoint.
+
+        Raises:
+            Stopped: by a signal.
+        """
+        with handling(self.stop_at_signal.note):
+            return super().train(*args, **kwargs)
+
+    @property
+    def _checkpoints(self) -> Path:
+        return Path(str(self.args.output_dir))
+
+    def _get_output_dir(self, trial: Any) -> str:  # noqa: ANN401 - Trainer's own
+        folder = super()._get_output_dir(trial)
+        return str(Path(folder) / ASIDE) if self._writing_aside else folder
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:  # noqa: ANN401
+        """Forget a checkpoint that was never finished, and find the best one again."""
+        if self.args.should_save:
+            shutil.rmtree(self._checkpoints / ASIDE, ignore_errors=True)
+        progress = super()._init_training_state(*args, **kwargs)
+        self._point_to_best()
+        return progress
+
+    def _point_to_best(self) -> None:
+        """Name the best checkpoint where it is now: written aside, or moved, it was elsewhere."""
+        if self.state.best_global_step:
+            best = self._checkpoints / checkpoint_name(self.state.best_global_step)
+            self.state.best_model_checkpoint = str(best)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401 - Trainer's own
+        """Let Trainer write aside, then give the whole checkpoint its name and drop old ones."""
+        self._close_totals()
+        aside = self._checkpoints / ASIDE
+        self._writing_aside = True
+        try:
+            super()._save_checkpoint(model, trial)
+            self._point_to_best()
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                self._publish(aside)
+        finally:
+            self._writing_aside = False
+            if self.args.should_save:
+                shutil.rmtree(aside, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+
+    def _publish(self, aside: Path) -> None:
+        name = checkpoint_name(self.state.global_step)
+        self.state.save_to_json(str(aside / name / STATE))  # Trainer named the best one aside
+        seal(aside / name)
+        publish(aside / name, self._checkpoints / name)
+        if self.args.save_total_limit:
+            protected = {name, Path(self.state.best_model_checkpoint or "").name}
+            rotate(self._checkpoints, self.args.save_total_limit, protected)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
+        """Train no further after the last update; Trainer would, where it was inside an epoch."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Trainer's own
+        self._close_totals()
+        return super()._finalize_training(*args, **kwargs)
+
+    def _close_totals(self) -> None:
+        """Read the clock, and take the mean loss of all processes."""
+        self.totals.stop()
+        if self.args.world_size > 1:
+            loss = torch.tensor(self.totals.loss, dtype=torch.float64, device=self.args.device)
+            self.totals.loss = cast(torch.Tensor, self.accelerator.reduce(loss, "mean")).item()

@@ -1,0 +1,218 @@
+"""transformers.Trainer, plus the adapter's penalty, kept apart from the reported task loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sized
+from copy import copy
+from dataclasses import dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from goft_cli.adalora import AdaLora, RankAllocation
+from goft_cli.config import TrackerName, TrainConfig, TrainerConfig
+from goft_cli.errors import GoftError
+from goft_cli.evaluation import reducer, single
+from goft_cli.penalty import PenaltyMixin
+from goft_cli.progress import ProgressBar
+from goft_cli.runs.run_folder import RunFolder
+from goft_cli.tasks.base import Collator, Inputs, Split, Task
+from goft_cli.training.divergence import FiniteGradients, diverged
+from goft_cli.training.resuming import ResumableTrainer
+from goft_cli.training.schedules import EPOCH_RATES, EpochRate, by_epoch
+
+
+@dataclass(frozen=True)
+class EncodedData:
+    """Model inputs of the training split, and every evaluation split with its rows."""
+
+    train: Inputs
+    evaluation: dict[str, Split]
+    collate: Collator
+
+
+class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
+    """Trainer with the penalty, every schedule of the paper, and a loss that stays finite."""
+
+    def __init__(self, *args: Any, rate: EpochRate | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
+        super().__init__(*args, **kwargs)
+        self._rate = rate
+        self.add_callback(FiniteGradients)
+
+    def training_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """Return the task loss of one micro-batch, its gradients and the penalty's in place.
+
+        Raises:
+            GoftError: the loss is not finite; the weights are still those of the last update.
+        """
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not torch.isfinite(loss):
+            raise diverged(f"the loss became {loss.item()}", self.state)
+        self.totals.loss += loss.item()
+        return loss
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: Optimizer | None = None
+    ) -> LRScheduler:
+        """Return the schedule that transformers does not have, or else the one it has."""
+        if self.lr_scheduler is None and self._rate is not None:
+            self.lr_scheduler = by_epoch(
+                self._rate,
+                cast("Optimizer", optimizer or self.optimizer),
+                updates=num_training_steps,
+                warmup=self.args.get_warmup_steps(num_training_steps),
+                epochs=self.args.num_train_epochs,
+            )
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def get_eval_dataloader(
+        self, eval_dataset: str | torch.utils.data.Dataset[Any] | None = None
+    ) -> torch.utils.data.DataLoader[Any]:
+        """Take every row: Trainer itself would leave the last batch out of evaluations too."""
+        training, self.args = self.args, copy(self.args)
+        self.args.dataloader_drop_last = False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args = training
+
+
+def training_arguments(
+    cfg: TrainConfig, folder: RunFolder, task: Task[Any, Any]
+) -> TrainingArguments:
+    """Translate our configuration; the keys under `trainer` are already Trainer's own.
+
+    Raises:
+        GoftError: the values exclude one another, or this machine cannot do what they ask.
+    """
+    own = {entry.name: plain(getattr(cfg.trainer, entry.name)) for entry in fields(cfg.trainer)}
+    if not own["gradient_checkpointing"]:
+        del own["gradient_checkpointing"]  # renamed in transformers 5.23: naming it at all warns
+    if own["lr_scheduler_type"] in EPOCH_RATES:
+        own["lr_scheduler_type"] = "constant"  # a name that Trainer knows; create_scheduler decides
+    try:
+        arguments = TrainingArguments(**own | fixed_arguments(cfg, folder, task))
+    except ValueError as error:
+        hint = "; add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
+        raise GoftError(f"trainer: {' '.join(str(error).split())}{hint}") from error
+    # Several visible GPUs without a launcher would mean DataParallel, whose replicas keep their
+    # layers' penalties to themselves.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
+
+
+def fixed_arguments(cfg: TrainConfig, folder: RunFolder, task: Task[Any, Any]) -> dict[str, Any]:
+    """Return the arguments that follow from the task, the run folder and the tracker.
+
+    A task without evaluation splits keeps checkpoints at the same moments, and its last weights.
+    """
+    moments, evaluated = cfg.trainer.eval_strategy.value, bool(cfg.task.eval_splits)
+    return {
+        "output_dir": str(folder.checkpoints),
+        "seed": cfg.seed,
+        "label_names": list(task.label_names),
+        "eval_strategy": moments if evaluated else "no",
+        "save_strategy": moments,
+        "save_steps": cfg.trainer.eval_steps or 1,
+        "load_best_model_at_end": evaluated,
+        "metric_for_best_model": cfg.task.headline,
+        "greater_is_better": cfg.task.greater_is_better,
+        "report_to": [] if cfg.tracker.name is TrackerName.none else [cfg.tracker.name.value],
+        "project": cfg.tracker.project,
+        "run_name": f"{cfg.task.name}/{cfg.model.name}/{cfg.adapter.name}/{cfg.run_name}",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 - an enum's value or the value itself
+    """Unwrap an enum."""
+    return value.value if isinstance(value, Enum) else value
+
+
+def update_count(rows: int, trainer: TrainerConfig | TrainingArguments, processes: int) -> int:
+    """Return how often Trainer will update the weights.
+
+    Args:
+        rows: of the training split, each of them one model input.
+        trainer: batch size, accumulation and epochs, or a number of updates.
+        processes: that share the rows out.
+    """
+    if trainer.max_steps > 0:
+        return trainer.max_steps
+    whole = math.floor if trainer.dataloader_drop_last else math.ceil
+    batches = whole(rows / (trainer.per_device_train_batch_size * processes))
+    per_epoch = math.ceil(batches / trainer.gradient_accumulation_steps)
+    return math.ceil(trainer.num_train_epochs * per_epoch)
+
+
+def build_trainer(
+    model: nn.Module,
+    task: Task[Any, Any],
+    data: EncodedData,
+    processor: Any,  # noqa: ANN401 - a tokenizer or an image processor, saved with checkpoints
+    arguments: TrainingArguments,
+    rate: EpochRate | None = None,
+) -> PenaltyTrainer:
+    """Assemble the trainer; the first evaluation split, if any, picks the best checkpoint.
+
+    Raises:
+        GoftError: incomplete batches are left out, and there is no complete one.
+    """
+    require_a_batch(data.train, arguments)
+    judge = next(iter(data.evaluation.values()), None)
+
+    def metrics(prediction: Any) -> dict[str, float]:  # noqa: ANN401 - EvalPrediction
+        return {} if judge is None else task.score(single(prediction.predictions), judge)
+
+    trainer = PenaltyTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=data.train,
+        eval_dataset=None if judge is None else judge.inputs,
+        data_collator=data.collate,
+        processing_class=processor,
+        compute_metrics=metrics,
+        preprocess_logits_for_metrics=reducer(task),
+        rate=rate,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ProgressBar(task.config.headline))
+    tuner = getattr(model, "base_model", None)
+    if isinstance(tuner, AdaLora):
+        trainer.add_callback(RankAllocation(tuner))
+    return trainer
+
+
+def require_a_batch(rows: Inputs, arguments: TrainingArguments) -> None:
+    """Refuse a training without any update.
+
+    Raises:
+        GoftError: incomplete batches are left out, and there is no complete one.
+    """
+    batch = arguments.train_batch_size * arguments.world_size
+    if arguments.dataloader_drop_last and len(cast("Sized", rows)) < batch:
+        raise GoftError(
+            f"{len(cast('Sized', rows))} training rows do not fill one batch of {batch}, and "
+            "incomplete ones are left out; pass a smaller trainer.per_device_train_batch_size, or "
+            "trainer.dataloader_drop_last=false"
+        )
+
+
+def fit(trainer: Trainer, resume_from: Path | None) -> None:
+    """Train to the end, then put the best checkpoint's weights back."""
+    trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))

@@ -1,0 +1,203 @@
+"""The command line: every mistake gets one sentence, and light answers stay light."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from goft_cli import __version__
+from goft_cli.cli import READER_GONE, VERBS
+from goft_cli.command_line.refusals import USAGE_ERROR, describe
+from tests.conftest import ROOT, Goft
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["help"]])
+def test_help_names_every_verb(words: list[str], goft: Goft) -> None:
+    answer = goft(*words)
+    assert (answer.code, answer.err) == (0, "")
+    assert all(f"  {verb} " in answer.out for verb in VERBS)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["train", "--version"]])
+def test_version(words: list[str], goft: Goft) -> None:
+    assert goft(*words).out == f"goft {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
+    answer, trains = goft(verb, "--help"), {"train", "compare", "plan"}
+    assert (answer.code, answer.err) == (0, "")
+    composes_task = verb in {*trains, "eval", "doctor", "fetch"}
+    assert ("task: demo/acceptability, " in answer.out) == composes_task
+    assert ("adapter: adalora, " in answer.out) == (verb in {*trains, "doctor"})
+    assert ("learning_rate:" in answer.out) == (verb in {*trains, "doctor", "fetch"})
+    assert "batch_size: 64" in answer.out or verb in {"fetch", "reproduce", "report"}
+    assert "schema" not in answer.out
+
+
+def test_info_shows_how_a_configuration_came_about(goft: Goft) -> None:
+    answer = goft("train", "--info", "defaults")
+    assert answer.code == 0
+    assert "demo/acceptability" in answer.out
+
+
+def test_cfg_prints_nothing_but_yaml(goft: Goft) -> None:
+    answer = goft("train", "task=glue/rte", "--cfg", "job", "adapter=qgoft", "--resolve")
+    printed = yaml.safe_load(answer.out)
+    assert (answer.code, answer.err) == (0, "")
+    assert printed["trainer"]["learning_rate"] == 2e-3
+    assert printed["adapter"]["penalty_weight"] == 0.05
+    assert printed["output_dir"] == "outputs/glue/rte/tiny-deberta-v3/qgoft/seed42"
+
+
+def test_debug_adds_the_traceback(goft: Goft) -> None:
+    answer = goft("train", "--debug", "trainer.learning_rate=-1")
+    assert answer.code == USAGE_ERROR
+    assert "Traceback" in answer.err
+    assert answer.err.splitlines()[-1].startswith("goft: trainer.learning_rate=-1.0")
+
+
+def test_a_crash_is_told_in_one_line(goft: Goft, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("one\ntwo")
+
+    monkeypatch.setattr("goft_cli.preflight.check_inputs", crash)
+    answer = goft("train")
+    assert answer.code == 1
+    assert answer.err == (
+        "goft: unexpected RuntimeError: one two (run again with --debug for the traceback)\n"
+    )
+
+
+@pytest.mark.parametrize(("number", "word"), [(28, "full"), (13, "permission"), (30, "read-only")])
+def test_an_unwritable_disk_is_the_users_to_mend(number: int, word: str) -> None:
+    sentence, code = describe(OSError(number, "no", "outputs/x"), ["train"])
+    assert code == USAGE_ERROR
+    assert sentence.startswith("outputs/x: ")
+    assert word in sentence
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_an_exit_code_and_a_sentence(
+    number: signal.Signals, code: int, goft: Goft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("goft_cli.preflight.check_inputs", lambda _: signal.raise_signal(number))
+    before = signal.getsignal(number)
+    answer = goft("train")
+    said = f"goft: interrupted by {number.name}; the same command resumes\n"
+    assert (answer.code, answer.err) == (code, said)
+    assert signal.getsignal(number) is before
+
+
+HEAVY = ("torch", "transformers", "peft", "datasets", "numpy")
+LIGHT = """
+import sys
+from goft_cli.cli import main
+code = main()
+print(",".join(name for name in {heavy!r} if name in sys.modules), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "train --cfg job",
+        "train --help",
+        "train adapter.methd=1",
+        "eval adapter=x --cfg job",
+    ],
+)
+def test_light_answers_import_nothing_heavy(words: str, goft_process: Goft) -> None:
+    answer = goft_process(*words.split(), code=LIGHT.format(heavy=HEAVY))
+    assert answer.err.splitlines()[-1] == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["--help", "train --cfg job", "train --help", "train --info"])
+def test_a_reader_may_leave(words: str, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "goft_cli", *words.split()],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) in {0, READER_GONE}  # 0 where the output passed through logging
+
+
+# A line as typed so far, candidates that must be offered, and candidates that must not.
+COMPLETIONS = [
+    ("goft ", {*VERBS}, set()),
+    ("goft tr", {"train"}, {"eval"}),
+    ("goft compare ", {"task=", "trainer.", "adapters.", "reference="}, {"schema"}),
+    ("goft report ", {"runs="}, {"task=", "adapter="}),
+    ("goft train ", {"task=", "adapter=", "trainer.", "seed="}, {"schema", "verb=", "hydra."}),
+    ("goft train adapter=q", {"adapter=qgoft"}, {"adapter=goft"}),
+    ("goft train task=", {"task=glue/cola", "task=demo/acceptability"}, set()),
+    ("goft train task=glue/c", {"task=glue/cola"}, {"task=glue/rte"}),
+    ("goft train task=glue/cola trainer.lea", {"trainer.learning_rate="}, {"seed="}),
+    ("goft train schema/", set(), {"schema/model="}),
+    ("goft train +", set(), {"+schema", "+model="}),
+    ("goft train --cf", set(), set()),
+    ("goft train seed=[1 a", set(), set()),
+    ("goft eval ", {"adapter=", "batch_size=", "model=", "task="}, {"schema", "tracker="}),
+    ("goft eval task=mmlu/", {"task=mmlu/full", "task=mmlu/legacy"}, {"task=glue/cola"}),
+    ("goft eval task=mmlu/full task.sh", {"task.shots."}, {"shots="}),
+    ("goft predict ", {"adapter=", "input="}, {"model=", "task="}),
+    ("goft reproduce table1/c", {"table1/cola"}, {"table1/rte", "table1/cola/goft"}),
+    ("goft reproduce table1/cola/", {"table1/cola/goft"}, {"table1/rte/goft"}),
+    ("goft nothing ", set(), set()),
+]
+
+
+@pytest.mark.parametrize(("line", "offered", "withheld"), COMPLETIONS)
+def test_completion(
+    line: str,
+    offered: set[str],
+    withheld: set[str],
+    goft: Goft,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    answer = goft("-sc", "query=bash")
+    words = set(answer.out.split())
+    assert (answer.code, answer.err) == (0, "")
+    assert offered <= words
+    assert not withheld & words
+    assert not {word for word in words if "schema" in word}
+    typed = "" if line.endswith(" ") else line.split()[-1]
+    assert all(word.startswith(typed) for word in words)
+
+
+def test_completion_installs_in_bash(goft: Goft) -> None:
+    answer = goft("train", "--shell-completion", "install=bash")
+    assert answer.code == 0
+    assert "complete -o nospace" in answer.out
+    assert answer.out.rstrip().endswith("goft")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "model.safetensors"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+        ValueError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_named_whoever_says_it(error: Exception) -> None:
+    sentence, code = describe(error, ["train"])
+    assert code == USAGE_ERROR
+    assert "the disk is full; free some space and start the same command again" in sentence

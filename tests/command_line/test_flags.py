@@ -1,0 +1,50 @@
+"""Keys as flags: the same words, two dashes before them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hydra._internal.utils import get_args_parser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goft_cli.command_line.flags import as_overrides, overrides_first, own_flags, read_flags
+from goft_cli.errors import GoftError
+
+
+@pytest.mark.parametrize(
+    ("verb", "typed", "read"),
+    [
+        ("merge", "--as-lora 16 adapter=x", "as_lora=16 adapter=x"),
+        ("merge", "--as-lora=16", "as_lora=16"),
+        ("eval", "--merged --batch-size 8", "merged=true batch_size=8"),
+        ("eval", "--merged=false", "merged=false"),
+        ("train", "--cfg job -m --config-dir mine", "--cfg job -m --config-dir mine"),
+        ("merge", "as_lora=16 --as-lroa 3", "as_lora=16 --as-lroa 3"),
+    ],
+)
+def test_a_flag_named_after_a_key_is_that_key(verb: str, typed: str, read: str) -> None:
+    assert as_overrides(verb, typed.split()) == read.split()
+
+
+@pytest.mark.parametrize("typed", ["--as-lora", "--as-lora --debug"])
+def test_a_key_that_is_no_switch_needs_a_value(typed: str) -> None:
+    with pytest.raises(GoftError, match="--as-lora has no value; write --as-lora VALUE"):
+        as_overrides("merge", typed.split())
+
+
+WORDS = [["seed=1"], ["adapter=goft"], ["job"], ["--cfg", "job"], ["-p", "adapter"], ["--resolve"]]
+
+
+@given(st.permutations(WORDS))
+def test_flags_may_stand_anywhere(groups: Sequence[Sequence[str]]) -> None:
+    words = [word for group in groups for word in group]
+    as_hydra_reads = get_args_parser().parse_args(overrides_first(words))
+    assert as_hydra_reads == read_flags(words)
+    overrides = [first for first, *_ in groups if not first.startswith("-")]
+    assert as_hydra_reads.overrides == overrides
+
+
+def test_own_flags_have_dashes() -> None:
+    assert "--as-lora" in own_flags("merge")

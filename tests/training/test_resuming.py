@@ -1,0 +1,118 @@
+"""A run that dies, or is told to end, goes on to the numbers of one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from goft_cli import pipeline
+from goft_cli.runs.run_folder import RunFolder
+from goft_cli.signals import Stopped
+from goft_cli.training.trainer import PenaltyTrainer
+from tests import small
+
+# Three updates an epoch, of two batches each.
+SETTINGS = ["adapter=qgoft", "trainer.num_train_epochs=2", "trainer.learning_rate=0.02"]
+SETTINGS += ["trainer.gradient_accumulation_steps=2"]
+# How checkpoints are kept, and the updates during which a signal comes: the first, the last of an
+# epoch, one before an evaluation, the last of all.
+CASES = {
+    "each epoch": (["trainer.eval_strategy=epoch"], {1, 3, 6}),
+    "every two updates": (["trainer.eval_strategy=steps", "trainer.eval_steps=2"], {3, 4}),
+    "inside an epoch": (["trainer.max_steps=5", "trainer.lr_scheduler_type=constant"], {5}),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("inputs")
+    return small.write_model(root / "model"), small.write_data(root / "data")
+
+
+def start(folders: tuple[Path, Path], output: Path, *words: str) -> RunFolder:
+    settings = small.overrides(*folders, output, *SETTINGS, *words)
+    return RunFolder(pipeline.run(small.composed(settings)))
+
+
+class Signals(TrainerCallback):
+    """Sends this process a signal at certain updates, once each."""
+
+    def __init__(self, updates: set[int], number: signal.Signals, times: int = 1) -> None:
+        self.updates, self.number, self.times = set(updates), number, times
+
+    def on_step_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        if state.global_step + 1 in self.updates:
+            self.updates.discard(state.global_step + 1)
+            for _ in range(self.times):
+                signal.raise_signal(self.number)
+
+
+Send = Callable[[Signals], None]
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> Send:
+    """Put the callback into every trainer that is built from now on."""
+
+    def send(callback: Signals) -> None:
+        real = pipeline.build_trainer
+
+        def built(*arguments: object) -> PenaltyTrainer:
+            trainer = real(*arguments)  # pyright: ignore[reportArgumentType] - passed through
+            trainer.add_callback(callback)
+            return trainer
+
+        monkeypatch.setattr(pipeline, "build_trainer", built)
+
+    return send
+
+
+def result(run: RunFolder) -> dict[str, Any]:
+    """Return what must not depend on how often a run was started."""
+    found = json.loads(run.metrics.read_text())
+    times = ("train_seconds", "samples_per_second", "seconds_per_update")
+    for key in (*times, "peak_memory_bytes", "config_sha256"):
+        del found[key]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_signals_change_no_number(
+    case: str, folders: tuple[Path, Path], tmp_path: Path, signals: Send
+) -> None:
+    words, updates = CASES[case]
+    whole = start(folders, tmp_path / "whole", *words)
+    signals(Signals(updates, signal.SIGTERM))
+    for update in sorted(updates):
+        with pytest.raises(Stopped, match=f"SIGTERM; saved at update {update} of "):
+            start(folders, tmp_path / "run", *words)
+    run = start(folders, tmp_path / "run", *words)
+    assert result(run) == result(whole)
+    expected, found = (load_file(one.adapter / "adapter_model.safetensors") for one in (whole, run))
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
+def test_a_second_signal_does_not_wait(
+    folders: tuple[Path, Path], tmp_path: Path, signals: Send
+) -> None:
+    signals(Signals({2}, signal.SIGINT, times=2))
+    with pytest.raises(Stopped, match="SIGINT; the same command resumes") as stopped:
+        start(folders, tmp_path / "run")
+    assert stopped.value.code == 130
+    assert not list((tmp_path / "run" / "checkpoints").glob("*"))
