@@ -97,7 +97,11 @@ def zero(stage: int, method: str) -> dict[str, Tensor]:
     settings = {
         "train_micro_batch_size_per_gpu": GLOBAL_BATCH // 2,
         "gradient_accumulation_steps": 1,
-        "zero_optimization": {"stage": stage},
+        "gradient_clipping": "auto",  # trainer.max_grad_norm; where it is absent DeepSpeed takes 1.0
+        "zero_optimization": {
+            "stage": stage,
+            "stage3_param_persistence_threshold": 0,  # else whatever is small stays whole
+        },
         "zero_allow_untested_optimizer": True,
     }
     one = trainer(method, batch=GLOBAL_BATCH // 2, deepspeed=settings)

@@ -1,4 +1,4 @@
-"""Sharded weights lead to the same adapter with FSDP2; with DeepSpeed they do not yet.
+"""Sharded weights lead to the adapter of one process: FSDP2, ZeRO-2, ZeRO-3.
 
 Two processes on CPUs; `tests/sharding.py` says what only a GPU can prove.
 """
@@ -20,13 +20,10 @@ TOLERANCE = 64 * sharding.STEPS * torch.finfo(torch.float32).eps
 without_deepspeed = pytest.mark.skipif(
     find_spec("deepspeed") is None, reason="needs the extra `deepspeed`"
 )
-halved = pytest.mark.xfail(
-    strict=True, reason="DeepSpeed 0.19.8 over gloo takes steps about half as long; cause not found"
-)
 ENGINES = [
     "fsdp2",
-    pytest.param("zero2", marks=[without_deepspeed, halved]),
-    pytest.param("zero3", marks=[without_deepspeed, halved]),
+    pytest.param("zero2", marks=without_deepspeed),
+    pytest.param("zero3", marks=without_deepspeed),
 ]
 
 
