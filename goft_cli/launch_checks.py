@@ -108,7 +108,7 @@ def check_gpus(wanted: int) -> None:
         )
 
 
-def sharding() -> str | None:
+def sharding_engine() -> str | None:
     """Name the engine that shares the training out by more than its rows, if there is one."""
     engines = (name for name, variable in SHARDING.items() if os.environ.get(variable) == "true")
     return next(engines, None)
@@ -120,7 +120,7 @@ def check_sharding(cfg: TrainConfig) -> None:
     Raises:
         GoftError: names the engine, and what to change.
     """
-    engine = sharding()
+    engine = sharding_engine()
     reason = engine and unfit(engine, cfg)
     if reason:
         raise GoftError(f"accelerate launch asks for {engine}: {reason}")

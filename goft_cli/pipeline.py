@@ -14,7 +14,7 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
-from goft_cli import manifest, report
+from goft_cli import manifest, report, sharding
 from goft_cli.adapters import (
     ParameterCount,
     attach_adapter,
@@ -41,7 +41,6 @@ from goft_cli.progress import console
 from goft_cli.ranks import join, leave, open_together, wait
 from goft_cli.run_folder import RunFolder, config_sha256, write_json
 from goft_cli.schedules import EPOCH_RATES
-from goft_cli.sharding import check_deepspeed, check_same_engine, leave_sharding, whole_state
 from goft_cli.tasks import Scores, build_benchmark, build_task
 from goft_cli.tasks.base import Arrays, Split, Task, TaskData
 from goft_cli.tracking import tracking
@@ -120,7 +119,7 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     set_seed(cfg.seed)
     task = build_task(cfg.task)
     arguments = training_arguments(cfg, folder, task)
-    check_deepspeed(cfg, arguments)
+    sharding.check_deepspeed(cfg, arguments)
     benchmark = prepare_benchmark(cfg, task)
     data = task.load()
     report.announce(cfg, task.size_deviations(data))
@@ -171,10 +170,11 @@ def train(job: Job) -> PenaltyTrainer:
     )
     checkpoint = newest_complete(job.folder.checkpoints)
     if checkpoint is not None:
-        check_same_engine(checkpoint)
+        sharding.check_same_engine(checkpoint)
         logger.info("resuming from %s", checkpoint.name)
-    fit(trainer, checkpoint)
-    state = whole_state(job.model)
+    with sharding.unpickling_nothing():
+        fit(trainer, checkpoint)
+    state = sharding.whole_state(job.model)
     if job.speaks:
         job.model.save_pretrained(str(job.folder.adapter), state_dict=state)
         job.backbone.processor.save_pretrained(str(job.folder.adapter))
@@ -192,7 +192,7 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
     """
     splits = job.encoded.evaluation or evaluation_splits(job.task, job.data, job.backbone.processor)
     trained = run_trainer(trainer, splits)
-    leave_sharding()
+    sharding.leave()
     arguments = training_arguments(job.cfg, job.folder, job.task)
 
     def outputs_of(model: nn.Module) -> dict[str, Arrays]:

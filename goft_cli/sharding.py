@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor, nn
+from accelerate.utils import patch_environment
+from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.serialization import safe_globals
 from transformers import TrainingArguments
 from transformers.integrations.deepspeed import (
     is_deepspeed_zero3_enabled,
@@ -18,7 +21,7 @@ from transformers.trainer import OPTIMIZER_NAME
 
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.launch_checks import SHARDING, sharding
+from goft_cli.launch_checks import SHARDING, sharding_engine
 
 
 def engine_of(checkpoint: Path) -> str | None:
@@ -34,7 +37,7 @@ def check_same_engine(checkpoint: Path) -> None:
     Raises:
         GoftError: names both.
     """
-    wrote, here = engine_of(checkpoint), sharding()
+    wrote, here = engine_of(checkpoint), sharding_engine()
     if wrote != here:
         raise GoftError(
             f"{checkpoint} was written with {wrote or 'whole weights'}, and this start has "
@@ -42,13 +45,28 @@ def check_same_engine(checkpoint: Path) -> None:
         )
 
 
-def whole_state(model: nn.Module) -> Mapping[str, Tensor] | None:
+@contextmanager
+def unpickling_nothing() -> Iterator[None]:
+    """Let DeepSpeed read tensors, numbers and its own classes from a checkpoint, and no others."""
+    if sharding_engine() != "DeepSpeed":
+        yield
+        return
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    its_own = [DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
+    with safe_globals(its_own), patch_environment(torch_force_weights_only_load="1"):
+        yield
+
+
+def whole_state(model: nn.Module) -> dict[str, Any] | None:
     """Return what trains, put together from the shares of all processes, which must all be here.
 
     Returns:
         by name, whole, on the CPU of the first process; None where nothing is shared out.
     """
-    if sharding() is None:
+    if sharding_engine() is None:
         return None
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     with together(model):
@@ -86,7 +104,7 @@ def check_deepspeed(cfg: TrainConfig, arguments: TrainingArguments) -> None:
         )
 
 
-def leave_sharding() -> None:
+def leave() -> None:
     """Make models built from now on whole in every process, for accelerate and transformers alike.
 
     The next `TrainingArguments` make accelerate look at the environment again.

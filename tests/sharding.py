@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from unittest.mock import patch
 
 import torch
 from accelerate import PartialState
@@ -21,11 +22,12 @@ from goft_cli.cli import main
 
 
 def take_cpus_for_gpus() -> None:
-    """Make accelerate go FSDP2's way, and let us."""
+    """Make accelerate go FSDP2's way, and goft let it."""
     os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
     torch.distributed.init_process_group("gloo")
-    PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
-    launch_checks.check_sharding = lambda _: None
+    backend = ("gloo", DistributedType.MULTI_GPU)
+    patch.object(PartialState, "_prepare_backend", return_value=backend).start()
+    patch.object(launch_checks, "check_sharding").start()
 
 
 def share_small_weights_out() -> None:
@@ -37,11 +39,11 @@ def share_small_weights_out() -> None:
         zero = plugin.hf_ds_config.config["zero_optimization"]
         zero["stage3_param_persistence_threshold"] = 0
 
-    DeepSpeedPlugin.__post_init__ = finish_and_lower
+    patch.object(DeepSpeedPlugin, "__post_init__", finish_and_lower).start()
 
 
 if __name__ == "__main__":
-    if launch_checks.sharding() == "FSDP":
+    if launch_checks.sharding_engine() == "FSDP":
         take_cpus_for_gpus()
     else:
         share_small_weights_out()

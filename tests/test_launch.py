@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from safetensors.torch import load_file
@@ -79,13 +80,19 @@ def test_too_few_gpus_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     check_launch(small.composed([]))
 
 
-def test_a_launch_that_started_fewer_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launch_that_started_fewer_processes_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     check_launch(config_of(1))  # whose parent is no launcher
-    parent = ["python", "accelerate", "launch", "--cpu", "--num_processes", "2", "-m", "goft_cli"]
-    monkeypatch.setattr("psutil.Process.cmdline", lambda _: parent)
-    with pytest.raises(GoftError, match=r"asked for 2 processes and started 1.*torchrun --nproc"):
-        check_launch(config_of(1))
+    settings = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_CPU"}
+    file = tmp_path / "cpus.yaml"
+    file.write_text(yaml.safe_dump({**settings, "use_cpu": True, "num_processes": 2}))
+    for asking in (["--cpu", "--num_processes", "2"], ["--config_file", str(file)]):
+        parent = ["python", "accelerate", "launch", *asking, "-m", "goft_cli"]
+        monkeypatch.setattr("psutil.Process.cmdline", lambda _, words=parent: words)
+        with pytest.raises(GoftError, match=r"asked for 2 processes and started 1.*torchrun --np"):
+            check_launch(config_of(1))
     check_asked(1)
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +22,7 @@ from goft_cli import pipeline
 from goft_cli.errors import GoftError
 from goft_cli.launch_checks import SHARDING
 from goft_cli.run_folder import RunFolder
-from goft_cli.sharding import check_deepspeed, check_same_engine
+from goft_cli.sharding import check_deepspeed, check_same_engine, unpickling_nothing
 from goft_cli.tasks.demo.instructions import generate
 from tests import small
 from tests.conftest import ROOT
@@ -125,6 +127,15 @@ def test_a_sharded_run_goes_on_bit_by_bit(engine: str, data: Path, tmp_path: Pat
     assert numbers(again)["train_loss"] == numbers(run)["train_loss"]
     found = weights(again.adapter)
     assert all(torch.equal(found[name], kept) for name, kept in weights(run.adapter).items())
+
+
+@pytest.mark.sharded
+@needs_deepspeed
+def test_deepspeed_unpickles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"anything": Fraction(1, 2)}, tmp_path / "states.pt")
+    monkeypatch.setenv(SHARDING["DeepSpeed"], "true")
+    with unpickling_nothing(), pytest.raises(UnpicklingError, match="Weights only load failed"):
+        torch.load(tmp_path / "states.pt", weights_only=False)
 
 
 @pytest.mark.parametrize(
