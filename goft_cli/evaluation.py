@@ -34,10 +34,19 @@ PADDING = -100.0
 
 
 class InOrder(Trainer):
-    """Evaluates rows in their order, on which scores and predictions rely.
+    """Evaluates every row, and in order, on which scores and predictions rely.
 
-    Trainer itself groups evaluation rows by length too where `train_sampling_strategy` says so.
+    Trainer itself groups evaluation rows by length too where `train_sampling_strategy` says so, and
+    leaves an incomplete last batch out where `dataloader_drop_last` does.
     """
+
+    def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:  # noqa: ANN401 - Trainer's own
+        given, self.args = self.args, copy(self.args)
+        self.args.dataloader_drop_last &= is_training
+        try:
+            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
+        finally:
+            self.args = given
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> SequentialSampler | None:
         # In several processes accelerate shares the rows out, in order.
@@ -60,19 +69,27 @@ def run_model(
     collate: Collator,
     arguments: TrainingArguments,
 ) -> dict[str, Arrays]:
-    """Run a model over every split, in evaluation mode and the run's precision.
+    """Run a whole model over every split; see `run_trainer`."""
+    quiet = copy(arguments)
+    quiet.eval_strategy, quiet.load_best_model_at_end = IntervalStrategy.NO, False
+    quiet.report_to = []
+    trainer = InOrder(
+        model=model, args=quiet, data_collator=collate, preprocess_logits_for_metrics=reducer(task)
+    )
+    trainer.remove_callback(PrinterCallback)
+    return run_trainer(trainer, splits)
+
+
+def run_trainer(trainer: InOrder, splits: Mapping[str, Split]) -> dict[str, Arrays]:
+    """Run a trainer's model over every split, in evaluation mode and the run's precision.
+
+    A model that is shared out among processes has to be run by the trainer that trained it.
 
     Returns:
         by split what the task keeps of the outputs, in float32; in several processes, rows
         repeated to fill a batch are dropped again.
     """
-    quiet = copy(arguments)
-    quiet.eval_strategy, quiet.load_best_model_at_end = IntervalStrategy.NO, False
-    quiet.report_to, quiet.dataloader_drop_last = [], False
-    trainer = InOrder(
-        model=model, args=quiet, data_collator=collate, preprocess_logits_for_metrics=reducer(task)
-    )
-    trainer.remove_callback(PrinterCallback)
+    trainer.compute_metrics = None  # which know the rows of one split
     inputs = {name: cast("Dataset[Any]", s.inputs) for name, s in splits.items()}
     return {name: single(trainer.predict(rows).predictions) for name, rows in inputs.items()}
 

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from goft_cli import report
 from goft_cli.adapters import (
+    ParameterCount,
     attach_adapter,
     count_adapted_layers,
     count_parameters,
@@ -29,9 +30,11 @@ from goft_cli.evaluation import (
     evaluation_splits,
     require_agreement,
     run_model,
+    run_trainer,
     score_splits,
     tolerance,
 )
+from goft_cli.launching import sharding
 from goft_cli.launching.ranks import join, leave, open_together, wait
 from goft_cli.logs import logging_to, silent
 from goft_cli.planning.record import recorded_forecast
@@ -67,6 +70,7 @@ class Job:
     arguments: TrainingArguments
     backbone: Backbone
     model: PeftModel
+    counts: ParameterCount
     benchmark: LoadedBenchmark | None
     speaks: bool
     """Whether this process writes and speaks for all that share the run."""
@@ -107,7 +111,7 @@ def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
     with logs, curves:
         job = prepare(cfg, folder, speaks=speaks)
         trainer = train(job)
-        checked = verify(job)
+        checked = verify(job, trainer)
         if speaks:
             finish(job, trainer, checked, score_benchmark(job, checked.merged))
 
@@ -117,6 +121,7 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     set_seed(cfg.seed)
     task = build_task(cfg.task)
     arguments = training_arguments(cfg, folder, task)
+    sharding.check_deepspeed(cfg, arguments)
     benchmark = prepare_benchmark(cfg, task)
     data = task.load()
     report.announce(cfg, task.size_deviations(data))
@@ -128,7 +133,10 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     updates = update_count(rows, cfg.trainer, arguments.world_size)
     model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class, updates)
     encoded = encode(task, data, backbone)
-    job = Job(cfg, folder, task, data, encoded, arguments, backbone, model, benchmark, speaks)
+    counts = count_parameters(model, cfg.model.head_modules)
+    job = Job(
+        cfg, folder, task, data, encoded, arguments, backbone, model, counts, benchmark, speaks
+    )
     if speaks:
         write_manifest(job)
     return job
@@ -164,27 +172,34 @@ def train(job: Job) -> PenaltyTrainer:
     )
     checkpoint = newest_complete(job.folder.checkpoints)
     if checkpoint is not None:
+        sharding.check_same_engine(checkpoint)
         logger.info("resuming from %s", checkpoint.name)
-    fit(trainer, checkpoint)
+    with sharding.unpickling_nothing():
+        fit(trainer, checkpoint)
+    state = sharding.whole_state(job.model)
     if job.speaks:
-        job.model.save_pretrained(str(job.folder.adapter))
+        job.model.save_pretrained(str(job.folder.adapter), state_dict=state)
         job.backbone.processor.save_pretrained(str(job.folder.adapter))
     wait()
     return trainer
 
 
-def verify(job: Job) -> Verification:
+def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
     """Score the trained model, the one rebuilt from disk, and that one merged.
+
+    Whatever shares the trained one out, the other two are whole in every process.
 
     Raises:
         GoftError: either differs from the trained one by more than rounding.
     """
     splits = job.encoded.evaluation or evaluation_splits(job.task, job.data, job.backbone.processor)
+    trained = run_trainer(trainer, splits)
+    sharding.leave()
+    arguments = training_arguments(job.cfg, job.folder, job.task)
 
     def outputs_of(model: nn.Module) -> dict[str, Arrays]:
-        return run_model(model, job.task, splits, job.encoded.collate, job.arguments)
+        return run_model(model, job.task, splits, job.encoded.collate, arguments)
 
-    trained = outputs_of(job.model)
     rebuilt = load_adapter(load_backbone(job.cfg.model, job.task), job.folder.adapter)
     allowed = tolerance(compute_dtype(job.cfg), count_adapted_layers(rebuilt))
     reloaded = require_agreement("reloaded", trained, outputs_of(rebuilt), allowed)
@@ -249,7 +264,7 @@ def finish(
 
 def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) -> dict[str, Any]:
     """Return the content of `metrics.json`."""
-    cfg, counts = job.cfg, count_parameters(job.model, job.cfg.model.head_modules)
+    cfg = job.cfg
     scores = score_splits(job.task, checked.outputs, checked.splits)
     headline = scores[cfg.task.headline_split][cfg.task.headline]
     seen = len(cast("Sized", job.encoded.train)) * trainer.state.epoch
@@ -260,8 +275,8 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
         "seed": cfg.seed,
         "headline": {"name": cfg.task.headline, "value": headline},
         "metrics": scores,
-        "trainable_parameters": counts.adapter,
-        "head_parameters": counts.head,
+        "trainable_parameters": job.counts.adapter,
+        "head_parameters": job.counts.head,
         "train_loss": trainer.totals.loss / trainer.state.global_step,
         "train_seconds": trainer.totals.seconds,
         "samples_per_second": seen / trainer.totals.seconds,

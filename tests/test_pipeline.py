@@ -157,7 +157,7 @@ def test_a_model_that_is_not_the_trained_one_fails_the_run(
     def tampered(*arguments: object) -> dict[str, Arrays]:
         calls.append(1)
         outputs = real(*arguments)  # pyright: ignore[reportArgumentType] - passed through
-        if len(calls) == {"reloaded": 2, "merged": 3}[which]:
+        if len(calls) == {"reloaded": 1, "merged": 2}[which]:
             return {key: np.asarray(values) + 0.1 for key, values in outputs.items()}
         return outputs
 

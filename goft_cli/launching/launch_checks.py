@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Sequence
 
-from goft_cli.config import TrainConfig
+from goft_cli.config import AdaLoraAdapterConfig, Optimizer, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.launching.batches import processes
 
@@ -20,6 +20,7 @@ DEFAULT_PORT = "29500"
 """Accelerate's, where nobody names one."""
 LAUNCHERS = {"launch", "accelerate.commands.launch"}
 """The words after which accelerate's launcher takes its own."""
+USE_DDP = "use DDP (recipes/accelerate/*_ddp.yaml)"
 
 
 def is_rank() -> bool:
@@ -45,8 +46,8 @@ def check_launch(cfg: TrainConfig) -> None:
     """Compare the processes that were asked for with those that there are, or can be.
 
     Raises:
-        GoftError: a launcher started another number, shards, or gave a port that is taken; or there
-            are too few GPUs.
+        GoftError: a launcher started another number, gave a port that is taken, or has an engine
+            that cannot do it; or there are too few GPUs.
     """
     wanted = cfg.launcher.num_processes
     if is_rank():
@@ -61,7 +62,7 @@ def check_launch(cfg: TrainConfig) -> None:
         check_asked(asked_of_accelerate())
     if wanted > 1 and not cfg.trainer.use_cpu:
         check_gpus(wanted)
-    check_sharding()
+    check_sharding(cfg)
 
 
 def check_asked(asked: int) -> None:
@@ -137,19 +138,39 @@ def check_gpus(wanted: int) -> None:
         )
 
 
-def check_sharding() -> None:
-    """Refuse engines that share the weights out, before hours are spent.
+def sharding_engine() -> str | None:
+    """Name the engine that shares the training out by more than its rows, if there is one."""
+    engines = (name for name, variable in SHARDING.items() if os.environ.get(variable) == "true")
+    return next(engines, None)
 
-    The checks at the end of a run need the trained model whole. Besides, accelerate replaces FSDP
-    by DDP without a word where there is no GPU.
+
+def check_sharding(cfg: TrainConfig) -> None:
+    """Refuse what such an engine cannot do, or accelerate would replace, before hours are spent.
 
     Raises:
-        GoftError: names the engine.
+        GoftError: names the engine, and what to change.
     """
-    for engine, variable in SHARDING.items():
-        if os.environ.get(variable) == "true":
-            raise GoftError(
-                f"accelerate launch asks for {engine}, whose weights goft train cannot put "
-                "together yet for its last checks; use DDP (recipes/accelerate/*_ddp.yaml), or "
-                "train by goft_cli.training.trainer.PenaltyTrainer in a script of your own"
-            )
+    engine = sharding_engine()
+    reason = engine and unfit(engine, cfg)
+    if reason:
+        raise GoftError(f"accelerate launch asks for {engine}: {reason}")
+
+
+def unfit(engine: str, cfg: TrainConfig) -> str | None:
+    """Say why an engine cannot share this run out, and what to do; None if it can."""
+    import torch
+
+    on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
+    if engine == "FSDP" and os.environ.get("FSDP_VERSION") != "2":
+        return "its first version is not supported; write fsdp_version: 2 into the file"
+    if engine == "FSDP" and on_cpu:
+        return "without a GPU it gives DDP in its place; use goft train launcher.num_processes=N"
+    if engine == "FSDP" and cfg.trainer.optim is Optimizer.sgd:
+        return "torch cannot resume SGD, which has no state, with it; pass another trainer.optim"
+    if on_cpu and not cfg.trainer.use_cpu:
+        return "without a GPU each process would train alone; pass trainer.use_cpu=true"
+    if cfg.model.quantization:
+        return f"packed weights cannot be shared out; leave model.quantization out, or {USE_DDP}"
+    if isinstance(cfg.adapter, AdaLoraAdapterConfig):
+        return f"adapter={cfg.adapter.name} needs whole gradients; {USE_DDP}"
+    return None

@@ -11,6 +11,7 @@ from accelerate import PartialState
 
 from goft_cli.config import TrainConfig
 from goft_cli.launching.batches import processes
+from goft_cli.launching.launch_checks import sharding_engine
 from goft_cli.runs.run_folder import RunFolder, open_run
 
 
@@ -23,7 +24,7 @@ def join(cfg: TrainConfig) -> bool:
     if processes() == 1:
         return True
     on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
-    if on_cpu:
+    if on_cpu and sharding_engine() is None:  # with DeepSpeed it would mean DDP
         os.environ["ACCELERATE_USE_CPU"] = "true"  # which Trainer's own state reads
     state = PartialState(cpu=on_cpu)
     if state.num_processes != processes():  # else each would train alone and write as the first

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from goft_cli import __version__
+from goft_cli.launching.launch_checks import sharding_engine
 from goft_cli.rotation import forced_engine
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "hydra-core")
@@ -31,6 +32,7 @@ def environment() -> dict[str, Any]:
         "cpu_threads": torch.get_num_threads(),
         "gpus": gpus,
         "rotation_engine": forced_engine(),
+        "sharding": sharding_engine(),
     }
 
 

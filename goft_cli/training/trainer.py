@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sized
-from copy import copy
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
@@ -61,8 +60,21 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
             raise diverged(f"the loss became {loss.item()}", self.state)
+        if self.is_deepspeed_enabled:
+            self._check_update_of_deepspeed()
         self.totals.loss += loss.item()
         return loss
+
+    def _check_update_of_deepspeed(self) -> None:
+        """Stop at a gradient that is not finite: DeepSpeed would leave out update after update.
+
+        It takes its update at the end of the backward pass, and keeps no gradient for
+        `FiniteGradients` to see.
+        """
+        if self.accelerator.sync_gradients and not self.args.fp16:
+            norm = cast(Any, self.deepspeed).get_global_grad_norm()
+            if not 0 <= norm < math.inf:
+                raise diverged("a gradient is not finite", self.state)
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: Optimizer | None = None
@@ -77,17 +89,6 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
                 epochs=self.args.num_train_epochs,
             )
         return super().create_scheduler(num_training_steps, optimizer)
-
-    def get_eval_dataloader(
-        self, eval_dataset: str | torch.utils.data.Dataset[Any] | None = None
-    ) -> torch.utils.data.DataLoader[Any]:
-        """Take every row: Trainer itself would leave the last batch out of evaluations too."""
-        training, self.args = self.args, copy(self.args)
-        self.args.dataloader_drop_last = False
-        try:
-            return super().get_eval_dataloader(eval_dataset)
-        finally:
-            self.args = training
 
 
 def training_arguments(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from safetensors.torch import load_file
@@ -26,6 +27,7 @@ from goft_cli.runs.run_folder import RunFolder, open_run
 from goft_cli.signals import Stopped
 from tests import small
 from tests.conftest import ROOT, Goft
+from tests.processes import accelerate_launch
 
 RECIPES = sorted((ROOT / "recipes" / "accelerate").glob("*.yaml"))
 # What a file's name promises.
@@ -79,23 +81,51 @@ def test_too_few_gpus_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     check_launch(small.composed([]))
 
 
-def test_a_launch_that_started_fewer_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launch_that_started_fewer_processes_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     check_launch(config_of(1))  # whose parent is no launcher
-    parent = ["python", "accelerate", "launch", "--cpu", "--num_processes", "2", "-m", "goft_cli"]
-    monkeypatch.setattr("psutil.Process.cmdline", lambda _: parent)
-    with pytest.raises(GoftError, match=r"asked for 2 processes and started 1.*torchrun --nproc"):
-        check_launch(config_of(1))
+    settings = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_CPU"}
+    file = tmp_path / "cpus.yaml"
+    file.write_text(yaml.safe_dump({**settings, "use_cpu": True, "num_processes": 2}))
+    for asking in (["--cpu", "--num_processes", "2"], ["--config_file", str(file)]):
+        parent = ["python", "accelerate", "launch", *asking, "-m", "goft_cli"]
+        monkeypatch.setattr("psutil.Process.cmdline", lambda _, words=parent: words)
+        with pytest.raises(GoftError, match=r"asked for 2 processes and started 1.*torchrun --np"):
+            check_launch(config_of(1))
     check_asked(1)
 
 
-@pytest.mark.parametrize("engine", ["DeepSpeed", "FSDP"])
-def test_sharded_weights_are_refused_before_hours_are_spent(
-    engine: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("engine", "words", "sentence"),
+    [
+        ("FSDP", [], "its first version is not supported; write fsdp_version: 2"),
+        ("FSDP2", ["trainer.use_cpu=true"], "FSDP: without a GPU it gives DDP in its place"),
+        ("FSDP2", ["trainer.optim=sgd"], "torch cannot resume SGD"),
+        ("DeepSpeed", [], "each process would train alone; pass trainer.use_cpu=true"),
+        ("DeepSpeed", ["trainer.use_cpu=true", "model.quantization=4bit"], "packed weights cannot"),
+        ("DeepSpeed", ["trainer.use_cpu=true", "adapter=adalora"], "adalora needs whole gradients"),
+    ],
+)
+def test_what_an_engine_cannot_share_out_is_refused_before_hours_are_spent(
+    engine: str, words: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(f"ACCELERATE_USE_{engine.upper()}", "true")
-    with pytest.raises(GoftError, match=f"asks for {engine}, .*use DDP"):
-        check_launch(config_of(1))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "sgd" in "".join(words))
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine.rstrip('2').upper()}", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2" if engine.endswith("2") else "1")
+    with pytest.raises(GoftError, match=f"accelerate launch asks for .*{sentence}"):
+        check_launch(small.composed(words))
+
+
+def test_an_engine_that_can_is_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    check_launch(config_of(1, use_cpu=True))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "false")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    check_launch(config_of(1))
 
 
 @pytest.mark.parametrize("flag", ["-m", "--multirun"])
@@ -160,15 +190,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.slow
-def test_two_processes_make_one_run_with_the_same_numbers(words: list[str]) -> None:
-    alone = small.composed([*words, "trainer.per_device_train_batch_size=8"])
-    alone = replace(alone, output_dir=f"{alone.output_dir}-alone")
-    pipeline.run(alone)
-    sizes = ["trainer.per_device_train_batch_size=4", "launcher.num_processes=2"]
-    shared = small.composed([*words, *sizes])
-    launch.launch(shared, open_run(shared).config)
-    one, two = RunFolder(Path(alone.output_dir)), RunFolder(Path(shared.output_dir))
+@pytest.fixture(scope="module")
+def alone(words: list[str]) -> RunFolder:
+    cfg = small.composed([*words, "trainer.per_device_train_batch_size=8"])
+    return RunFolder(pipeline.run(replace(cfg, output_dir=f"{cfg.output_dir}-alone")))
+
+
+def assert_same_run(one: RunFolder, two: RunFolder) -> None:
+    """Compare what several processes left behind with what one did."""
     expected, found = (json.loads(run.metrics.read_text()) for run in (one, two))
     assert found["metrics"] == expected["metrics"]
     assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
@@ -176,14 +205,38 @@ def test_two_processes_make_one_run_with_the_same_numbers(words: list[str]) -> N
     name = "predictions.validation.jsonl"
     lines = [(run.path / name).read_text().splitlines() for run in (one, two)]
     assert len(lines[0]) == len(lines[1]) == 23
-    assert names(one.path) == names(two.path)
-    log = two.log.read_text()
-    assert log.count("recipe: ") == 1, "one log, and each sentence in it once"
+    assert two.log.read_text().count("recipe: ") == 1, "one log, and each sentence in it once"
     # Each update adds one rounding of gradients that are sums in another order.
     tolerance = 64 * 12 * torch.finfo(torch.float32).eps
     theirs = load_file(two.adapter / "adapter_model.safetensors")
     for key, tensor in load_file(one.adapter / "adapter_model.safetensors").items():
         torch.testing.assert_close(theirs[key], tensor, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.slow
+def test_two_processes_make_one_run_with_the_same_numbers(
+    words: list[str], alone: RunFolder
+) -> None:
+    sizes = ["trainer.per_device_train_batch_size=4", "launcher.num_processes=2"]
+    shared = small.composed([*words, *sizes])
+    launch.launch(shared, open_run(shared).config)
+    run = RunFolder(Path(shared.output_dir))
+    assert_same_run(alone, run)
+    assert names(alone.path) == names(run.path)
+
+
+@pytest.mark.slow
+def test_a_users_own_launch_makes_one_run_with_one_tracker(
+    words: list[str], alone: RunFolder, tmp_path: Path
+) -> None:
+    started = ["--num_processes=2", "-m", "goft_cli", "train", *words]
+    own = [f"output_dir={tmp_path}", "tracker=tensorboard"]
+    own += ["trainer.per_device_train_batch_size=4", "trainer.logging_steps=1"]
+    accelerate_launch(ROOT / "recipes" / "accelerate" / "four_rtx3090_ddp.yaml", *started, *own)
+    run = RunFolder(tmp_path)
+    assert_same_run(alone, run)
+    assert names(run.path) == sorted([*names(alone.path), "tensorboard"])
+    assert len([path for path in (run.path / "tensorboard").rglob("*") if path.is_file()]) == 1
 
 
 @pytest.mark.slow

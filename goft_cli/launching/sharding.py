@@ -1,0 +1,114 @@
+"""What DeepSpeed and FSDP2 share out among the processes: checked, put together, left behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import patch_environment
+from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.serialization import safe_globals
+from transformers import TrainingArguments
+from transformers.integrations.deepspeed import (
+    is_deepspeed_zero3_enabled,
+    unset_hf_deepspeed_config,
+)
+from transformers.trainer import OPTIMIZER_NAME
+
+from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.launching.launch_checks import SHARDING, sharding_engine
+
+
+def engine_of(checkpoint: Path) -> str | None:
+    """Return the engine that wrote a checkpoint, by the name of the optimizer's part."""
+    if (checkpoint / "latest").is_file():
+        return "DeepSpeed"
+    return None if (checkpoint / OPTIMIZER_NAME).is_file() else "FSDP"
+
+
+def check_same_engine(checkpoint: Path) -> None:
+    """Refuse to go on with another engine: Trainer would, without the optimizer's state.
+
+    Raises:
+        GoftError: names both.
+    """
+    wrote, here = engine_of(checkpoint), sharding_engine()
+    if wrote != here:
+        raise GoftError(
+            f"{checkpoint} was written with {wrote or 'whole weights'}, and this start has "
+            f"{here or 'whole weights'}; launch it as before, or pass overwrite=true"
+        )
+
+
+@contextmanager
+def unpickling_nothing() -> Iterator[None]:
+    """Let DeepSpeed read tensors, numbers and its own classes from a checkpoint, and no others."""
+    if sharding_engine() != "DeepSpeed":
+        yield
+        return
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    its_own = [DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
+    with safe_globals(its_own), patch_environment(torch_force_weights_only_load="1"):
+        yield
+
+
+def whole_state(model: nn.Module) -> dict[str, Any] | None:
+    """Return what trains, put together from the shares of all processes, which must all be here.
+
+    Returns:
+        by name, whole, on the CPU of the first process; None where nothing is shared out.
+    """
+    if sharding_engine() is None:
+        return None
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    with together(model):
+        return get_model_state_dict(model, options=options)
+
+
+def together(model: nn.Module) -> AbstractContextManager[object]:
+    """Hold what ZeRO-3 trains whole for a while; the other engines need no such thing."""
+    if not is_deepspeed_zero3_enabled():
+        return nullcontext()
+    from deepspeed import zero  # pyright: ignore[reportMissingImports] - an extra
+
+    return zero.GatheredParameters([p for p in model.parameters() if p.requires_grad])
+
+
+def check_deepspeed(cfg: TrainConfig, arguments: TrainingArguments) -> None:
+    """Refuse settings with which ZeRO-3 would do something else than the configuration says.
+
+    Raises:
+        GoftError: weights would be widened, or shared out before they can be checked.
+    """
+    plugin = arguments.deepspeed_plugin
+    if plugin is None or plugin.zero_stage != 3:
+        return
+    if plugin.zero3_init_flag:
+        raise GoftError(
+            "zero3_init_flag: true shares weights out while they are read, which goft cannot check "
+            "then; write zero3_init_flag: false into accelerate's file"
+        )
+    dtype = cfg.model.dtype.value
+    if dtype != "float32" and not (cfg.trainer.bf16 or cfg.trainer.fp16):
+        raise GoftError(
+            f"model.dtype={dtype}: ZeRO-3 would widen the weights to float32; pass "
+            "trainer.bf16=true as well, which leaves the adapter in float32"
+        )
+
+
+def leave() -> None:
+    """Make models built from now on whole in every process, for accelerate and transformers alike.
+
+    The next `TrainingArguments` make accelerate look at the environment again.
+    """
+    for variable in SHARDING.values():
+        os.environ.pop(variable, None)
+    unset_hf_deepspeed_config()
