@@ -8,7 +8,7 @@ CRASH = 1
 USAGE_ERROR = 2
 """What the user can mend."""
 FAILED_JOBS = 3
-"""The sweep is over and some of its jobs failed, one or all."""
+"""The sweep is over, and one or more of its jobs failed."""
 
 
 class GoftError(Exception):

@@ -30,7 +30,7 @@ ALLOWED = {
     "runs.run_folder": {"config", "errors"},
 }
 # What a part must never see: tuner < backbone < adapters < training < pipeline < commands < cli.
-LATE = {"pipeline", "commands", "cli"}
+LATE = {"job", "verification", "recording", "pipeline", "commands", "cli"}
 METHOD = {"tuner", "rotation", "backbone", "adapters", "adalora"}
 FORBIDDEN = {
     "tasks": {*METHOD, "training", *LATE},

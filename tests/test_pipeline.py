@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from goft_cli import evaluation, pipeline
+from goft_cli import evaluation, pipeline, verification
 from goft_cli.errors import GoftError
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.tasks.base import Arrays
@@ -161,7 +161,7 @@ def test_a_model_that_is_not_the_trained_one_fails_the_run(
             return {key: np.asarray(values) + 0.1 for key, values in outputs.items()}
         return outputs
 
-    monkeypatch.setattr(pipeline, "run_model", tampered)
+    monkeypatch.setattr(verification, "run_model", tampered)
     with pytest.raises(GoftError, match=f"the {which} model differs from the trained one"):
         start(folders, tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.json").exists()

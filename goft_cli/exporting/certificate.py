@@ -13,11 +13,11 @@ from torch import Tensor
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import compare, score_splits
 from goft_cli.geometry import NeuronChange, RotationGeometry
-from goft_cli.pipeline import compute_dtype
 from goft_cli.runs import manifest
 from goft_cli.runs.run_folder import config_sha256
 from goft_cli.runs.trained import TrainedRun
 from goft_cli.tasks.base import Arrays, Split
+from goft_cli.verification import compute_dtype
 
 
 @dataclass(frozen=True)

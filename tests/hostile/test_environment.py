@@ -95,7 +95,7 @@ def at_loading(error: Exception) -> Callable[[Patch], None]:
 
 
 def first_of(count: int, port: object) -> Callable[[Patch], None]:
-    """Stand in for a launcher that leaves the port to the first process, as srun does."""
+    """Stand in for a launcher that leaves the port to the first process, as a PyTorchJob does."""
 
     def started(patch: Patch) -> None:
         for name, value in {"RANK": 0, "WORLD_SIZE": count, "MASTER_PORT": port}.items():

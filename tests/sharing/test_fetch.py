@@ -90,11 +90,21 @@ def test_what_is_not_to_be_had_leaves_no_folder(goft: Goft, tmp_path: Path) -> N
     assert {path.name for path in tmp_path.iterdir()} == {"caches"}
 
 
-def test_nothing_is_fetched_that_comes_along(goft: Goft, tmp_path: Path) -> None:
-    answer = goft("fetch", "output_dir=away")
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ("", "goft train task=demo/acceptability model=tiny-deberta-v3"),
+        ("task=demo/choices model=tiny-llama", "goft eval task=demo/choices model=tiny-llama"),
+        ("task=vicuna", "goft eval task=vicuna model=tiny-deberta-v3 task.data_dir=DIR"),
+    ],
+)
+def test_nothing_is_fetched_that_comes_along(
+    words: str, command: str, goft: Goft, tmp_path: Path
+) -> None:
+    answer = goft("fetch", *words.split(), "output_dir=away")
     assert (answer.code, list(tmp_path.iterdir())) == (0, [])
     assert "nothing to fetch: model and data come with goft-cli" in answer.out
-    assert answer.out.rstrip().endswith("goft train task=demo/acceptability model=tiny-deberta-v3")
+    assert answer.out.rstrip().endswith(f"  {command}")
 
 
 @pytest.mark.parametrize(
