@@ -13,7 +13,6 @@ import argparse
 import json
 import sys
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from goft_cli.adapters import attach_adapter
 from goft_cli.backbone import Backbone, load_model
+from goft_cli.logs import quiet_libraries
 from goft_cli.packing import keep_packing
 from scripts.benchmarks.memory import forget_peak, peak_in_child, resident_peak
 from scripts.benchmarks.shapes import SHAPES, build
@@ -44,10 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = parse(given)
-    warnings.filterwarnings("ignore")  # of libraries, in a process that prints one number
-    if words.cell:
-        print(peak(words))
-        return
+    with quiet_libraries():
+        if words.cell:
+            print(peak(words))
+        else:
+            measure(words, given)
+
+
+def measure(words: argparse.Namespace, given: Sequence[str]) -> None:
+    """Start a process per cell, and show and write what each took."""
     with tempfile.TemporaryDirectory() as folder:
         shape = SHAPES[words.shape]
         build(shape, words.blocks, torch.bfloat16, torch.device("cpu")).save_pretrained(folder)
