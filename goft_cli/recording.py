@@ -15,6 +15,9 @@ from goft_cli.tasks import Scores
 from goft_cli.training.trainer import PenaltyTrainer
 from goft_cli.verification import Verification
 
+MEASURED = ("train_seconds", "samples_per_second", "seconds_per_update", "peak_memory_bytes")
+"""Keys of `metrics.json` that depend on the machine; the others follow from the configuration."""
+
 
 def write_manifest(job: Job) -> None:
     """Record what makes the numbers, before they are made."""

@@ -30,6 +30,10 @@ from rich.table import Table
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from goft_cli.recording import MEASURED
+
 COMMAND = [sys.executable, "-m", "goft_cli", "train", "task=glue/cola", "model=tiny-deberta-v3"]
 SHARED = ["adapter=qgoft", "trainer.use_cpu=true", "trainer.per_device_train_batch_size=8"]
 SHARED += ["trainer.num_train_epochs=4", "trainer.warmup_steps=0"]
@@ -54,7 +58,6 @@ MOMENTS = {
 POLL_SECONDS = 0.002
 TIMEOUT_SECONDS = 600
 ROWS = {"train": 64, "dev": 200}
-VOLATILE = ("train_seconds", "samples_per_second", "peak_memory_bytes")
 
 
 @dataclass
@@ -180,7 +183,7 @@ def compare(whole: Path, run: Path) -> tuple[float, bool]:
 def numbers(run: Path) -> dict[str, Any]:
     """Return what must not depend on how often a run was started."""
     found = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    return {key: value for key, value in found.items() if key not in VOLATILE}
+    return {key: value for key, value in found.items() if key not in MEASURED}
 
 
 def table_of(outcomes: Sequence[Outcome]) -> Table:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from goft_cli import pipeline
+from goft_cli.recording import MEASURED
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.signals import Stopped
 from goft_cli.training.trainer import PenaltyTrainer
@@ -84,8 +85,7 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> Send:
 def result(run: RunFolder) -> dict[str, Any]:
     """Return what must not depend on how often a run was started."""
     found = json.loads(run.metrics.read_text())
-    times = ("train_seconds", "samples_per_second", "seconds_per_update")
-    for key in (*times, "peak_memory_bytes", "config_sha256"):
+    for key in (*MEASURED, "config_sha256"):
         del found[key]
     return found
 
