@@ -29,11 +29,11 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from goft_cli.recording import MEASURED
 
+ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-m", "goft_cli", "train", "task=glue/cola", "model=tiny-deberta-v3"]
 SHARED = ["adapter=qgoft", "trainer.use_cpu=true", "trainer.per_device_train_batch_size=8"]
 SHARED += ["trainer.num_train_epochs=4", "trainer.warmup_steps=0"]
