@@ -32,6 +32,8 @@ from scripts.benchmarks.shapes import SHAPES, build
 from scripts.benchmarks.training import VARIANTS, Candidate, compose_words
 
 STEPS = 3
+SHARD = "100MB"
+"""Of the weights on disk: a mapped file counts as resident until nothing of it is in use."""
 PRECISIONS = {
     "float32": "model.dtype=float32",
     "bfloat16": "model.dtype=bfloat16",
@@ -55,7 +57,8 @@ def measure(words: argparse.Namespace, given: Sequence[str]) -> None:
     """Start a process per cell, and show and write what each took."""
     with tempfile.TemporaryDirectory() as folder:
         shape = SHAPES[words.shape]
-        build(shape, words.blocks, torch.bfloat16, torch.device("cpu")).save_pretrained(folder)
+        whole = build(shape, words.blocks, torch.bfloat16, torch.device("cpu"))
+        whole.save_pretrained(folder, max_shard_size=SHARD)
         command = [str(Path(__file__).resolve()), *given, "--model", folder, "--cell"]
         cells = [(name, mode) for name in PRECISIONS for mode in ("kept", "checkpointed")]
         peaks = {cell: peak_in_child([*command, *cell]) for cell in cells}
