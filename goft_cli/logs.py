@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,12 +69,22 @@ class Once(logging.Filter):
         return new
 
 
+class Plain(logging.Formatter):
+    """Write what a terminal would show in colour or bold without the codes for it."""
+
+    CODES = re.compile(r"\x1b\[[\d;]*m")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return self.CODES.sub("", super().format(record))
+
+
 @contextmanager
 def logging_to(path: Path, console: Console) -> Iterator[None]:
     """Send our messages to the screen and the file, and the libraries' to the file alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(path, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    to_file.setFormatter(Plain("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_screen = RichHandler(console=console, show_path=False, show_time=False, markup=False)
     to_screen.addFilter(Once())
     ours = logging.getLogger("goft_cli")

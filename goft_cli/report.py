@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from goft_cli.config import TrainConfig
+from goft_cli.palette import COLOURS, GRID
 from goft_cli.runs.run_folder import RunFolder, read_json, write_text
 from goft_cli.tasks.base import Arrays, Split, Task
 
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 screen = Console()
 
 Deviations = Mapping[str, tuple[int, int]]
+CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], ".")}
+"""Colour and marker, by what a curve is of."""
 
 
 def announce(cfg: TrainConfig, deviations: Deviations) -> None:
@@ -115,7 +118,7 @@ def megabytes(size: float) -> str:
 
 
 MEASUREMENTS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "trainable_parameters": ("trainable parameters", "{:,}".format),
+    "trainable_parameters": ("adapter parameters", "{:,}".format),
     "head_parameters": ("head parameters", "{:,}".format),
     "train_seconds": ("training time", "{:.1f} s".format),
     "samples_per_second": ("samples per second", "{:.1f}".format),
@@ -198,7 +201,7 @@ def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headlin
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, sharex=True)
     panels = [
         (left, {"loss": "training", "eval_loss": "evaluation"}, "task loss"),
         (right, {f"eval_{headline}": "evaluation"}, headline.replace("_", " ")),
@@ -207,10 +210,11 @@ def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headlin
         for key, label in series.items():
             points = [(row["step"], row[key]) for row in history if key in row and "step" in row]
             if points:
-                marker = "." if "eval" in key else ""
-                axes.plot(*zip(*points, strict=True), label=label, marker=marker)
+                colour, marker = CURVES[label]
+                axes.plot(*zip(*points, strict=True), label=label, color=colour, marker=marker)
         axes.set(xlabel="updates", title=title)
-        axes.grid(alpha=0.3)
+        axes.grid(color=GRID)
+        axes.spines[["top", "right"]].set_visible(False)
         if axes.lines:
             axes.legend(frameon=False)
     figure.savefig(folder.path / "curves.png", dpi=130)

@@ -7,10 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from datasets import Dataset, DatasetInfo, SplitDict, SplitInfo
+from datasets import config as datasets_config
 from datasets.arrow_writer import ArrowWriter
+from huggingface_hub import constants
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def turn_to(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the libraries look for their caches below `root`."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(root / "hub"))
+    monkeypatch.setattr(datasets_config, "HF_DATASETS_CACHE", root / "datasets")
 
 
 def cache_model(root: Path, name: str) -> Path:

@@ -21,7 +21,7 @@ if find_spec("triton"):  # its kernels are interpreted, unless told otherwise: s
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from goft_cli import cli
+from tests.hub_server import TOKEN, Hub, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,6 +56,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, data = small.write_model(root / "model"), small.write_data(root / "data")
     words = ["adapter=qgoft", "trainer.learning_rate=0.02"]
     return pipeline.run(small.composed(small.overrides(model, data, root / "run", *words)))
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on loopback, with an account that may write."""
+    from huggingface_hub import constants
+
+    from goft_cli.sharing import hub as own_hub
+
+    with serving() as hub:
+        for name, value in {"HF_HUB_OFFLINE": "", "no_proxy": "*", "HF_TOKEN": TOKEN}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        own_hub.unreachable.cache_clear()
+        yield hub
+        own_hub.unreachable.cache_clear()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_a_sentence_is_once_on_the_screen_and_as_often_as_said_in_the_file(
         for _ in range(2):
             logging.getLogger("goft_cli.tasks").warning("cut at %d tokens", 32)
             logging.getLogger("goft_cli.tasks").info("token hf_%s", "s" * 30)
-            logging.getLogger("transformers").warning("a library's own")
+            logging.getLogger("transformers").warning("a \x1b[1mlibrary's\x1b[0m own")
     shown, written = screen.getvalue(), path.read_text()
     assert shown.count("cut at 32 tokens") == 1
     assert written.count("WARNING goft_cli.tasks: cut at 32 tokens") == 2

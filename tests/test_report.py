@@ -104,7 +104,7 @@ def test_the_summary_holds_every_number(run: RunFolder, screen: Console) -> None
         "matthews_correlation": "0.1235",
         "validation matthews_correlation": "0.1235",
         "validation accuracy": "0.7500",
-        "trainable parameters": "331,488",
+        "adapter parameters": "331,488",
         "head parameters": "1,234",
         "training time": "12.3 s",
         "samples per second": "567.9",

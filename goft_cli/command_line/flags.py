@@ -21,7 +21,17 @@ def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
     Raises:
         GoftError: a key that is no switch has no value.
     """
-    return list(rewritten(verb, words))
+    return [quoted(word) for word in rewritten(verb, words)]
+
+
+def quoted(word: str) -> str:
+    """Quote a value with `=` in it, which Hydra's grammar cannot read: run folders have such names.
+
+    A value that is quoted already, a list, a mapping or a call is left as it is.
+    """
+    key, _, value = word.partition("=")
+    plain = "=" in value and not word.startswith("-") and not set(value) & set("'\"[]{}()")
+    return f'{key}="{value}"' if plain else word
 
 
 def own_flags(verb: str) -> list[str]:
@@ -65,7 +75,7 @@ class FlagParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Refuse a flag, or the word after it."""
-        raise GoftError(f"{message}; see goft VERB --help")
+        raise GoftError(f"{message}; see {self.prog} --help")
 
 
 def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
@@ -119,4 +129,4 @@ def read_flags(words: Sequence[str]) -> argparse.Namespace:
 
 def flag_parser() -> FlagParser:
     """Return what reads the words after the verb as Hydra will: its flags, and the overrides."""
-    return FlagParser(parents=[get_args_parser()], add_help=False)
+    return FlagParser("goft VERB", parents=[get_args_parser()], add_help=False)

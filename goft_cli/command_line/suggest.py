@@ -245,6 +245,8 @@ def explain_value(error: Exception, overrides: Sequence[str]) -> str:
     enum = re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", text)
     if enum:
         return f"{typed}: {did_you_mean(enum[1], enum[2].split(', '), prefix=f'{key}=')}"
+    if "is not a ListConfig" in text:
+        return f"{typed}: expected a list, such as {key}=[{typed.partition('=')[2]}]"
     return f"{typed}: {text.partition('. value: ')[0]}"
 
 

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from goft_cli.command_line.flags import FlagParser
+from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.errors import GoftError
 
 LIST = "list"
+FLAGS = ["--rehearse", "--help"]
 EPILOG = """\
 goft reproduce list                       every recipe
 goft reproduce table1/cola/qgoft          one method
@@ -23,8 +25,14 @@ Runs that are finished are reused: they are those of `goft train` with the same 
 
 
 def main() -> None:
-    """Read `sys.argv`, which Hydra has no grammar for, and run or list."""
-    arguments = parser().parse_intermixed_args(sys.argv[1:])
+    """Read `sys.argv`, which Hydra has no grammar for, and run or list.
+
+    Raises:
+        GoftError: there is no such flag, seed or recipe, or a run refuses its input.
+    """
+    arguments, unknown = parser().parse_known_intermixed_args(sys.argv[1:])
+    if unknown:
+        raise GoftError(f"{unknown[0]} is not a flag; {did_you_mean(unknown[0], FLAGS)}")
     if arguments.name == LIST:
         show_recipes()
         return
@@ -46,7 +54,8 @@ def parser() -> FlagParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    found.add_argument("name", metavar="NAME", help="a result, a folder, a pattern, or list")
+    named = "a result, a folder, a pattern, or list, which it is without a name"
+    found.add_argument("name", metavar="NAME", nargs="?", default=LIST, help=named)
     found.add_argument("words", metavar="KEY=VALUE", nargs="*", help="as for goft train")
     found.add_argument("--rehearse", action="store_true", help="with tiny model and data, offline")
     return found

@@ -11,7 +11,9 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.command_line.recomposition import compose_here
+from goft_cli.command_line.suggest import verb_choices
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.runs.run_folder import RunFolder, is_finished, read_json
@@ -97,11 +99,27 @@ def plan(words: Sequence[str], adapter: str, seed: int) -> PlannedRun:
     return PlannedRun(own, compose_here(own))
 
 
+def check_adapters(names: Sequence[str]) -> None:
+    """Refuse an adapter that there is none of, before anything heavy is imported.
+
+    Raises:
+        GoftError: names the nearest one.
+    """
+    choices = verb_choices("train", tuple(map(Path, own_folders())))["adapter"]
+    for name in names:
+        if name not in choices:
+            raise GoftError(f"adapters: there is no adapter {name}; {did_you_mean(name, choices)}")
+
+
 def config_flags() -> list[str]:
     """Return the flags that name the user's own folder of configurations."""
+    return [part for path in own_folders() for part in ("--config-dir", path)]
+
+
+def own_folders() -> list[str]:
+    """Return the user's own folder of configurations, if there is one."""
     sources = HydraConfig.get().runtime.config_sources
-    named = [source.path for source in sources if source.provider == "command-line"]
-    return [part for path in named for part in ("--config-dir", path)]
+    return [source.path for source in sources if source.provider == "command-line"]
 
 
 def finish(run: PlannedRun, flags: Sequence[str]) -> None:

@@ -66,7 +66,7 @@ def examine_gpu(trainer: TrainerConfig) -> Finding:
 
 def examine_cpu(trainer: TrainerConfig) -> Finding:
     """Say why there is no GPU, as far as that can be told."""
-    found = f"none in use; {torch.get_num_threads()} CPU threads"
+    found = f"none in use; threads on the CPU: {torch.get_num_threads()}"
     if trainer.fp16:
         return Finding(
             "GPU", Verdict.mend, f"{found}, and fp16 needs one", "drop trainer.fp16=true"

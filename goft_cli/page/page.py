@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from goft_cli.page import figures
 from goft_cli.page.gather import RunRecord
 from goft_cli.page.layers import LayerReport
 from goft_cli.runs.run_folder import flatten, write_text
+from goft_cli.sweeps.leaderboard import read_results
 
 LAYER_COLUMNS = [
     "layer",
@@ -120,12 +122,12 @@ def score_table(runs: Sequence[RunRecord]) -> list[list[str]]:
 
 
 def adapter_table(runs: Sequence[RunRecord]) -> list[list[str]]:
-    """Return a header and one line per adapter: its scores over all its runs."""
-    by_adapter: dict[str, list[float]] = {}
-    for run in runs:
-        by_adapter.setdefault(run.cfg.adapter.name, []).append(run.score)
+    """Return a header and one line per adapter, or per setting of it: scores over the seeds."""
+    by_setting: dict[str, list[float]] = defaultdict(list)
+    for result in read_results(run.folder for run in runs):
+        by_setting[f"{result.adapter} {result.changed}".rstrip()].append(result.value)
     lines = []
-    for name, scores in by_adapter.items():
+    for name, scores in by_setting.items():
         spread = deviation(scores)
         around = "" if spread is None else f" ± {spread:.4f}"
         ends = f"{min(scores):.4f} to {max(scores):.4f}"

@@ -22,6 +22,9 @@ from goft_cli.errors import GoftError
         ("eval", "--merged=false", "merged=false"),
         ("train", "--cfg job -m --config-dir mine", "--cfg job -m --config-dir mine"),
         ("merge", "as_lora=16 --as-lroa 3", "as_lora=16 --as-lroa 3"),
+        ("eval", "adapter=run/seed1-a=2,b=3", 'adapter="run/seed1-a=2,b=3"'),
+        ("eval", "--adapter run/seed1-a=2", 'adapter="run/seed1-a=2"'),
+        ("eval", "adapter='a=2' task={a=2}", "adapter='a=2' task={a=2}"),
     ],
 )
 def test_a_flag_named_after_a_key_is_that_key(verb: str, typed: str, read: str) -> None:

@@ -154,7 +154,7 @@ def test_a_run_is_goft_train_in_a_process_of_its_own(monkeypatch: pytest.MonkeyP
     [
         ("adapter=lora", ["adapter=lora", "adapters=[...]"]),
         ("adapters=[goft,goft]", ["adapters=[goft,goft]", "each once"]),
-        ("adapters=[goft,lroa]", ["no such adapter", "did you mean adapter=lora?"]),
+        ("adapters=[goft,lroa]", ["there is no adapter lroa", "did you mean lora?"]),
         ("reference=oft", ["reference=oft", "one of adapters=[goft,qgoft,lora,linear]"]),
         ("seeds=0", ["seeds=0", "seeds=[1,2,3]"]),
         ("seeds=[1,1]", ["seeds=[1,1]", "different"]),

@@ -107,6 +107,9 @@ def test_a_page_is_about_one_task_and_model(trained: Path, tmp_path: Path) -> No
     assert adapter_table(runs)[1:] == [row]
     assert [line[:3] for line in score_table(runs)[1:]] == [["qgoft", "42", score]] * 2
     config = tmp_path / "two" / "config.yaml"
+    config.write_text(config.read_text().replace("learning_rate: 0.02", "learning_rate: 0.03"))
+    lines = [[f"qgoft trainer.learning_rate={rate}", "1"] for rate in ("0.02", "0.03")]
+    assert [line[:2] for line in adapter_table(runs)[1:]] == lines
     config.write_text(config.read_text().replace("name: glue/cola", "name: glue/rte"))
     with pytest.raises(GoftError, match=r"found runs of glue/cola with .*, glue/rte with"):
         find_runs(str(tmp_path))

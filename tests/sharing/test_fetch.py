@@ -9,15 +9,13 @@ from typing import cast
 
 import pytest
 from datasets import Dataset
-from datasets import config as datasets_config
-from huggingface_hub import constants
 
 from goft_cli.backbone import load_backbone
 from goft_cli.config import TrainConfig
 from goft_cli.tasks import build_task
 from goft_cli.tasks.demo.choices import generate
 from tests import small
-from tests.caches import cache_dataset, cache_model
+from tests.caches import cache_dataset, cache_model, turn_to
 from tests.conftest import Goft
 
 HUB = ["task=glue/cola", "model=minilm-l6"]
@@ -28,8 +26,7 @@ SOURCES = ["model.path=me/mini", "task.dataset.id=me/sentences", "task.dataset.c
 def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Caches of this test alone, which hold a model and a dataset."""
     root = tmp_path / "caches"
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(root / "hub"))
-    monkeypatch.setattr(datasets_config, "HF_DATASETS_CACHE", root / "datasets")
+    turn_to(root, monkeypatch)
     small.write_model(cache_model(root, "me/mini"))
     cache_dataset(root, "me/sentences", "cola")
     return root

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,7 @@ from rich.prompt import Confirm
 from goft_cli.commands.push import push
 from goft_cli.config import PushConfig
 from goft_cli.errors import GoftError
-from goft_cli.sharing import hub as own_hub
-from tests.hub_server import TOKEN, Hub, serving
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with serving() as hub:
-        for name, value in {"HF_HUB_OFFLINE": "", "no_proxy": "*", "HF_TOKEN": TOKEN}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        own_hub.unreachable.cache_clear()
-        yield hub
-        own_hub.unreachable.cache_clear()
+from tests.hub_server import TOKEN, Hub
 
 
 def card(hub: Hub, repo: str) -> str:
