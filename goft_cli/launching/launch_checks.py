@@ -140,8 +140,8 @@ def check_gpus(wanted: int) -> None:
 
 def sharding_engine() -> str | None:
     """Name the engine that shares the training out by more than its rows, if there is one."""
-    engines = (name for name, variable in SHARDING.items() if os.environ.get(variable) == "true")
-    return next(engines, None)
+    asked = (name for name, key in SHARDING.items() if os.environ.get(key, "").lower() == "true")
+    return next(asked, None)
 
 
 def check_sharding(cfg: TrainConfig) -> None:

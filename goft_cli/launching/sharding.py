@@ -51,11 +51,15 @@ def unpickling_nothing() -> Iterator[None]:
     if sharding_engine() != "DeepSpeed":
         yield
         return
-    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
-    from deepspeed.runtime.zero.config import ZeroStageEnum
-    from deepspeed.utils.tensor_fragment import fragment_address
+    import deepspeed  # pyright: ignore[reportMissingImports] - an extra
 
-    its_own = [DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
+    scalers, zero = deepspeed.runtime.fp16.loss_scaler, deepspeed.runtime.zero.config
+    its_own = [
+        scalers.DynamicLossScaler,
+        scalers.LossScaler,
+        zero.ZeroStageEnum,
+        deepspeed.utils.fragment_address,
+    ]
     with safe_globals(its_own), patch_environment(torch_force_weights_only_load="1"):
         yield
 

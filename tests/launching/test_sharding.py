@@ -28,6 +28,7 @@ from tests import small
 from tests.conftest import ROOT
 from tests.processes import accelerate_launch
 
+pytestmark = pytest.mark.timeout(1200)  # two launches, each of two processes that import it all
 needs_deepspeed = pytest.mark.skipif(
     find_spec("deepspeed") is None, reason="needs the extra `deepspeed`"
 )
