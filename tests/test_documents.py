@@ -24,11 +24,17 @@ from goft_cli.comparison import compare
 from goft_cli.comparison.runs import PER_COMPARISON
 from goft_cli.reproduction.recipes import select
 from goft_cli.reproduction.rehearsal import SHORT, stand_ins
+from goft_cli.tasks.demo.choices import generate
 from tests.caches import cache_dataset, cache_model, turn_to
 from tests.conftest import ROOT, Goft
 from tests.documents import LINES, OTHER_LANGUAGES, blocks, lines_of, write_own_task
 from tests.hub_server import Hub
 
+ON_THE_HUB = {
+    "microsoft/deberta-v3-base": "tiny-deberta-v3",
+    "meta-llama/Llama-2-7b-hf": "tiny-llama",
+}
+"""The shipped model that stands in the cache where one of the hub's would."""
 MODELS = {"instruct": "tiny-llama", "vtab": "tiny-vit"}
 """The shipped model that a task's family takes, where it is not the encoder."""
 SHORTER = {"squad": ["task.max_length=128", "task.doc_stride=32"]}
@@ -155,15 +161,18 @@ def test_a_run_is_prepared(
     line: str, goft: Goft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turn_to(tmp_path / "caches", monkeypatch)
-    shipped = data_root() / "goft_cli" / "assets" / "tiny-deberta-v3"
-    cached = cache_model(tmp_path / "caches", "microsoft/deberta-v3-base")
-    shutil.copytree(shipped, cached, dirs_exist_ok=True)
+    for name, shipped in ON_THE_HUB.items():
+        cached = cache_model(tmp_path / "caches", name)
+        shutil.copytree(data_root() / "goft_cli" / "assets" / shipped, cached, dirs_exist_ok=True)
+    questions = {split: generate(split)[:4] for split in ("dev", "test")}
+    cache_dataset(tmp_path / "caches", "cais/mmlu", "all", questions)
     cache_dataset(tmp_path / "caches", "nyu-mll/glue", "cola")
     answer = goft(*words_of(line))
-    verb = words_of(line)[0]
+    verb, task, *_ = words_of(line)
     assert answer.code in ({0, 1} if verb == "doctor" else {0}), answer.err
+    then = f"goft {'eval' if 'mmlu' in task else 'train'} {task}"
     expected = {"plan": "to download: nothing", "doctor": "unset HF_HUB_OFFLINE"}
-    assert expected.get(verb, "goft train task=glue/cola") in answer.out
+    assert expected.get(verb, then) in answer.out
 
 
 @pytest.mark.parametrize("line", PUSHED)

@@ -193,10 +193,10 @@ def _explain(error: Exception, reason: str | None) -> str:
 
 
 def _cached_models() -> list[str]:
-    from huggingface_hub import CacheNotFound, scan_cache_dir
+    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
 
     try:
-        repos = scan_cache_dir().repos
+        repos = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return []
     return sorted(repo.repo_id for repo in repos if repo.repo_type == "model")
