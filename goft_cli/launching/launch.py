@@ -43,13 +43,8 @@ def launch(cfg: TrainConfig, config: Path) -> None:
 
     count = cfg.launcher.num_processes
     words = ["--multi_gpu", "--num_machines=1", f"--num_processes={count}", "--mixed_precision=no"]
-    words += [
-        "--dynamo_backend=no",
-        "--main_process_port=0",
-        "--module",
-        "goft_cli.launching.worker",
-    ]
-    arguments = launch_command_parser().parse_args([*words, str(config)])
+    words += ["--dynamo_backend=no", "--main_process_port=0", "--module", WORKER, str(config)]
+    arguments = launch_command_parser().parse_args(words)
     logging.disable(logging.ERROR)  # torchrun's, which tell of the same end in other words
     try:
         with handling(stop_now), patch_environment(**worker_environment(cfg)):
