@@ -8,11 +8,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from goft_cli.command_line.composition import config_source, freeze, register
-from goft_cli.command_line.suggest import CommandLine, explain, open_configs
+from goft_cli.command_line.suggest import CommandLine, explain, open_configs, without_hydra
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
 
@@ -49,10 +48,7 @@ def compose_here(words: Sequence[str]) -> TrainConfig:
     opened, settings = GlobalHydra.instance().hydra, HydraConfig.instance()
     assert opened is not None, "runs are composed where Hydra is at work"
     cfg, outer = opened.compose_config(VERB, list(words), RunMode.RUN), settings.cfg
-    settings.set_config(cfg)  # the run folder's name is made of the run's own words
     try:
-        with open_dict(cfg):
-            del cfg["hydra"]
-        return freeze(cfg, TrainConfig)
+        return freeze(without_hydra(cfg), TrainConfig)
     finally:
         settings.cfg = outer

@@ -86,13 +86,15 @@ class CommandLine:
         place, name = config_source(self.verb)
         words = [*overrides, f"hydra.searchpath=[{extra}]"]
         with open_configs(place):
-            cfg = compose(name, words, return_hydra_config=True)
-        HydraConfig.instance().set_config(
-            cfg
-        )  # the run folder is named after its `override_dirname`
-        with open_dict(cfg):
-            del cfg["hydra"]
-        return cfg
+            return without_hydra(compose(name, words, return_hydra_config=True))
+
+
+def without_hydra(cfg: DictConfig) -> DictConfig:
+    """Drop Hydra's own section, and remember its words: the run folder is named after them."""
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
 
 
 def open_configs(place: str) -> AbstractContextManager[None]:
