@@ -44,9 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words.peak_of is not None:
         print(peak(words))
         return
-    steps, forwards = measure_steps(words, given), measure_forwards(words)
     console = Console()
+    steps = measure_steps(words, given)  # minutes at LLaMA's shape: shown as soon as they are there
     console.print(table_of("training step", steps, REFERENCE, FROZEN))
+    forwards = measure_forwards(words)
     console.print(table_of("forward pass", forwards, "base model", "base model"))
     words.output.mkdir(parents=True, exist_ok=True)
     target = words.output / f"adapters-{words.shape}-{words.blocks}.json"

@@ -36,7 +36,7 @@ MERGES: dict[str, tuple[Method, str]] = {
     f"{method} {dtype}": (method, dtype) for method in get_args(Method) for dtype in DTYPES
 }
 
-MIN_COLUMNS = 110
+MIN_COLUMNS = 140
 """What the tables need, also where nobody says how wide the screen is."""
 
 
