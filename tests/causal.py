@@ -22,7 +22,7 @@ ROWS = 12
 
 
 class Sentences(Task[TaskConfig, PreTrainedTokenizerBase]):
-    """The next token of a few sentences; only what the pipeline calls does anything."""
+    """The next token of a few sentences."""
 
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
 
@@ -31,10 +31,10 @@ class Sentences(Task[TaskConfig, PreTrainedTokenizerBase]):
         return TaskData(dict.fromkeys(names, rows), {"source": "here"})
 
     def read(self, path: Path) -> Dataset:
-        raise NotImplementedError
+        return Dataset.from_dict({"text": path.read_text(encoding="utf-8").splitlines()})
 
     def read_text(self, text: str) -> Dataset:
-        raise NotImplementedError
+        return Dataset.from_dict({"text": [text]})
 
     def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
         ids = processor(list(rows["text"]))["input_ids"]
