@@ -121,6 +121,13 @@ def ours(path: Path, *, early: bool = False) -> set[str]:
 
 
 MODULES = sources(PACKAGE)
+COMPILERS = {
+    "kernels": {"triton"},
+    "warp": {"triton"},
+    "loops": {"numba", "numpy"},
+    "jit": {"numba", "llvmlite"},
+}
+"""What modules of the rotation need beside PyTorch; none is imported unless an engine needs it."""
 
 
 def ids(path: Path) -> str:
@@ -141,8 +148,7 @@ def test_imports_point_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", sources(f"{PACKAGE}/rotation"), ids=ids)
 def test_rotation_is_torch_and_mathematics(path: Path) -> None:
     roots = {name.split(".")[0] for name, _ in imports(path)}
-    kernels = {"triton"} if path.stem in {"kernels", "warp"} else set()
-    assert roots <= {PACKAGE, "torch", *kernels, *sys.stdlib_module_names}
+    assert roots <= {PACKAGE, "torch", *COMPILERS.get(path.stem, ()), *sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize("path", sources(f"{PACKAGE}/tuner"), ids=ids)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from goft_cli.rotation import staged
 from goft_cli.rotation.engines import ENGINES, choose_engine
 from goft_cli.rotation.reuse import Prepared, can_keep
 
@@ -50,36 +52,52 @@ def _turn(x: Tensor, rotation: Tensor, kept: Prepared | None, transposed: bool) 
     _check(x, rotation)
     if x.shape[-1] == 1:  # no pair, nothing to turn
         return x
-    vectors = x.reshape(-1, x.shape[-1])
     if kept is not None and not can_keep(rotation):
         kept.clear()
         kept = None
-    name = choose_engine(vectors)
+    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        # torch.func differentiates, and maps over, operations rather than functions like _Turn.
+        return _turned(x, "staged", transposed, staged.prepare(rotation, x.dtype))
+    name = choose_engine(x)
     with _autocast_disabled(x.device.type):
         if kept is None:
             prepared = ENGINES[name].prepare(rotation.detach(), x.dtype)
         else:
             prepared = kept.get(rotation, x.dtype, name)
-        turn = _Turn.apply if torch.is_grad_enabled() else _Turn.forward
-        turned = turn(vectors, rotation, name, transposed, *prepared)
-    return turned.view(x.shape)
+        if torch.is_grad_enabled():
+            return _Turn.apply(x, rotation, name, transposed, *prepared)
+        return _turned(x, name, transposed, prepared)
+
+
+def _turned(x: Tensor, name: str, transposed: bool, prepared: Sequence[Tensor]) -> Tensor:
+    engine = ENGINES[name]
+    turn = engine.synthesis if transposed else engine.analysis
+    return turn(_vectors(x), prepared).view(x.shape)
+
+
+def _vectors(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])
 
 
 class _Turn(torch.autograd.Function):
-    """Stores x, the rotation and what was made of it; never anything per stage."""
+    """Stores x, the rotation and what was made of it; never anything per stage.
+
+    Without `setup_context`: with it, each call would inspect the signature of `forward`.
+    """
 
     @staticmethod
     def forward(
-        x: Tensor, rotation: Tensor, name: str, transposed: bool, *prepared: Tensor
+        ctx: Any,  # noqa: ANN401 - torch has no type for it
+        x: Tensor,
+        rotation: Tensor,
+        name: str,
+        transposed: bool,
+        *prepared: Tensor,
     ) -> Tensor:
-        engine = ENGINES[name]
-        return engine.synthesis(x, prepared) if transposed else engine.analysis(x, prepared)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401 - torch has no type for it
-        x, rotation, ctx.engine, ctx.transposed, *prepared = inputs
+        ctx.engine, ctx.transposed = name, transposed
         # The gradient of x alone does not need x.
         ctx.save_for_backward(x if rotation.requires_grad else None, rotation, *prepared)
+        return _turned(x, name, transposed, prepared)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - torch has no type for it
@@ -87,18 +105,22 @@ class _Turn(torch.autograd.Function):
         # For second derivatives: the staged engine consists of differentiable operations.
         engine = ENGINES["staged" if torch.is_grad_enabled() else ctx.engine]
         wants_x, wants_rotation, *_ = ctx.needs_input_grad
-        grad_x, grad_rotation, (grad,) = None, None, grads
+        grad_x, grad_rotation, (grad,) = None, None, map(_vectors, grads)
         with _autocast_disabled(grad.device.type):
             if torch.is_grad_enabled():
                 prepared = engine.prepare(rotation, grad.dtype)
             if wants_rotation and ctx.transposed:
+                x = _vectors(x)
                 grad_x, grad_rotation = engine.pullback(x, grad, rotation, prepared, wants_x)
             elif wants_x:
                 grad_x = (engine.analysis if ctx.transposed else engine.synthesis)(grad, prepared)
             if wants_rotation and not ctx.transposed:
                 # <g, R x> = <x, R^T g>: the same gradient with the two exchanged.
+                x = _vectors(x)
                 _, grad_rotation = engine.pullback(grad, x, rotation, prepared, needs_x=False)
-        if grad_rotation is not None:
+        if grad_x is not None:
+            grad_x = grad_x.view(grads[0].shape)
+        if grad_rotation is not None and grad_rotation.dtype != rotation.dtype:
             grad_rotation = grad_rotation.to(rotation.dtype)
         return grad_x, grad_rotation, *[None] * (len(ctx.needs_input_grad) - 2)
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from goft_cli.rotation import blocked, convolved, fused, staged
+from goft_cli.rotation import blocked, compiled, fused, staged
 
 VARIABLE = "GOFT_ENGINE"
 """Environment variable that forces one engine for the whole process; unset or "auto" to choose."""
@@ -50,7 +50,7 @@ class Engine(Protocol):
 ENGINES: dict[str, Engine] = {
     "staged": staged,
     "blocked": blocked,
-    "convolved": convolved,
+    "compiled": compiled,
     "fused": fused,
 }
 
@@ -82,18 +82,18 @@ def forced_engine() -> str:
 
 
 def choose_engine(x: Tensor) -> str:
-    """The name of the engine for vectors x (n, d).
+    """The name of the engine for vectors x (..., d).
 
-    `scripts/bench_rotation.py` measures it: blocked takes about as long as staged for one vector,
-    making its matrices included, and less the more vectors there are, whatever their width;
-    convolved takes less in a training step, where memory is not at hand as it is in a loop.
+    `scripts/bench_rotation.py` measures it: compiled takes less time than the others on a CPU, for
+    one vector as for many; blocked takes about as long as staged for one vector, making its
+    matrices included, and less the more vectors there are.
 
     Raises:
         ValueError: an engine is forced that cannot turn such vectors.
     """
-    name = forced_engine()
-    if name == "auto":
+    if _forced == "auto":
         return _best(x)
+    name = forced_engine()
     if not ENGINES[name].supports(x.shape[-1], x.dtype, x.device):
         raise ValueError(
             f"engine {name} cannot turn vectors of {x.shape[-1]} in {x.dtype} on {x.device.type}; "
@@ -103,13 +103,12 @@ def choose_engine(x: Tensor) -> str:
 
 
 def _best(x: Tensor) -> str:
-    count, dim = x.shape
-    # On a CPU the kernels run for tests only, interpreted.
-    if x.is_cuda and fused.supports(dim, x.dtype, x.device):
-        return "fused"
-    if convolved.supports(dim, x.dtype, x.device) and convolved.pays(count, x.dtype):
-        return "convolved"
-    return "blocked"
+    # On a CPU the fused kernels run for tests only, interpreted.
+    if x.is_cuda:
+        return "fused" if fused.supports(x.shape[-1], x.dtype, x.device) else "blocked"
+    # It looks into the memory of x, so a tensor that has none, as when shapes alone are traced, ...
+    plain = type(x) is Tensor
+    return "compiled" if plain and compiled.supports(x.shape[-1], x.dtype, x.device) else "blocked"
 
 
 def _checked(name: str) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from goft_cli.rotation.launches import BLOCK, warps_of
-from goft_cli.rotation.self_check import disagreements
+from goft_cli.rotation.self_check import passes
 
 MAX_DIM = 16384
 """Widest row."""
@@ -41,25 +40,12 @@ def available(dtype: torch.dtype, device: torch.device) -> bool:
     if device.type != "cuda" and not interpreted:
         return False
     if (dtype, device) not in _healthy:
-        fault = _fault(dtype, device)
-        if fault:
-            message = f"fused rotation kernels: {fault}; until then the blocked form is used"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
-        _healthy[dtype, device] = not fault
+        # Three blocks, the last one not full, and three rounds for each program.
+        shape = (warps_of(device), 3 * BLOCK - 16)
+        engine, remedy = sys.modules[__name__], "update torch and Triton"
+        healthy = passes(engine, "fused rotation kernels", shape, dtype, device, remedy)
+        _healthy[dtype, device] = healthy
     return _healthy[dtype, device]
-
-
-def _fault(dtype: torch.dtype, device: torch.device) -> str:
-    """What keeps the kernels from being used, and the remedy; empty if nothing does."""
-    # Three blocks, the last one not full, and three rounds for each program.
-    shape = (warps_of(device), 3 * BLOCK - 16)
-    try:
-        wrong = ", ".join(disagreements(sys.modules[__name__], shape, dtype, device))
-    except ModuleNotFoundError as error:
-        return f"{error}, pip install 'goft-cli[triton]'"
-    except Exception as error:  # whatever Triton, its compiler or the driver raises
-        wrong = f"{type(error).__name__}: {error}"
-    return wrong and f"{wrong} in {dtype} on {device}, update torch and Triton"
 
 
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,48 @@ def results(engine: Any, x: Tensor, grad: Tensor, rotation: Tensor) -> dict[str,
         "gradient of x": grad_x,
         "gradient of the rotation": grad_rotation,
     }
+
+
+def passes(
+    engine: Any,  # noqa: ANN401 - a module
+    name: str,
+    shape: tuple[int, int],
+    dtype: torch.dtype,
+    device: torch.device,
+    remedy: str,
+) -> bool:
+    """Whether an engine runs and agrees with the staged one; if not, a warning says why.
+
+    Args:
+        engine: see `engines.Engine`.
+        name: of the engine, for the warning.
+        shape: (n, d) of the vectors to try it on.
+        dtype: of the vectors.
+        device: of the vectors.
+        remedy: for a fault that is not a missing package, for the warning.
+    """
+    fault = _fault(engine, shape, dtype, device, remedy)
+    if fault:
+        sentence = f"{name}: {fault}; until then the blocked form is used"
+        warnings.warn(sentence, RuntimeWarning, stacklevel=2)
+    return not fault
+
+
+def _fault(
+    engine: Any,  # noqa: ANN401 - a module
+    shape: tuple[int, int],
+    dtype: torch.dtype,
+    device: torch.device,
+    remedy: str,
+) -> str:
+    """What keeps the engine from being used, and the remedy; empty if nothing does."""
+    try:
+        wrong = ", ".join(disagreements(engine, shape, dtype, device))
+    except ModuleNotFoundError as error:
+        return f"{error}, pip install {error.name}"
+    except Exception as error:  # whatever its compiler, or the driver, raises
+        wrong = f"{type(error).__name__}: {error}"
+    return wrong and f"{wrong} in {dtype} on {device}, {remedy}"
 
 
 @torch.no_grad()

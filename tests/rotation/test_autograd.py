@@ -80,3 +80,16 @@ def test_autocast_does_not_change_the_result(apply: Apply, count: int, draw: Dra
 def test_shapes_can_be_inferred_without_data(apply: Apply) -> None:
     x, rotation = torch.empty(200, 768, device="meta"), torch.empty(767, device="meta")
     assert apply(x, rotation).shape == x.shape
+
+
+@both_directions
+@both_kinds
+def test_torch_func_gives_the_gradient_of_each_vector(apply: Apply, kind: str, draw: Draw) -> None:
+    x, rotation = leaves(draw, kind, 12, count=3)
+
+    def loss(rotation: Tensor, one: Tensor) -> Tensor:
+        return apply(one, rotation).pow(3).sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(rotation, x)
+    for found, one in zip(each, x, strict=True):
+        torch.testing.assert_close(found, torch.autograd.grad(loss(rotation, one), rotation)[0])

@@ -11,12 +11,13 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
 
 from goft_cli.rotation import (
     ENGINES,
     blocked,
-    convolved,
+    compiled,
     force_engine,
     rotate,
     rotate_transposed,
@@ -41,6 +42,7 @@ every_engine = pytest.mark.parametrize("engine", here)
 in_float64 = pytest.mark.parametrize(
     "engine", [name for name in here if WIDEST[name] == torch.float64]
 )
+needs_numba = pytest.mark.skipif(not compiled.available(), reason="needs Numba and OpenMP")
 both_kinds = pytest.mark.parametrize("kind", ["strict", "quasi"])
 both_directions = pytest.mark.parametrize("apply", [rotate, rotate_transposed])
 
@@ -215,22 +217,38 @@ def assert_engines_agree(apply: Apply, rotation: Tensor, x: Tensor) -> None:
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.skipif(not convolved.ONEDNN, reason="PyTorch without oneDNN")
-def test_many_vectors_of_whole_blocks_are_convolved_on_a_cpu() -> None:
-    assert choose_engine(torch.empty(64, DIM)) == "convolved"
-    assert choose_engine(torch.empty(64, DIM, dtype=torch.bfloat16)) == "convolved"
-    others = [torch.empty(63, DIM), torch.empty(64, 97), torch.empty(64, DIM).double()]
-    assert {choose_engine(x) for x in others} == {"blocked"}
+@needs_numba
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_cpu_is_given_the_compiled_engine(dtype: torch.dtype) -> None:
+    assert choose_engine(torch.empty(1, 3, dtype=dtype)) == "compiled"
+    assert choose_engine(torch.empty(64, 97, dtype=dtype)) == "compiled"
+
+
+@needs_numba
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+def test_what_is_recorded_or_has_no_memory_is_left_to_the_blocked_engine() -> None:
+    names: list[str] = []
+
+    def traced(x: Tensor) -> Tensor:
+        names.append(choose_engine(x))
+        return x + 1
+
+    with FakeTensorMode():
+        names.append(choose_engine(torch.empty(64, DIM)))
+    torch.jit.trace(traced, torch.empty(64, DIM), check_trace=False)
+    names.append(choose_engine(torch.empty(64, DIM).double()))
+    names.append(choose_engine(torch.empty(64, DIM, device="meta")))
+    assert names == ["blocked"] * 4
 
 
 def test_what_is_forced_innermost_decides() -> None:
     x = torch.empty(1, DIM)
-    assert choose_engine(x) == "blocked"
+    best = choose_engine(x)
     with force_engine("staged"):
         assert choose_engine(x) == "staged"
         with force_engine("auto"):
-            assert choose_engine(x) == "blocked"
-    assert choose_engine(x) == "blocked"
+            assert choose_engine(x) == best
+    assert choose_engine(x) == best
 
 
 def test_an_engine_that_cannot_or_does_not_exist_is_refused(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from goft_cli.rotation import ENGINES, Prepared, rotate_transposed
+from goft_cli.rotation import ENGINES, Prepared, force_engine, rotate_transposed
 from goft_cli.tuner import GoftConfig, GoftLayer
 
 DIM = 96
@@ -30,10 +31,11 @@ class Counting:
 
 
 @pytest.fixture
-def blocked(monkeypatch: pytest.MonkeyPatch) -> Counting:
+def blocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
     counting = Counting("blocked")
     monkeypatch.setitem(ENGINES, "blocked", counting)
-    return counting
+    with force_engine("blocked"):
+        yield counting
 
 
 @pytest.fixture

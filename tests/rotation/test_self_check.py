@@ -63,7 +63,7 @@ def test_a_lie_is_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ("error", "sentence"),
     [
         (RuntimeError("no ptxas"), "RuntimeError: no ptxas in torch.float32 on cpu, update torch"),
-        (ModuleNotFoundError("No module named 'triton'"), r"'triton', pip install 'goft-cli\["),
+        (ModuleNotFoundError("no triton", name="triton"), "no triton, pip install triton; until"),
     ],
 )
 def test_what_cannot_run_is_named_with_a_remedy(

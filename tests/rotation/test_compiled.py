@@ -1,0 +1,128 @@
+"""The loops for CPUs: any number of vectors and threads, and others where they cannot run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor
+
+from goft_cli.rotation import compiled, staged, team
+from goft_cli.rotation.engines import choose_engine
+from goft_cli.rotation.self_check import results
+
+Draw = Callable[..., Tensor]
+Tolerance = Callable[[torch.dtype, int], float]
+Found = dict[str, Tensor]
+
+DIM = 75
+"""Nine lines of eight columns, and three more."""
+
+both_kinds = pytest.mark.parametrize("kind", ["strict", "quasi"])
+needs_numba = pytest.mark.skipif(not compiled.available(), reason="needs Numba and OpenMP")
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def case(draw: Draw, kind: str, count: int, dim: int = DIM) -> tuple[Tensor, Tensor, Tensor]:
+    """Vectors, a gradient and a rotation."""
+    generator = torch.Generator().manual_seed(count)
+    x, grad = torch.randn(2, count, dim, generator=generator)
+    return x, grad, draw(kind, dim).float()
+
+
+def check(found: Found, tensors: tuple[Tensor, ...], tolerance: Tolerance) -> None:
+    """Hold all that the loops compute against the staged engine in float64."""
+    bound = 4 * tolerance(torch.float32, tensors[0].shape[1])
+    for name, wanted in results(staged, *(tensor.double() for tensor in tensors)).items():
+        assert (found[name] - wanted).norm() <= bound * wanted.norm(), name
+
+
+@needs_numba
+@both_kinds
+@pytest.mark.parametrize("count", [1, 7, 8, 31, 32, 33, 40, 1024, 1025, 2100])
+def test_tiles_and_shares_that_are_not_full(
+    count: int, kind: str, draw: Draw, tolerance: Tolerance
+) -> None:
+    tensors = case(draw, kind, count)
+    check(results(compiled, *tensors), tensors, tolerance)
+
+
+@needs_numba
+@both_kinds
+@pytest.mark.parametrize("count", [33, 1100])
+def test_any_number_of_threads_gives_the_same_bits(
+    count: int, kind: str, draw: Draw, threads: Callable[[int], None]
+) -> None:
+    found: list[Found] = []
+    for number in (1, 2, 5):
+        threads(number)
+        found.append(results(compiled, *case(draw, kind, count)))
+    for other in found[1:]:
+        assert all(torch.equal(found[0][name], other[name]) for name in other)
+
+
+@needs_numba
+def test_callers_on_several_threads_do_not_meet(draw: Draw, tolerance: Tolerance) -> None:
+    # Less and more than before, so that each of them takes new scratch memory on the way.
+    cases = [case(draw, "strict", 50 * (k % 5 + 1), 40 + k % 3) for k in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda tensors: results(compiled, *tensors), cases))
+    for one, tensors in zip(found, cases, strict=True):
+        check(one, tensors, tolerance)
+
+
+@needs_numba
+def test_scratch_memory_is_kept_up_to_a_limit(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_memory", compiled._Memory())
+    few, many = case(draw, "quasi", 4), case(draw, "quasi", 400)
+    results(compiled, *few)
+    kept = len(compiled._memory.scratch)
+    monkeypatch.setattr(compiled, "KEPT", kept)
+    found = results(compiled, *many)
+    assert len(compiled._memory.scratch) == kept > 0
+    monkeypatch.undo()
+    assert all(torch.equal(found[name], one) for name, one in results(compiled, *many).items())
+
+
+@needs_numba
+def test_nothing_is_written_but_the_results(draw: Draw) -> None:
+    tensors = case(draw, "strict", 70)
+    before = [tensor.clone() for tensor in tensors]
+    results(compiled, *tensors)
+    assert all(torch.equal(one, other) for one, other in zip(tensors, before, strict=True))
+
+
+@pytest.mark.parametrize("missing", ["Numba", "OpenMP"])
+def test_without_what_it_needs_the_blocked_engine_takes_over_silently(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "_healthy", [])
+    if missing == "Numba":
+        monkeypatch.setattr(compiled, "find_spec", lambda name: None)
+    else:
+        monkeypatch.setattr(team, "available", lambda: False)
+    assert choose_engine(torch.empty(64, DIM)) == "blocked"
+
+
+@needs_numba
+def test_loops_that_are_wrong_are_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lie(x: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
+        return -compiled._turned(x, prepared[0], transposed=True)
+
+    monkeypatch.setattr(compiled, "_healthy", [])
+    monkeypatch.setattr(compiled, "synthesis", lie)
+    sentence = r"compiled rotation loops: strict R\^T x is off by .* update Numba, .* blocked form"
+    with pytest.warns(RuntimeWarning, match=sentence):
+        assert choose_engine(torch.empty(64, DIM)) == "blocked"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose_engine(torch.empty(64, DIM)) == "blocked"
