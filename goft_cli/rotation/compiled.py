@@ -31,6 +31,9 @@ SHARES = 32
 """Parts that the vectors are cut into, at most. Each is summed by one thread, and the sums in
 order, so that a gradient does not depend on the number of threads."""
 
+GRAIN = 2**15
+"""Numbers for which another thread is worth waking, as for PyTorch's own operations."""
+
 KEPT = 2**22
 """Numbers of scratch memory, at most, that are kept for the next call: 16 MiB."""
 
@@ -147,7 +150,7 @@ class Table:
     def __init__(self, count: int, dim: int, numbers: int, threads: int) -> None:
         size = math.ceil(count / (SHARES * LANES)) * LANES
         shares = math.ceil(count / size)
-        self.threads = min(threads, shares)
+        self.threads = min(threads, shares, max(1, count * dim // GRAIN))
         self.tiles = 4 * self.threads * (dim - 1)
         self.sums = self.tiles + 3 * self.threads * dim * LANES
         self.needs = self.sums + 4 * shares * (dim - 1)
