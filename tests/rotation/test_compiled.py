@@ -26,7 +26,10 @@ needs_numba = pytest.mark.skipif(not compiled.available(), reason="needs Numba a
 
 
 @pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
+def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Sets how many there are, and has all of them work, however little there is to do."""
+    monkeypatch.setattr(compiled, "GRAIN", 1)
+    monkeypatch.setattr(compiled, "_memory", compiled._Memory())
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
