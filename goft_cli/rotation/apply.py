@@ -55,11 +55,11 @@ def _turn(x: Tensor, rotation: Tensor, kept: Prepared | None, transposed: bool) 
     if kept is not None and not can_keep(rotation):
         kept.clear()
         kept = None
-    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
-        # torch.func differentiates, and maps over, operations rather than functions like _Turn.
-        return _turned(x, "staged", transposed, staged.prepare(rotation, x.dtype))
-    name = choose_engine(x)
+    mapped = not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
     with _autocast_disabled(x.device.type):
+        if mapped:  # torch.func goes through operations, not through functions like _Turn
+            return _turned(x, "staged", transposed, staged.prepare(rotation, x.dtype))
+        name = choose_engine(x)
         if kept is None:
             prepared = ENGINES[name].prepare(rotation.detach(), x.dtype)
         else:
@@ -109,14 +109,14 @@ class _Turn(torch.autograd.Function):
         with _autocast_disabled(grad.device.type):
             if torch.is_grad_enabled():
                 prepared = engine.prepare(rotation, grad.dtype)
-            if wants_rotation and ctx.transposed:
+            if wants_rotation:
                 x = _vectors(x)
+            if wants_rotation and ctx.transposed:
                 grad_x, grad_rotation = engine.pullback(x, grad, rotation, prepared, wants_x)
             elif wants_x:
                 grad_x = (engine.analysis if ctx.transposed else engine.synthesis)(grad, prepared)
             if wants_rotation and not ctx.transposed:
                 # <g, R x> = <x, R^T g>: the same gradient with the two exchanged.
-                x = _vectors(x)
                 _, grad_rotation = engine.pullback(grad, x, rotation, prepared, needs_x=False)
         if grad_x is not None:
             grad_x = grad_x.view(grads[0].shape)

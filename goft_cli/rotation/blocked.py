@@ -70,18 +70,7 @@ def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
 def pullback(
     x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """Gradients through R^T x from x alone.
-
-    Args:
-        x: (n, d), what `synthesis` was given.
-        grad: (n, d), gradient of its result.
-        rotation: (d-1,) or (d-1, 2, 2), what was prepared.
-        prepared: what `synthesis` was given.
-        needs_x: whether the gradient of x is wanted.
-
-    Returns:
-        (n, d) gradient of x, and that of the rotation in float32 or wider.
-    """
+    """See `engines.Engine.pullback`."""
     *tiers, blocks = prepared
     plan, (below, above) = _plan(blocks), (_whole(tensor, tiers[0]) for tensor in (x, grad))
     of_matrices, of_x = plan.zeros(blocks), below.new_empty(below.shape)

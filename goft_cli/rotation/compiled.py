@@ -34,9 +34,6 @@ order, so that a gradient does not depend on the number of threads."""
 GRAIN = 2**15
 """Numbers for which another thread is worth waking, as for PyTorch's own operations."""
 
-KEPT = 2**22
-"""Numbers of scratch memory, at most, that are kept for the next call: 16 MiB."""
-
 _healthy: list[bool] = []
 _pairs: dict[int, Tensor] = {}
 _addresses: dict[str, int] = {}
@@ -94,18 +91,7 @@ def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
 def pullback(
     x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """Gradients of R^T x from x alone, the same bits for the same inputs.
-
-    Args:
-        x: (n, d), what `synthesis` was given.
-        grad: (n, d), gradient of its result.
-        rotation: (d-1,) or (d-1, 2, 2), what was prepared.
-        prepared: what `synthesis` was given.
-        needs_x: whether the gradient of x is wanted.
-
-    Returns:
-        (n, d) gradient of x in x.dtype, and that of the rotation in float32.
-    """
+    """See `engines.Engine.pullback`."""
     (flat,) = prepared
     if not len(x):
         return (torch.empty_like(x) if needs_x else None), torch.zeros_like(flat)
@@ -187,7 +173,11 @@ class Table:
 
 
 class _Memory(threading.local):
-    """Tables by shape, and the scratch memory they share; of each thread that asks for turns."""
+    """Tables by shape, and the scratch memory they share; of each thread that asks for turns.
+
+    The memory is kept, about 400 d bytes for each thread of the team: new memory the system would
+    have to clear at each call.
+    """
 
     def __init__(self) -> None:
         self.tables: dict[tuple[int, ...], Table] = {}
@@ -200,9 +190,6 @@ class _Memory(threading.local):
 
     def _new(self, key: tuple[int, ...]) -> Table:
         table = Table(*key)
-        if table.needs > KEPT:
-            table.place(torch.empty(table.needs))
-            return table
         if len(self.scratch) < table.needs or len(self.tables) > 1000:
             self.scratch = torch.empty(max(table.needs, len(self.scratch)))
             self.tables.clear()

@@ -43,7 +43,18 @@ class Engine(Protocol):
         prepared: Sequence[Tensor],
         needs_x: bool,
     ) -> tuple[Tensor | None, Tensor]:
-        """Gradients of x and of the rotation through R^T x."""
+        """Gradients through R^T x from x alone, the same bits for the same inputs.
+
+        Args:
+            x: (n, d), what `synthesis` was given.
+            grad: (n, d), gradient of its result.
+            rotation: (d-1,) or (d-1, 2, 2), what was prepared.
+            prepared: what `synthesis` was given.
+            needs_x: whether the gradient of x is wanted.
+
+        Returns:
+            (n, d) gradient of x in x.dtype, or None, and that of the rotation in float32 or wider.
+        """
         ...
 
 
@@ -103,12 +114,14 @@ def choose_engine(x: Tensor) -> str:
 
 
 def _best(x: Tensor) -> str:
+    size = x.shape[-1], x.dtype, x.device
     # On a CPU the fused kernels run for tests only, interpreted.
-    if x.is_cuda:
-        return "fused" if fused.supports(x.shape[-1], x.dtype, x.device) else "blocked"
-    # It looks into the memory of x, so a tensor that has none, as when shapes alone are traced, ...
-    plain = type(x) is Tensor
-    return "compiled" if plain and compiled.supports(x.shape[-1], x.dtype, x.device) else "blocked"
+    if x.is_cuda and fused.supports(*size):
+        return "fused"
+    # Its loops read the memory of x, which a fake tensor, say, does not have.
+    if type(x) is Tensor and compiled.supports(*size):
+        return "compiled"
+    return "blocked"
 
 
 def _checked(name: str) -> str:

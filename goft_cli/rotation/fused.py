@@ -74,18 +74,7 @@ def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
 def pullback(
     x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """Gradients of R^T x, the same bits for the same inputs.
-
-    Args:
-        x: (n, d).
-        grad: (n, d), of the output.
-        rotation: what was prepared, (d-1,) or (d-1, 2, 2).
-        prepared: what `prepare` gave.
-        needs_x: whether the gradient of x is wanted.
-
-    Returns:
-        The gradient of x (n, d) in x.dtype or None, and that of the rotation in float32.
-    """
+    """See `engines.Engine.pullback`."""
     quasi = rotation.dim() == 3
     grad_x, grad_rotation = torch.ops.goft.pullback(x, grad, prepared[0], quasi, needs_x)
     return grad_x if needs_x else None, grad_rotation

@@ -21,7 +21,6 @@ Function = TypeVar("Function", bound=Callable[..., None])
 WORDS = 8
 """Numbers in a vector of `transpose`: 256 bits, which LLVM halves where it has to."""
 
-
 carray: Callable[..., Any] = numba.carray  # pyright: ignore[reportPrivateImportUsage]
 """An array at an address: carray(address, shape, dtype)."""
 

@@ -14,8 +14,8 @@ Angle = Literal["tanh", "direct"]
 
 def compute_dtype(*tensors: Tensor) -> torch.dtype:
     """float64 if any tensor is float64, else float32: what blocks are computed in."""
-    dtypes = [tensor.dtype for tensor in tensors]
-    return torch.float64 if torch.float64 in dtypes else torch.float32
+    double = any(tensor.dtype == torch.float64 for tensor in tensors)
+    return torch.float64 if double else torch.float32
 
 
 def angles_from(parameter: Tensor, angle: Angle = "tanh") -> Tensor:

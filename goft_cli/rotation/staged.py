@@ -47,18 +47,9 @@ def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
 def pullback(
     x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """Gradients through R^T x; walks up the tree again, so nothing but x was stored.
+    """See `engines.Engine.pullback`; walks up the tree again, so nothing but x was stored.
 
-    Args:
-        x: (n, d), what `synthesis` was given.
-        grad: (n, d), gradient of its result.
-        rotation: (d-1,) or (d-1, 2, 2), what was prepared.
-        prepared: what `synthesis` was given.
-        needs_x: whether the gradient of x is wanted.
-
-    Returns:
-        (n, d) gradient of x, and that of the rotation in float32 or wider. Blocks need not be
-        invertible: the inputs of each stage are computed again from x.
+    Blocks need not be invertible: the inputs of each stage are computed again from x.
     """
     wide = prepared[0]
     blocks = wide.to(x.dtype)
