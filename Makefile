@@ -10,7 +10,7 @@ help: ## list the targets
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,dev,quant,sweep,tensorboard,trackio,triton]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,quant,sweep,tensorboard,trackio,triton]'
 	touch $@
 
 demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft train

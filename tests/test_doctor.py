@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
-from goft_cli.doctor import inputs, machine
+from goft_cli.doctor import inputs, machine, rotation
 from goft_cli.doctor.findings import Finding, Verdict, is_healthy
 from goft_cli.sharing import hub
 from tests import small
@@ -81,6 +81,34 @@ def test_precision_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     needs_mending(machine.examine_gpu(trainer), "no bf16", "trainer.bf16=false")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "verdict", "words"),
+    [
+        ("GOFT_ENGINE", "quick", Verdict.mend, "quick is unknown; choose one of auto, staged"),
+        ("GOFT_ENGINE", "staged", Verdict.ok, "staged engine"),
+        ("CC", "no-such-compiler", Verdict.note, "no C compiler (no-such-compiler); install gcc"),
+        ("CC", "false", Verdict.note, "false cannot compile loops.c, exit code 1"),
+    ],
+)
+def test_the_engine_that_the_machine_allows(
+    name: str, value: str, verdict: Verdict, words: str, goft_process: Goft
+) -> None:
+    program = (
+        "from tests.test_doctor import configured\n"
+        "from goft_cli.doctor.rotation import examine_rotation\n"
+        "finding = examine_rotation(configured())\n"
+        "print(finding.verdict.name, f'{finding.found}; {finding.remedy}')"
+    )
+    answer = goft_process(code=program, **{name: value})
+    assert answer.out.startswith(verdict.name), answer.err
+    assert words in answer.out
+
+
+def test_an_adapter_that_turns_nothing_needs_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotation, "choose_engine", lambda x: pytest.fail("tried"))
+    assert rotation.examine_rotation(configured("adapter=lora")).verdict is Verdict.ok
 
 
 def test_a_tokenizer_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,12 +121,7 @@ def ours(path: Path, *, early: bool = False) -> set[str]:
 
 
 MODULES = sources(PACKAGE)
-COMPILERS = {
-    "kernels": {"triton"},
-    "warp": {"triton"},
-    "loops": {"numba", "numpy"},
-    "jit": {"numba", "llvmlite"},
-}
+COMPILERS = {"kernels": {"triton"}, "warp": {"triton"}}
 """What modules of the rotation need beside PyTorch; none is imported unless an engine needs it."""
 
 

@@ -19,6 +19,7 @@ from goft_cli.doctor.machine import (
     examine_half_precision,
     examine_packages,
 )
+from goft_cli.doctor.rotation import examine_rotation
 
 
 def examine(cfg: DoctorConfig) -> list[Finding]:
@@ -27,6 +28,7 @@ def examine(cfg: DoctorConfig) -> list[Finding]:
         examine_packages(),
         examine_gpu(cfg.trainer),
         examine_half_precision(cfg),
+        examine_rotation(cfg),
         examine_packing(cfg),
         examine_tokenizer(cfg.model),
         examine_disk(cfg),

@@ -5,7 +5,7 @@ stage 2 turns the survivors (0, 2), (4, 6), ...; each stage doubles the stride a
 of pairs until coordinate 0 alone is left, so that all stages together hold d - 1 pairs, for every
 d. `rotate` (R x) climbs the tree from the leaves to the root, `rotate_transposed` (R^T x) descends
 it: an inverse Haar transform whose angles are learnt. Each of the d - 1 pairs costs four
-multiplications, hence O(d) rather than the O(d^2) of a dense product. On a CPU compiled loops climb
+multiplications, hence O(d) rather than the O(d^2) of a dense product. On a CPU loops in C climb
 and descend with 32 vectors at once: `goft_cli.rotation.compiled`. On a GPU one kernel does it while
 the vectors pass by: `goft_cli.rotation.fused`. Elsewhere small matrix products take the place of
 many small passes over memory, with more multiplications, O(d) as well, but in less time:

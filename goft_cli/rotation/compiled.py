@@ -1,42 +1,32 @@
-"""R^T x, R x and their gradients on a CPU, by loops that Numba compiles.
+"""R^T x, R x and their gradients on a CPU, by loops in C.
 
 The tree as it is defined, pair by pair, 6 d operations per vector; each pair turns 32 vectors at
-once with vector instructions. `goft_cli.rotation.loops` has the loops, which PyTorch's own threads
-run (`goft_cli.rotation.team`). Arithmetic is in float32, to which narrower vectors are cast.
+once with vector instructions. `loops.c` has the loops, `build` has them compiled for the processor
+at hand, and PyTorch's own threads run them (`team`). Arithmetic is in float32, to which narrower
+vectors are cast.
 """
 
 from __future__ import annotations
 
 import ctypes
-import math
 import sys
 import threading
 from collections.abc import Sequence
-from importlib.util import find_spec
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from goft_cli.rotation import team
-from goft_cli.rotation.schedule import schedule
+from goft_cli.rotation import build, team
 from goft_cli.rotation.self_check import passes
-
-LANES = 32
-"""Vectors turned at once. Loops over 16 the compiler unrolls, and finds nothing to vectorise."""
 
 NARROW = torch.float32, torch.bfloat16, torch.float16
 """What float32 holds exactly."""
-
-SHARES = 32
-"""Parts that the vectors are cut into, at most. Each is summed by one thread, and the sums in
-order, so that a gradient does not depend on the number of threads."""
 
 GRAIN = 2**15
 """Numbers for which another thread is worth waking, as for PyTorch's own operations."""
 
 _healthy: list[bool] = []
-_pairs: dict[int, Tensor] = {}
-_addresses: dict[str, int] = {}
 
 
 def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
@@ -50,21 +40,20 @@ def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def available() -> bool:
-    """Whether there are Numba and a team of threads, and the loops agree with the staged engine.
+    """Whether there are a C compiler and a team of threads, and the loops agree with `staged`.
 
-    Found out at the first call. Without Numba they are not expected to; if something else is in the
-    way, a warning says what.
+    Found out at the first call. Without a compiler they are not expected to; if something else is
+    in the way, a warning says what.
     """
     if not _healthy:
-        possible = find_spec("numba") is not None and team.available()
-        _healthy.append(possible and _checked())
+        _healthy.append(build.available() and team.available() and _checked())
     return _healthy[0]
 
 
 def _checked() -> bool:
-    shape = LANES + 3, 50  # a tile that is not full, columns that make no full line
+    shape = 35, 50  # a tile that is not full, columns that make no full square
     engine, cpu = sys.modules[__name__], torch.device("cpu")
-    remedy = "update Numba, pip install -U 'goft-cli[cpu]'"
+    remedy = "let CC name a C compiler that works, or set GOFT_ENGINE=blocked"
     return passes(engine, "compiled rotation loops", shape, torch.float32, cpu, remedy)
 
 
@@ -98,8 +87,9 @@ def pullback(
     wide, reached = _plain(x), _plain(grad)
     grad_x = torch.empty_like(wide) if needs_x else None
     grad_rotation = torch.empty_like(flat)
-    table = _memory.table(wide, flat)
-    table.run("pullback", needs_x, flat, wide, grad_x, reached, grad_rotation)
+    work = Work(wide, flat, grad_x, needs_x)
+    work.grad, work.grad_rotation = reached.data_ptr(), grad_rotation.data_ptr()
+    work.run("pullback")
     return None if grad_x is None else _as(grad_x, x.dtype), grad_rotation
 
 
@@ -107,7 +97,7 @@ def _turned(x: Tensor, rotation: Tensor, transposed: bool) -> Tensor:
     wide = _plain(x)
     out = torch.empty_like(wide)
     if len(x):
-        _memory.table(wide, rotation).run("turn", transposed, rotation, wide, out)
+        Work(wide, rotation, out, transposed).run("turn")
     return _as(out, x.dtype)
 
 
@@ -120,102 +110,54 @@ def _as(result: Tensor, dtype: torch.dtype) -> Tensor:
     return result if result.dtype == dtype else result.to(dtype)
 
 
-class Table:
-    """What a team of threads is given: the addresses of sizes, of tensors and of scratch memory.
+class Work(ctypes.Structure):
+    """What a team of threads is given: struct work of `loops.c`, which says what is what."""
 
-    The order is that in which `loops` reads them:
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("count", "dim", "numbers", "threads", "flag")),
+        *((name, ctypes.c_void_p) for name in ("rotation", "x", "out", "grad", "grad_rotation")),
+        ("scratch", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("share", "shares")),
+    )
 
-        0 sizes: vectors n, d, numbers per pair, vectors per share, shares, threads, flag
-        1 rotation (d-1, numbers per pair)     5 blocks (threads, d-1, 4), scratch
-        2 pairs (d-1, 2)                       6 tiles (threads, 3, d, LANES), scratch
-        3 x (n, d)                             7 gradient of what was returned (n, d)
-        4 out (n, d)                           8 sums (shares, d-1, 4), scratch
-                                               9 gradient of the rotation, as 1
-    """
+    def __init__(self, x: Tensor, rotation: Tensor, out: Tensor | None, flag: bool) -> None:
+        threads = min(torch.get_num_threads(), max(1, x.numel() // GRAIN))
+        super().__init__(*x.shape, rotation.numel() // len(rotation), threads, flag)
+        self.rotation, self.x = rotation.data_ptr(), x.data_ptr()
+        self.out = None if out is None else out.data_ptr()
 
-    def __init__(self, count: int, dim: int, numbers: int, threads: int) -> None:
-        size = math.ceil(count / (SHARES * LANES)) * LANES
-        shares = math.ceil(count / size)
-        self.threads = min(threads, shares, max(1, count * dim // GRAIN))
-        self.tiles = 4 * self.threads * (dim - 1)
-        self.sums = self.tiles + 3 * self.threads * dim * LANES
-        self.needs = self.sums + 4 * shares * (dim - 1)
-        self.sizes = (ctypes.c_int64 * 7)(count, dim, numbers, size, shares, self.threads)
-        self.addresses = (ctypes.c_void_p * 10)(ctypes.addressof(self.sizes))
-        self.addresses[2] = _pairs_of(dim).data_ptr()
-
-    def place(self, scratch: Tensor) -> None:
-        """Use these `needs` numbers of float32 for what the loops write down on the way."""
-        self.scratch = scratch  # keeps it alive
-        start, number = scratch.data_ptr(), scratch.itemsize
-        self.addresses[5] = start
-        self.addresses[6] = start + number * self.tiles
-        self.addresses[8] = start + number * self.sums
-
-    def run(
-        self,
-        loop: str,
-        flag: bool,
-        rotation: Tensor,
-        x: Tensor,
-        out: Tensor | None,
-        grad: Tensor | None = None,
-        grad_rotation: Tensor | None = None,
-    ) -> None:
-        """Have a loop of `loops` run by a team, and wait."""
-        addresses = self.addresses
-        self.sizes[6] = flag
-        addresses[1], addresses[3] = rotation.data_ptr(), x.data_ptr()
-        addresses[4] = None if out is None else out.data_ptr()
-        if grad is not None and grad_rotation is not None:
-            addresses[7], addresses[9] = grad.data_ptr(), grad_rotation.data_ptr()
-        team.run(_addresses.get(loop) or _compiled(loop), addresses, self.threads)
+    def run(self, loop: str) -> None:
+        """Have a loop of `loops.c` run by a team, and wait."""
+        loops = _loops()
+        scratch = _memory.at_least(loops.plan(ctypes.byref(self)))
+        self.scratch = scratch.data_ptr()
+        team.run(getattr(loops, loop), self, self.threads)
 
 
 class _Memory(threading.local):
-    """Tables by shape, and the scratch memory they share; of each thread that asks for turns.
+    """Scratch memory of each thread that asks for turns.
 
-    The memory is kept, about 400 d bytes for each thread of the team: new memory the system would
-    have to clear at each call.
+    It is kept, about 400 d bytes for each thread of its team: new memory the system would have to
+    clear at each call.
     """
 
     def __init__(self) -> None:
-        self.tables: dict[tuple[int, ...], Table] = {}
-        self.scratch = torch.empty(0)
+        self.bytes = torch.empty(0, dtype=torch.uint8)
 
-    def table(self, x: Tensor, rotation: Tensor) -> Table:
-        key = *x.shape, 1 if rotation.dim() == 1 else 4, torch.get_num_threads()
-        found = self.tables.get(key)
-        return self._new(key) if found is None else found
-
-    def _new(self, key: tuple[int, ...]) -> Table:
-        table = Table(*key)
-        if len(self.scratch) < table.needs or len(self.tables) > 1000:
-            self.scratch = torch.empty(max(table.needs, len(self.scratch)))
-            self.tables.clear()
-        table.place(self.scratch)
-        self.tables[key] = table
-        return table
+    def at_least(self, count: int) -> Tensor:
+        """So many bytes, or more."""
+        if len(self.bytes) < count:
+            self.bytes = torch.empty(count, dtype=torch.uint8)
+        return self.bytes
 
 
 _memory = _Memory()
 
 
-def _compiled(loop: str) -> int:
-    """Compile a loop, or read what was compiled before."""
-    from goft_cli.rotation import loops
-
-    _addresses[loop] = getattr(loops, loop).address
-    return _addresses[loop]
-
-
-def _pairs_of(dim: int) -> Tensor:
-    """(d-1, 2), the coordinates of each pair, in the order of the parameters."""
-    if dim not in _pairs:
-        coordinates = [
-            (stage.stride * 2 * k, stage.stride * (2 * k + 1))
-            for stage in schedule(dim)
-            for k in range(stage.pairs)
-        ]
-        _pairs[dim] = torch.tensor(coordinates)
-    return _pairs[dim]
+@cache
+def _loops() -> ctypes.CDLL:
+    library = build.load()
+    functions = "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier"
+    library.plan.restype = ctypes.c_int64
+    library.join(*(ctypes.c_void_p(team.address(name)) for name in functions))
+    return library

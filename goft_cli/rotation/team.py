@@ -8,6 +8,7 @@ OpenMP has it, LLVM's and Intel's offer it as well, and whichever PyTorch was li
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import torch
 
@@ -28,15 +29,15 @@ def address(name: str) -> int:
     return ctypes.cast(getattr(_LIBRARY, name), ctypes.c_void_p).value or 0
 
 
-def run(function: int, table: ctypes.Array[ctypes.c_void_p], threads: int) -> None:
+def run(function: Any, work: ctypes.Structure, threads: int) -> None:  # noqa: ANN401 - a function of C
     """Call a function of C on each thread of a team, and wait, without the interpreter's lock.
 
     Args:
-        function: its address; it is given the address of the table.
-        table: lives until all are done.
+        function: it is given the address of the work.
+        work: lives until all are done.
         threads: at most so many; the calling one is number 0 of them.
     """
-    _parallel(function, ctypes.addressof(table), threads, 0)
+    _parallel(function, ctypes.byref(work), threads, 0)
 
 
 if available():

@@ -42,7 +42,7 @@ every_engine = pytest.mark.parametrize("engine", here)
 in_float64 = pytest.mark.parametrize(
     "engine", [name for name in here if WIDEST[name] == torch.float64]
 )
-needs_numba = pytest.mark.skipif(not compiled.available(), reason="needs Numba and OpenMP")
+needs_loops = pytest.mark.skipif(not compiled.available(), reason="needs a C compiler and OpenMP")
 both_kinds = pytest.mark.parametrize("kind", ["strict", "quasi"])
 both_directions = pytest.mark.parametrize("apply", [rotate, rotate_transposed])
 
@@ -217,14 +217,14 @@ def assert_engines_agree(apply: Apply, rotation: Tensor, x: Tensor) -> None:
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-@needs_numba
+@needs_loops
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_cpu_is_given_the_compiled_engine(dtype: torch.dtype) -> None:
     assert choose_engine(torch.empty(1, 3, dtype=dtype)) == "compiled"
     assert choose_engine(torch.empty(64, 97, dtype=dtype)) == "compiled"
 
 
-@needs_numba
+@needs_loops
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
 def test_what_is_recorded_or_has_no_memory_is_left_to_the_blocked_engine() -> None:
     names: list[str] = []

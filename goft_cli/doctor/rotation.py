@@ -1,0 +1,37 @@
+"""Which engine turns the vectors of GOFT and qGOFT on this machine."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from goft_cli.config import GoftAdapterConfig, TrainConfig
+from goft_cli.doctor.findings import Finding, Verdict, refused
+from goft_cli.errors import GoftError
+from goft_cli.rotation import build, forced_engine
+from goft_cli.rotation.engines import choose_engine
+
+SUBJECT = "rotation"
+DIM = 768
+
+
+def examine_rotation(cfg: TrainConfig) -> Finding:
+    """Choose as the run would: what is compiled at first use is compiled now."""
+    if not isinstance(cfg.adapter, GoftAdapterConfig):
+        return Finding(SUBJECT, Verdict.ok, "none")
+    on_gpu = torch.cuda.is_available() and not cfg.trainer.use_cpu
+    dtype = getattr(torch, cfg.model.dtype.value)
+    x = torch.empty(1, DIM, dtype=dtype, device="cuda" if on_gpu else "cpu")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            engine = choose_engine(x)
+        except ValueError as error:
+            return refused(SUBJECT, GoftError(str(error)))
+    if said:
+        return Finding(SUBJECT, Verdict.note, str(said[0].message))
+    if forced_engine() == "auto" and not on_gpu and not build.available():
+        found = f"{engine} engine, for there is no C compiler ({build.command()[0]})"
+        return Finding(SUBJECT, Verdict.note, found, "install gcc or clang, or let CC name one")
+    return Finding(SUBJECT, Verdict.ok, f"{engine} engine")

@@ -1,0 +1,109 @@
+"""The loops in C are compiled once, without a warning, whatever the user's folders are like."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from goft_cli.rotation import build
+
+pytestmark = pytest.mark.skipif(not build.available(), reason="needs a C compiler")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache folder, which is not there yet."""
+    home = tmp_path / "home" / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    return home / "goft-cli"
+
+
+def compiler_that_says(text: str, folder: Path) -> str:
+    """A command that writes to stderr and fails."""
+    script = folder / "compiler"
+    script.write_text(f"#!/bin/sh\necho '{text}' >&2\nexit 4\n", encoding="utf-8")
+    script.chmod(0o755)
+    return str(script)
+
+
+def works(library: ctypes.CDLL) -> bool:
+    return all(hasattr(library, name) for name in ("join", "plan", "turn", "pullback"))
+
+
+def test_the_source_gives_no_warning(tmp_path: Path) -> None:
+    strict = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wno-sign-conversion"]
+    words = [*build.command(), *build.FLAGS, *strict, "-Werror", str(build.SOURCE), "-o"]
+    done = subprocess.run(
+        [*words, str(tmp_path / "loops.so"), "-lm"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert works(build.load())
+    (kept,) = cache.iterdir()
+    monkeypatch.setattr(build, "_compile", lambda target: pytest.fail("compiled again"))
+    assert works(build.load())
+    assert [kept] == list(cache.iterdir())
+
+
+def test_another_source_or_processor_is_another_file(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build.load()
+    changed = tmp_path / "loops.c"
+    changed.write_bytes(build.SOURCE.read_bytes() + b"\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(build, "SOURCE", changed)
+        build.load()
+    monkeypatch.setattr(build, "FLAGS", tuple(one for one in build.FLAGS if "march" not in one))
+    build.load()
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_many_at_once_leave_one_file(cache: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert all(works(one) for one in pool.map(lambda _: build.load(), range(4)))
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_file_that_cannot_be_loaded_is_made_anew(cache: Path) -> None:
+    build.load()
+    (kept,) = cache.iterdir()
+    right = kept.read_bytes()
+    kept.unlink()  # the memory of a loaded file must not change
+    kept.write_bytes(b"of another system")
+    assert works(build.load())
+    assert kept.read_bytes() == right
+
+
+def test_a_home_that_cannot_be_written_is_done_without(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.parent.parent.write_text("a file, not a folder", encoding="utf-8")
+    assert works(build.load())
+
+
+def test_a_compiler_that_fails_is_named_with_its_reason(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says = "loops.c:10: fatal error: math.h: No such file"
+    monkeypatch.setenv("CC", f"{compiler_that_says(says, tmp_path)} -m32")
+    assert build.available()
+    with pytest.raises(RuntimeError, match=f"compiler cannot compile loops.c, {says}"):
+        build.load()
+    assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("value", "there"), [("", True), ("  ", True), ("no-such-compiler", False)]
+)
+def test_the_environment_names_the_compiler(
+    value: str, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", value)
+    assert build.available() is there
