@@ -4,7 +4,8 @@ python scripts/bench_adapters.py --shape deberta-v3-base --blocks 4 --batch 8 --
 python scripts/bench_adapters.py --shape llama2-7b --blocks 4 --batch 1 --length 256 \
     --only "frozen model" "lora r=8" "lora r=16" goft qgoft
 
-Prints a table of steps and one of forward passes before and after merging, and writes both as JSON.
+Prints tables of steps, of what the adapter alone takes in one layer, and of forward passes before
+and after merging; writes all three as JSON.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from scripts.benchmarks.memory import forget_peak, peak_in_child, resident_peak
 from scripts.benchmarks.shapes import SHAPES, build
 from scripts.benchmarks.tables import Row, row_of, table_of
 from scripts.benchmarks.timing import interleave, sync_of
-from scripts.benchmarks.training import FROZEN, REFERENCE, VARIANTS, Workbench
+from scripts.benchmarks.training import FROZEN, REFERENCE, SEPARABLE, VARIANTS, Workbench
 
 MEMORY_STEPS = 3
+LAYER_CALLS = 20
+"""Of one layer for each step that is timed: they take milliseconds, and differ more."""
 MERGED = (REFERENCE, "goft", "qgoft")
 """Whose forward pass is timed as well."""
 
@@ -46,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     console = Console()
     steps = measure_steps(words, given)  # minutes at LLaMA's shape: shown as soon as they are there
-    console.print(table_of("training step", steps, REFERENCE, FROZEN))
+    console.print(table_of("training step", steps, words.reference, FROZEN))
+    layers = measure_layers(words)
+    console.print(table_of("the adapter alone, one layer", layers, words.reference, ""))
     forwards = measure_forwards(words)
     console.print(table_of("forward pass", forwards, "base model", "base model"))
     words.output.mkdir(parents=True, exist_ok=True)
@@ -56,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "steps": [asdict(row) for row in steps],
+        "layers": [asdict(row) for row in layers],
         "forwards": [asdict(row) for row in forwards],
     }
     target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -82,6 +88,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     words.only = words.only or [FROZEN, *VARIANTS, *(METHODS if words.authors else ())]
     if words.authors is None and set(words.only) & set(METHODS):
         parser.error(f"{', '.join(METHODS)} need --authors DIR")
+    loras = (name for name in words.only if name.startswith("lora"))
+    words.reference = REFERENCE if REFERENCE in words.only else next(loras, "")
     return words
 
 
@@ -105,6 +113,15 @@ def measure_steps(words: argparse.Namespace, given: Sequence[str]) -> list[Row]:
     command = [str(Path(__file__).resolve()), *given]
     peaks = {name: peak_in_child([*command, "--peak-of", name]) for name in words.only}
     return [row_of(name, samples[name], sizes[name], peaks[name]) for name in words.only]
+
+
+def measure_layers(words: argparse.Namespace) -> list[Row]:
+    """Time forward and backward of adapters on one layer, without its weight, in turns."""
+    bench, tokens = workbench(words), words.batch * words.length
+    cases = {name: bench.layer(name, tokens) for name in words.only if name in SEPARABLE}
+    rounds = LAYER_CALLS * words.rounds
+    samples = interleave(cases, rounds, sync_of(torch.device(words.device)))
+    return [row_of(name, found) for name, found in samples.items()]
 
 
 def measure_forwards(words: argparse.Namespace) -> list[Row]:

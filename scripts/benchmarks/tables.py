@@ -9,6 +9,8 @@ from rich.table import Table
 
 from scripts.benchmarks.timing import Samples
 
+HEADINGS = ("adapter", "params", "ms", "quartiles", "ratio", "overhead", "memory")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -45,23 +47,30 @@ def table_of(title: str, rows: Sequence[Row], reference: str, floor: str) -> Tab
     Args:
         title: above the table.
         rows: in the order to show them.
-        reference: name of the row that the ratios are taken to.
-        floor: name of the row that overhead and memory are counted from.
+        reference: name of the row that the ratios are taken to, if there is one.
+        floor: name of the row that overhead and memory are counted from, if there is one.
     """
     by_name = {row.name: row for row in rows}
-    table = Table(title=title)
-    table.add_column("adapter", no_wrap=True)
-    for heading in ("params", "ms", "quartiles", "ratio", "overhead", "memory"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.caption = f"ratio to {reference}; overhead and memory over {floor}"
-    for row in rows:
-        table.add_row(
+    cells = [
+        (
             row.name,
             "" if row.trainable is None else f"{row.trainable:,}",
-            f"{row.median:.1f}",
-            f"{row.low:.1f}-{row.high:.1f}",
+            f"{row.median:.4g}",
+            f"{row.low:.4g}-{row.high:.4g}",
             *_ratios(row, by_name.get(reference), by_name.get(floor)),
         )
+        for row in rows
+    ]
+    said = (("ratio to", reference), ("overhead and memory over", floor))
+    table = Table(title=title)
+    table.caption = "; ".join(f"{what} {name}" for what, name in said if name in by_name)
+    columns = [column for column in zip(HEADINGS, *cells, strict=True) if any(column[1:])]
+    for heading, *_ in columns:
+        table.add_column(
+            heading, justify="left" if heading == HEADINGS[0] else "right", no_wrap=True
+        )
+    for row in zip(*(column[1:] for column in columns), strict=True):
+        table.add_row(*row)
     return table
 
 

@@ -1,4 +1,4 @@
-"""One training step of each adapter on the same frozen weights, and its forward pass alone."""
+"""A training step of each adapter on the same frozen weights, one layer of it, a forward pass."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from goft_cli.adapters import attach_adapter, count_parameters, merge
@@ -20,6 +21,7 @@ from goft_cli.config import TrainConfig
 from goft_cli.penalty import forget_penalties, total_penalty
 from scripts.benchmarks.authors import METHODS, attach_authors, load_authors
 from scripts.benchmarks.shapes import Shape
+from scripts.benchmarks.timing import Case
 
 UPDATES = 1000
 """Of the run that AdaLoRA plans its budget for; none of it is lowered while it is timed."""
@@ -40,6 +42,8 @@ VARIANTS: dict[str, str] = {
     "qgoft": "adapter=qgoft",
 }
 """What is measured, as a user of `goft train` would type it."""
+SEPARABLE = ("lora r=2", REFERENCE, "lora r=16", "oft", "goft", "goft-scaled", "qgoft")
+"""Those that work on the vectors beside a weight, and not in place."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,23 @@ class Workbench:
         cfg = compose_words(VARIANTS[name], self.shape.model)
         backbone, head = Backbone(model, None, ""), cfg.model.head_modules
         return attach_adapter(backbone, cfg.adapter, head, self.shape.auto_class, UPDATES)
+
+    def layer(self, name: str, tokens: int) -> Case:
+        """Forward and backward of a separable adapter on one layer, its frozen weight left out.
+
+        Args:
+            name: one of SEPARABLE.
+            tokens: how many vectors pass the layer.
+        """
+        model = self.adapted(shared_copy(self.base), name).train()
+        layers: list[Any] = [part for part in model.modules() if isinstance(part, BaseTunerLayer)]
+        layer = next(part for part in layers if part.in_features == part.out_features)
+        weight = layer.get_base_layer().weight
+        layer.base_layer = nn.Identity()
+        x = weight.new_empty(tokens, layer.in_features).normal_().requires_grad_()
+        wanted = [x, *(p for p in layer.parameters() if p.requires_grad)]
+        grad = torch.randn_like(x)
+        return lambda: torch.autograd.grad(layer(x), wanted, grad)
 
     def forwards(self, name: str) -> dict[str, Callable[[], object]]:
         """The forward pass of an adapter, and of the same merged into a copy of the weights."""

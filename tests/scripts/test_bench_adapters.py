@@ -13,7 +13,14 @@ from transformers import BertConfig
 from scripts import bench_adapters
 from scripts.benchmarks import memory
 from scripts.benchmarks.shapes import SHAPES, Shape, build, sentences
-from scripts.benchmarks.training import FROZEN, REFERENCE, VARIANTS, Workbench, compose_words
+from scripts.benchmarks.training import (
+    FROZEN,
+    REFERENCE,
+    SEPARABLE,
+    VARIANTS,
+    Workbench,
+    compose_words,
+)
 
 NAMES = [FROZEN, REFERENCE, "goft", "qgoft"]
 
@@ -71,6 +78,7 @@ def test_a_whole_benchmark_with_the_authors_code(
     assert sizes[FROZEN] == 0
     assert sizes["goft"] == sizes["authors' goft"] == pairs
     assert sizes["qgoft"] == sizes["authors' qgoft"] == 4 * pairs
+    assert [row["name"] for row in found["layers"]] == NAMES[1:]
     passes = [row["name"] for row in found["forwards"]]
     merged = [name for one in NAMES[1:] for name in (one, f"{one}, merged")]
     assert passes == ["base model", *merged]
@@ -101,6 +109,17 @@ def test_a_step_trains_the_adapter_and_leaves_the_shared_weights(
     shared = {p.data_ptr() for p in bench.base.parameters()}
     backbone = [p for p in one.model.parameters() if not p.requires_grad]
     assert {p.data_ptr() for p in backbone} <= shared
+
+
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_a_layer_is_timed_with_all_gradients_but_without_its_weight(
+    bench: Workbench, name: str
+) -> None:
+    gradients = bench.layer(name, tokens=3)()
+    assert isinstance(gradients, tuple)
+    assert gradients[0].shape == (3, 16)
+    assert len(gradients) > 1
+    assert all(gradient is not None for gradient in gradients)
 
 
 def test_gradients_flow_through_the_frozen_model(bench: Workbench) -> None:
