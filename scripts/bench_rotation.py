@@ -48,7 +48,8 @@ class Sizes:
         grid: widths at which all engines turn both kinds.
         grid_counts: numbers of vectors there.
         widths: at which the chosen engine turns `count` vectors, odd ones among them.
-        count: number of vectors there.
+        count: number of vectors there; more of them would not fit into the 32 MB that the C library
+            keeps, and the time to clear new memory would be measured.
         counts: numbers of vectors for all engines at `width`.
         width: the width there.
         merge: in and out features of the layer that is merged.
@@ -58,7 +59,7 @@ class Sizes:
     grid: Sequence[int] = (96, 384, 768, 1024, 3072, 4096)
     grid_counts: Sequence[int] = (1, 16, 64, 512)
     widths: Sequence[int] = (256, 512, 999, 1024, 2048, 3001, 4096, 8192, 11007, 11008, 16384)
-    count: int = 512
+    count: int = 256
     counts: Sequence[int] = tuple(4**power for power in range(9))
     width: int = 1024
     merge: int = 4096
