@@ -9,7 +9,7 @@ import torch
 from goft_cli.config import GoftAdapterConfig, TrainConfig
 from goft_cli.doctor.findings import Finding, Verdict, refused
 from goft_cli.errors import GoftError
-from goft_cli.rotation import build, forced_engine
+from goft_cli.rotation import build, forced_engine, team
 from goft_cli.rotation.engines import choose_engine
 
 SUBJECT = "rotation"
@@ -31,7 +31,7 @@ def examine_rotation(cfg: TrainConfig) -> Finding:
             return refused(SUBJECT, GoftError(str(error)))
     if said:
         return Finding(SUBJECT, Verdict.note, str(said[0].message))
-    if forced_engine() == "auto" and not on_gpu and not build.available():
+    if engine == "blocked" != forced_engine() and team.available() and not build.available():
         found = f"{engine} engine, for there is no C compiler ({build.command()[0]})"
         return Finding(SUBJECT, Verdict.note, found, "install gcc or clang, or let CC name one")
     return Finding(SUBJECT, Verdict.ok, f"{engine} engine")

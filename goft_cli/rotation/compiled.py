@@ -142,13 +142,17 @@ class _Memory(threading.local):
     """
 
     def __init__(self) -> None:
-        self.bytes = torch.empty(0, dtype=torch.uint8)
+        self.bytes = _bytes(0)
 
     def at_least(self, count: int) -> Tensor:
         """So many bytes, or more."""
         if len(self.bytes) < count:
-            self.bytes = torch.empty(count, dtype=torch.uint8)
+            self.bytes = _bytes(count)
         return self.bytes
+
+
+def _bytes(count: int) -> Tensor:
+    return torch.empty(count, dtype=torch.uint8, device="cpu")  # whatever the default device is
 
 
 _memory = _Memory()

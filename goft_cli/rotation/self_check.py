@@ -82,7 +82,7 @@ def disagreements(
 ) -> list[str]:
     """What differs from the staged engine in float64 on the CPU, strict and quasi, in words."""
     rows, dim = shape
-    draw = partial(torch.randn, generator=torch.Generator().manual_seed(0))
+    draw = partial(torch.randn, generator=torch.Generator().manual_seed(0), device="cpu")
     wrong: list[str] = []
     for kind, rotation in (("strict", draw(dim - 1)), ("quasi", draw(dim - 1, 2, 2) / 2)):
         case = draw(rows, dim).to(dtype), draw(rows, dim).to(dtype), rotation

@@ -58,8 +58,8 @@ def make_plan(dim: int, shapes: Shapes, device: torch.device, dtype: torch.dtype
     """
     tiers = _trees_by_tier(dim, shapes)
     entries, places = (torch.cat(parts, dim=-1) for parts in zip(*tiers, strict=True))
-    constants = torch.tensor([1, 0], dtype=dtype)
-    return Plan(entries.to(device), places.to(device), constants.to(device), shapes)
+    constants = torch.tensor([1, 0], dtype=dtype, device=device)
+    return Plan(entries.to(device), places.to(device), constants, shapes)
 
 
 def tree_matrices(blocks: Tensor, plan: Plan) -> Tensor:
@@ -142,7 +142,9 @@ def _trees(
 
     Only the first `width` of all leaves together are coordinates, and pairs are of coordinates.
     """
-    leaf, tree = torch.arange(leaves), torch.arange(count).unsqueeze(1)
+    # On the CPU whatever the default device is: this is arithmetic of a few small numbers.
+    leaf, tree = (torch.arange(number, device="cpu") for number in (leaves, count))
+    tree = tree.unsqueeze(1)
     entries, places = [], []
     for level in range(levels):
         stride = 2**level

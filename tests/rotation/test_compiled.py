@@ -98,6 +98,20 @@ def test_scratch_memory_grows_with_what_is_asked(
 
 
 @needs_loops
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_the_default_device_is_not_asked(
+    device: str, draw: Draw, tolerance: Tolerance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "_healthy", [])
+    monkeypatch.setattr(compiled, "_memory", compiled._Memory())
+    tensors = case(draw, "strict", 70)
+    with torch.device(device):
+        assert choose_engine(tensors[0]) == "compiled"
+        found = results(compiled, *tensors)
+    check(found, tensors, tolerance)
+
+
+@needs_loops
 def test_nothing_is_written_but_the_results(draw: Draw) -> None:
     tensors = case(draw, "strict", 70)
     before = [tensor.clone() for tensor in tensors]

@@ -241,6 +241,18 @@ def test_what_is_recorded_or_has_no_memory_is_left_to_the_blocked_engine() -> No
     assert names == ["blocked"] * 4
 
 
+@every_engine
+def test_the_default_device_is_not_asked(engine: str) -> None:
+    dim = 43  # of no other test, so that nothing is known of it
+    rotation = random_rotation("strict", dim).float().requires_grad_()
+    x = vectors(5, dim, seed=1).float()
+    found: list[Tensor] = []
+    for device in ("meta", "cpu"):
+        with torch.device(device), force_engine(engine):
+            found += torch.autograd.grad(rotate(x, rotation).sum(), rotation)
+    assert torch.equal(*found)
+
+
 def test_what_is_forced_innermost_decides() -> None:
     x = torch.empty(1, DIM)
     best = choose_engine(x)
