@@ -95,9 +95,7 @@ class GoftLayer(nn.Module, BaseTunerLayer):
             x = _cast_for_autocast(x)
         # W S1 R1^T S2 R2^T x: the last adapter meets x first.
         for name in reversed(adapters):
-            x = rotate_transposed(x, self.rotation(name), self._kept(name))
-            if name in self.goft_scale:
-                x = x * self.goft_scale[name].to(x.dtype)
+            x = rotate_transposed(x, self.rotation(name), self._kept(name), self.scale(name))
         return self.base_layer(x, *args, **kwargs)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:

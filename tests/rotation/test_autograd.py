@@ -35,6 +35,25 @@ def test_first_and_second_derivatives(apply: Apply, kind: str, dim: int, draw: D
     assert gradgradcheck(apply, inputs)
 
 
+@both_kinds
+@pytest.mark.parametrize("dim", [1, 2, 5, 8])
+def test_derivatives_with_a_scale(kind: str, dim: int, draw: Draw) -> None:
+    x, rotation = leaves(draw, kind, dim, count=3)
+    scale = draw("strict", dim + 1, seed=5).requires_grad_()
+
+    def apply(x: Tensor, rotation: Tensor, scale: Tensor) -> Tensor:
+        return rotate_transposed(x, rotation, scale=scale)
+
+    assert torch.equal(apply(x, rotation, scale), rotate_transposed(x, rotation) * scale)
+    assert gradcheck(apply, (x, rotation, scale))
+    assert gradgradcheck(apply, (x, rotation, scale))
+    total = apply(x, rotation, scale).sum()
+    everything = torch.autograd.grad(total, (x, rotation, scale), allow_unused=dim == 1)
+    frozen = x.detach(), rotation.detach()
+    (alone,) = torch.autograd.grad(apply(*frozen, scale).sum(), scale)
+    assert torch.equal(alone, everything[2])
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     shape=st.lists(st.integers(0, 4), max_size=3),

@@ -210,6 +210,11 @@ def test_shapes_that_do_not_belong_together_are_refused(
         apply(x, rotation)
 
 
+def test_factors_that_are_not_one_for_each_column_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"scale: found shape \(1,\), expected \(3,\), a factor"):
+        rotate_transposed(torch.zeros(2, 3), torch.zeros(2), scale=torch.ones(1))
+
+
 def test_an_unknown_angle_names_the_choices() -> None:
     with pytest.raises(ValueError, match=r"angle='sine' is unknown; choose one of tanh, direct"):
         angles_from(torch.zeros(3), "sine")  # pyright: ignore[reportArgumentType] - the mistake

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
 
 from goft_cli.rotation import (
     ENGINES,
     blocked,
-    compiled,
     force_engine,
     rotate,
     rotate_transposed,
     tiles,
 )
-from goft_cli.rotation.engines import choose_engine
 
 Dense = Callable[[Tensor], Tensor]
 Apply = Callable[[Tensor, Tensor], Tensor]
@@ -42,7 +36,6 @@ every_engine = pytest.mark.parametrize("engine", here)
 in_float64 = pytest.mark.parametrize(
     "engine", [name for name in here if WIDEST[name] == torch.float64]
 )
-needs_loops = pytest.mark.skipif(not compiled.available(), reason="needs a C compiler and OpenMP")
 both_kinds = pytest.mark.parametrize("kind", ["strict", "quasi"])
 both_directions = pytest.mark.parametrize("apply", [rotate, rotate_transposed])
 
@@ -145,9 +138,15 @@ def test_each_gradient_alone_is_the_one_found_with_the_other(
             torch.testing.assert_close(leaf.grad, reference.grad, rtol=bound, atol=bound)
 
 
+def scaled(x: Tensor, rotation: Tensor) -> Tensor:
+    """With factors that learn as well."""
+    scale = torch.full((DIM,), 2.0, requires_grad=True)
+    return rotate_transposed(x, rotation, scale=scale)
+
+
 @every_engine
 @both_kinds
-@both_directions
+@pytest.mark.parametrize("apply", [rotate, rotate_transposed, scaled])
 def test_backward_stores_the_vectors_and_nothing_else_per_vector(
     engine: str, kind: str, apply: Apply
 ) -> None:
@@ -215,82 +214,3 @@ def assert_engines_agree(apply: Apply, rotation: Tensor, x: Tensor) -> None:
         found.append((output, *torch.autograd.grad(output.square().sum(), leaves)))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
-
-
-@needs_loops
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_a_cpu_is_given_the_compiled_engine(dtype: torch.dtype) -> None:
-    assert choose_engine(torch.empty(1, 3, dtype=dtype)) == "compiled"
-    assert choose_engine(torch.empty(64, 97, dtype=dtype)) == "compiled"
-
-
-@needs_loops
-@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
-def test_what_is_recorded_or_has_no_memory_is_left_to_the_blocked_engine() -> None:
-    names: list[str] = []
-
-    def traced(x: Tensor) -> Tensor:
-        names.append(choose_engine(x))
-        return x + 1
-
-    with FakeTensorMode():
-        names.append(choose_engine(torch.empty(64, DIM)))
-    torch.jit.trace(traced, torch.empty(64, DIM), check_trace=False)
-    names.append(choose_engine(torch.empty(64, DIM).double()))
-    names.append(choose_engine(torch.empty(64, DIM, device="meta")))
-    assert names == ["blocked"] * 4
-
-
-@every_engine
-def test_the_default_device_is_not_asked(engine: str) -> None:
-    dim = 43  # of no other test, so that nothing is known of it
-    rotation = random_rotation("strict", dim).float().requires_grad_()
-    x = vectors(5, dim, seed=1).float()
-    found: list[Tensor] = []
-    for device in ("meta", "cpu"):
-        with torch.device(device), force_engine(engine):
-            found += torch.autograd.grad(rotate(x, rotation).sum(), rotation)
-    assert torch.equal(*found)
-
-
-def test_what_is_forced_innermost_decides() -> None:
-    x = torch.empty(1, DIM)
-    best = choose_engine(x)
-    with force_engine("staged"):
-        assert choose_engine(x) == "staged"
-        with force_engine("auto"):
-            assert choose_engine(x) == best
-    assert choose_engine(x) == best
-
-
-def test_an_engine_that_cannot_or_does_not_exist_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(blocked, "supports", lambda dim, dtype, device: dim != 97)
-    with (
-        force_engine("blocked"),
-        pytest.raises(ValueError, match=r"engine blocked cannot turn vectors of 97 in torch.float"),
-    ):
-        rotate(torch.zeros(3, 97), torch.zeros(96))
-    with pytest.raises(ValueError, match=r"quick is unknown; choose one of auto, staged"):
-        force_engine("quick").__enter__()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("value", "says"),
-    [("staged", "staged"), ("blocked", "blocked"), ("quick", "GOFT_ENGINE=quick is unknown")],
-)
-def test_the_environment_forces_an_engine(value: str, says: str) -> None:
-    program = (
-        "import torch; from goft_cli.rotation.engines import choose_engine\n"
-        "print(choose_engine(torch.empty(1, 96)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "GOFT_ENGINE": value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert says in done.stdout + done.stderr
