@@ -80,6 +80,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, all by default")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--forward-rounds", type=int, default=60, help="of what differs least")
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--authors", type=Path, help="checkout of ArthurLeoM/peft-givens")
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
@@ -130,7 +131,7 @@ def measure_forwards(words: argparse.Namespace) -> list[Row]:
     passes = {"base model": bench.forward(bench.base.eval())}
     for name in MERGED:
         passes |= bench.forwards(name) if name in words.only else {}
-    samples = interleave(passes, words.rounds, sync_of(torch.device(words.device)))
+    samples = interleave(passes, words.forward_rounds, sync_of(torch.device(words.device)))
     return [row_of(name, found) for name, found in samples.items()]
 
 

@@ -69,6 +69,7 @@ def test_a_whole_benchmark_with_the_authors_code(
     layer.write_text(AUTHORS)
     names = [*NAMES, "authors' goft", "authors' qgoft"]
     size = ["--shape", "tiny", "--blocks", "2", "--batch", "2", "--length", "8", "--rounds", "2"]
+    size += ["--forward-rounds", "2"]
     paths = ["--authors", str(tmp_path), "--output", str(tmp_path)]
     bench_adapters.main([*size, *paths, "--device", "cpu", "--only", *names])
     found = json.loads((tmp_path / "adapters-tiny-2.json").read_text())
