@@ -96,8 +96,8 @@ def choose_engine(x: Tensor) -> str:
     """The name of the engine for vectors x (..., d).
 
     `scripts/bench_rotation.py` measures it: compiled takes less time than the others on a CPU, for
-    one vector as for many; blocked takes about as long as staged for one vector, making its
-    matrices included, and less the more vectors there are.
+    one vector as for many; blocked takes less than staged, making its matrices included, and the
+    less the more vectors there are.
 
     Raises:
         ValueError: an engine is forced that cannot turn such vectors.
