@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import torch
 from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
 from goft_cli.doctor import inputs, machine, rotation
 from goft_cli.doctor.findings import Finding, Verdict, is_healthy
+from goft_cli.rotation import compiled, engines
 from goft_cli.sharing import hub
 from tests import small
 from tests.conftest import Goft
@@ -83,27 +85,34 @@ def test_precision_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> No
     needs_mending(machine.examine_gpu(trainer), "no bf16", "trainer.bf16=false")
 
 
+@pytest.fixture
+def unknown_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if nothing had been compiled in this process."""
+    monkeypatch.setattr(compiled, "_healthy", [])
+    compiled._loops.cache_clear()
+    yield
+    compiled._loops.cache_clear()
+
+
+@pytest.mark.usefixtures("unknown_loops")
 @pytest.mark.parametrize(
-    ("name", "value", "verdict", "words"),
+    ("engine", "compiler", "verdict", "words"),
     [
-        ("GOFT_ENGINE", "quick", Verdict.mend, "quick is unknown; choose one of auto, staged"),
-        ("GOFT_ENGINE", "staged", Verdict.ok, "staged engine"),
-        ("CC", "no-such-compiler", Verdict.note, "no C compiler (no-such-compiler); install gcc"),
-        ("CC", "false", Verdict.note, "false cannot compile loops.c, exit code 1"),
+        ("quick", "", Verdict.mend, "GOFT_ENGINE=quick is unknown; choose one of auto, staged"),
+        ("staged", "missing", Verdict.ok, "staged engine"),
+        ("compiled", "missing", Verdict.mend, "engine compiled cannot turn vectors of 768"),
+        ("auto", "missing", Verdict.note, "blocked engine, for there is no C compiler (missing)"),
+        ("auto", "false", Verdict.note, "false cannot compile loops.c, exit code 1"),
     ],
 )
 def test_the_engine_that_the_machine_allows(
-    name: str, value: str, verdict: Verdict, words: str, goft_process: Goft
+    engine: str, compiler: str, verdict: Verdict, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = (
-        "from tests.test_doctor import configured\n"
-        "from goft_cli.doctor.rotation import examine_rotation\n"
-        "finding = examine_rotation(configured())\n"
-        "print(finding.verdict.name, f'{finding.found}; {finding.remedy}')"
-    )
-    answer = goft_process(code=program, **{name: value})
-    assert answer.out.startswith(verdict.name), answer.err
-    assert words in answer.out
+    monkeypatch.setattr(engines, "_forced", engine)
+    monkeypatch.setenv("CC", compiler)
+    finding = rotation.examine_rotation(configured())
+    assert finding.verdict is verdict
+    assert words in f"{finding.found}; {finding.remedy}"
 
 
 def test_an_adapter_that_turns_nothing_needs_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:

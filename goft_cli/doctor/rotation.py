@@ -31,7 +31,8 @@ def examine_rotation(cfg: TrainConfig) -> Finding:
             return refused(SUBJECT, GoftError(str(error)))
     if said:
         return Finding(SUBJECT, Verdict.note, str(said[0].message))
-    if engine == "blocked" != forced_engine() and team.available() and not build.available():
+    chosen = forced_engine() == "auto"
+    if chosen and engine == "blocked" and team.available() and not build.available():
         found = f"{engine} engine, for there is no C compiler ({build.command()[0]})"
         return Finding(SUBJECT, Verdict.note, found, "install gcc or clang, or let CC name one")
     return Finding(SUBJECT, Verdict.ok, f"{engine} engine")

@@ -15,7 +15,7 @@ from goft_cli.rotation.engines import ENGINES, Engine
 class Turn(torch.autograd.Function):
     """Stores x, the parameters and what was made of them; never anything per stage.
 
-    Nor R^T x, which the gradient of the scale needs: to turn again costs less than to keep it.
+    Nor R^T x, which the gradient of the scale needs: there x is turned again.
 
     Without `setup_context`: with it, each call would inspect the signature of `forward`.
     """
@@ -53,9 +53,9 @@ class Turn(torch.autograd.Function):
             if wants_scale:
                 grad_scale = (grad * engine.synthesis(x, prepared)).sum(dim=0)
             grad = scaled(grad, scale)
-            pull = _through_transposed if ctx.transposed else _through
-            grad_x, grad_rotation = pull(
-                engine, x, grad, rotation, prepared, (wants_x, wants_rotation)
+            wanted = wants_x, wants_rotation
+            grad_x, grad_rotation = _gradients(
+                engine, ctx.transposed, x, grad, rotation, prepared, wanted
             )
         if grad_x is not None:
             grad_x = grad_x.view(grads[0].shape)
@@ -89,32 +89,22 @@ def _vectors(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
 
 
-def _through_transposed(
+def _gradients(
     engine: Engine,
+    transposed: bool,
     x: Tensor,
     grad: Tensor,
     rotation: Tensor,
     prepared: Sequence[Tensor],
     wants: tuple[bool, bool],
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of x and of the rotation through R^T x, those that are wanted."""
+    """Those of x and of the rotation that are wanted, of vectors (n, d)."""
     wants_x, wants_rotation = wants
-    if wants_rotation:
+    if transposed and wants_rotation:
         return engine.pullback(x, grad, rotation, prepared, wants_x)
-    return (engine.analysis(grad, prepared) if wants_x else None), None
-
-
-def _through(
-    engine: Engine,
-    x: Tensor,
-    grad: Tensor,
-    rotation: Tensor,
-    prepared: Sequence[Tensor],
-    wants: tuple[bool, bool],
-) -> tuple[Tensor | None, Tensor | None]:
-    """The same through R x: <g, R x> = <x, R^T g> has the two exchanged."""
-    wants_x, wants_rotation = wants
-    grad_x = engine.synthesis(grad, prepared) if wants_x else None
+    back = engine.analysis if transposed else engine.synthesis
+    grad_x = back(grad, prepared) if wants_x else None
     if not wants_rotation:
         return grad_x, None
+    # <g, R x> = <x, R^T g>: the same gradient with the two exchanged.
     return grad_x, engine.pullback(grad, x, rotation, prepared, needs_x=False)[1]
