@@ -65,6 +65,7 @@ class Structure(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone(goft: Goft, trained: Path, tmp_path: Path) -> None:
     answer = goft("report", f"runs={trained}", "output_dir=told")
     assert (answer.code, answer.err) == (0, "")

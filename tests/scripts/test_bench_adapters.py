@@ -59,6 +59,7 @@ def bench() -> Workbench:
     return Workbench(base, SHAPE, sentences(2, 8))
 
 
+@pytest.mark.slow
 def test_a_whole_benchmark_with_the_authors_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,7 @@ def inputs(cfg: TrainConfig) -> tuple[str, list[list[list[int]]]]:
     return backbone.fingerprint, [list(cast("Dataset", rows)["input_ids"]) for rows in encoded]
 
 
+@pytest.mark.slow
 def test_the_folder_is_the_hub_for_a_run(goft: Goft, caches: Path, tmp_path: Path) -> None:
     answer = goft("fetch", *HUB, *SOURCES, "output_dir=away")
     assert answer.code == 0, answer.err
@@ -64,6 +65,7 @@ def test_the_folder_is_the_hub_for_a_run(goft: Goft, caches: Path, tmp_path: Pat
     assert "output_dir=away is already there and not empty" in refused.err
 
 
+@pytest.mark.slow
 def test_a_benchmark_is_fetched_to_be_scored(goft: Goft, caches: Path) -> None:
     rows = {split: generate(split)[:4] for split in ("dev", "test")}
     cache_dataset(caches, "me/questions", "all", rows)

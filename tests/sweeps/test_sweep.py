@@ -77,6 +77,7 @@ def test_a_job_of_several_processes_has_all_devices(
     assert [around.environment["CUDA_VISIBLE_DEVICES"] for around in ran] == ["4,7"]
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_shown_and_the_others_run(goft: Goft, ran: list[Surroundings]) -> None:
     answer = goft("train", "-m", "seed=13,2", "trainer.logging_steps=0,1")
     assert len(ran) == 2
@@ -89,6 +90,7 @@ def test_a_failed_job_is_shown_and_the_others_run(goft: Goft, ran: list[Surround
     assert len(answer.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_same_sweep_again_runs_only_what_is_missing(
     goft: Goft, ran: list[Surroundings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +179,7 @@ def test_figure_4b_is_the_papers() -> None:
     )
 
 
+@pytest.mark.slow
 @OPTUNA
 @pytest.mark.parametrize(("preset", "task"), [("penalty", "glue/cola"), ("penalty", "vtab/cifar")])
 def test_a_search_stays_near_the_recipe_and_comes_out_the_same(

@@ -34,6 +34,7 @@ def data() -> dict[Split, list[Example]]:
     return {split: examples(split) for split in SPLITS}
 
 
+@pytest.mark.slow
 def test_default_sizes_and_balance(data: dict[Split, list[Example]]) -> None:
     for split, rows in data.items():
         assert len(rows) == SIZES[split]

@@ -48,6 +48,7 @@ def test_trackio_has_a_run_with_the_same_curves(
     assert {"train/geometry/angle_mean", "train/geometry/deviation_max"} <= names
 
 
+@pytest.mark.slow
 def test_wandb_offline_writes_into_the_run_folder(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
