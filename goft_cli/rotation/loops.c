@@ -128,8 +128,10 @@ static void climb(lanes *tile, const struct pair *pairs, int64_t count)
 /* R^T of all lanes: transposed blocks, from the coarsest stage to the finest. */
 static void descend(lanes *tile, const struct pair *pairs, int64_t count)
 {
-    for (const struct pair *p = pairs + count; p-- > pairs;)
+    for (int64_t k = count; k-- > 0;) {
+        const struct pair *p = pairs + k;
         multiply(tile[p->upper], tile[p->lower], p->a1, p->a2, p->b1, p->b2);
+    }
 }
 
 /* As descend; what pair k is given goes to rows 2 k and 2 k + 1 of inputs. */
