@@ -200,7 +200,8 @@ def test_a_search_stays_near_the_recipe_and_comes_out_the_same(
 def test_a_search_survives_failures(goft: Goft) -> None:
     answer = goft("train", "-m", "+sweep=learning_rate", "hydra.sweeper.n_trials=2", "seed=13")
     assert answer.code == FAILED_JOBS
-    assert answer.err.startswith("goft: 2 of 2 jobs failed")
+    lines = answer.err.splitlines()  # Optuna's own come first, if it is new to this process
+    assert any(line.startswith("goft: 2 of 2 jobs failed") for line in lines)
 
 
 # What is typed, and words that the answer must hold.
