@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from goft_cli import __version__
+from goft_cli.command_line.nearest import nearest
 from goft_cli.command_line.refusals import describe
 from goft_cli.errors import CRASH, FAILED_JOBS, USAGE_ERROR, GoftError
 from goft_cli.secrets import redact
@@ -94,11 +94,11 @@ def run(arguments: list[str]) -> int:
     if "--version" in arguments:
         print(f"goft {__version__}")
         return 0
-    from goft_cli.command_line.completion import complete, is_completion
-
-    if is_completion(arguments):
-        return complete(arguments)
     verb, *rest = arguments
+    if verb in {"-sc", "--shell-completion"}:  # the shell asks, or a person wants its script
+        from goft_cli.command_line.completion import complete
+
+        return complete(arguments)
     if verb not in VERBS:
         raise GoftError(unknown_verb(verb))
     return run_verb(verb, rest)
@@ -118,6 +118,7 @@ def run_verb(verb: str, words: list[str]) -> int:
         check_flags(words, own_flags(verb))
         if {"-h", "--help"} & set(words):
             return show_help(verb, words)
+        check_words(verb, words)
     check_nesting(words)
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
@@ -131,6 +132,18 @@ def run_verb(verb: str, words: list[str]) -> int:
     except SystemExit as done:  # how Hydra leaves after --help
         return int(done.code or 0)
     return 0
+
+
+def check_words(verb: str, words: list[str]) -> None:
+    """Refuse a mistyped choice or key before Hydra composes anything.
+
+    Raises:
+        GoftError: names the word and the nearest right one.
+    """
+    from goft_cli.command_line.suggest import CommandLine, mistyped
+
+    if sentence := mistyped(CommandLine(verb, tuple(words))):
+        raise GoftError(sentence)
 
 
 def show_help(verb: str, words: list[str]) -> int:
@@ -152,10 +165,10 @@ def leave_pipe() -> int:
 
 def unknown_verb(word: str) -> str:
     """Say which verb was meant."""
-    near = difflib.get_close_matches(word, VERBS, n=1)
-    if not near and "=" in word:
+    if "=" in word:
         return f"{word!r} is not a verb; did you mean `goft train {word}`?"
-    hint = f"did you mean `goft {near[0]}`? " if near else ""
+    near = nearest(word, VERBS)
+    hint = f"did you mean `goft {near}`? " if near else ""
     return f"{word!r} is not a verb; {hint}The verbs are {', '.join(VERBS)}"
 
 

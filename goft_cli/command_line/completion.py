@@ -10,15 +10,10 @@ import sys
 from importlib import import_module
 
 from goft_cli.cli import VERBS, WITHOUT_CONFIG
-from goft_cli.command_line.suggest import verb_choices
+from goft_cli.command_line.keys import verb_choices
 
 # Places in Hydra's store that hold no choices of the user.
 OWN = {"schema", "verb", "hydra"}
-
-
-def is_completion(arguments: list[str]) -> bool:
-    """Tell whether the shell (not a person) asks, or a person wants the shell script."""
-    return arguments[0] in {"-sc", "--shell-completion"}
 
 
 def complete(arguments: list[str]) -> int:

@@ -6,60 +6,26 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar
 
 import hydra
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from goft_cli.command_line.flags import overrides_first
-from goft_cli.config import HELD_OUT, SCHEMAS, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
+from goft_cli.command_line.flags import overrides_first, read_flags
+from goft_cli.command_line.store import config_source, offer
+from goft_cli.config import HELD_OUT, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
 from goft_cli.errors import GoftError
 from goft_cli.launching.batches import accumulation_steps, device_batch, processes
 
 ConfigT = TypeVar("ConfigT")
 
-# For a verb on a trained run: a place without group folders, where `adapter=DIR` is a key.
-NO_FOLDERS = "goft_cli.commands"
 # Longer folder names break on some file systems once a metric or checkpoint name is appended.
 MAX_RUN_NAME = 120
-
-
-def data_root() -> Path:
-    """Return the folder that holds `configs/`: the installed package, or the source checkout.
-
-    Raises:
-        FileNotFoundError: neither place has it; the installation is broken.
-    """
-    package = Path(__file__).resolve().parents[1]
-    for root in (package, package.parent):
-        if (root / "configs" / "train.yaml").is_file():
-            return root
-    raise FileNotFoundError(f"no configs/train.yaml in {package} or beside it; reinstall goft-cli")
-
-
-def config_source(verb: str) -> tuple[str, str]:
-    """Return where Hydra reads a verb's configuration, and its name there."""
-    if reads_folder(verb):
-        return str(data_root() / "configs"), verb
-    return f"pkg://{NO_FOLDERS}", f"verb/{verb}"
-
-
-def reads_folder(verb: str) -> bool:
-    """Tell whether `configs/` is the verb's place: there `adapter=` chooses one of its files."""
-    return "adapter" in verb_groups(verb)
-
-
-def verb_groups(verb: str) -> list[str]:
-    """Return the groups that a verb composes: the sections of its schema."""
-    hints = get_type_hints(SCHEMAS[verb])
-    return [name for name, hint in hints.items() if any(map(is_dataclass, (hint, *get_args(hint))))]
 
 
 def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
@@ -110,22 +76,9 @@ def folder_name(words: str) -> str:
 
 def register(verb: str = "train") -> None:
     """Make the schemas, a verb's groups and the resolvers known to Hydra, as often as wanted."""
-    register_schemas()
-    offer_groups(verb)
+    offer(verb)
     for name, resolver in RESOLVERS.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
-
-
-@cache
-def register_schemas() -> None:
-    """Put the schemas, and the verbs' own files, into Hydra's store."""
-    store = ConfigStore.instance()
-    for path, schema in SCHEMAS.items():
-        group, _, name = f"schema/{path}".rpartition("/")
-        store.store(group=group, name=name, node=schema)
-    for file in (data_root() / "configs").glob("*.yaml"):
-        # a second home for the verbs without folders, which compose from the store alone
-        store.store(group="verb", name=file.stem, node=OmegaConf.load(file), package="_global_")
 
 
 def judge(splits: Sequence[str]) -> str:
@@ -146,24 +99,6 @@ def direction(greater_is_better: bool) -> str:
 def share(value: float, factor: float) -> float:
     """Return a multiple of a value, for the bounds of a search."""
     return float(f"{value * factor:.6g}")
-
-
-def offer_groups(verb: str) -> None:
-    """Put the groups of a verb that reads no folder into Hydra's store, and no other verb's."""
-    store, configs = ConfigStore.instance(), data_root() / "configs"
-    for folder in (path for path in configs.iterdir() if path.is_dir()):
-        store.repo.pop(folder.name, None)
-        if folder.name not in verb_groups(verb) or reads_folder(verb):
-            continue
-        for file in folder.rglob("*.yaml"):
-            group = file.parent.relative_to(configs).as_posix()
-            store.store(group=group, name=file.stem, node=shipped(file))
-
-
-@cache
-def shipped(file: Path) -> DictConfig | ListConfig:
-    """Read a file of this package once."""
-    return OmegaConf.load(file)
 
 
 RESOLVERS: dict[str, Callable[..., Any]] = {
@@ -191,7 +126,7 @@ def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
     for key in cfg:
         path = f"{prefix}{key}"
         if is_dataclass(kind) and key not in {entry.name for entry in fields(kind)}:
-            from goft_cli.command_line.suggest import nearest_key
+            from goft_cli.command_line.nearest import nearest_key
 
             known = [f"{prefix}{entry.name}" for entry in fields(kind)]
             raise GoftError(f"+{path}: there is no key {path}; {nearest_key(path, known)}")
@@ -237,13 +172,13 @@ def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -
         HydraException, OmegaConfBaseException: the words do not compose; `cli` explains them.
         GoftError: a value is out of range, the job refuses its input, or jobs of a sweep failed.
     """
-    from goft_cli.sweeps import sweeping, swept
-
     register(verb)
     refused: list[Exception] = []
 
     def task(cfg: DictConfig) -> float | None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
+            from goft_cli.sweeps import swept
+
             register(verb)  # a launcher may have brought a fresh process
             return swept(lambda: freeze(cfg, kind), job)
         try:
@@ -256,8 +191,17 @@ def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -
     place, name = config_source(verb)
     main = hydra.main(version_base="1.3", config_path=place, config_name=name)(task)
     words = sys.argv[1:]
-    with sweeping(words) as added:
+    with sweep_of(words) as added:
         sys.argv[:] = ["goft", *overrides_first([*words, *added])]
         main()
     if refused:
         raise refused[0]
+
+
+def sweep_of(words: Sequence[str]) -> AbstractContextManager[list[str]]:
+    """Return a context for a run of Hydra with these words, giving the words to add to them."""
+    if not read_flags(words).multirun:
+        return nullcontext([])
+    from goft_cli.sweeps import sweeping
+
+    return sweeping(words)

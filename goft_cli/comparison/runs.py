@@ -11,9 +11,9 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from goft_cli.command_line.keys import verb_choices
 from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.command_line.recomposition import compose_here
-from goft_cli.command_line.suggest import verb_choices
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.runs.run_folder import RunFolder, is_finished, read_json
