@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 import yaml
 
@@ -25,6 +25,10 @@ INHERITED = re.compile(r"/(\w+)/([^@]+)@_here_")
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Shape = dict[str, Any]
 """A configuration without its values: a section is a Shape, everything else None."""
+
+
+class Unset(Shape):
+    """A section that is null, and has its keys only where a file sets one of them."""
 
 
 class UnreadableError(Exception):
@@ -127,19 +131,27 @@ def inherited_shape(entry: object, roots: Sequence[Path]) -> Shape:
 
 
 def schema_shape(kind: type) -> Shape:
-    """Return the sections and keys of a dataclass."""
+    """Return the sections and keys of a dataclass, those of its default mappings included."""
     hints = get_type_hints(kind)
-    return {
-        entry.name: schema_shape(hints[entry.name]) if is_dataclass(hints[entry.name]) else None
-        for entry in fields(kind)
-    }
+    return {entry.name: field_shape(hints[entry.name], entry) for entry in fields(kind)}
+
+
+def field_shape(hint: Any, entry: Field[Any]) -> Shape | None:  # noqa: ANN401 - any annotation
+    """Return the shape of one field."""
+    if is_dataclass(hint):
+        return schema_shape(cast("type", hint))
+    for option in get_args(hint):
+        if is_dataclass(option):
+            return Unset(schema_shape(cast("type", option)))
+    default = None if entry.default_factory is MISSING else entry.default_factory()
+    return merge({}, default) if isinstance(default, Mapping) else None
 
 
 def merge(shape: Shape, content: Mapping[str, Any]) -> Shape:
     """Add the sections and keys of `content` to a shape, in place."""
     for key, value in content.items():
         if isinstance(value, Mapping):
-            shape[key] = merge(shape.get(key) or {}, value)
+            shape[key] = merge(dict(shape.get(key) or {}), value)
         else:
             shape.setdefault(key, None)
     return shape
@@ -149,7 +161,7 @@ def leaves(shape: Shape, prefix: str = "") -> Iterator[str]:
     """Yield the dotted path of every key and section."""
     for key, inner in shape.items():
         yield f"{prefix}{key}"
-        if isinstance(inner, dict):
+        if isinstance(inner, dict) and not isinstance(inner, Unset):
             yield from leaves(inner, f"{prefix}{key}.")
 
 
