@@ -140,9 +140,9 @@ def field_shape(hint: Any, entry: Field[Any]) -> Shape | None:  # noqa: ANN401 -
     """Return the shape of one field."""
     if is_dataclass(hint):
         return schema_shape(cast("type", hint))
-    for option in get_args(hint):
-        if is_dataclass(option):
-            return Unset(schema_shape(cast("type", option)))
+    optional = [option for option in get_args(hint) if is_dataclass(option)]
+    if optional and type(None) in get_args(hint):
+        return Unset(schema_shape(cast("type", optional[0])))
     default = None if entry.default_factory is MISSING else entry.default_factory()
     return merge({}, default) if isinstance(default, Mapping) else None
 
