@@ -150,10 +150,10 @@ def field_shape(hint: Any, entry: Field[Any]) -> Shape | None:  # noqa: ANN401 -
 def merge(shape: Shape, content: Mapping[str, Any]) -> Shape:
     """Add the sections and keys of `content` to a shape, in place."""
     for key, value in content.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not isinstance(value, Unset):
             shape[key] = merge(dict(shape.get(key) or {}), value)
         else:
-            shape.setdefault(key, None)
+            shape.setdefault(key, value if isinstance(value, Unset) else None)
     return shape
 
 
