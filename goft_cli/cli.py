@@ -152,7 +152,7 @@ def show_help(verb: str, words: list[str]) -> int:
     from goft_cli.command_line.suggest import CommandLine
 
     line = CommandLine(verb, tuple(words))
-    print(help_page(line, VERBS[verb], resolve="--resolve" in words), end="")
+    print(help_page(line, VERBS[verb]), end="")
     return 0
 
 
