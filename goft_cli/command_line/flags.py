@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -125,6 +126,25 @@ def read_flags(words: Sequence[str]) -> argparse.Namespace:
         GoftError: a flag is none of Hydra's, or lacks its value.
     """
     return flag_parser().parse_intermixed_args(words)
+
+
+def tolerate_lazy_help(formatter: type[argparse.HelpFormatter]) -> None:
+    """Let argparse of Python 3.14 check a help text that is no string.
+
+    Hydra 1.3 gives the help of one flag as an object that becomes text when it is printed. From
+    Python 3.14 on, argparse reads every help text as soon as it is added, and fails on that one.
+    """
+    get = formatter._get_help_string
+
+    def as_text(self: argparse.HelpFormatter, action: argparse.Action) -> str | None:
+        text = get(self, action)
+        return text if text is None or isinstance(text, str) else ""
+
+    formatter._get_help_string = as_text
+
+
+if sys.version_info >= (3, 14):
+    tolerate_lazy_help(argparse.HelpFormatter)
 
 
 def flag_parser() -> FlagParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 import pytest
@@ -9,7 +10,13 @@ from hydra._internal.utils import get_args_parser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.command_line.flags import as_overrides, overrides_first, own_flags, read_flags
+from goft_cli.command_line.flags import (
+    as_overrides,
+    overrides_first,
+    own_flags,
+    read_flags,
+    tolerate_lazy_help,
+)
 from goft_cli.errors import GoftError
 
 
@@ -51,3 +58,14 @@ def test_flags_may_stand_anywhere(groups: Sequence[Sequence[str]]) -> None:
 
 def test_own_flags_have_dashes() -> None:
     assert "--as-lora" in own_flags("merge")
+
+
+def test_every_help_text_of_hydras_can_be_searched_as_python_3_14_does() -> None:
+    class Formatter(argparse.HelpFormatter):
+        pass
+
+    tolerate_lazy_help(Formatter)
+    formatter = Formatter("goft")
+    texts = [formatter._get_help_string(action) for action in get_args_parser()._actions]
+    assert all("%" not in text for text in texts if text is not None)
+    assert "Overrides the config_name specified in hydra.main()" in texts
