@@ -19,6 +19,7 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from goft_cli.command_line.flags import overrides_first
+from goft_cli.command_line.wording import keep_words
 from goft_cli.config import HELD_OUT, SCHEMAS, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
 from goft_cli.errors import GoftError
 from goft_cli.launching.batches import accumulation_steps, device_batch, processes
@@ -110,6 +111,7 @@ def folder_name(words: str) -> str:
 
 def register(verb: str = "train") -> None:
     """Make the schemas, a verb's groups and the resolvers known to Hydra, as often as wanted."""
+    keep_words()
     register_schemas()
     offer_groups(verb)
     for name, resolver in RESOLVERS.items():

@@ -94,6 +94,14 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
             GoftError: a file is missing, empty, ragged or not UTF-8, or a label is out of range.
         """
 
+    def named(self, provenance: Mapping[str, Any]) -> Task[ConfigT, ProcessorT]:
+        """Return this task with the names that its training data has for things; by default none.
+
+        Args:
+            provenance: of `TaskData`, or what a manifest keeps of it.
+        """
+        return self
+
     @abstractmethod
     def read(self, path: Path) -> Dataset:
         """Read one file of rows to predict on; targets, if any, are left out.

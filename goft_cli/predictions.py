@@ -1,0 +1,97 @@
+"""Predictions beside their rows, in a file whose ending says the format."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datasets import ClassLabel, Dataset
+
+from goft_cli.errors import GoftError
+from goft_cli.runs.run_folder import RunFolder, write_bytes, write_text
+from goft_cli.tasks.base import Arrays, Split, Task
+
+Lines = Sequence[Mapping[str, Any]]
+
+
+def with_predictions(rows: Dataset, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each row, its label by name, with its prediction."""
+    named = {key: kind for key, kind in rows.features.items() if isinstance(kind, ClassLabel)}
+    lines = []
+    for row, prediction in zip(rows.to_list(), predictions, strict=True):
+        labels = {key: kind.int2str(row[key]) for key, kind in named.items()}
+        lines.append({**row, **labels, "prediction": prediction})
+    return lines
+
+
+def write_predictions(
+    folder: RunFolder,
+    task: Task[Any, Any],
+    splits: Mapping[str, Split],
+    outputs: Mapping[str, Arrays],
+) -> None:
+    """Write one JSON line per evaluated row, and the task's own files of the headline's split."""
+    for name, found in outputs.items():
+        split = splits[name]
+        lines = with_predictions(split.rows, task.decode(found, split))
+        write_lines(folder.path / f"predictions.{name}.jsonl", lines)
+        if name == task.config.headline_split:
+            for file, content in task.files(found, split).items():
+                write_text(folder.path / file, content)
+
+
+def write_lines(path: Path, lines: Lines) -> None:
+    """Write predictions whole or not at all, in the format of the file's ending."""
+    write_bytes(path, WRITERS[path.suffix.lower()](lines))
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a file in whose format predictions cannot be written.
+
+    Raises:
+        GoftError: names the endings that there are.
+    """
+    if path.suffix.lower() not in WRITERS:
+        raise GoftError(
+            f"output={path}: the ending {path.suffix!r} names no format; expected one of "
+            f"{', '.join(WRITERS)}, such as output={path.with_suffix('.csv')}"
+        )
+
+
+def _as_json_lines(lines: Lines) -> bytes:
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+
+
+def _as_json(lines: Lines) -> bytes:
+    return (json.dumps(list(lines), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _as_delimited(lines: Lines, *, delimiter: str) -> bytes:
+    """Write a column for each number of a prediction; fields are quoted where they must be."""
+    import pandas as pd
+
+    frame = pd.json_normalize([dict(line) for line in lines])
+    return frame.to_csv(index=False, sep=delimiter).encode()
+
+
+def _as_parquet(lines: Lines) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    file = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist([dict(line) for line in lines]), file)
+    return file.getvalue()
+
+
+WRITERS: dict[str, Callable[[Lines], bytes]] = {
+    ".jsonl": _as_json_lines,
+    ".json": _as_json,
+    ".csv": partial(_as_delimited, delimiter=","),
+    ".tsv": partial(_as_delimited, delimiter="\t"),
+    ".parquet": _as_parquet,
+}
+"""What writes a file, by its ending."""
