@@ -124,7 +124,7 @@ def open_trained(
     if data_dir is not None:
         cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
     manifest = read_json(folder.manifest)
-    task = build_task(cfg.task).named(manifest.get("data") or {})
+    task = build_task(cfg.task).respelled(manifest.get("data") or {})
     cfg = replace(cfg, task=task.config)
     backbone = load_backbone(cfg.model, task)
     expected = (manifest.get("model") or {}).get("fingerprint")

@@ -15,7 +15,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 from goft_cli import metrics
 from goft_cli.config import TextClassificationConfig
 from goft_cli.errors import GoftError
-from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
+from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
 from goft_cli.tasks.columns import checked_rows, label_spelling, refuse_header
 from goft_cli.tasks.files import read_file
 from goft_cli.tasks.formats import Layout
@@ -66,7 +66,7 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
         rows = {name: checked_rows(table, config, labelled=True) for name, table in tables.items()}
         return TaskData(rows, provenance)
 
-    def named(self, provenance: Mapping[str, Any]) -> TextClassification:
+    def respelled(self, provenance: Mapping[str, Any]) -> TextClassification:
         """Return this task with its labels as its training data spells them."""
         labels = provenance.get("labels", self.config.labels)
         return TextClassification(replace(self.config, labels=labels))
@@ -122,17 +122,11 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
 
     def model_options(self) -> dict[str, Any]:
         """Return config entries; the head's dropout goes under each name that heads read."""
-        labels = self.config.labels
         dropout = self.config.classifier_dropout
         options: dict[str, Any] = (
             {"num_labels": 1, "problem_type": "regression"}
             if self.is_regression
-            else {
-                "num_labels": len(labels),
-                "id2label": dict(enumerate(labels)),
-                "label2id": {name: index for index, name in enumerate(labels)},
-                "problem_type": "single_label_classification",
-            }
+            else class_options(self.config.labels)
         )
         return options if dropout is None else options | dict.fromkeys(DROPOUT_KEYS, dropout)
 

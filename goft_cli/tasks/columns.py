@@ -124,13 +124,10 @@ def _targets(table: Table, config: TextClassificationConfig) -> list[Any]:
     own = table.label_names.get(column)
     if own and labels.names:
         labels.ids_of(own, table.origin)
-    names = dict(enumerate(own or []))
-    targets = []
+    targets = [convert(value) for value in table.named(column)]
     for index, value in enumerate(table.columns[column]):
-        target = convert(names.get(value) if own else value)
-        if target is None:
+        if targets[index] is None:
             raise GoftError(f"{table.place(index)}: {column} is {value!r}, expected {expected}")
-        targets.append(target)
     return targets
 
 

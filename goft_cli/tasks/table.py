@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,6 +38,12 @@ class Table:
         if self.lines is not None:
             return f"{self.origin}, line {self.lines[index]}"
         return f"{self.origin}, row {index + 1}"
+
+    def named(self, column: str) -> Iterator[Any]:
+        """Yield a column's values; where the data names its numbers, their names, or None."""
+        names = dict(enumerate(self.label_names.get(column, [])))
+        for value in self.columns[column]:
+            yield names.get(value) if names else value
 
     def renamed(self, aliases: Mapping[str, str]) -> Table:
         """Give columns the task's own names, wherever those are not taken already."""
