@@ -75,7 +75,8 @@ def _as_delimited(lines: Lines, *, delimiter: str) -> bytes:
     import pandas as pd
 
     frame = pd.json_normalize([dict(line) for line in lines])
-    return frame.to_csv(index=False, sep=delimiter).encode()
+    # with "\n" alone, csv would leave a "\r" within a text unquoted
+    return frame.to_csv(index=False, sep=delimiter, lineterminator="\r\n").encode()
 
 
 def _as_parquet(lines: Lines) -> bytes:

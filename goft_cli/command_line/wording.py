@@ -14,7 +14,7 @@ from goft_cli.config import SCHEMAS
 TEXT = "tag:yaml.org,2002:str"
 # Items of a list that Hydra's grammar takes for another type, and would write in its own way.
 CONVERTED = re.compile(
-    r"(?<=[\[,])\s*(true|false|null|nan|[+-]?(?:inf|\d[\d_]*[._e][\d._e+-]*))\s*(?=[\],])",
+    r"(?<=[\[,])\s*(true|false|null|nan|[+-]?(?:inf|\d[\d_]*[._e][\d._e+-]*|\.\d[\d._e+-]*))\s*(?=[\],])",
     re.IGNORECASE | re.ASCII,
 )
 plain_loader = omegaconf_internals.get_yaml_loader
