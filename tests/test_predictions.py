@@ -112,12 +112,12 @@ def test_predict_writes_the_format_of_the_ending(
 ) -> None:
     source = small.write_data(tmp_path, rows=4) / "train.tsv"
     output = tmp_path / f"out{ending}"
-    words = {"adapter": str(trained), "input": str(source), "output": str(output)}
-    predict(PredictConfig(**words))
+    config = PredictConfig(adapter=str(trained), input=str(source), output=str(output))
+    predict(config)
     content = output.read_bytes()
     assert (content[:4] == b"PAR1") == (ending == ".parquet")
     assert content.count(b"the dog") >= 1
     assert any(name in content for name in (b"acceptable", b"unacceptable"))
     with pytest.raises(GoftError, match="already there"):
-        predict(PredictConfig(**words))
+        predict(config)
     assert output.read_bytes() == content

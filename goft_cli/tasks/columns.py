@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, Value
@@ -124,7 +125,8 @@ def _targets(table: Table, config: TextClassificationConfig) -> list[Any]:
     own = table.label_names.get(column)
     if own and labels.names:
         labels.ids_of(own, table.origin)
-    targets = [convert(value) for value in table.named(column)]
+    known = lru_cache(maxsize=4096)(convert)  # few labels, and rows by the hundred thousand
+    targets = [known(v) if isinstance(v, Hashable) else None for v in table.named(column)]
     for index, value in enumerate(table.columns[column]):
         if targets[index] is None:
             raise GoftError(f"{table.place(index)}: {column} is {value!r}, expected {expected}")
