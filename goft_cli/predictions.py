@@ -1,4 +1,4 @@
-"""Predictions beside their rows, in a file whose ending says the format."""
+"""Predictions in a file whose ending says the format."""
 
 from __future__ import annotations
 
@@ -9,39 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset
-
 from goft_cli.errors import GoftError
-from goft_cli.runs.run_folder import RunFolder, write_bytes, write_text
-from goft_cli.tasks.base import Arrays, Split, Task
+from goft_cli.runs.run_folder import write_bytes
 
 Lines = Sequence[Mapping[str, Any]]
-
-
-def with_predictions(rows: Dataset, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return each row, its label by name, with its prediction."""
-    named = {key: kind for key, kind in rows.features.items() if isinstance(kind, ClassLabel)}
-    lines = []
-    for row, prediction in zip(rows.to_list(), predictions, strict=True):
-        labels = {key: kind.int2str(row[key]) for key, kind in named.items()}
-        lines.append({**row, **labels, "prediction": prediction})
-    return lines
-
-
-def write_predictions(
-    folder: RunFolder,
-    task: Task[Any, Any],
-    splits: Mapping[str, Split],
-    outputs: Mapping[str, Arrays],
-) -> None:
-    """Write one JSON line per evaluated row, and the task's own files of the headline's split."""
-    for name, found in outputs.items():
-        split = splits[name]
-        lines = with_predictions(split.rows, task.decode(found, split))
-        write_lines(folder.path / f"predictions.{name}.jsonl", lines)
-        if name == task.config.headline_split:
-            for file, content in task.files(found, split).items():
-                write_text(folder.path / file, content)
 
 
 def write_lines(path: Path, lines: Lines) -> None:

@@ -9,7 +9,6 @@ from goft_cli import report
 from goft_cli.evaluation import score_splits
 from goft_cli.job import Job
 from goft_cli.planning.record import recorded_forecast
-from goft_cli.predictions import write_predictions
 from goft_cli.runs import manifest
 from goft_cli.runs.run_folder import config_sha256, write_json
 from goft_cli.tasks import Scores
@@ -42,7 +41,7 @@ def finish(
     job: Job, trainer: PenaltyTrainer, checked: Verification, benchmark: Scores | None
 ) -> None:
     """Write predictions, plot and numbers, and show the table; `metrics.json` comes last."""
-    write_predictions(job.folder, job.task, checked.splits, checked.outputs)
+    report.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
     report.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
     write_json(job.folder.history, {"logged": trainer.state.log_history})
     metrics = collect_metrics(job, trainer, checked)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets import ClassLabel, Dataset
 from rich.console import Console
 from rich.table import Table
 
 from goft_cli.config import TrainConfig
 from goft_cli.palette import COLOURS, GRID
-from goft_cli.runs.run_folder import RunFolder, read_json
+from goft_cli.runs.run_folder import RunFolder, read_json, write_text
+from goft_cli.tasks.base import Arrays, Split, Task
 
 logger = logging.getLogger(__name__)
 screen = Console()
@@ -162,6 +165,37 @@ def add_scores(table: Table, scores: Mapping[str, Mapping[str, float]]) -> None:
     for split, values in scores.items():
         for name, value in values.items():
             table.add_row(f"{split} {name}", f"{value:.4f}")
+
+
+def prediction_lines(task: Task[Any, Any], split: Split, found: Arrays) -> list[dict[str, Any]]:
+    """Return each row as it was read, with what the model says about it."""
+    return with_predictions(split.rows, task.decode(found, split))
+
+
+def with_predictions(rows: Dataset, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each row as it was read, its label by name, with its prediction."""
+    named = {key: kind for key, kind in rows.features.items() if isinstance(kind, ClassLabel)}
+    lines = []
+    for row, prediction in zip(rows.to_list(), predictions, strict=True):
+        labels = {key: kind.int2str(row[key]) for key, kind in named.items()}
+        lines.append({**row, **labels, "prediction": prediction})
+    return lines
+
+
+def write_predictions(
+    folder: RunFolder,
+    task: Task[Any, Any],
+    splits: Mapping[str, Split],
+    outputs: Mapping[str, Arrays],
+) -> None:
+    """Write one JSON line per evaluated row, and the task's own files of the headline's split."""
+    for split, found in outputs.items():
+        lines = prediction_lines(task, splits[split], found)
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        write_text(folder.path / f"predictions.{split}.jsonl", text)
+        if split == task.config.headline_split:
+            for name, content in task.files(found, splits[split]).items():
+                write_text(folder.path / name, content)
 
 
 def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headline: str) -> None:

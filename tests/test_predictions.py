@@ -17,7 +17,8 @@ from pyarrow import parquet
 from goft_cli.commands.predict import predict
 from goft_cli.config import PredictConfig
 from goft_cli.errors import GoftError
-from goft_cli.predictions import WRITERS, with_predictions, write_lines
+from goft_cli.predictions import WRITERS, write_lines
+from goft_cli.report import with_predictions
 from tests import small
 from tests.conftest import Goft
 

@@ -13,7 +13,7 @@ from datasets import Dataset
 from matplotlib.image import imread
 from rich.console import Console
 
-from goft_cli import predictions, report
+from goft_cli import report
 from goft_cli.runs.run_folder import RunFolder, write_json
 from goft_cli.tasks import build_task
 from goft_cli.tasks.base import Split
@@ -140,9 +140,7 @@ def test_predictions_stand_beside_their_rows(run: RunFolder) -> None:
     config = replace(cell("demo/acceptability", "goft").task, data_dir=None)
     rows = Dataset.from_dict({"sentence": ["naïve ones", "two"], "label": [1, 0]})
     outputs = {"validation": np.array([[3.0, 0.0], [0.0, 3.0]], np.float32)}
-    predictions.write_predictions(
-        run, build_task(config), {"validation": Split(rows, rows)}, outputs
-    )
+    report.write_predictions(run, build_task(config), {"validation": Split(rows, rows)}, outputs)
     written = (run.path / "predictions.validation.jsonl").read_text(encoding="utf-8")
     first, second = (json.loads(line) for line in written.splitlines())
     assert "naïve" in written

@@ -23,8 +23,8 @@ def predict(cfg: PredictConfig) -> None:
 
     from goft_cli.errors import GoftError
     from goft_cli.logs import quiet_libraries
-    from goft_cli.predictions import check_ending, with_predictions, write_lines
-    from goft_cli.report import screen
+    from goft_cli.predictions import check_ending, write_lines
+    from goft_cli.report import screen, with_predictions
     from goft_cli.runs.trained import open_trained
 
     output = Path(cfg.output)
