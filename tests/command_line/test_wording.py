@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from goft_cli.command_line.wording import keep_words, lists_of_texts, worded
+from goft_cli.config import TextClassificationConfig
+from goft_cli.runs.run_folder import as_plain, read_config
+from tests import small
 from tests.conftest import Goft
 
 WRITTEN = [
@@ -90,3 +93,14 @@ def test_other_keys_have_the_types_of_yaml(tmp_path: Path) -> None:
         "labels": ["no", [True]],
         "more": {"labels": ["on"], "x": [True, 1.0]},
     }
+
+
+@pytest.mark.parametrize("labels", WRITTEN, ids=" ".join)
+def test_a_run_folder_keeps_its_words(labels: list[str], tmp_path: Path) -> None:
+    listed = ",".join(f"'{label}'" for label in labels)
+    cfg = small.composed(["task=glue/cola", "model=minilm-l6", f"task.labels=[{listed}]"])
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(as_plain(cfg), sort_keys=False))
+    found = read_config(path).task
+    assert isinstance(found, TextClassificationConfig)
+    assert found.labels == labels
