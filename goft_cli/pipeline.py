@@ -75,6 +75,7 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     sharding.check_deepspeed(cfg, arguments)
     benchmark = prepare_benchmark(cfg, task)
     data = task.load()
+    task = task.respelled(data.provenance)
     report.announce(cfg, task.size_deviations(data))
     backbone = load_backbone(cfg.model, task)
     task.check_model(backbone.model)

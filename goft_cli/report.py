@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 from rich.console import Console
 from rich.table import Table
 
@@ -173,9 +173,13 @@ def prediction_lines(task: Task[Any, Any], split: Split, found: Arrays) -> list[
 
 
 def with_predictions(rows: Dataset, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return each row as it was read, with its prediction."""
-    pairs = zip(rows.to_list(), predictions, strict=True)
-    return [{**row, "prediction": prediction} for row, prediction in pairs]
+    """Return each row as it was read, its label by name, with its prediction."""
+    named = {key: kind for key, kind in rows.features.items() if isinstance(kind, ClassLabel)}
+    lines = []
+    for row, prediction in zip(rows.to_list(), predictions, strict=True):
+        labels = {key: kind.int2str(row[key]) for key, kind in named.items()}
+        lines.append({**row, **labels, "prediction": prediction})
+    return lines
 
 
 def write_predictions(

@@ -18,6 +18,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from goft_cli.command_line.flags import overrides_first, read_flags
 from goft_cli.command_line.store import config_source, offer
+from goft_cli.command_line.wording import keep_words
 from goft_cli.config import HELD_OUT, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
 from goft_cli.errors import GoftError
 from goft_cli.launching.batches import accumulation_steps, device_batch, processes
@@ -76,6 +77,7 @@ def folder_name(words: str) -> str:
 
 def register(verb: str = "train") -> None:
     """Make the schemas, a verb's groups and the resolvers known to Hydra, as often as wanted."""
+    keep_words()
     offer(verb)
     for name, resolver in RESOLVERS.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)

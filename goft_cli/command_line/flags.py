@@ -12,6 +12,7 @@ from typing import NoReturn
 from hydra._internal.utils import get_args_parser
 
 from goft_cli.command_line.nearest import did_you_mean
+from goft_cli.command_line.wording import worded
 from goft_cli.config import SCHEMAS
 from goft_cli.errors import GoftError
 
@@ -22,7 +23,7 @@ def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
     Raises:
         GoftError: a key that is no switch has no value.
     """
-    return [quoted(word) for word in rewritten(verb, words)]
+    return [worded(quoted(word)) for word in rewritten(verb, words)]
 
 
 def quoted(word: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from goft_cli.config.checks import check
+from goft_cli.config.labels import Labels
 
 TRAIN_SAMPLE = "train_sample"
 """What stands in for the evaluation splits of a task that has none: its first training rows."""
@@ -85,6 +86,8 @@ class TextClassificationConfig(TaskConfig):
     """Column names for local tables that come without a header row, in order."""
     column_aliases: dict[str, str] = field(default_factory=dict)
     """What published files call a column of this task: `{label: gold_label}`."""
+    skip_short_rows: bool = False
+    """Leave out, with a count, rows of a tsv or csv file that have fewer fields than its header."""
     labels: list[str] = field(default_factory=list)
     """Names in the order of their ids; empty means regression."""
     label_range: list[float] = field(default_factory=list)
@@ -94,7 +97,8 @@ class TextClassificationConfig(TaskConfig):
     classifier_dropout: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the ranges of this family."""
+        """Check the ranges of this family, and that its labels can be told apart."""
+        Labels(self.labels)
         check(
             self.max_length >= 2,
             key="task.max_length",

@@ -123,9 +123,11 @@ def open_trained(
         cfg = replace(cfg, model=replace(cfg.model, path=base_model))
     if data_dir is not None:
         cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
-    task = build_task(cfg.task)
+    manifest = read_json(folder.manifest)
+    task = build_task(cfg.task).respelled(manifest.get("data") or {})
+    cfg = replace(cfg, task=task.config)
     backbone = load_backbone(cfg.model, task)
-    expected = (read_json(folder.manifest).get("model") or {}).get("fingerprint")
+    expected = (manifest.get("model") or {}).get("fingerprint")
     if expected is None:
         raise GoftError(
             f"{folder.manifest}: no fingerprint of the base model in it; copy the run folder again"

@@ -156,10 +156,16 @@ def _joined(tables: Sequence[Table]) -> Table:
                 f"{table.origin}: columns {', '.join(table.columns)} differ from those of "
                 f"{first.origin}, {', '.join(first.columns)}; keep shards of one data set"
             )
+        if table.label_names != first.label_names:
+            raise GoftError(
+                f"{table.origin}: its labels are named {dict(table.label_names)}, those of "
+                f"{first.origin} {dict(first.label_names)}; keep shards of one data set"
+            )
     columns = {
         name: [value for table in tables for value in table.columns[name]] for name in first.columns
     }
-    return replace(first, origin=f"{first.origin} and its shards", columns=columns, lines=None)
+    origin, left_out = f"{first.origin} and its shards", sum(table.left_out for table in tables)
+    return replace(first, origin=origin, columns=columns, lines=None, left_out=left_out)
 
 
 def _read_saved(folder: Path) -> tuple[Table, dict[Path, str]]:

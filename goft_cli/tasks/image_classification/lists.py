@@ -10,6 +10,7 @@ from typing import Any
 
 from datasets import Dataset, Features, Value
 
+from goft_cli.config.labels import Labels
 from goft_cli.errors import GoftError
 from goft_cli.tasks.table import Table
 
@@ -17,7 +18,7 @@ IMAGE, LABEL = "image", "label"
 DRAW = "draw.json"
 """Present in a folder whose images are not the published choice; says how they were drawn."""
 EXAMPLE = "lines such as images/000000.jpg 3"
-LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+))?")
+LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+(?:\.0*)?))?")
 
 
 def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], dict[str, Any]]:
@@ -51,7 +52,7 @@ def read_list(path: Path) -> Table:
     found = [match for line in lines.values() if (match := LINE.fullmatch(line))]
     columns = {
         IMAGE: [match["image"] for match in found],
-        LABEL: [None if match["label"] is None else int(match["label"]) for match in found],
+        LABEL: [match["label"] for match in found],
     }
     table = Table(str(path), columns, list(lines))
     require_images(table, path.parent)
@@ -114,13 +115,15 @@ def checked_rows(table: Table, classes: int) -> Dataset:
     Raises:
         GoftError: a line has no class, or one that the task does not have.
     """
-    labels = list(table.columns[LABEL])
-    for index, label in enumerate(labels):
-        if label is None or not 0 <= label < classes:
+    ids, labels = Labels([str(number) for number in range(classes)]), []
+    for index, value in enumerate(table.columns[LABEL]):
+        label = ids.id_of(value)
+        if label is None:
             raise GoftError(
-                f"{table.place(index)}: found {'no class' if label is None else f'class {label}'}, "
+                f"{table.place(index)}: found {'no class' if value is None else f'class {value}'}, "
                 f"expected one from 0 to {classes - 1} after the path; correct the line, or "
                 "task.classes"
             )
+        labels.append(label)
     features = Features({IMAGE: Value("string"), LABEL: Value("int64")})
     return Dataset.from_dict({IMAGE: table.columns[IMAGE], LABEL: labels}, features=features)

@@ -18,7 +18,7 @@ from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT
 from goft_cli import metrics
 from goft_cli.config import ImageClassificationConfig, Transform
 from goft_cli.errors import GoftError
-from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
+from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
 from goft_cli.tasks.image_classification.lists import (
     IMAGE,
     LABEL,
@@ -105,8 +105,8 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         return [{"label": int(row.argmax()), "score": float(row.max())} for row in probabilities]
 
     def model_options(self) -> dict[str, Any]:
-        """Return config entries for a head of one output per class."""
-        return {"num_labels": self.config.classes, "problem_type": "single_label_classification"}
+        """Return config entries for a head of one output per class, named by its number."""
+        return class_options([str(index) for index in range(self.config.classes)])
 
     def processor_options(self) -> dict[str, Any]:
         """Return what the transform changes; saved with the adapter, it travels with the model."""

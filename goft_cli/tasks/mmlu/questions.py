@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset
 
 from goft_cli.config import MMLUConfig
+from goft_cli.config.labels import Labels
 from goft_cli.errors import GoftError
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.files import SAVED, read_content
@@ -20,6 +21,7 @@ from goft_cli.tasks.sources import read_splits
 from goft_cli.tasks.table import Table
 
 LETTERS = "ABCD"
+ANSWERS = Labels(LETTERS)
 FIELDS = ("subject", "question", "choices", "answer")
 # The benchmark's csv files; a row's subject is in the name of its file.
 CSV = Layout(raw_columns=["question", *LETTERS, "answer"])
@@ -117,7 +119,7 @@ def _questions(table: Table) -> Iterator[Question]:
             f"{table.origin}: column {', '.join(missing)} is missing; "
             f"found {', '.join(table.columns)}, expected {', '.join(FIELDS)}"
         )
-    for index, values in enumerate(zip(*(table.columns[name] for name in FIELDS), strict=True)):
+    for index, values in enumerate(zip(*map(table.named, FIELDS), strict=True)):
         yield _checked(*values, place=table.place(index))
 
 
@@ -129,8 +131,8 @@ def _checked(subject: Any, question: Any, choices: Any, answer: Any, *, place: s
             f"{place}: expected the texts of a subject, a question and {len(LETTERS)} choices, "
             f"found {texts}; correct the row"
         )
-    right = LETTERS.find(answer) if isinstance(answer, str) and len(answer) == 1 else answer
-    if not isinstance(right, int) or not 0 <= right < len(LETTERS):
+    right = ANSWERS.id_of(answer)
+    if right is None:
         raise GoftError(
             f"{place}: the answer is {answer!r}, expected one of {', '.join(LETTERS)}; "
             "correct the row"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 
 from goft_cli.errors import GoftError
 from goft_cli.tasks import build_benchmark
@@ -113,6 +113,18 @@ def test_the_columns_of_the_hub_give_the_same_questions(tmp_path: Path) -> None:
     assert {name: rows.to_list() for name, rows in from_hub.splits.items()} == {
         name: rows.to_list() for name, rows in from_csv.splits.items()
     }
+
+
+def test_an_answer_is_the_letter_that_it_names(tmp_path: Path) -> None:
+    fields = {"subject": ["s"] * 2, "question": ["?"] * 2, "choices": [list("abcd")] * 2}
+    spelled = Dataset.from_dict(fields | {"answer": [" B", "1.0"]})
+    reordered = Dataset.from_dict(fields | {"answer": [2, 2]}).cast_column(
+        "answer", ClassLabel(names=list("DCBA"))
+    )
+    for split, rows in {"dev": spelled, "test": reordered}.items():
+        rows.to_parquet(str(tmp_path / f"{split}.parquet"))
+    for rows in build_benchmark(config("mmlu/full", data_dir=str(tmp_path))).load().splits.values():
+        assert list(rows["answer"]) == [1, 1]
 
 
 @pytest.mark.parametrize(
