@@ -9,43 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-
-from goft_cli.errors import GoftError
-from goft_cli.tasks.sources import GENERATORS
 
 KEPT_BYTES = 2**29
 """A split up to this size is decoded once: 3,500 images of 224 x 224 pixels."""
 
 Read = Callable[[str], np.ndarray]
 """Name of an image to its (3, height, width) bytes, at the model's size."""
-
-
-def open_image(name: str, folder: Path) -> Image.Image:
-    """Decode one image to RGB.
-
-    Args:
-        name: path in `folder`, an absolute path, or the name that a generator gave it.
-        folder: of the task's data.
-
-    Raises:
-        GoftError: the file is no whole image.
-    """
-    generator = name.rpartition("/")[0]
-    if generator in GENERATORS:
-        return import_module(GENERATORS[generator]).image(name).convert("RGB")
-    try:
-        with Image.open(folder / name) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:  # SyntaxError: a broken PNG
-        raise GoftError(f"{folder / name}: no whole image ({error}); copy it again") from error
 
 
 class Images(torch.utils.data.Dataset[dict[str, Any]]):

@@ -19,6 +19,7 @@ from goft_cli import metrics
 from goft_cli.config import ImageClassificationConfig, Transform
 from goft_cli.errors import GoftError
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
+from goft_cli.tasks.image_classification.decoding import open_image
 from goft_cli.tasks.image_classification.lists import (
     IMAGE,
     LABEL,
@@ -26,7 +27,7 @@ from goft_cli.tasks.image_classification.lists import (
     read_lists,
     unlabelled_rows,
 )
-from goft_cli.tasks.image_classification.pixels import ImageCollator, Images, open_image
+from goft_cli.tasks.image_classification.pixels import ImageCollator, Images
 from goft_cli.tasks.sources import generate_splits
 
 logger = logging.getLogger(__name__)
