@@ -13,13 +13,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+
+from goft_cli.errors import GoftError
 
 KEPT_BYTES = 2**29
 """A split up to this size is decoded once: 3,500 images of 224 x 224 pixels."""
 
 Read = Callable[[str], np.ndarray]
 """Name of an image to its (3, height, width) bytes, at the model's size."""
+
+
+def check_proportions(image: Image.Image, name: str, processor: Any) -> None:  # noqa: ANN401 - as below
+    """Refuse a thin image whose long side, once the short one has the model's size, is enormous.
+
+    Raises:
+        GoftError: it would have more pixels than Pillow opens without a warning.
+    """
+    edge, most = processor.size.get("shortest_edge"), Image.MAX_IMAGE_PIXELS
+    short, long = sorted(image.size)
+    if edge and most and edge**2 * long / short > most:
+        raise GoftError(
+            f"{name}: found an image of {image.width} x {image.height} pixels, too thin to be "
+            f"brought to {edge} pixels on its short side; cut it"
+        )
 
 
 class Images(torch.utils.data.Dataset[dict[str, Any]]):
