@@ -102,7 +102,7 @@ def unlabelled_rows(path: Path) -> Dataset:
         GoftError: the file is missing, or a list that is empty or names a missing image.
     """
     path = path.expanduser()
-    if path.suffix == ".txt" or not path.is_file():
+    if path.suffix.lower() == ".txt" or not path.is_file():
         names = [str((path.parent / name).resolve()) for name in read_list(path).columns[IMAGE]]
     else:
         names = [str(path.resolve())]

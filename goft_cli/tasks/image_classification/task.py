@@ -19,6 +19,7 @@ from goft_cli import metrics
 from goft_cli.config import ImageClassificationConfig, Transform
 from goft_cli.errors import GoftError
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
+from goft_cli.tasks.image_classification.decoding import open_image
 from goft_cli.tasks.image_classification.lists import (
     IMAGE,
     LABEL,
@@ -26,7 +27,11 @@ from goft_cli.tasks.image_classification.lists import (
     read_lists,
     unlabelled_rows,
 )
-from goft_cli.tasks.image_classification.pixels import ImageCollator, Images, open_image
+from goft_cli.tasks.image_classification.pixels import (
+    ImageCollator,
+    Images,
+    check_proportions,
+)
 from goft_cli.tasks.sources import generate_splits
 
 logger = logging.getLogger(__name__)
@@ -116,6 +121,7 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
     def _pixels(self, processor: BaseImageProcessor, name: str) -> np.ndarray:
         """Read one image as (3, height, width) bytes at the model's size."""
         image = open_image(name, self._folder)
+        check_proportions(image, name, processor)
         return processor(images=image, do_rescale=False, do_normalize=False)["pixel_values"][0]
 
     @property

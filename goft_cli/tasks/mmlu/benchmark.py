@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ExemplarOrder, MMLUConfig
 from goft_cli.errors import GoftError
+from goft_cli.positions import usable_positions
 from goft_cli.progress import counting
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
@@ -148,4 +149,4 @@ class MMLU(Benchmark[MMLUConfig]):
 
 def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return how many tokens the model takes, by its configuration or else its tokenizer's."""
-    return getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+    return usable_positions(model) or tokenizer.model_max_length
