@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 import torch
 from peft import PeftConfig
@@ -37,19 +38,26 @@ SHOWN = 3
 """Names in a refusal."""
 
 
-def read_settings(folder: Path) -> PeftConfig:
+def read_settings(folder: Path, peft_type: str | None = None) -> PeftConfig:
     """Read the configuration of a saved adapter.
 
+    Args:
+        folder: of the adapter.
+        peft_type: of the run that trained it, if there is one.
+
     Raises:
-        GoftError: a file is missing, or the configuration is none of PEFT's.
+        GoftError: a file is missing, or the configuration is none of PEFT's, or another method's.
     """
     for name in (SETTINGS, WEIGHTS):
         if not (folder / name).is_file():
             raise GoftError(f"adapter={folder}: incomplete, no {name}; copy the whole folder again")
     try:
+        found = written(folder)["peft_type"]
+        if peft_type not in {None, found}:
+            raise edited(folder, "peft_type", found, peft_type)
         with warnings.catch_warnings():
-            # of settings that it does not know, PEFT only warns; `differences` finds them
-            warnings.filterwarnings("ignore", "Unexpected keyword arguments", UserWarning)
+            # of settings that it does not know, PEFT only warns; `check_settings` refuses them
+            warnings.simplefilter("ignore", UserWarning)
             return PeftConfig.from_pretrained(str(folder))
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = shorten(str(error), 200) or type(error).__name__
@@ -57,6 +65,19 @@ def read_settings(folder: Path) -> PeftConfig:
             f"adapter={folder}: {SETTINGS} is no configuration of an adapter ({reason}); copy the "
             "folder again"
         ) from error
+
+
+def written(folder: Path) -> dict[str, Any]:
+    """Return the settings as they stand in the file."""
+    return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+
+
+def edited(folder: Path, key: str, found: object, expected: object) -> GoftError:
+    """Say that a setting is not the one that the run trained with."""
+    return GoftError(
+        f"adapter={folder}: {SETTINGS} has {key}={shown(found)}, but the run was trained with "
+        f"{key}={shown(expected)}; put back the file that the run wrote, or train again"
+    )
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
@@ -91,22 +112,15 @@ def check_settings(
     Raises:
         GoftError: names the first setting that differs, with both values.
     """
-    if type(saved) is not type(expected):
-        differing = [("peft_type", plain(saved.peft_type), plain(expected.peft_type))]
-    else:
-        written = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        differing = [*unknown(written, saved), *differences(saved, expected, names, own)]
-    for key, found, wanted in differing:
-        raise GoftError(
-            f"adapter={folder}: {SETTINGS} has {key}={shown(found)}, but the run was trained with "
-            f"{key}={shown(wanted)}; put back the file that the run wrote, or train again"
-        )
+    strange = unknown(written(folder), saved)
+    for key, found, wanted in [*strange, *differences(saved, expected, names, own)]:
+        raise edited(folder, key, found, wanted)
 
 
-def unknown(written: Mapping[str, object], read: PeftConfig) -> Iterator[Difference]:
+def unknown(stated: Mapping[str, object], read: PeftConfig) -> Iterator[Difference]:
     """Yield each setting that PEFT does not know and would ignore, unless it says nothing."""
     known = read.to_dict()
-    yield from ((key, value, None) for key, value in written.items() if key not in known and value)
+    yield from ((key, value, None) for key, value in stated.items() if key not in known and value)
 
 
 def differences(

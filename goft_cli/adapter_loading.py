@@ -49,9 +49,9 @@ def load_trained(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class:
     Raises:
         GoftError: the adapter is missing, damaged, or not the one that the configuration tells.
     """
-    saved = read_settings(folder)
-    names = [name for name, _ in backbone.model.named_modules()]
     adapter, head = cfg.adapter, cfg.model.head_modules
+    saved = read_settings(folder, adapter.peft_type)
+    names = [name for name, _ in backbone.model.named_modules()]
     own = adapter.peft_options(ANY_UPDATES)
     own |= {MODULES_TO_SAVE: trained_modules(backbone.model, adapter, head)}
     own |= {key: getattr(saved, key) for key in adapter.unsettled if hasattr(saved, key)}
