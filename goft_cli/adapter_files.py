@@ -160,10 +160,11 @@ SELECTIONS: dict[str, Callable[[PeftConfig, Collection[str]], set[str]]] = {
 
 
 def same_modules(key: str, saved: PeftConfig, expected: PeftConfig, names: Collection[str]) -> bool:
-    """Tell whether a setting selects the same modules in both."""
+    """Tell whether a setting selects the same modules in both, and some at all."""
     select = SELECTIONS[key]
+    wanted = select(expected, names)
     try:
-        return select(saved, names) == select(expected, names)
+        return bool(wanted) and select(saved, names) == wanted
     except (TypeError, re.error):  # the saved one is no selection at all
         return False
 
