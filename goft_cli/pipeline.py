@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedModel, set_seed
 
 from goft_cli import report
-from goft_cli.adapters import attach_adapter, count_parameters
+from goft_cli.adapters import attach_adapter, count_parameters, heeding_peft
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.benchmarks.benchmarking import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.config import TrainConfig
@@ -126,11 +126,12 @@ def train(job: Job) -> PenaltyTrainer:
     if checkpoint is not None:
         sharding.check_same_engine(checkpoint)
         logger.info("resuming from %s", checkpoint.name)
-    with sharding.unpickling_nothing():
+    with sharding.unpickling_nothing(), heeding_peft():
         fit(trainer, checkpoint)
     state = sharding.whole_state(job.model)
     if job.speaks:
-        job.model.save_pretrained(str(job.folder.adapter), state_dict=state)
+        with heeding_peft():
+            job.model.save_pretrained(str(job.folder.adapter), state_dict=state)
         job.backbone.processor.save_pretrained(str(job.folder.adapter))
     wait()
     return trainer

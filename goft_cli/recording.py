@@ -8,6 +8,7 @@ from typing import Any, cast
 from goft_cli import report
 from goft_cli.evaluation import score_splits
 from goft_cli.job import Job
+from goft_cli.naming import real_name
 from goft_cli.planning.record import recorded_forecast
 from goft_cli.runs import manifest
 from goft_cli.runs.run_folder import config_sha256, write_json
@@ -60,7 +61,7 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
     seen = len(cast("Sized", job.encoded.train)) * trainer.state.epoch
     return {
         "task": cfg.task.name,
-        "model": cfg.model.name,
+        "model": real_name(cfg.model),
         "adapter": cfg.adapter.name,
         "seed": cfg.seed,
         "headline": {"name": cfg.task.headline, "value": headline},

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from goft_cli.config import TrainConfig
+from goft_cli.naming import real_name
 from goft_cli.palette import COLOURS, GRID
 from goft_cli.runs.run_folder import RunFolder, read_json, write_text
 from goft_cli.tasks.base import Arrays, Split, Task
@@ -28,7 +29,7 @@ CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], ".")}
 def announce(cfg: TrainConfig, deviations: Deviations) -> None:
     """Say which recipe applies, what was overridden, and whether the data is the benchmark."""
     logger.info(
-        "%s on %s with %s, seed %d", cfg.model.name, cfg.task.name, cfg.adapter.name, cfg.seed
+        "%s on %s with %s, seed %d", real_name(cfg.model), cfg.task.name, cfg.adapter.name, cfg.seed
     )
     logger.info("recipe: %s", describe_recipe(cfg))
     for line in describe_deviations(deviations):
@@ -42,8 +43,9 @@ def describe_recipe(cfg: TrainConfig) -> str:
     described = recipe.source
     if row is None:
         described += f"; no row for {adapter.name}, which brings its own learning rate"
-    if recipe.model != cfg.model.recipe:
-        described += f"; tuned for {recipe.model}, not for {cfg.model.name}"
+    name = real_name(cfg.model)
+    if recipe.model != cfg.model.recipe or name != cfg.model.name:
+        described += f"; tuned for {recipe.model}, not for {name}"
     overridden = [
         f"{key} {value} -> {actual}"
         for key, value in {**recipe.shared, **(row or {})}.items()

@@ -45,6 +45,7 @@ def rescore(cfg: EvalConfig) -> None:
     from goft_cli import report
     from goft_cli.adapters import merge
     from goft_cli.evaluation import evaluation_splits, run_model, score_splits
+    from goft_cli.naming import real_name
     from goft_cli.runs.run_folder import write_json
     from goft_cli.runs.trained import open_trained
 
@@ -59,7 +60,7 @@ def rescore(cfg: EvalConfig) -> None:
     target = Path(cfg.output) if cfg.output else run.folder.path / "eval.json"
     content = {"adapter": str(run.folder.path), "merged": cfg.merged, "metrics": scores}
     write_json(target, {**content, "data": dict(data.provenance)})
-    title = f"{run.cfg.task.name}  {run.cfg.model.name}  {run.cfg.adapter.name}"
+    title = f"{run.cfg.task.name}  {real_name(run.cfg.model)}  {run.cfg.adapter.name}"
     report.show_scores(title, scores, run.task.size_deviations(data), target)
 
 

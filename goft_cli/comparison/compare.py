@@ -12,6 +12,7 @@ from goft_cli.comparison.summary import Summary, setting_of, summarize
 from goft_cli.comparison.table import Caption
 from goft_cli.config import Budget, CompareConfig
 from goft_cli.logs import quiet_libraries
+from goft_cli.naming import real_name
 from goft_cli.report import screen
 from goft_cli.runs.run_folder import is_finished, write_text
 
@@ -42,7 +43,7 @@ def compare(cfg: CompareConfig, words: Sequence[str], flags: Sequence[str]) -> l
         for name in alone
     }
     finish_all(runs, flags)
-    caption = Caption(cfg.task.name, cfg.model.name, cfg.task.headline, cfg.baseline, budget)
+    caption = Caption(cfg.task.name, real_name(cfg.model), cfg.task.headline, cfg.baseline, budget)
     rows = summarize(
         {name: [read_result(run) for run in planned] for name, planned in runs.items()},
         {name: setting_of(planned[0].cfg.adapter) for name, planned in runs.items()},

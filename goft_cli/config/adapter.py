@@ -44,6 +44,11 @@ class AdapterConfig:
         values = {name: getattr(self, name) for name in own}
         return {key: v.value if isinstance(v, Enum) else v for key, v in values.items()}
 
+    @property
+    def unsettled(self) -> set[str]:
+        """Fields of PEFT's configuration class that this configuration alone does not tell."""
+        return set()
+
     def at_least(self, key: str, smallest: float, *, example: float) -> None:
         """Refuse a field below its smallest value.
 
@@ -81,6 +86,11 @@ class GoftAdapterConfig(LayerAdapterConfig):
     def __post_init__(self) -> None:
         """Check the ranges of GOFT."""
         self.at_least("penalty_weight", 0, example=0.01)
+
+    @property
+    def unsettled(self) -> set[str]:
+        """Strict rotations have no penalty, whatever weight is written down."""
+        return {"penalty_weight"} if self.method is Method.goft else set()
 
 
 @dataclass
@@ -136,6 +146,11 @@ class AdaLoraAdapterConfig(LayerAdapterConfig):
             expected="above 0, for only then the ranks reach target_r",
             example=0.5,
         )
+
+    @property
+    def unsettled(self) -> set[str]:
+        """The schedule, which follows the number of updates."""
+        return {"tinit", "tfinal", "total_step"}
 
     def peft_options(self, updates: int) -> dict[str, Any]:
         """Turn shares into updates, and add how many there are.

@@ -13,6 +13,7 @@ from torch import Tensor
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import compare, score_splits
 from goft_cli.geometry import NeuronChange, RotationGeometry
+from goft_cli.naming import real_name
 from goft_cli.runs import manifest
 from goft_cli.runs.run_folder import config_sha256
 from goft_cli.runs.trained import TrainedRun
@@ -82,7 +83,7 @@ class Certificate:
 
 def identify(run: TrainedRun) -> dict[str, Any]:
     """Return which run was exported, without a word on where it lies on this machine."""
-    names = {"task": run.task.config.name, "model": run.cfg.model.name}
+    names = {"task": run.task.config.name, "model": real_name(run.cfg.model)}
     return {
         **names,
         "adapter": run.cfg.adapter.name,

@@ -11,6 +11,7 @@ from typing import Any
 from goft_cli.command_line.recomposition import compose_train
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
+from goft_cli.naming import real_name
 from goft_cli.runs.run_folder import RunFolder, as_plain, flatten, identity, read_config, read_json
 
 
@@ -47,7 +48,7 @@ def find_runs(places: str | Sequence[str]) -> list[RunRecord]:
     """
     named = [places] if isinstance(places, str) else list(places)
     found = [read_run(folder) for place in named for folder in folders_below(place)]
-    subjects = sorted({f"{run.cfg.task.name} with {run.cfg.model.name}" for run in found})
+    subjects = sorted({f"{run.cfg.task.name} with {real_name(run.cfg.model)}" for run in found})
     if len(subjects) > 1:
         raise GoftError(
             f"runs={places}: found runs of {', '.join(subjects)}; a page is about one task and one "

@@ -11,7 +11,7 @@ from peft import PeftModel
 from torch import nn
 from transformers import TrainingArguments
 
-from goft_cli.adapters import load_adapter
+from goft_cli.adapter_loading import load_trained
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import TRAIN_SAMPLE, TrainConfig
 from goft_cli.errors import GoftError
@@ -37,7 +37,7 @@ class TrainedRun:
         if self.cfg.model.quantization is None:
             return self.model
         plain = load_backbone(self.cfg.model, self.task, unpacked=True)
-        return load_adapter(plain, self.folder.adapter)
+        return load_trained(plain, self.folder.adapter, self.cfg, self.task.auto_class)
 
     def arguments(self, batch_size: int) -> TrainingArguments:
         """Return how to run the model: the run's precision, this batch size."""
@@ -138,4 +138,5 @@ def open_trained(
             f"({expected[:12]} then, {backbone.fingerprint[:12]} now); pass base_model=PATH of "
             "the original"
         )
-    return TrainedRun(cfg, folder, task, backbone, load_adapter(backbone, folder.adapter))
+    model = load_trained(backbone, folder.adapter, cfg, task.auto_class)
+    return TrainedRun(cfg, folder, task, backbone, model)
