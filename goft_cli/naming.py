@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from goft_cli.command_line.composition import data_root, shipped
+from goft_cli.command_line.keys import read
+from goft_cli.command_line.store import data_root
 from goft_cli.config import ModelConfig
 
 
@@ -26,7 +27,7 @@ def shipped_path(name: str) -> str | None:
     file = data_root() / "configs" / "model" / f"{name}.yaml"
     if not file.is_file():
         return None
-    content = shipped(file)
+    content = read(file)
     if "path" in content:
         return content["path"]
     above = [entry for entry in content["defaults"] if str(entry).startswith("/model/")]
