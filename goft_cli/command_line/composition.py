@@ -19,7 +19,15 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from goft_cli.command_line.flags import overrides_first
-from goft_cli.config import HELD_OUT, SCHEMAS, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
+from goft_cli.config import (
+    HELD_OUT,
+    SCHEMAS,
+    TRAIN_SAMPLE,
+    BenchmarkConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from goft_cli.defaults import PENALTY_WEIGHT
 from goft_cli.errors import GoftError
 from goft_cli.launching.batches import accumulation_steps, device_batch, processes
 
@@ -168,6 +176,7 @@ def shipped(file: Path) -> DictConfig | ListConfig:
 
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "recipe": recipe_value,
+    "default_penalty": lambda: PENALTY_WEIGHT,
     "run_name": run_name,
     "folder_name": folder_name,
     "judge": judge,
@@ -218,6 +227,8 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
         raise GoftError(f"{error.full_key or 'configuration'}: {sentence}") from error
     if not isinstance(frozen, kind):
         raise TypeError(f"composed {type(frozen).__name__}, expected {kind.__name__}")
+    if isinstance(frozen, TrainConfig):
+        frozen.adapter.check_given()
     return frozen
 
 

@@ -13,17 +13,29 @@ from torch import nn
 
 from goft_cli.tuner.config import GoftConfig
 from goft_cli.tuner.layer import GoftLayer
+from goft_cli.tuner.penalty_in_loss import NAME, install
 
 
 class GoftModel(BaseTuner):
     """A model with GOFT or qGOFT adapters; made by `get_peft_model(model, GoftConfig(...))`.
 
+    While it trains, the loss that the model returns contains qGOFT's penalty, as AdaLoRA's does.
     Without `target_modules` the modules are those that PEFT adapts with LoRA by default.
     """
 
     prefix = "goft_"
     tuner_layer_cls = GoftLayer
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
+    def _post_injection_hook(self, model: nn.Module, config: PeftConfig, adapter_name: str) -> None:
+        self._hooks = install(model)
+
+    def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> nn.Module:  # noqa: ANN401
+        plain = super()._unload_and_optionally_merge(*args, **kwargs)
+        for hook in self._hooks:
+            hook.remove()
+        vars(plain).pop(NAME, None)
+        return plain
 
     def _create_and_replace(
         self,
