@@ -45,9 +45,7 @@ def obstacle(layer: nn.Module) -> str | None:
     """What keeps the input of a layer that bitsandbytes did not pack from being rotated."""
     weight = layer._parameters.get("weight")
     if not isinstance(layer, LINEAR):
-        return (
-            "expected a torch.nn.Linear, transformers' Conv1D, or a linear layer of bitsandbytes"
-        )
+        return "expected a torch.nn.Linear, transformers' Conv1D, or a linear layer of bitsandbytes"
     if isinstance(layer, NonDynamicallyQuantizableLinear):
         return "whose weight torch.nn.MultiheadAttention uses without calling the layer"
     if weight is None:
