@@ -9,10 +9,11 @@ from typing import Any
 from peft import PeftConfig
 from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-from torch import nn
+from torch import Tensor, nn
 
 from goft_cli.tuner.config import GoftConfig
 from goft_cli.tuner.layer import GoftLayer
+from goft_cli.tuner.loading import check_weights
 from goft_cli.tuner.penalty_in_loss import NAME, install
 
 
@@ -62,6 +63,22 @@ class GoftModel(BaseTuner):
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)  # a further adapter trains once it is made active
         self._replace_module(parent, target_name, layer, target)
+
+    @classmethod
+    def _remap_adapter_state_dict_for_load(
+        cls,
+        model: nn.Module,
+        config: PeftConfig,
+        adapter_name: str,
+        state_dict: dict[str, Tensor],
+    ) -> dict[str, Tensor]:
+        # PEFT asks this of what it is about to load, however it was asked to; before 0.21 it does
+        # not, and only warns of missing tensors.
+        weights = super()._remap_adapter_state_dict_for_load(
+            model, config, adapter_name, state_dict
+        )
+        check_weights(model, adapter_name, weights, GoftLayer.adapter_layer_names)
+        return weights
 
     def _replace_module(
         self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
