@@ -169,16 +169,15 @@ def share_of_update(model: nn.Module, kwargs: Mapping[str, Any]) -> Tensor | flo
 
     The items are counted as Trainer counts them, see its `_get_num_items_in_batch`.
     """
-    items, labels = kwargs.get("num_items_in_batch"), kwargs.get("labels")
-    shifted = kwargs.get("shift_labels")
-    if items is None or (labels is None and shifted is None):
-        return 1.0
-    if shifted is None:
-        shifted = labels[..., 1:] if shifts_labels(model) else labels
-    return shifted.ne(-100).sum() / items
+    items, targets = kwargs.get("num_items_in_batch"), kwargs.get("shift_labels")
+    if targets is None:
+        targets = kwargs.get("labels")
+        if targets is not None and shifts_labels(model):
+            targets = targets[..., 1:]
+    return 1.0 if items is None or targets is None else targets.ne(-100).sum() / items
 
 
 def shifts_labels(model: nn.Module) -> bool:
     """Whether the first label of each row is no target."""
-    causal = LOSS_MAPPING.get(getattr(model, "loss_type", None)) is ForCausalLMLoss
+    causal = LOSS_MAPPING.get(str(getattr(model, "loss_type", ""))) is ForCausalLMLoss
     return causal and not getattr(getattr(model, "config", None), "is_encoder_decoder", False)

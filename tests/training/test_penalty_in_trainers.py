@@ -31,6 +31,9 @@ TOLERANCE = 64 * torch.finfo(torch.float32).eps
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
 
+Build = Callable[[], tuple[nn.Module, Dataset, Any]]
+
+
 class MixedIn(PenaltyMixin, Trainer):
     """What a user writes."""
 
@@ -72,7 +75,7 @@ def decoder() -> tuple[nn.Module, Dataset, Any]:
 
 def trained(
     kind: type[Trainer],
-    build: Callable[[], tuple[nn.Module, Dataset, Any]],
+    build: Build,
     weight: float,
     *,
     accumulate: int = 1,
@@ -116,7 +119,7 @@ def gradient_by_hand(block: Tensor) -> Tensor:
 
 
 @cache
-def without_penalty(build: Any, accumulate: int) -> tuple[dict[str, Tensor], dict[str, float]]:  # noqa: ANN401
+def without_penalty(build: Build, accumulate: int) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Gradients and log of the task alone, the same for all trainers."""
     with tempfile.TemporaryDirectory() as folder:
         return trained(Trainer, build, 0.0, accumulate=accumulate, folder=Path(folder))[1:]
@@ -128,7 +131,7 @@ def without_penalty(build: Any, accumulate: int) -> tuple[dict[str, Tensor], dic
     [(classifier, 1), (classifier, 2), (unmarked_classifier, 2), (decoder, 1), (decoder, 4)],
 )
 def test_an_update_has_it_once(
-    kind: type[Trainer], build: Any, accumulate: int, tmp_path: Path
+    kind: type[Trainer], build: Build, accumulate: int, tmp_path: Path
 ) -> None:
     model, found, logged = trained(kind, build, WEIGHT, accumulate=accumulate, folder=tmp_path)
     without, plain = without_penalty(build, accumulate)
@@ -151,7 +154,7 @@ def squared(outputs: Any, labels: Tensor, num_items_in_batch: Tensor) -> Tensor:
 @pytest.mark.parametrize("outside", [{"label_smoothing_factor": 0.1}, {}], ids=["smooth", "own"])
 def test_a_loss_outside_of_the_model(outside: dict[str, float], tmp_path: Path) -> None:
     class WithFunction(MixedIn):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
             given = {} if outside else {"compute_loss_func": squared}
             super().__init__(*args, **kwargs, **given)
 

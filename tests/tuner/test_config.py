@@ -7,7 +7,7 @@ import pickle
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -29,7 +29,7 @@ names = st.text("abcdefgh_", min_size=1, max_size=6)
 def configs(draw: st.DrawFn) -> GoftConfig:
     targets = draw(st.lists(names, min_size=1, max_size=5) | names)
     layers = None if isinstance(targets, str) else draw(st.none() | st.lists(st.integers(0, 30)))
-    method = draw(st.sampled_from(["goft", "qgoft"]))
+    method = draw(st.sampled_from(get_args(Method)))
     return GoftConfig(
         method=method,
         angle=draw(st.sampled_from(["tanh", "direct"])),

@@ -11,10 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
-from torch.testing._internal.two_tensor import TwoTensor
-from transformers.models.falcon.modeling_falcon import FalconLinear
-from transformers.pytorch_utils import Conv1D
+from torch import nn
 
 if TYPE_CHECKING:
     from conftest import Wrap
@@ -102,106 +99,3 @@ def test_state_holds_the_adapter_and_the_base_layer_only(wrap: Wrap) -> None:
     layer.merge()
     adapter = {"goft_rotation.default", "goft_scale.default"}
     assert layer.state_dict().keys() == adapter | {"base_layer.weight", "base_layer.bias"}
-
-
-def with_weight(weight: Tensor) -> nn.Linear:
-    layer = nn.Linear(3, 3, bias=False)
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    return layer
-
-
-class Clamped(nn.Linear):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).clamp(-100, 100)
-
-
-class Dropping(nn.Linear):
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.dropout(super().forward(x), 0.5, self.training)
-
-
-class Paired(nn.Linear):
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore
-        return super().forward(x), x
-
-
-class Routed(nn.Linear):
-    def forward(self, x: Tensor, expert: int) -> Tensor:  # pyright: ignore
-        return super().forward(x) * expert
-
-
-class Rounding(nn.Linear):
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, self.weight.to(torch.float8_e4m3fn).to(x), self.bias)
-
-
-class WithMore(nn.Linear):
-    def __init__(self, *sizes: int) -> None:
-        super().__init__(*sizes)
-        self.gate = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + self.gate * x.sum()
-
-
-NOT_LINEAR = (Clamped, Dropping, Paired, Routed, Rounding, WithMore)
-
-
-class ByAddition(nn.Linear):
-    def forward(self, x: Tensor) -> Tensor:
-        return x @ self.weight.T if self.bias is None else torch.addmm(self.bias, x, self.weight.T)
-
-
-class Inherited(Conv1D):
-    pass
-
-
-@pytest.mark.parametrize(
-    "base",
-    [
-        FalconLinear(6, 4),
-        FalconLinear(6, 4, bias=False),
-        ByAddition(6, 4),
-        ByAddition(6, 4, bias=False).to(torch.bfloat16),
-        Inherited(4, 6),
-    ],
-)
-def test_any_class_that_computes_a_linear_map_is_taken(wrap: Wrap, base: nn.Module) -> None:
-    layer, x = wrap(base), torch.randn(2, 6).to(base.get_parameter("weight").dtype)
-    before = layer(x)
-    assert type(layer.get_base_layer()) is type(base)
-    layer.merge(safe_merge=True)
-    torch.testing.assert_close(layer(x), before)
-
-
-def test_a_layer_without_values_is_judged_by_its_class(wrap: Wrap) -> None:
-    with torch.device("meta"):
-        assert wrap(FalconLinear(6, 4)).in_features == 6
-        with pytest.raises(ValueError, match="forward"):
-            wrap(Clamped(6, 4))
-
-
-@pytest.mark.parametrize(
-    ("base", "sentence"),
-    [
-        (
-            nn.Conv2d(3, 3, 1),
-            r"found Conv2d.*torch.nn.Linear.*bitsandbytes.*exclude_modules",
-        ),
-        (nn.MultiheadAttention(4, 2).out_proj, "NonDynamicallyQuant.*MultiheadAttention"),
-        (with_weight(torch.zeros(3, 3, dtype=torch.int8)), "torch.int8.*quantization"),
-        (with_weight(torch.zeros(3, 3).to(torch.float8_e5m2)), "float8_e5m2.*quantization"),
-        (with_weight(TwoTensor(torch.zeros(3, 3), torch.zeros(3, 3))), "TwoTensor.*quantization"),
-        (nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)), "computes its weight"),
-        *[(kind(3, 3).eval(), f"{kind.__name__}.*forward") for kind in NOT_LINEAR],
-    ],
-)
-def test_unsupported_layers_are_refused_by_name(wrap: Wrap, base: nn.Module, sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        wrap(base)
-
-
-@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
-def test_a_layer_without_inputs_is_refused(wrap: Wrap) -> None:
-    with pytest.raises(ValueError, match="found Linear with in_features=0, expected at least one"):
-        wrap(nn.Linear(0, 3))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
 from torch import Tensor, nn
 
-from goft_cli import GoftConfig
+from goft_cli import GoftConfig, GoftModel
 from goft_cli.penalty import total_penalty
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def own_loss(output: Any) -> Tensor:  # noqa: ANN401 - a model's output
     return nn.functional.cross_entropy(output.logits, LABELS)
 
 
+Step = Callable[[nn.Module, dict[str, Tensor]], Tensor]
+
+
 def in_forward(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
     return model(**inputs, labels=LABELS).loss
 
@@ -81,7 +85,7 @@ def beside_it(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
 @pytest.mark.parametrize("step", [in_forward, in_a_tuple, as_in_earlier_versions, beside_it])
 @pytest.mark.parametrize("task_type", [None, "SEQ_CLS"])
 def test_a_loop_of_ones_own_has_the_penalty_once(
-    encoder: Family, step: Any, task_type: str | None
+    encoder: Family, step: Step, task_type: str | None
 ) -> None:
     model, plain = (adapted(encoder, w, task_type=task_type) for w in (WEIGHT, 0.0))
     without = gradients(plain, in_forward(plain, encoder.inputs))
@@ -114,7 +118,7 @@ def test_adapters_that_transformers_added_have_it_too(encoder: Family) -> None:
 def test_each_active_adapter_counts_by_its_own_weight(encoder: Family) -> None:
     model = adapted(encoder, WEIGHT)
     model.add_adapter("other", config(encoder, 2 * WEIGHT))
-    model.base_model.set_adapter(["default", "other"])  # pyright: ignore[reportArgumentType]
+    cast("GoftModel", model.base_model).set_adapter(["default", "other"])
     model(**encoder.inputs)
     weights = {"default": WEIGHT, "other": 2 * WEIGHT}
     expected = sum(
@@ -168,7 +172,7 @@ def with_labels_but_another_loss(model: nn.Module, inputs: dict[str, Tensor]) ->
 
 
 @pytest.mark.parametrize("step", [without_labels, with_labels_but_another_loss])
-def test_a_loss_without_it_is_warned_of_once(encoder: Family, step: Any) -> None:  # noqa: ANN401
+def test_a_loss_without_it_is_warned_of_once(encoder: Family, step: Step) -> None:
     model = adapted(encoder, WEIGHT)
     with pytest.warns(UserWarning, match=r"qGOFT.*total_penalty\(model\)"):
         step(model, encoder.inputs).backward()

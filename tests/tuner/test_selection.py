@@ -52,7 +52,7 @@ def test_all_linear_is_the_same_for_a_second_adapter(family: Family, attach: Att
 
 
 def test_falcon_is_adapted_and_merges(attach: Attach, logits: Logits) -> None:
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = tf.FalconConfig(vocab_size=40, bos_token_id=1, eos_token_id=2, **shape)
     torch.manual_seed(0)
     model = attach(tf.FalconForCausalLM(config), "all-linear", task_type="CAUSAL_LM").double()
