@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow gpu sharded lint types format assets clean
+.PHONY: help demo test slow gpu sharded peft lint types format assets clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -27,6 +27,9 @@ gpu: $(VENV)/installed ## run the tests that need a CUDA device
 
 sharded: $(VENV)/installed ## run the tests of FSDP2 and, with the extra deepspeed, of ZeRO-2 and ZeRO-3
 	$(BIN)/python -m pytest -m sharded
+
+peft: $(VENV)/installed ## download PEFT's own tests and run them with GOFT and qGOFT in their lists
+	$(BIN)/python scripts/peft_tests.py -n 2
 
 lint: $(VENV)/installed ## check style and formatting
 	$(BIN)/ruff check

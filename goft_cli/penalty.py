@@ -6,12 +6,13 @@ training. Reading that, and not the parameters, also works where parameters are 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from goft_cli.training.live import geometry_scalars
+from goft_cli.tuner.penalty_in_loss import apart, forget_penalties, states, sum_of_penalties
 
 if TYPE_CHECKING:
     from transformers import Trainer as Base
@@ -19,30 +20,22 @@ else:
     Base = object
 
 
-def own_penalty(module: nn.Module) -> Tensor | None:
-    """Return what a module itself left: PEFT's wrappers also answer for what they wrap."""
-    penalty = vars(module).get("penalty")
-    return penalty if isinstance(penalty, Tensor) else None
-
-
-def forget_penalties(model: nn.Module) -> None:
-    """Drop what an earlier pass left: a layer skipped in this one must not count again."""
-    for module in model.modules():
-        if own_penalty(module) is not None:
-            object.__setattr__(module, "penalty", None)
-
-
 def total_penalty(model: nn.Module) -> Tensor | None:
-    """Sum what the layers' last training forward left; None when nothing asks for a penalty."""
-    found = [own_penalty(module) for module in model.modules()]
-    penalties = [penalty for penalty in found if penalty is not None]
-    return torch.stack(penalties).sum() if penalties else None
+    """Sum what the last training pass has left to add to the loss; None where nothing asks for it.
+
+    Zero where it is in the loss already: a model with GOFT adapters puts it into the loss that it
+    returns, which it does if it is called with labels.
+    """
+    for state in states(model):
+        state.taken()
+    return sum_of_penalties(model)
 
 
 class PenaltyMixin(Base):
     """Put before transformers.Trainer: adds the penalty to the loss, logs it and the rotations.
 
-    What is logged as `loss` stays the task loss alone. A tracker also gets how far the rotations
+    What is logged as `loss` stays the task loss alone, except on several GPUs without a launcher,
+    whose copies of the model add the penalty themselves. A tracker also gets how far the rotations
     have turned, see `goft_cli.training.live`.
     """
 
@@ -62,7 +55,8 @@ class PenaltyMixin(Base):
         """Return the task loss, plus the penalty while training."""
         forget_penalties(model)
         self._penalty_of_step = None
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        with apart(model) if self.args.n_gpu <= 1 else nullcontext():
+            loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if model.training:
             penalty = total_penalty(model)
             if penalty is not None:
@@ -71,9 +65,12 @@ class PenaltyMixin(Base):
         return (loss, outputs) if return_outputs else loss
 
     def _division_still_to_come(self, num_items_in_batch: Tensor | int | None) -> int:
-        """Trainer divides a loss by the accumulation steps unless the model normalised it."""
-        normalised = self.model_accepts_loss_kwargs and num_items_in_batch is not None
-        return self.current_gradient_accumulation_steps if normalised else 1
+        """Return what Trainer does not divide by: it leaves a loss alone that is scaled already."""
+        scaled = getattr(self, "loss_is_scaled_for_ga", None)
+        if scaled is None:
+            normalised = self.model_accepts_loss_kwargs and num_items_in_batch is not None
+            scaled = normalised or self.compute_loss_func is not None
+        return self.current_gradient_accumulation_steps if scaled else 1
 
     def training_step(
         self,

@@ -65,7 +65,7 @@ def adapted(method: str) -> PeftModel:
     else:
         config = GoftConfig(
             method="qgoft" if method == "qgoft" else "goft",
-            penalty_weight=PENALTY_WEIGHT,
+            penalty_weight=PENALTY_WEIGHT if method == "qgoft" else None,
             init_weights=False,
             **shared,
         )

@@ -18,11 +18,12 @@ HEAVY = {"torch", "transformers", "peft", "datasets", "accelerate", "numpy", "ev
 # module or a folder, written with dots.
 ALLOWED = {
     "rotation": {"rotation"},
-    "tuner": {"tuner", "rotation"},
+    "tuner": {"tuner", "rotation", "defaults"},
     "geometry": {"tuner", "rotation"},
     "metrics": {"metrics", "errors"},
     "errors": set[str](),
-    "config": {"config", "errors"},
+    "defaults": set[str](),
+    "config": {"config", "defaults", "errors"},
     "signals": set[str](),
     "training.checkpoints": set[str](),
     "training.stopping": {"signals"},
@@ -55,6 +56,7 @@ LIGHT = {
     "command_line",
     "commands",
     "config",
+    "defaults",
     "errors",
     "launching.batches",
     "launching.launch",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import get_model_status, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
@@ -95,6 +95,13 @@ def test_inputs_are_turned_and_the_weight_stays(words: list[str], bits: str, met
         assert torch.isfinite(gradient).all()
         assert gradient.abs().max() > 0
         assert same(state(base), before)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_peft_is_told_how_the_weight_is_packed(words: list[str], bits: str) -> None:
+    model = packed(words, bits)[1]
+    plain = GoftConfig(target_modules=TARGETS)
+    assert get_model_status(get_peft_model(model, plain)).quantization_backend == f"bnb {bits}"
 
 
 @pytest.mark.parametrize("bits", BITS)

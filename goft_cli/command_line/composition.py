@@ -19,7 +19,14 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from goft_cli.command_line.flags import overrides_first, read_flags
 from goft_cli.command_line.store import config_source, offer
 from goft_cli.command_line.wording import keep_words
-from goft_cli.config import HELD_OUT, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
+from goft_cli.config import (
+    HELD_OUT,
+    TRAIN_SAMPLE,
+    BenchmarkConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from goft_cli.defaults import PENALTY_WEIGHT
 from goft_cli.errors import GoftError
 from goft_cli.launching.batches import accumulation_steps, device_batch, processes
 
@@ -105,6 +112,7 @@ def share(value: float, factor: float) -> float:
 
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "recipe": recipe_value,
+    "default_penalty": lambda: PENALTY_WEIGHT,
     "run_name": run_name,
     "folder_name": folder_name,
     "judge": judge,
@@ -155,6 +163,8 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
         raise GoftError(f"{error.full_key or 'configuration'}: {sentence}") from error
     if not isinstance(frozen, kind):
         raise TypeError(f"composed {type(frozen).__name__}, expected {kind.__name__}")
+    if isinstance(frozen, TrainConfig):
+        frozen.adapter.check_given()
     return frozen
 
 

@@ -12,6 +12,7 @@ from omegaconf import MISSING
 from goft_cli.config.checks import check
 from goft_cli.config.choices import Angle, Method
 from goft_cli.config.growth import Growth, blocks, even_ranks, ranks, ranks_to_lower
+from goft_cli.defaults import PENALTY_WEIGHT
 from goft_cli.errors import GoftError
 
 
@@ -49,6 +50,15 @@ class AdapterConfig:
         """Fields of PEFT's configuration class that this configuration alone does not tell."""
         return set()
 
+    def check_given(self) -> None:
+        """Refuse what a user gives and this adapter would not read.
+
+        A run folder of an earlier version may hold such a value, so reading one does not ask.
+
+        Raises:
+            GoftError: names the key as users type it.
+        """
+
     def at_least(self, key: str, smallest: float, *, example: float) -> None:
         """Refuse a field below its smallest value.
 
@@ -81,11 +91,23 @@ class GoftAdapterConfig(LayerAdapterConfig):
     method: Method = Method.goft
     angle: Angle = Angle.tanh
     scale: bool = False
-    penalty_weight: float = 0.0
+    penalty_weight: float | None = None
+    """qGOFT's, `PENALTY_WEIGHT` if not given; 0 for strict rotations."""
 
     def __post_init__(self) -> None:
         """Check the ranges of GOFT."""
-        self.at_least("penalty_weight", 0, example=0.01)
+        if self.penalty_weight is None:
+            self.penalty_weight = 0.0 if self.method is Method.goft else PENALTY_WEIGHT
+        self.at_least("penalty_weight", 0, example=PENALTY_WEIGHT)
+
+    def check_given(self) -> None:
+        """Refuse a penalty for strict rotations."""
+        if self.method is Method.goft and self.penalty_weight:
+            raise GoftError(
+                f"adapter.penalty_weight={self.penalty_weight}: expected none with "
+                f"adapter={self.name}, whose rotations are orthogonal by construction; leave it "
+                "out, or pass adapter=qgoft"
+            )
 
     @property
     def unsettled(self) -> set[str]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from functools import partial
+
+import torch
 from peft.utils.quantization_utils import (
     Bnb4bitBackend,
     Bnb8bitBackend,
@@ -9,35 +14,26 @@ from peft.utils.quantization_utils import (
     resolve_quantization_backend,
 )
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from transformers.pytorch_utils import Conv1D
 
-PLAIN = (nn.Linear, Conv1D)
+LINEAR = (nn.Linear, Conv1D)
+PLAIN_DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
 
 def features(layer: nn.Module) -> tuple[int, int]:
     """(in, out) features of a layer whose input can be rotated.
 
     Raises:
-        ValueError: a layer of another class, one without inputs, or a weight packed in another way.
+        ValueError: a layer that computes something else than x W^T + b, that its owner does not
+            call, that has no inputs, or whose weight is packed in another way.
     """
     kind = type(layer).__name__
     remedy = "leave it out of target_modules or name it in exclude_modules"
-    if type(layer) in PLAIN:
-        weight = layer.get_parameter("weight")
-        if not weight.is_floating_point() or is_traceable_wrapper_subclass(weight):
-            raise ValueError(
-                f"found {kind} with a weight of {weight.dtype} in {type(weight).__name__}, "
-                "expected a plain floating point weight or one of bitsandbytes; load the model "
-                f"without quantization, or {remedy}"
-            )
-    elif quantization_of(layer) is None:
-        if isinstance(layer, nn.Linear):
-            remedy = f"load the model without quantization, or {remedy}"
-        raise ValueError(
-            f"found {kind}, expected torch.nn.Linear itself, transformers' Conv1D, or a linear "
-            f"layer of bitsandbytes; {remedy}"
-        )
+    problem = None if quantization_of(layer) is not None else obstacle(layer)
+    if problem is not None:
+        raise ValueError(f"found {kind}, {problem}; {remedy}")
     names = ("nx", "nf") if isinstance(layer, Conv1D) else ("in_features", "out_features")
     inputs, outputs = (int(getattr(layer, name)) for name in names)
     if inputs < 1:
@@ -45,9 +41,65 @@ def features(layer: nn.Module) -> tuple[int, int]:
     return inputs, outputs
 
 
+def obstacle(layer: nn.Module) -> str | None:
+    """What keeps the input of a layer that bitsandbytes did not pack from being rotated."""
+    weight = layer._parameters.get("weight")
+    if not isinstance(layer, LINEAR):
+        return "expected a torch.nn.Linear, transformers' Conv1D, or a linear layer of bitsandbytes"
+    if isinstance(layer, NonDynamicallyQuantizableLinear):
+        return "whose weight torch.nn.MultiheadAttention uses without calling the layer"
+    if weight is None:
+        return "which computes its weight (a parametrization), expected a weight of its own"
+    if weight.dtype not in PLAIN_DTYPES or is_traceable_wrapper_subclass(weight):
+        return (
+            f"whose weight is of {weight.dtype} in {type(weight).__name__}, expected a plain "
+            "floating point weight or one of bitsandbytes; load the model without quantization"
+        )
+    return None if is_linear_map(layer) else "whose forward is not x W^T + b"
+
+
+@torch.no_grad()
+def is_linear_map(layer: nn.Module) -> bool:
+    """Whether the class of a layer computes x W^T + b, found by a trial with small random weights.
+
+    The layer's own weight is not used: it may be large, or on the meta device.
+    """
+    if type(layer) in LINEAR:
+        return True
+    if layer._parameters.keys() - {"weight", "bias"} or any(layer.children()):
+        return False
+    with torch.device("cpu"):  # whatever device a loading model is being built on
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.randn(8, 5, generator=generator, dtype=torch.float64)
+        weight, bias = drawn[:3], drawn[3, :3]
+        x = drawn[4:] * torch.tensor([[1e-3], [1.0], [1e3], [1.0]], dtype=torch.float64)
+        try:
+            found = trial(layer, weight, bias)(x)
+        except Exception:  # whatever a foreign forward raises that does not take x alone
+            return False
+        bias = bias if layer._parameters.get("bias") is not None else torch.zeros_like(bias)
+        expected, size = x @ weight.T + bias, x.abs() @ weight.abs().T + bias.abs()
+        if not isinstance(found, Tensor) or found.shape != expected.shape:
+            return False
+        return bool(((found - expected).abs() <= 10 * torch.finfo(torch.float64).eps * size).all())
+
+
+def trial(layer: nn.Module, weight: Tensor, bias: Tensor) -> Callable[[Tensor], object]:
+    """The forward of a layer's class, in training, on a copy that has other weights."""
+    twin = copy.copy(layer)
+    stored = weight.T if isinstance(layer, Conv1D) else weight
+    parameters = {"weight": nn.Parameter(stored), "bias": None}
+    if layer._parameters.get("bias") is not None:
+        parameters["bias"] = nn.Parameter(bias)
+    outputs, inputs = weight.shape
+    sizes = {"in_features": inputs, "out_features": outputs, "nx": inputs, "nf": outputs}
+    twin.__dict__ |= {"_parameters": parameters, "training": True, **sizes}
+    return partial(type(layer).forward, twin)
+
+
 def quantization_of(layer: nn.Module) -> QuantizationBackend | None:
     """How to read and write a weight of bitsandbytes; None for every other layer."""
-    if type(layer) in PLAIN:
+    if type(layer) in LINEAR:
         return None
     backend = resolve_quantization_backend(layer)
     return backend if isinstance(backend, Bnb4bitBackend | Bnb8bitBackend) else None

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from peft import PeftConfig
 from peft.utils import PeftType
 
+from goft_cli.defaults import PENALTY_WEIGHT
 from goft_cli.rotation import Angle
 
 Method = Literal["goft", "qgoft"]
@@ -30,8 +31,9 @@ class GoftConfig(PeftConfig):
     """How a parameter p of "goft" becomes an angle: pi * tanh(p), or p itself ("direct")."""
     scale: bool = False
     """Learn a factor per input as well (norm adjustment)."""
-    penalty_weight: float = 0.01
-    """Weight of qGOFT's pull towards orthogonal columns; strict rotations have nothing to pull."""
+    penalty_weight: float | None = None
+    """Weight of qGOFT's pull towards orthogonal columns, `goft_cli.defaults.PENALTY_WEIGHT` if not
+    given; 0 for strict rotations, which have nothing to pull."""
     target_modules: list[str] | set[str] | str | None = None
     """Names or name endings, a regex matched against the whole name, or "all-linear"."""
     exclude_modules: list[str] | set[str] | str | None = None
@@ -46,13 +48,14 @@ class GoftConfig(PeftConfig):
     """Start at the identity; False starts at a small random rotation (for tests)."""
 
     def __post_init__(self) -> None:
+        saved = self.peft_version is not None  # PEFT fills it in; only a file gives one
         super().__post_init__()
         self.peft_type = PeftType("GOFT")
         self.target_modules = _as_set(self.target_modules)
         self.exclude_modules = _as_set(self.exclude_modules)
         _check_choice("method", self.method, get_args(Method))
         _check_choice("angle", self.angle, get_args(Angle))
-        self._check_penalty()
+        self._settle_penalty(saved)
         self._check_layers()
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,13 +63,23 @@ class GoftConfig(PeftConfig):
         fields = super().to_dict()
         return {key: sorted(v) if isinstance(v, set) else v for key, v in fields.items()}
 
-    def _check_penalty(self) -> None:
-        weight = self.penalty_weight
+    def _settle_penalty(self, saved: bool) -> None:
+        strict, weight = self.method == "goft", self.penalty_weight
+        if weight is None:
+            weight = 0.0 if strict else PENALTY_WEIGHT
         is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
         if not is_number or not 0 <= weight < float("inf"):
             raise ValueError(
                 f"penalty_weight={weight!r}, expected a finite number >= 0; pass 0 for no penalty"
             )
+        if strict and saved:
+            weight = 0.0  # earlier versions saved a weight here too, which nothing read
+        if strict and weight:
+            raise ValueError(
+                f"penalty_weight={weight!r}, expected none with method='goft', for its rotations "
+                "are orthogonal by construction; leave it out, or pass method='qgoft'"
+            )
+        self.penalty_weight = weight
 
     def _check_layers(self) -> None:
         if isinstance(self.target_modules, str):

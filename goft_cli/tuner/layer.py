@@ -29,10 +29,11 @@ RANDOM_START = 0.1
 """Standard deviation of parameters about the identity with init_weights=False."""
 
 
-class GoftLayer(nn.Module, BaseTunerLayer):
+class GoftLinear(nn.Module, BaseTunerLayer):
     """Wraps nn.Linear (weight (out, in)) or transformers' Conv1D (weight (in, out)).
 
     A linear layer of bitsandbytes does as well: its packed weight is only read, its input rotated.
+    PEFT counts an adapted layer among "all-linear" by the word Linear in the name of its class.
 
     With several active adapters the effective weight is W S1 R1^T S2 R2^T ..., the weight that
     merging them one after the other gives.
@@ -40,10 +41,9 @@ class GoftLayer(nn.Module, BaseTunerLayer):
     Attributes:
         goft_rotation: per adapter, (in-1,) or (in-1, 2, 2); see `goft_cli.rotation`.
         goft_scale: per adapter with `scale`, (in,).
-        penalty: () of the last training forward, already weighted, or None if there is nothing to
-            penalise. Any module may offer a `penalty: Tensor | None`; whoever adds them to the
-            loss sets them back to None, so that a module which the next step skips does not
-            offer the graph of this one again. A layer used twice in a step counts once.
+        penalty: () of the last training forward, already weighted, zero once it is in the model's
+            loss, or None if there is nothing to penalise: see `goft_cli.tuner.penalty_in_loss`. Any
+            module may offer a `penalty: Tensor | None`. A layer used twice in a step counts once.
 
     While merged, the original layer is kept as well (one more copy of the adapted weights), for a
     division by a learnt scale or block, or packing again, cannot give it back bit by bit.
@@ -57,6 +57,7 @@ class GoftLayer(nn.Module, BaseTunerLayer):
         super().__init__()
         self.base_layer = base_layer
         self.in_features, self.out_features = features(self.get_base_layer())
+        self.quantization_backend = quantization_of(self.get_base_layer())
         self.goft_rotation = nn.ParameterDict()
         self.goft_scale = nn.ParameterDict()
         self.goft_angle: dict[str, Angle] = {}
@@ -80,7 +81,7 @@ class GoftLayer(nn.Module, BaseTunerLayer):
             scale = torch.ones(self.in_features)
             self.goft_scale[adapter_name] = _start(scale, config.init_weights)
         self.goft_angle[adapter_name] = config.angle
-        self.goft_penalty_weight[adapter_name] = config.penalty_weight if quasi else 0.0
+        self.goft_penalty_weight[adapter_name] = config.penalty_weight or 0.0
         self.goft_prepared[adapter_name] = Prepared()
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
@@ -115,8 +116,9 @@ class GoftLayer(nn.Module, BaseTunerLayer):
         merged = self._merged_weight(base_weight(self.get_base_layer()), names)
         if safe_merge and not torch.isfinite(merged).all():
             raise ValueError(
-                f"merging {', '.join(names)}: the merged weight has NaN or infinite entries, "
-                "expected finite ones; the adapter seems to be broken, load an earlier checkpoint"
+                # PEFT's own words, which programs look for
+                f"NaNs detected in the merged weights. The adapter {', '.join(names)} seems to be "
+                "broken: expected finite entries; load an earlier checkpoint"
             )
         original = self._replace_weight(merged)
         if not self._original:
@@ -206,7 +208,11 @@ class GoftLayer(nn.Module, BaseTunerLayer):
         # With gradients even where they are off: reentrant checkpointing runs the first forward
         # without them, but its penalty is the one that reaches the loss.
         weights = {name: self.goft_penalty_weight[name] for name in names}
-        terms = [w * quasi_penalty(self.rotation(name)) for name, w in weights.items() if w]
+        terms = [
+            weight * quasi_penalty(self.rotation(name))
+            for name, weight in weights.items()
+            if weight and self.goft_rotation[name].requires_grad
+        ]
         return torch.stack(terms).sum() if terms else None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -215,6 +221,10 @@ class GoftLayer(nn.Module, BaseTunerLayer):
 
     def __repr__(self) -> str:
         return "goft." + super().__repr__()
+
+
+GoftLayer = GoftLinear
+"""The public name, which models pickled by earlier versions look for as well."""
 
 
 def _start(identity: Tensor, init_weights: bool) -> nn.Parameter:

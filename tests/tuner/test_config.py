@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,10 @@ from peft import PeftConfig
 from peft.utils import PeftType
 
 from goft_cli import GoftConfig, GoftModel
+from goft_cli.config import GoftAdapterConfig
+from goft_cli.config.choices import Method as Choice
+from goft_cli.defaults import PENALTY_WEIGHT
+from goft_cli.tuner.config import Method
 from goft_cli.tuner.register import register_goft
 
 names = st.text("abcdefgh_", min_size=1, max_size=6)
@@ -24,11 +29,12 @@ names = st.text("abcdefgh_", min_size=1, max_size=6)
 def configs(draw: st.DrawFn) -> GoftConfig:
     targets = draw(st.lists(names, min_size=1, max_size=5) | names)
     layers = None if isinstance(targets, str) else draw(st.none() | st.lists(st.integers(0, 30)))
+    method = draw(st.sampled_from(get_args(Method)))
     return GoftConfig(
-        method=draw(st.sampled_from(["goft", "qgoft"])),
+        method=method,
         angle=draw(st.sampled_from(["tanh", "direct"])),
         scale=draw(st.booleans()),
-        penalty_weight=draw(st.floats(0, 10)),
+        penalty_weight=draw(st.none() | st.floats(0, 10)) if method == "qgoft" else None,
         target_modules=targets,
         exclude_modules=draw(st.none() | st.lists(names, max_size=3)),
         modules_to_save=draw(st.none() | st.lists(names, max_size=3)),
@@ -45,6 +51,25 @@ def test_json_gives_the_same_config_and_the_same_file(config: GoftConfig) -> Non
         assert loaded == config
         loaded.save_pretrained(folder)
         assert (Path(folder) / "adapter_config.json").read_bytes() == first
+
+
+@pytest.mark.parametrize(("method", "found"), [("goft", 0.0), ("qgoft", PENALTY_WEIGHT)])
+def test_the_penalty_has_one_default(method: Method, found: float) -> None:
+    assert GoftConfig(method=method).penalty_weight == found
+    assert GoftConfig(method=method, penalty_weight=0).penalty_weight == 0
+    assert GoftAdapterConfig(name="a", method=Choice(method)).penalty_weight == found
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.01, 0.1])
+@pytest.mark.parametrize("kind", [GoftConfig, PeftConfig])
+def test_a_strict_adapter_that_was_saved_with_a_penalty_opens(
+    tmp_path: Path, weight: float, kind: type[PeftConfig]
+) -> None:
+    config = GoftConfig(target_modules=["query"])
+    config.save_pretrained(str(tmp_path))
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"penalty_weight": weight}))
+    assert kind.from_pretrained(str(tmp_path)) == config
 
 
 def test_names_are_saved_in_order(tmp_path: Path) -> None:
@@ -71,9 +96,10 @@ def test_registering_again_changes_nothing_and_a_rival_is_refused() -> None:
     [
         ({"method": "oft"}, "method='oft' is unknown; choose one of goft, qgoft"),
         ({"angle": "sin"}, "angle='sin' is unknown; choose one of tanh, direct"),
-        ({"penalty_weight": -1}, "penalty_weight=-1, expected a finite number >= 0"),
-        ({"penalty_weight": float("nan")}, "penalty_weight=nan, expected a finite number"),
-        ({"penalty_weight": "0.1"}, "penalty_weight='0.1', expected a finite number"),
+        ({"method": "qgoft", "penalty_weight": -1}, "penalty_weight=-1.*>= 0"),
+        ({"method": "qgoft", "penalty_weight": float("nan")}, "penalty_weight=nan.*finite"),
+        ({"method": "qgoft", "penalty_weight": "0.1"}, "penalty_weight='0.1'.*number"),
+        ({"penalty_weight": 0.1}, "penalty_weight=0.1.*method='goft'.*method='qgoft'"),
         (
             {"target_modules": ".*q", "layers_to_transform": [0]},
             r"layers_to_transform cannot narrow target_modules='\.\*q'",

@@ -11,8 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
-from torch.testing._internal.two_tensor import TwoTensor
+from torch import nn
 
 if TYPE_CHECKING:
     from conftest import Wrap
@@ -100,35 +99,3 @@ def test_state_holds_the_adapter_and_the_base_layer_only(wrap: Wrap) -> None:
     layer.merge()
     adapter = {"goft_rotation.default", "goft_scale.default"}
     assert layer.state_dict().keys() == adapter | {"base_layer.weight", "base_layer.bias"}
-
-
-def with_weight(weight: Tensor) -> nn.Linear:
-    layer = nn.Linear(3, 3, bias=False)
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    return layer
-
-
-@pytest.mark.parametrize(
-    ("base", "sentence"),
-    [
-        (
-            nn.Conv2d(3, 3, 1),
-            r"found Conv2d, expected torch.nn.Linear itself, .* of bitsandbytes; leave it",
-        ),
-        (nn.modules.linear.NonDynamicallyQuantizableLinear(3, 3), "found NonDynamicallyQuant"),
-        (
-            with_weight(torch.zeros(3, 3, dtype=torch.int8)),
-            "a weight of torch.int8 in .*expected a",
-        ),
-        (with_weight(TwoTensor(torch.zeros(3, 3), torch.zeros(3, 3))), "in TwoTensor, expected a"),
-    ],
-)
-def test_unsupported_layers_are_refused_by_name(wrap: Wrap, base: nn.Module, sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        wrap(base)
-
-
-@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
-def test_a_layer_without_inputs_is_refused(wrap: Wrap) -> None:
-    with pytest.raises(ValueError, match="found Linear with in_features=0, expected at least one"):
-        wrap(nn.Linear(0, 3))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 import transformers as tf
-from peft import AutoPeftModelForSequenceClassification
+from peft import AutoPeftModelForSequenceClassification, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from goft_cli import GoftConfig, GoftLayer
@@ -68,6 +71,88 @@ def test_transformers_add_and_delete_adapter(
     model.delete_adapter("one")
     assert not any("goft" in name for name, _ in model.named_parameters())
     assert torch.equal(logits(model, encoder), plain)
+
+
+Damage = Callable[[dict[str, Tensor], str], None]
+
+
+def cut_short(tensors: dict[str, Tensor], name: str) -> None:
+    del tensors[name]
+
+
+def doubled(tensors: dict[str, Tensor], name: str) -> None:
+    tensors[name.replace("layer.1", "layer.7")] = tensors[name].clone()
+
+
+def with_a_base_weight(tensors: dict[str, Tensor], name: str) -> None:
+    tensors["base_model.model.bert.encoder.layer.0.output.LayerNorm.weight"] = torch.ones(24)
+
+
+def integers(tensors: dict[str, Tensor], name: str) -> None:
+    tensors[name] = tensors[name].long()
+
+
+def with_a_nan(tensors: dict[str, Tensor], name: str) -> None:
+    tensors[name].view(-1)[0] = float("nan")
+
+
+def with_an_infinity(tensors: dict[str, Tensor], name: str) -> None:
+    tensors[name].view(-1)[-1] = float("-inf")
+
+
+def narrower(tensors: dict[str, Tensor], name: str) -> None:
+    tensors[name] = tensors[name][1:]
+
+
+DAMAGES: list[tuple[Damage, str]] = [
+    (cut_short, "layer.1.*missing"),
+    (doubled, "layer.7.*no place"),
+    (with_a_base_weight, "LayerNorm.weight.*no place"),
+    (integers, "layer.1.*floating point"),
+    (with_a_nan, "layer.1.*not finite"),
+    (with_an_infinity, "layer.1.*not finite"),
+    (narrower, "size mismatch"),
+]
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGES, ids=lambda one: getattr(one, "__name__", ""))
+@pytest.mark.parametrize("thrifty", [False, True])
+def test_a_damaged_file_is_refused_whatever_loads_it(
+    saved: Saved, damage: Damage, said: str, thrifty: bool
+) -> None:
+    base, folder, _ = saved
+    file = folder / "adapter_model.safetensors"
+    tensors = load_file(file)
+    name = next(key for key in tensors if "layer.1" in key)
+    damage(tensors, name)
+    save_file(tensors, file)
+    model = tf.AutoModelForSequenceClassification.from_pretrained(base)
+    with pytest.raises((ValueError, RuntimeError), match=said):
+        PeftModel.from_pretrained(model, folder, low_cpu_mem_usage=thrifty)
+
+
+def test_a_second_adapter_is_checked_by_itself(saved: Saved, encoder: Family) -> None:
+    base, folder, _ = saved
+    model = tf.AutoModelForSequenceClassification.from_pretrained(base)
+    loaded = PeftModel.from_pretrained(model, folder, adapter_name="one")
+    loaded.load_adapter(folder, "two", low_cpu_mem_usage=True)
+    weights = get_peft_model_state_dict(loaded, adapter_name="two")
+    set_peft_model_state_dict(loaded, weights, adapter_name="one")
+    one, two = (get_peft_model_state_dict(loaded, adapter_name=name) for name in ("one", "two"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    weights.pop(next(key for key in weights if "goft_rotation" in key))
+    with pytest.raises(ValueError, match=r"'two'.*missing"):
+        set_peft_model_state_dict(loaded, weights, adapter_name="two")
+
+
+def test_what_was_saved_beside_the_adapter_is_no_surplus(encoder: Family, tmp_path: Path) -> None:
+    config = GoftConfig(target_modules=["query"], modules_to_save=["classifier"])
+    model = get_peft_model(encoder.build(), config)
+    model.save_pretrained(str(tmp_path), save_embedding_layers=True)
+    assert any(
+        "word_embeddings" in key for key in load_file(tmp_path / "adapter_model.safetensors")
+    )
+    PeftModel.from_pretrained(encoder.build(), tmp_path)
 
 
 PROGRAM = """

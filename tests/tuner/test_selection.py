@@ -40,6 +40,30 @@ def test_all_linear_takes_everything_but_the_head(family: Family, attach: Attach
     assert adapted_names(model) == linear - {family.head}
 
 
+def test_all_linear_is_the_same_for_a_second_adapter(family: Family, attach: Attach) -> None:
+    model = attach(family.build(), "all-linear", task_type=family.task_type)
+    expected = adapted_names(model)
+    second = GoftConfig(target_modules="all-linear", task_type=family.task_type)
+    model.add_adapter("second", second)
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, GoftLayer)}
+    found = {name for name, layer in layers.items() if "second" in layer.goft_rotation}
+    assert {name.removeprefix("base_model.model.") for name in found} == expected
+    assert adapted_names(model) == expected
+
+
+def test_falcon_is_adapted_and_merges(attach: Attach, logits: Logits) -> None:
+    shape: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = tf.FalconConfig(vocab_size=40, bos_token_id=1, eos_token_id=2, **shape)
+    torch.manual_seed(0)
+    model = attach(tf.FalconForCausalLM(config), "all-linear", task_type="CAUSAL_LM").double()
+    assert len(adapted_names(model)) == 8
+    ids = {"input_ids": torch.arange(14).view(2, 7)}
+    with torch.no_grad():
+        expected = model(**ids).logits
+        merged = model.merge_and_unload(safe_merge=True)
+        torch.testing.assert_close(merged(**ids).logits, expected)
+
+
 def test_regex_matches_whole_names(encoder: Family, attach: Attach) -> None:
     model = attach(encoder.build(), r".*layer\.1\.attention\.self\.(query|key)")
     prefix = "bert.encoder.layer.1.attention.self"

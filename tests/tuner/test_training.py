@@ -10,15 +10,15 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from goft_cli import GoftLayer
+from goft_cli.penalty import total_penalty
 
 if TYPE_CHECKING:
     from conftest import Attach, Family
 
 
 def penalty(model: nn.Module) -> Tensor | float:
-    terms = [m.penalty for m in model.modules() if isinstance(m, GoftLayer)]
-    return sum(term for term in terms if term is not None)
+    found = total_penalty(model)
+    return 0.0 if found is None else found
 
 
 def gradients(model: PeftModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,183 @@
+"""The layers' penalties become part of the loss that a model returns while it trains.
+
+This happens in hooks of the adapted model and not in the tuner's `forward`, since PEFT calls the
+tuner only for some task types, and transformers' own `add_adapter` never does.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
+from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
+
+NAME = "goft_penalty"
+"""The attribute of an adapted model that holds its `PenaltyInLoss`."""
+
+
+def own_penalty(module: nn.Module) -> Tensor | None:
+    """What a module itself left: PEFT's wrappers also answer for what they wrap."""
+    penalty = vars(module).get("penalty")
+    return penalty if isinstance(penalty, Tensor) else None
+
+
+def forget_penalties(model: nn.Module) -> None:
+    """Drop what an earlier pass left: a layer skipped in this one must not count again."""
+    for module in model.modules():
+        if own_penalty(module) is not None:
+            object.__setattr__(module, "penalty", None)
+
+
+def sum_of_penalties(model: nn.Module) -> Tensor | None:
+    """The sum () of what the layers left, on the device of the first one; None if nothing."""
+    found = [own_penalty(module) for module in model.modules()]
+    penalties = [penalty for penalty in found if penalty is not None]
+    if not penalties:
+        return None
+    return torch.stack([one.to(penalties[0].device) for one in penalties]).sum()
+
+
+class PenaltyInLoss:
+    """Adds the penalties to the loss of each training pass, and watches that they reach one.
+
+    A model that divides its loss by `num_items_in_batch` counts for a part of an update only. Its
+    penalty is then multiplied by the share of the update's items that are in this micro-batch, so
+    that the micro-batches of all processes together add the penalty once.
+
+    Attributes:
+        apart: whether someone else adds the penalties of this pass.
+        in_loss: whether the last pass put them into the loss that it returned.
+        due: whether they have reached no backward pass so far.
+        settled: whether a backward pass has shown what this training does with the penalties.
+    """
+
+    def __init__(self) -> None:
+        self.apart = self.in_loss = self.due = self.settled = False
+
+    def before(self, model: nn.Module, args: tuple[Any, ...]) -> None:
+        """Forget the pass before this one."""
+        if model.training:
+            forget_penalties(model)
+
+    def after(
+        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
+    ) -> object:
+        """Put the penalties into the loss, and leave zeros where they were."""
+        penalty = None if self.apart or not model.training else sum_of_penalties(model)
+        if penalty is None:
+            return output
+        loss = loss_of(output)
+        self.in_loss = loss is not None
+        if loss is not None:
+            loss = loss + (penalty * share_of_update(model, kwargs)).to(loss.device)
+            output = with_loss(output, loss)
+            for module in model.modules():
+                if own_penalty(module) is not None:
+                    object.__setattr__(module, "penalty", torch.zeros_like(penalty))
+        if torch.is_grad_enabled() and not self.settled and not torch.compiler.is_compiling():
+            self._watch(output, loss)
+        return output
+
+    def taken(self) -> None:
+        """Note that someone adds what the last pass left beside the loss."""
+        self.due = self.due and self.in_loss
+
+    def _watch(self, output: object, loss: Tensor | None) -> None:
+        # The gradient of the loss comes before those of what the loss was computed from.
+        self.due = True
+        if loss is not None:
+            loss.register_hook(self._on_loss)
+        for tensor in tree_leaves(output):
+            if isinstance(tensor, Tensor) and tensor.requires_grad and tensor is not loss:
+                tensor.register_hook(self._on_output)
+
+    def _on_loss(self, gradient: Tensor) -> None:
+        self.due, self.settled = False, True
+
+    def _on_output(self, gradient: Tensor) -> None:
+        if not self.settled:
+            engine = cast(Any, torch.autograd.Variable)._execution_engine
+            engine.queue_callback(self._at_the_end_of_the_backward_pass)
+
+    def _at_the_end_of_the_backward_pass(self) -> None:
+        if self.due and not self.settled:
+            warnings.warn(
+                "qGOFT: this training step has no penalty, for its loss is neither the one that "
+                "the model returns nor has goft_cli.penalty.total_penalty(model) been added; call "
+                "the model without labels and add total_penalty(model) to your loss, or put "
+                "goft_cli.PenaltyMixin before your Trainer, or pass penalty_weight=0",
+                stacklevel=2,
+            )
+        self.settled = True
+
+
+def install(model: nn.Module) -> list[RemovableHandle]:
+    """Let a model add the penalties to its loss; a second call changes nothing."""
+    if NAME in vars(model):
+        return []
+    state = PenaltyInLoss()
+    object.__setattr__(model, NAME, state)
+    return [
+        model.register_forward_pre_hook(state.before),
+        model.register_forward_hook(state.after, with_kwargs=True),
+    ]
+
+
+def states(model: nn.Module) -> list[PenaltyInLoss]:
+    """What was installed in a model or in a part of it."""
+    return [vars(module)[NAME] for module in model.modules() if NAME in vars(module)]
+
+
+@contextmanager
+def apart(model: nn.Module) -> Iterator[None]:
+    """Leave the penalties of the passes inside to the caller."""
+    found = states(model)
+    try:
+        for state in found:
+            state.apart = True
+        yield
+    finally:
+        for state in found:
+            state.apart = False
+
+
+def loss_of(output: object) -> Tensor | None:
+    """The scalar loss in a model's output, where Trainer would look for it."""
+    if isinstance(output, Mapping):
+        loss = output.get("loss")
+        return loss if isinstance(loss, Tensor) and loss.numel() == 1 else None
+    first = output[0] if type(output) is tuple and output else None
+    return first if isinstance(first, Tensor) and first.dim() == 0 else None
+
+
+def with_loss(output: object, loss: Tensor) -> object:
+    """The same output with another loss."""
+    if type(output) is tuple:
+        return (loss, *output[1:])
+    cast("dict[str, Tensor]", output)["loss"] = loss
+    return output
+
+
+def share_of_update(model: nn.Module, kwargs: Mapping[str, Any]) -> Tensor | float:
+    """How much of an update this pass is: 1, unless the model divides by the update's items.
+
+    The items are counted as Trainer counts them, see its `_get_num_items_in_batch`.
+    """
+    items, targets = kwargs.get("num_items_in_batch"), kwargs.get("shift_labels")
+    if targets is None:
+        targets = kwargs.get("labels")
+        if targets is not None and shifts_labels(model):
+            targets = targets[..., 1:]
+    return 1.0 if items is None or targets is None else targets.ne(-100).sum() / items
+
+
+def shifts_labels(model: nn.Module) -> bool:
+    """Whether the first label of each row is no target."""
+    causal = LOSS_MAPPING.get(str(getattr(model, "loss_type", ""))) is ForCausalLMLoss
+    return causal and not getattr(getattr(model, "config", None), "is_encoder_decoder", False)
