@@ -126,9 +126,7 @@ class MMLU(Benchmark[MMLUConfig]):
         for subject, questions in self._questions(data).items():
             shown = exemplars.get(subject, [])
             orders = [self._order(len(shown), shuffles)[:shots] for _ in questions]
-            prompter = Prompter(
-                self.config.header, shown, tokenizer, limit, self.config.overflow
-            )
+            prompter = Prompter(self.config.header, shown, tokenizer, limit, self.config.overflow)
             prompts[subject] = prompter.encode(questions, orders)
         return prompts
 
