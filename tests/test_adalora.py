@@ -183,8 +183,8 @@ def weights(run: RunFolder, step: int) -> dict[str, Tensor]:
 
 
 def test_the_ranks_fall_to_the_budget_and_stay(whole: RunFolder) -> None:
-    assert 2 * LAYERS < ranks(weights(whole, 6)) < 3 * LAYERS
-    assert ranks(weights(whole, 12)) == ranks(weights(whole, 18)) == 2 * LAYERS
+    assert LAYERS < ranks(weights(whole, 6)) < 3 * LAYERS
+    assert ranks(weights(whole, 12)) == ranks(weights(whole, 18)) == LAYERS
     assert "mean rank" in whole.log.read_text()
     state = json.loads((whole.checkpoints / "checkpoint-18" / "trainer_state.json").read_text())
     assert any(row.get("penalty", 0) > 0 for row in state["log_history"])

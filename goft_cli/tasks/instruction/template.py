@@ -77,7 +77,8 @@ def cut(prompt: Ids, answer: Ids, length: int) -> tuple[Ids, Ids]:
     total = len(prompt) + len(answer)
     if total <= length:
         return prompt, answer
-    kept = max(length * len(answer) // total, 1)
+    # the quotient is rounded before the product, as in the reference: 100 * (58 / 200) is below 29
+    kept = max(int(length * (len(answer) / total)), 1)
     return prompt[: length - kept], answer[:kept]
 
 
