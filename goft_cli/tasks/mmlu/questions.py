@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,11 @@ def has_tables(split: Path) -> bool:
     return split.is_dir() and not (split / SAVED).is_file()
 
 
+def without_blanks(question: Question) -> Question:
+    """Return the question with no blanks, tabs or line breaks at the ends of its own text."""
+    return replace(question, question=question.question.strip())
+
+
 def by_subject(questions: Iterable[Question]) -> dict[str, list[Question]]:
     """Return the questions of each subject in their order, subjects in that of the alphabet."""
     subjects: dict[str, list[Question]] = {}
@@ -82,7 +87,8 @@ def _as_loaded(questions: Iterable[Question], config: MMLUConfig) -> list[Questi
     kept: list[Question] = []
     for rows in by_subject(questions).values():
         left = rows[1:] if config.drop_first_rows else rows
-        kept += as_pandas_reads(left) if config.pandas_cells else left
+        read = as_pandas_reads(left) if config.pandas_cells else left
+        kept += map(without_blanks, read) if config.strip_questions else read
     return kept
 
 
