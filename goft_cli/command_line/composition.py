@@ -19,7 +19,7 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from goft_cli.command_line.flags import overrides_first
-from goft_cli.config import HELD_OUT, SCHEMAS, TRAIN_SAMPLE, BenchmarkConfig, TrainerConfig
+from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainerConfig
 from goft_cli.errors import GoftError
 from goft_cli.launching.batches import accumulation_steps, device_batch, processes
 
@@ -29,6 +29,11 @@ ConfigT = TypeVar("ConfigT")
 NO_FOLDERS = "goft_cli.commands"
 # Longer folder names break on some file systems once a metric or checkpoint name is appended.
 MAX_RUN_NAME = 120
+MAX_PLACE_NAME = 32
+UNNAMEABLE = re.compile(r"[^\w.=+,-]+", re.ASCII)
+"""What a folder's name has none of."""
+PLACES = ("model.path", "task.data_dir", "benchmark.data_dir")
+"""Keys whose values are too long, and too much of one machine, to stand in a name as they are."""
 
 
 def data_root() -> Path:
@@ -99,9 +104,31 @@ def run_name(seed: int, overrides: str) -> str:
     return folder_name(f"seed{seed}-{overrides}" if overrides else f"seed{seed}")
 
 
+def with_places(overrides: str, words: Sequence[str]) -> str:
+    """Add to a job's overrides, which name no place, the places among its words.
+
+    Args:
+        overrides: as Hydra joins them, those of `PLACES` left out.
+        words: all overrides of the job, as they were typed.
+    """
+    typed = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
+    named = [f"{key}={place_name(typed[key])}" for key in PLACES if key in typed]
+    return ",".join(filter(None, [overrides, *named]))
+
+
+def place_name(place: str) -> str:
+    """Name a folder or hub id by its last part, and by a digest where that is not all of it.
+
+    The digest is of the words as typed: a run is found again by the same words.
+    """
+    last = re.sub(UNNAMEABLE, "_", place.strip("'\"").rstrip("/").rpartition("/")[2])
+    short = last[-MAX_PLACE_NAME:]
+    return short if short == place else f"{short}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
+
+
 def folder_name(words: str) -> str:
     """Make one short folder name of words; different words keep different names if cut short."""
-    name = re.sub(r"[^\w.=+,-]+", "_", words, flags=re.ASCII)
+    name = re.sub(UNNAMEABLE, "_", words)
     if len(name) <= MAX_RUN_NAME:
         return name
     digest = hashlib.sha256(words.encode()).hexdigest()[:12]
@@ -126,16 +153,6 @@ def register_schemas() -> None:
     for file in (data_root() / "configs").glob("*.yaml"):
         # a second home for the verbs without folders, which compose from the store alone
         store.store(group="verb", name=file.stem, node=OmegaConf.load(file), package="_global_")
-
-
-def judge(splits: Sequence[str]) -> str:
-    """Name the split that stands for a run unless its task names another."""
-    return splits[0] if splits else TRAIN_SAMPLE
-
-
-def held_out(share: float) -> list[str]:
-    """Name the splits that are made from a share of the training rows."""
-    return [HELD_OUT] if share else []
 
 
 def direction(greater_is_better: bool) -> str:
@@ -168,10 +185,9 @@ def shipped(file: Path) -> DictConfig | ListConfig:
 
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "recipe": recipe_value,
+    "with_places": with_places,
     "run_name": run_name,
     "folder_name": folder_name,
-    "judge": judge,
-    "held_out": held_out,
     "device_batch": device_batch,
     "accumulation_steps": accumulation_steps,
     "processes": processes,
