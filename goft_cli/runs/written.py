@@ -67,8 +67,8 @@ def clear(folder: Path) -> None:
 
     A folder that goft wrote, such as the adapter or a merged model, goes with all that is in it.
     """
-    # a name that leads elsewhere was not written by goft
-    names = [name for name in sorted(recorded(folder)) if Path(name).name == name]
+    # a name that leads elsewhere, as "" and ".." do, was not written by goft
+    names = [name for name in sorted(recorded(folder)) if name.strip(".") and "/" not in name]
     for path in (folder / name for name in (*ALWAYS, *names)):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
