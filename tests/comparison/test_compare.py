@@ -137,11 +137,11 @@ def planned() -> PlannedRun:
 def test_a_run_is_goft_train_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
 
-    def start(command: list[str], **_: Any) -> SimpleNamespace:  # noqa: ANN401 - of subprocess.run
+    def start(command: list[str], **_: Any) -> SimpleNamespace:  # noqa: ANN401 - of Popen
         started.append(command)
-        return SimpleNamespace(returncode=len(started) - 1)
+        return SimpleNamespace(wait=lambda: len(started) - 1)
 
-    monkeypatch.setattr(runs.subprocess, "run", start)
+    monkeypatch.setattr(runs.subprocess, "Popen", start)
     runs.finish(planned(), ["--config-dir", "mine"])
     words = ["--config-dir", "mine", "adapter=lora", "seed=2"]
     assert started == [[sys.executable, "-m", "goft_cli", "train", *words]]
