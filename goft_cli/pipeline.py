@@ -97,6 +97,7 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
         cfg, folder, task, data, encoded, arguments, backbone, model, counts, benchmark, speaks
     )
     if speaks:
+        folder.check_there()
         write_manifest(job)
     return job
 
