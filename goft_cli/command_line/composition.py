@@ -105,7 +105,9 @@ def run_name(seed: int, overrides: str) -> str:
 
 
 def with_places(overrides: str, words: Sequence[str]) -> str:
-    """Add to a job's overrides, which name no place, the places among its words.
+    """Put the places among a job's words before its overrides, which name no place.
+
+    There they are read even where a long name is cut short.
 
     Args:
         overrides: as Hydra joins them, those of `PLACES` left out.
@@ -113,7 +115,7 @@ def with_places(overrides: str, words: Sequence[str]) -> str:
     """
     typed = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
     named = [f"{key}={place_name(typed[key])}" for key in PLACES if key in typed]
-    return ",".join(filter(None, [overrides, *named]))
+    return ",".join(filter(None, [*named, overrides]))
 
 
 def place_name(place: str) -> str:

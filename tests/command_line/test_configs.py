@@ -265,14 +265,14 @@ def test_each_place_has_a_short_name_of_its_own(one: str, other: str) -> None:
     [
         ([], "r=1"),
         (["seed=1", "r=1", "model.path"], "r=1"),
-        (["task.data_dir=cola"], "r=1,task.data_dir=cola"),
-        (["+task.data_dir=a", "task.data_dir=b"], "r=1,task.data_dir=b"),
-        (["task.data_dir=b", "model.path=a"], "r=1,model.path=a,task.data_dir=b"),
-        (["benchmark.data_dir=a=b"], "r=1,benchmark.data_dir=a=b"),
-        (["model.path="], "r=1,model.path="),
+        (["task.data_dir=cola"], "task.data_dir=cola,r=1"),
+        (["+task.data_dir=a", "task.data_dir=b"], "task.data_dir=b,r=1"),
+        (["task.data_dir=b", "model.path=a"], "model.path=a,task.data_dir=b,r=1"),
+        (["benchmark.data_dir=a=b"], "benchmark.data_dir=a=b,r=1"),
+        (["model.path="], "model.path=,r=1"),
     ],
 )
-def test_places_are_named_after_the_other_words(words: list[str], expected: str) -> None:
+def test_places_are_named_before_the_other_words(words: list[str], expected: str) -> None:
     assert with_places("r=1", words) == expected
 
 

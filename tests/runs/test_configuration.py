@@ -51,7 +51,8 @@ def defaults(cfg: object, prefix: str = "") -> Iterator[str]:
         if is_dataclass(value):
             yield from defaults(value, f"{prefix}{entry.name}.")
         elif has_default(entry):
-            made = entry.default_factory() if entry.default is MISSING else entry.default
+            factory = entry.default_factory
+            made = entry.default if factory is MISSING else factory()
             if value == made or f"{prefix}{entry.name}" in FROM_OTHERS:
                 yield f"{prefix}{entry.name}"
 
