@@ -55,7 +55,7 @@ usage: goft VERB [group=choice ...] [key=value ...]
 
   --debug shows the traceback of an error; --version prints the version
   exit codes: 0 done, {CRASH} a crash, or doctor found something to mend, {USAGE_ERROR} a mistake,
-  {FAILED_JOBS} jobs of a sweep failed, 130 ended by Ctrl-C, 143 by SIGTERM
+  {FAILED_JOBS} jobs of a sweep failed, 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP
   eval "$(goft train --shell-completion install=bash)" completes verbs, groups and keys
 """
 

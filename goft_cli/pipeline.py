@@ -24,6 +24,7 @@ from goft_cli.runs.run_folder import RunFolder
 from goft_cli.tasks import Scores, build_benchmark, build_task
 from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.training.checkpoints import newest_complete
+from goft_cli.training.presence import StopWithoutFolder
 from goft_cli.training.schedules import EPOCH_RATES
 from goft_cli.training.tracking import tracking
 from goft_cli.training.trainer import (
@@ -39,19 +40,24 @@ from goft_cli.verification import verify
 logger = logging.getLogger(__name__)
 
 
-def run(cfg: TrainConfig) -> Path:
+def run(cfg: TrainConfig, *, held: bool = False) -> Path:
     """Fine-tune, keep the best checkpoint, save, rebuild, merge, score; return the run folder.
 
+    Args:
+        cfg: the run.
+        held: whether the process that started this one keeps other starts of the run out.
+
     Raises:
-        GoftError: bad input, a diverging loss, or a rebuilt model that is not the trained one.
+        GoftError: bad input, a diverging loss, a rebuilt model that is not the trained one, or
+            another start of the run that is at work.
     """
     speaks = join(cfg)
-    folder = open_together(cfg, speaks=speaks)
-    if not folder.finished:
-        work(cfg, folder, speaks=speaks)
-        leave()
-    elif speaks:
-        report.show_finished(folder)
+    with open_together(cfg, speaks=speaks, held=held) as folder:
+        if not folder.finished:
+            work(cfg, folder, speaks=speaks)
+            leave()
+        elif speaks:
+            report.show_finished(folder)
     return folder.path
 
 
@@ -64,7 +70,9 @@ def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
         trainer = train(job)
         checked = verify(job, trainer)
         if speaks:
-            finish(job, trainer, checked, score_benchmark(job, checked.merged))
+            scores = score_benchmark(job, checked.merged)
+            folder.check_there()
+            finish(job, trainer, checked, scores)
 
 
 def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
@@ -90,6 +98,7 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
         cfg, folder, task, data, encoded, arguments, backbone, model, counts, benchmark, speaks
     )
     if speaks:
+        folder.check_there()
         write_manifest(job)
     return job
 
@@ -122,6 +131,7 @@ def train(job: Job) -> PenaltyTrainer:
     trainer = build_trainer(
         job.model, job.task, job.encoded, job.backbone.processor, job.arguments, rate
     )
+    trainer.add_callback(StopWithoutFolder(job.folder))
     checkpoint = newest_complete(job.folder.checkpoints)
     if checkpoint is not None:
         sharding.check_same_engine(checkpoint)
@@ -130,6 +140,7 @@ def train(job: Job) -> PenaltyTrainer:
         fit(trainer, checkpoint)
     state = sharding.whole_state(job.model)
     if job.speaks:
+        job.folder.check_there()
         with heeding_peft():
             job.model.save_pretrained(str(job.folder.adapter), state_dict=state)
         job.backbone.processor.save_pretrained(str(job.folder.adapter))

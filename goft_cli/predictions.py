@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.errors import GoftError
-from goft_cli.runs.run_folder import write_bytes
+from goft_cli.runs.files import write_bytes
 
 Lines = Sequence[Mapping[str, Any]]
 

@@ -16,6 +16,7 @@ from goft_cli.config import TrainConfig
 from goft_cli.naming import real_name
 from goft_cli.palette import COLOURS, GRID
 from goft_cli.runs.run_folder import RunFolder, read_json, write_text
+from goft_cli.runs.written import note
 from goft_cli.tasks.base import Arrays, Split, Task
 
 logger = logging.getLogger(__name__)
@@ -194,10 +195,12 @@ def write_predictions(
     for split, found in outputs.items():
         lines = prediction_lines(task, splits[split], found)
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        write_text(folder.path / f"predictions.{split}.jsonl", text)
+        files = {f"predictions.{split}.jsonl": text}
         if split == task.config.headline_split:
-            for name, content in task.files(found, splits[split]).items():
-                write_text(folder.path / name, content)
+            files |= task.files(found, splits[split])
+        note(folder.path, *files)
+        for name, content in files.items():
+            write_text(folder.path / name, content)
 
 
 def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headline: str) -> None:

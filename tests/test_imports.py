@@ -28,7 +28,15 @@ ALLOWED = {
     "training.checkpoints": set[str](),
     "training.stopping": {"signals"},
     "launching.batches": {"config", "errors"},
-    "runs.run_folder": {"config", "errors"},
+    "runs.files": {"errors"},
+    "runs.lock": {"errors"},
+    "runs.written": set[str](),
+    "runs.configuration": {"config", "errors", "runs.files"},
+    "runs.run_folder": {
+        "config",
+        "errors",
+        *(f"runs.{name}" for name in ("configuration", "files", "lock", "written")),
+    },
 }
 # What a part must never see: tuner < backbone < adapters < training < pipeline < commands < cli.
 LATE = {"job", "verification", "recording", "pipeline", "commands", "cli"}
@@ -62,7 +70,11 @@ LIGHT = {
     "launching.launch",
     "launching.launch_checks",
     "preflight",
+    "runs.configuration",
+    "runs.files",
+    "runs.lock",
     "runs.run_folder",
+    "runs.written",
     "secrets",
     "signals",
     "sweeps",

@@ -19,13 +19,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from goft_cli.command_line.flags import overrides_first, read_flags
 from goft_cli.command_line.store import config_source, offer
 from goft_cli.command_line.wording import keep_words
-from goft_cli.config import (
-    HELD_OUT,
-    TRAIN_SAMPLE,
-    BenchmarkConfig,
-    TrainConfig,
-    TrainerConfig,
-)
+from goft_cli.config import BenchmarkConfig, TrainConfig, TrainerConfig
 from goft_cli.defaults import PENALTY_WEIGHT
 from goft_cli.errors import GoftError
 from goft_cli.launching.batches import accumulation_steps, device_batch, processes
@@ -34,6 +28,11 @@ ConfigT = TypeVar("ConfigT")
 
 # Longer folder names break on some file systems once a metric or checkpoint name is appended.
 MAX_RUN_NAME = 120
+MAX_PLACE_NAME = 32
+UNNAMEABLE = re.compile(r"[^\w.=+,-]+", re.ASCII)
+"""What a folder's name has none of."""
+PLACES = ("model.path", "task.data_dir", "benchmark.data_dir")
+"""Keys whose values are too long, and too much of one machine, to stand in a name as they are."""
 
 
 def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
@@ -73,9 +72,33 @@ def run_name(seed: int, overrides: str) -> str:
     return folder_name(f"seed{seed}-{overrides}" if overrides else f"seed{seed}")
 
 
+def with_places(overrides: str, words: Sequence[str]) -> str:
+    """Put the places among a job's words before its overrides, which name no place.
+
+    There they are read even where a long name is cut short.
+
+    Args:
+        overrides: as Hydra joins them, those of `PLACES` left out.
+        words: all overrides of the job, as they were typed.
+    """
+    typed = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
+    named = [f"{key}={place_name(typed[key])}" for key in PLACES if key in typed]
+    return ",".join(filter(None, [*named, overrides]))
+
+
+def place_name(place: str) -> str:
+    """Name a folder or hub id by its last part, and by a digest where that is not all of it.
+
+    The digest is of the words as typed: a run is found again by the same words.
+    """
+    last = re.sub(UNNAMEABLE, "_", place.strip("'\"").rstrip("/").rpartition("/")[2])
+    short = last[-MAX_PLACE_NAME:]
+    return short if short == place else f"{short}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
+
+
 def folder_name(words: str) -> str:
     """Make one short folder name of words; different words keep different names if cut short."""
-    name = re.sub(r"[^\w.=+,-]+", "_", words, flags=re.ASCII)
+    name = re.sub(UNNAMEABLE, "_", words)
     if len(name) <= MAX_RUN_NAME:
         return name
     digest = hashlib.sha256(words.encode()).hexdigest()[:12]
@@ -90,14 +113,6 @@ def register(verb: str = "train") -> None:
         OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
-def judge(splits: Sequence[str]) -> str:
-    """Name the split that stands for a run unless its task names another."""
-    return splits[0] if splits else TRAIN_SAMPLE
-
-
-def held_out(share: float) -> list[str]:
-    """Name the splits that are made from a share of the training rows."""
-    return [HELD_OUT] if share else []
 
 
 def direction(greater_is_better: bool) -> str:
@@ -113,10 +128,9 @@ def share(value: float, factor: float) -> float:
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "recipe": recipe_value,
     "default_penalty": lambda: PENALTY_WEIGHT,
+    "with_places": with_places,
     "run_name": run_name,
     "folder_name": folder_name,
-    "judge": judge,
-    "held_out": held_out,
     "device_batch": device_batch,
     "accumulation_steps": accumulation_steps,
     "processes": processes,

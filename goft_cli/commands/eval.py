@@ -79,6 +79,7 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     from goft_cli.benchmarks.harness import build_harness
     from goft_cli.runs import manifest
     from goft_cli.runs.run_folder import write_json
+    from goft_cli.runs.written import note
     from goft_cli.tasks import build_benchmark
 
     by_harness = cfg.harness is Harness.lm_eval
@@ -99,6 +100,8 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
         "data": loaded.data.describe(config.benchmark_sizes),
         "environment": manifest.environment(),
     }
+    if cfg.output is None:
+        note(target.parent, target.name)
     write_json(target, content)
     title = f"{config.name}  {found.identity['model']}"
     deviations = loaded.data.size_deviations(config.benchmark_sizes)

@@ -24,6 +24,7 @@ def train(cfg: TrainConfig) -> None:
         run(cfg)
     else:
         from goft_cli.launching.launch import launch
-        from goft_cli.runs.run_folder import open_run
+        from goft_cli.runs.run_folder import opened
 
-        launch(cfg, open_run(cfg).config)
+        with opened(cfg) as folder:
+            launch(cfg, folder.config)

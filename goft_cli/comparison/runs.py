@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -127,12 +128,20 @@ def finish(run: PlannedRun, flags: Sequence[str]) -> None:
 
     Raises:
         GoftError: the run failed; it has said why.
+        KeyboardInterrupt: after the run, which was told to end too, has saved a checkpoint.
     """
     if is_finished(run.cfg):
         return
     command = [sys.executable, "-m", "goft_cli", "train", *flags, *run.words]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
+    # in a session of its own, so that Ctrl-C reaches it once: a second one would not let it save
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    if code:
         raise GoftError(f"{run.command} failed, as it says above; then start the comparison again")
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from goft_cli.config.checks import check
 from goft_cli.config.labels import Labels
 
 TRAIN_SAMPLE = "train_sample"
 """What stands in for the evaluation splits of a task that has none: its first training rows."""
+
+
+def judge(splits: Sequence[str]) -> str:
+    """Name the split that stands for a run unless its task names another."""
+    return splits[0] if splits else TRAIN_SAMPLE
+
+
+# Defaults below ask for it, also where a file is read back and no command line was composed.
+OmegaConf.register_new_resolver("judge", judge, replace=True)
 
 
 @dataclass

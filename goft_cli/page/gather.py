@@ -12,7 +12,8 @@ from goft_cli.command_line.recomposition import compose_train
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.naming import real_name
-from goft_cli.runs.run_folder import RunFolder, as_plain, flatten, identity, read_config, read_json
+from goft_cli.runs.configuration import read_config, settings
+from goft_cli.runs.run_folder import RunFolder, read_json
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,12 @@ def command(cfg: TrainConfig) -> str | None:
     words = [f"adapter={cfg.adapter.name}", f"seed={cfg.seed}"]
     words += [f"task={cfg.task.name}", f"model={cfg.model.name}"]
     try:
-        composed = flatten(identity(as_plain(compose_train(words))))
+        composed = settings(compose_train(words))
     except GoftError:
         return None
-    wanted = flatten(identity(as_plain(cfg)))
     changed = [
         f"{key}={spelled(value)}"
-        for key, value in wanted.items()
+        for key, value in settings(cfg).items()
         if composed.get(key) != value and not key.startswith("benchmark")
     ]
     return shlex.join(["goft", "train", *words, *changed])

@@ -92,12 +92,13 @@ def find_run(adapter: str) -> RunFolder:
     for candidate in (path, path.parent):
         folder = RunFolder(candidate)
         if folder.config.is_file():
-            if not folder.finished:
+            if folder.finished:
+                return folder
+            if folder.is_run:
+                found = "is not finished" if folder.began else "ended before its training began"
                 raise GoftError(
-                    f"adapter={adapter}: the run is not finished; start its goft train command "
-                    "again to resume it"
+                    f"adapter={adapter}: the run {found}; start its goft train command again"
                 )
-            return folder
     raise GoftError(
         f"adapter={adapter}: no run of goft train there (no config.yaml); pass a folder such as "
         "outputs/TASK/MODEL/ADAPTER/RUN"

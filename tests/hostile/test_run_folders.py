@@ -52,6 +52,18 @@ def emptied(folder: Path) -> None:
     folder.mkdir()
 
 
+def untrained(folder: Path) -> None:
+    absent(folder / "adapter")
+    for name in ("metrics.json", "manifest.json"):
+        (folder / name).unlink()
+
+
+def configuration_alone(folder: Path) -> None:
+    content = (folder / "config.yaml").read_bytes()
+    emptied(folder)
+    (folder / "config.yaml").write_bytes(content)
+
+
 def set_setting(**entries: object) -> Change:
     """Change entries of the adapter's configuration."""
 
@@ -95,6 +107,8 @@ CASES: dict[str, tuple[Change, str]] = {
     "a file": (a_file, "no run of goft train there"),
     "empty": (emptied, "no run of goft train there"),
     "unfinished": (remove("metrics.json"), "the run is not finished"),
+    "killed before it trained": (untrained, "ended before its training began"),
+    "a configuration alone": (configuration_alone, "no run of goft train there"),
     "configuration absent": (remove("config.yaml"), "no run of goft train there"),
     "configuration a dangling link": (dangle("config.yaml"), "no run of goft train there"),
     "configuration empty": (write("config.yaml", ""), "found no configuration"),
@@ -108,11 +122,11 @@ CASES: dict[str, tuple[Change, str]] = {
     "configuration of something else": (write("config.yaml", "a: 1"), "not a configuration of"),
     "configuration without a section": (
         substitute("config.yaml", r"(?m)^adapter:", "adaptor:"),
-        "not a configuration of goft train",
+        "adaptor",
     ),
     "a key of another version": (
         substitute("config.yaml", "  weight_decay:", "  weight_dacay:"),
-        "its trainer section fits no schema of this version",
+        "trainer.weight_dacay",
     ),
     "a value of the wrong type": (
         substitute("config.yaml", r"logging_steps: \d+", "logging_steps: often"),
