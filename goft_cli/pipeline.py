@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from goft_cli.launching.ranks import join, leave, open_together, wait
 from goft_cli.logs import logging_to, silent
 from goft_cli.progress import console
 from goft_cli.recording import finish, write_manifest
+from goft_cli.runs.base_files import describe_base
+from goft_cli.runs.provenance import check_ground
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.tasks import Scores, build_benchmark, build_task
 from goft_cli.tasks.base import Split, Task, TaskData
@@ -43,15 +46,17 @@ def run(cfg: TrainConfig) -> Path:
     """Fine-tune, keep the best checkpoint, save, rebuild, merge, score; return the run folder.
 
     Raises:
-        GoftError: bad input, a diverging loss, or a rebuilt model that is not the trained one.
+        GoftError: bad input, data or base weights that are not those of the run so far, a
+            diverging loss, or a rebuilt model that is not the trained one.
     """
     speaks = join(cfg)
     folder = open_together(cfg, speaks=speaks)
+    gone = check_ground(cfg) if speaks else []
     if not folder.finished:
         work(cfg, folder, speaks=speaks)
         leave()
     elif speaks:
-        report.show_finished(folder)
+        report.show_finished(folder, [change.name for change in gone])
     return folder.path
 
 
@@ -77,19 +82,21 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     data = task.load()
     report.announce(cfg, task.size_deviations(data))
     backbone = load_backbone(cfg.model, task)
-    task.check_model(backbone.model)
-    if benchmark:
-        benchmark.check_model(backbone.model, backbone.processor)
-    rows = len(data.splits[cfg.task.train_split])
-    updates = update_count(rows, cfg.trainer, arguments.world_size)
-    model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class, updates)
-    encoded = encode(task, data, backbone)
-    counts = count_parameters(model, cfg.model.head_modules)
+    with ThreadPoolExecutor(1) as pool:  # hashing lets go of Python's lock, and the rest is slow
+        base = pool.submit(describe_base, cfg.model) if speaks else None
+        task.check_model(backbone.model)
+        if benchmark:
+            benchmark.check_model(backbone.model, backbone.processor)
+        rows, head = len(data.splits[cfg.task.train_split]), cfg.model.head_modules
+        updates = update_count(rows, cfg.trainer, arguments.world_size)
+        model = attach_adapter(backbone, cfg.adapter, head, task.auto_class, updates)
+        encoded = encode(task, data, backbone)
+    counts = count_parameters(model, head)
     job = Job(
         cfg, folder, task, data, encoded, arguments, backbone, model, counts, benchmark, speaks
     )
-    if speaks:
-        write_manifest(job)
+    if base is not None:
+        write_manifest(job, base.result())
     return job
 
 

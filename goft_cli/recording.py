@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from typing import Any, cast
 
 from goft_cli import report
@@ -10,7 +10,8 @@ from goft_cli.evaluation import score_splits
 from goft_cli.job import Job
 from goft_cli.planning.record import recorded_forecast
 from goft_cli.runs import manifest
-from goft_cli.runs.run_folder import config_sha256, write_json
+from goft_cli.runs.provenance import describe_adapter, require_same_ground
+from goft_cli.runs.run_folder import config_sha256, read_json, write_json
 from goft_cli.tasks import Scores
 from goft_cli.training.trainer import PenaltyTrainer
 from goft_cli.verification import Verification
@@ -19,21 +20,31 @@ MEASURED = ("train_seconds", "samples_per_second", "seconds_per_update", "peak_m
 """Keys of `metrics.json` that depend on the machine; the others follow from the configuration."""
 
 
-def write_manifest(job: Job) -> None:
-    """Record what makes the numbers, before they are made."""
+def write_manifest(job: Job, base: Mapping[str, Any]) -> None:
+    """Record what makes the numbers, before they are made.
+
+    Args:
+        job: the run.
+        base: the files of its base model.
+
+    Raises:
+        GoftError: the run goes on from a checkpoint, and its manifest names other files.
+    """
     content = {
         "config_sha256": config_sha256(job.cfg),
         "seed": job.cfg.seed,
         "recipe": report.describe_recipe(job.cfg),
         "model": {
+            **base,
             "path": job.cfg.model.path,
-            "revision": getattr(job.backbone.model.config, "_commit_hash", None),
             "fingerprint": job.backbone.fingerprint,
         },
         "data": job.data.describe(job.cfg.task.benchmark_sizes),
         "benchmark": job.benchmark.describe() if job.benchmark else None,
         "environment": manifest.environment(),
     }
+    if job.folder.has_results and job.folder.manifest.is_file():
+        require_same_ground(read_json(job.folder.manifest), content, job.folder.path)
     write_json(job.folder.manifest, content)
 
 
@@ -44,6 +55,8 @@ def finish(
     report.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
     report.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
     write_json(job.folder.history, {"logged": trainer.state.log_history})
+    adapter = {"adapter": describe_adapter(job.folder)}
+    write_json(job.folder.manifest, read_json(job.folder.manifest) | adapter)
     metrics = collect_metrics(job, trainer, checked)
     if job.benchmark and benchmark:
         metrics["metrics"][job.benchmark.name] = benchmark.metrics

@@ -24,9 +24,10 @@ ALLOWED = {
     "errors": set[str](),
     "config": {"config", "errors"},
     "signals": set[str](),
-    "training.checkpoints": set[str](),
+    "training.checkpoints": {"runs.digests"},
     "training.stopping": {"signals"},
     "launching.batches": {"config", "errors"},
+    "runs.digests": set[str](),
     "runs.run_folder": {"config", "errors"},
 }
 # What a part must never see: tuner < backbone < adapters < training < pipeline < commands < cli.
@@ -56,6 +57,9 @@ LIGHT = {
     "launching.launch",
     "launching.launch_checks",
     "preflight",
+    "runs.base_files",
+    "runs.digests",
+    "runs.provenance",
     "runs.run_folder",
     "secrets",
     "signals",
