@@ -10,7 +10,7 @@ from goft_cli.evaluation import score_splits
 from goft_cli.job import Job
 from goft_cli.planning.record import recorded_forecast
 from goft_cli.runs import manifest
-from goft_cli.runs.provenance import describe_adapter, require_same_ground
+from goft_cli.runs.provenance import adapter_sha256, require_same_ground
 from goft_cli.runs.run_folder import config_sha256, read_json, write_json
 from goft_cli.tasks import Scores
 from goft_cli.training.trainer import PenaltyTrainer
@@ -55,7 +55,7 @@ def finish(
     report.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
     report.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
     write_json(job.folder.history, {"logged": trainer.state.log_history})
-    adapter = {"adapter": describe_adapter(job.folder)}
+    adapter = {"adapter": {"sha256": adapter_sha256(job.folder)}}
     write_json(job.folder.manifest, read_json(job.folder.manifest) | adapter)
     metrics = collect_metrics(job, trainer, checked)
     if job.benchmark and benchmark:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -14,14 +15,45 @@ from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.config import SCHEMAS
 from goft_cli.errors import GoftError
 
+PLAIN_WORDS = {"verify": "runs"}
+"""The key that words without one stand for, by verb."""
+KEY = re.compile(r"[+~]*[A-Za-z_][\w.]*(@[\w.]*)?=|[+~]|hydra[./]|=")
+"""The beginning of an override, which the path of a run does not have."""
+
 
 def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
     """Write each flag that is named after one of the verb's own keys as `key=value`.
 
     Raises:
-        GoftError: a key that is no switch has no value.
+        GoftError: a key that is no switch has no value, or is given without it and with it.
     """
-    return [quoted(word) for word in rewritten(verb, words)]
+    return [quoted(word) for word in with_key(verb, list(rewritten(verb, words)))]
+
+
+def with_key(verb: str, words: Sequence[str]) -> list[str]:
+    """Collect the words of a verb that have no key under the key that they stand for.
+
+    Raises:
+        GoftError: that key is given too.
+    """
+    key = PLAIN_WORDS.get(verb)
+    at = [index for index in range(len(words)) if key and is_plain(words, index)]
+    if not at:
+        return list(words)
+    if typed := [word for word in words if word.partition("=")[0].lstrip("+") == key]:
+        raise GoftError(f"{words[at[0]]} and {typed[0]}: pass all of them as {key}=[...]")
+    values = ("'" + words[index].replace("'", "\\'") + "'" for index in at)
+    rest = [word for index, word in enumerate(words) if index not in at]
+    return [f"{key}=[{','.join(values)}]", *rest]
+
+
+def is_plain(words: Sequence[str], index: int) -> bool:
+    """Tell a path from a flag, a flag's value and an override; a path may have `=` in it too."""
+    word, before = words[index], words[index - 1] if index else ""
+    action = flag_parser()._option_string_actions.get(before)
+    if word.startswith("-") or (action is not None and action.nargs != 0):
+        return False
+    return KEY.match(word) is None or Path(word).is_dir()
 
 
 def quoted(word: str) -> str:

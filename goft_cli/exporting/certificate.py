@@ -17,7 +17,7 @@ from goft_cli.geometry import NeuronChange, RotationGeometry
 from goft_cli.runs import manifest
 from goft_cli.runs.base_files import describe_base
 from goft_cli.runs.digests import digests
-from goft_cli.runs.provenance import describe_adapter
+from goft_cli.runs.provenance import adapter_sha256
 from goft_cli.runs.run_folder import config_sha256
 from goft_cli.runs.trained import TrainedRun
 from goft_cli.tasks.base import Arrays, Split
@@ -183,7 +183,7 @@ def certify(
 ) -> Certificate:
     """Put the parts together, with what they were measured on."""
     sha256 = {
-        "adapter": describe_adapter(run.folder)["sha256"],
+        "adapter": adapter_sha256(run.folder),
         "base": describe_base(run.cfg.model)["sha256"],
     }
     return Certificate(identify(run), outputs, layers, manifest.environment(), sha256)

@@ -40,7 +40,7 @@ def describe_base(cfg: ModelConfig, *, fresh: bool = False) -> dict[str, Any]:
         return {"source": cfg.path, "revision": cfg.revision, "sha256": {}}
     found = digests([folder / name for name in names(folder, cfg)], fresh=fresh)
     return {
-        "source": str(folder),
+        "source": str(folder.resolve()),
         "revision": None if isinstance(location, Path) else folder.name,
         "sha256": {path.name: digest for path, digest in found.items()},
     }

@@ -157,15 +157,14 @@ def changes_on_disk(recorded: Section, task: TaskConfig, *, fresh: bool = False)
 
 def adapter_changes(manifest: Mapping[str, Any], run: RunFolder) -> list[Change]:
     """Compare the trained adapter's files with the record; an earlier version left none."""
-    recorded = section(manifest, "adapter")
-    return file_changes(recorded, describe_adapter(run)) if recorded else []
+    found = {"source": str(run.adapter), "sha256": adapter_sha256(run)}
+    return file_changes(section(manifest, "adapter"), found)
 
 
-def describe_adapter(run: RunFolder) -> dict[str, Any]:
+def adapter_sha256(run: RunFolder) -> dict[str, str]:
     """Return the SHA-256 of the files that the trained adapter is read from, every byte read."""
     found = digests([run.adapter / name for name in ADAPTER_FILES], fresh=True)
-    sha256 = {path.name: digest for path, digest in found.items()}
-    return {"source": str(run.adapter), "sha256": sha256}
+    return {path.name: digest for path, digest in found.items()}
 
 
 def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:

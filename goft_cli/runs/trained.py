@@ -93,7 +93,7 @@ class TrainedRun:
         name = config.headline_split
         source = config.train_split if name == TRAIN_SAMPLE else name
         rows = self.load_splits([source]).splits[source]
-        chosen = rows.select(range(0, len(rows), max(1, len(rows) // count))[:count])
+        chosen = rows.select(spread(len(rows), count))
         return {name: Split(chosen, self.task.encode(chosen, self.backbone.processor))}
 
     def outputs(
@@ -157,11 +157,7 @@ def open_trained(
         GoftError: no such run, or base model or adapter are not those that it recorded.
     """
     folder = find_run(adapter)
-    cfg = read_config(folder.config)
-    if base_model is not None:
-        cfg = replace(cfg, model=replace(cfg.model, path=base_model))
-    if data_dir is not None:
-        cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
+    cfg = moved(read_config(folder.config), base_model, data_dir)
     task = build_task(cfg.task)
     manifest = read_json(folder.manifest)
     check_base(manifest, cfg, folder, moved=base_model is not None)
@@ -172,6 +168,20 @@ def open_trained(
     changes = provenance.adapter_changes(manifest, folder)
     provenance.require_unchanged(changes, folder.path, provenance.COPY_RUN)
     return TrainedRun(cfg, folder, task, backbone, model, manifest, data_dir is not None)
+
+
+def moved(cfg: TrainConfig, base_model: str | None, data_dir: str | None) -> TrainConfig:
+    """Return a run's configuration with the places where its model and its data are now."""
+    if base_model is not None:
+        cfg = replace(cfg, model=replace(cfg.model, path=base_model))
+    if data_dir is not None:
+        cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
+    return cfg
+
+
+def spread(total: int, count: int) -> range:
+    """Return up to `count` places among `total`, spread evenly."""
+    return range(0, total, max(1, total // count))[:count]
 
 
 def check_base(
