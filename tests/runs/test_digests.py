@@ -133,9 +133,7 @@ def test_several_at_once_leave_a_whole_cache(tmp_path: Path, cache: Path) -> Non
     assert json.loads(place.read_text())
 
 
-def test_the_cache_is_bounded(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cache_is_bounded(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT_FOLDERS", 2)
     for name in "abc":
         (tmp_path / name).mkdir()

@@ -184,9 +184,7 @@ def test_a_base_model_that_is_named_may_be_saved_anew(ground: Ground, tmp_path: 
     substitute("config.json", r"\{", "{ ")(other)
     one_weight(WEIGHTS)(ground.root)
     predict(
-        PredictConfig(
-            adapter=str(ground.run.path), base_model=str(other), text="the dog runs ."
-        )
+        PredictConfig(adapter=str(ground.run.path), base_model=str(other), text="the dog runs .")
     )
 
 
