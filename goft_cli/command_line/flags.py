@@ -36,10 +36,10 @@ def with_key(verb: str, words: Sequence[str]) -> list[str]:
     Raises:
         GoftError: that key is given too.
     """
-    key = PLAIN_WORDS.get(verb)
-    at = [index for index in range(len(words)) if key and is_plain(words, index)]
+    at = [index for index in range(len(words)) if is_plain(verb, words, index)]
     if not at:
         return list(words)
+    key = PLAIN_WORDS[verb]
     if typed := [word for word in words if word.partition("=")[0].lstrip("+") == key]:
         raise GoftError(f"{words[at[0]]} and {typed[0]}: pass all of them as {key}=[...]")
     values = ("'" + words[index].replace("'", "\\'") + "'" for index in at)
@@ -47,11 +47,15 @@ def with_key(verb: str, words: Sequence[str]) -> list[str]:
     return [f"{key}=[{','.join(values)}]", *rest]
 
 
-def is_plain(words: Sequence[str], index: int) -> bool:
-    """Tell a path from a flag, a flag's value and an override; a path may have `=` in it too."""
+def is_plain(verb: str, words: Sequence[str], index: int) -> bool:
+    """Tell a path from a flag, a flag's value and an override; a path may have `=` in it too.
+
+    A verb that takes no such words has none.
+    """
     word, before = words[index], words[index - 1] if index else ""
     action = flag_parser()._option_string_actions.get(before)
-    if word.startswith("-") or (action is not None and action.nargs != 0):
+    takes_value = action is not None and action.nargs != 0
+    if verb not in PLAIN_WORDS or word.startswith("-") or takes_value:
         return False
     return KEY.match(word) is None or Path(word).is_dir()
 
