@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from goft_cli.launching.ranks import join, leave, open_together, wait
 from goft_cli.logs import logging_to, silent
 from goft_cli.progress import console
 from goft_cli.recording import finish, write_manifest
-from goft_cli.runs.base_files import describe_base
+from goft_cli.runs.base_files import hash_ahead
 from goft_cli.runs.provenance import check_ground
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.tasks import Scores, build_benchmark, build_task
@@ -75,6 +74,7 @@ def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
 def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     """Load data and model, put the adapter on, and record what will make the numbers."""
     set_seed(cfg.seed)
+    hashing = hash_ahead(cfg.model) if speaks else None
     task = build_task(cfg.task)
     arguments = training_arguments(cfg, folder, task)
     sharding.check_deepspeed(cfg, arguments)
@@ -82,21 +82,20 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     data = task.load()
     report.announce(cfg, task.size_deviations(data))
     backbone = load_backbone(cfg.model, task)
-    with ThreadPoolExecutor(1) as pool:  # hashing lets go of Python's lock, and the rest is slow
-        base = pool.submit(describe_base, cfg.model) if speaks else None
-        task.check_model(backbone.model)
-        if benchmark:
-            benchmark.check_model(backbone.model, backbone.processor)
-        rows, head = len(data.splits[cfg.task.train_split]), cfg.model.head_modules
-        updates = update_count(rows, cfg.trainer, arguments.world_size)
-        model = attach_adapter(backbone, cfg.adapter, head, task.auto_class, updates)
-        encoded = encode(task, data, backbone)
+    task.check_model(backbone.model)
+    if benchmark:
+        benchmark.check_model(backbone.model, backbone.processor)
+    rows, head = len(data.splits[cfg.task.train_split]), cfg.model.head_modules
+    updates = update_count(rows, cfg.trainer, arguments.world_size)
+    model = attach_adapter(backbone, cfg.adapter, head, task.auto_class, updates)
+    encoded = encode(task, data, backbone)
     counts = count_parameters(model, head)
     job = Job(
         cfg, folder, task, data, encoded, arguments, backbone, model, counts, benchmark, speaks
     )
-    if base is not None:
-        write_manifest(job, base.result())
+    if hashing:
+        hashing.join()
+        write_manifest(job)
     return job
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from typing import Any, cast
 
 from goft_cli import report
@@ -10,6 +10,7 @@ from goft_cli.evaluation import score_splits
 from goft_cli.job import Job
 from goft_cli.planning.record import recorded_forecast
 from goft_cli.runs import manifest
+from goft_cli.runs.base_files import describe_base
 from goft_cli.runs.provenance import adapter_sha256, require_same_ground
 from goft_cli.runs.run_folder import config_sha256, read_json, write_json
 from goft_cli.tasks import Scores
@@ -20,12 +21,8 @@ MEASURED = ("train_seconds", "samples_per_second", "seconds_per_update", "peak_m
 """Keys of `metrics.json` that depend on the machine; the others follow from the configuration."""
 
 
-def write_manifest(job: Job, base: Mapping[str, Any]) -> None:
+def write_manifest(job: Job) -> None:
     """Record what makes the numbers, before they are made.
-
-    Args:
-        job: the run.
-        base: the files of its base model.
 
     Raises:
         GoftError: the run goes on from a checkpoint, and its manifest names other files.
@@ -35,7 +32,7 @@ def write_manifest(job: Job, base: Mapping[str, Any]) -> None:
         "seed": job.cfg.seed,
         "recipe": report.describe_recipe(job.cfg),
         "model": {
-            **base,
+            **describe_base(job.cfg.model),
             "path": job.cfg.model.path,
             "fingerprint": job.backbone.fingerprint,
         },

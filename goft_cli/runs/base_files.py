@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from goft_cli.config import ModelConfig
+from goft_cli.errors import GoftError
 from goft_cli.preflight import model_location
 from goft_cli.runs.digests import digests
 
@@ -44,6 +47,21 @@ def describe_base(cfg: ModelConfig, *, fresh: bool = False) -> dict[str, Any]:
         "revision": None if isinstance(location, Path) else folder.name,
         "sha256": {path.name: digest for path, digest in found.items()},
     }
+
+
+def hash_ahead(cfg: ModelConfig) -> Thread:
+    """Hash a base model's files beside other work, so that `describe_base` finds them known.
+
+    A model that is still to be downloaded is hashed then; what else is wrong, loading it says.
+    """
+
+    def work() -> None:
+        with suppress(GoftError, OSError):
+            describe_base(cfg)
+
+    thread = Thread(target=work, daemon=True)  # which ends with the program, whatever ends that
+    thread.start()
+    return thread
 
 
 def names(folder: Path, cfg: ModelConfig) -> list[str]:
