@@ -23,6 +23,7 @@ VERBS = {
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
     "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
+    "verify": "recheck a run: digests, scores, merged model, certificate: goft verify RUN_FOLDER",
     "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
     "report": "one page on runs, their curves and what turned: goft report runs=FOLDER",
     "reproduce": "run a result of the paper, and compare: goft reproduce table1/cola/qgoft",
@@ -48,13 +49,14 @@ usage: goft VERB [group=choice ...] [key=value ...]
   goft train -m adapter=goft,qgoft,lora seed=1,2,3   a sweep
   goft eval adapter=RUN_FOLDER                       a trained run on its own task again
   goft eval task=mmlu/full shots=5 adapter=RUN_FOLDER     a trained run on a benchmark
+  goft verify RUN_FOLDER                             whether all that a run recorded still holds
   goft reproduce list                                every result of the paper that has a recipe
   goft doctor task=glue/cola model=deberta-v3-base offline=true    would this run unplugged?
   goft train --help                                  every choice and key of a verb
   goft train --cfg job --resolve                     the composed configuration, without running it
 
   --debug shows the traceback of an error; --version prints the version
-  exit codes: 0 done, {CRASH} a crash, or doctor found something to mend, {USAGE_ERROR} a mistake,
+  exit codes: 0 done, {CRASH} a crash, or what doctor or verify found, {USAGE_ERROR} a mistake,
   {FAILED_JOBS} jobs of a sweep failed, 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP
   eval "$(goft train --shell-completion install=bash)" completes verbs, groups and keys
 """

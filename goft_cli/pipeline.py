@@ -20,6 +20,8 @@ from goft_cli.launching.ranks import join, leave, open_together, wait
 from goft_cli.logs import logging_to, silent
 from goft_cli.progress import console
 from goft_cli.recording import finish, write_manifest
+from goft_cli.runs.base_files import hash_ahead
+from goft_cli.runs.provenance import check_ground
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.tasks import Scores, build_benchmark, build_task
 from goft_cli.tasks.base import Split, Task, TaskData
@@ -48,16 +50,18 @@ def run(cfg: TrainConfig, *, held: bool = False) -> Path:
         held: whether the process that started this one keeps other starts of the run out.
 
     Raises:
-        GoftError: bad input, a diverging loss, a rebuilt model that is not the trained one, or
-            another start of the run that is at work.
+        GoftError: bad input, data or base weights that are not those of the run so far, a
+            diverging loss, a rebuilt model that is not the trained one, or another start of the
+            run that is at work.
     """
     speaks = join(cfg)
     with open_together(cfg, speaks=speaks, held=held) as folder:
+        gone = check_ground(cfg) if speaks else []
         if not folder.finished:
             work(cfg, folder, speaks=speaks)
             leave()
         elif speaks:
-            report.show_finished(folder)
+            report.show_finished(folder, [change.name for change in gone])
     return folder.path
 
 
@@ -78,6 +82,7 @@ def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
 def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     """Load data and model, put the adapter on, and record what will make the numbers."""
     set_seed(cfg.seed)
+    hashing = hash_ahead(cfg.model) if speaks else None
     task = build_task(cfg.task)
     arguments = training_arguments(cfg, folder, task)
     sharding.check_deepspeed(cfg, arguments)
@@ -89,15 +94,16 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     task.check_model(backbone.model)
     if benchmark:
         benchmark.check_model(backbone.model, backbone.processor)
-    rows = len(data.splits[cfg.task.train_split])
+    rows, head = len(data.splits[cfg.task.train_split]), cfg.model.head_modules
     updates = update_count(rows, cfg.trainer, arguments.world_size)
-    model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class, updates)
+    model = attach_adapter(backbone, cfg.adapter, head, task.auto_class, updates)
     encoded = encode(task, data, backbone)
-    counts = count_parameters(model, cfg.model.head_modules)
+    counts = count_parameters(model, head)
     job = Job(
         cfg, folder, task, data, encoded, arguments, backbone, model, counts, benchmark, speaks
     )
-    if speaks:
+    if hashing:
+        hashing.join()
         folder.check_there()
         write_manifest(job)
     return job

@@ -71,9 +71,16 @@ def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Devi
     screen.print(f"run folder: {folder.path}", soft_wrap=True)
 
 
-def show_finished(folder: RunFolder) -> None:
-    """Say that there is nothing to do, and show what there is."""
+def show_finished(folder: RunFolder, gone: Sequence[str] = ()) -> None:
+    """Say that there is nothing to do, and show what there is.
+
+    Args:
+        folder: of the run.
+        gone: files that it used and that are no longer there.
+    """
     screen.print("this run is already finished; overwrite=true trains it again")
+    for name in gone:
+        screen.print(f"no longer there, and not compared: {name}", style="yellow", soft_wrap=True)
     show_summary(folder, read_json(folder.metrics), recorded_deviations(folder))
 
 

@@ -51,7 +51,7 @@ def rescore(cfg: EvalConfig) -> None:
 
     run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
     config = run.task.config
-    data = run.task.load_splits(config.eval_splits or [config.train_split])
+    data = run.load_splits(config.eval_splits or [config.train_split])
     splits = evaluation_splits(run.task, data, run.backbone.processor)
     model = merge(run.mergeable()) if cfg.merged else run.model
     collate = run.task.collate(run.backbone.processor)
@@ -59,7 +59,8 @@ def rescore(cfg: EvalConfig) -> None:
     scores = score_splits(run.task, outputs, splits)
     target = Path(cfg.output) if cfg.output else run.folder.path / "eval.json"
     content = {"adapter": str(run.folder.path), "merged": cfg.merged, "metrics": scores}
-    write_json(target, {**content, "data": dict(data.provenance)})
+    same = {"data": dict(data.provenance), "data_as_recorded": run.read_same(data)}
+    write_json(target, content | same)
     title = f"{run.cfg.task.name}  {real_name(run.cfg.model)}  {run.cfg.adapter.name}"
     report.show_scores(title, scores, run.task.size_deviations(data), target)
 

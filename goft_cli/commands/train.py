@@ -15,9 +15,11 @@ def train(cfg: TrainConfig) -> None:
     """Run the pipeline here or in processes of its own; torch is imported only now."""
     from goft_cli.launching.launch_checks import check_launch, is_rank
     from goft_cli.preflight import check_inputs
+    from goft_cli.runs.provenance import check_ground
 
     check_launch(cfg)
     check_inputs(cfg)
+    check_ground(cfg)  # here, for nothing heavy is imported yet
     if cfg.launcher.num_processes == 1 or is_rank():
         from goft_cli.pipeline import run
 

@@ -17,7 +17,8 @@ from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.command_line.recomposition import compose_here
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.runs.run_folder import RunFolder, is_finished, read_json
+from goft_cli.runs.provenance import is_reusable
+from goft_cli.runs.run_folder import RunFolder, read_json
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
 """What differs from run to run, and what says it here."""
@@ -123,6 +124,15 @@ def own_folders() -> list[str]:
     return [source.path for source in sources if source.provider == "command-line"]
 
 
+def is_done(run: PlannedRun) -> bool:
+    """Tell whether a run is finished, and may be compared.
+
+    Raises:
+        GoftError: it is, but its base model or its data has changed since.
+    """
+    return is_reusable(run.cfg, f"restore it, or train that run anew: {run.command} overwrite=true")
+
+
 def finish(run: PlannedRun, flags: Sequence[str]) -> None:
     """Train unless that is done, in a process of its own, whose peak of memory is its own too.
 
@@ -130,7 +140,7 @@ def finish(run: PlannedRun, flags: Sequence[str]) -> None:
         GoftError: the run failed; it has said why.
         KeyboardInterrupt: after the run, which was told to end too, has saved a checkpoint.
     """
-    if is_finished(run.cfg):
+    if is_done(run):
         return
     command = [sys.executable, "-m", "goft_cli", "train", *flags, *run.words]
     # in a session of its own, so that Ctrl-C reaches it once: a second one would not let it save

@@ -75,6 +75,7 @@ from goft_cli.config.verbs import (
     TrainConfig,
     TrainedConfig,
 )
+from goft_cli.config.verify import VerifyConfig
 from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
@@ -140,6 +141,7 @@ __all__ = [
     "TrainedConfig",
     "TrainerConfig",
     "Transform",
+    "VerifyConfig",
     "VicunaConfig",
     "VtabConfig",
     "VtabGroup",
@@ -154,6 +156,7 @@ SCHEMAS: dict[str, type] = {
     "predict": PredictConfig,
     "merge": MergeConfig,
     "push": PushConfig,
+    "verify": VerifyConfig,
     "plan": PlanConfig,
     "doctor": DoctorConfig,
     "fetch": FetchConfig,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING, OmegaConf
@@ -53,6 +54,11 @@ class TaskConfig:
     benchmark_sizes: dict[str, int] = field(default_factory=dict)
     """Rows per split of the published benchmark; other sizes run, but are reported as such."""
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of local data, if it comes from one."""
+        return None if self.data_dir is None else Path(self.data_dir).expanduser()
 
     @property
     def remote_dataset(self) -> DatasetConfig | None:

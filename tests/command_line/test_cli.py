@@ -177,6 +177,8 @@ COMPLETIONS = [
     ("goft predict ", {"adapter=", "input="}, {"model=", "task="}),
     ("goft reproduce table1/c", {"table1/cola"}, {"table1/rte", "table1/cola/goft"}),
     ("goft reproduce table1/cola/", {"table1/cola/goft"}, {"table1/rte/goft"}),
+    ("goft verify ", {"runs=", "max_samples=", "base_model="}, {"schema", "task="}),
+    ("goft verify outputs/a/b=1 max", {"max_samples="}, {"runs="}),
     ("goft nothing ", set(), set()),
 ]
 

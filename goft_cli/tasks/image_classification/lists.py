@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from datasets import Dataset, Features, Value
 
 from goft_cli.config.labels import Labels
 from goft_cli.errors import GoftError
+from goft_cli.runs.digests import digests, joined_digits
 from goft_cli.tasks.table import Table
 
 IMAGE, LABEL = "image", "label"
@@ -25,18 +25,19 @@ def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], d
     """Read `<split>.txt` for each of the splits.
 
     Returns:
-        Tables by split, and for the manifest the folder, the SHA-256 of every list, and that it is
-        not the benchmark where the folder says so.
+        Tables by split, and for the manifest the folder, the SHA-256 of every list and of its
+        images, and that it is not the benchmark where the folder says so.
 
     Raises:
         GoftError: a list is missing, empty or not UTF-8, or an image of it is missing.
     """
-    tables, digests = {}, {}
-    for split in splits:
-        path = folder / f"{split}.txt"
-        tables[split] = read_list(path)
-        digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    provenance: dict[str, Any] = {"source": str(folder.resolve()), "sha256": digests}
+    lists = {split: folder / f"{split}.txt" for split in splits}
+    tables = {split: read_list(path) for split, path in lists.items()}
+    provenance: dict[str, Any] = {
+        "source": str(folder.resolve()),
+        "sha256": {path.name: digest for path, digest in digests(lists.values()).items()},
+        "images": {path.name: image_digests(path) for path in lists.values()},
+    }
     if (folder / DRAW).is_file():  # its sizes are the benchmark's, but its images are others
         provenance["is_the_benchmark"] = False
     return tables, provenance
@@ -57,6 +58,25 @@ def read_list(path: Path) -> Table:
     table = Table(str(path), columns, list(lines))
     require_images(table, path.parent)
     return table
+
+
+def image_names(path: Path) -> list[str]:
+    """Return what a list calls its images, whether they are there or not.
+
+    Raises:
+        GoftError: the list is missing, empty or not UTF-8.
+    """
+    found = (LINE.fullmatch(line) for line in numbered_lines(path).values())
+    return [match["image"] for match in found if match]
+
+
+def image_digests(path: Path, *, fresh: bool = False) -> str:
+    """Return the digits of the SHA-256 of each image of a list, in its order.
+
+    Raises:
+        GoftError: the list is missing, empty or not UTF-8.
+    """
+    return joined_digits([path.parent / name for name in image_names(path)], fresh=fresh)
 
 
 def numbered_lines(path: Path) -> dict[int, str]:

@@ -126,7 +126,4 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
 
     @property
     def _folder(self) -> Path:
-        """The folder of this task, which `data_dir` names or holds (as VTAB-1K's archive does)."""
-        folder = Path(self.config.data_dir or "").expanduser()
-        inner = folder / Path(self.config.name).name
-        return inner if inner.is_dir() else folder
+        return self.config.folder or Path()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -95,11 +94,10 @@ def _as_loaded(questions: Iterable[Question], config: MMLUConfig) -> list[Questi
 def _read_csv_folder(folder: Path, splits: Sequence[str]) -> tuple[BySplit, dict[str, Any]]:
     """Read `SPLIT/SUBJECT_SPLIT.csv` of every subject there is."""
     found: BySplit = {split: [] for split in splits}
-    digests: dict[str, str] = {}
+    sha256: dict[str, str] = {}
     for split in splits:
         for path in sorted((folder / split).glob(f"*_{split}.csv")):
-            content = read_content(path)
-            digests[path.relative_to(folder).as_posix()] = hashlib.sha256(content).hexdigest()
+            content, sha256[path.relative_to(folder).as_posix()] = read_content(path)
             subject = path.stem.removesuffix(f"_{split}")
             found[split] += _questions(_with_subject(parse(content, path, CSV), subject))
         if not found[split]:
@@ -107,7 +105,7 @@ def _read_csv_folder(folder: Path, splits: Sequence[str]) -> tuple[BySplit, dict
                 f"task.data_dir={folder}: no questions in {split}; "
                 f"expected files such as {split}/anatomy_{split}.csv"
             )
-    return found, {"source": str(folder.resolve()), "sha256": digests}
+    return found, {"source": str(folder.resolve()), "sha256": sha256}
 
 
 def _with_subject(table: Table, subject: str) -> Table:
