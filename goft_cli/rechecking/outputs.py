@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from goft_cli.adapters import load_adapter, merge
+from goft_cli.adapter_loading import load_adapter
+from goft_cli.adapters import merge
 from goft_cli.backbone import load_backbone
 from goft_cli.config import VerifyConfig
 from goft_cli.errors import GoftError

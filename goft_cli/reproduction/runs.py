@@ -11,7 +11,8 @@ from goft_cli.commands.train import train
 from goft_cli.config import MeasureConfig, TrainConfig
 from goft_cli.errors import USAGE_ERROR, GoftError, RankError
 from goft_cli.launching.launch import RankTracebackError
-from goft_cli.runs.run_folder import RunFolder, is_finished, read_json
+from goft_cli.runs.provenance import is_reusable
+from goft_cli.runs.run_folder import RunFolder, read_json
 from goft_cli.sweeps.isolation import Outcome, Surroundings, isolated
 
 
@@ -44,10 +45,10 @@ def finished_run(cfg: TrainConfig) -> Run:
     """Train in a process of its own, whose peak of memory is its own too, or find it done.
 
     Raises:
-        GoftError: the run refuses its input.
+        GoftError: the run refuses its input, or is finished on data or weights that have changed.
         RankError: the run failed.
     """
-    if not is_finished(cfg):
+    if not is_reusable(cfg):
         surroundings = Surroundings(str(Path.cwd()), dict(os.environ), None)
         outcome = isolated(train_quietly, cfg, surroundings, several=True)
         if outcome.code:

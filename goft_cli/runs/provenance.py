@@ -10,15 +10,10 @@ from typing import Any
 from goft_cli.config import ModelConfig, TaskConfig, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.runs.base_files import describe_base
+from goft_cli.runs.configuration import differing
 from goft_cli.runs.digests import digests, split_digits
-from goft_cli.runs.run_folder import (
-    RunFolder,
-    as_plain,
-    differing,
-    is_finished,
-    read_json,
-    read_yaml,
-)
+from goft_cli.runs.files import read_json
+from goft_cli.runs.run_folder import RunFolder, earlier, is_finished
 
 Section = Mapping[str, Any]
 """Of the manifest: `sha256` by file name below `source`, or below the hub's `cache`."""
@@ -184,8 +179,8 @@ def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
         GoftError: names the first file.
     """
     folder = RunFolder(Path(cfg.output_dir))
-    known = folder.has_results and folder.manifest.is_file() and folder.config.is_file()
-    if cfg.overwrite or not known or any(differing(read_yaml(folder.config), as_plain(cfg))):
+    there = earlier(folder) if folder.has_results and folder.manifest.is_file() else None
+    if cfg.overwrite or there is None or any(differing(there, cfg)):
         return []
     manifest = read_json(folder.manifest)
     changes = base_on_disk(section(manifest, "model"), cfg.model)
