@@ -96,6 +96,13 @@ class VicunaConfig(BenchmarkConfig):
             expected="one file of questions",
             example="[question]",
         )
+        check(
+            self.headline in {"rating", "answered"},
+            key="task.headline",
+            value=self.headline,
+            expected="rating, or answered where there is no judge",
+            example="rating",
+        )
         if self.judge.base_url is None:
             self.headline = "answered"
             if self.against is not None:
