@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from goft_cli.command_line.composition import data_root, shipped
 from goft_cli.config import ModelConfig
 
@@ -26,7 +28,9 @@ def shipped_path(name: str) -> str | None:
     file = data_root() / "configs" / "model" / f"{name}.yaml"
     if not file.is_file():
         return None
-    content = shipped(file)
+    content = OmegaConf.to_container(shipped(file))
+    if not isinstance(content, dict):
+        return None
     if "path" in content:
         return content["path"]
     above = [entry for entry in content["defaults"] if str(entry).startswith("/model/")]

@@ -64,16 +64,14 @@ def check_scored(task: TaskConfig, key: str) -> None:
     Raises:
         GoftError: names the key.
     """
-    listed = task.eval_splits
-    each_once = isinstance(listed, list) and len({*map(str, listed)}) == len(listed)
+    splits = task.eval_splits or [TRAIN_SAMPLE]
     check(
-        each_once,
+        len({*splits}) == len(splits),
         key=f"{key}.eval_splits",
-        value=listed,
-        expected="a list of splits, each once",
-        example="[validation]",
+        value=splits,
+        expected="each split once",
+        example=f"[{splits[0]}]",
     )
-    splits = listed or [TRAIN_SAMPLE]
     check(
         task.headline_split in splits,
         key=f"{key}.headline_split",

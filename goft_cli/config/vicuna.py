@@ -80,8 +80,10 @@ class VicunaConfig(BenchmarkConfig):
 
     def __post_init__(self) -> None:
         """Check the ranges, and settle on a headline that there will be."""
-        lowest = min([self.temperature, *self.temperatures.values()])
-        check(lowest >= 0, key="task.temperature", value=lowest, expected="at least 0", example=0.7)
+        all_of = {"temperature": [self.temperature], "temperatures": self.temperatures.values()}
+        for key, values in all_of.items():
+            lowest = min(values, default=0)
+            check(lowest >= 0, key=f"task.{key}", value=lowest, expected="at least 0", example=0.7)
         check(
             self.max_new_tokens > 0,
             key="task.max_new_tokens",
