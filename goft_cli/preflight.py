@@ -43,7 +43,9 @@ def check_inputs(cfg: TrainConfig) -> None:
     for key, task in tasks.items():
         check_data_dir(task, key)
     if isinstance(cfg.task, TextClassificationConfig):
-        metrics.check_names(cfg.task.metrics, headline=cfg.task.headline)
+        metrics.check_names(
+            cfg.task.metrics, headline=cfg.task.headline, classes=len(cfg.task.labels)
+        )
     if isinstance(cfg.task, ImageClassificationConfig):
         check_images(cfg.task)
     check_tracker(cfg.tracker)
@@ -172,14 +174,23 @@ def check_quantization(cfg: TrainConfig) -> None:
     if cfg.model.quantization is None:
         return
     words = f"model.quantization={cfg.model.quantization.value}"
-    if find_spec("bitsandbytes") is None:
-        raise GoftError(
-            f"{words}: bitsandbytes is not installed; run pip install 'goft-cli[quant]'"
-        )
+    require_bitsandbytes(words)
     if not cfg.adapter.takes_packed:
         raise GoftError(
             f"{words}: adapter={cfg.adapter.name} needs plain weights; choose another adapter, "
             "such as adapter=qgoft or adapter=lora, or leave the quantization out"
+        )
+
+
+def require_bitsandbytes(words: str) -> None:
+    """Refuse to pack weights without the package that does it.
+
+    Raises:
+        GoftError: says how to install it.
+    """
+    if find_spec("bitsandbytes") is None:
+        raise GoftError(
+            f"{words}: bitsandbytes is not installed; run pip install 'goft-cli[quant]'"
         )
 
 
@@ -263,7 +274,7 @@ def check_folder(path: str, *, key: str, content: str) -> None:
         raise GoftError(f"{key}={path}: the folder is empty; expected {content} in it")
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, key: str = "output_dir") -> None:
     """Refuse a run folder that cannot be made, cannot be written, or has no room.
 
     Raises:
@@ -273,14 +284,14 @@ def check_writable(folder: Path) -> None:
     while not present.exists():
         present = present.parent
     if not present.is_dir():
-        raise GoftError(f"output_dir={folder}: {present} is a file; choose another output_dir")
+        raise GoftError(f"{key}={folder}: {present} is a file; choose another {key}")
     if not os.access(present, os.W_OK | os.X_OK):
         raise GoftError(
-            f"output_dir={folder}: no permission to write in {present}; choose another output_dir"
+            f"{key}={folder}: no permission to write in {present}; choose another {key}"
         )
     free = shutil.disk_usage(present).free
     if free < MIN_FREE_BYTES:
         raise GoftError(
-            f"output_dir={folder}: {free / 2**20:.0f} MB free on its disk, expected at least "
+            f"{key}={folder}: {free / 2**20:.0f} MB free on its disk, expected at least "
             f"{MIN_FREE_BYTES // 2**20} MB for checkpoints; free some space or choose another disk"
         )

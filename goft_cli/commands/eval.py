@@ -46,10 +46,13 @@ def rescore(cfg: EvalConfig) -> None:
     from goft_cli.adapters import merge
     from goft_cli.evaluation import evaluation_splits, run_model, score_splits
     from goft_cli.naming import real_name
+    from goft_cli.runs.folders import check_output
     from goft_cli.runs.run_folder import write_json
     from goft_cli.runs.trained import open_trained
 
     run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
+    target = Path(cfg.output) if cfg.output else run.folder.path / "eval.json"
+    check_output(target)
     config = run.task.config
     data = run.load_splits(config.eval_splits or [config.train_split])
     splits = evaluation_splits(run.task, data, run.backbone.processor)
@@ -57,7 +60,6 @@ def rescore(cfg: EvalConfig) -> None:
     collate = run.task.collate(run.backbone.processor)
     outputs = run_model(model, run.task, splits, collate, run.arguments(cfg.batch_size))
     scores = score_splits(run.task, outputs, splits)
-    target = Path(cfg.output) if cfg.output else run.folder.path / "eval.json"
     content = {"adapter": str(run.folder.path), "merged": cfg.merged, "metrics": scores}
     same = {"data": dict(data.provenance), "data_as_recorded": run.read_same(data)}
     write_json(target, content | same)
@@ -79,6 +81,7 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     from goft_cli.benchmarks.candidate import open_candidate
     from goft_cli.benchmarks.harness import build_harness
     from goft_cli.runs import manifest
+    from goft_cli.runs.folders import check_output
     from goft_cli.runs.run_folder import write_json
     from goft_cli.runs.written import note
     from goft_cli.tasks import build_benchmark
@@ -88,6 +91,7 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     found = open_candidate(cfg, loaded.benchmark, merged=cfg.merged or by_harness)
     name = f"eval.{loaded.file_stem}{'.lm_eval' if by_harness else ''}.json"
     target = Path(cfg.output) if cfg.output else found.folder / name
+    check_output(target)
     started = time.perf_counter()
     scores = loaded.score(found.model, found.tokenizer, target.parent, cfg.batch_size)
     content = {

@@ -23,7 +23,7 @@ def merge(cfg: MergeConfig) -> None:
     from goft_cli.exporting.certificate_tables import layer_table, summary_table
     from goft_cli.exporting.export import export_lora, export_merged
     from goft_cli.logs import quiet_libraries
-    from goft_cli.preflight import check_writable
+    from goft_cli.preflight import check_writable, require_bitsandbytes
     from goft_cli.report import screen
     from goft_cli.runs.folders import check_target
     from goft_cli.runs.trained import find_run, open_trained
@@ -34,6 +34,8 @@ def merge(cfg: MergeConfig) -> None:
     target = Path(cfg.output_dir) if cfg.output_dir else find_run(cfg.adapter).path / name
     check_target(target)
     check_writable(target)
+    if cfg.quantization is not None:
+        require_bitsandbytes(f"quantization={cfg.quantization.value}")
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
         if rank is None:

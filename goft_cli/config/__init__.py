@@ -10,13 +10,10 @@ from __future__ import annotations
 from goft_cli.config.adapter import (
     AdaLoraAdapterConfig,
     AdapterConfig,
-    BitFitConfig,
     BoftAdapterConfig,
-    FullConfig,
     GoftAdapterConfig,
     HraAdapterConfig,
     LayerAdapterConfig,
-    LinearProbeConfig,
     LoraAdapterConfig,
     OftAdapterConfig,
 )
@@ -51,6 +48,7 @@ from goft_cli.config.instruction import HELD_OUT, InstructionConfig
 from goft_cli.config.launcher import LauncherConfig
 from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
+from goft_cli.config.no_layers import BitFitConfig, FullConfig, LinearProbeConfig
 from goft_cli.config.question_answering import QuestionAnsweringConfig
 from goft_cli.config.report import ReportConfig
 from goft_cli.config.reproduction import EVERY, HEADLINE, MeasureConfig, ReproductionConfig

@@ -161,6 +161,15 @@ class AdaLoraAdapterConfig(LayerAdapterConfig):
         self.at_least("tinit", 0, example=0.1)
         self.at_least("deltaT", 1, example=10)
         self.at_least("orth_reg_weight", 0, example=0.1)
+        for key in ("beta1", "beta2"):
+            value = getattr(self, key)
+            check(
+                0 < value < 1,
+                key=f"adapter.{key}",
+                value=value,
+                expected="between 0 and 1",
+                example=0.85,
+            )
         check(
             self.tfinal > 0,
             key="adapter.tfinal",
@@ -248,38 +257,6 @@ class HraAdapterConfig(LayerAdapterConfig):
             expected="an even number of reflections",
             example=4,
         )
-
-
-@dataclass
-class NoLayersConfig(AdapterConfig):
-    """No adapter layers: some of the model's own weights train beside the head.
-
-    PEFT has no such method, but any method whose targets carry this reserved name adapts nothing
-    and still trains and saves what else it is told to.
-    """
-
-    peft_type: str = "LORA"
-    target_modules: str = "dummy-target-modules"
-
-
-@dataclass
-class LinearProbeConfig(NoLayersConfig):
-    """Linear probe: the backbone stays frozen and only the head trains."""
-
-
-@dataclass
-class BitFitConfig(NoLayersConfig):
-    """BitFit: every bias of the model trains, those of layer norms included."""
-
-    bias: str = "all"
-
-
-@dataclass
-class FullConfig(NoLayersConfig):
-    """Full fine-tuning: every weight trains, as if the whole model were its head."""
-
-    takes_packed = False
-    modules_to_save: str = "all"
 
 
 def counted(amount: float, updates: int) -> int:

@@ -36,6 +36,13 @@ class ImageClassificationConfig(TaskConfig):
     def __post_init__(self) -> None:
         """Check the ranges of this family."""
         check(
+            self.headline == "accuracy",
+            key="task.headline",
+            value=self.headline,
+            expected="the one metric of images",
+            example="accuracy",
+        )
+        check(
             self.classes >= 2,
             key="task.classes",
             value=self.classes,

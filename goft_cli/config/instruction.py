@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from goft_cli.config.checks import check
 from goft_cli.config.choices import GlobalBatch
-from goft_cli.config.task import DatasetConfig, TaskConfig
+from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig
 
 HELD_OUT = "validation"
 """The split that a share of the training rows becomes."""
@@ -45,6 +45,13 @@ class InstructionConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         """Check the ranges of this family."""
+        check(
+            self.headline in LOSSES,
+            key="task.headline",
+            value=self.headline,
+            expected=" or ".join(LOSSES),
+            example=LOSSES[0],
+        )
         check(
             self.max_length >= 2,
             key="task.max_length",

@@ -12,6 +12,8 @@ from omegaconf import MISSING, OmegaConf
 from goft_cli.config.checks import check
 from goft_cli.config.labels import Labels
 
+LOSSES = ("loss", "perplexity")
+"""Headlines of which less is better."""
 TRAIN_SAMPLE = "train_sample"
 """What stands in for the evaluation splits of a task that has none: its first training rows."""
 
@@ -67,6 +69,41 @@ class TaskConfig:
         if dataset is None or self.data_dir is not None or dataset.is_generated:
             return None
         return dataset
+
+
+def check_scored(task: TaskConfig, key: str) -> None:
+    """Refuse a headline that the scores would not have, which are made after all the work.
+
+    Args:
+        task: what is scored.
+        key: of its section.
+
+    Raises:
+        GoftError: names the key.
+    """
+    splits = task.eval_splits or [TRAIN_SAMPLE]
+    check(
+        len({*splits}) == len(splits),
+        key=f"{key}.eval_splits",
+        value=splits,
+        expected="each split once",
+        example=f"[{splits[0]}]",
+    )
+    check(
+        task.headline_split in splits,
+        key=f"{key}.headline_split",
+        value=task.headline_split,
+        expected=f"one of {key}.eval_splits=[{','.join(splits)}]",
+        example=splits[0],
+    )
+    better = task.headline not in LOSSES
+    check(
+        task.greater_is_better is better,
+        key=f"{key}.greater_is_better",
+        value=task.greater_is_better,
+        expected=f"{better} for {key}.headline={task.headline}",
+        example=better,
+    )
 
 
 @dataclass

@@ -12,7 +12,7 @@ from goft_cli.config.checks import check, check_name
 from goft_cli.config.choices import Dtype, Harness, Quantization
 from goft_cli.config.launcher import LauncherConfig
 from goft_cli.config.model import ModelConfig
-from goft_cli.config.task import TaskConfig
+from goft_cli.config.task import TaskConfig, check_scored
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
 from goft_cli.errors import GoftError
 
@@ -47,8 +47,19 @@ class TrainConfig:
             expected="at least 0 and below 2**32",
             example=1,
         )
+        check_scored(self.task, "task")
         for split in self.task.eval_splits:
             check_name("task.eval_splits", split)
+        if self.benchmark is not None:
+            check_scored(self.benchmark, "benchmark")
+            name = self.benchmark.name
+            check(
+                name not in self.task.eval_splits,
+                key="benchmark.name",
+                value=name,
+                expected="another name than those of task.eval_splits, whose scores stand beside",
+                example=f"{name}-benchmark",
+            )
         if isinstance(self.adapter, AdaLoraAdapterConfig) and self.trainer.fp16:
             raise GoftError(
                 "trainer.fp16=true: the gradients that overflow in fp16 would spoil AdaLoRA's "
@@ -95,6 +106,8 @@ class EvalConfig:
             raise GoftError("eval: harness goes with a benchmark; pass task=mmlu/full too")
         if self.model is not None and (self.merged or self.base_model is not None):
             raise GoftError("eval: merged and base_model go with a run; drop them, or model=")
+        if self.task is not None:
+            check_scored(self.task, "task")
 
 
 @dataclass

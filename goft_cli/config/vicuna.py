@@ -80,8 +80,10 @@ class VicunaConfig(BenchmarkConfig):
 
     def __post_init__(self) -> None:
         """Check the ranges, and settle on a headline that there will be."""
-        lowest = min([self.temperature, *self.temperatures.values()])
-        check(lowest >= 0, key="task.temperature", value=lowest, expected="at least 0", example=0.7)
+        all_of = {"temperature": [self.temperature], "temperatures": self.temperatures.values()}
+        for key, values in all_of.items():
+            lowest = min(values, default=0)
+            check(lowest >= 0, key=f"task.{key}", value=lowest, expected="at least 0", example=0.7)
         check(
             self.max_new_tokens > 0,
             key="task.max_new_tokens",
@@ -95,6 +97,13 @@ class VicunaConfig(BenchmarkConfig):
             value=self.eval_splits,
             expected="one file of questions",
             example="[question]",
+        )
+        check(
+            self.headline in {"rating", "answered"},
+            key="task.headline",
+            value=self.headline,
+            expected="rating, or answered where there is no judge",
+            example="rating",
         )
         if self.judge.base_url is None:
             self.headline = "answered"

@@ -22,6 +22,10 @@ Values = np.ndarray | Sequence[Any]
 OF_TEXTS = {"squad"}
 """Metrics of texts; the others are of labels and numbers, for a task to choose from."""
 
+OF_NUMBERS = {"combined_score", "pearson", "spearman"}
+"""Metrics of numbers; the others need labels."""
+OF_TWO_CLASSES = {"f1"}
+
 
 def available() -> list[str]:
     """Return the names of all metrics of labels and numbers."""
@@ -29,8 +33,13 @@ def available() -> list[str]:
     return sorted(found - OF_TEXTS)
 
 
-def check_names(names: Sequence[str], *, headline: str) -> None:
-    """Refuse metrics that do not exist and a headline that is not among those computed.
+def check_names(names: Sequence[str], *, headline: str, classes: int) -> None:
+    """Refuse metrics that do not exist or fit, and a headline that is not among those computed.
+
+    Args:
+        names: which metrics.
+        headline: the one that stands for a run.
+        classes: of the task; 0 where it predicts a number.
 
     Raises:
         GoftError: naming the metric and the choices.
@@ -39,6 +48,11 @@ def check_names(names: Sequence[str], *, headline: str) -> None:
         if name not in available():
             raise GoftError(
                 f"task.metrics: unknown metric {name!r}; choose from {', '.join(available())}"
+            )
+        if (not classes and name not in OF_NUMBERS) or (classes > 2 and name in OF_TWO_CLASSES):
+            raise GoftError(
+                f"task.metrics: {name} is no metric of a task with task.labels of "
+                f"{classes} classes; choose another"
             )
     if headline not in names:
         raise GoftError(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from goft_cli.errors import GoftError
+from goft_cli.preflight import check_writable
 
 
 def check_target(target: Path) -> None:
@@ -19,6 +20,17 @@ def check_target(target: Path) -> None:
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise GoftError(f"output_dir={target} is already there and not empty; choose another one")
+
+
+def check_output(file: Path) -> None:
+    """Refuse a file that could not be written, before the work whose result it is to hold.
+
+    Raises:
+        GoftError: it is a folder, or its folder cannot be made or written.
+    """
+    if file.is_dir():
+        raise GoftError(f"output={file} is a folder; pass the name of a file")
+    check_writable(file.parent, key="output")
 
 
 @contextmanager

@@ -40,7 +40,8 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
             raise GoftError(
                 f"task.text_columns names {len(config.text_columns)} columns, expected one or two"
             )
-        metrics.check_names(config.metrics, headline=config.headline)
+        classes = len(config.labels)
+        metrics.check_names(config.metrics, headline=config.headline, classes=classes)
 
     @property
     def is_regression(self) -> bool:

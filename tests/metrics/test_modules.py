@@ -62,9 +62,31 @@ def test_it_leaves_nothing_behind(
 
 def test_an_unknown_metric_is_answered_with_the_choices() -> None:
     with pytest.raises(GoftError, match=r"unknown metric 'acuracy'; choose from accuracy, .*f1"):
-        metrics.check_names(["acuracy"], headline="acuracy")
+        metrics.check_names(["acuracy"], headline="acuracy", classes=2)
 
 
 def test_the_headline_must_be_computed() -> None:
     with pytest.raises(GoftError, match=r"task.headline=f1 is not among task.metrics \(accuracy\)"):
-        metrics.check_names(["accuracy"], headline="f1")
+        metrics.check_names(["accuracy"], headline="f1", classes=2)
+
+
+@pytest.mark.usefixtures("_own_module_cache")
+def test_metrics_of_numbers_are_those_that_say_so() -> None:
+    taken = {
+        name: evaluate.load(str(ROOT / name), keep_in_memory=True).features["predictions"].dtype
+        for name in metrics.available()
+    }
+    assert {name for name, dtype in taken.items() if dtype == "float64"} == metrics.OF_NUMBERS
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"), [("accuracy", 0), ("matthews_correlation", 0), ("f1", 0), ("f1", 3)]
+)
+def test_a_metric_that_does_not_fit_the_labels_is_refused(name: str, classes: int) -> None:
+    with pytest.raises(GoftError, match=rf"task\.metrics: {name} .*{classes}"):
+        metrics.check_names([name], headline=name, classes=classes)
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_a_correlation_takes_numbers_and_ordered_classes(classes: int) -> None:
+    metrics.check_names(["pearson"], headline="pearson", classes=classes)

@@ -98,4 +98,4 @@ def test_questions_count_alike() -> None:
 
 def test_it_is_no_metric_of_labels() -> None:
     with pytest.raises(GoftError, match=r"unknown metric 'squad'; choose from accuracy"):
-        metrics.check_names(["squad"], headline="squad")
+        metrics.check_names(["squad"], headline="squad", classes=2)
