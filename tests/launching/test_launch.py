@@ -23,7 +23,7 @@ from goft_cli.errors import GoftError, RankError
 from goft_cli.launching import launch
 from goft_cli.launching.launch import as_error, root_cause
 from goft_cli.launching.launch_checks import check_asked, check_launch, check_nesting
-from goft_cli.runs.run_folder import RunFolder, open_run
+from goft_cli.runs.run_folder import RunFolder, opened
 from goft_cli.signals import Stopped
 from tests import small
 from tests.conftest import ROOT, Goft
@@ -237,8 +237,8 @@ def test_two_processes_make_one_run_with_the_same_numbers(
 ) -> None:
     sizes = ["trainer.per_device_train_batch_size=4", "launcher.num_processes=2"]
     shared = small.composed([*words, *sizes])
-    launch.launch(shared, open_run(shared).config)
-    run = RunFolder(Path(shared.output_dir))
+    with opened(shared) as run:
+        launch.launch(shared, run.config)
     assert_same_run(alone, run)
     assert names(alone.path) == names(run.path)
 
