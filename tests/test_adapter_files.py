@@ -256,7 +256,7 @@ def test_ranks_that_adalora_dropped_are_not_missing(base: PreTrainedModel, tmp_p
         for name, _ in model.named_parameters()
         if "lora_E" in name
     ]
-    model.peft_config["default"].rank_pattern = {name: [True, False, True] for name in names}
+    config.rank_pattern = {name: [True, False, True] for name in names}
     model.save_pretrained(str(tmp_path))
     shapes = {tuple(v.shape) for k, v in load_file(tmp_path / WEIGHTS).items() if "lora_E" in k}
     assert shapes == {(2, 1)}

@@ -114,7 +114,7 @@ def test_rows_that_the_package_makes_are_compared_by_content(
     recorded, real = read(), acceptability.generate
     assert data_changes(recorded, read(), all_splits=True) == []
 
-    def generate(split: str) -> list[dict[str, Any]]:
+    def generate(split: acceptability.Split) -> list[dict[str, Any]]:
         rows = real(split)
         return rows[:-1] if split == "train" else rows
 
