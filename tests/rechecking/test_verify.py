@@ -17,7 +17,7 @@ from goft_cli.rechecking.recheck import recheck, run_folders
 from goft_cli.runs.run_folder import RunFolder, read_json, write_json
 from tests.conftest import ROOT, Goft
 from tests.grounds import Ground, copied
-from tests.hostile.border import Change, snapshot, substitute
+from tests.hostile.border import Change, cut, snapshot, substitute
 
 FIXTURES = ROOT / "tests" / "fixtures" / "runs"
 CERTIFIED = "merged/merge_report.json"
@@ -101,8 +101,13 @@ CASES: dict[str, tuple[Change, set[str], str]] = {
     ),
     "data gone": (
         lambda root: (root / "data" / "train.tsv").unlink(),
-        {"data"},
+        {"data files"},
         "train",
+    ),
+    "merged weights cut": (
+        cut("run/merged/model.safetensors"),
+        {CERTIFIED},
+        "model.safetensors",
     ),
     "certificate broken": (
         lambda root: (root / "run" / CERTIFIED).write_text("{"),
