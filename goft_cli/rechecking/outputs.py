@@ -137,17 +137,17 @@ def merged_again(rescored: Rescored) -> Finding:
 def certificates(rescored: Rescored) -> Iterator[Finding]:
     """Compare each exported model in the run folder with its certificate."""
     for path in sorted(rescored.run.folder.path.glob(f"*/{REPORT}")):
-        subject = f"{path.parent.name}/{REPORT}"
-        try:
-            report = read_json(path)
-            yield exported_files(rescored.run, subject, path.parent, report)
-            yield exported_outputs(rescored, path.parent, report)
-        except Exception as error:  # a damaged folder may break any line of the libraries
-            yield judged(subject, f"{type(error).__name__}: {error}", holds=False)
+        name = path.parent.name
+        checks = {f"{name}/{REPORT}": exported_files, f"{name} read again": exported_outputs}
+        for subject, check in checks.items():
+            try:
+                yield check(rescored, subject, path.parent, read_json(path))
+            except Exception as error:  # a damaged folder may break any line of the libraries
+                yield judged(subject, " ".join(str(error).split()), holds=False)
 
 
 def exported_files(
-    run: TrainedRun, subject: str, folder: Path, report: Mapping[str, Any]
+    rescored: Rescored, subject: str, folder: Path, report: Mapping[str, Any]
 ) -> Finding:
     """Compare the files with the certificate, and the certificate with the run's manifest."""
     sha256 = section(report, "sha256")
@@ -155,19 +155,21 @@ def exported_files(
     now = {"source": str(folder), "sha256": exported_sha256(folder)}
     changes: list[Change] = file_changes({"sha256": written}, now)
     for key, part in {"adapter": "adapter", "base": "model"}.items():
-        recorded = section(run.manifest, part)
+        recorded = section(rescored.run.manifest, part)
         certified = {"source": f"{subject}: {key}", "sha256": section(sha256, key)}
         changes += file_changes(recorded, certified) if certified["sha256"] else []
     return of_files(subject, list(written), changes)
 
 
-def exported_outputs(rescored: Rescored, folder: Path, report: Mapping[str, Any]) -> Finding:
+def exported_outputs(
+    rescored: Rescored, subject: str, folder: Path, report: Mapping[str, Any]
+) -> Finding:
     """Compare the exported model's outputs with the adapter's, on the certificate's rows.
 
     The same rows differ as they did, or else as little as rounding explains.
     """
     run, outputs = rescored.run, section(report, "outputs")
-    subject, count = f"{folder.name} read again", sum(section(outputs, "rows").values())
+    count = sum(section(outputs, "rows").values())
     if not count:
         return unrecorded(subject, "the certificate compared no rows")
     splits = run.sample(count)

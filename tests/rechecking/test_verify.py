@@ -106,12 +106,12 @@ CASES: dict[str, tuple[Change, set[str], str]] = {
     ),
     "merged weights cut": (
         cut("run/merged/model.safetensors"),
-        {CERTIFIED},
+        {CERTIFIED, "merged read again"},
         "model.safetensors",
     ),
     "certificate broken": (
         lambda root: (root / "run" / CERTIFIED).write_text("{"),
-        {CERTIFIED},
+        {CERTIFIED, "merged read again"},
         "merge_report.json",
     ),
 }

@@ -19,7 +19,7 @@ from goft_cli.config import (
 )
 from goft_cli.runs.provenance import Change, changes_on_disk, data_changes
 from goft_cli.tasks.demo import acceptability
-from goft_cli.tasks.demo.splits import Split
+from goft_cli.tasks.demo.acceptability import Split
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.image_classification import ImageClassification
 from goft_cli.tasks.mmlu.questions import read_questions
