@@ -40,7 +40,7 @@ def judged(subject: str, found: str, *, holds: bool) -> Finding:
     return Finding(subject, Verdict.holds if holds else Verdict.fails, found)
 
 
-def unrecorded(subject: str, found: str = "an earlier version of goft wrote this run") -> Finding:
+def unrecorded(subject: str, found: str = "the run has no record to compare with") -> Finding:
     """Make a finding of what the run has no record of."""
     return Finding(subject, Verdict.unknown, found)
 

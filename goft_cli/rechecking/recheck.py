@@ -9,10 +9,11 @@ from typing import Any
 from goft_cli.config import TaskConfig, TrainConfig, VerifyConfig
 from goft_cli.errors import GoftError
 from goft_cli.page.gather import folders_below
-from goft_cli.rechecking.findings import Finding, Verdict, judged, of_files, unrecorded
+from goft_cli.rechecking.findings import Finding, judged, of_files, unrecorded
 from goft_cli.rechecking.outputs import Rescored, certificates, merged_again, scored_again
 from goft_cli.runs.provenance import (
     adapter_changes,
+    are_comparable,
     base_on_disk,
     changes_on_disk,
     data_changes,
@@ -20,6 +21,7 @@ from goft_cli.runs.provenance import (
 )
 from goft_cli.runs.run_folder import RunFolder, read_config, read_json
 from goft_cli.runs.trained import TrainedRun, find_run, moved, open_trained
+from goft_cli.tasks import build_task
 from goft_cli.tasks.base import TaskData
 
 
@@ -56,21 +58,17 @@ def recheck(folder: RunFolder, cfg: VerifyConfig) -> Iterator[Finding]:
     adapter = section(section(manifest, "adapter"), "sha256")
     yield of_files("adapter files", list(adapter), adapter_changes(manifest, folder))
     if run_cfg.benchmark is not None:
-        yield data_files("benchmark files", section(manifest, "benchmark"), run_cfg.benchmark)
-    data_found = data_files("data files", section(manifest, "data"), run_cfg.task)
+        yield benchmark_files(section(manifest, "benchmark"), run_cfg.benchmark)
+    found, data = read_data(section(manifest, "data"), run_cfg.task)
+    yield found
     try:
         run = open_trained(str(folder.path), base_model=cfg.base_model, data_dir=cfg.data_dir)
     except GoftError as error:
-        yield from (data_found, judged("reloaded", str(error), holds=False))
+        yield judged("reloaded", str(error), holds=False)
         return
-    try:
-        data = run.task.load()
-    except GoftError as error:
-        yield from (reloaded(run), judged("data", str(error), holds=False))
-        return
-    yield data_read(data_found, run, data)
-    yield reloaded(run)
-    yield from from_outputs(run, data, cfg)
+    yield judged("reloaded", f"base weights {run.backbone.fingerprint[:12]}", holds=True)
+    if data is not None:
+        yield from from_outputs(run, data, cfg)
 
 
 def base_files(manifest: Mapping[str, Any], cfg: TrainConfig, *, is_moved: bool) -> Finding:
@@ -85,27 +83,24 @@ def base_files(manifest: Mapping[str, Any], cfg: TrainConfig, *, is_moved: bool)
     return of_files(subject, list(section(recorded, "sha256")), changes)
 
 
-def data_files(subject: str, recorded: Mapping[str, Any], task: TaskConfig) -> Finding:
-    """Compare the data's files, every byte read."""
+def benchmark_files(recorded: Mapping[str, Any], task: TaskConfig) -> Finding:
+    """Compare the files of the benchmark's questions, every byte read."""
+    changes = changes_on_disk(recorded, task, fresh=True)
+    return of_files("benchmark files", list(section(recorded, "sha256")), changes)
+
+
+def read_data(recorded: Mapping[str, Any], task: TaskConfig) -> tuple[Finding, TaskData | None]:
+    """Read the data and compare it: every byte of its files, and what a reader makes of them."""
+    names = list(section(recorded, "sha256"))
     try:
+        data = build_task(task).load()
+        if not are_comparable(recorded, data.provenance):
+            return unrecorded("data files"), data
         changes = changes_on_disk(recorded, task, fresh=True)
+        changes = changes or data_changes(recorded, data.provenance, all_splits=True)
     except GoftError as error:
-        return judged(subject, str(error), holds=False)
-    return of_files(subject, list(section(recorded, "sha256")), changes)
-
-
-def data_read(files: Finding, run: TrainedRun, data: TaskData) -> Finding:
-    """Compare the data as it is read too: a file more, another revision, rows made anew."""
-    if files.verdict is not Verdict.holds:
-        return files
-    recorded = section(run.manifest, "data")
-    changes = data_changes(recorded, data.provenance, all_splits=True)
-    return of_files(files.subject, list(section(recorded, "sha256")), changes)
-
-
-def reloaded(run: TrainedRun) -> Finding:
-    """Say that the run has been opened, by every check that the other verbs make."""
-    return judged("reloaded", f"base weights {run.backbone.fingerprint[:12]}", holds=True)
+        return judged("data files", str(error), holds=False), None
+    return of_files("data files", names, changes), data
 
 
 def from_outputs(run: TrainedRun, data: TaskData, cfg: VerifyConfig) -> Iterator[Finding]:

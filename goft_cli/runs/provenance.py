@@ -36,13 +36,13 @@ class Change:
     found: str | None
 
     def __str__(self) -> str:
-        """Say what happened to it."""
+        """Say what happened to it, with the first digits of its digests."""
         then, now = str(self.recorded)[:12], str(self.found)[:12]
         if self.recorded is None:
-            return f"{self.name} is new (sha256 {now})"
+            return f"{self.name} is new ({now})"
         if self.found is None:
-            return f"{self.name} is missing (sha256 {then} was recorded)"
-        return f"{self.name} has changed (sha256 {then} was recorded, {now} found)"
+            return f"{self.name} is missing ({then} was recorded)"
+        return f"{self.name} has changed ({then} was recorded, {now} found)"
 
 
 def section(parent: Mapping[str, Any], key: str) -> Section:
@@ -100,6 +100,12 @@ def data_changes(recorded: Section, found: Section, *, all_splits: bool) -> list
     ]
 
 
+def are_comparable(recorded: Section, found: Section) -> bool:
+    """Tell whether digests were recorded, and both are of the hub's files or both are not."""
+    of_hub = [part.get("revision") is not None for part in (recorded, found)]
+    return bool(section(recorded, "sha256")) and of_hub[0] == of_hub[1]
+
+
 def file_changes(recorded: Section, found: Section) -> list[Change]:
     """Compare two sections file by file; where nothing was recorded, nothing has changed."""
     old, new = section(recorded, "sha256"), section(found, "sha256")
@@ -134,7 +140,7 @@ def changes_on_disk(recorded: Section, task: TaskConfig, *, fresh: bool = False)
 
     Rows that this package makes itself have no files; they are compared when they are made.
     """
-    folder = recorded.get("cache") or task.folder
+    folder = task.folder or recorded.get("cache")
     if folder is None:
         return []
     root = Path(folder)

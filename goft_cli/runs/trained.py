@@ -67,9 +67,10 @@ class TrainedRun:
         return provenance.data_changes(recorded, data.provenance, all_splits=False)
 
     def read_same(self, data: TaskData) -> bool | None:
-        """Tell whether data is what the run read; None where the run did not record it."""
+        """Tell whether data is what the run read; None where its record does not tell."""
         recorded = provenance.section(self.manifest, "data")
-        return not self.data_changes(data) if recorded.get("sha256") else None
+        known = provenance.are_comparable(recorded, data.provenance)
+        return not self.data_changes(data) if known else None
 
     def mergeable(self) -> PeftModel:
         """Return the adapted model on plain weights: its own, or what its packed ones hold."""

@@ -17,7 +17,7 @@ from goft_cli.rechecking.recheck import recheck, run_folders
 from goft_cli.runs.run_folder import RunFolder, read_json, write_json
 from tests.conftest import ROOT, Goft
 from tests.grounds import Ground, copied
-from tests.hostile.border import Change, snapshot, substitute
+from tests.hostile.border import Change, cut, snapshot, substitute
 
 FIXTURES = ROOT / "tests" / "fixtures" / "runs"
 CERTIFIED = "merged/merge_report.json"
@@ -101,12 +101,17 @@ CASES: dict[str, tuple[Change, set[str], str]] = {
     ),
     "data gone": (
         lambda root: (root / "data" / "train.tsv").unlink(),
-        {"data"},
+        {"data files"},
         "train",
+    ),
+    "merged weights cut": (
+        cut("run/merged/model.safetensors"),
+        {CERTIFIED, "merged read again"},
+        "model.safetensors",
     ),
     "certificate broken": (
         lambda root: (root / "run" / CERTIFIED).write_text("{"),
-        {CERTIFIED},
+        {CERTIFIED, "merged read again"},
         "merge_report.json",
     ),
 }

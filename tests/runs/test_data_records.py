@@ -19,6 +19,7 @@ from goft_cli.config import (
 )
 from goft_cli.runs.provenance import Change, changes_on_disk, data_changes
 from goft_cli.tasks.demo import acceptability
+from goft_cli.tasks.demo.acceptability import Split
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.image_classification import ImageClassification
 from goft_cli.tasks.mmlu.questions import read_questions
@@ -114,7 +115,7 @@ def test_rows_that_the_package_makes_are_compared_by_content(
     recorded, real = read(), acceptability.generate
     assert data_changes(recorded, read(), all_splits=True) == []
 
-    def generate(split: acceptability.Split) -> list[dict[str, Any]]:
+    def generate(split: Split) -> list[dict[str, Any]]:
         rows = real(split)
         return rows[:-1] if split == "train" else rows
 
