@@ -27,7 +27,7 @@ def write_manifest(job: Job) -> None:
         "recipe": report.describe_recipe(job.cfg),
         "model": {
             "path": job.cfg.model.path,
-            "revision": getattr(job.backbone.model.config, "_commit_hash", None),
+            "revision": job.backbone.revision,
             "fingerprint": job.backbone.fingerprint,
         },
         "data": job.data.describe(job.cfg.task.benchmark_sizes),

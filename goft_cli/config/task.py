@@ -44,6 +44,11 @@ class TaskConfig:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
 
     @property
+    def splits(self) -> list[str]:
+        """What is read: the training split and every evaluation split, each once."""
+        return list(dict.fromkeys([self.train_split, *self.eval_splits]))
+
+    @property
     def remote_dataset(self) -> DatasetConfig | None:
         """What is read from the hub, if anything is."""
         dataset = getattr(self, "dataset", None)

@@ -1,0 +1,261 @@
+"""One item of the hub as a folder of the cache, so that whatever follows reads files.
+
+What is in the folder needs no network, and the folder's name is the commit.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import re
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from goft_cli.errors import GoftError
+from goft_cli.sharing import hub
+from goft_cli.sharing.reasons import Kind, explain, is_loading_error, is_transport_error, status
+
+logger = logging.getLogger(__name__)
+
+WAITS = (1.0, 2.0, 4.0)
+"""Seconds before another try, unless the hub asks for more."""
+LONGEST_WAIT_SECONDS = 60.0
+COMMIT = re.compile("[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A repository of the hub at one revision.
+
+    Attributes:
+        kind: what is in it.
+        name: its hub id.
+        revision: branch, tag or commit.
+        remedy: what to do without it, as an imperative: `pass model.path=DIR`.
+    """
+
+    kind: Kind
+    name: str
+    revision: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Files:
+    """Which files of a repository are wanted, by patterns of `fnmatch`, whose `*` passes a `/`.
+
+    Attributes:
+        allow: a file matches one of them.
+        ignore: and none of these.
+        announced: whether the download is worth a line and a bar.
+    """
+
+    allow: Sequence[str]
+    ignore: Sequence[str] = ()
+    announced: bool = False
+
+    @staticmethod
+    def named(names: Iterable[str], *, announced: bool = False) -> Files:
+        """Return exactly these files."""
+        return Files([glob.escape(name) for name in names], announced=announced)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a repository holds at one commit.
+
+    Attributes:
+        commit: 40 hexadecimal digits.
+        sizes: bytes by file; 0 where the hub does not say.
+        blobs: by file, the name under which the cache keeps its content.
+    """
+
+    commit: str
+    sizes: Mapping[str, int]
+    blobs: Mapping[str, str]
+
+
+def bring(item: Item, files: Files) -> Path:
+    """Return the folder that holds the wanted files, and download those that the cache lacks.
+
+    Raises:
+        GoftError: they can be neither downloaded nor found in the cache; the sentence has the
+            reason, what is cached, and the remedy.
+    """
+    cause: Exception | None = None
+    reason = hub.away(item.kind)
+    if reason is None:
+        try:
+            return _download(item, files)
+        except Exception as error:
+            if not is_loading_error(error):
+                raise
+            reason, cause = explain(error, item.kind, item.name), error
+    folder = find(item, files)
+    if folder is None:
+        raise hub.refusal(item.kind, item.name, reason, item.remedy) from cause
+    _warn(f"{reason}; taking {item.kind} {item.name} from the cache")
+    return folder
+
+
+def find(item: Item, files: Files) -> Path | None:
+    """Return the folder of the cache if, as far as it is known, all wanted files are in it."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(
+            item.name,
+            repo_type=item.kind,
+            revision=item.revision,
+            allow_patterns=list(files.allow),
+            ignore_patterns=list(files.ignore),
+            local_files_only=True,
+        )
+    except (OSError, ValueError):
+        return None
+    return Path(found)
+
+
+def contents(item: Item) -> list[str]:
+    """Name the files of a repository.
+
+    Raises:
+        GoftError: the hub does not say.
+    """
+    reason = hub.away(item.kind)
+    if reason is not None:
+        raise hub.refusal(item.kind, item.name, reason, item.remedy)
+    try:
+        return sorted(listing(item).sizes)
+    except Exception as error:
+        if not is_loading_error(error):
+            raise
+        reason = explain(error, item.kind, item.name)
+        raise hub.refusal(item.kind, item.name, reason, item.remedy) from error
+
+
+def listing(item: Item) -> Listing:
+    """Ask the hub what a repository holds, again after a while where it is busy.
+
+    Raises:
+        OSError, ValueError: what the hub's library makes of the answer.
+    """
+    from huggingface_hub import constants
+
+    return _listing(constants.ENDPOINT, item.kind, item.name, item.revision)
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit that a folder of the hub's cache holds; None for any other folder."""
+    is_snapshot = folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name)
+    return folder.name if is_snapshot else None
+
+
+def cached(kind: Kind) -> list[Path]:
+    """Return the folders of all commits in the cache."""
+    from huggingface_hub import constants
+
+    return sorted(Path(constants.HF_HUB_CACHE).expanduser().glob(f"{kind}s--*/snapshots/*"))
+
+
+def name_of(folder: Path) -> str:
+    """Return the hub id of which a folder of the cache holds a commit."""
+    return folder.parent.parent.name.partition("--")[2].replace("--", "/")
+
+
+@cache
+def _listing(endpoint: str, kind: Kind, name: str, revision: str) -> Listing:
+    """Make the listing; the endpoint is where it was asked, for the cache to tell them apart."""
+    from huggingface_hub import HfApi
+
+    def ask() -> Listing:
+        api = HfApi(endpoint=endpoint)
+        look = api.model_info if kind == "model" else api.dataset_info
+        info = look(name, revision=revision, files_metadata=True)
+        if info.sha is None:
+            raise ValueError("the hub names no commit")
+        files = {file.rfilename: file for file in info.siblings or []}
+        return Listing(
+            commit=info.sha,
+            sizes={name: file.size or 0 for name, file in files.items()},
+            blobs={
+                name: (file.lfs.sha256 if file.lfs else file.blob_id) or ""
+                for name, file in files.items()
+            },
+        )
+
+    for wait in WAITS:
+        try:
+            return ask()
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            time.sleep(max(wait, min(asked_wait(error), LONGEST_WAIT_SECONDS)))
+    return ask()
+
+
+def may_pass(error: BaseException) -> bool:
+    """Tell whether a later try may do better."""
+    code = status(error)
+    return is_transport_error(error) if code is None else code == 429 or code >= 500
+
+
+def asked_wait(error: BaseException) -> float:
+    """Return the seconds that the hub asks to wait; 0 where it says nothing."""
+    response = getattr(error, "response", None)
+    value = response.headers.get("Retry-After", "") if response is not None else ""
+    return float(value) if value.isdecimal() else 0.0
+
+
+def _download(item: Item, files: Files) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.utils import filter_repo_objects
+
+    listed = listing(item)
+    wanted = filter_repo_objects(
+        listed.sizes, allow_patterns=list(files.allow), ignore_patterns=list(files.ignore)
+    )
+    store = Path(constants.HF_HUB_CACHE) / f"{item.kind}s--{item.name.replace('/', '--')}"
+    absent = [name for name in wanted if not (store / "blobs" / listed.blobs[name]).is_file()]
+    size = sum(listed.sizes[name] for name in absent)
+    options = {
+        "repo_type": item.kind,
+        "revision": item.revision,
+        "allow_patterns": list(files.allow),
+        "ignore_patterns": list(files.ignore),
+    }
+    check_room(item, size, Path(constants.HF_HUB_CACHE))
+    if not (absent and files.announced):
+        return Path(snapshot_download(item.name, **options))
+    from goft_cli.progress import downloading
+
+    with downloading(item.name, size) as bars:
+        return Path(snapshot_download(item.name, **options, tqdm_class=bars))
+
+
+def check_room(item: Item, size: int, cache_folder: Path) -> None:
+    """Refuse a download that the disk has no room for, before it begins.
+
+    Raises:
+        GoftError: says how much it needs and how much there is.
+    """
+    present = cache_folder
+    while not present.exists():
+        present = present.parent
+    free = shutil.disk_usage(present).free
+    if size > free:
+        raise GoftError(
+            f"{item.kind} {item.name}: {size / 1e6:,.0f} MB to download, but {free / 1e6:,.0f} MB "
+            f"free on the disk of {cache_folder}; free some space, or set HF_HOME=DIR on another "
+            "disk"
+        )
+
+
+@cache
+def _warn(sentence: str) -> None:
+    """Say it once, however many files are looked for."""
+    logger.warning(sentence)
