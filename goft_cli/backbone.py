@@ -85,6 +85,8 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
             setattr(config, key, value)
         processor = load_processor(folder, cfg, head, config)
         model = load_model(folder, head.auto_class, config, cfg)
+    if isinstance(model_location(cfg.path), str):
+        name_after(cfg.path, model, processor)
     padding = getattr(processor, "pad_token_id", None)
     if padding is not None:
         model.config.pad_token_id = padding
@@ -105,6 +107,13 @@ def model_folder(cfg: ModelConfig) -> Path:
     return location if isinstance(location, Path) else bring_settings(cfg)
 
 
+def name_after(name: str, model: PreTrainedModel, processor: Any) -> None:  # noqa: ANN401 - as below
+    """Let a model's files and errors name the hub id, and not the cache of this machine."""
+    model.name_or_path = model.config.name_or_path = name
+    if isinstance(processor, PreTrainedTokenizerBase):
+        processor.name_or_path = name
+
+
 def load_processor(
     folder: Path, cfg: ModelConfig, head: Head, config: transformers.PretrainedConfig
 ) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
@@ -123,7 +132,6 @@ def load_processor(
         folder, **cfg.source, **head.processor_options()
     )
     if isinstance(processor, PreTrainedTokenizerBase):
-        processor.name_or_path = cfg.path
         check_vocabulary(processor, cfg.path)
         limit_length(processor, config)
     return processor
@@ -211,7 +219,6 @@ def load_model(
     """
     model, info = open_weights(folder, auto_class, config, cfg)
     check_complete(model, info, cfg)
-    model.name_or_path = model.config.name_or_path = cfg.path  # not where the cache has it
     return model
 
 

@@ -15,7 +15,7 @@ from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.packing import packing
 from goft_cli.preflight import model_location
-from goft_cli.sharing.model_files import SAFE, bring_weights, require_weights
+from goft_cli.sharing.model_files import SAFE, bring_weights, require_shards, require_weights
 
 logger = logging.getLogger(__name__)
 
@@ -52,21 +52,31 @@ def open_weights(
             **packing(cfg),
             **cfg.source,
         )
-    except (SafetensorError, pickle.UnpicklingError) as error:
-        raise refusal(form, cfg.path, error) from error
+    except SafetensorError as error:
+        raise GoftError(
+            f"model.path={cfg.path}: {form} is damaged ({error}); copy it again"
+        ) from error
+    except (pickle.UnpicklingError, EOFError, OSError) as error:
+        if form in SAFE:
+            raise
+        raise GoftError(
+            f"model.path={cfg.path}: {form} cannot be read as tensors alone: it is damaged, or "
+            "reading it could run a program; copy it again, or save the model as safetensors where "
+            "you trust it"
+        ) from error
 
 
 def find_weights(folder: Path, cfg: ModelConfig) -> str:
     """Return which of `model_files.WEIGHTS` a model has, downloaded if need be.
 
     Raises:
-        GoftError: there are no weights.
+        GoftError: there are no weights, or not all of them.
     """
     if isinstance(model_location(cfg.path), str):
         form = bring_weights(cfg, folder)
     else:
-        names = [path.name for path in folder.iterdir()]
-        form = require_weights(names, f"model.path={cfg.path}")
+        form = require_weights([path.name for path in folder.iterdir()], cfg.path)
+        require_shards(folder, form, cfg.path)
     if form not in SAFE:
         logger.info("%s has its weights in %s: only tensors are read of it", cfg.path, form)
     return form
@@ -75,13 +85,3 @@ def find_weights(folder: Path, cfg: ModelConfig) -> str:
 def reading_of(form: str) -> dict[str, bool]:
     """Return what makes transformers read this file and no other, and unpickle nothing."""
     return {"use_safetensors": form in SAFE, "weights_only": True}
-
-
-def refusal(form: str, path: str, error: Exception) -> GoftError:
-    """Return what to say of weights that cannot be read."""
-    if isinstance(error, SafetensorError):
-        return GoftError(f"model.path={path}: {form} is damaged ({error}); copy it again")
-    return GoftError(
-        f"model.path={path}: {form} holds more than tensors, and reading that could run a program; "
-        "save the model as safetensors on a machine where you trust it, and pass that folder"
-    )

@@ -85,9 +85,7 @@ class Downloads(BaseHTTPRequestHandler):
         self.shelf.asked.append((self.command, path))
         given = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if self.shelf.web_page:
-            self.send(
-                200, b"<title>Log in</title>", {"Content-Type": "text/html"}
-            )
+            self.send(200, b"<title>Log in</title>", {"Content-Type": "text/html"})
         elif self.shelf.busy:
             self.shelf.busy -= 1
             self.send(429, b"{}", {"Retry-After": "0"})

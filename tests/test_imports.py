@@ -31,10 +31,11 @@ ALLOWED = {
 }
 # What a part must never see: tuner < backbone < adapters < training < pipeline < commands < cli.
 LATE = {"job", "verification", "recording", "pipeline", "commands", "cli"}
-METHOD = {"tuner", "rotation", "backbone", "adapters", "adalora"}
+METHOD = {"tuner", "rotation", "weights", "backbone", "adapters", "adalora"}
 FORBIDDEN = {
     "tasks": {*METHOD, "training", *LATE},
     "report": {*METHOD, "training", *LATE},
+    "weights": {"backbone", "adapters", "adalora", "tasks", "training", *LATE},
     "backbone": {"adapters", "adalora", "tasks", "training", *LATE},
     "adalora": {"adapters", "backbone", "tasks", "training", *LATE},
     "adapters": {"tasks", "training", *LATE},
@@ -62,7 +63,15 @@ LIGHT = {
     "sweeps",
 }
 """What every command imports before it knows that there is work to do."""
-LIGHT_HOMES = {"metrics", "sharing.hub"}
+LIGHT_HOMES = {
+    "metrics",
+    "sharing.availability",
+    "sharing.dataset_files",
+    "sharing.hub",
+    "sharing.model_files",
+    "sharing.reasons",
+    "sharing.snapshots",
+}
 """Parts that import the heavy libraries only where they are used."""
 
 Import = tuple[str, bool]

@@ -50,7 +50,7 @@ def largest_batch(
     """Make the largest batch, and say so where it is not of the run's own rows."""
     size = cfg.trainer.per_device_train_batch_size
     if data is None:
-        note = "rows of the hub are not read: the forecast is for batches of the longest length allowed"
+        note = "rows of the hub are not read: the forecast is for batches of the longest length"
         return stand_in_batch(task, model, size), [note]
     folder = model_folder(cfg.model)
     with reading(cfg.model.path):

@@ -20,7 +20,7 @@ def check_model(model: ModelConfig) -> None:
         return
     item = model_files.item_of(model)
     check_permission(item)
-    model_files.require_weights(snapshots.contents(item), f"model {model.path}")
+    model_files.require_weights(snapshots.contents(item), model.path)
 
 
 def check_dataset(dataset: DatasetConfig, splits: Sequence[str], key: str) -> None:

@@ -51,7 +51,7 @@ def bring_settings(model: ModelConfig) -> Path:
     folder = snapshots.bring(item_of(model), settings(model))
     if not (folder / "config.json").is_file():
         raise GoftError(
-            f"model {model.path}: no config.json on the hub; choose a model in the format of "
+            f"model.path={model.path}: no config.json on the hub; choose a model in the format of "
             "transformers"
         )
     return folder
@@ -79,19 +79,20 @@ def bring_weights(model: ModelConfig, folder: Path) -> str:
     if here in SAFE:
         return here
     try:
-        form = require_weights(snapshots.contents(item), f"model {model.path}")
+        form = require_weights(snapshots.contents(item), model.path)
     except GoftError:
         if here is None:
             raise
         return here
     snapshots.bring(item, Files.named([form], announced=not form.endswith(".json")))
     if form.endswith(".json"):
-        snapshots.bring(item, Files.named(shards(folder / form), announced=True))
+        snapshots.bring(item, Files.named(shards(folder / form, model.path), announced=True))
+        require_shards(folder, form, model.path)
     return form
 
 
-def require_weights(names: Sequence[str], subject: str) -> str:
-    """Return which of `WEIGHTS` is among the names of files.
+def require_weights(names: Sequence[str], path: str) -> str:
+    """Return which of `WEIGHTS` is among the files of the model that is called `path`.
 
     Raises:
         GoftError: none is.
@@ -100,7 +101,8 @@ def require_weights(names: Sequence[str], subject: str) -> str:
     if form is None:
         found = ", ".join(sorted(names)[:8])
         raise GoftError(
-            f"{subject}: found {found}, but no weights; expected {WEIGHTS[0]} or {WEIGHTS[2]}"
+            f"model.path={path}: found {found}, but no weights; "
+            f"expected {WEIGHTS[0]} or {WEIGHTS[2]}"
         )
     return form
 
@@ -110,25 +112,49 @@ def stored(folder: Path) -> str | None:
     return next((form for form in WEIGHTS if (folder / form).is_file()), None)
 
 
-def shards(index: Path) -> list[str]:
-    """Return the files that an index of weights names.
+def shards(index: Path, path: str) -> list[str]:
+    """Return the files that an index of weights names, of the model that is called `path`.
 
     Raises:
-        GoftError: the file is no such index.
+        GoftError: the file is no such index, or names a file outside its folder.
     """
     try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise GoftError(f"{index}: no index of weights ({error}); copy it again") from None
+        raise GoftError(
+            f"model.path={path}: {index.name} is no index of weights ({error}); copy it again"
+        ) from None
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise GoftError(
+                f"model.path={path}: {index.name} names {name!r}, which is no file beside it; "
+                "copy it again"
+            )
+    return names
+
+
+def require_shards(folder: Path, form: str, path: str) -> None:
+    """Refuse an index of weights beside which not all of its files are.
+
+    Raises:
+        GoftError: names one that is missing.
+    """
+    missing = missing_shards(folder, form, path)
+    if missing:
+        raise GoftError(f"model.path={path}: {form} names {missing[0]}, which is absent; add it")
+
+
+def missing_shards(folder: Path, form: str, path: str) -> list[str]:
+    """Return the files that an index names and that are not in its folder; of no index nothing."""
+    names = shards(folder / form, path) if form.endswith(".json") else []
+    return [name for name in names if not (folder / name).is_file()]
 
 
 def are_complete(folder: Path) -> bool:
     """Tell whether a folder holds all the weights of a model."""
     form = stored(folder)
-    if form is None or not form.endswith(".json"):
-        return form is not None
     try:
-        return all((folder / name).is_file() for name in shards(folder / form))
+        return form is not None and not missing_shards(folder, form, folder.name)
     except GoftError:
         return False
 
