@@ -43,6 +43,7 @@ class Shelf:
         repositories: by name.
         asked: method and path of every request, in their order.
         busy: how many requests from now on are answered with 429.
+        resumed: how many requests asked for the rest of a file alone.
         broken: how many files from now on break off after their first half.
         redirected: whether large files lie at another address.
         web_page: whether a proxy answers everything with a page of its own.
@@ -52,6 +53,7 @@ class Shelf:
     repositories: dict[str, Repository] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     busy: int = 0
+    resumed: int = 0
     broken: int = 0
     redirected: bool = False
     web_page: bool = False
@@ -135,7 +137,8 @@ class Downloads(BaseHTTPRequestHandler):
         tag = f'"{etag(path, content)}"'
         if self.shelf.redirected and path.endswith(LARGE):
             linked = {"X-Linked-Etag": tag, "X-Linked-Size": str(len(content))}
-            where = f"http://{self.headers['Host']}/elsewhere{path}"
+            host = self.headers["Host"].replace("127.0.0.1", "localhost")  # another host's name
+            where = f"http://{host}/elsewhere{path}"
             self.send(302, b"", {"Location": where, "X-Repo-Commit": commit, **linked})
         else:
             self.send_content(content, {"ETag": tag, "X-Repo-Commit": commit})
@@ -150,6 +153,7 @@ class Downloads(BaseHTTPRequestHandler):
             self.shelf.broken -= 1
             stop = len(rest) // 2
         if asked:
+            self.shelf.resumed += 1
             told["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         self.send(206 if asked else 200, rest, told, stop)
 
