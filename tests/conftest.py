@@ -79,6 +79,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             monkeypatch.setattr(datasets_config, name, False)
         monkeypatch.setattr(snapshots, "WAITS", (0.0, 0.0))
         snapshots._warn.cache_clear()
+        snapshots._listing.cache_clear()
         own_hub.unreachable.cache_clear()
         yield hub
         own_hub.unreachable.cache_clear()

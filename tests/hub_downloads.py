@@ -48,6 +48,8 @@ class Shelf:
         redirected: whether large files lie at another address.
         web_page: whether a proxy answers everything with a page of its own.
         dead_tokens: what is refused as expired.
+        closed_to: tokens that may not see what is private.
+        has_gates: whether it answers the question of licences.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
@@ -58,6 +60,8 @@ class Shelf:
     redirected: bool = False
     web_page: bool = False
     dead_tokens: set[str] = field(default_factory=set)
+    closed_to: set[str] = field(default_factory=set)
+    has_gates: bool = True
 
     def publish(self, name: str, files: Files, commit: str = "a" * 40, kind: str = "model") -> None:
         """Put a commit on top of a repository, which is made if need be."""
@@ -97,7 +101,8 @@ class Downloads(BaseHTTPRequestHandler):
         elif path.startswith("/elsewhere/"):
             self.send_content(self.content_at(path.removeprefix("/elsewhere")) or b"")
         else:
-            return self.about_repository(path, given == token)
+            sees_all = given == token and given not in self.shelf.closed_to
+            return self.about_repository(path, sees_all)
         return True
 
     def about_repository(self, path: str, known: bool) -> bool:
@@ -109,6 +114,8 @@ class Downloads(BaseHTTPRequestHandler):
             return False
         commit = repository.commit(hit["revision"] or "main")
         if repository.private and not known:
+            return False
+        if hit["what"] == "auth-check" and not self.shelf.has_gates:
             return False
         if commit is None:
             self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})

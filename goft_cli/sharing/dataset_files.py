@@ -170,8 +170,13 @@ def require_splits(wanted: Sequence[str], found: Sequence[str], name: str) -> No
 
 
 def commit(dataset: DatasetConfig) -> str | None:
-    """Return the commit that a dataset's revision stands for; None while the hub is away."""
-    return None if hub.away("dataset") else snapshots.listing(item_of(dataset)).commit
+    """Return the commit that a dataset's revision stands for; None if the hub does not say."""
+    item = item_of(dataset)
+    try:
+        snapshots.contents(item)
+    except GoftError:
+        return None
+    return snapshots.listing(item).commit
 
 
 def named(dataset: DatasetConfig) -> str:

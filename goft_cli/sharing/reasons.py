@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 Kind = Literal["dataset", "model"]
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+ROOM = 2**20
+"""Bytes; with less free than this, a disk is full."""
 LOCKED = {errno.EACCES, errno.EPERM, errno.EROFS}
 WEB_PAGE = (
     "what answers is no hub but perhaps the web page of a proxy: log in to the network, or check "
@@ -83,8 +87,9 @@ def by_status(fault: BaseException) -> str | None:
     """Explain an answer by its status alone."""
     code = status(fault) or 0
     if code == 401:
-        source = "renew HF_TOKEN" if os.environ.get("HF_TOKEN") else "run hf auth login again"
-        return f"the hub does not accept the token (401), which may have expired: {source}"
+        in_environment = bool(os.environ.get("HF_TOKEN"))
+        mend = "renew or unset HF_TOKEN" if in_environment else "run hf auth login again"
+        return f"the hub does not accept the token (401), which may have expired: {mend}"
     if code == 403:
         return "the token may not read it (403): run hf auth login with another token"
     if code == 429:
@@ -103,13 +108,24 @@ def on_this_side(fault: BaseException) -> str | None:
     if isinstance(fault, json.JSONDecodeError | FileMetadataError):
         return WEB_PAGE
     number = fault.errno if isinstance(fault, OSError) else None
-    if number in FULL:
+    # hf_xet, which loads large files, raises RuntimeError for whatever happens to it
+    if number in FULL or (isinstance(fault, RuntimeError) and free_bytes() < ROOM):
         return (
-            f"the disk of {constants.HF_HUB_CACHE} is full: free some space, or set HF_HOME=DIR "
-            "on another disk"
+            f"there is no more room on the disk of {constants.HF_HUB_CACHE}: free some space, or "
+            "set HF_HOME=DIR on another disk"
         )
     if number in LOCKED:
         return f"{constants.HF_HUB_CACHE} cannot be written: set HF_HOME=DIR to a folder of yours"
     if is_transport_error(fault):
         return f"the connection broke ({type(fault).__name__}): start again, what is here is kept"
     return None
+
+
+def free_bytes() -> int:
+    """Return how much fits on the disk of the hub's cache, which may be still to be made."""
+    from huggingface_hub import constants
+
+    present = Path(constants.HF_HUB_CACHE).expanduser().absolute()
+    while not present.exists():
+        present = present.parent
+    return shutil.disk_usage(present).free

@@ -8,7 +8,6 @@ from __future__ import annotations
 import glob
 import logging
 import re
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,14 @@ from pathlib import Path
 
 from goft_cli.errors import GoftError
 from goft_cli.sharing import hub
-from goft_cli.sharing.reasons import Kind, explain, is_loading_error, is_transport_error, status
+from goft_cli.sharing.reasons import (
+    Kind,
+    explain,
+    free_bytes,
+    is_loading_error,
+    is_transport_error,
+    status,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +200,9 @@ def _listing(endpoint: str, kind: Kind, name: str, revision: str) -> Listing:
         except Exception as error:
             if not may_pass(error):
                 raise
-            time.sleep(max(wait, min(asked_wait(error), LONGEST_WAIT_SECONDS)))
+            seconds = max(wait, min(asked_wait(error), LONGEST_WAIT_SECONDS))
+            logger.warning("%s; trying again in %g s", explain(error, kind, name), seconds)
+            time.sleep(seconds)
     return ask()
 
 
@@ -228,7 +236,7 @@ def _download(item: Item, files: Files) -> Path:
         "allow_patterns": list(files.allow),
         "ignore_patterns": list(files.ignore),
     }
-    check_room(item, size, Path(constants.HF_HUB_CACHE))
+    check_room(item, size)
     if not (absent and files.announced):
         return Path(snapshot_download(item.name, **options))
     from goft_cli.progress import downloading
@@ -237,21 +245,24 @@ def _download(item: Item, files: Files) -> Path:
         return Path(snapshot_download(item.name, **options, tqdm_class=bars))
 
 
-def check_room(item: Item, size: int, cache_folder: Path) -> None:
+def check_room(item: Item, size: int) -> None:
     """Refuse a download that the disk has no room for, before it begins.
+
+    Args:
+        item: what is downloaded.
+        size: bytes to come.
 
     Raises:
         GoftError: says how much it needs and how much there is.
     """
-    present = cache_folder
-    while not present.exists():
-        present = present.parent
-    free = shutil.disk_usage(present).free
+    from huggingface_hub import constants
+
+    free = free_bytes()
     if size > free:
         raise GoftError(
             f"{item.kind} {item.name}: {size / 1e6:,.0f} MB to download, but {free / 1e6:,.0f} MB "
-            f"free on the disk of {cache_folder}; free some space, or set HF_HOME=DIR on another "
-            "disk"
+            f"free on the disk of {constants.HF_HUB_CACHE}; free some space, or set HF_HOME=DIR "
+            "on another disk"
         )
 
 

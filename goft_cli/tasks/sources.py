@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetDict, load_dataset
 
 from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
-from goft_cli.sharing import dataset_files, hub, model_files
+from goft_cli.sharing import availability, dataset_files, hub, model_files
 from goft_cli.tasks.files import read_folder, read_shards
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.table import Table, from_dataset
@@ -80,7 +80,12 @@ def generate_splits(name: str, splits: Sequence[str]) -> Splits:
 
 
 def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
-    found = dataset_files.bring_splits(dataset, splits)
+    try:
+        found = dataset_files.bring_splits(dataset, splits)
+    except GoftError:
+        if not availability.dataset_is_cached(dataset, splits):
+            raise
+        found = None
     if found is None:
         return _load(dataset, splits)
     name = dataset_files.named(dataset)
