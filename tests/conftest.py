@@ -65,7 +65,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     from huggingface_hub import constants
 
     from goft_cli.sharing import hub as own_hub
-    from goft_cli.sharing import snapshots
+    from goft_cli.sharing import listing, snapshots
 
     with serving() as hub:
         for name, value in {"HF_HUB_OFFLINE": "", "no_proxy": "*", "HF_TOKEN": TOKEN}.items():
@@ -77,9 +77,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(datasets_config, "HF_ENDPOINT", hub.url)
         for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
             monkeypatch.setattr(datasets_config, name, False)
-        monkeypatch.setattr(snapshots, "WAITS", (0.0, 0.0))
-        snapshots._warn.cache_clear()
-        snapshots._listing.cache_clear()
+        monkeypatch.setattr(listing, "WAITS", (0.0, 0.0))
+        snapshots.warn_once.cache_clear()
+        listing.ask_patiently.cache_clear()
         own_hub.unreachable.cache_clear()
         yield hub
         own_hub.unreachable.cache_clear()

@@ -68,6 +68,7 @@ LIGHT_HOMES = {
     "sharing.availability",
     "sharing.dataset_files",
     "sharing.hub",
+    "sharing.listing",
     "sharing.model_files",
     "sharing.reasons",
     "sharing.snapshots",

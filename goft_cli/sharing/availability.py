@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from goft_cli.config import DatasetConfig, ModelConfig
 from goft_cli.sharing import dataset_files, hub, model_files, snapshots
+from goft_cli.sharing.listing import Item
 from goft_cli.sharing.reasons import explain, is_loading_error
-from goft_cli.sharing.snapshots import Item
 
 
 def check_model(model: ModelConfig) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
 from goft_cli.sharing import hub, snapshots
-from goft_cli.sharing.snapshots import Files, Item
+from goft_cli.sharing.listing import Item, listing
+from goft_cli.sharing.snapshots import Files
 
 DATA_REMEDY = "pass task.data_dir=DIR with local files"
 CARD = "README.md"
@@ -176,7 +177,7 @@ def commit(dataset: DatasetConfig) -> str | None:
         snapshots.contents(item)
     except GoftError:
         return None
-    return snapshots.listing(item).commit
+    return listing(item).commit
 
 
 def named(dataset: DatasetConfig) -> str:

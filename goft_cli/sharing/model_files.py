@@ -15,7 +15,8 @@ from typing import Any
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.sharing import snapshots
-from goft_cli.sharing.snapshots import Files, Item
+from goft_cli.sharing.listing import Item
+from goft_cli.sharing.snapshots import Files
 
 # Where a model is still loaded by its hub id, as by code of its own repository, transformers would
 # ask a service to convert its weights, and store them under the commit of a pull request.

@@ -8,46 +8,19 @@ from __future__ import annotations
 import glob
 import logging
 import re
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from goft_cli.errors import GoftError
 from goft_cli.sharing import hub
-from goft_cli.sharing.reasons import (
-    Kind,
-    explain,
-    free_bytes,
-    is_loading_error,
-    is_transport_error,
-    status,
-)
+from goft_cli.sharing.listing import Item, listing
+from goft_cli.sharing.reasons import Kind, explain, free_bytes, is_loading_error
 
 logger = logging.getLogger(__name__)
 
-WAITS = (1.0, 2.0, 4.0)
-"""Seconds before another try, unless the hub asks for more."""
-LONGEST_WAIT_SECONDS = 60.0
 COMMIT = re.compile("[0-9a-f]{40}")
-
-
-@dataclass(frozen=True)
-class Item:
-    """A repository of the hub at one revision.
-
-    Attributes:
-        kind: what is in it.
-        name: its hub id.
-        revision: branch, tag or commit.
-        remedy: what to do without it, as an imperative: `pass model.path=DIR`.
-    """
-
-    kind: Kind
-    name: str
-    revision: str
-    remedy: str
 
 
 @dataclass(frozen=True)
@@ -70,21 +43,6 @@ class Files:
         return Files([glob.escape(name) for name in names], announced=announced)
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What a repository holds at one commit.
-
-    Attributes:
-        commit: 40 hexadecimal digits.
-        sizes: bytes by file; 0 where the hub does not say.
-        blobs: by file, the name under which the cache keeps its content.
-    """
-
-    commit: str
-    sizes: Mapping[str, int]
-    blobs: Mapping[str, str]
-
-
 def bring(item: Item, files: Files) -> Path:
     """Return the folder that holds the wanted files, and download those that the cache lacks.
 
@@ -104,7 +62,7 @@ def bring(item: Item, files: Files) -> Path:
     folder = find(item, files)
     if folder is None:
         raise hub.refusal(item.kind, item.name, reason, item.remedy) from cause
-    _warn(f"{reason}; taking {item.kind} {item.name} from the cache")
+    warn_once(f"{reason}; taking {item.kind} {item.name} from the cache")
     return folder
 
 
@@ -144,17 +102,6 @@ def contents(item: Item) -> list[str]:
         raise hub.refusal(item.kind, item.name, reason, item.remedy) from error
 
 
-def listing(item: Item) -> Listing:
-    """Ask the hub what a repository holds, again after a while where it is busy.
-
-    Raises:
-        OSError, ValueError: what the hub's library makes of the answer.
-    """
-    from huggingface_hub import constants
-
-    return _listing(constants.ENDPOINT, item.kind, item.name, item.revision)
-
-
 def commit_of(folder: Path) -> str | None:
     """Return the commit that a folder of the hub's cache holds; None for any other folder."""
     is_snapshot = folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name)
@@ -171,52 +118,6 @@ def cached(kind: Kind) -> list[Path]:
 def name_of(folder: Path) -> str:
     """Return the hub id of which a folder of the cache holds a commit."""
     return folder.parent.parent.name.partition("--")[2].replace("--", "/")
-
-
-@cache
-def _listing(endpoint: str, kind: Kind, name: str, revision: str) -> Listing:
-    """Make the listing; the endpoint is where it was asked, for the cache to tell them apart."""
-    from huggingface_hub import HfApi
-
-    def ask() -> Listing:
-        api = HfApi(endpoint=endpoint)
-        look = api.model_info if kind == "model" else api.dataset_info
-        info = look(name, revision=revision, files_metadata=True)
-        if info.sha is None:
-            raise ValueError("the hub names no commit")
-        files = {file.rfilename: file for file in info.siblings or []}
-        return Listing(
-            commit=info.sha,
-            sizes={name: file.size or 0 for name, file in files.items()},
-            blobs={
-                name: (file.lfs.sha256 if file.lfs else file.blob_id) or ""
-                for name, file in files.items()
-            },
-        )
-
-    for wait in WAITS:
-        try:
-            return ask()
-        except Exception as error:
-            if not may_pass(error):
-                raise
-            seconds = max(wait, min(asked_wait(error), LONGEST_WAIT_SECONDS))
-            logger.warning("%s; trying again in %g s", explain(error, kind, name), seconds)
-            time.sleep(seconds)
-    return ask()
-
-
-def may_pass(error: BaseException) -> bool:
-    """Tell whether a later try may do better."""
-    code = status(error)
-    return is_transport_error(error) if code is None else code == 429 or code >= 500
-
-
-def asked_wait(error: BaseException) -> float:
-    """Return the seconds that the hub asks to wait; 0 where it says nothing."""
-    response = getattr(error, "response", None)
-    value = response.headers.get("Retry-After", "") if response is not None else ""
-    return float(value) if value.isdecimal() else 0.0
 
 
 def _download(item: Item, files: Files) -> Path:
@@ -267,6 +168,6 @@ def check_room(item: Item, size: int) -> None:
 
 
 @cache
-def _warn(sentence: str) -> None:
+def warn_once(sentence: str) -> None:
     """Say it once, however many files are looked for."""
     logger.warning(sentence)

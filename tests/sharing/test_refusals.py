@@ -10,7 +10,7 @@ import pytest
 
 from goft_cli.config import DatasetConfig, ModelConfig
 from goft_cli.errors import GoftError
-from goft_cli.sharing import availability, reasons, snapshots
+from goft_cli.sharing import availability, listing, reasons, snapshots
 from goft_cli.sharing.model_files import bring_settings, bring_weights
 from tests.caches import turn_to
 from tests.hub_server import TOKEN, Hub
@@ -93,7 +93,7 @@ def test_what_is_cached_serves_all_the_same(
 ) -> None:
     folder = bring_settings(MODEL)
     bring_weights(MODEL, folder)
-    snapshots._listing.cache_clear()
+    listing.ask_patiently.cache_clear()
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     change, words = CASES[case]
     change(hub)
@@ -104,7 +104,7 @@ def test_what_is_cached_serves_all_the_same(
 
 
 def test_a_hub_that_is_busy_for_a_while_is_asked_again(hub: Hub) -> None:
-    hub.shelf.busy = len(snapshots.WAITS)
+    hub.shelf.busy = len(listing.WAITS)
     availability.check_model(MODEL)
 
 
