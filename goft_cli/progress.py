@@ -39,9 +39,21 @@ def bar(title: str, *, disable: bool = False) -> Progress:
 @contextmanager
 def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show how many of `total` things are done; yields what to tell how many more are."""
-    with bar(title, disable=os.environ.get("RANK", "0") != "0") as progress:
+    with bar(title, disable=not speaks()) as progress:
         task = progress.add_task("", total=total, status="")
         yield lambda more: progress.advance(task, more)
+
+
+def speaks() -> bool:
+    """Tell whether this process is the first, or the only one, of its run."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def announce(name: str, size: int) -> None:
+    """Say that so many bytes are downloaded, 0 where their number is unknown."""
+    if speaks():
+        much = decimal(size) if size else "size unknown"
+        console.print(f"downloading {name}, {much}, once", highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -55,12 +67,9 @@ def downloading(name: str, size: int) -> Iterator[type[tqdm]]:
     Yields:
         the class of bars to give to the hub's library, whose bars show nothing themselves.
     """
-    speaks = os.environ.get("RANK", "0") == "0"
-    if speaks:
-        much = decimal(size) if size else "size unknown"
-        console.print(f"downloading {name}, {much}, once", highlight=False, soft_wrap=True)
+    announce(name, size)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not speaks) as progress:
+    with Progress(*columns, console=console, disable=not speaks()) as progress:
         task = progress.add_task("", total=size or None)
 
         class Bytes(tqdm):

@@ -44,8 +44,11 @@ def check_dataset(dataset: DatasetConfig, splits: Sequence[str], key: str) -> No
 
 def dataset_is_cached(dataset: DatasetConfig, splits: Sequence[str]) -> bool:
     """Tell whether the wanted rows are here, as files of the hub or as datasets has built them."""
-    if dataset_files.find_splits(dataset, splits):
-        return True
+    return is_built(dataset) or dataset_files.find_splits(dataset, splits) is not None
+
+
+def is_built(dataset: DatasetConfig) -> bool:
+    """Tell whether datasets has the rows in its own cache, from an earlier `load_dataset`."""
     return any(
         name == dataset.id and dataset.config in {None, config}
         for name, _, config in (item.partition(" ") for item in hub.built())

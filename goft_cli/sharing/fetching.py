@@ -27,7 +27,7 @@ from goft_cli.runs.run_folder import write_json, write_text
 from goft_cli.sharing import dataset_files
 from goft_cli.sharing.model_files import FETCHED, revision_of
 from goft_cli.tasks import build_benchmark, build_task
-from goft_cli.tasks.sources import load_all
+from goft_cli.tasks.sources import find_files, load_all
 from goft_cli.training.checkpoints import digest
 from goft_cli.weights import find_weights, reading_of
 
@@ -99,7 +99,7 @@ def fetch_data(dataset: DatasetConfig, splits: Sequence[str], folder: Path) -> N
         GoftError: the dataset is neither on the hub nor in the cache, or lacks a split.
     """
     folder.mkdir()
-    name, found = dataset_files.named(dataset), dataset_files.bring_splits(dataset, splits)
+    name, found = dataset_files.named(dataset), find_files(dataset, splits)
     if found is not None:
         revision = found.folder.name
         for split in splits:

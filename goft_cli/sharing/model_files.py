@@ -177,7 +177,8 @@ def origin(folder: Path) -> dict[str, Any]:
         found = json.loads((folder / FETCHED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    known = isinstance(found, dict) and {"source", "revision"} <= {*found}
+    return found if known else {}
 
 
 def revision_of(folder: Path) -> str | None:

@@ -13,6 +13,7 @@ from datasets import Dataset, DatasetDict, load_dataset
 
 from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
+from goft_cli.progress import announce
 from goft_cli.sharing import availability, dataset_files, hub, model_files
 from goft_cli.tasks.files import read_folder, read_shards
 from goft_cli.tasks.formats import Layout
@@ -80,12 +81,7 @@ def generate_splits(name: str, splits: Sequence[str]) -> Splits:
 
 
 def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
-    try:
-        found = dataset_files.bring_splits(dataset, splits)
-    except GoftError:
-        if not availability.dataset_is_cached(dataset, splits):
-            raise
-        found = None
+    found = find_files(dataset, splits)
     if found is None:
         return _load(dataset, splits)
     name = dataset_files.named(dataset)
@@ -107,6 +103,20 @@ def _load(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
     return tables, {"source": name, "revision": revision}
 
 
+def find_files(dataset: DatasetConfig, splits: Sequence[str]) -> dataset_files.Found | None:
+    """Return the parquet files of a hub dataset; None where `load_all` has to find the rows.
+
+    Raises:
+        GoftError: the dataset is neither on the hub nor in a cache, or lacks a split.
+    """
+    try:
+        return dataset_files.bring_splits(dataset, splits)
+    except GoftError:
+        if not availability.dataset_is_cached(dataset, splits):
+            raise
+        return None
+
+
 def load_all(dataset: DatasetConfig) -> tuple[DatasetDict, str | None]:
     """Load every split of a dataset, and return the commit that they are of.
 
@@ -115,6 +125,8 @@ def load_all(dataset: DatasetConfig) -> tuple[DatasetDict, str | None]:
     """
     with hub.require("dataset", dataset.id, remedy=dataset_files.DATA_REMEDY):
         commit = dataset_files.commit(dataset)
+        if commit is not None and not availability.is_built(dataset):
+            announce(dataset.id, 0)
         loaded = load_dataset(dataset.id, dataset.config, revision=commit or dataset.revision)
     rows = next(iter(loaded.values()))
     return loaded, commit or _revision(rows, dataset.revision)

@@ -19,9 +19,10 @@ from goft_cli.sharing.dataset_files import split_patterns
 from goft_cli.sharing.fetching import fetch_data
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.sources import read_splits
-from tests.caches import turn_to
+from tests.caches import COMMIT as BUILT
+from tests.caches import cache_dataset, turn_to
 from tests.hub_downloads import Files
-from tests.hub_server import Hub
+from tests.hub_server import TOKEN, Hub
 
 COMMIT = "c" * 40
 SPLITS = ["train", "validation"]
@@ -119,7 +120,9 @@ def test_a_split_that_is_not_there_is_named(hub: Hub) -> None:
         read(DatasetConfig(id="me/glue", config="rte"))
 
 
-def test_other_formats_are_left_to_the_library(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_formats_are_left_to_the_library(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     lines = {
         f"{split}.jsonl": "".join(json.dumps({"sentence": text}) + "\n" for text in texts).encode()
         for split, texts in ROWS.items()
@@ -128,9 +131,11 @@ def test_other_formats_are_left_to_the_library(hub: Hub, monkeypatch: pytest.Mon
     dataset = DatasetConfig(id="me/lines")
     rows, provenance = read(dataset)
     assert rows == ROWS
+    assert capsys.readouterr().err.count("downloading me/lines,") == 1
     assert provenance == {"source": "me/lines", "revision": COMMIT}
     offline(monkeypatch, hub)
     assert read(dataset) == (rows, provenance)
+    assert "downloading" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["me/glue", "me/lines"])
@@ -174,3 +179,12 @@ def test_a_card_says_which_files_hold_a_split_or_nothing(
     path = tmp_path / "README.md"
     path.write_text(card)
     assert split_patterns(path, config) == found
+
+
+def test_what_the_library_has_built_serves_when_the_hub_refuses(hub: Hub, tmp_path: Path) -> None:
+    cache_dataset(tmp_path / "cache", "me/glue", "cola")
+    hub.shelf.publish("me/glue", glue(), COMMIT, kind="dataset")
+    hub.shelf.dead_tokens.add(TOKEN)
+    rows, provenance = read()
+    assert rows == {"train": ["train"], "validation": ["validation"]}
+    assert provenance["revision"] == BUILT
