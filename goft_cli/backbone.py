@@ -11,16 +11,16 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
-from goft_cli.packing import keep_packing, packing
+from goft_cli.packing import keep_packing
 from goft_cli.positions import usable_positions
-from goft_cli.preflight import MODEL_REMEDY, check_engine, check_tokenizer, model_location
+from goft_cli.preflight import check_engine, check_tokenizer, model_location
 from goft_cli.runs.fingerprint import fingerprint, in_modules
-from goft_cli.sharing import hub
+from goft_cli.sharing.model_files import bring_settings, revision_of
+from goft_cli.weights import open_weights
 
 EXAMPLES = {
     "AutoModelForSequenceClassification": "deberta-v3-base",
@@ -55,15 +55,17 @@ class Backbone:
         model: frozen or not, as it was loaded.
         processor: its tokenizer or image processor.
         fingerprint: of the pretrained weights, without the head.
+        revision: commit of the hub that they are of; None where nothing says so.
     """
 
     model: PreTrainedModel
     processor: Any
     fingerprint: str
+    revision: str | None = None
 
 
 def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Backbone:
-    """Load model and processor from a folder or the hub, safetensors only.
+    """Load model and processor from a folder or the hub; nothing is unpickled.
 
     Args:
         cfg: where the model is, its precision, and whether its weights are to be packed.
@@ -76,15 +78,17 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
     """
     check_engine()
     check_tokenizer(cfg)
-    location = model_location(cfg.path)
-    with reading(location, cfg.path):
-        config = AutoConfig.from_pretrained(location, **cfg.source)
+    folder = model_folder(cfg)
+    with reading(cfg.path):
+        config = AutoConfig.from_pretrained(folder, **cfg.source)
         check_architecture(config, head.auto_class, cfg)
         for key, value in head.model_options().items():
             setattr(config, key, value)
-        processor = load_processor(cfg, head)
-        model = load_model(location, head.auto_class, config, cfg)
+        processor = load_processor(folder, cfg, head)
+        model = load_model(folder, head.auto_class, config, cfg)
     limit_length(processor, model)
+    if isinstance(model_location(cfg.path), str):
+        name_after(cfg.path, model, processor)
     padding = getattr(processor, "pad_token_id", None)
     if padding is not None:
         model.config.pad_token_id = padding
@@ -92,23 +96,39 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
     known_by = fingerprint(model, cfg.head_modules)
     if cfg.quantization and unpacked:
         model.dequantize(dtype=getattr(torch, cfg.dtype.value))
-    return Backbone(model, processor, known_by)
+    return Backbone(model, processor, known_by, revision_of(folder))
 
 
-def load_processor(cfg: ModelConfig, head: Head) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
+def model_folder(cfg: ModelConfig) -> Path:
+    """Return the folder with a model's configuration and tokenizer, downloaded if need be.
+
+    Raises:
+        GoftError: there is no such model.
+    """
+    location = model_location(cfg.path)
+    return location if isinstance(location, Path) else bring_settings(cfg)
+
+
+def name_after(name: str, model: PreTrainedModel, processor: Any) -> None:  # noqa: ANN401 - as below
+    """Let a model's files and errors name the hub id, and not the cache of this machine."""
+    model.name_or_path = model.config.name_or_path = name
+    if isinstance(processor, PreTrainedTokenizerBase):
+        processor.name_or_path = name
+
+
+def load_processor(folder: Path, cfg: ModelConfig, head: Head) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
     """Load what turns rows into model inputs.
 
     Args:
-        cfg: where it is.
+        folder: where it is.
+        cfg: whether code of its own may run, and what it is called.
         head: says of which kind it is.
 
     Raises:
         GoftError: it knows no words; what else may be wrong, see `reading`.
     """
     processor = getattr(transformers, head.processor_class).from_pretrained(
-        model_location(cfg.path),
-        **cfg.source,
-        **head.processor_options(),
+        folder, **cfg.source, **head.processor_options()
     )
     if isinstance(processor, PreTrainedTokenizerBase):
         check_vocabulary(processor, cfg.path)
@@ -116,16 +136,12 @@ def load_processor(cfg: ModelConfig, head: Head) -> Any:  # noqa: ANN401 - a tok
 
 
 @contextmanager
-def reading(location: Path | str, path: str) -> Iterator[None]:
-    """Turn the libraries' complaints about a folder or a hub id into one sentence.
+def reading(path: str) -> Iterator[None]:
+    """Turn the libraries' complaints about a model's files into one sentence.
 
     Raises:
-        GoftError: what the folder or the hub lacks.
+        GoftError: what the files lack.
     """
-    if isinstance(location, str):
-        with hub.require("model", location, remedy=MODEL_REMEDY):
-            yield
-        return
     try:
         yield
     except (GoftError, MemoryError, torch.OutOfMemoryError):
@@ -186,7 +202,7 @@ def limit_length(processor: Any, model: PreTrainedModel) -> None:  # noqa: ANN40
 
 
 def load_model(
-    location: Path | str,
+    folder: Path,
     auto_class: str,
     config: transformers.PretrainedConfig,
     cfg: ModelConfig,
@@ -196,21 +212,7 @@ def load_model(
     Raises:
         GoftError: the file is damaged, or weights of the backbone are missing from it.
     """
-    try:
-        model, info = getattr(transformers, auto_class).from_pretrained(
-            location,
-            config=config,
-            dtype=getattr(torch, cfg.dtype.value),
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # a head for another number of labels is made anew
-            **packing(cfg),
-            **cfg.source,
-        )
-    except SafetensorError as error:
-        raise GoftError(
-            f"model.path={cfg.path}: model.safetensors is damaged ({error}); copy it again"
-        ) from error
+    model, info = open_weights(folder, auto_class, config, cfg)
     check_complete(model, info, cfg)
     return model
 
@@ -256,9 +258,9 @@ def empty_model(cfg: ModelConfig, head: Head, device: str = "meta") -> PreTraine
     Raises:
         GoftError: no such model, or another architecture.
     """
-    location = model_location(cfg.path)
-    with reading(location, cfg.path):
-        config = AutoConfig.from_pretrained(location, **cfg.source)
+    folder = model_folder(cfg)
+    with reading(cfg.path):
+        config = AutoConfig.from_pretrained(folder, **cfg.source)
         for key, value in head.model_options().items():
             setattr(config, key, value)
         with torch.device(device):

@@ -23,11 +23,9 @@ from goft_cli.config import (
     WandbMode,
 )
 from goft_cli.errors import GoftError
-from goft_cli.sharing import hub
+from goft_cli.sharing import availability
 
 ASSET_SCHEME = "asset:"
-MODEL_REMEDY = "pass model.path=DIR for a local copy"
-DATA_REMEDY = "pass task.data_dir=DIR with local files"
 MIN_FREE_BYTES = 64 * 2**20
 
 
@@ -38,7 +36,7 @@ def check_inputs(cfg: TrainConfig) -> None:
         GoftError: a model or data folder is missing or empty, or the run folder cannot be written.
     """
     tasks = {"task": cfg.task} | ({"benchmark": cfg.benchmark} if cfg.benchmark else {})
-    location = model_location(cfg.model.path)
+    model_location(cfg.model.path)
     check_quantization(cfg)
     for key, task in tasks.items():
         check_data_dir(task, key)
@@ -51,7 +49,7 @@ def check_inputs(cfg: TrainConfig) -> None:
     check_tracker(cfg.tracker)
     check_writable(Path(cfg.output_dir))
     check_tokenizer(cfg.model)
-    check_model(location)
+    check_model(cfg.model)
     for key, task in tasks.items():
         check_dataset(task, key)
 
@@ -70,7 +68,7 @@ def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
     check_data_dir(task, "task")
     if model is not None:
         check_tokenizer(model)
-        check_model(model_location(model.path))
+        check_model(model)
     check_dataset(task, "task")
 
 
@@ -110,25 +108,24 @@ def is_installed(package: str) -> bool:
     return True
 
 
-def check_model(location: Path | str) -> None:
-    """Refuse a hub id that is neither cached nor to be had.
+def check_model(model: ModelConfig) -> None:
+    """Refuse a hub id that is neither cached nor to be had, and a path without a model.
 
     Raises:
-        GoftError: there is no way to the hub.
+        GoftError: there is no such model, or no way to it.
     """
-    if isinstance(location, str):
-        hub.check_available("model", location, remedy=MODEL_REMEDY)
+    if isinstance(model_location(model.path), str):
+        availability.check_model(model)
 
 
 def check_dataset(task: TaskConfig, key: str) -> None:
     """Refuse hub data that is neither cached nor to be had.
 
     Raises:
-        GoftError: there is no way to the hub.
+        GoftError: there is no such dataset, or no way to it.
     """
-    dataset = task.remote_dataset
-    if dataset:
-        hub.check_available("dataset", dataset.id, remedy=DATA_REMEDY.replace("task", key, 1))
+    if task.remote_dataset:
+        availability.check_dataset(task.remote_dataset, task.splits, key)
 
 
 def check_images(task: ImageClassificationConfig) -> None:

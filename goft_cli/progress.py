@@ -1,4 +1,4 @@
-"""Progress bars: for training, with the loss and the best score so far, and for counting."""
+"""Progress bars: for training, with the loss and the best score so far, counting, downloads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 console = Console(stderr=True)
@@ -29,9 +39,53 @@ def bar(title: str, *, disable: bool = False) -> Progress:
 @contextmanager
 def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show how many of `total` things are done; yields what to tell how many more are."""
-    with bar(title, disable=os.environ.get("RANK", "0") != "0") as progress:
+    with bar(title, disable=not speaks()) as progress:
         task = progress.add_task("", total=total, status="")
         yield lambda more: progress.advance(task, more)
+
+
+def speaks() -> bool:
+    """Tell whether this process is the first, or the only one, of its run."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def announce(name: str, size: int) -> None:
+    """Say that so many bytes are downloaded, 0 where their number is unknown."""
+    if speaks():
+        much = decimal(size) if size else "size unknown"
+        console.print(f"downloading {name}, {much}, once", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def downloading(name: str, size: int) -> Iterator[type[tqdm]]:
+    """Say once what is downloaded, and show how much of it is here.
+
+    Args:
+        name: of the item.
+        size: bytes to come; 0 where that is unknown.
+
+    Yields:
+        the class of bars to give to the hub's library, whose bars show nothing themselves.
+    """
+    announce(name, size)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not speaks()) as progress:
+        task = progress.add_task("", total=size or None)
+
+        class Bytes(tqdm):
+            """A bar of the library's; where several count the same bytes, the furthest rules."""
+
+            def __init__(self, *args: object, **options: object) -> None:
+                super().__init__(None, disable=True)
+                self.counts = options.get("unit") == "B"
+                self.done = 0.0
+
+            def update(self, n: float | None = 1) -> None:
+                self.done += n or 0
+                if self.counts and self.done > progress.tasks[task].completed:
+                    progress.update(task, completed=self.done)
+
+        yield Bytes
 
 
 class ProgressBar(TrainerCallback):

@@ -22,14 +22,16 @@ def turn_to(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets_config, "HF_DATASETS_CACHE", root / "datasets")
 
 
-def cache_model(root: Path, name: str) -> Path:
-    """Write a configuration where the hub's cache would have it, and return its folder."""
+def cache_model(root: Path, name: str, *, weights: bool = True) -> Path:
+    """Write a configuration, and weights in name alone, where the hub's cache would have them."""
     folder = root / "hub" / f"models--{name.replace('/', '--')}"
     snapshot = folder / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text(COMMIT)
     (snapshot / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 24}))
+    if weights:
+        (snapshot / "model.safetensors").touch()
     return snapshot
 
 

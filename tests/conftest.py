@@ -61,15 +61,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub on loopback, with an account that may write."""
+    from datasets import config as datasets_config
     from huggingface_hub import constants
 
     from goft_cli.sharing import hub as own_hub
+    from goft_cli.sharing import listing, snapshots
 
     with serving() as hub:
         for name, value in {"HF_HUB_OFFLINE": "", "no_proxy": "*", "HF_TOKEN": TOKEN}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        address = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        monkeypatch.setattr(datasets_config, "HF_ENDPOINT", hub.url)
+        for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+            monkeypatch.setattr(datasets_config, name, False)
+        monkeypatch.setattr(listing, "WAITS", (0.0, 0.0))
+        snapshots.warn_once.cache_clear()
+        listing.ask_patiently.cache_clear()
         own_hub.unreachable.cache_clear()
         yield hub
         own_hub.unreachable.cache_clear()

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.hub_downloads import Downloads, Shelf
+
 TOKEN = "hf_a-token-for-tests-alone"
 OWNER = "me"
 
@@ -25,12 +27,14 @@ class Hub:
         private: by repository, whether it is.
         files: by repository, content by path.
         writable: whether the token may create repositories.
+        shelf: what can be downloaded.
     """
 
     url: str = ""
     private: dict[str, bool] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     writable: bool = True
+    shelf: Shelf = field(default_factory=Shelf)
 
     def write(self, root: Path) -> None:
         """Write every repository below a folder."""
@@ -45,7 +49,7 @@ class Hub:
 def serving() -> Iterator[Hub]:
     """Answer on a free port while the block runs."""
     hub = Hub()
-    handler = type("BoundHandler", (Handler,), {"hub": hub})
+    handler = type("BoundHandler", (Handler,), {"hub": hub, "shelf": hub.shelf})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     hub.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -58,17 +62,22 @@ def serving() -> Iterator[Hub]:
         thread.join()
 
 
-class Handler(BaseHTTPRequestHandler):
-    """The few addresses that an upload asks."""
+class Handler(Downloads, BaseHTTPRequestHandler):
+    """The few addresses that an upload asks, beside those of downloads."""
 
     hub: Hub
 
     def do_HEAD(self) -> None:
-        self.answer(200, {})
+        if self.path == "/" or not self.downloaded(TOKEN):
+            self.answer(200 if self.path == "/" else 404, {})
 
     def do_GET(self) -> None:
+        if self.downloaded(TOKEN):
+            return
         repo = self.path.removeprefix("/api/models/").partition("/revision")[0]
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if self.headers.get("Authorization") is None:  # as the hub says it of what is not there
+            self.answer(401, {"error": "Repository not found"}, code="RepoNotFound")
+        elif self.headers["Authorization"] != f"Bearer {TOKEN}":
             self.answer(401, {"error": "Invalid username or password."})
         elif self.path == "/api/whoami-v2":
             self.answer(200, {"name": OWNER, "type": "user"})

@@ -42,10 +42,11 @@ ALLOWED = {
 # What a part must never see: tuner < backbone < adapters < training < pipeline < commands < cli.
 LATE = {"job", "verification", "recording", "pipeline", "commands", "cli"}
 ADAPTERS = {"adalora", "adapter_files", "adapter_loading", "adapters", "targets"}
-METHOD = {"tuner", "rotation", "backbone", *ADAPTERS}
+METHOD = {"tuner", "rotation", "weights", "backbone", *ADAPTERS}
 FORBIDDEN = {
     "tasks": {*METHOD, "training", *LATE},
     "report": {*METHOD, "training", *LATE},
+    "weights": {*ADAPTERS, "backbone", "tasks", "training", *LATE},
     "backbone": {*ADAPTERS, "tasks", "training", *LATE},
     "adalora": {*ADAPTERS - {"adalora"}, "backbone", "tasks", "training", *LATE},
     "targets": {*ADAPTERS - {"targets"}, "backbone", "tasks", "training", *LATE},
@@ -84,7 +85,16 @@ LIGHT = {
     "sweeps",
 }
 """What every command imports before it knows that there is work to do."""
-LIGHT_HOMES = {"metrics", "sharing.hub"}
+LIGHT_HOMES = {
+    "metrics",
+    "sharing.availability",
+    "sharing.dataset_files",
+    "sharing.hub",
+    "sharing.listing",
+    "sharing.model_files",
+    "sharing.reasons",
+    "sharing.snapshots",
+}
 """Parts that import the heavy libraries only where they are used."""
 
 Import = tuple[str, bool]

@@ -22,6 +22,7 @@ from goft_cli.preflight import (
     model_location,
 )
 from goft_cli.sharing import hub
+from tests.caches import cache_dataset, cache_model, turn_to
 from tests.cells import cell
 from tests.multiple_choice import config
 
@@ -181,14 +182,20 @@ def test_the_data_of_a_benchmark_is_looked_for_too(
 
 @pytest.mark.parametrize("kind", ["model", "dataset"])
 def test_what_neither_hub_nor_cache_has_is_refused_at_once(
-    kind: str, cfg: TrainConfig, monkeypatch: pytest.MonkeyPatch
+    kind: str, cfg: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = cell("glue/cola", "goft").task if kind == "dataset" else cfg.task
     path = "someone/something" if kind == "model" else cfg.model.path
     wanted = replace(cfg, task=other, model=replace(cfg.model, path=path))
     monkeypatch.setattr(hub, "unreachable", cache(lambda: "nobody answers"))
-    monkeypatch.setattr(hub, "cached", lambda kind: ["some/thing"])
-    with pytest.raises(GoftError, match=rf"{kind} .* cannot be loaded: .*some/thing; pass .*=DIR"):
+    turn_to(tmp_path, monkeypatch)
+    cache_model(tmp_path, "some/thing")
+    cache_model(tmp_path, "someone/something", weights=False)
+    cache_dataset(tmp_path, "some/thing", "small")
+    cache_dataset(tmp_path, "nyu-mll/glue", "sst2")
+    with pytest.raises(GoftError, match=rf"{kind} .* cannot be loaded: .*some/thing.*=DIR"):
         check_inputs(wanted)
-    monkeypatch.setattr(hub, "cached", lambda kind: ["someone/something", "nyu-mll/glue cola"])
+    shutil.rmtree(tmp_path / "hub")
+    cache_model(tmp_path, "someone/something")
+    cache_dataset(tmp_path, "nyu-mll/glue", "cola")
     check_inputs(wanted)

@@ -63,6 +63,11 @@ class TaskConfig:
         return None if self.data_dir is None else Path(self.data_dir).expanduser()
 
     @property
+    def splits(self) -> list[str]:
+        """What is read: the training split and every evaluation split, each once."""
+        return list(dict.fromkeys([self.train_split, *self.eval_splits]))
+
+    @property
     def remote_dataset(self) -> DatasetConfig | None:
         """What is read from the hub, if anything is."""
         dataset = getattr(self, "dataset", None)

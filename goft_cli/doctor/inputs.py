@@ -30,7 +30,6 @@ from goft_cli.preflight import (
     check_quantization,
     check_tokenizer,
     check_tracker,
-    model_location,
 )
 from goft_cli.sharing import hub
 from goft_cli.tasks import build_benchmark, build_task
@@ -49,7 +48,7 @@ def examine_hub() -> Finding:
 def examine_inputs(cfg: TrainConfig) -> list[Finding]:
     """See whether model and data are here, cached, or to be had."""
     parts: dict[str, tuple[str, Callable[[], None]]] = {
-        "model": (cfg.model.path, lambda: check_model(model_location(cfg.model.path))),
+        "model": (cfg.model.path, lambda: check_model(cfg.model)),
     }
     for key, task in {"task": cfg.task, "benchmark": cfg.benchmark}.items():
         if task is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from goft_cli.backbone import limit_length, load_processor, reading
+from goft_cli.backbone import limit_length, load_processor, model_folder, reading
 from goft_cli.config import ImageClassificationConfig, TrainConfig
 from goft_cli.planning.batch import (
     CANDIDATES,
@@ -16,7 +16,7 @@ from goft_cli.planning.batch import (
     most_text,
     stand_in_batch,
 )
-from goft_cli.preflight import check_data_dir, model_location
+from goft_cli.preflight import check_data_dir
 from goft_cli.tasks import Task
 from goft_cli.tasks.base import TaskData
 
@@ -50,10 +50,11 @@ def largest_batch(
     """Make the largest batch, and say so where it is not of the run's own rows."""
     size = cfg.trainer.per_device_train_batch_size
     if data is None:
-        note = "the rows are not here: the forecast is for batches of the longest length allowed"
+        note = "rows of the hub are not read: the forecast is for batches of the longest length"
         return stand_in_batch(task, model, size), [note]
-    with reading(model_location(cfg.model.path), cfg.model.path):
-        processor = load_processor(cfg.model, task)
+    folder = model_folder(cfg.model)
+    with reading(cfg.model.path):
+        processor = load_processor(folder, cfg.model, task)
     limit_length(processor, model)
     model.config.pad_token_id = getattr(processor, "pad_token_id", None)
     rows = most_text(data.splits[cfg.task.train_split], max(size, CANDIDATES))

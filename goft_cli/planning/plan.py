@@ -16,7 +16,7 @@ from goft_cli.comparison.budget import attached
 from goft_cli.config import PlanConfig, TrainConfig
 from goft_cli.planning.batch import shape_of
 from goft_cli.planning.calibration import Timing, calibrate, evaluations
-from goft_cli.planning.downloads import downloads
+from goft_cli.planning.downloads import hub_items
 from goft_cli.planning.equivalents import equivalents
 from goft_cli.planning.inputs import largest_batch, row_count, rows_at_hand
 from goft_cli.planning.layers import AdaptedLayers, adapted_layers
@@ -47,6 +47,7 @@ class Plan:
         notes: why something is missing, and on what it rests.
         published: the cell of the paper that this run is of.
         downloads: what of the hub is not here yet.
+        cached: what of the hub is here.
     """
 
     cfg: TrainConfig
@@ -64,6 +65,7 @@ class Plan:
     notes: Sequence[str]
     published: Published | None
     downloads: Sequence[str]
+    cached: Sequence[str]
 
 
 def make_plan(planned: PlanConfig) -> Plan:
@@ -84,6 +86,7 @@ def make_plan(planned: PlanConfig) -> Plan:
     batch, notes = largest_batch(cfg, task, data, cast("PreTrainedModel", model.get_base_model()))
     memory, more = memory_or_reason(model, batch, cfg, device)
     timing, why = calibrated(cfg, batch, memory, device) if planned.calibrate else (None, [])
+    items = hub_items(cfg)
     to_score = row_count(cfg, data, cfg.task.eval_splits[0])[0] if cfg.task.eval_splits else 0
     return Plan(
         cfg=cfg,
@@ -100,7 +103,8 @@ def make_plan(planned: PlanConfig) -> Plan:
         train_seconds=total_seconds(cfg, timing, updates, rows, to_score),
         notes=[*notes, *more, *why],
         published=published(cfg),
-        downloads=downloads(cfg),
+        downloads=[item for item, is_here in items.items() if not is_here],
+        cached=[item for item, is_here in items.items() if is_here],
     )
 
 

@@ -125,6 +125,8 @@ def remarks(plan: Plan) -> list[str]:
             lines.append(f"not comparable: {cell.not_comparable}")
     else:
         lines.append("paper: it has no such run")
+    if plan.cached:
+        lines.append(f"cached: {', '.join(plan.cached)}")
     lines.append(f"to download: {', '.join(plan.downloads) or 'nothing'}")
     return lines
 

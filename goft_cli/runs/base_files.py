@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -12,8 +11,9 @@ from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.preflight import model_location
 from goft_cli.runs.digests import digests
+from goft_cli.sharing import snapshots
+from goft_cli.sharing.model_files import item_of, revision_of, settings, shards, stored
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PROCESSOR = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.txt", "vocab.json", "merges.txt", "bpe.codes", "dict.txt"),
@@ -38,13 +38,14 @@ def describe_base(cfg: ModelConfig, *, fresh: bool = False) -> dict[str, Any]:
         GoftError: the folder is missing, or holds no model.
     """
     location = model_location(cfg.path)
-    folder = location if isinstance(location, Path) else snapshot(location, cfg.revision)
+    is_local = isinstance(location, Path)
+    folder = location if is_local else snapshots.find(item_of(cfg), settings(cfg))
     if folder is None:
         return {"source": cfg.path, "revision": cfg.revision, "sha256": {}}
     found = digests([folder / name for name in names(folder, cfg)], fresh=fresh)
     return {
         "source": str(folder.resolve()),
-        "revision": None if isinstance(location, Path) else folder.name,
+        "revision": revision_of(folder),
         "sha256": {path.name: digest for path, digest in found.items()},
     }
 
@@ -71,22 +72,11 @@ def names(folder: Path, cfg: ModelConfig) -> list[str]:
 
 
 def weight_files(folder: Path) -> list[str]:
-    """Name the weights as transformers looks for them: one file, or the shards of an index."""
-    index = folder / INDEX
-    if (folder / WEIGHTS).is_file() or not index.is_file():
-        return [WEIGHTS]
+    """Name the file with the weights that is read, or an index with all its shards."""
+    form = stored(folder)
+    if form is None or not form.endswith(".json"):
+        return [form] if form else []
     try:
-        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return [INDEX, *sorted(map(str, set(shards)))]
-    except (ValueError, LookupError, AttributeError, TypeError):
-        return [INDEX]  # damaged, as loading will say
-
-
-def snapshot(name: str, revision: str | None) -> Path | None:
-    """Return the folder of the hub's cache that a model is read from, if it is there."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    found = try_to_load_from_cache(
-        name, "config.json", cache_dir=constants.HF_HUB_CACHE, revision=revision or "main"
-    )
-    return Path(found).parent if isinstance(found, str) else None
+        return [form, *shards(folder / form, str(folder))]
+    except GoftError:
+        return [form]  # damaged, as loading will say

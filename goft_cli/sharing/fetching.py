@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import transformers
-from datasets import load_dataset
 from transformers import AutoConfig, AutoModel
 
-from goft_cli.backbone import Head, check_architecture, reading
+from goft_cli.backbone import Head, check_architecture, model_folder, reading
 from goft_cli.config import (
     BenchmarkConfig,
     DatasetConfig,
@@ -19,15 +20,16 @@ from goft_cli.config import (
 )
 from goft_cli.preflight import (
     ASSET_SCHEME,
-    DATA_REMEDY,
     check_tokenizer,
-    model_location,
 )
 from goft_cli.runs.digests import file_sha256
 from goft_cli.runs.folders import whole_folder
-from goft_cli.runs.run_folder import write_text
-from goft_cli.sharing import hub
+from goft_cli.runs.run_folder import write_json, write_text
+from goft_cli.sharing import dataset_files
+from goft_cli.sharing.model_files import FETCHED, revision_of
 from goft_cli.tasks import build_benchmark, build_task
+from goft_cli.tasks.sources import find_files, load_all
+from goft_cli.weights import find_weights, reading_of
 
 
 def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
@@ -53,7 +55,7 @@ def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
             build = build_benchmark if isinstance(cfg.task, BenchmarkConfig) else build_task
             fetch_model(cfg.model, build(cfg.task), folder / "model")
         if dataset:
-            fetch_data(dataset, folder / "data")
+            fetch_data(dataset, cfg.task.splits, folder / "data")
         write_text(folder / "SHA256SUMS", checksums(folder))
     return wanted
 
@@ -74,30 +76,43 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
             tokenizer needs a missing package.
     """
     check_tokenizer(cfg)
-    location = model_location(cfg.path)
-    with reading(location, cfg.path):
-        config = AutoConfig.from_pretrained(location, **cfg.source)
+    source = model_folder(cfg)
+    with reading(cfg.path):
+        config = AutoConfig.from_pretrained(source, **cfg.source)
         check_architecture(config, head.auto_class, cfg)
         published = (getattr(config, "architectures", None) or [""])[0]
         kind = getattr(transformers, published, AutoModel)
-        model = kind.from_pretrained(location, use_safetensors=True, dtype="auto", **cfg.source)
+        options = reading_of(find_weights(source, cfg))
+        model = kind.from_pretrained(source, dtype="auto", **options, **cfg.source)
         processor = getattr(transformers, head.processor_class).from_pretrained(
-            location, **cfg.source
+            source, **cfg.source
         )
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    write_json(folder / FETCHED, {"source": cfg.path, "revision": revision_of(source)})
 
 
-def fetch_data(dataset: DatasetConfig, folder: Path) -> None:
-    """Save every split of a hub dataset, unchanged, where `task.data_dir` finds it.
+def fetch_data(dataset: DatasetConfig, splits: Sequence[str], folder: Path) -> None:
+    """Save the splits of a hub dataset, unchanged, where `task.data_dir` finds them.
 
     Raises:
-        GoftError: the dataset is neither on the hub nor in the cache.
+        GoftError: the dataset is neither on the hub nor in the cache, or lacks a split.
     """
-    with hub.require("dataset", dataset.id, remedy=DATA_REMEDY):
-        loaded = load_dataset(dataset.id, dataset.config, revision=dataset.revision)
-    for split, rows in loaded.items():
-        rows.save_to_disk(str(folder / str(split)))
+    folder.mkdir()
+    name, found = dataset_files.named(dataset), find_files(dataset, splits)
+    if found is not None:
+        revision = found.folder.name
+        for split in splits:
+            paths = found.paths(split)
+            for number, path in enumerate(paths):
+                shard = f"{split}-{number:05d}-of-{len(paths):05d}.parquet"
+                shutil.copyfile(path, folder / shard)
+    else:
+        loaded, revision = load_all(dataset)
+        dataset_files.require_splits(splits, [str(split) for split in loaded], name)
+        for split in splits:
+            loaded[split].save_to_disk(str(folder / split))
+    write_json(folder / FETCHED, {"source": name, "revision": revision})
 
 
 def checksums(folder: Path) -> str:

@@ -18,13 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from goft_cli.errors import GoftError
+from goft_cli.sharing.reasons import Kind, explain, is_loading_error
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["dataset", "model"]
 TIMEOUT_SECONDS = 3.0
 
 
@@ -47,44 +46,14 @@ def require(kind: Kind, name: str, *, remedy: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_loading_error(error):
+        if not is_loading_error(error):
             raise
-        raise _refusal(kind, name, _explain(error, reason), remedy) from error
+        why = explain(error, kind, name) if reason is None else offline_reason(error, reason)
+        raise refusal(kind, name, why, remedy) from error
 
 
-def check_available(kind: Kind, name: str, *, remedy: str) -> None:
-    """Refuse an item that is neither cached nor to be had, before anything heavy is imported.
-
-    Args:
-        kind: what the item is.
-        name: its hub id.
-        remedy: what to do instead, as an imperative.
-
-    Raises:
-        GoftError: the cache has no such item, and there is no way to the hub, or no permission.
-    """
-    reason = away(kind)
-    if name in (item.partition(" ")[0] for item in cached(kind)):
-        return
-    reason = reason or _locked(kind, name)
-    if reason:
-        raise _refusal(kind, name, reason, remedy)
-
-
-def _locked(kind: Kind, name: str) -> str | None:
-    """Ask the hub whether a licence is still to be accepted; anything else amiss shows later."""
-    from huggingface_hub import HfApi
-
-    try:
-        HfApi().auth_check(name, repo_type=kind)
-    except Exception as error:
-        if not _is_loading_error(error):
-            raise
-        return _explain(error, None) if _is_gated(error) else None
-    return None
-
-
-def _refusal(kind: Kind, name: str, why: str, remedy: str) -> GoftError:
+def refusal(kind: Kind, name: str, why: str, remedy: str) -> GoftError:
+    """Return what to say of an item that is not to be had."""
     return GoftError(
         f"{kind} {name} cannot be loaded: {why}; "
         f"cached {kind}s: {', '.join(cached(kind)) or 'none'}; {remedy}"
@@ -122,8 +91,12 @@ def unreachable() -> str | None:
 
 
 def cached(kind: Kind) -> list[str]:
-    """Name what the cache of this machine holds; of datasets, with their configurations."""
-    return _cached_datasets() if kind == "dataset" else _cached_models()
+    """Name what this machine's caches hold: models with weights, datasets and configurations."""
+    from goft_cli.sharing import dataset_files, model_files
+
+    if kind == "model":
+        return sorted(model_files.cached())
+    return sorted({*built(), *dataset_files.cached()})
 
 
 def _probe(endpoint: str) -> str | None:
@@ -165,45 +138,14 @@ def go_offline() -> None:
         vars(loaded).update(HF_HUB_OFFLINE=True, HF_DATASETS_OFFLINE=True)
 
 
-def _is_loading_error(error: Exception) -> bool:
-    """Tell what the libraries raise for an item that is not there from everything else."""
-    is_transport_error = type(error).__module__.partition(".")[0] in {"httpx", "httpx2"}
-    return is_transport_error or isinstance(error, (OSError, ValueError, RuntimeError))
-
-
-def _is_gated(error: BaseException | None) -> bool:
-    """Tell whether a gate of the hub is behind an error of the libraries."""
-    from huggingface_hub.errors import GatedRepoError
-
-    while error is not None and not isinstance(error, GatedRepoError):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
-def _explain(error: Exception, reason: str | None) -> str:
-    if _is_gated(error):
-        return (
-            "it is gated: accept its licence on its hub page and run hf auth login, or set HF_TOKEN"
-        )
+def offline_reason(error: Exception, reason: str) -> str:
+    """Return why the hub is not asked, with what else the libraries complain of."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    sentence = lines[0][:200].rstrip(".;: ")
-    if reason is None:
-        return sentence
-    return reason if isinstance(error, OSError) else f"{reason}; {sentence}"
+    return reason if isinstance(error, OSError) else f"{reason}; {lines[0][:200].rstrip('.;: ')}"
 
 
-def _cached_models() -> list[str]:
-    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
-
-    try:
-        repos = scan_cache_dir(constants.HF_HUB_CACHE).repos
-    except CacheNotFound:
-        return []
-    return sorted(repo.repo_id for repo in repos if repo.repo_type == "model")
-
-
-def _cached_datasets() -> list[str]:
-    """Read the folder names `namespace___name/configuration/version/revision`."""
+def built() -> list[str]:
+    """Read what datasets has built: folders `namespace___name/configuration/version/revision`."""
     from datasets import config
 
     root = Path(config.HF_DATASETS_CACHE).expanduser()

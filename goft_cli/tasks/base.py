@@ -93,8 +93,7 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
 
     def load(self) -> TaskData:
         """Read and check the raw rows of the training split and every evaluation split."""
-        config = self.config
-        return self.load_splits(list(dict.fromkeys([config.train_split, *config.eval_splits])))
+        return self.load_splits(self.config.splits)
 
     @abstractmethod
     def load_splits(self, names: Sequence[str]) -> TaskData:

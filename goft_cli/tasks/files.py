@@ -51,7 +51,7 @@ def read_folder(
     sha256: dict[str, str] = {}
     for split in splits:
         paths = _locate(folder, split)
-        tables[split], read = _read(paths, layout)
+        tables[split], read = read_shards(paths, layout)
         sha256 |= {path.relative_to(folder).as_posix(): value for path, value in read.items()}
     return tables, {"source": str(folder.resolve()), "sha256": sha256}
 
@@ -62,7 +62,7 @@ def read_file(path: Path, layout: Layout) -> Table:
     Raises:
         GoftError: the file is missing, empty, malformed, or of an unknown format.
     """
-    return _read([path], layout)[0]
+    return read_shards([path], layout)[0]
 
 
 def read_content(path: Path) -> tuple[bytes, str]:
@@ -136,7 +136,12 @@ def _require_all_shards(paths: Sequence[Path]) -> None:
         )
 
 
-def _read(paths: Sequence[Path], layout: Layout) -> tuple[Table, dict[Path, str]]:
+def read_shards(paths: Sequence[Path], layout: Layout) -> tuple[Table, dict[Path, str]]:
+    """Read the files of one split, and return their SHA-256 too.
+
+    Raises:
+        GoftError: a file is missing, empty, malformed, or of an unknown format.
+    """
     if (paths[0] / SAVED).is_file():
         return _read_saved(paths[0])
     tables, read = [], {}

@@ -6,18 +6,19 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset, DatasetDict, load_dataset
 
 from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
-from goft_cli.preflight import DATA_REMEDY
+from goft_cli.progress import announce
 from goft_cli.runs.digests import digests
-from goft_cli.sharing import hub
-from goft_cli.tasks.files import read_folder
+from goft_cli.sharing import availability, dataset_files, hub, model_files
+from goft_cli.tasks.files import read_folder, read_shards
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.table import Table, from_dataset
 
@@ -54,10 +55,18 @@ def read_splits(
         GoftError: the data is not there or cannot be read.
     """
     if data_dir is not None:
-        return read_folder(Path(data_dir).expanduser(), splits, layout)
+        folder = Path(data_dir).expanduser()
+        tables, provenance = read_folder(folder, splits, layout)
+        return tables, {**provenance, **_fetched(folder)}
     if dataset.is_generated:
         return generate_splits(dataset.id, splits)
     return _download(dataset, splits)
+
+
+def _fetched(folder: Path) -> dict[str, Any]:
+    """Return what a manifest says of a folder that `goft fetch` wrote: which commit it is of."""
+    origin = model_files.origin(folder)
+    return {"fetched_from": origin["source"], "revision": origin["revision"]} if origin else {}
 
 
 def generate_splits(name: str, splits: Sequence[str]) -> Splits:
@@ -83,26 +92,61 @@ def _sha256(rows: list[dict[str, Any]]) -> str:
 
 
 def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
-    with hub.require("dataset", dataset.id, remedy=DATA_REMEDY):
-        loaded = load_dataset(dataset.id, dataset.config, revision=dataset.revision)
-    name = f"{dataset.id} {dataset.config or ''}".strip()
-    found = [str(split) for split in loaded]
-    missing = [split for split in splits if split not in found]
-    if missing:
-        raise GoftError(
-            f"{name} on the hub has no split {', '.join(missing)}; found {', '.join(found)}; "
-            "name others with task.train_split and task.eval_splits"
-        )
+    found = find_files(dataset, splits)
+    if found is None:
+        return _load(dataset, splits)
+    name = dataset_files.named(dataset)
+    tables: dict[str, Table] = {}
+    sha256: dict[str, str] = {}
+    for split in splits:
+        table, read = read_shards(found.paths(split), Layout())
+        tables[split] = replace(table, origin=f"{name}, {split}")
+        sha256 |= {path.relative_to(found.folder).as_posix(): it for path, it in read.items()}
+    place = {"revision": found.folder.name, "cache": str(found.folder)}
+    return tables, {"source": name, **place, "sha256": sha256}
+
+
+def _load(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
+    """Let datasets' own loader find the rows, in its cache too."""
+    loaded, revision = load_all(dataset)
+    name = dataset_files.named(dataset)
+    dataset_files.require_splits(splits, [str(split) for split in loaded], name)
     tables = {split: from_dataset(loaded[split], f"{name}, {split}") for split in splits}
-    revision = _revision(loaded[splits[0]], dataset.revision)
     provenance = {"source": name, "revision": revision}
     files = [Path(file["filename"]) for split in splits for file in loaded[split].cache_files]
     if files:
-        provenance |= {
-            "cache": str(files[0].parent),
-            "sha256": {path.name: digest for path, digest in digests(files).items()},
-        }
+        found = {path.name: digest for path, digest in digests(files).items()}
+        provenance |= {"cache": str(files[0].parent), "sha256": found}
     return tables, provenance
+
+
+def find_files(dataset: DatasetConfig, splits: Sequence[str]) -> dataset_files.Found | None:
+    """Return the parquet files of a hub dataset; None where `load_all` has to find the rows.
+
+    Raises:
+        GoftError: the dataset is neither on the hub nor in a cache, or lacks a split.
+    """
+    try:
+        return dataset_files.bring_splits(dataset, splits)
+    except GoftError:
+        if not availability.dataset_is_cached(dataset, splits):
+            raise
+        return None
+
+
+def load_all(dataset: DatasetConfig) -> tuple[DatasetDict, str | None]:
+    """Load every split of a dataset, and return the commit that they are of.
+
+    Raises:
+        GoftError: the dataset is neither on the hub nor in the cache, or there in another commit.
+    """
+    with hub.require("dataset", dataset.id, remedy=dataset_files.DATA_REMEDY):
+        commit = dataset_files.commit(dataset)
+        if commit is not None and not availability.is_built(dataset):
+            announce(dataset.id, 0)
+        loaded = load_dataset(dataset.id, dataset.config, revision=commit or dataset.revision)
+    rows = next(iter(loaded.values()))
+    return loaded, commit or _revision(rows, dataset.revision)
 
 
 def _revision(rows: Dataset, wanted: str | None) -> str | None:

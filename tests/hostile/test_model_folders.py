@@ -19,6 +19,7 @@ from tests import small
 from tests.hostile.border import Change, both, cut, dangle, refusal, remove, write
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+PICKLE = "pytorch_model.bin"
 HEAD = ["pooler", "classifier"]
 
 
@@ -60,17 +61,6 @@ def of_vision(folder: Path) -> None:
     ViTModel(vision).save_pretrained(folder)
 
 
-def as_pickle(name: str) -> Change:
-    """Store the weights as a pickle under a name."""
-
-    def change(folder: Path) -> None:
-        tensors = load_file(folder / WEIGHTS)
-        (folder / WEIGHTS).unlink()
-        torch.save(tensors, folder / name)
-
-    return change
-
-
 class Burglar:
     """Leaves a mark where a pickle of it is opened."""
 
@@ -78,11 +68,27 @@ class Burglar:
         return Path.touch, (Path("burgled"),)
 
 
-def half_of_the_shards(folder: Path) -> None:
-    names = dict.fromkeys(load_file(folder / WEIGHTS), "model-00002-of-00002.safetensors")
-    index = {"metadata": {"total_size": 1}, "weight_map": names}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    (folder / WEIGHTS).rename(folder / "model-00001-of-00002.safetensors")
+def as_pickle(name: str, *, burglar: bool = False) -> Change:
+    """Store the weights as a pickle under a name, with more than tensors in it if asked."""
+
+    def change(folder: Path) -> None:
+        content: dict[str, object] = {**load_file(folder / WEIGHTS)}
+        (folder / WEIGHTS).unlink()
+        torch.save({**content, "more": Burglar()} if burglar else content, folder / name)
+
+    return change
+
+
+def index_to(name: str) -> Change:
+    """Have an index say that the weights are in another file."""
+
+    def change(folder: Path) -> None:
+        names = dict.fromkeys(load_file(folder / WEIGHTS), name)
+        index = {"metadata": {"total_size": 1}, "weight_map": names}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        (folder / WEIGHTS).rename(folder / "model-00001-of-00002.safetensors")
+
+    return change
 
 
 def set_config(**entries: object) -> Change:
@@ -128,13 +134,16 @@ CASES: dict[str, tuple[Change, str]] = {
     "weights a text": (write(WEIGHTS, "version https://git-lfs.github.com/spec/v1\n"), "damaged"),
     "weights of another model": (write(WEIGHTS, b"\x02\0\0\0\0\0\0\0{}"), "model.path="),
     "weights a dangling link": (dangle(WEIGHTS), "model.path="),
-    "weights pickled": (as_pickle("pytorch_model.bin"), "safetensors"),
     "weights pickled under another name": (as_pickle(WEIGHTS), "model.safetensors is damaged"),
     "weights that burgle": (
-        both(remove(WEIGHTS), write("pytorch_model.bin", pickle.dumps(Burglar()))),
-        "safetensors",
+        both(remove(WEIGHTS), write(PICKLE, pickle.dumps(Burglar(), protocol=2))),
+        PICKLE,
     ),
-    "shards missing": (half_of_the_shards, "model-00002-of-00002.safetensors"),
+    "weights with a burglar among them": (as_pickle(PICKLE, burglar=True), PICKLE),
+    "pickle cut": (both(as_pickle(PICKLE), cut(PICKLE)), PICKLE),
+    "pickle empty": (both(remove(WEIGHTS), write(PICKLE, "")), PICKLE),
+    "index out of the folder": (index_to("../elsewhere.safetensors"), "elsewhere"),
+    "shards missing": (index_to("model-00002-of-00002.safetensors"), "model-00002-of-00002"),
     "tokenizer absent": (remove(TOKENIZER), "tokenizer"),
     "tokenizer and settings absent": (
         both(remove(TOKENIZER), remove("tokenizer_config.json")),

@@ -207,46 +207,6 @@ def test_a_dataset_that_the_hub_does_not_know(
         load("nobody/nothing")
 
 
-GATED = (
-    r"^model nobody/gated cannot be loaded: it is gated: accept its licence on its hub page and "
-    r"run hf auth login, or set HF_TOKEN; cached models: some/bert; pass model.path=DIR$"
-)
-
-
-@pytest.fixture
-def gated(served: type[Hub], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Hub]:
-    """A hub that wants a licence accepted."""
-    monkeypatch.setattr(served, "status", 403)
-    monkeypatch.setattr(served, "error", "GatedRepo")
-    cache_model(tmp_path, "some/bert")
-    return served
-
-
-@pytest.mark.usefixtures("gated")
-def test_a_gated_model_says_how_to_get_in() -> None:
-    with (
-        pytest.raises(GoftError, match=GATED),
-        hub.require("model", "nobody/gated", remedy="pass model.path=DIR"),
-    ):
-        AutoConfig.from_pretrained("nobody/gated")
-
-
-@pytest.mark.usefixtures("gated")
-def test_a_gated_model_is_refused_before_anything_is_loaded() -> None:
-    with pytest.raises(GoftError, match=GATED):
-        hub.check_available("model", "nobody/gated", remedy="pass model.path=DIR")
-    hub.check_available("model", "some/bert", remedy="pass model.path=DIR")
-
-
-@pytest.mark.parametrize("status", [200, 404, 500])
-def test_a_hub_without_that_question_refuses_nothing(
-    served: type[Hub], monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
-    assert hub.unreachable() is None
-    monkeypatch.setattr(served, "status", status)
-    hub.check_available("model", "nobody/bert", remedy="pass model.path=DIR")
-
-
 def test_chosen_offline_mode_asks_nobody(
     served: type[Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,196 @@
+"""Which files of a hub's dataset hold the wanted splits, where they are parquet.
+
+The dataset's card says so. Where it does not, `datasets.load_dataset` finds out, and loads all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from goft_cli.config import DatasetConfig
+from goft_cli.errors import GoftError
+from goft_cli.sharing import hub, snapshots
+from goft_cli.sharing.listing import Item, listing
+from goft_cli.sharing.snapshots import Files
+
+DATA_REMEDY = "pass task.data_dir=DIR with local files"
+CARD = "README.md"
+Patterns = dict[str, list[str]]
+"""By split, which files hold it."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where some splits are.
+
+    Attributes:
+        folder: of the hub's cache, named by the commit.
+        files: by split, in the order of the rows.
+    """
+
+    folder: Path
+    files: Patterns
+
+    def paths(self, split: str) -> list[Path]:
+        """Return the files of a split."""
+        return [self.folder / name for name in self.files[split]]
+
+
+def item_of(dataset: DatasetConfig, remedy: str = DATA_REMEDY) -> Item:
+    """Return the repository of a dataset."""
+    return Item("dataset", dataset.id, dataset.revision or "main", remedy)
+
+
+def bring_splits(dataset: DatasetConfig, splits: Sequence[str]) -> Found | None:
+    """Have the parquet files of some splits in the cache, and of no others.
+
+    Returns:
+        None where only datasets' own loader, or its cache, can tell where the rows are.
+
+    Raises:
+        GoftError: there is no such dataset or split, or no way to it.
+    """
+    if hub.away("dataset"):
+        return find_splits(dataset, splits)
+    item = item_of(dataset)
+    folder = snapshots.bring(item, Files.named([CARD]))
+    patterns = split_patterns(folder / CARD, dataset.config)
+    if patterns is None:
+        return None
+    require_splits(splits, list(patterns), named(dataset))
+    pinned = replace(item, revision=folder.name)
+    try:
+        files = by_split(snapshots.contents(pinned), patterns, splits)
+    except GoftError:
+        here = find_splits(dataset, splits)
+        if here is None:
+            raise
+        return here
+    if files is None:
+        return None
+    wanted = [name for names in files.values() for name in names]
+    folder = snapshots.bring(pinned, Files.named(wanted, announced=True))
+    return Found(folder, files)
+
+
+def find_splits(dataset: DatasetConfig, splits: Sequence[str]) -> Found | None:
+    """Return what `bring_splits` does if all of it is in the cache; the hub is not asked."""
+    item = item_of(dataset)
+    folder = snapshots.find(item, Files.named([CARD]))
+    patterns = split_patterns(folder / CARD, dataset.config) if folder else None
+    if folder is None or patterns is None or not {*splits} <= {*patterns}:
+        return None
+    wanted = [pattern for split in splits for pattern in patterns[split]]
+    if snapshots.find(replace(item, revision=folder.name), Files(wanted)) is None:
+        return None
+    files = by_split(parquet_in(folder), patterns, splits)
+    return None if files is None else Found(folder, files)
+
+
+def by_split(names: Sequence[str], patterns: Patterns, splits: Sequence[str]) -> Patterns | None:
+    """Return the files of each split; None if one has none, or if some are not parquet."""
+    files = {split: matching(names, patterns[split]) for split in splits}
+    flat = [name for found in files.values() for name in found]
+    sound = all(files.values()) and all(name.endswith(".parquet") for name in flat)
+    return files if sound else None
+
+
+def parquet_in(folder: Path) -> list[str]:
+    """Name the parquet files below a folder."""
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")]
+
+
+def split_patterns(card: Path, config: str | None) -> Patterns | None:
+    """Read from a card which files hold the splits of a configuration; None if it does not say.
+
+    Args:
+        card: the file, which may be absent.
+        config: the configuration; without one the card's only one, or its default.
+    """
+    entries = [entry for entry in configurations(card) if "data_dir" not in entry]
+    if config is None and len(entries) > 1:
+        entries = [
+            entry
+            for entry in entries
+            if entry.get("default") is True or entry.get("config_name") == "default"
+        ]
+    elif config is not None:
+        entries = [entry for entry in entries if entry.get("config_name") == config]
+    files = entries[0].get("data_files") if len(entries) == 1 else None
+    if not isinstance(files, list):
+        return None
+    patterns: Patterns = {}
+    for entry in files:
+        if not isinstance(entry, dict) or not {"split", "path"} <= {*entry}:
+            return None
+        path = entry["path"]
+        patterns[str(entry["split"])] = [path] if isinstance(path, str) else list(map(str, path))
+    return patterns
+
+
+def configurations(card: Path) -> list[dict[str, Any]]:
+    """Return what a card says of the configurations of its dataset; nothing if it has no such."""
+    from huggingface_hub import metadata_load
+    from yaml import YAMLError
+
+    if not card.is_file():
+        return []
+    try:
+        entries = (metadata_load(card) or {}).get("configs")
+    except (ValueError, AttributeError, YAMLError):  # as metadata_load meets a damaged card
+        return []
+    return [entry for entry in entries or [] if isinstance(entry, dict)]
+
+
+def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Return the names of files that fit one of the patterns, sorted; `*` stays in its folder."""
+    return sorted(
+        name
+        for name in names
+        for pattern in patterns
+        if fnmatchcase(name, pattern) and ("**" in pattern or name.count("/") == pattern.count("/"))
+    )
+
+
+def require_splits(wanted: Sequence[str], found: Sequence[str], name: str) -> None:
+    """Refuse splits that a dataset does not have.
+
+    Raises:
+        GoftError: names them.
+    """
+    missing = [split for split in wanted if split not in found]
+    if missing:
+        raise GoftError(
+            f"{name} on the hub has no split {', '.join(missing)}; found {', '.join(found)}; "
+            "name others with task.train_split and task.eval_splits"
+        )
+
+
+def commit(dataset: DatasetConfig) -> str | None:
+    """Return the commit that a dataset's revision stands for; None if the hub does not say."""
+    item = item_of(dataset)
+    try:
+        snapshots.contents(item)
+    except GoftError:
+        return None
+    return listing(item).commit
+
+
+def named(dataset: DatasetConfig) -> str:
+    """Return what a manifest calls a dataset."""
+    return f"{dataset.id} {dataset.config or ''}".strip()
+
+
+def cached() -> Iterator[str]:
+    """Name the datasets with rows in the hub's cache, with their configurations."""
+    for folder in snapshots.cached("dataset"):
+        names = parquet_in(folder)
+        for entry in configurations(folder / CARD):
+            config = str(entry.get("config_name", "default"))
+            patterns = split_patterns(folder / CARD, config) or {}
+            if any(matching(names, some) for some in patterns.values()):
+                yield f"{snapshots.name_of(folder)} {config}"

@@ -1,0 +1,186 @@
+"""Which files of a model are read, in a folder of the user's own or from the hub.
+
+Its configuration and tokenizer come first, and its weights once those are known to fit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from goft_cli.config import ModelConfig
+from goft_cli.errors import GoftError
+from goft_cli.sharing import snapshots
+from goft_cli.sharing.listing import Item
+from goft_cli.sharing.snapshots import Files
+
+# Where a model is still loaded by its hub id, as by code of its own repository, transformers would
+# ask a service to convert its weights, and store them under the commit of a pull request.
+os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+
+MODEL_REMEDY = "pass model.path=DIR for a local copy"
+ENDINGS = ("json", "txt", "model", "jinja", "spm", "codes", "tokenizer", "tiktoken")
+"""Of configurations, and of what transformers' tokenizers and image processors read."""
+OTHER_JSON = ("*/*.json", "*.index.json", "trainer_state.json", "*_results.json")
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""One of these is, or names, all the weights; an earlier one is taken first."""
+SAFE = WEIGHTS[:2]
+FETCHED = "fetched.json"
+"""What `goft fetch` writes into a folder: where its content is from."""
+
+
+def item_of(model: ModelConfig) -> Item:
+    """Return the repository that a hub id stands for."""
+    return Item("model", model.path, model.revision or "main", MODEL_REMEDY)
+
+
+def bring_settings(model: ModelConfig) -> Path:
+    """Return the folder of a hub's model with all that is read of it but its weights.
+
+    Raises:
+        GoftError: it is neither on the hub nor in the cache.
+    """
+    folder = snapshots.bring(item_of(model), settings(model))
+    if not (folder / "config.json").is_file():
+        raise GoftError(
+            f"model.path={model.path}: no config.json on the hub; choose a model in the format of "
+            "transformers"
+        )
+    return folder
+
+
+def settings(model: ModelConfig) -> Files:
+    """Return the files that are read before the weights; code only where it may run."""
+    code = ["*.py"] if model.trust_remote_code else []
+    nested = [f"*/*.{ending}" for ending in ENDINGS if ending not in {"json", "jinja"}]
+    return Files([*code, *(f"*.{ending}" for ending in ENDINGS)], [*OTHER_JSON, *nested])
+
+
+def bring_weights(model: ModelConfig, folder: Path) -> str:
+    """Have the weights of a hub's model in its folder, and return which of `WEIGHTS` it is.
+
+    Args:
+        model: where the model is.
+        folder: what `bring_settings` returned.
+
+    Raises:
+        GoftError: it has no weights, or they are neither on the hub nor in the cache.
+    """
+    item = replace(item_of(model), revision=folder.name)
+    here = stored(folder) if are_complete(folder) else None
+    if here in SAFE:
+        return here
+    try:
+        form = require_weights(snapshots.contents(item), model.path)
+    except GoftError:
+        if here is None:
+            raise
+        return here
+    snapshots.bring(item, Files.named([form], announced=not form.endswith(".json")))
+    if form.endswith(".json"):
+        snapshots.bring(item, Files.named(shards(folder / form, model.path), announced=True))
+        require_shards(folder, form, model.path)
+    return form
+
+
+def require_weights(names: Sequence[str], path: str) -> str:
+    """Return which of `WEIGHTS` is among the files of the model that is called `path`.
+
+    Raises:
+        GoftError: none is.
+    """
+    form = next((form for form in WEIGHTS if form in names), None)
+    if form is None:
+        found = ", ".join(sorted(names)[:8])
+        raise GoftError(
+            f"model.path={path}: found {found}, but no weights; "
+            f"expected {WEIGHTS[0]} or {WEIGHTS[2]}"
+        )
+    return form
+
+
+def stored(folder: Path) -> str | None:
+    """Return the first of `WEIGHTS` that is in a folder."""
+    return next((form for form in WEIGHTS if (folder / form).is_file()), None)
+
+
+def shards(index: Path, path: str) -> list[str]:
+    """Return the files that an index of weights names, of the model that is called `path`.
+
+    Raises:
+        GoftError: the file is no such index, or names a file outside its folder.
+    """
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GoftError(
+            f"model.path={path}: {index.name} is no index of weights ({error}); copy it again"
+        ) from None
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise GoftError(
+                f"model.path={path}: {index.name} names {name!r}, which is no file beside it; "
+                "copy it again"
+            )
+    return names
+
+
+def require_shards(folder: Path, form: str, path: str) -> None:
+    """Refuse an index of weights beside which not all of its files are.
+
+    Raises:
+        GoftError: names one that is missing.
+    """
+    missing = missing_shards(folder, form, path)
+    if missing:
+        raise GoftError(f"model.path={path}: {form} names {missing[0]}, which is absent; add it")
+
+
+def missing_shards(folder: Path, form: str, path: str) -> list[str]:
+    """Return the files that an index names and that are not in its folder; of no index nothing."""
+    names = shards(folder / form, path) if form.endswith(".json") else []
+    return [name for name in names if not (folder / name).is_file()]
+
+
+def are_complete(folder: Path) -> bool:
+    """Tell whether a folder holds all the weights of a model."""
+    form = stored(folder)
+    try:
+        return form is not None and not missing_shards(folder, form, folder.name)
+    except GoftError:
+        return False
+
+
+def cached() -> set[str]:
+    """Name the models in the hub's cache that have their weights there."""
+    return {snapshots.name_of(one) for one in snapshots.cached("model") if are_complete(one)}
+
+
+def is_cached(model: ModelConfig) -> bool:
+    """Tell whether the cache holds a hub's model with its weights, at the wanted revision."""
+    folder = snapshots.find(item_of(model), settings(model))
+    return folder is not None and (folder / "config.json").is_file() and are_complete(folder)
+
+
+def origin(folder: Path) -> dict[str, Any]:
+    """Return `source` and `revision` of what `goft fetch` wrote, for a manifest; else nothing."""
+    try:
+        found = json.loads((folder / FETCHED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    known = isinstance(found, dict) and {"source", "revision"} <= {*found}
+    return found if known else {}
+
+
+def revision_of(folder: Path) -> str | None:
+    """Return the commit that a model's folder is of, as far as it is known."""
+    return origin(folder).get("revision") or snapshots.commit_of(folder)

@@ -1,0 +1,87 @@
+"""Pretrained weights: safetensors where there are any, else only the tensors of a pickle."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from goft_cli.config import ModelConfig
+from goft_cli.errors import GoftError
+from goft_cli.packing import packing
+from goft_cli.preflight import model_location
+from goft_cli.sharing.model_files import SAFE, bring_weights, require_shards, require_weights
+
+logger = logging.getLogger(__name__)
+
+
+def open_weights(
+    folder: Path,
+    auto_class: str,
+    config: transformers.PretrainedConfig,
+    cfg: ModelConfig,
+) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
+    """Load the weights in the precision of `cfg`, whatever that of the file is.
+
+    Args:
+        folder: with the configuration.
+        auto_class: name of the class of transformers that has the head.
+        config: of the model, with what the task fixes.
+        cfg: where the model is, and its precision.
+
+    Returns:
+        the model, and what transformers says of tensors that are absent or left over.
+
+    Raises:
+        GoftError: there are no weights, the file is damaged, or it holds more than tensors.
+    """
+    form = find_weights(folder, cfg)
+    try:
+        return getattr(transformers, auto_class).from_pretrained(
+            folder,
+            config=config,
+            dtype=getattr(torch, cfg.dtype.value),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # a head for another number of labels is made anew
+            **reading_of(form),
+            **packing(cfg),
+            **cfg.source,
+        )
+    except SafetensorError as error:
+        raise GoftError(
+            f"model.path={cfg.path}: {form} is damaged ({error}); copy it again"
+        ) from error
+    except (pickle.UnpicklingError, EOFError, OSError) as error:
+        if form in SAFE:
+            raise
+        raise GoftError(
+            f"model.path={cfg.path}: {form} cannot be read as tensors alone: it is damaged, or "
+            "reading it could run a program; copy it again, or save the model as safetensors where "
+            "you trust it"
+        ) from error
+
+
+def find_weights(folder: Path, cfg: ModelConfig) -> str:
+    """Return which of `model_files.WEIGHTS` a model has, downloaded if need be.
+
+    Raises:
+        GoftError: there are no weights, or not all of them.
+    """
+    if isinstance(model_location(cfg.path), str):
+        form = bring_weights(cfg, folder)
+    else:
+        form = require_weights([path.name for path in folder.iterdir()], cfg.path)
+        require_shards(folder, form, cfg.path)
+    if form not in SAFE:
+        logger.info("%s has its weights in %s: only tensors are read of it", cfg.path, form)
+    return form
+
+
+def reading_of(form: str) -> dict[str, bool]:
+    """Return what makes transformers read this file and no other, and unpickle nothing."""
+    return {"use_safetensors": form in SAFE, "weights_only": True}

@@ -1,0 +1,92 @@
+"""`goft train` three times from a stand-in hub, each in a process of its own: see the manifest."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+
+from tests import small
+from tests.conftest import Answer, Goft
+from tests.hub_downloads import files_of
+from tests.hub_server import Hub, serving
+from tests.stored_models import store_as
+
+MODEL, DATA = "a" * 40, "b" * 40
+WORDS = [
+    "task=glue/cola",
+    "model=minilm-l6",
+    "model.path=me/mini",
+    "task.dataset.id=me/glue",
+    "trainer.max_steps=2",
+    "trainer.use_cpu=true",
+    "trainer.per_device_train_batch_size=4",
+]
+CARD = b"""---
+configs:
+- config_name: cola
+  data_files:
+  - {split: train, path: cola/train-*}
+  - {split: validation, path: cola/validation-*}
+  - {split: auxiliary_train, path: cola/auxiliary_train-*}
+---
+"""
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[Hub]:
+    """A hub elsewhere, with a model that has a pickle in fp16 alone, and its data."""
+    data = {}
+    for split in ("train", "validation", "auxiliary_train"):
+        file = io.BytesIO()
+        rows = [{"sentence": f"the {split} {verb}", "label": 1} for verb in ("sings", "runs")]
+        Dataset.from_list(rows * 4).to_parquet(file)
+        data[f"cola/{split}-00000-of-00001.parquet"] = file.getvalue()
+    folder = small.write_model(tmp_path / "published")
+    store_as("pickle", folder, torch.float16)
+    with serving() as hub:
+        hub.shelf.publish("me/mini", {**files_of(folder), "tf_model.h5": b"x"}, MODEL)
+        hub.shelf.publish("me/glue", {"README.md": CARD, **data}, DATA, kind="dataset")
+        yield hub
+
+
+@pytest.mark.slow
+def test_online_then_offline_then_without_network_and_from_a_folder(
+    mirror: Hub, goft_process: Goft, tmp_path: Path
+) -> None:
+    home = {"HF_HOME": str(tmp_path / "home"), "no_proxy": "*", "HF_TOKEN": ""}
+    home |= {"HF_ENDPOINT": mirror.url, "HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
+
+    def train(name: str, *words: str, **more: str) -> Answer:
+        answer = goft_process("train", *WORDS, f"output_dir={name}", *words, **{**home, **more})
+        assert answer.code == 0, answer.err
+        recorded = json.loads((tmp_path / name / "manifest.json").read_text())
+        assert recorded["model"]["revision"] == MODEL
+        assert recorded["data"]["revision"] == DATA
+        return answer
+
+    said = train("online").err
+    fetched = [name for name in mirror.shelf.fetched() if name.startswith("cola")]
+    assert fetched == [f"cola/{split}-00000-of-00001.parquet" for split in ("train", "validation")]
+    assert "pytorch_model.bin" in mirror.shelf.fetched()
+    assert "tf_model.h5" not in mirror.shelf.fetched()
+    for line in ("downloading me/mini,", "downloading me/glue,", "has its weights in pytorch_mod"):
+        assert said.count(line) == 1
+    for path in (tmp_path / "online").rglob("*.json"):
+        assert str(tmp_path / "home") not in path.read_text(), path
+
+    mirror.shelf.asked.clear()
+    train("offline", HF_HUB_OFFLINE="1")
+    pinned = [f"model.revision={MODEL}", f"task.dataset.revision={DATA}"]
+    train("unplugged", *pinned, HF_ENDPOINT="http://127.0.0.1:9")
+    assert mirror.shelf.asked == []
+
+    answer = goft_process("fetch", *WORDS[:4], "output_dir=away", **home)
+    assert answer.code == 0, answer.err
+    moved = {"HF_HOME": str(tmp_path / "nothing"), "HF_HUB_OFFLINE": "1"}
+    train("folder", "model.path=away/model", "task.data_dir=away/data", **moved)
