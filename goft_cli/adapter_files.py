@@ -174,7 +174,9 @@ def plain(value: object) -> object:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, set | list | tuple):
-        return sorted(set(value), key=str) or None
+        entries = [*value]  # perhaps lists, which no set takes
+        once = [one for place, one in enumerate(entries) if one not in entries[:place]]
+        return sorted(once, key=str) or None
     return value if value != {} else None
 
 

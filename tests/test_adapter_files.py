@@ -202,6 +202,7 @@ def test_an_edited_setting_is_refused(
         ("goft", "target_modules", ["query"]),
         ("qgoft", "penalty_weight", 0.5),
         ("lora", "lora_alpha", 16.0),
+        ("lora", "layer_replication", [[0, 1], [0, 2]]),
         ("lora", "peft_type", "OFT"),
         ("lora", "invented", "here"),
     ],
@@ -251,11 +252,7 @@ def test_ranks_that_adalora_dropped_are_not_missing(base: PreTrainedModel, tmp_p
         task_type="SEQ_CLS", init_r=3, target_r=2, total_step=10, target_modules=["query"]
     )
     model = get_peft_model(copy.deepcopy(base), config)
-    names = [
-        name.removeprefix("base_model.model.")
-        for name, _ in model.named_parameters()
-        if "lora_E" in name
-    ]
+    names = [name for name, _ in model.get_base_model().named_parameters() if "lora_E" in name]
     config.rank_pattern = {name: [True, False, True] for name in names}
     model.save_pretrained(str(tmp_path))
     shapes = {tuple(v.shape) for k, v in load_file(tmp_path / WEIGHTS).items() if "lora_E" in k}

@@ -47,9 +47,9 @@ class TrainConfig:
             expected="at least 0 and below 2**32",
             example=1,
         )
-        check_scored(self.task, "task")
         for split in self.task.eval_splits:
             check_name("task.eval_splits", split)
+        check_scored(self.task, "task")
         if self.benchmark is not None:
             check_scored(self.benchmark, "benchmark")
             name = self.benchmark.name

@@ -168,7 +168,7 @@ def test_packed_weights_take_a_quarter_and_the_head_does_not_shrink() -> None:
         ([], 3),
         (["trainer.eval_strategy=steps", "trainer.eval_steps=4"], 5),
         (["trainer.eval_strategy=steps", "trainer.eval_steps=0.25"], 4),
-        (["task.eval_splits=[]"], 0),
+        (["task.eval_splits=[]", "task.headline_split=train_sample"], 0),
     ],
 )
 def test_how_often_a_training_is_interrupted_to_score(words: list[str], times: int) -> None:

@@ -132,7 +132,7 @@ def test_other_formats_are_left_to_the_library(
     rows, provenance = read(dataset)
     assert rows == ROWS
     assert capsys.readouterr().err.count("downloading me/lines,") == 1
-    assert provenance == {"source": "me/lines", "revision": COMMIT}
+    assert (provenance["source"], provenance["revision"]) == ("me/lines", COMMIT)
     offline(monkeypatch, hub)
     assert read(dataset) == (rows, provenance)
     assert "downloading" not in capsys.readouterr().err
