@@ -154,11 +154,14 @@ def exported_files(
     sha256 = section(report, "sha256")
     written = section(sha256, "exported")
     now = {"source": str(folder), "sha256": exported_sha256(folder)}
-    changes: list[Change] = file_changes({"sha256": written}, now)
-    for key, part in {"adapter": "adapter", "base": "model"}.items():
-        recorded = section(rescored.run.manifest, part)
-        certified = {"source": f"{subject}: {key}", "sha256": section(sha256, key)}
-        changes += file_changes(recorded, certified) if certified["sha256"] else []
+    changes = file_changes({"sha256": written}, now)
+    if certified := section(sha256, "adapter"):
+        place = {"source": f"{subject}: adapter", "sha256": certified}
+        changes += file_changes(section(rescored.run.manifest, "adapter"), place)
+    # weights that were saved anew elsewhere have other files, and the same fingerprint
+    base = section(report, "run").get("base_fingerprint")
+    if base != rescored.run.backbone.fingerprint:
+        changes.append(Change(f"{subject}: base", rescored.run.backbone.fingerprint, base))
     return of_files(subject, list(written), changes)
 
 
