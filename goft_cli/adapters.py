@@ -1,31 +1,44 @@
-"""The adapter on the backbone: put on, saved and loaded through PEFT, merged, counted."""
+"""The adapter on the backbone: put on through PEFT, merged, counted."""
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftConfig, PeftModel, PeftType, get_peft_model
 from peft.tuners.boft.layer import BOFTLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils import ModulesToSaveWrapper
-from safetensors import SafetensorError
+from peft.utils import ModulesToSaveWrapper, NoMatchingPeftModuleError
 from torch import nn
 from transformers import PreTrainedModel
 
 import goft_cli.tuner  # noqa: F401 - makes PEFT know the method GOFT
 from goft_cli.adalora import separate_penalty
 from goft_cli.backbone import Backbone
-from goft_cli.config import AdapterConfig, BoftAdapterConfig, FullConfig, LinearProbeConfig
+from goft_cli.config import (
+    AdapterConfig,
+    BoftAdapterConfig,
+    FullConfig,
+    LayerAdapterConfig,
+    LinearProbeConfig,
+)
 from goft_cli.errors import GoftError
 from goft_cli.runs.fingerprint import in_modules
+from goft_cli.targets import check_targets, linear_layers
+
+logger = logging.getLogger(__name__)
 
 ADAPTER = "default"
 """PEFT's name for the only adapter."""
+ANY_UPDATES = 10**6
+"""A run long enough for AdaLoRA's schedule, for what does not depend on its length."""
+MODULES_TO_SAVE = "modules_to_save"
+"""PEFT's name for the modules that train whole."""
 PEFT_TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
     # PEFT's class for question answering drops token_type_ids; the merged model would get them.
@@ -58,25 +71,37 @@ def attach_adapter(
         updates: how often this run updates the weights, as far as the raw rows tell.
 
     Raises:
-        GoftError: `target_modules` matches nothing, nothing would train, or PEFT refuses the
-            configuration or would change it.
+        GoftError: a name in `target_modules` matches nothing, nothing would train, or PEFT refuses
+            the configuration or would change it.
     """
-    names = [name for name, _ in backbone.model.named_modules()]
-    options = {"modules_to_save": trained_modules(backbone.model, cfg, head)}
-    kind = cast("Callable[..., PeftConfig]", PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(cfg.peft_type)])
+    whole = trained_modules(backbone.model, cfg, head)
+    linear = [name for name in linear_layers(backbone.model) if not in_modules(name, whole)]
     try:
+        config = peft_config(cfg, auto_class, cfg.peft_options(updates) | {MODULES_TO_SAVE: whole})
         with heeding_peft():
-            config = kind(
-                task_type=PEFT_TASK_TYPES[auto_class], **cfg.peft_options(updates) | options
-            )
             model = get_peft_model(backbone.model, config, autocast_adapter_dtype=True)
     except (ValueError, TypeError, UserWarning) as error:
-        raise GoftError(adapter_refusal(cfg, error, names)) from error
+        if isinstance(error, NoMatchingPeftModuleError) and isinstance(cfg, LayerAdapterConfig):
+            check_targets(cfg, [], linear)
+        raise GoftError(f"adapter={cfg.name}: {' '.join(str(error).split())}") from error
+    if isinstance(cfg, LayerAdapterConfig):
+        check_targets(cfg, cast(Any, model.base_model).targeted_module_names, linear)
     check_adapted(model, cfg, head)
     # The classification heads ignore num_items_in_batch, but their **kwargs make Trainer believe
     # the loss is normalised by it and skip the division by the accumulation steps.
     object.__setattr__(backbone.model, "accepts_loss_kwargs", auto_class == "AutoModelForCausalLM")
     return separate_penalty(model)
+
+
+def peft_config(cfg: AdapterConfig, auto_class: str, options: dict[str, Any]) -> PeftConfig:
+    """Build PEFT's configuration of an adapter.
+
+    Raises:
+        TypeError, ValueError, UserWarning: PEFT refuses the options, or would change them.
+    """
+    kind = cast("Callable[..., PeftConfig]", PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(cfg.peft_type)])
+    with heeding_peft():
+        return kind(task_type=PEFT_TASK_TYPES[auto_class], **options)
 
 
 def trained_modules(model: nn.Module, cfg: AdapterConfig, head: list[str]) -> list[str]:
@@ -93,9 +118,11 @@ def heeding_peft() -> Iterator[None]:
     """Make an error of PEFT's warning that it takes another block size than it was told.
 
     What it says of BOFT's CUDA extension, once per layer, is dropped; `check_adapted` looks itself.
-    So is what it says of tied embeddings, which full fine-tuning unties for good.
+    So is what it says of tied embeddings, which `merge` unties for good, and of the weights of
+    embeddings, which it saves beside an adapter on them.
     """
-    dropped = ".*CUDA extension|Setting boft_n_butterfly_factor|.*tie_word_embeddings"
+    said = ["CUDA extension", "Setting boft_n_butterfly_factor", "tie_word_embeddings"]
+    dropped = f".*({'|'.join([*said, 'save_embedding_layers'])})"
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Invalid `oft_block_size`", UserWarning)
         warnings.filterwarnings("ignore", dropped, UserWarning)
@@ -122,51 +149,6 @@ def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None
             )
 
 
-def adapter_refusal(cfg: AdapterConfig, error: Exception, names: list[str]) -> str:
-    """One sentence for a configuration that PEFT or the tuner refused."""
-    wanted = getattr(cfg, "target_modules", None)
-    if "Target modules" in str(error) or "target module" in str(error).lower():
-        endings = sorted({name.rpartition(".")[2] for name in names if name})
-        return (
-            f"adapter.target_modules={wanted}: no linear layer of the model has such a name; "
-            f"its modules end in {', '.join(endings[:20])}"
-        )
-    return f"adapter={cfg.name}: {' '.join(str(error).split())}"
-
-
-def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
-    """Put a saved adapter and its head on a freshly loaded backbone.
-
-    Raises:
-        GoftError: the adapter is missing, damaged, or belongs to another base model.
-    """
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (folder / name).is_file():
-            raise GoftError(f"adapter={folder}: incomplete, no {name}; copy the whole folder again")
-    try:
-        with heeding_peft():
-            model = separate_penalty(PeftModel.from_pretrained(backbone.model, str(folder)))
-    except (SafetensorError, OSError) as error:
-        raise GoftError(f"adapter={folder}: damaged ({error}); copy it again") from error
-    except (
-        RuntimeError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        UserWarning,
-    ) as error:
-        shape = " ".join(str(error).split())[:200]
-        raise GoftError(
-            f"adapter={folder} does not fit the base model {backbone.model.name_or_path}; "
-            f"pass the base it was trained on with base_model=PATH ({shape})"
-        ) from error
-    for name, parameter in model.named_parameters():
-        if f".{ADAPTER}" in name and not parameter.isfinite().all():
-            raise GoftError(f"adapter={folder}: {name} is not finite; train it again")
-    return model
-
-
 def merge(model: PeftModel) -> PreTrainedModel:
     """Put the adapter into the weights and return the plain model; `model` is used up.
 
@@ -178,11 +160,32 @@ def merge(model: PeftModel) -> PreTrainedModel:
             # PEFT's unwrapping asks a module for its weight, and a pooler has none of its own.
             parent, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(parent), leaf, module.modules_to_save[ADAPTER])
+    was_tied = getattr(model.config, "tie_word_embeddings", False)
+    give_own_weights(model)
     try:
         with heeding_peft():
-            return cast(Any, model).merge_and_unload(safe_merge=True)
+            merged = cast(Any, model).merge_and_unload(safe_merge=True)
     except ValueError as error:
         raise GoftError(f"the adapter cannot be merged: {error}") from error
+    if was_tied and not merged.config.tie_word_embeddings:
+        logger.info(
+            "the output layer of the merged model has weights of its own, no longer those of the "
+            "input embeddings: tie_word_embeddings is false in its config.json"
+        )
+    return merged
+
+
+def give_own_weights(model: nn.Module) -> None:
+    """Let no adapted layer share its weight: merging in place would change the other module too."""
+    parameters = [p for module in model.modules() for p in module.parameters(recurse=False)]
+    owners = Counter(map(id, parameters))
+    for layer in model.modules():
+        if isinstance(layer, BaseTunerLayer):
+            base = layer.get_base_layer()
+            for name, weight in list(base.named_parameters(recurse=False)):
+                if owners[id(weight)] > 1:
+                    own = nn.Parameter(weight.detach().clone(), weight.requires_grad)
+                    base.register_parameter(name, own)
 
 
 def count_adapted_layers(model: nn.Module) -> int:

@@ -17,6 +17,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.packing import keep_packing, packing
+from goft_cli.positions import usable_positions
 from goft_cli.preflight import MODEL_REMEDY, check_engine, check_tokenizer, model_location
 from goft_cli.runs.fingerprint import fingerprint, in_modules
 from goft_cli.sharing import hub
@@ -81,8 +82,9 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
         check_architecture(config, head.auto_class, cfg)
         for key, value in head.model_options().items():
             setattr(config, key, value)
-        processor = load_processor(cfg, head, config)
+        processor = load_processor(cfg, head)
         model = load_model(location, head.auto_class, config, cfg)
+    limit_length(processor, model)
     padding = getattr(processor, "pad_token_id", None)
     if padding is not None:
         model.config.pad_token_id = padding
@@ -93,13 +95,12 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
     return Backbone(model, processor, known_by)
 
 
-def load_processor(cfg: ModelConfig, head: Head, config: transformers.PretrainedConfig) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
+def load_processor(cfg: ModelConfig, head: Head) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
     """Load what turns rows into model inputs.
 
     Args:
         cfg: where it is.
         head: says of which kind it is.
-        config: of the model, which may have fewer positions than the tokenizer knows of.
 
     Raises:
         GoftError: it knows no words; what else may be wrong, see `reading`.
@@ -111,7 +112,6 @@ def load_processor(cfg: ModelConfig, head: Head, config: transformers.Pretrained
     )
     if isinstance(processor, PreTrainedTokenizerBase):
         check_vocabulary(processor, cfg.path)
-        limit_length(processor, config)
     return processor
 
 
@@ -178,14 +178,11 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
         )
 
 
-def limit_length(tokenizer: PreTrainedTokenizerBase, config: transformers.PretrainedConfig) -> None:
-    """Let a tokenizer know how many tokens its model has positions for; many say nothing of it.
-
-    DeBERTaV3 attends by distance alone, and has no positions that could run out.
-    """
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and getattr(config, "position_biased_input", True):
-        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+def limit_length(processor: Any, model: PreTrainedModel) -> None:  # noqa: ANN401 - as above
+    """Let a tokenizer know how many tokens its model has positions for; many say nothing of it."""
+    positions = usable_positions(model)
+    if positions is not None and isinstance(processor, PreTrainedTokenizerBase):
+        processor.model_max_length = min(processor.model_max_length, positions)
 
 
 def load_model(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from goft_cli import __version__
+from goft_cli.command_line.nearest import nearest
 from goft_cli.command_line.refusals import describe
 from goft_cli.errors import CRASH, FAILED_JOBS, USAGE_ERROR, GoftError
 from goft_cli.secrets import redact
@@ -23,6 +23,7 @@ VERBS = {
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
     "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
+    "verify": "recheck a run: digests, scores, merged model, certificate: goft verify RUN_FOLDER",
     "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
     "report": "one page on runs, their curves and what turned: goft report runs=FOLDER",
     "reproduce": "run a result of the paper, and compare: goft reproduce table1/cola/qgoft",
@@ -48,14 +49,15 @@ usage: goft VERB [group=choice ...] [key=value ...]
   goft train -m adapter=goft,qgoft,lora seed=1,2,3   a sweep
   goft eval adapter=RUN_FOLDER                       a trained run on its own task again
   goft eval task=mmlu/full shots=5 adapter=RUN_FOLDER     a trained run on a benchmark
+  goft verify RUN_FOLDER                             whether all that a run recorded still holds
   goft reproduce list                                every result of the paper that has a recipe
   goft doctor task=glue/cola model=deberta-v3-base offline=true    would this run unplugged?
   goft train --help                                  every choice and key of a verb
   goft train --cfg job --resolve                     the composed configuration, without running it
 
   --debug shows the traceback of an error; --version prints the version
-  exit codes: 0 done, {CRASH} a crash, or doctor found something to mend, {USAGE_ERROR} a mistake,
-  {FAILED_JOBS} jobs of a sweep failed, 130 ended by Ctrl-C, 143 by SIGTERM
+  exit codes: 0 done, {CRASH} a crash, or what doctor or verify found, {USAGE_ERROR} a mistake,
+  {FAILED_JOBS} jobs of a sweep failed, 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP
   eval "$(goft train --shell-completion install=bash)" completes verbs, groups and keys
 """
 
@@ -94,11 +96,11 @@ def run(arguments: list[str]) -> int:
     if "--version" in arguments:
         print(f"goft {__version__}")
         return 0
-    from goft_cli.command_line.completion import complete, is_completion
-
-    if is_completion(arguments):
-        return complete(arguments)
     verb, *rest = arguments
+    if verb in {"-sc", "--shell-completion"}:  # the shell asks, or a person wants its script
+        from goft_cli.command_line.completion import complete
+
+        return complete(arguments)
     if verb not in VERBS:
         raise GoftError(unknown_verb(verb))
     return run_verb(verb, rest)
@@ -118,6 +120,7 @@ def run_verb(verb: str, words: list[str]) -> int:
         check_flags(words, own_flags(verb))
         if {"-h", "--help"} & set(words):
             return show_help(verb, words)
+        check_words(verb, words)
     check_nesting(words)
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
@@ -133,13 +136,25 @@ def run_verb(verb: str, words: list[str]) -> int:
     return 0
 
 
+def check_words(verb: str, words: list[str]) -> None:
+    """Refuse a mistyped choice or key before Hydra composes anything.
+
+    Raises:
+        GoftError: names the word and the nearest right one.
+    """
+    from goft_cli.command_line.suggest import CommandLine, mistyped
+
+    if sentence := mistyped(CommandLine(verb, tuple(words))):
+        raise GoftError(sentence)
+
+
 def show_help(verb: str, words: list[str]) -> int:
     """Print the groups and keys of a verb."""
     from goft_cli.command_line.help import help_page
     from goft_cli.command_line.suggest import CommandLine
 
     line = CommandLine(verb, tuple(words))
-    print(help_page(line, VERBS[verb], resolve="--resolve" in words), end="")
+    print(help_page(line, VERBS[verb]), end="")
     return 0
 
 
@@ -152,10 +167,10 @@ def leave_pipe() -> int:
 
 def unknown_verb(word: str) -> str:
     """Say which verb was meant."""
-    near = difflib.get_close_matches(word, VERBS, n=1)
-    if not near and "=" in word:
+    if "=" in word:
         return f"{word!r} is not a verb; did you mean `goft train {word}`?"
-    hint = f"did you mean `goft {near[0]}`? " if near else ""
+    near = nearest(word, VERBS)
+    hint = f"did you mean `goft {near}`? " if near else ""
     return f"{word!r} is not a verb; {hint}The verbs are {', '.join(VERBS)}"
 
 

@@ -145,7 +145,8 @@ def orthonormal(count: int, dim: int, dtype: torch.dtype) -> Tensor:
 @torch.no_grad()
 def neuron_change(before: Tensor, after: Tensor) -> NeuronChange:
     """Compare the rows of two weights (out, in), a layer's before and after its adapter."""
-    old, new = before.detach().float(), after.detach().float()
+    old = before.detach().float()
+    new = after.detach().to(old.device).float()
     tiny = torch.finfo(torch.float32).tiny
     lengths = old.norm(dim=1).clamp_min(tiny), new.norm(dim=1).clamp_min(tiny)
     one, other = old / lengths[0][:, None], new / lengths[1][:, None]

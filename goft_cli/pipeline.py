@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedModel, set_seed
 
 from goft_cli import report
-from goft_cli.adapters import attach_adapter, count_parameters
+from goft_cli.adapters import attach_adapter, count_parameters, heeding_peft
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.benchmarks.benchmarking import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.config import TrainConfig
@@ -20,10 +20,13 @@ from goft_cli.launching.ranks import join, leave, open_together, wait
 from goft_cli.logs import logging_to, silent
 from goft_cli.progress import console
 from goft_cli.recording import finish, write_manifest
+from goft_cli.runs.base_files import hash_ahead
+from goft_cli.runs.provenance import check_ground
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.tasks import Scores, build_benchmark, build_task
 from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.training.checkpoints import newest_complete
+from goft_cli.training.presence import StopWithoutFolder
 from goft_cli.training.schedules import EPOCH_RATES
 from goft_cli.training.tracking import tracking
 from goft_cli.training.trainer import (
@@ -39,19 +42,26 @@ from goft_cli.verification import verify
 logger = logging.getLogger(__name__)
 
 
-def run(cfg: TrainConfig) -> Path:
+def run(cfg: TrainConfig, *, held: bool = False) -> Path:
     """Fine-tune, keep the best checkpoint, save, rebuild, merge, score; return the run folder.
 
+    Args:
+        cfg: the run.
+        held: whether the process that started this one keeps other starts of the run out.
+
     Raises:
-        GoftError: bad input, a diverging loss, or a rebuilt model that is not the trained one.
+        GoftError: bad input, data or base weights that are not those of the run so far, a
+            diverging loss, a rebuilt model that is not the trained one, or another start of the
+            run that is at work.
     """
     speaks = join(cfg)
-    folder = open_together(cfg, speaks=speaks)
-    if not folder.finished:
-        work(cfg, folder, speaks=speaks)
-        leave()
-    elif speaks:
-        report.show_finished(folder)
+    with open_together(cfg, speaks=speaks, held=held) as folder:
+        gone = check_ground(cfg) if speaks else []
+        if not folder.finished:
+            work(cfg, folder, speaks=speaks)
+            leave()
+        elif speaks:
+            report.show_finished(folder, [change.name for change in gone])
     return folder.path
 
 
@@ -64,31 +74,37 @@ def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
         trainer = train(job)
         checked = verify(job, trainer)
         if speaks:
-            finish(job, trainer, checked, score_benchmark(job, checked.merged))
+            scores = score_benchmark(job, checked.merged)
+            folder.check_there()
+            finish(job, trainer, checked, scores)
 
 
 def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     """Load data and model, put the adapter on, and record what will make the numbers."""
     set_seed(cfg.seed)
+    hashing = hash_ahead(cfg.model) if speaks else None
     task = build_task(cfg.task)
     arguments = training_arguments(cfg, folder, task)
     sharding.check_deepspeed(cfg, arguments)
     benchmark = prepare_benchmark(cfg, task)
     data = task.load()
+    task = task.respelled(data.provenance)
     report.announce(cfg, task.size_deviations(data))
     backbone = load_backbone(cfg.model, task)
     task.check_model(backbone.model)
     if benchmark:
         benchmark.check_model(backbone.model, backbone.processor)
-    rows = len(data.splits[cfg.task.train_split])
+    rows, head = len(data.splits[cfg.task.train_split]), cfg.model.head_modules
     updates = update_count(rows, cfg.trainer, arguments.world_size)
-    model = attach_adapter(backbone, cfg.adapter, cfg.model.head_modules, task.auto_class, updates)
+    model = attach_adapter(backbone, cfg.adapter, head, task.auto_class, updates)
     encoded = encode(task, data, backbone)
-    counts = count_parameters(model, cfg.model.head_modules)
+    counts = count_parameters(model, head)
     job = Job(
         cfg, folder, task, data, encoded, arguments, backbone, model, counts, benchmark, speaks
     )
-    if speaks:
+    if hashing:
+        hashing.join()
+        folder.check_there()
         write_manifest(job)
     return job
 
@@ -121,15 +137,18 @@ def train(job: Job) -> PenaltyTrainer:
     trainer = build_trainer(
         job.model, job.task, job.encoded, job.backbone.processor, job.arguments, rate
     )
+    trainer.add_callback(StopWithoutFolder(job.folder))
     checkpoint = newest_complete(job.folder.checkpoints)
     if checkpoint is not None:
         sharding.check_same_engine(checkpoint)
         logger.info("resuming from %s", checkpoint.name)
-    with sharding.unpickling_nothing():
+    with sharding.unpickling_nothing(), heeding_peft():
         fit(trainer, checkpoint)
     state = sharding.whole_state(job.model)
     if job.speaks:
-        job.model.save_pretrained(str(job.folder.adapter), state_dict=state)
+        job.folder.check_there()
+        with heeding_peft():
+            job.model.save_pretrained(str(job.folder.adapter), state_dict=state)
         job.backbone.processor.save_pretrained(str(job.folder.adapter))
     wait()
     return trainer

@@ -8,9 +8,12 @@ from typing import Any, cast
 from goft_cli import report
 from goft_cli.evaluation import score_splits
 from goft_cli.job import Job
+from goft_cli.naming import real_name
 from goft_cli.planning.record import recorded_forecast
 from goft_cli.runs import manifest
-from goft_cli.runs.run_folder import config_sha256, write_json
+from goft_cli.runs.base_files import describe_base
+from goft_cli.runs.provenance import adapter_sha256, require_same_ground
+from goft_cli.runs.run_folder import config_sha256, read_json, write_json
 from goft_cli.tasks import Scores
 from goft_cli.training.trainer import PenaltyTrainer
 from goft_cli.verification import Verification
@@ -20,20 +23,26 @@ MEASURED = ("train_seconds", "samples_per_second", "seconds_per_update", "peak_m
 
 
 def write_manifest(job: Job) -> None:
-    """Record what makes the numbers, before they are made."""
+    """Record what makes the numbers, before they are made.
+
+    Raises:
+        GoftError: the run goes on from a checkpoint, and its manifest names other files.
+    """
     content = {
         "config_sha256": config_sha256(job.cfg),
         "seed": job.cfg.seed,
         "recipe": report.describe_recipe(job.cfg),
         "model": {
+            **describe_base(job.cfg.model),
             "path": job.cfg.model.path,
-            "revision": getattr(job.backbone.model.config, "_commit_hash", None),
             "fingerprint": job.backbone.fingerprint,
         },
         "data": job.data.describe(job.cfg.task.benchmark_sizes),
         "benchmark": job.benchmark.describe() if job.benchmark else None,
         "environment": manifest.environment(),
     }
+    if job.folder.has_results and job.folder.manifest.is_file():
+        require_same_ground(read_json(job.folder.manifest), content, job.folder.path)
     write_json(job.folder.manifest, content)
 
 
@@ -44,6 +53,8 @@ def finish(
     report.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
     report.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
     write_json(job.folder.history, {"logged": trainer.state.log_history})
+    adapter = {"adapter": {"sha256": adapter_sha256(job.folder)}}
+    write_json(job.folder.manifest, read_json(job.folder.manifest) | adapter)
     metrics = collect_metrics(job, trainer, checked)
     if job.benchmark and benchmark:
         metrics["metrics"][job.benchmark.name] = benchmark.metrics
@@ -60,7 +71,7 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
     seen = len(cast("Sized", job.encoded.train)) * trainer.state.epoch
     return {
         "task": cfg.task.name,
-        "model": cfg.model.name,
+        "model": real_name(cfg.model),
         "adapter": cfg.adapter.name,
         "seed": cfg.seed,
         "headline": {"name": cfg.task.headline, "value": headline},

@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 from rich.console import Console
 from rich.table import Table
 
 from goft_cli.config import TrainConfig
+from goft_cli.naming import real_name
 from goft_cli.palette import COLOURS, GRID
 from goft_cli.runs.run_folder import RunFolder, read_json, write_text
+from goft_cli.runs.written import note
 from goft_cli.tasks.base import Arrays, Split, Task
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], ".")}
 def announce(cfg: TrainConfig, deviations: Deviations) -> None:
     """Say which recipe applies, what was overridden, and whether the data is the benchmark."""
     logger.info(
-        "%s on %s with %s, seed %d", cfg.model.name, cfg.task.name, cfg.adapter.name, cfg.seed
+        "%s on %s with %s, seed %d", real_name(cfg.model), cfg.task.name, cfg.adapter.name, cfg.seed
     )
     logger.info("recipe: %s", describe_recipe(cfg))
     for line in describe_deviations(deviations):
@@ -42,8 +44,9 @@ def describe_recipe(cfg: TrainConfig) -> str:
     described = recipe.source
     if row is None:
         described += f"; no row for {adapter.name}, which brings its own learning rate"
-    if recipe.model != cfg.model.recipe:
-        described += f"; tuned for {recipe.model}, not for {cfg.model.name}"
+    name = real_name(cfg.model)
+    if recipe.model != cfg.model.recipe or name != cfg.model.name:
+        described += f"; tuned for {recipe.model}, not for {name}"
     overridden = [
         f"{key} {value} -> {actual}"
         for key, value in {**recipe.shared, **(row or {})}.items()
@@ -68,9 +71,16 @@ def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Devi
     screen.print(f"run folder: {folder.path}", soft_wrap=True)
 
 
-def show_finished(folder: RunFolder) -> None:
-    """Say that there is nothing to do, and show what there is."""
+def show_finished(folder: RunFolder, gone: Sequence[str] = ()) -> None:
+    """Say that there is nothing to do, and show what there is.
+
+    Args:
+        folder: of the run.
+        gone: files that it used and that are no longer there.
+    """
     screen.print("this run is already finished; overwrite=true trains it again")
+    for name in gone:
+        screen.print(f"no longer there, and not compared: {name}", style="yellow", soft_wrap=True)
     show_summary(folder, read_json(folder.metrics), recorded_deviations(folder))
 
 
@@ -173,9 +183,13 @@ def prediction_lines(task: Task[Any, Any], split: Split, found: Arrays) -> list[
 
 
 def with_predictions(rows: Dataset, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return each row as it was read, with its prediction."""
-    pairs = zip(rows.to_list(), predictions, strict=True)
-    return [{**row, "prediction": prediction} for row, prediction in pairs]
+    """Return each row as it was read, its label by name, with its prediction."""
+    named = {key: kind for key, kind in rows.features.items() if isinstance(kind, ClassLabel)}
+    lines = []
+    for row, prediction in zip(rows.to_list(), predictions, strict=True):
+        labels = {key: kind.int2str(row[key]) for key, kind in named.items()}
+        lines.append({**row, **labels, "prediction": prediction})
+    return lines
 
 
 def write_predictions(
@@ -188,10 +202,12 @@ def write_predictions(
     for split, found in outputs.items():
         lines = prediction_lines(task, splits[split], found)
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        write_text(folder.path / f"predictions.{split}.jsonl", text)
+        files = {f"predictions.{split}.jsonl": text}
         if split == task.config.headline_split:
-            for name, content in task.files(found, splits[split]).items():
-                write_text(folder.path / name, content)
+            files |= task.files(found, splits[split])
+        note(folder.path, *files)
+        for name, content in files.items():
+            write_text(folder.path / name, content)
 
 
 def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headline: str) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run in order, with an exit code of their own: 130 and 143."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run in order: exit codes 130, 143 and 129."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ENDING = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, and what Slurm, Kubernetes and cloud machines send before they take a machine away."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, what Slurm, Kubernetes and cloud machines send before they take a machine away, and what
+a terminal sends when it is closed or its ssh connection drops."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -43,9 +44,15 @@ def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in ENDING}
+    answered = [number for number in ENDING if number != signal.SIGHUP or not hangup_is_ignored()]
+    before = {number: signal.signal(number, handler) for number in answered}
     try:
         yield
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+def hangup_is_ignored() -> bool:
+    """Tell whether this process was started to outlive its terminal, as `nohup` does."""
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
-from goft_cli.adapters import count_adapted_layers, load_adapter, merge
+from goft_cli.adapter_loading import load_trained
+from goft_cli.adapters import count_adapted_layers, merge
 from goft_cli.backbone import load_backbone
 from goft_cli.config import Quantization, TrainConfig
 from goft_cli.evaluation import (
@@ -52,15 +54,20 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
     def outputs_of(model: nn.Module) -> dict[str, Arrays]:
         return run_model(model, job.task, splits, job.encoded.collate, arguments)
 
-    rebuilt = load_adapter(load_backbone(job.cfg.model, job.task), job.folder.adapter)
+    rebuilt = reloaded_model(job)
     allowed = tolerance(compute_dtype(job.cfg), count_adapted_layers(rebuilt))
     reloaded = require_agreement("reloaded", trained, outputs_of(rebuilt), allowed)
     if job.cfg.model.quantization:
-        unpacked = load_backbone(job.cfg.model, job.task, unpacked=True)
-        rebuilt = load_adapter(unpacked, job.folder.adapter)
+        rebuilt = reloaded_model(job, unpacked=True)
     merged = merge(rebuilt)
     merged_difference = require_agreement("merged", trained, outputs_of(merged), allowed)
     return Verification(merged, splits, trained, reloaded, merged_difference, allowed)
+
+
+def reloaded_model(job: Job, *, unpacked: bool = False) -> PeftModel:
+    """Load base model and adapter again, as the run's configuration says."""
+    backbone = load_backbone(job.cfg.model, job.task, unpacked=unpacked)
+    return load_trained(backbone, job.folder.adapter, job.cfg, job.task.auto_class)
 
 
 def compute_dtype(cfg: TrainConfig) -> torch.dtype:

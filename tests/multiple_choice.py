@@ -24,6 +24,18 @@ SUBJECTS = {"abstract_algebra": 7, "anatomy": 4, "sociology": 6}
 
 Row = Sequence[str]
 
+STRANGE: list[Row] = [
+    [" Blank before?", "no", "perhaps", "yes", "never", "A"],
+    ["Blank behind? ", " no", "perhaps ", "  ", "", "B"],
+    ["Two  blanks within,\n\nand lines?", "a\nb", "\tc", "d", "e", "C"],
+    ["\n Lines around?\r\n", "1", "2", "3", "4", "D"],
+    ["\tTabs\taround?\t", "A", "B", "C", "D", "A"],
+    ["\u00a0A hard blank, a next line?\x85", "x", "y", "z", '"w", v', "B"],
+    ["   ", "only", "blanks", "above", "here", "C"],
+    ["Answer: A\n\nA. trick?", "\u00a0", "B. b", "Answer:", "D", "D"],
+]
+"""Questions and choices with blanks, tabs and line breaks where one does not expect them."""
+
 
 def made_up(subject: str, index: int) -> list[str]:
     """Return a question of some length, its choices and a letter."""

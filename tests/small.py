@@ -15,7 +15,8 @@ from transformers import (
     set_seed,
 )
 
-from goft_cli.command_line.composition import data_root, freeze, register
+from goft_cli.command_line.composition import freeze, register
+from goft_cli.command_line.store import data_root
 from goft_cli.config import TrainConfig
 
 WORDS = ["the", "a", "dog", "cat", "bird", "runs", "sleeps", "sings", "not", "well", "."]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,18 +26,20 @@ from tests import short_training as training
 from tests import small
 from tests.cells import cell
 
-# AdaLoRA's scripts for DeBERTaV3-base (NLU/scripts of QingruZhang/AdaLoRA): learning rate, alpha,
-# initial and final updates without a drop, updates between drops, weight of the penalty, and all
-# updates of the script, from its epochs and the size of the training split at a batch size of 32.
+# AdaLoRA's scripts for DeBERTaV3-base (NLU/scripts of QingruZhang/AdaLoRA): epochs, learning rate,
+# initial and target rank, alpha, initial and final updates without a drop, updates between drops,
+# weight of the penalty; all with 32 examples per update. Last, rows of the training split.
 SCRIPTS = {
-    "glue/mnli": (5.0e-4, 16, 8000, 50000, 100, 0.1, 7 * 12272),
-    "glue/sst2": (8.0e-4, 16, 6000, 22000, 100, 0.1, 24 * 2105),
-    "glue/cola": (8.0e-4, 32, 800, 3500, 10, 0.1, 25 * 268),
-    "glue/qqp": (8.0e-4, 16, 8000, 25000, 100, 0.1, 5 * 11371),
-    "glue/qnli": (5.0e-4, 32, 2000, 8000, 100, 0.1, 5 * 3274),
-    "glue/rte": (1.2e-3, 32, 600, 1800, 1, 0.3, 50 * 78),
-    "glue/mrpc": (1.0e-3, 32, 600, 1800, 1, 0.1, 30 * 115),
-    "glue/stsb": (2.2e-3, 32, 800, 2000, 10, 0.3, 25 * 180),
+    "glue/mnli": (7, 5.0e-4, 3, 1, 16, 8000, 50000, 100, 0.1, 392702),
+    "glue/sst2": (24, 8.0e-4, 2, 1, 16, 6000, 22000, 100, 0.1, 67349),
+    "glue/cola": (25, 8.0e-4, 3, 1, 32, 800, 3500, 10, 0.1, 8551),
+    "glue/qqp": (5, 8.0e-4, 2, 1, 16, 8000, 25000, 100, 0.1, 363846),
+    "glue/qnli": (5, 5.0e-4, 2, 1, 32, 2000, 8000, 100, 0.1, 104743),
+    "glue/rte": (50, 1.2e-3, 2, 1, 32, 600, 1800, 1, 0.3, 2490),
+    "glue/mrpc": (30, 1.0e-3, 2, 1, 32, 600, 1800, 1, 0.1, 3668),
+    "glue/stsb": (25, 2.2e-3, 2, 1, 32, 800, 2000, 10, 0.3, 5749),
+    # 16 examples per update, NLG_QA/scripts for SQuAD v2; epochs and schedule for v1.1 by AdaKron
+    "squad/v1": (10, 1.0e-3, 2, 1, 16, 5000, 25000, 100, 0.1, 87599),
 }
 LAYERS = 12
 
@@ -51,16 +54,23 @@ def batch() -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("task", SCRIPTS)
-def test_the_composed_schedule_is_that_of_the_script(task: str) -> None:
-    rate, alpha, tinit, tfinal, interval, weight, updates = SCRIPTS[task]
+def test_what_is_composed_is_the_script(task: str) -> None:
+    epochs, rate, initial, target, alpha, first, last, interval, weight, rows = SCRIPTS[task]
     cfg = cell(task, "adalora")
-    assert isinstance(cfg.adapter, AdaLoraAdapterConfig)
+    batch_size = 16 if task == "squad/v1" else 32
+    assert cfg.trainer.num_train_epochs == epochs
     assert cfg.trainer.learning_rate == rate
-    assert (cfg.adapter.lora_alpha, cfg.adapter.deltaT) == (alpha, interval)
-    assert cfg.adapter.orth_reg_weight == weight
-    # shares, given to three digits, as the paper trains for other numbers of epochs
-    assert cfg.adapter.tinit == pytest.approx(tinit / updates, abs=5e-4)
-    assert cfg.adapter.tfinal == pytest.approx(tfinal / updates, abs=5e-4)
+    assert cfg.trainer.per_device_train_batch_size == batch_size
+    updates = epochs * math.ceil(rows / batch_size)
+    given = cfg.adapter.peft_options(updates)
+    assert (given["init_r"], given["target_r"], given["lora_alpha"]) == (initial, target, alpha)
+    assert (given["tinit"], given["tfinal"], given["total_step"]) == (first, last, updates)
+    assert (given["deltaT"], given["orth_reg_weight"]) == (interval, weight)
+    assert (given["beta1"], given["beta2"]) == (0.85, 0.85)
+
+
+def test_only_adalora_trains_for_its_own_epochs() -> None:
+    assert cell("glue/cola", "lora").trainer.num_train_epochs == 20
 
 
 def options(updates: int, **values: float) -> dict[str, Any]:
@@ -173,8 +183,8 @@ def weights(run: RunFolder, step: int) -> dict[str, Tensor]:
 
 
 def test_the_ranks_fall_to_the_budget_and_stay(whole: RunFolder) -> None:
-    assert 2 * LAYERS < ranks(weights(whole, 6)) < 3 * LAYERS
-    assert ranks(weights(whole, 12)) == ranks(weights(whole, 18)) == 2 * LAYERS
+    assert LAYERS < ranks(weights(whole, 6)) < 3 * LAYERS
+    assert ranks(weights(whole, 12)) == ranks(weights(whole, 18)) == LAYERS
     assert "mean rank" in whole.log.read_text()
     state = json.loads((whole.checkpoints / "checkpoint-18" / "trainer_state.json").read_text())
     assert any(row.get("penalty", 0) > 0 for row in state["log_history"])

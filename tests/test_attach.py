@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -12,6 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from goft_cli.adapters import attach_adapter, count_parameters, merge
 from goft_cli.backbone import Backbone
 from goft_cli.errors import GoftError
+from goft_cli.evaluation import compare, tolerance
 from goft_cli.preflight import asset_dir
 from tests.small import composed
 
@@ -24,9 +27,9 @@ def llama() -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(asset_dir("tiny-llama"))
 
 
-def attach(model: PreTrainedModel, *words: str) -> PeftModel:
+def attach(model: PreTrainedModel, *words: str, head: Sequence[str] = ()) -> PeftModel:
     cfg = composed(["model=tiny-llama", *words])
-    return attach_adapter(Backbone(model, None, ""), cfg.adapter, [], AUTO, updates=100)
+    return attach_adapter(Backbone(model, None, ""), cfg.adapter, [*head], AUTO, updates=100)
 
 
 @pytest.mark.parametrize("adapter", ["bitfit", "linear"])
@@ -77,3 +80,86 @@ def test_full_fine_tuning_unties_embeddings_for_good(
     merge(model).save_pretrained(tmp_path)
     found = AutoModelForCausalLM.from_pretrained(tmp_path)(input_ids=ids).logits
     torch.testing.assert_close(found, expected)
+
+
+OUTPUT = "adapter.target_modules=[lm_head]"
+TIED = {
+    "GOFT": ["adapter=goft", OUTPUT],
+    "qGOFT": ["adapter=qgoft", OUTPUT],
+    "LoRA": ["adapter=lora", "adapter.target_modules=[lm_head,q_proj]"],
+    "AdaLoRA": ["adapter=adalora", OUTPUT],
+    "OFT": ["adapter=oft", OUTPUT],
+    "BOFT": ["adapter=boft", OUTPUT],
+    "HRA": ["adapter=hra", OUTPUT],
+    "a pattern": ["adapter=lora", r"adapter.target_modules='.*\.q_proj|lm_head'"],
+    "the input": ["adapter=lora", "adapter.target_modules=[embed_tokens]"],
+    "both": ["adapter=lora", "adapter.target_modules=[embed_tokens,lm_head]"],
+}
+
+
+@pytest.mark.parametrize("case", [*TIED, "whole"])
+def test_an_adapted_output_layer_is_untied_from_the_embeddings(
+    case: str, llama: PreTrainedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = ["lm_head"] if case == "whole" else []
+    model = attach(llama, *TIED.get(case, ["adapter=goft"]), head=head)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter) * parameter.requires_grad
+    ids = torch.arange(12)[None]
+
+    def logits(of: PreTrainedModel | PeftModel) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            return {"logits": of.eval()(input_ids=ids).logits.numpy()}
+
+    plain = logits(AutoModelForCausalLM.from_pretrained(asset_dir("tiny-llama")))
+    adapted = logits(model)
+    assert compare(plain, adapted).largest > 0.01
+    with caplog.at_level("INFO"):
+        merge(model).save_pretrained(tmp_path)
+    assert "tie_word_embeddings" in caplog.text
+    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert again.config.tie_word_embeddings is False
+    assert compare(adapted, logits(again)).largest <= tolerance(torch.float32, 3)
+
+
+def test_every_linear_layer_leaves_the_output_layer_out(llama: PreTrainedModel) -> None:
+    merged = merge(attach(llama, "adapter=lora", "adapter.target_modules=all-linear"))
+    assert merged.config.tie_word_embeddings is True
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["adapter.target_modules=[q_proj,qkv_proj]"], ["qkv_proj", "self_attn.q_proj"]),
+        (["adapter.target_modules=[query,key]"], ["query", "key", "mlp.down_proj"]),
+        (["adapter.target_modules=nonesuch"], ["nonesuch", "self_attn.o_proj"]),
+        ([r"adapter.target_modules='.*\.(query|key)'"], [r".*\.(query|key)", "lm_head"]),
+        (["adapter.target_modules=[]"], ["adapter.target_modules=[]", "self_attn.o_proj"]),
+        (["adapter.layers_to_transform=[0,2]"], ["adapter.layers_to_transform=[0, 2]", "0, 1"]),
+        (["adapter.layers_to_transform=[7]"], ["adapter.layers_to_transform=[7]", "0, 1"]),
+    ],
+)
+@pytest.mark.parametrize("adapter", ["goft", "lora", "hra"])
+def test_what_selects_no_layer_is_refused(
+    adapter: str, words: list[str], named: list[str], llama: PreTrainedModel
+) -> None:
+    with pytest.raises(GoftError, match="adapter") as refusal:
+        attach(llama, f"adapter={adapter}", *words)
+    assert all(name in str(refusal.value) for name in named), refusal.value
+
+
+@pytest.mark.parametrize("adapter", ["goft", "hra"])
+def test_a_layer_that_the_method_cannot_adapt_is_refused(
+    adapter: str, llama: PreTrainedModel
+) -> None:
+    with pytest.raises(GoftError, match=f"adapter={adapter}: .*Embedding"):
+        attach(llama, f"adapter={adapter}", "adapter.target_modules=[q_proj,embed_tokens]")
+
+
+def test_a_head_that_trains_whole_is_no_layer_to_adapt(llama: PreTrainedModel) -> None:
+    words = ["adapter=goft", "adapter.target_modules=[q_proj,lm_head]"]
+    with pytest.raises(GoftError, match="is called lm_head") as refusal:
+        attach(llama, *words, head=["lm_head"])
+    assert "layers are mlp.down_proj" in str(refusal.value)

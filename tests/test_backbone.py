@@ -11,10 +11,9 @@ from typing import ClassVar
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import DebertaV2Config
 
 from goft_cli.adapters import attach_adapter, count_adapted_layers, count_parameters
-from goft_cli.backbone import Backbone, limit_length, load_backbone
+from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import GoftAdapterConfig, LinearProbeConfig, ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.rotation import engines
@@ -119,7 +118,3 @@ def test_a_tokenizer_stops_where_the_models_positions_end(folder: Path, tmp_path
     (endless / "tokenizer_config.json").write_text(json.dumps(stated))
     tokenizer = load(endless).processor
     assert tokenizer.model_max_length == 32
-    limit_length(tokenizer, DebertaV2Config(max_position_embeddings=8, position_biased_input=False))
-    assert tokenizer.model_max_length == 32
-    limit_length(tokenizer, DebertaV2Config(max_position_embeddings=8))
-    assert tokenizer.model_max_length == 8

@@ -17,8 +17,8 @@ from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
 
 from goft_cli import report
-from goft_cli.command_line.composition import data_root
 from goft_cli.command_line.recomposition import compose_train
+from goft_cli.command_line.store import data_root
 from goft_cli.commands.train import train
 from goft_cli.comparison import compare
 from goft_cli.comparison.runs import PER_COMPARISON

@@ -25,23 +25,36 @@ ALLOWED = {
     "defaults": set[str](),
     "config": {"config", "defaults", "errors"},
     "signals": set[str](),
-    "training.checkpoints": set[str](),
+    "training.checkpoints": {"runs.digests"},
     "training.stopping": {"signals"},
     "launching.batches": {"config", "errors"},
-    "runs.run_folder": {"config", "errors"},
+    "runs.digests": set[str](),
+    "runs.files": {"errors"},
+    "runs.lock": {"errors"},
+    "runs.written": set[str](),
+    "runs.configuration": {"config", "errors", "runs.files"},
+    "runs.run_folder": {
+        "config",
+        "errors",
+        *(f"runs.{name}" for name in ("configuration", "files", "lock", "written")),
+    },
 }
 # What a part must never see: tuner < backbone < adapters < training < pipeline < commands < cli.
 LATE = {"job", "verification", "recording", "pipeline", "commands", "cli"}
-METHOD = {"tuner", "rotation", "backbone", "adapters", "adalora"}
+ADAPTERS = {"adalora", "adapter_files", "adapter_loading", "adapters", "targets"}
+METHOD = {"tuner", "rotation", "backbone", *ADAPTERS}
 FORBIDDEN = {
     "tasks": {*METHOD, "training", *LATE},
     "report": {*METHOD, "training", *LATE},
-    "backbone": {"adapters", "adalora", "tasks", "training", *LATE},
-    "adalora": {"adapters", "backbone", "tasks", "training", *LATE},
-    "adapters": {"tasks", "training", *LATE},
+    "backbone": {*ADAPTERS, "tasks", "training", *LATE},
+    "adalora": {*ADAPTERS - {"adalora"}, "backbone", "tasks", "training", *LATE},
+    "targets": {*ADAPTERS - {"targets"}, "backbone", "tasks", "training", *LATE},
+    "adapter_files": {*ADAPTERS - {"adapter_files"}, "backbone", "tasks", "training", *LATE},
+    "adapters": {"adapter_loading", "adapter_files", "tasks", "training", *LATE},
+    "adapter_loading": {"tasks", "training", *LATE},
     "training": LATE,
     "training.resuming": {*METHOD, "tasks", "training.trainer"},
-    "evaluation": {"tuner", "backbone", "adapters", "adalora", "training", *LATE},
+    "evaluation": {*METHOD - {"rotation"}, "training", *LATE},
     "pipeline": {"commands", "cli"},
     "commands": {"cli"},
 }
@@ -58,7 +71,14 @@ LIGHT = {
     "launching.launch",
     "launching.launch_checks",
     "preflight",
+    "runs.base_files",
+    "runs.configuration",
+    "runs.digests",
+    "runs.files",
+    "runs.lock",
+    "runs.provenance",
     "runs.run_folder",
+    "runs.written",
     "secrets",
     "signals",
     "sweeps",

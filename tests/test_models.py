@@ -15,7 +15,8 @@ import transformers
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
-from goft_cli.adapters import attach_adapter, count_adapted_layers, load_adapter, merge
+from goft_cli.adapter_loading import load_adapter
+from goft_cli.adapters import attach_adapter, count_adapted_layers, merge
 from goft_cli.backbone import Backbone
 from goft_cli.evaluation import compare, tolerance
 from tests.architectures import (

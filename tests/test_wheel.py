@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.command_line.composition import data_root
+from goft_cli.command_line.store import data_root
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.errors import GoftError
 from goft_cli.runs.run_folder import write_text
+from goft_cli.runs.written import note
 from goft_cli.tasks import Benchmark, Scores, TaskData
 
 
@@ -51,10 +52,12 @@ class LoadedBenchmark:
         batch_size: int,
     ) -> Scores:
         """Ask a model every question, and write `predictions.BENCHMARK.jsonl` into `folder`."""
+        name = f"predictions.{self.file_stem}.jsonl"
+        note(folder, name)
         scores = self.benchmark.evaluate(model.eval(), tokenizer, self.data, folder, batch_size)
         lines = [json.dumps(one, ensure_ascii=False) + "\n" for one in scores.predictions]
         if lines:
-            write_text(folder / f"predictions.{self.file_stem}.jsonl", "".join(lines))
+            write_text(folder / name, "".join(lines))
         return scores
 
 

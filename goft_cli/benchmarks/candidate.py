@@ -14,6 +14,7 @@ from goft_cli.adapters import merge
 from goft_cli.backbone import load_backbone
 from goft_cli.benchmarks.benchmarking import require_kind
 from goft_cli.config import EvalConfig, ModelConfig
+from goft_cli.naming import real_name
 from goft_cli.runs.trained import open_trained
 from goft_cli.tasks import Benchmark
 
@@ -60,7 +61,7 @@ def open_run(
     run = open_trained(adapter, base_model=base_model)
     require_kind(benchmark, run.task.auto_class, f"adapter={adapter}")
     identity = {
-        "model": run.cfg.model.name,
+        "model": real_name(run.cfg.model),
         "adapter": str(run.folder.path),
         "merged": merged,
         "fingerprint": run.backbone.fingerprint,
@@ -78,5 +79,5 @@ def open_model(cfg: ModelConfig, benchmark: Benchmark[Any]) -> Candidate:
     """
     backbone = load_backbone(cfg, benchmark)
     folder = Path("outputs", benchmark.config.name, cfg.name)
-    identity = {"model": cfg.name, "adapter": None, "fingerprint": backbone.fingerprint}
+    identity = {"model": real_name(cfg), "adapter": None, "fingerprint": backbone.fingerprint}
     return Candidate(backbone.model, backbone.processor, folder, identity)

@@ -10,15 +10,11 @@ import sys
 from importlib import import_module
 
 from goft_cli.cli import VERBS, WITHOUT_CONFIG
-from goft_cli.command_line.suggest import verb_choices
+from goft_cli.command_line.flags import is_plain
+from goft_cli.command_line.keys import verb_choices
 
 # Places in Hydra's store that hold no choices of the user.
 OWN = {"schema", "verb", "hydra"}
-
-
-def is_completion(arguments: list[str]) -> bool:
-    """Tell whether the shell (not a person) asks, or a person wants the shell script."""
-    return arguments[0] in {"-sc", "--shell-completion"}
 
 
 def complete(arguments: list[str]) -> int:
@@ -37,7 +33,7 @@ def complete(arguments: list[str]) -> int:
     if verb in WITHOUT_CONFIG:
         print(" ".join(recipe_targets("" if line.endswith(" ") else words[-1])))
         return 0
-    os.environ["COMP_LINE"] = line.replace(f" {verb}", "", 1)
+    os.environ["COMP_LINE"] = with_keys_only(verb, line.replace(f" {verb}", "", 1))
     sys.argv = [sys.argv[0], *arguments]
     if not querying:
         import_module(f"goft_cli.commands.{verb}").main()
@@ -53,6 +49,14 @@ def complete(arguments: list[str]) -> int:
     typed = "" if line.endswith(" ") else words[-1]
     print(" ".join(nested_choices(verb, typed) or wanted(printed.getvalue().split())))
     return 0
+
+
+def with_keys_only(verb: str, line: str) -> str:
+    """Drop finished words without a key, which Hydra cannot read, from the line of a verb."""
+    finished, _, typed = line.rpartition(" ")
+    words = finished.split()
+    kept = [w for index, w in enumerate(words) if index == 0 or not is_plain(verb, words, index)]
+    return " ".join([*kept, typed])
 
 
 def wanted(candidates: list[str]) -> list[str]:

@@ -6,68 +6,33 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar
 
 import hydra
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from goft_cli.command_line.flags import overrides_first
-from goft_cli.config import (
-    HELD_OUT,
-    SCHEMAS,
-    TRAIN_SAMPLE,
-    BenchmarkConfig,
-    TrainConfig,
-    TrainerConfig,
-)
+from goft_cli.command_line.flags import overrides_first, read_flags
+from goft_cli.command_line.store import config_source, offer
+from goft_cli.command_line.wording import keep_words
+from goft_cli.config import BenchmarkConfig, TrainConfig, TrainerConfig
 from goft_cli.defaults import PENALTY_WEIGHT
 from goft_cli.errors import GoftError
 from goft_cli.launching.batches import accumulation_steps, device_batch, processes
 
 ConfigT = TypeVar("ConfigT")
 
-# For a verb on a trained run: a place without group folders, where `adapter=DIR` is a key.
-NO_FOLDERS = "goft_cli.commands"
 # Longer folder names break on some file systems once a metric or checkpoint name is appended.
 MAX_RUN_NAME = 120
-
-
-def data_root() -> Path:
-    """Return the folder that holds `configs/`: the installed package, or the source checkout.
-
-    Raises:
-        FileNotFoundError: neither place has it; the installation is broken.
-    """
-    package = Path(__file__).resolve().parents[1]
-    for root in (package, package.parent):
-        if (root / "configs" / "train.yaml").is_file():
-            return root
-    raise FileNotFoundError(f"no configs/train.yaml in {package} or beside it; reinstall goft-cli")
-
-
-def config_source(verb: str) -> tuple[str, str]:
-    """Return where Hydra reads a verb's configuration, and its name there."""
-    if reads_folder(verb):
-        return str(data_root() / "configs"), verb
-    return f"pkg://{NO_FOLDERS}", f"verb/{verb}"
-
-
-def reads_folder(verb: str) -> bool:
-    """Tell whether `configs/` is the verb's place: there `adapter=` chooses one of its files."""
-    return "adapter" in verb_groups(verb)
-
-
-def verb_groups(verb: str) -> list[str]:
-    """Return the groups that a verb composes: the sections of its schema."""
-    hints = get_type_hints(SCHEMAS[verb])
-    return [name for name, hint in hints.items() if any(map(is_dataclass, (hint, *get_args(hint))))]
+MAX_PLACE_NAME = 32
+UNNAMEABLE = re.compile(r"[^\w.=+,-]+", re.ASCII)
+"""What a folder's name has none of."""
+PLACES = ("model.path", "task.data_dir", "benchmark.data_dir")
+"""Keys whose values are too long, and too much of one machine, to stand in a name as they are."""
 
 
 def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
@@ -107,9 +72,33 @@ def run_name(seed: int, overrides: str) -> str:
     return folder_name(f"seed{seed}-{overrides}" if overrides else f"seed{seed}")
 
 
+def with_places(overrides: str, words: Sequence[str]) -> str:
+    """Put the places among a job's words before its overrides, which name no place.
+
+    There they are read even where a long name is cut short.
+
+    Args:
+        overrides: as Hydra joins them, those of `PLACES` left out.
+        words: all overrides of the job, as they were typed.
+    """
+    typed = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
+    named = [f"{key}={place_name(typed[key])}" for key in PLACES if key in typed]
+    return ",".join(filter(None, [*named, overrides]))
+
+
+def place_name(place: str) -> str:
+    """Name a folder or hub id by its last part, and by a digest where that is not all of it.
+
+    The digest is of the words as typed: a run is found again by the same words.
+    """
+    last = re.sub(UNNAMEABLE, "_", place.strip("'\"").rstrip("/").rpartition("/")[2])
+    short = last[-MAX_PLACE_NAME:]
+    return short if short == place else f"{short}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
+
+
 def folder_name(words: str) -> str:
     """Make one short folder name of words; different words keep different names if cut short."""
-    name = re.sub(r"[^\w.=+,-]+", "_", words, flags=re.ASCII)
+    name = re.sub(UNNAMEABLE, "_", words)
     if len(name) <= MAX_RUN_NAME:
         return name
     digest = hashlib.sha256(words.encode()).hexdigest()[:12]
@@ -118,32 +107,12 @@ def folder_name(words: str) -> str:
 
 def register(verb: str = "train") -> None:
     """Make the schemas, a verb's groups and the resolvers known to Hydra, as often as wanted."""
-    register_schemas()
-    offer_groups(verb)
+    keep_words()
+    offer(verb)
     for name, resolver in RESOLVERS.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
-@cache
-def register_schemas() -> None:
-    """Put the schemas, and the verbs' own files, into Hydra's store."""
-    store = ConfigStore.instance()
-    for path, schema in SCHEMAS.items():
-        group, _, name = f"schema/{path}".rpartition("/")
-        store.store(group=group, name=name, node=schema)
-    for file in (data_root() / "configs").glob("*.yaml"):
-        # a second home for the verbs without folders, which compose from the store alone
-        store.store(group="verb", name=file.stem, node=OmegaConf.load(file), package="_global_")
-
-
-def judge(splits: Sequence[str]) -> str:
-    """Name the split that stands for a run unless its task names another."""
-    return splits[0] if splits else TRAIN_SAMPLE
-
-
-def held_out(share: float) -> list[str]:
-    """Name the splits that are made from a share of the training rows."""
-    return [HELD_OUT] if share else []
 
 
 def direction(greater_is_better: bool) -> str:
@@ -156,31 +125,12 @@ def share(value: float, factor: float) -> float:
     return float(f"{value * factor:.6g}")
 
 
-def offer_groups(verb: str) -> None:
-    """Put the groups of a verb that reads no folder into Hydra's store, and no other verb's."""
-    store, configs = ConfigStore.instance(), data_root() / "configs"
-    for folder in (path for path in configs.iterdir() if path.is_dir()):
-        store.repo.pop(folder.name, None)
-        if folder.name not in verb_groups(verb) or reads_folder(verb):
-            continue
-        for file in folder.rglob("*.yaml"):
-            group = file.parent.relative_to(configs).as_posix()
-            store.store(group=group, name=file.stem, node=shipped(file))
-
-
-@cache
-def shipped(file: Path) -> DictConfig | ListConfig:
-    """Read a file of this package once."""
-    return OmegaConf.load(file)
-
-
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "recipe": recipe_value,
     "default_penalty": lambda: PENALTY_WEIGHT,
+    "with_places": with_places,
     "run_name": run_name,
     "folder_name": folder_name,
-    "judge": judge,
-    "held_out": held_out,
     "device_batch": device_batch,
     "accumulation_steps": accumulation_steps,
     "processes": processes,
@@ -200,7 +150,7 @@ def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
     for key in cfg:
         path = f"{prefix}{key}"
         if is_dataclass(kind) and key not in {entry.name for entry in fields(kind)}:
-            from goft_cli.command_line.suggest import nearest_key
+            from goft_cli.command_line.nearest import nearest_key
 
             known = [f"{prefix}{entry.name}" for entry in fields(kind)]
             raise GoftError(f"+{path}: there is no key {path}; {nearest_key(path, known)}")
@@ -248,13 +198,13 @@ def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -
         HydraException, OmegaConfBaseException: the words do not compose; `cli` explains them.
         GoftError: a value is out of range, the job refuses its input, or jobs of a sweep failed.
     """
-    from goft_cli.sweeps import sweeping, swept
-
     register(verb)
     refused: list[Exception] = []
 
     def task(cfg: DictConfig) -> float | None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
+            from goft_cli.sweeps import swept
+
             register(verb)  # a launcher may have brought a fresh process
             return swept(lambda: freeze(cfg, kind), job)
         try:
@@ -267,8 +217,17 @@ def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -
     place, name = config_source(verb)
     main = hydra.main(version_base="1.3", config_path=place, config_name=name)(task)
     words = sys.argv[1:]
-    with sweeping(words) as added:
+    with sweep_of(words) as added:
         sys.argv[:] = ["goft", *overrides_first([*words, *added])]
         main()
     if refused:
         raise refused[0]
+
+
+def sweep_of(words: Sequence[str]) -> AbstractContextManager[list[str]]:
+    """Return a context for a run of Hydra with these words, giving the words to add to them."""
+    if not read_flags(words).multirun:
+        return nullcontext([])
+    from goft_cli.sweeps import sweeping
+
+    return sweeping(words)

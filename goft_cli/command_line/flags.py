@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,17 +13,53 @@ from typing import NoReturn
 from hydra._internal.utils import get_args_parser
 
 from goft_cli.command_line.nearest import did_you_mean
+from goft_cli.command_line.wording import worded
 from goft_cli.config import SCHEMAS
 from goft_cli.errors import GoftError
+
+PLAIN_WORDS = {"verify": "runs"}
+"""The key that words without one stand for, by verb."""
+KEY = re.compile(r"[+~]*[A-Za-z_][\w.]*(@[\w.]*)?=|[+~]|hydra[./]|=")
+"""The beginning of an override, which the path of a run does not have."""
 
 
 def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
     """Write each flag that is named after one of the verb's own keys as `key=value`.
 
     Raises:
-        GoftError: a key that is no switch has no value.
+        GoftError: a key that is no switch has no value, or is given without it and with it.
     """
-    return [quoted(word) for word in rewritten(verb, words)]
+    return [worded(quoted(word)) for word in with_key(verb, list(rewritten(verb, words)))]
+
+
+def with_key(verb: str, words: Sequence[str]) -> list[str]:
+    """Collect the words of a verb that have no key under the key that they stand for.
+
+    Raises:
+        GoftError: that key is given too.
+    """
+    at = [index for index in range(len(words)) if is_plain(verb, words, index)]
+    if not at:
+        return list(words)
+    key = PLAIN_WORDS[verb]
+    if typed := [word for word in words if word.partition("=")[0].lstrip("+") == key]:
+        raise GoftError(f"{words[at[0]]} and {typed[0]}: pass all of them as {key}=[...]")
+    values = ("'" + words[index].replace("'", "\\'") + "'" for index in at)
+    rest = [word for index, word in enumerate(words) if index not in at]
+    return [f"{key}=[{','.join(values)}]", *rest]
+
+
+def is_plain(verb: str, words: Sequence[str], index: int) -> bool:
+    """Tell a path from a flag, a flag's value and an override; a path may have `=` in it too.
+
+    A verb that takes no such words has none.
+    """
+    word, before = words[index], words[index - 1] if index else ""
+    action = flag_parser()._option_string_actions.get(before)
+    takes_value = action is not None and action.nargs != 0
+    if verb not in PLAIN_WORDS or word.startswith("-") or takes_value:
+        return False
+    return KEY.match(word) is None or Path(word).is_dir()
 
 
 def quoted(word: str) -> str:
@@ -125,6 +163,25 @@ def read_flags(words: Sequence[str]) -> argparse.Namespace:
         GoftError: a flag is none of Hydra's, or lacks its value.
     """
     return flag_parser().parse_intermixed_args(words)
+
+
+def tolerate_lazy_help(formatter: type[argparse.HelpFormatter]) -> None:
+    """Let argparse of Python 3.14 check a help text that is no string.
+
+    Hydra 1.3 gives the help of one flag as an object that becomes text when it is printed. From
+    Python 3.14 on, argparse reads every help text as soon as it is added, and fails on that one.
+    """
+    get = formatter._get_help_string
+
+    def as_text(self: argparse.HelpFormatter, action: argparse.Action) -> str | None:
+        text = get(self, action)
+        return text if text is None or isinstance(text, str) else ""
+
+    formatter._get_help_string = as_text
+
+
+if sys.version_info >= (3, 14):
+    tolerate_lazy_help(argparse.HelpFormatter)
 
 
 def flag_parser() -> FlagParser:

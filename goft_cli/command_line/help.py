@@ -1,31 +1,115 @@
-"""`goft VERB --help`: the groups and their choices, then every key with its value.
+"""`goft VERB --help`: the groups and their choices, then every key with its value and its meaning.
 
-Hydra's own page copies the whole store of configurations once for each of its groups: seconds of
-waiting for nothing.
+Hydra's own page copies the whole store of configurations once for each of its groups, which takes
+seconds.
 """
 
 from __future__ import annotations
 
-from omegaconf import OmegaConf
+import ast
+import inspect
+import math
+import textwrap
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from enum import Enum
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, EnumNode, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from goft_cli.command_line.suggest import CommandLine
+from goft_cli.errors import GoftError
+
+WIDTH = 100
+COLUMN = 46
+"""Where meanings start; what is longer than that has its meaning on the next line."""
 
 
-def help_page(line: CommandLine, summary: str, *, resolve: bool) -> str:
+def help_page(line: CommandLine, summary: str) -> str:
     """Return what `goft VERB --help` prints, the overrides beside it included.
 
     Raises:
         HydraException, OmegaConfBaseException: the overrides do not compose.
     """
-    groups = [f"  {group}: {', '.join(names)}" for group, names in line.groups().items()]
-    return f"""goft {line.verb}: {summary}
+    groups = [f"{name}: {', '.join(names)}" for name, names in line.groups().items()]
+    return "\n".join(
+        [
+            f"goft {line.verb}: {summary}\n\ngroups (group=choice)\n",
+            *(indented(group) for group in groups or [f"none: {line.verb} has only keys"]),
+            "\nkeys (key=value)\n",
+            *key_lines(line.compose(line.overrides)),
+            "\nkey=value overrides a key, -m key=a,b sweeps over values,",
+            "--cfg job --resolve prints the configuration and stops\n",
+        ]
+    )
 
-groups (group=choice)
-{chr(10).join(groups) or f"  none: {line.verb} has only keys"}
 
-keys (key=value)
+def key_lines(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield `key=value` and the meaning of every key, section by section."""
+    known = meanings(OmegaConf.get_type(cfg) or dict)
+    for key in map(str, cfg):
+        node = cfg._get_node(key)
+        if isinstance(node, DictConfig) and is_dataclass(OmegaConf.get_type(node)):
+            yield from key_lines(node, f"{prefix}{key}.")
+        else:
+            meaning = f"{known.get(key, '')} {options(node)}".strip()
+            yield entry(f"{prefix}{key}={shown(cfg, key)}", meaning)
 
-{OmegaConf.to_yaml(line.compose(line.overrides), resolve=resolve)}
-key=value overrides a key, -m key=a,b sweeps over values,
---cfg job --resolve prints the configuration and stops
-"""
+
+def options(node: object) -> str:
+    """Return the values that a key of an enumeration takes."""
+    return f"One of {', '.join(node.enum_type.__members__)}." if isinstance(node, EnumNode) else ""
+
+
+def shown(cfg: DictConfig, key: str) -> str:
+    """Return a value as a user types it; nothing for one that is still to be given."""
+    try:
+        value = cfg[key]
+    except (OmegaConfBaseException, GoftError):
+        return ""
+    plain: Any = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    plain = plain.name if isinstance(plain, Enum) else plain
+    text = yaml.safe_dump(plain, default_flow_style=True, width=math.inf).partition("\n...")[0]
+    return text.strip()
+
+
+def entry(assignment: str, meaning: str) -> str:
+    """Set a key with its value beside what it means."""
+    lines = textwrap.wrap(meaning, WIDTH - COLUMN)
+    head = f"  {assignment}"
+    first = [head] if len(head) >= COLUMN or not lines else [f"{head:<{COLUMN}}{lines.pop(0)}"]
+    return "\n".join([*first, *(" " * COLUMN + text for text in lines)])
+
+
+def indented(text: str) -> str:
+    """Break a line at blanks, and indent it."""
+    return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+@cache
+def meanings(kind: type) -> dict[str, str]:
+    """Return the docstring of each field of a dataclass and of its bases; none for a mapping."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__.startswith("goft_cli"):
+            found |= own_meanings(base)
+    return found
+
+
+def own_meanings(kind: type) -> dict[str, str]:
+    """Return the string that stands below each field in the source; Python itself drops it."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id: " ".join(below.value.value.split())
+        for field, below in pairwise(body.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }

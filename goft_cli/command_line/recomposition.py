@@ -10,7 +10,8 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from goft_cli.command_line.composition import config_source, freeze, register
+from goft_cli.command_line.composition import freeze, register
+from goft_cli.command_line.store import config_source
 from goft_cli.command_line.suggest import CommandLine, explain, open_configs, without_hydra
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir, initialize_config_module
@@ -18,21 +16,21 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from goft_cli.command_line.composition import (
-    config_source,
-    data_root,
-    own_refusal,
-    reads_folder,
-    register,
-    verb_groups,
-)
+from goft_cli.command_line.composition import own_refusal, register
 from goft_cli.command_line.flags import as_overrides, read_flags
-from goft_cli.command_line.nearest import did_you_mean
+from goft_cli.command_line.keys import (
+    PRESETS,
+    UnreadableError,
+    is_choice,
+    known_keys,
+    verb_choices,
+)
+from goft_cli.command_line.nearest import did_you_mean, nearest_key
+from goft_cli.command_line.store import config_source
 
 TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
-MAX_LISTED = 12
-PRESETS = "+sweep"
-"""A group that no configuration has by itself."""
+PLAIN = re.compile(r"(?!null$)[\w./-]+")
+"""One choice by its name: no list, no sweep, nothing that Hydra computes."""
 NO_CHOICE = "Config group override must be a string or a list"
 """Hydra's words, in an error of no class of its own."""
 PLUGINS = {
@@ -72,7 +70,11 @@ class CommandLine:
         """Return every key of the configuration that the valid group choices compose."""
         groups = self.groups()
         chosen = [word for word in self.overrides if is_choice(word, groups)]
-        return list(dict.fromkeys([*groups, *leaves(self.compose(chosen))]))
+        try:
+            found = known_keys(self.verb, chosen, self.config_dirs)
+        except UnreadableError:
+            found = composed_keys(self.compose(chosen))
+        return list(dict.fromkeys([*groups, *found]))
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the configuration of the verb with some overrides.
@@ -104,37 +106,6 @@ def open_configs(place: str) -> AbstractContextManager[None]:
     return initialize_config_dir(place, version_base="1.3")
 
 
-def verb_choices(verb: str, config_dirs: tuple[Path, ...] = ()) -> dict[str, list[str]]:
-    """Return the choices of every group of a verb, those of the user's own folders included."""
-    shipped = group_choices((data_root() / "configs",))
-    groups = {group: shipped[group] for group in shipped if group in verb_groups(verb)}
-    if reads_folder(verb):
-        groups[PRESETS] = shipped[PRESETS.lstrip("+")]
-    for group, names in group_choices(config_dirs).items():
-        groups[group] = sorted({*groups.get(group, []), *names})
-    return groups
-
-
-def is_choice(word: str, groups: Mapping[str, Sequence[str]]) -> bool:
-    """Tell whether `word` is a valid GROUP=CHOICE."""
-    group, _, choice = word.partition("=")
-    return choice in groups.get(group, [])
-
-
-@cache
-def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
-    """Read the groups from the YAML trees, without asking Hydra.
-
-    A file whose name starts with an underscore is what others inherit, and no choice itself.
-    """
-    found: dict[str, set[str]] = {}
-    for root in roots:
-        for file in root.rglob("*/[!_]*.yaml"):
-            group, *rest = file.relative_to(root).with_suffix("").parts
-            found.setdefault(group, set()).add("/".join(rest))
-    return {group: sorted(found[group]) for group in sorted(found)}
-
-
 def explain(error: Exception, line: CommandLine) -> str | None:
     """Return the sentence for an error of composition, or None if it is none."""
     if isinstance(error, ValueError) and NO_CHOICE in str(error):
@@ -164,7 +135,7 @@ def explain_no_choice(line: CommandLine) -> str | None:
 
 def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> str:
     """A word without `=`, or one Hydra's grammar cannot read."""
-    if "=" in word:
+    if "=" in word.lstrip("="):
         return (
             f"cannot read {word!r}; a value with spaces or any of {{}}[],= needs quotes inside "
             f"quotes: '{word.partition('=')[0]}=\"...\"'"
@@ -185,9 +156,8 @@ def explain_choice(error: MissingConfigException, line: CommandLine) -> str:
     group = group if group in line.groups() else f"+{group}"
     if group not in line.groups():
         return str(error).splitlines()[0]
-    typed = next((word for word in line.overrides if word.startswith(f"{group}=")), group)
-    hint = did_you_mean(choice, line.groups()[group], prefix=f"{group}=")
-    return f"{typed}: there is no such {group.lstrip('+')}; {hint}"
+    typed = next((word for word in line.overrides if word.startswith(f"{group}=")), None)
+    return no_choice(typed or f"{group}={choice}", group, choice, line.groups()[group])
 
 
 def explain_plugin(group: str, choice: str, names: Sequence[str]) -> str:
@@ -200,6 +170,31 @@ def explain_plugin(group: str, choice: str, names: Sequence[str]) -> str:
     return f"{group}={choice}: there is no such plugin; {did_you_mean(choice, names)}"
 
 
+def mistyped(line: CommandLine) -> str | None:
+    """Say which choice or key there is not, without composing; None where all are known.
+
+    A sweep is left to Hydra: its jobs may choose groups with different keys. So is completion.
+    """
+    if line.flags.multirun or line.flags.shell_completion:
+        return None
+    groups = line.groups()
+    for word in line.overrides:
+        if word.startswith(f"{PRESETS}="):
+            return f"{word}: a sweep needs -m; write goft {line.verb} -m {word}"
+        group, equals, choice = word.partition("=")
+        if not group or not (equals or word.startswith("~")):
+            return explain_syntax(word, groups)
+        if group in groups and PLAIN.fullmatch(choice) and choice not in groups[group]:
+            return no_choice(word, group, choice, groups[group])
+    return explain_key(line)
+
+
+def no_choice(word: str, group: str, choice: str, choices: Sequence[str]) -> str:
+    """A choice that its group does not have."""
+    hint = did_you_mean(choice, choices, prefix=f"{group}=")
+    return f"{word}: there is no such {group.lstrip('+')}; {hint}"
+
+
 def explain_key(line: CommandLine) -> str | None:
     """The first override whose key does not exist."""
     keys, groups = line.keys(), line.groups()
@@ -210,22 +205,6 @@ def explain_key(line: CommandLine) -> str | None:
         if key not in keys:
             return f"{word}: there is no key {key}; {nearest_key(key, keys)}"
     return None
-
-
-def nearest_key(key: str, keys: Sequence[str]) -> str:
-    """Prefer a key of the same section, then one that ends alike, then any."""
-    section, _, leaf = key.rpartition(".")
-    siblings = [name for name in keys if name.rpartition(".")[0] == section]
-    same_leaf = [name for name in keys if name.rpartition(".")[2] == leaf]
-    near = (
-        difflib.get_close_matches(key, siblings, n=1, cutoff=0.6)
-        or sorted(same_leaf, key=len)
-        or difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
-    )
-    if near:
-        return f"did you mean {near[0]}?"
-    listed = ", ".join(sorted(siblings)[:MAX_LISTED])
-    return f"keys there are {listed}" if listed else "see --help for the keys"
 
 
 def explain_value(error: Exception, overrides: Sequence[str]) -> str:
@@ -252,7 +231,7 @@ def explain_value(error: Exception, overrides: Sequence[str]) -> str:
     return f"{typed}: {text.partition('. value: ')[0]}"
 
 
-def leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
+def composed_keys(cfg: DictConfig, prefix: str = "") -> list[str]:
     """Return the dotted path of every node below the root, sections included."""
     found = []
     for key in cfg:
@@ -260,5 +239,5 @@ def leaves(cfg: DictConfig, prefix: str = "") -> list[str]:
         found.append(path)
         node = None if OmegaConf.is_missing(cfg, key) else cfg._get_node(key)
         if isinstance(node, DictConfig) and not node._is_none():
-            found += leaves(node, f"{path}.")
+            found += composed_keys(node, f"{path}.")
     return found

@@ -45,12 +45,13 @@ def rescore(cfg: EvalConfig) -> None:
     from goft_cli import report
     from goft_cli.adapters import merge
     from goft_cli.evaluation import evaluation_splits, run_model, score_splits
+    from goft_cli.naming import real_name
     from goft_cli.runs.run_folder import write_json
     from goft_cli.runs.trained import open_trained
 
     run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
     config = run.task.config
-    data = run.task.load_splits(config.eval_splits or [config.train_split])
+    data = run.load_splits(config.eval_splits or [config.train_split])
     splits = evaluation_splits(run.task, data, run.backbone.processor)
     model = merge(run.mergeable()) if cfg.merged else run.model
     collate = run.task.collate(run.backbone.processor)
@@ -58,8 +59,9 @@ def rescore(cfg: EvalConfig) -> None:
     scores = score_splits(run.task, outputs, splits)
     target = Path(cfg.output) if cfg.output else run.folder.path / "eval.json"
     content = {"adapter": str(run.folder.path), "merged": cfg.merged, "metrics": scores}
-    write_json(target, {**content, "data": dict(data.provenance)})
-    title = f"{run.cfg.task.name}  {run.cfg.model.name}  {run.cfg.adapter.name}"
+    same = {"data": dict(data.provenance), "data_as_recorded": run.read_same(data)}
+    write_json(target, content | same)
+    title = f"{run.cfg.task.name}  {real_name(run.cfg.model)}  {run.cfg.adapter.name}"
     report.show_scores(title, scores, run.task.size_deviations(data), target)
 
 
@@ -78,6 +80,7 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     from goft_cli.benchmarks.harness import build_harness
     from goft_cli.runs import manifest
     from goft_cli.runs.run_folder import write_json
+    from goft_cli.runs.written import note
     from goft_cli.tasks import build_benchmark
 
     by_harness = cfg.harness is Harness.lm_eval
@@ -98,6 +101,8 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
         "data": loaded.data.describe(config.benchmark_sizes),
         "environment": manifest.environment(),
     }
+    if cfg.output is None:
+        note(target.parent, target.name)
     write_json(target, content)
     title = f"{config.name}  {found.identity['model']}"
     deviations = loaded.data.size_deviations(config.benchmark_sizes)

@@ -27,6 +27,7 @@ def merge(cfg: MergeConfig) -> None:
     from goft_cli.report import screen
     from goft_cli.runs.folders import check_target
     from goft_cli.runs.trained import find_run, open_trained
+    from goft_cli.runs.written import note
 
     rank = cfg.as_lora
     name = "merged" if rank is None else f"lora-{rank:g}"
@@ -39,6 +40,8 @@ def merge(cfg: MergeConfig) -> None:
             certificate = export_merged(run, target, cfg)
         else:
             certificate = export_lora(run, target, cfg, rank)
+    if cfg.output_dir is None:
+        note(target.parent, target.name)
     screen.print(summary_table(certificate))
     if certificate.layers:
         screen.print(layer_table(certificate.layers))

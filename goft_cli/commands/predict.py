@@ -12,23 +12,28 @@ def main() -> None:
 
 
 def predict(cfg: PredictConfig) -> None:
-    """Write one JSON line per input row, or print the line for a single text.
+    """Write each input row with its prediction, or print that of a single text.
 
     Raises:
-        GoftError: no such run, unreadable input, or an output file that is already there.
+        GoftError: no such run, unreadable input, or an output file that is already there or whose
+            ending names no format.
     """
     import json
     from pathlib import Path
 
     from goft_cli.errors import GoftError
     from goft_cli.logs import quiet_libraries
+    from goft_cli.predictions import check_ending, write_lines
     from goft_cli.report import screen, with_predictions
-    from goft_cli.runs.run_folder import write_text
     from goft_cli.runs.trained import open_trained
 
     output = Path(cfg.output)
-    if cfg.text is None and output.exists() and not cfg.overwrite:
-        raise GoftError(f"output={output} is already there; pass another file or overwrite=true")
+    if cfg.text is None:
+        check_ending(output)
+        if output.exists() and not cfg.overwrite:
+            raise GoftError(
+                f"output={output} is already there; pass another file or overwrite=true"
+            )
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model)
         task = run.task
@@ -40,5 +45,5 @@ def predict(cfg: PredictConfig) -> None:
     if cfg.text is not None:
         screen.print_json(json.dumps(lines[0], ensure_ascii=False))
         return
-    write_text(output, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_lines(output, lines)
     screen.print(f"{len(lines)} predictions: {output}", soft_wrap=True)

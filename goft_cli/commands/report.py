@@ -25,6 +25,7 @@ def report(cfg: ReportConfig) -> None:
     from goft_cli.page.layers import layer_reports
     from goft_cli.report import screen
     from goft_cli.runs.trained import open_trained
+    from goft_cli.runs.written import note
 
     runs = find_runs(cfg.runs)
     commands = [command(run.cfg) for run in runs]
@@ -36,5 +37,7 @@ def report(cfg: ReportConfig) -> None:
                 geometry.append(page.measured(run, layers, number))
     place = cfg.runs if isinstance(cfg.runs, str) else cfg.runs[0]
     folder = Path(cfg.output_dir) if cfg.output_dir else Path(place) / "report"
+    if cfg.output_dir is None:
+        note(folder.parent, folder.name)
     written = page.write(*page.render(runs, geometry, commands), folder)
     screen.print(f"{len(runs)} runs: {written}", soft_wrap=True)

@@ -15,15 +15,18 @@ def train(cfg: TrainConfig) -> None:
     """Run the pipeline here or in processes of its own; torch is imported only now."""
     from goft_cli.launching.launch_checks import check_launch, is_rank
     from goft_cli.preflight import check_inputs
+    from goft_cli.runs.provenance import check_ground
 
     check_launch(cfg)
     check_inputs(cfg)
+    check_ground(cfg)  # here, for nothing heavy is imported yet
     if cfg.launcher.num_processes == 1 or is_rank():
         from goft_cli.pipeline import run
 
         run(cfg)
     else:
         from goft_cli.launching.launch import launch
-        from goft_cli.runs.run_folder import open_run
+        from goft_cli.runs.run_folder import opened
 
-        launch(cfg, open_run(cfg).config)
+        with opened(cfg) as folder:
+            launch(cfg, folder.config)

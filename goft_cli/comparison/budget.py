@@ -10,15 +10,12 @@ from functools import cache
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from goft_cli.adapters import attach_adapter, count_parameters
+from goft_cli.adapters import ANY_UPDATES, attach_adapter, count_parameters
 from goft_cli.backbone import Backbone, empty_model
 from goft_cli.config import AdapterConfig, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.tasks import build_task
 from goft_cli.tuner.layer import features
-
-ANY_UPDATES = 10**6
-"""A run long enough for AdaLoRA's schedule, on which no size depends."""
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from goft_cli.comparison import figure, table
 from goft_cli.comparison.budget import Size, matched_sizes
-from goft_cli.comparison.runs import PlannedRun, finish, plan, read_result
+from goft_cli.comparison.runs import PlannedRun, finish, is_done, plan, read_result
 from goft_cli.comparison.summary import Summary, setting_of, summarize
 from goft_cli.comparison.table import Caption
 from goft_cli.config import Budget, CompareConfig
 from goft_cli.logs import quiet_libraries
+from goft_cli.naming import real_name
 from goft_cli.report import screen
-from goft_cli.runs.run_folder import is_finished, write_text
+from goft_cli.runs.run_folder import write_text
 
 Runs = Mapping[str, Sequence[PlannedRun]]
 """By adapter, one per seed."""
@@ -42,7 +43,7 @@ def compare(cfg: CompareConfig, words: Sequence[str], flags: Sequence[str]) -> l
         for name in alone
     }
     finish_all(runs, flags)
-    caption = Caption(cfg.task.name, cfg.model.name, cfg.task.headline, cfg.baseline, budget)
+    caption = Caption(cfg.task.name, real_name(cfg.model), cfg.task.headline, cfg.baseline, budget)
     rows = summarize(
         {name: [read_result(run) for run in planned] for name, planned in runs.items()},
         {name: setting_of(planned[0].cfg.adapter) for name, planned in runs.items()},
@@ -67,7 +68,7 @@ def describe(sizes: Mapping[str, Size], reference: str) -> str:
 def finish_all(runs: Runs, flags: Sequence[str]) -> None:
     """Train what is missing, adapter by adapter within a seed, and say which one is in turn."""
     by_seed = [run for together in zip(*runs.values(), strict=True) for run in together]
-    missing = [run for run in by_seed if not is_finished(run.cfg)]
+    missing = [run for run in by_seed if not is_done(run)]
     screen.print(f"{len(by_seed)} runs, {len(by_seed) - len(missing)} of them finished already")
     for number, run in enumerate(missing, start=1):
         screen.print(f"{number} of {len(missing)}: {run.command}", highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,12 +12,13 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from goft_cli.command_line.keys import verb_choices
 from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.command_line.recomposition import compose_here
-from goft_cli.command_line.suggest import verb_choices
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.runs.run_folder import RunFolder, is_finished, read_json
+from goft_cli.runs.provenance import is_reusable
+from goft_cli.runs.run_folder import RunFolder, read_json
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
 """What differs from run to run, and what says it here."""
@@ -122,17 +124,34 @@ def own_folders() -> list[str]:
     return [source.path for source in sources if source.provider == "command-line"]
 
 
+def is_done(run: PlannedRun) -> bool:
+    """Tell whether a run is finished, and may be compared.
+
+    Raises:
+        GoftError: it is, but its base model or its data has changed since.
+    """
+    return is_reusable(run.cfg, f"restore it, or train that run anew: {run.command} overwrite=true")
+
+
 def finish(run: PlannedRun, flags: Sequence[str]) -> None:
     """Train unless that is done, in a process of its own, whose peak of memory is its own too.
 
     Raises:
         GoftError: the run failed; it has said why.
+        KeyboardInterrupt: after the run, which was told to end too, has saved a checkpoint.
     """
-    if is_finished(run.cfg):
+    if is_done(run):
         return
     command = [sys.executable, "-m", "goft_cli", "train", *flags, *run.words]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
+    # in a session of its own, so that Ctrl-C reaches it once: a second one would not let it save
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    if code:
         raise GoftError(f"{run.command} failed, as it says above; then start the comparison again")
 
 

@@ -15,6 +15,7 @@ from goft_cli.config.adapter import (
     FullConfig,
     GoftAdapterConfig,
     HraAdapterConfig,
+    LayerAdapterConfig,
     LinearProbeConfig,
     LoraAdapterConfig,
     OftAdapterConfig,
@@ -29,6 +30,7 @@ from goft_cli.config.choices import (
     Harness,
     Method,
     Optimizer,
+    Overflow,
     Quantization,
     Sampling,
     Scheduler,
@@ -73,6 +75,7 @@ from goft_cli.config.verbs import (
     TrainConfig,
     TrainedConfig,
 )
+from goft_cli.config.verify import VerifyConfig
 from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
@@ -107,6 +110,7 @@ __all__ = [
     "InstructionConfig",
     "JudgeConfig",
     "LauncherConfig",
+    "LayerAdapterConfig",
     "LinearProbeConfig",
     "LoraAdapterConfig",
     "MMLUConfig",
@@ -116,6 +120,7 @@ __all__ = [
     "ModelConfig",
     "OftAdapterConfig",
     "Optimizer",
+    "Overflow",
     "PlanConfig",
     "PredictConfig",
     "PushConfig",
@@ -136,6 +141,7 @@ __all__ = [
     "TrainedConfig",
     "TrainerConfig",
     "Transform",
+    "VerifyConfig",
     "VicunaConfig",
     "VtabConfig",
     "VtabGroup",
@@ -150,6 +156,7 @@ SCHEMAS: dict[str, type] = {
     "predict": PredictConfig,
     "merge": MergeConfig,
     "push": PushConfig,
+    "verify": VerifyConfig,
     "plan": PlanConfig,
     "doctor": DoctorConfig,
     "fetch": FetchConfig,

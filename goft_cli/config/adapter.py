@@ -45,6 +45,11 @@ class AdapterConfig:
         values = {name: getattr(self, name) for name in own}
         return {key: v.value if isinstance(v, Enum) else v for key, v in values.items()}
 
+    @property
+    def unsettled(self) -> set[str]:
+        """Fields of PEFT's configuration class that this configuration alone does not tell."""
+        return set()
+
     def check_given(self) -> None:
         """Refuse what a user gives and this adapter would not read.
 
@@ -104,6 +109,11 @@ class GoftAdapterConfig(LayerAdapterConfig):
                 "out, or pass adapter=qgoft"
             )
 
+    @property
+    def unsettled(self) -> set[str]:
+        """Strict rotations have no penalty, whatever weight is written down."""
+        return {"penalty_weight"} if self.method is Method.goft else set()
+
 
 @dataclass
 class LoraAdapterConfig(LayerAdapterConfig):
@@ -158,6 +168,11 @@ class AdaLoraAdapterConfig(LayerAdapterConfig):
             expected="above 0, for only then the ranks reach target_r",
             example=0.5,
         )
+
+    @property
+    def unsettled(self) -> set[str]:
+        """The schedule, which follows the number of updates."""
+        return {"tinit", "tfinal", "total_step"}
 
     def peft_options(self, updates: int) -> dict[str, Any]:
         """Turn shares into updates, and add how many there are.

@@ -138,6 +138,13 @@ class ExemplarOrder(str, Enum):
     shuffled = "shuffled"
 
 
+class Overflow(str, Enum):
+    """How a prompt is shortened that the model cannot take: whole exemplars, or from the left."""
+
+    drop_exemplars = "drop_exemplars"
+    cut_left = "cut_left"
+
+
 class Harness(str, Enum):
     """Who scores a benchmark: this program, or EleutherAI's lm_eval."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from omegaconf import MISSING
 
@@ -24,6 +25,13 @@ class ImageClassificationConfig(TaskConfig):
     """Images that this package makes (`demo:NAME`), for want of a `data_dir`."""
     classes: int = MISSING
     transform: Transform = Transform.model
+
+    @property
+    def folder(self) -> Path | None:
+        """The task's folder, which `data_dir` names or holds (as VTAB-1K's archive does)."""
+        folder = super().folder
+        inner = None if folder is None else folder / Path(self.name).name
+        return inner if inner is not None and inner.is_dir() else folder
 
     def __post_init__(self) -> None:
         """Check the ranges of this family."""

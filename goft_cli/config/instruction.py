@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from goft_cli.config.checks import check
 from goft_cli.config.choices import GlobalBatch
 from goft_cli.config.task import DatasetConfig, TaskConfig
 
 HELD_OUT = "validation"
 """The split that a share of the training rows becomes."""
+
+
+def held_out(share: float) -> list[str]:
+    """Name the splits that are made from a share of the training rows."""
+    return [HELD_OUT] if share else []
+
+
+OmegaConf.register_new_resolver("held_out", held_out, replace=True)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from goft_cli.config.checks import check
-from goft_cli.config.choices import ExemplarOrder
+from goft_cli.config.choices import ExemplarOrder, Overflow
 from goft_cli.config.task import BenchmarkConfig, DatasetConfig
 
 
@@ -31,6 +31,9 @@ class MMLUConfig(BenchmarkConfig):
     """Lose the first row of each subject, as a loader does that takes it for a header."""
     pandas_cells: bool = False
     """Take texts as pandas reads them: None and N/A become nan, 0.50 becomes 0.5."""
+    strip_questions: bool = False
+    """Take questions without the blanks at their ends; choices stay as they are."""
+    overflow: Overflow = Overflow.drop_exemplars
     cache_prefix: bool = True
     """Compute once what the prompts of a subject have in common; the answers are the same."""
     categories: dict[str, list[str]] = field(default_factory=dict)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from goft_cli.config.checks import check
+from goft_cli.config.labels import Labels
 
 TRAIN_SAMPLE = "train_sample"
 """What stands in for the evaluation splits of a task that has none: its first training rows."""
+
+
+def judge(splits: Sequence[str]) -> str:
+    """Name the split that stands for a run unless its task names another."""
+    return splits[0] if splits else TRAIN_SAMPLE
+
+
+# Defaults below ask for it, also where a file is read back and no command line was composed.
+OmegaConf.register_new_resolver("judge", judge, replace=True)
 
 
 @dataclass
@@ -42,6 +54,11 @@ class TaskConfig:
     benchmark_sizes: dict[str, int] = field(default_factory=dict)
     """Rows per split of the published benchmark; other sizes run, but are reported as such."""
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of local data, if it comes from one."""
+        return None if self.data_dir is None else Path(self.data_dir).expanduser()
 
     @property
     def remote_dataset(self) -> DatasetConfig | None:
@@ -85,6 +102,8 @@ class TextClassificationConfig(TaskConfig):
     """Column names for local tables that come without a header row, in order."""
     column_aliases: dict[str, str] = field(default_factory=dict)
     """What published files call a column of this task: `{label: gold_label}`."""
+    skip_short_rows: bool = False
+    """Leave out, with a count, rows of a tsv or csv file that have fewer fields than its header."""
     labels: list[str] = field(default_factory=list)
     """Names in the order of their ids; empty means regression."""
     label_range: list[float] = field(default_factory=list)
@@ -94,7 +113,8 @@ class TextClassificationConfig(TaskConfig):
     classifier_dropout: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the ranges of this family."""
+        """Check the ranges of this family, and that its labels can be told apart."""
+        Labels(self.labels)
         check(
             self.max_length >= 2,
             key="task.max_length",

@@ -116,6 +116,7 @@ class PredictConfig(TrainedConfig):
     text: str | None = None
     """One text, in place of a file."""
     output: str = "predictions.jsonl"
+    """The file to write; its ending says the format: jsonl, json, csv, tsv or parquet."""
     overwrite: bool = False
     batch_size: int = 64
     max_new_tokens: int = 256

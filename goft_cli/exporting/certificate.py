@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,11 +14,18 @@ from torch import Tensor
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import compare, score_splits
 from goft_cli.geometry import NeuronChange, RotationGeometry
+from goft_cli.naming import real_name
 from goft_cli.runs import manifest
+from goft_cli.runs.base_files import describe_base
+from goft_cli.runs.digests import digests
+from goft_cli.runs.provenance import adapter_sha256
 from goft_cli.runs.run_folder import config_sha256
 from goft_cli.runs.trained import TrainedRun
 from goft_cli.tasks.base import Arrays, Split
 from goft_cli.verification import compute_dtype
+
+REPORT, CARD = "merge_report.json", "README.md"
+"""The certificate itself, and the page about it."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +76,22 @@ class OutputAgreement:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What `merge_report.json` holds; `outputs` is None where no rows were asked for."""
+    """What `merge_report.json` holds.
+
+    Attributes:
+        run: which run was exported.
+        outputs: of the exported model beside the adapter's; None where no rows were asked for.
+        layers: what the adapter did to each.
+        environment: versions and hardware.
+        sha256: by file name, of the `adapter` and the `base` model that were read, and of every
+            file that was `exported`, as it lies on the disk.
+    """
 
     run: dict[str, Any]
     outputs: OutputAgreement | None
     layers: dict[str, LayerChange]
     environment: dict[str, Any]
+    sha256: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain dicts, lists and numbers."""
@@ -82,7 +100,7 @@ class Certificate:
 
 def identify(run: TrainedRun) -> dict[str, Any]:
     """Return which run was exported, without a word on where it lies on this machine."""
-    names = {"task": run.task.config.name, "model": run.cfg.model.name}
+    names = {"task": run.task.config.name, "model": real_name(run.cfg.model)}
     return {
         **names,
         "adapter": run.cfg.adapter.name,
@@ -165,4 +183,15 @@ def certify(
     run: TrainedRun, outputs: OutputAgreement | None, layers: dict[str, LayerChange]
 ) -> Certificate:
     """Put the parts together, with what they were measured on."""
-    return Certificate(identify(run), outputs, layers, manifest.environment())
+    sha256 = {
+        "adapter": adapter_sha256(run.folder),
+        "base": describe_base(run.cfg.model)["sha256"],
+    }
+    return Certificate(identify(run), outputs, layers, manifest.environment(), sha256)
+
+
+def exported_sha256(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of an exported model, read from the disk."""
+    files = [path for path in folder.rglob("*") if path.name not in {REPORT, CARD}]
+    found = digests(files, fresh=True)
+    return {path.relative_to(folder).as_posix(): digest for path, digest in found.items()}

@@ -11,15 +11,19 @@ import transformers
 from torch import nn
 from transformers import PreTrainedModel
 
-from goft_cli.adapters import load_adapter, merge
+from goft_cli.adapter_loading import load_adapter
+from goft_cli.adapters import merge
 from goft_cli.backbone import load_backbone
 from goft_cli.config import ExportConfig
 from goft_cli.evaluation import tolerance
 from goft_cli.exporting.certificate import (
+    CARD,
+    REPORT,
     Certificate,
     OutputAgreement,
     agreement,
     certify,
+    exported_sha256,
     layer_changes,
 )
 from goft_cli.exporting.lora import lora_of, products, residuals, save_lora
@@ -67,7 +71,8 @@ def reference(run: TrainedRun, cfg: ExportConfig) -> Reference:
 def export_merged(run: TrainedRun, target: Path, cfg: ExportConfig) -> Certificate:
     """Write the plain model, tokenizer, card and certificate; `run.model` is used up.
 
-    What is certified is the folder as transformers alone reads it again.
+    What is certified is the folder as transformers alone reads it again, its weights included;
+    packed ones, which cannot be compared, as they were before packing.
 
     Raises:
         GoftError: a merged weight is not finite, or the folder gives other outputs than the
@@ -77,14 +82,14 @@ def export_merged(run: TrainedRun, target: Path, cfg: ExportConfig) -> Certifica
     model = run.mergeable()
     geometries, before = rotation_geometries(model), adapted_weights(model)
     merged = merge(model)
-    layers = layer_changes(geometries, neuron_changes(before, merged))
     with whole_folder(target) as folder:
         write_model(run, merged, folder, cfg)
         run.backbone.processor.save_pretrained(folder)
-        allowed = accepted(run, cfg, len(before))
-        certificate = certify(run, adapted.against(reopened(run, folder), allowed), layers)
-        write_documents(run, folder, target, "merged", certificate)
-    return certificate
+        again, allowed = reopened(run, folder), accepted(run, cfg, len(before))
+        changes = neuron_changes(before, merged if cfg.quantization else again)
+        layers = layer_changes(geometries, changes)
+        certificate = certify(run, adapted.against(again, allowed), layers)
+        return write_documents(run, folder, "merged", certificate, location=str(target))
 
 
 def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -> Certificate:
@@ -107,8 +112,7 @@ def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -
         run.backbone.processor.save_pretrained(folder)
         again = load_adapter(load_backbone(run.cfg.model, run.task), folder)
         certificate = certify(run, adapted.against(again, cfg.tolerance), layers)
-        write_documents(run, folder, target, "lora", certificate)
-    return certificate
+        return write_documents(run, folder, "lora", certificate, location=str(target))
 
 
 def write_model(run: TrainedRun, merged: PreTrainedModel, folder: Path, cfg: ExportConfig) -> None:
@@ -142,9 +146,27 @@ def reopened(run: TrainedRun, folder: Path) -> PreTrainedModel:
 
 
 def write_documents(
-    run: TrainedRun, folder: Path, target: Path, kind: Kind, certificate: Certificate
-) -> None:
-    """Write the certificate and the model card."""
-    write_json(folder / "merge_report.json", certificate.as_json())
-    places = {"location": str(target), "base": run.cfg.model.path}
-    write_text(folder / "README.md", card(run, kind, **places, certificate=certificate))
+    run: TrainedRun,
+    folder: Path,
+    kind: Kind,
+    certificate: Certificate,
+    *,
+    location: str,
+    base: str | None = None,
+) -> Certificate:
+    """Write the certificate and the model card, after every other file; return what is certified.
+
+    Args:
+        run: what was exported.
+        folder: the files, whose digests the certificate gets.
+        kind: the form of the model.
+        certificate: what was measured on it.
+        location: where it will be loaded from.
+        base: where the base model is, if its own path is not what others are to read.
+    """
+    sha256 = certificate.sha256 | {"exported": exported_sha256(folder)}
+    certificate = replace(certificate, sha256=sha256)
+    write_json(folder / REPORT, certificate.as_json())
+    places = {"location": location, "base": base or run.cfg.model.path}
+    write_text(folder / CARD, card(run, kind, **places, certificate=certificate))
+    return certificate

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from goft_cli.config import TrainConfig
 from goft_cli.errors import CRASH, USAGE_ERROR, RankError
-from goft_cli.signals import Stopped, handling, stop_now
+from goft_cli.signals import ENDING, Stopped, handling, hangup_is_ignored, stop_now
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -45,6 +45,8 @@ def launch(cfg: TrainConfig, config: Path) -> None:
     words = ["--multi_gpu", "--num_machines=1", f"--num_processes={count}", "--mixed_precision=no"]
     words += ["--dynamo_backend=no", "--main_process_port=0", "--module", WORKER, str(config)]
     arguments = launch_command_parser().parse_args(words)
+    if hangup_is_ignored():  # torchrun would answer it with an end of all processes
+        arguments.signals_to_handle = "SIGTERM,SIGINT,SIGQUIT"
     logging.disable(logging.ERROR)  # torchrun's, which tell of the same end in other words
     try:
         with handling(stop_now), patch_environment(**worker_environment(cfg)):
@@ -98,7 +100,7 @@ def as_error(failure: ProcessFailure, rank: int, count: int) -> RankError | Stop
         )
     if "time" not in failure.error_file_data:
         return RankError(f"{who} ended with exit code {failure.exitcode} and without a word", CRASH)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         if failure.exitcode == Stopped(number).code:
             return Stopped(number, failure.message)
     mistake = failure.exitcode == USAGE_ERROR  # the user's, and the same in every process

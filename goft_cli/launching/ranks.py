@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -12,7 +14,7 @@ from accelerate import PartialState
 from goft_cli.config import TrainConfig
 from goft_cli.launching.batches import processes
 from goft_cli.launching.launch_checks import sharding_engine
-from goft_cli.runs.run_folder import RunFolder, open_run
+from goft_cli.runs.run_folder import RunFolder, open_run, opened
 
 
 def join(cfg: TrainConfig) -> bool:
@@ -32,15 +34,30 @@ def join(cfg: TrainConfig) -> bool:
     return state.is_main_process
 
 
-def open_together(cfg: TrainConfig, *, speaks: bool) -> RunFolder:
-    """Open the run folder once for all processes.
+@contextmanager
+def open_together(cfg: TrainConfig, *, speaks: bool, held: bool) -> Iterator[RunFolder]:
+    """Open the run folder once for all processes, until the block ends.
+
+    Args:
+        cfg: the run.
+        speaks: whether this process writes for all.
+        held: whether the launcher of the processes keeps other starts out.
 
     Raises:
-        GoftError: as `open_run` does, in the process that writes.
+        GoftError: as `opened` does, in the process that writes; or the folder was deleted
+            meanwhile, whatever error that led to.
     """
-    folder = open_run(cfg) if speaks else RunFolder(Path(cfg.output_dir))
-    wait()
-    return folder
+    if not speaks:
+        opening = nullcontext(RunFolder(Path(cfg.output_dir)))
+    else:
+        opening = nullcontext(open_run(cfg)) if held else opened(cfg)
+    with opening as folder:
+        wait()
+        try:
+            yield folder
+        except Exception:
+            folder.check_there()
+            raise
 
 
 def leave() -> None:

@@ -20,7 +20,8 @@ def main(config: Path) -> int:
         with handling(stop_now):
             from goft_cli.pipeline import run
 
-            run(replace(read_config(config), overwrite=False))  # the launcher has done that
+            # the launcher has replaced what was there, and keeps others out
+            run(replace(read_config(config), overwrite=False), held=True)
     except (Exception, Stopped) as error:  # the border: the launcher says it
         sentence, code = describe(error, ("train",))
         leave_word(sentence, traceback.format_exc())

@@ -11,7 +11,9 @@ from typing import Any
 from goft_cli.command_line.recomposition import compose_train
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.runs.run_folder import RunFolder, as_plain, flatten, identity, read_config, read_json
+from goft_cli.naming import real_name
+from goft_cli.runs.configuration import read_config, settings
+from goft_cli.runs.run_folder import RunFolder, read_json
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def find_runs(places: str | Sequence[str]) -> list[RunRecord]:
     """
     named = [places] if isinstance(places, str) else list(places)
     found = [read_run(folder) for place in named for folder in folders_below(place)]
-    subjects = sorted({f"{run.cfg.task.name} with {run.cfg.model.name}" for run in found})
+    subjects = sorted({f"{run.cfg.task.name} with {real_name(run.cfg.model)}" for run in found})
     if len(subjects) > 1:
         raise GoftError(
             f"runs={places}: found runs of {', '.join(subjects)}; a page is about one task and one "
@@ -97,13 +99,12 @@ def command(cfg: TrainConfig) -> str | None:
     words = [f"adapter={cfg.adapter.name}", f"seed={cfg.seed}"]
     words += [f"task={cfg.task.name}", f"model={cfg.model.name}"]
     try:
-        composed = flatten(identity(as_plain(compose_train(words))))
+        composed = settings(compose_train(words))
     except GoftError:
         return None
-    wanted = flatten(identity(as_plain(cfg)))
     changed = [
         f"{key}={spelled(value)}"
-        for key, value in wanted.items()
+        for key, value in settings(cfg).items()
         if composed.get(key) != value and not key.startswith("benchmark")
     ]
     return shlex.join(["goft", "train", *words, *changed])

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from goft_cli.comparison.statistics import deviation
+from goft_cli.naming import real_name
 from goft_cli.page import figures
 from goft_cli.page.gather import RunRecord
 from goft_cli.page.layers import LayerReport
@@ -189,7 +190,7 @@ def render(
     )
     curves = curve_panels(runs)
     html = environment.get_template("report.html.j2").render(
-        title=f"{runs[0].cfg.task.name} · {runs[0].cfg.model.name}",
+        title=f"{runs[0].cfg.task.name} · {real_name(runs[0].cfg.model)}",
         runs=runs,
         headline=runs[0].cfg.task.headline.replace("_", " "),
         scores=score_table(runs),

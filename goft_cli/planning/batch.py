@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from datasets import Dataset, Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from goft_cli.positions import usable_positions
 from goft_cli.tasks import Task
 from goft_cli.tasks.base import Collator, Inputs
 
@@ -84,9 +85,8 @@ def stand_in_batch(task: Task[Any, Any], model: nn.Module, size: int) -> dict[st
 
 def longest_text(task: Task[Any, Any], model: nn.Module) -> int:
     """Return the tokens of the longest row."""
-    config = cast("Any", model.config)
-    positions = getattr(config, "max_position_embeddings", None) or task.config.max_length
-    return min(task.config.max_length, positions)
+    wanted = task.config.max_length
+    return min(wanted, usable_positions(model) or wanted)
 
 
 def shape_of(batch: Mapping[str, Tensor]) -> tuple[int, ...]:

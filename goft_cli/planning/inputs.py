@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from goft_cli.backbone import load_processor, reading
+from goft_cli.backbone import limit_length, load_processor, reading
 from goft_cli.config import ImageClassificationConfig, TrainConfig
 from goft_cli.planning.batch import (
     CANDIDATES,
@@ -53,7 +53,8 @@ def largest_batch(
         note = "the rows are not here: the forecast is for batches of the longest length allowed"
         return stand_in_batch(task, model, size), [note]
     with reading(model_location(cfg.model.path), cfg.model.path):
-        processor = load_processor(cfg.model, task, model.config)
+        processor = load_processor(cfg.model, task)
+    limit_length(processor, model)
     model.config.pad_token_id = getattr(processor, "pad_token_id", None)
     rows = most_text(data.splits[cfg.task.train_split], max(size, CANDIDATES))
     taken = model_columns(model, task.label_names)

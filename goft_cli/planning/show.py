@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
+from goft_cli.naming import real_name
 from goft_cli.planning.memory import Memory
 from goft_cli.planning.plan import Plan
 from goft_cli.report import describe_recipe, megabytes, screen
@@ -16,7 +17,7 @@ WIDTH = 60
 def show(plan: Plan) -> None:
     """Print a plan."""
     cfg = plan.cfg
-    screen.print(f"[bold]plan[/]  {cfg.task.name}  {cfg.model.name}  {cfg.adapter.name}")
+    screen.print(f"[bold]plan[/]  {cfg.task.name}  {real_name(cfg.model)}  {cfg.adapter.name}")
     screen.print(describe_recipe(cfg), style="dim", markup=False)
     if plan.layers:
         screen.print(layer_table(plan))

@@ -13,8 +13,9 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from goft_cli.command_line.composition import data_root, freeze
+from goft_cli.command_line.composition import freeze
 from goft_cli.command_line.nearest import did_you_mean
+from goft_cli.command_line.store import data_root
 from goft_cli.config import ReproductionConfig
 from goft_cli.errors import GoftError
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from goft_cli.command_line.recomposition import compose_train
-from goft_cli.errors import GoftError
+from goft_cli.errors import GoftError, RankError
 from goft_cli.report import screen
 from goft_cli.reproduction import rehearsal
 from goft_cli.reproduction.comparison import Comparison, compare
@@ -55,6 +55,7 @@ def reproduce(request: Request) -> Path:
 
     Raises:
         GoftError: there is no such target, or a run is refused; what was compared before is kept.
+        RankError: a run failed; what was compared before is kept too.
     """
     found: list[Comparison] = []
     for cell in select(request.target):
@@ -62,8 +63,7 @@ def reproduce(request: Request) -> Path:
         how = "rehearsal of " if request.rehearsal else ""
         command = cell.command(seeds, request.words)
         screen.print(f"{how}{cell.name}: {command}", style="dim", markup=False, soft_wrap=True)
-        with only_progress():
-            runs = [run_cell(cell, seed, request) for seed in seeds]
+        runs = [run_cell(cell, seed, request) for seed in seeds]
         found += compare(cell, runs, request.words, rehearsal=request.rehearsal)
         write_results(request, found)
     for table in result_tables(found):
@@ -78,7 +78,7 @@ def run_cell(cell: Cell, seed: int, request: Request) -> Run:
     """Train one seed of a cell, or find it done.
 
     Raises:
-        GoftError: says of which cell and seed.
+        GoftError, RankError: says of which cell and seed.
     """
     words = [*cell.words(seed), *request.words]
     try:
@@ -91,6 +91,8 @@ def run_cell(cell: Cell, seed: int, request: Request) -> Run:
             return finished_run(cfg)
     except GoftError as error:
         raise GoftError(f"{cell.name}, seed {seed}: {error}") from error
+    except RankError as error:
+        raise RankError(f"{cell.name}, seed {seed}: {error}", error.code) from error
 
 
 def write_results(request: Request, found: Sequence[Comparison]) -> None:
@@ -100,13 +102,3 @@ def write_results(request: Request, found: Sequence[Comparison]) -> None:
     write_json(folder / "result.json", as_plain(request.target, found))
     write_text(folder / "result.md", as_markdown(request.target, found))
     plot(found, folder / "result.png")
-
-
-@contextmanager
-def only_progress() -> Iterator[None]:
-    """Keep the runs' own summaries off the screen; progress and warnings go elsewhere."""
-    screen.quiet = True
-    try:
-        yield
-    finally:
-        screen.quiet = False

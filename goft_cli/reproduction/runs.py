@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from goft_cli.commands.train import train
 from goft_cli.config import MeasureConfig, TrainConfig
-from goft_cli.errors import GoftError
+from goft_cli.errors import USAGE_ERROR, GoftError, RankError
+from goft_cli.launching.launch import RankTracebackError
+from goft_cli.runs.provenance import is_reusable
 from goft_cli.runs.run_folder import RunFolder, read_json
+from goft_cli.sweeps.isolation import Outcome, Surroundings, isolated
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,31 @@ class Run:
 
 
 def finished_run(cfg: TrainConfig) -> Run:
-    """Train, or find it done, and read what it left.
+    """Train in a process of its own, whose peak of memory is its own too, or find it done.
 
     Raises:
-        GoftError: the run refuses its input, or fails.
+        GoftError: the run refuses its input, or is finished on data or weights that have changed.
+        RankError: the run failed.
     """
-    train(cfg)
+    if not is_reusable(cfg):
+        surroundings = Surroundings(str(Path.cwd()), dict(os.environ), None)
+        outcome = isolated(train_quietly, cfg, surroundings, several=True)
+        if outcome.code:
+            raise as_error(outcome) from RankTracebackError(f"\n{outcome.traceback}")
     folder = RunFolder(Path(cfg.output_dir))
     return Run(cfg, folder, read_json(folder.metrics), read_json(folder.manifest))
+
+
+def train_quietly(cfg: TrainConfig) -> None:
+    """Train without the run's own summary on the screen; progress and warnings go elsewhere."""
+    from goft_cli.report import screen
+
+    screen.quiet = True
+    train(cfg)
+
+
+def as_error(outcome: Outcome) -> GoftError | RankError:
+    """Return the exception that a process ended with, as this process would have raised it."""
+    if outcome.code == USAGE_ERROR:
+        return GoftError(outcome.sentence)
+    return RankError(outcome.sentence, outcome.code)

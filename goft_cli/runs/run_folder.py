@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from goft_cli.config import SCHEMAS, TrainConfig
+from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
+from goft_cli.runs.configuration import (
+    SECTIONS,
+    WRITER,
+    as_plain,
+    config_sha256,
+    differing,
+    flatten,
+    identity,
+    read_config,
+    write_config,
+)
+from goft_cli.runs.files import read_json, read_yaml, write_json, write_text
+from goft_cli.runs.lock import locked
+from goft_cli.runs.written import RECORD, begin_record, clear
 
-# What does not change a number may differ between two starts of the same run.
-NOT_IDENTITY = {"output_dir", "run_name", "overwrite", "tracker"}
+__all__ = [
+    "MAX_DIFFERENCES",
+    "RunFolder",
+    "as_plain",
+    "config_sha256",
+    "flatten",
+    "identity",
+    "is_finished",
+    "open_run",
+    "opened",
+    "read_config",
+    "read_json",
+    "read_yaml",
+    "write_json",
+    "write_text",
+]
+
 MAX_DIFFERENCES = 6
-# The safe loader either way: the one in C reads ten times as fast, and not every PyYAML has it.
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-SECTIONS = ("model", "task", "adapter", "trainer", "launcher", "tracker")
+Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,8 @@ class RunFolder:
     """The files of one run, by name."""
 
     path: Path
+    lock_seen: Stamp | None = field(default=None, compare=False)
+    """The lock file when the run was opened, to know the folder again."""
 
     @property
     def config(self) -> Path:
@@ -73,6 +94,33 @@ class RunFolder:
         return self.path.with_name(f"{self.path.name}.plan.json")
 
     @property
+    def lock(self) -> Path:
+        """Held by the process that trains."""
+        return self.path / ".lock"
+
+    @property
+    def record(self) -> Path:
+        """Names of what was written beside the files above."""
+        return self.path / RECORD
+
+    @property
+    def is_run(self) -> bool:
+        """Whether goft made the folder; a `config.yaml` alone, anyone's, does not tell."""
+        traces = (self.record, self.log, self.manifest, self.metrics)
+        if not (self.config.is_file() and any(path.is_file() for path in traces)):
+            return False
+        try:
+            plain = read_yaml(self.config)
+        except GoftError:
+            return False
+        return WRITER in plain or plain.keys() >= set(SECTIONS)
+
+    @property
+    def began(self) -> bool:
+        """Whether data and model were loaded, and training came next."""
+        return self.manifest.is_file() or self.has_results
+
+    @property
     def has_results(self) -> bool:
         """Whether training got far enough to leave something worth keeping."""
         return self.finished or self.adapter.exists() or any(self.checkpoints.glob("checkpoint-*"))
@@ -82,25 +130,70 @@ class RunFolder:
         """Whether the run reached its end."""
         return self.metrics.is_file()
 
+    def check_there(self) -> None:
+        """Refuse to go on in a folder that is not the one that was opened.
+
+        Raises:
+            GoftError: somebody deleted or moved it, and perhaps made a new one in its place.
+        """
+        if self.lock_seen is not None and stamp(self.lock) != self.lock_seen:
+            raise GoftError(
+                f"{self.path}: the run folder was deleted or moved while the run was at work; "
+                "start the command again"
+            )
+
+
+def stamp(path: Path) -> Stamp | None:
+    """Return what tells a file from another of its name; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+@contextmanager
+def opened(cfg: TrainConfig) -> Iterator[RunFolder]:
+    """Open the run folder and keep every other start of the run out until the block ends.
+
+    A start that fails before its training leaves no folder. A finished run is not written to, so it
+    may lie on a read-only disk.
+
+    Raises:
+        GoftError: as `open_run`; or another process is at work on the run.
+    """
+    folder = RunFolder(Path(cfg.output_dir))
+    if is_finished(cfg):
+        yield folder
+        return
+    refuse_other(cfg)
+    made = not folder.path.exists()
+    with locked(folder.lock):
+        try:
+            folder = open_run(cfg)
+            yield folder
+        except BaseException:
+            if not folder.began and stamp(folder.lock) == folder.lock_seen:
+                withdraw(folder, made=made)
+            raise
+
 
 def open_run(cfg: TrainConfig) -> RunFolder:
-    """Create the run folder, or find the same run in it.
+    """Create the run folder, or find the same run in it; the caller keeps other starts out.
 
     Raises:
         GoftError: the folder holds something else, or another configuration's run.
     """
+    refuse_other(cfg)
     folder = RunFolder(Path(cfg.output_dir))
-    there = read_yaml(folder.config) if folder.config.is_file() else None
-    if there is None or not there.keys() >= set(SECTIONS):
-        refuse_foreign(folder)
-    elif cfg.overwrite:
-        shutil.rmtree(folder.path)
-    elif differences := list(differing(there, as_plain(cfg))):
-        if folder.has_results:
-            raise GoftError(describe_differences(folder, differences))
-        shutil.rmtree(folder.path)  # refused before it trained: nothing there to keep
-    if not folder.config.is_file() or (there != as_plain(cfg) and not folder.finished):
-        write_text(folder.config, yaml.safe_dump(as_plain(cfg), sort_keys=False))
+    folder = RunFolder(folder.path, stamp(folder.lock))
+    there = earlier(folder)
+    if folder.is_run and (cfg.overwrite or there is None or any(differing(there, cfg))):
+        clear(folder.path)
+    if not folder.finished:
+        begin_record(folder.path)
+        if there != cfg:
+            write_config(folder.config, cfg)
     return folder
 
 
@@ -109,20 +202,46 @@ def is_finished(cfg: TrainConfig) -> bool:
     folder = RunFolder(Path(cfg.output_dir))
     if cfg.overwrite or not (folder.finished and folder.config.is_file()):
         return False
-    return not any(differing(read_yaml(folder.config), as_plain(cfg)))
+    return not any(differing(read_config(folder.config), cfg))
 
 
-def refuse_foreign(folder: RunFolder) -> None:
-    """Refuse a folder whose files are not a run's, whatever `overwrite` says.
+def earlier(folder: RunFolder) -> TrainConfig | None:
+    """Return the configuration of the run that is there; None if none can be read."""
+    try:
+        return read_config(folder.config) if folder.is_run else None
+    except GoftError:
+        return None
+
+
+def refuse_other(cfg: TrainConfig) -> None:
+    """Refuse a folder that this run may not use, before anything is written.
 
     Raises:
-        GoftError: the folder is not empty.
+        GoftError: its files are not a run's, whatever `overwrite` says; or they are the results of
+            another configuration, or of a version whose keys are unknown.
     """
-    if folder.path.is_dir() and any(folder.path.iterdir()):
-        raise GoftError(
-            f"output_dir={folder.path}: the folder is not empty and holds no run of goft; "
-            "choose another output_dir"
-        )
+    folder = RunFolder(Path(cfg.output_dir))
+    if not folder.is_run:
+        own = {folder.lock, folder.record}  # all there is where a start was killed at once
+        if folder.path.is_dir() and set(folder.path.iterdir()) - own:
+            raise GoftError(
+                f"output_dir={folder.path}: the folder is not empty and holds no run of goft; "
+                "choose another output_dir"
+            )
+    elif folder.has_results and not cfg.overwrite:
+        differences = list(differing(read_config(folder.config), cfg))
+        if differences:
+            raise GoftError(describe_differences(folder, differences))
+
+
+def withdraw(folder: RunFolder, *, made: bool) -> None:
+    """Remove all traces of a start that never came to train, and the folder if it made that."""
+    clear(folder.path)
+    for path in (folder.config, folder.record, folder.lock):
+        path.unlink(missing_ok=True)
+    if made:
+        with suppress(OSError):  # somebody else's file is in it
+            folder.path.rmdir()
 
 
 def describe_differences(folder: RunFolder, differences: list[str]) -> str:
@@ -134,118 +253,3 @@ def describe_differences(folder: RunFolder, differences: list[str]) -> str:
         + (f"; and {more} more" if more > 0 else "")
         + "); choose another run_name=NAME, or overwrite=true to replace it"
     )
-
-
-def read_config(path: Path) -> TrainConfig:
-    """Read the configuration that a run was started with.
-
-    Raises:
-        GoftError: the file is damaged, or another version's.
-    """
-    plain = read_yaml(path)
-    try:
-        sections = {name: section(name, plain[name], path) for name in SECTIONS}
-        if plain.get("benchmark") is not None:
-            sections["benchmark"] = section("task", plain["benchmark"], path)
-        rest = {key: value for key, value in plain.items() if key not in sections}
-        return TrainConfig(**sections, **rest)
-    except (KeyError, TypeError, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).split())
-        raise GoftError(f"{path}: not a configuration of goft train ({reason})") from error
-
-
-def section(name: str, plain: object, path: Path) -> Any:  # noqa: ANN401
-    """Read one group back into the dataclass whose fields it has."""
-    present = plain.keys() if isinstance(plain, dict) else None
-    for schema, kind in SCHEMAS.items():
-        if schema.partition("/")[0] == name and {f.name for f in fields(kind)} == present:
-            return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), plain))
-    raise GoftError(
-        f"{path}: its {name} section fits no schema of this version; "
-        "use the goft-cli version named in manifest.json"
-    )
-
-
-def as_plain(cfg: TrainConfig) -> dict[str, Any]:
-    """Return the configuration as dicts, lists and scalars, enums by name."""
-    return yaml.safe_load(OmegaConf.to_yaml(OmegaConf.structured(cfg)))
-
-
-def identity(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a configuration that determines the numbers."""
-    return {key: value for key, value in plain.items() if key not in NOT_IDENTITY}
-
-
-def config_sha256(cfg: TrainConfig) -> str:
-    """Return a digest of what determines the numbers."""
-    canonical = json.dumps(identity(as_plain(cfg)), sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    """Yield `key: found there, not VALUE` for each value that differs."""
-    old, new = flatten(identity(there)), flatten(identity(here))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            yield f"{key} is {old.get(key)} there and {new.get(key)} here"
-
-
-def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return leaf values by dotted path."""
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a configuration that an earlier run wrote.
-
-    Raises:
-        GoftError: the file is not a YAML mapping.
-    """
-    try:
-        plain = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GoftError(
-            f"{path}: not readable as YAML; delete the run folder and start again"
-        ) from error
-    if not isinstance(plain, dict):
-        raise GoftError(f"{path}: found no configuration; delete the run folder and start again")
-    return plain
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a file that an earlier run wrote.
-
-    Raises:
-        GoftError: the file is missing or not JSON.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise GoftError(f"{path}: no such file; is the run finished?") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise GoftError(f"{path}: not readable as JSON; run the training again") from error
-    if not isinstance(content, dict):
-        raise GoftError(f"{path}: found no JSON object; run the training again")
-    return content
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, content: str) -> None:
-    """Write aside, then rename: a full disk or a kill leaves what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(content, encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,33 +13,70 @@ from peft import PeftModel
 from torch import nn
 from transformers import TrainingArguments
 
-from goft_cli.adapters import load_adapter
+from goft_cli.adapter_loading import load_trained
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import TRAIN_SAMPLE, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import run_model
+from goft_cli.runs import provenance
 from goft_cli.runs.run_folder import RunFolder, read_config, read_json
 from goft_cli.tasks import build_task
-from goft_cli.tasks.base import AnsweringTask, Arrays, Split, Task
+from goft_cli.tasks.base import AnsweringTask, Arrays, Split, Task, TaskData
 from goft_cli.training.trainer import training_arguments
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """Everything needed to use a run: its configuration, task, processor and adapted model."""
+    """Everything needed to use a run: its configuration, task, processor and adapted model.
+
+    Attributes:
+        cfg: its configuration, with the places where model and data are now.
+        folder: its files.
+        task: its task.
+        backbone: its base model.
+        model: the adapter on it.
+        manifest: what it recorded.
+        other_data: whether the user named another folder of data than the run's own.
+    """
 
     cfg: TrainConfig
     folder: RunFolder
     task: Task[Any, Any]
     backbone: Backbone
     model: PeftModel
+    manifest: Mapping[str, Any]
+    other_data: bool = False
+
+    def load_splits(self, names: Sequence[str]) -> TaskData:
+        """Read splits of the task's data.
+
+        Raises:
+            GoftError: the data is not there, cannot be read, or has changed since the run read it.
+        """
+        data = self.task.load_splits(names)
+        if not self.other_data:
+            changes = self.data_changes(data)
+            provenance.require_unchanged(changes, self.folder.path, provenance.OTHER_DATA)
+        return data
+
+    def data_changes(self, data: TaskData) -> list[provenance.Change]:
+        """Compare data that was read with what the run read; by content, wherever it lies."""
+        recorded = provenance.section(self.manifest, "data")
+        return provenance.data_changes(recorded, data.provenance, all_splits=False)
+
+    def read_same(self, data: TaskData) -> bool | None:
+        """Tell whether data is what the run read; None where the run did not record it."""
+        recorded = provenance.section(self.manifest, "data")
+        return not self.data_changes(data) if recorded.get("sha256") else None
 
     def mergeable(self) -> PeftModel:
         """Return the adapted model on plain weights: its own, or what its packed ones hold."""
         if self.cfg.model.quantization is None:
             return self.model
         plain = load_backbone(self.cfg.model, self.task, unpacked=True)
-        return load_adapter(plain, self.folder.adapter)
+        return load_trained(plain, self.folder.adapter, self.cfg, self.task.auto_class)
 
     def arguments(self, batch_size: int) -> TrainingArguments:
         """Return how to run the model: the run's precision, this batch size."""
@@ -48,13 +87,13 @@ class TrainedRun:
         """Return up to `count` encoded rows of the headline's split, spread over it evenly.
 
         Raises:
-            GoftError: the task's data is not there or cannot be read.
+            GoftError: the task's data is not there, cannot be read, or has changed.
         """
         config = self.task.config
         name = config.headline_split
         source = config.train_split if name == TRAIN_SAMPLE else name
-        rows = self.task.load_splits([source]).splits[source]
-        chosen = rows.select(range(0, len(rows), max(1, len(rows) // count))[:count])
+        rows = self.load_splits([source]).splits[source]
+        chosen = rows.select(spread(len(rows), count))
         return {name: Split(chosen, self.task.encode(chosen, self.backbone.processor))}
 
     def outputs(
@@ -92,12 +131,13 @@ def find_run(adapter: str) -> RunFolder:
     for candidate in (path, path.parent):
         folder = RunFolder(candidate)
         if folder.config.is_file():
-            if not folder.finished:
+            if folder.finished:
+                return folder
+            if folder.is_run:
+                found = "is not finished" if folder.began else "ended before its training began"
                 raise GoftError(
-                    f"adapter={adapter}: the run is not finished; start its goft train command "
-                    "again to resume it"
+                    f"adapter={adapter}: the run {found}; start its goft train command again"
                 )
-            return folder
     raise GoftError(
         f"adapter={adapter}: no run of goft train there (no config.yaml); pass a folder such as "
         "outputs/TASK/MODEL/ADAPTER/RUN"
@@ -115,20 +155,67 @@ def open_trained(
         data_dir: where its data is now, if not where it was.
 
     Raises:
-        GoftError: no such run, or the base model is not the one it was trained on.
+        GoftError: no such run, or base model or adapter are not those that it recorded.
     """
     folder = find_run(adapter)
-    cfg = read_config(folder.config)
+    cfg = moved(read_config(folder.config), base_model, data_dir)
+    manifest = read_json(folder.manifest)
+    task = build_task(cfg.task).respelled(provenance.section(manifest, "data"))
+    cfg = replace(cfg, task=task.config)
+    check_base(manifest, cfg, folder, moved=base_model is not None)
+    backbone = load_backbone(cfg.model, task)
+    check_fingerprint(manifest, backbone, cfg, adapter)
+    model = load_trained(backbone, folder.adapter, cfg, task.auto_class)
+    # after loading, which says of a damaged file what is wrong in it
+    changes = provenance.adapter_changes(manifest, folder)
+    provenance.require_unchanged(changes, folder.path, provenance.COPY_RUN)
+    return TrainedRun(cfg, folder, task, backbone, model, manifest, data_dir is not None)
+
+
+def moved(cfg: TrainConfig, base_model: str | None, data_dir: str | None) -> TrainConfig:
+    """Return a run's configuration with the places where its model and its data are now."""
     if base_model is not None:
         cfg = replace(cfg, model=replace(cfg.model, path=base_model))
     if data_dir is not None:
         cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
-    task = build_task(cfg.task)
-    backbone = load_backbone(cfg.model, task)
-    expected = (read_json(folder.manifest).get("model") or {}).get("fingerprint")
+    return cfg
+
+
+def spread(total: int, count: int) -> range:
+    """Return up to `count` places among `total`, spread evenly."""
+    return range(0, total, max(1, total // count))[:count]
+
+
+def check_base(
+    manifest: Mapping[str, Any], cfg: TrainConfig, folder: RunFolder, *, moved: bool
+) -> None:
+    """Refuse a base model whose files have changed where the run found them.
+
+    Weights that were saved anew elsewhere are known by their fingerprint, once they are loaded.
+
+    Raises:
+        GoftError: names the first file.
+    """
+    changes = provenance.base_on_disk(provenance.section(manifest, "model"), cfg.model)
+    if moved and changes:
+        logger.warning("%s since %s used it; the weights decide", changes[0], folder.path)
+    else:
+        provenance.require_unchanged(changes, folder.path, provenance.OTHER_BASE)
+
+
+def check_fingerprint(
+    manifest: Mapping[str, Any], backbone: Backbone, cfg: TrainConfig, adapter: str
+) -> None:
+    """Refuse a base model with other weights.
+
+    Raises:
+        GoftError: its fingerprint is another one, or the run has recorded none.
+    """
+    expected = provenance.section(manifest, "model").get("fingerprint")
     if expected is None:
         raise GoftError(
-            f"{folder.manifest}: no fingerprint of the base model in it; copy the run folder again"
+            f"adapter={adapter}: no fingerprint of the base model in its manifest.json; copy the "
+            "run folder again"
         )
     if backbone.fingerprint != expected:
         raise GoftError(
@@ -136,4 +223,3 @@ def open_trained(
             f"({expected[:12]} then, {backbone.fingerprint[:12]} now); pass base_model=PATH of "
             "the original"
         )
-    return TrainedRun(cfg, folder, task, backbone, load_adapter(backbone, folder.adapter))

@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from goft_cli.exporting.certificate import Certificate
+from goft_cli.naming import real_name
 from goft_cli.preflight import ASSET_SCHEME, model_location
 from goft_cli.runs.run_folder import as_plain, read_json
 from goft_cli.runs.trained import TrainedRun
@@ -41,7 +42,7 @@ def card(
     if kind != "merged":
         snippet = adapter_snippet(run.task, location, base, peft_type(run, kind))
     sections = [
-        f"# {config.task.name} with {config.adapter.name} on {config.model.name}",
+        f"# {config.task.name} with {config.adapter.name} on {real_name(config.model)}",
         introduction(run, kind),
         f"## Load it\n\n```python\n{snippet}```",
         f"## Scores\n\n{score_table(run)}",
@@ -63,8 +64,8 @@ def introduction(run: TrainedRun, kind: Kind) -> str:
     config = run.cfg
     method = f" ({PAPER})" if config.adapter.peft_type == "GOFT" else ""
     return (
-        f"{config.model.name}, fine-tuned on {config.task.name} with {config.adapter.name}{method} "
-        f"by goft-cli, seed {config.seed}. {FORMS[kind]}"
+        f"{real_name(config.model)}, fine-tuned on {config.task.name} with "
+        f"{config.adapter.name}{method} by goft-cli, seed {config.seed}. {FORMS[kind]}"
     )
 
 

@@ -23,11 +23,11 @@ from goft_cli.preflight import (
     check_tokenizer,
     model_location,
 )
+from goft_cli.runs.digests import file_sha256
 from goft_cli.runs.folders import whole_folder
 from goft_cli.runs.run_folder import write_text
 from goft_cli.sharing import hub
 from goft_cli.tasks import build_benchmark, build_task
-from goft_cli.training.checkpoints import digest
 
 
 def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
@@ -103,7 +103,9 @@ def fetch_data(dataset: DatasetConfig, folder: Path) -> None:
 def checksums(folder: Path) -> str:
     """Return the SHA-256 of every file below a folder, in the form of `sha256sum`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return "".join(f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
+    return "".join(
+        f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files
+    )
 
 
 def command(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:

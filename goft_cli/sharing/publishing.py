@@ -18,7 +18,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from goft_cli.config import PushConfig
 from goft_cli.errors import GoftError
-from goft_cli.exporting.export import export_lora, export_merged
+from goft_cli.exporting.export import export_lora, export_merged, write_documents
 from goft_cli.runs.run_folder import write_json, write_text
 from goft_cli.runs.trained import TrainedRun
 from goft_cli.sharing import hub
@@ -92,8 +92,10 @@ def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
         path = folder / ADAPTER_CONFIG
         settings = json.loads(path.read_text(encoding="utf-8"))
         write_json(path, settings | {"base_model_name_or_path": base})
-    text = card(run, kind, location=repo, base=base, certificate=certificate)
-    write_text(folder / "README.md", text)
+    if certificate is not None:  # anew, for the files have changed since it was issued
+        write_documents(run, folder, kind, certificate, location=repo, base=base)
+    else:
+        write_text(folder / "README.md", card(run, kind, location=repo, base=base))
 
 
 def upload(folder: Path, repo: str, *, public: bool) -> str:

@@ -50,6 +50,7 @@ class Outcome:
 
     code: int = 0
     sentence: str = ""
+    traceback: str = ""
 
 
 def process_context(*, several: bool) -> ForkServerContext | SpawnContext:
@@ -143,9 +144,9 @@ def _enter(
         outcome = Outcome()
     except (Exception, Stopped) as error:
         sentence, code = describe(error, ["train"])
-        outcome = Outcome(code, sentence)
+        outcome = Outcome(code, sentence, redact(traceback.format_exc()))
         if surroundings.output is not None:
-            print(redact(traceback.format_exc()), flush=True)
+            print(outcome.traceback, flush=True)
     sender.send(outcome)
 
 

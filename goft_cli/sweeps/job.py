@@ -12,7 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from goft_cli.command_line.refusals import describe
 from goft_cli.config import TrainConfig
-from goft_cli.runs.run_folder import RunFolder, is_finished
+from goft_cli.runs.provenance import is_reusable
+from goft_cli.runs.run_folder import RunFolder
 from goft_cli.sweeps.devices import gpus, own_gpu
 from goft_cli.sweeps.isolation import Outcome, Surroundings, free_port, isolated
 from goft_cli.sweeps.leaderboard import read_result, write_csv
@@ -59,7 +60,7 @@ def perform(
 ) -> JobRecord:
     """Keep a finished run, or else run the job; return the record of how it ended."""
     try:
-        if isinstance(cfg, TrainConfig) and is_finished(cfg):
+        if isinstance(cfg, TrainConfig) and is_reusable(cfg):
             return replace(record, state=State.kept)
         write_record(job_dir, record)
         outcome = started(job_dir, cfg, job)

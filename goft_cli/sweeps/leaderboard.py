@@ -13,7 +13,8 @@ from typing import Any
 
 from rich.table import Table
 
-from goft_cli.runs.run_folder import RunFolder, flatten, identity, read_json, read_yaml, write_text
+from goft_cli.runs.configuration import read_config, settings
+from goft_cli.runs.run_folder import RunFolder, read_json, write_text
 
 COLUMNS = ("task", "model", "adapter", "changed", "runs", "score", "best", "parameters", "seconds")
 SHAREABLE = COLUMNS[:4]
@@ -72,9 +73,7 @@ def read_result(folder: RunFolder) -> Result:
     Raises:
         GoftError: its files are damaged.
     """
-    metrics, config = read_json(folder.metrics), read_yaml(folder.config)
-    settings = flatten(identity(config))
-    del settings["seed"]
+    metrics, cfg = read_json(folder.metrics), read_config(folder.config)
     return Result(
         task=metrics["task"],
         model=metrics["model"],
@@ -82,11 +81,11 @@ def read_result(folder: RunFolder) -> Result:
         seed=metrics["seed"],
         headline=metrics["headline"]["name"],
         value=metrics["headline"]["value"],
-        greater_is_better=config["task"]["greater_is_better"],
+        greater_is_better=cfg.task.greater_is_better,
         parameters=metrics["trainable_parameters"],
         train_seconds=metrics["train_seconds"],
         run=str(folder.path),
-        settings=settings,
+        settings={key: value for key, value in settings(cfg).items() if key != "seed"},
     )
 
 

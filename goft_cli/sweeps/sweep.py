@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,7 +12,6 @@ from rich.console import Console
 
 from goft_cli.command_line.composition import folder_name
 from goft_cli.command_line.flags import read_flags
-from goft_cli.command_line.suggest import PRESETS
 from goft_cli.errors import FAILED_JOBS, GoftError
 from goft_cli.sweeps.leaderboard import table, write_csv
 from goft_cli.sweeps.records import (
@@ -36,28 +35,14 @@ class SweepError(GoftError):
     exit_code = FAILED_JOBS
 
 
-def sweeping(words: Sequence[str]) -> AbstractContextManager[list[str]]:
-    """Return a context for a run of Hydra with these words, giving the words to add to them.
-
-    Raises:
-        GoftError: a preset without the flag, whose values Hydra would pass over in silence.
-    """
-    flags = read_flags(words)
-    if flags.multirun:
-        return _sweeping(flags.overrides)
-    for word in flags.overrides:
-        if word.startswith(f"{PRESETS}="):
-            raise GoftError(f"{word}: a sweep needs -m; write goft train -m {word}")
-    return nullcontext([])
-
-
 @contextmanager
-def _sweeping(overrides: Sequence[str]) -> Iterator[list[str]]:
-    """Show how the jobs go, and at the end say how many failed.
+def sweeping(words: Sequence[str]) -> Iterator[list[str]]:
+    """Show how the jobs go, and at the end say how many failed; yield the words to add for Hydra.
 
     Raises:
         SweepError: there are failed jobs.
     """
+    overrides = read_flags(words).overrides
     added, sweep_dir = sweep_folder(overrides)
     fixed = fixed_keys(overrides)
     forget_records(sweep_dir)

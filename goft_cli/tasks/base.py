@@ -68,6 +68,16 @@ class Split:
     inputs: Inputs
 
 
+def class_options(names: Sequence[str]) -> dict[str, Any]:
+    """Return the model-config entries of a head with one output per class, in this order."""
+    return {
+        "num_labels": len(names),
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": "single_label_classification",
+    }
+
+
 class Task(ABC, Generic[ConfigT, ProcessorT]):
     """One benchmark: the pipeline calls `load`, `encode`, `collate`, `score` in this order."""
 
@@ -93,6 +103,14 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         Raises:
             GoftError: a file is missing, empty, ragged or not UTF-8, or a label is out of range.
         """
+
+    def respelled(self, provenance: Mapping[str, Any]) -> Task[ConfigT, ProcessorT]:
+        """Return this task with the names that its training data has for things; by default none.
+
+        Args:
+            provenance: of `TaskData`, or what a manifest keeps of it.
+        """
+        return self
 
     @abstractmethod
     def read(self, path: Path) -> Dataset:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,14 +15,15 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 from goft_cli import metrics
 from goft_cli.config import TextClassificationConfig
 from goft_cli.errors import GoftError
-from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
-from goft_cli.tasks.columns import checked_rows
+from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
+from goft_cli.tasks.columns import checked_rows, label_spelling, refuse_header
 from goft_cli.tasks.files import read_file
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.length import usable_length
 from goft_cli.tasks.sources import read_splits
-from goft_cli.tasks.table import Table
 from goft_cli.tasks.tokens import tokenized
+
+logger = logging.getLogger(__name__)
 
 # Where heads read their dropout: DeBERTa; BERT, RoBERTa, ELECTRA and their kin.
 DROPOUT_KEYS = ("cls_dropout", "classifier_dropout")
@@ -47,15 +50,32 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read, check and convert the named splits; labels become ids."""
         config = self.config
+        layout = replace(self._layout, skip_short_rows=config.skip_short_rows)
         tables, provenance = read_splits(
-            config.dataset, names, data_dir=config.data_dir, layout=self._layout
+            config.dataset, names, data_dir=config.data_dir, layout=layout
         )
-        splits = {name: self._check(table, labelled=True) for name, table in tables.items()}
-        return TaskData(splits, provenance)
+        left_out = {name: table.left_out for name, table in tables.items() if table.left_out}
+        for name, count in left_out.items():
+            logger.warning("%s: %d rows with too few fields are left out", name, count)
+        if config.labels and config.train_split in tables:
+            config = replace(config, labels=label_spelling(tables[config.train_split], config))
+        if config.labels != self.config.labels:
+            provenance = {**provenance, "labels": config.labels}
+        if left_out:
+            provenance = {**provenance, "left_out": left_out}
+        rows = {name: checked_rows(table, config, labelled=True) for name, table in tables.items()}
+        return TaskData(rows, provenance)
+
+    def respelled(self, provenance: Mapping[str, Any]) -> TextClassification:
+        """Return this task with its labels as its training data spells them."""
+        labels = provenance.get("labels", self.config.labels)
+        return TextClassification(replace(self.config, labels=labels))
 
     def read(self, path: Path) -> Dataset:
         """Read one file to predict on; labels, if any, are left out."""
-        return self._check(read_file(path, self._layout), labelled=False)
+        table = read_file(path, self._layout)
+        refuse_header(table, self.config)
+        return checked_rows(table, self.config, labelled=False)
 
     def read_text(self, text: str) -> Dataset:
         """Make one row of a task with a single text column."""
@@ -102,26 +122,18 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
 
     def model_options(self) -> dict[str, Any]:
         """Return config entries; the head's dropout goes under each name that heads read."""
-        labels = self.config.labels
         dropout = self.config.classifier_dropout
         options: dict[str, Any] = (
             {"num_labels": 1, "problem_type": "regression"}
             if self.is_regression
-            else {
-                "num_labels": len(labels),
-                "id2label": dict(enumerate(labels)),
-                "label2id": {name: index for index, name in enumerate(labels)},
-                "problem_type": "single_label_classification",
-            }
+            else class_options(self.config.labels)
         )
         return options if dropout is None else options | dict.fromkeys(DROPOUT_KEYS, dropout)
 
     @property
     def _layout(self) -> Layout:
-        return Layout(self.config.raw_columns, self.config.text_columns)
-
-    def _check(self, table: Table, *, labelled: bool) -> Dataset:
-        return checked_rows(table, self.config, labelled=labelled)
+        config = self.config
+        return Layout(config.raw_columns, config.text_columns, config.column_aliases)
 
     def _named(self, probabilities: np.ndarray) -> dict[str, Any]:
         labels = self.config.labels

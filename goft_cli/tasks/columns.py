@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from datasets import Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, Value
 
 from goft_cli.config import TextClassificationConfig
+from goft_cli.config.labels import Labels
 from goft_cli.errors import GoftError
 from goft_cli.tasks.table import Table
-
-REMEDY = "rename the columns, or name yours with task.text_columns and task.label_column"
 
 
 def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bool) -> Dataset:
@@ -24,22 +24,52 @@ def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bo
         labelled: whether a label column must be there; otherwise one that exists is left out.
 
     Returns:
-        The text columns, and with `labelled` the label column: int64 ids, or float64 targets.
+        The text columns, and with `labelled` the label column: named ids, or float64 targets.
 
     Raises:
         GoftError: a column is missing, a text is not text, or a label is not one of the task's.
     """
     table = table.renamed(config.column_aliases)
     wanted = [*config.text_columns, *([config.label_column] if labelled else [])]
-    require_columns(table, wanted, REMEDY)
+    require_columns(table, wanted, _remedy(table, labelled=labelled))
     columns: dict[str, list[Any]] = {name: texts(table, name) for name in config.text_columns}
     features = Features({name: Value("string") for name in config.text_columns})
     if labelled:
         columns[config.label_column] = _targets(table, config)
-        features[config.label_column] = Value("int64" if config.labels else "float64")
+        features[config.label_column] = (
+            ClassLabel(names=config.labels) if config.labels else Value("float64")
+        )
     if not columns[wanted[0]]:
         raise GoftError(f"{table.origin}: no rows; expected at least one row of data")
     return Dataset.from_dict(columns, features=features)
+
+
+def _remedy(table: Table, *, labelled: bool) -> str:
+    """Say what can be done about a missing column: where a task is trained, its keys can be set."""
+    remedy = "rename the columns"
+    if labelled:
+        remedy += ", or name yours with task.text_columns and task.label_column"
+    if table.headless is not None:
+        header = "name its columns in order with task.raw_columns=[...]"
+        remedy += f"; if the file has no header row, {header if labelled else 'add one'}"
+    return remedy
+
+
+def refuse_header(table: Table, config: TextClassificationConfig) -> None:
+    """Refuse a table without header whose first row alone has no label of the task: it is one.
+
+    Raises:
+        GoftError: names the line.
+    """
+    values = list(table.columns.get(config.label_column, []))
+    if not table.headless or not config.labels or len(values) < 2:
+        return
+    first, *others = map(Labels(config.labels).id_of, values)
+    if first is None and None not in others:
+        raise GoftError(
+            f"{table.place(0)}: {config.label_column} is {values[0]!r}, and a label in every other "
+            f"row: it seems to be a header; name {', '.join(config.text_columns)} in it"
+        )
 
 
 def require_columns(table: Table, wanted: Sequence[str], remedy: str) -> None:
@@ -81,38 +111,26 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def label_spelling(table: Table, config: TextClassificationConfig) -> list[str]:
+    """Return the task's labels as a table spells them; its own names for numbers count first."""
+    table = table.renamed(config.column_aliases)
+    column = config.label_column
+    values = table.label_names.get(column) or table.columns.get(column, [])
+    return list(Labels(config.labels).spelled_as(values).names)
+
+
 def _targets(table: Table, config: TextClassificationConfig) -> list[Any]:
-    convert, expected = _class_id(table, config) if config.labels else _number(config)
-    targets = []
-    for index, value in enumerate(table.columns[config.label_column]):
-        target = convert(value)
-        if target is None:
-            raise GoftError(
-                f"{table.place(index)}: {config.label_column} is {value!r}, expected {expected}"
-            )
-        targets.append(target)
+    column, labels = config.label_column, Labels(config.labels)
+    convert, expected = (labels.id_of, labels.expected) if labels.names else _number(config)
+    own = table.label_names.get(column)
+    if own and labels.names:
+        labels.ids_of(own, table.origin)
+    known = lru_cache(maxsize=4096)(convert)  # few labels, and rows by the hundred thousand
+    targets = [known(v) if isinstance(v, Hashable) else None for v in table.named(column)]
+    for index, value in enumerate(table.columns[column]):
+        if targets[index] is None:
+            raise GoftError(f"{table.place(index)}: {column} is {value!r}, expected {expected}")
     return targets
-
-
-def _class_id(
-    table: Table, config: TextClassificationConfig
-) -> tuple[Callable[[Any], int | None], str]:
-    """Return what maps a label (name, id, or id as text) to its id, and what it accepts."""
-    labels = config.labels
-    own_names = (table.label_names or {}).get(config.label_column, [])
-    # The same names in another order: then the data's ids are not the task's ids.
-    renumbered = sorted(own_names) == sorted(labels) and list(own_names) != labels
-
-    def convert(value: object) -> int | None:
-        if isinstance(value, str) and value in labels:
-            return labels.index(value)
-        number = _finite(value)
-        if number is None or number != int(number) or not 0 <= number < len(labels):
-            return None
-        return labels.index(own_names[int(number)]) if renumbered else int(number)
-
-    ids = f"0 to {len(labels) - 1}"
-    return convert, f"a label id from {ids} or one of {', '.join(labels)}"
 
 
 def _number(config: TextClassificationConfig) -> tuple[Callable[[Any], float | None], str]:

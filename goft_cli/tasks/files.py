@@ -6,7 +6,6 @@ A split is one file, a set of parquet shards as the hub stores them, or a folder
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Any
 from datasets import Dataset
 
 from goft_cli.errors import GoftError
+from goft_cli.runs.digests import digests, read_with_digest
 from goft_cli.tasks.formats import PARSERS, Layout, parse
 from goft_cli.tasks.table import Table, from_dataset
 
@@ -48,12 +48,12 @@ def read_folder(
             f"expected a folder with files such as {splits[0]}.tsv"
         )
     tables: dict[str, Table] = {}
-    digests: dict[str, str] = {}
+    sha256: dict[str, str] = {}
     for split in splits:
         paths = _locate(folder, split)
         tables[split], read = _read(paths, layout)
-        digests |= {path.relative_to(folder).as_posix(): value for path, value in read.items()}
-    return tables, {"source": str(folder.resolve()), "sha256": digests}
+        sha256 |= {path.relative_to(folder).as_posix(): value for path, value in read.items()}
+    return tables, {"source": str(folder.resolve()), "sha256": sha256}
 
 
 def read_file(path: Path, layout: Layout) -> Table:
@@ -65,14 +65,14 @@ def read_file(path: Path, layout: Layout) -> Table:
     return _read([path], layout)[0]
 
 
-def read_content(path: Path) -> bytes:
-    """Read a file's bytes, to be parsed and digested.
+def read_content(path: Path) -> tuple[bytes, str]:
+    """Read a file's bytes, to be parsed, and their SHA-256.
 
     Raises:
         GoftError: the file cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_with_digest(path)
     except OSError as error:
         raise GoftError(f"{path}: cannot be read ({error.strerror}); check the path") from None
 
@@ -139,12 +139,11 @@ def _require_all_shards(paths: Sequence[Path]) -> None:
 def _read(paths: Sequence[Path], layout: Layout) -> tuple[Table, dict[Path, str]]:
     if (paths[0] / SAVED).is_file():
         return _read_saved(paths[0])
-    tables, digests = [], {}
+    tables, read = [], {}
     for path in paths:
-        content = read_content(path)
+        content, read[path] = read_content(path)
         tables.append(parse(content, path, layout))
-        digests[path] = hashlib.sha256(content).hexdigest()
-    return (tables[0] if len(tables) == 1 else _joined(tables)), digests
+    return (tables[0] if len(tables) == 1 else _joined(tables)), read
 
 
 def _joined(tables: Sequence[Table]) -> Table:
@@ -156,10 +155,16 @@ def _joined(tables: Sequence[Table]) -> Table:
                 f"{table.origin}: columns {', '.join(table.columns)} differ from those of "
                 f"{first.origin}, {', '.join(first.columns)}; keep shards of one data set"
             )
+        if table.label_names != first.label_names:
+            raise GoftError(
+                f"{table.origin}: its labels are named {dict(table.label_names)}, those of "
+                f"{first.origin} {dict(first.label_names)}; keep shards of one data set"
+            )
     columns = {
         name: [value for table in tables for value in table.columns[name]] for name in first.columns
     }
-    return replace(first, origin=f"{first.origin} and its shards", columns=columns, lines=None)
+    origin, left_out = f"{first.origin} and its shards", sum(table.left_out for table in tables)
+    return replace(first, origin=origin, columns=columns, lines=None, left_out=left_out)
 
 
 def _read_saved(folder: Path) -> tuple[Table, dict[Path, str]]:
@@ -167,6 +172,6 @@ def _read_saved(folder: Path) -> tuple[Table, dict[Path, str]]:
         dataset = Dataset.load_from_disk(str(folder), keep_in_memory=True)
     except (OSError, ValueError, KeyError) as error:
         raise GoftError(f"{folder}: not a folder that save_to_disk wrote whole ({error})") from None
-    files = sorted(folder.glob("*.arrow"))
-    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    return from_dataset(dataset, str(folder)), digests
+    # The names of the labels are in dataset_info.json, the choice of files in state.json.
+    files = [*sorted(folder.glob("*.arrow")), folder / SAVED, folder / "dataset_info.json"]
+    return from_dataset(dataset, str(folder)), digests(files)

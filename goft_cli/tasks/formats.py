@@ -10,8 +10,8 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from typing import Any, Literal
 from datasets import Dataset
 from datasets.table import InMemoryTable
 
+from goft_cli.config.labels import level
 from goft_cli.errors import GoftError
 from goft_cli.tasks.table import Table, from_dataset
 
@@ -31,14 +32,19 @@ class Layout:
 
     Attributes:
         raw_columns: names of the columns when there is no header; empty if there always is one.
-        header: columns whose names in the first row tell that it is a header; without any, a file
-            of raw columns never has one.
+        header: columns of which a header names all; without any, a file of raw columns never has
+            a header.
+        aliases: what files call a column, by the column's name.
+        skip_short_rows: count and leave out rows with fewer fields than the first, which are
+            refused otherwise.
         document: what reads a JSON file that is one value, given the value and the file's name;
             without it a JSON file is JSON lines.
     """
 
     raw_columns: Sequence[str] = ()
     header: Sequence[str] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    skip_short_rows: bool = False
     document: Callable[[Any, str], Table] | None = None
 
 
@@ -88,12 +94,16 @@ def _rows(
 
 def _delimited(rows: Iterator[NumberedRow], path: Path, layout: Layout) -> Table:
     first = next(rows)
-    names, body = _header(first, rows, layout)
+    headless = _is_headless(first[1], layout)
+    names = list(layout.raw_columns) if headless else first[1]
     columns: dict[str, list[str]] = {name: [] for name in names}
     if len(columns) < len(names):
         raise GoftError(f"{path}, line {first[0]}: two columns share a name ({', '.join(names)})")
-    lines = []
-    for line, fields in body:
+    lines, left_out = [], 0
+    for line, fields in chain([first], rows) if headless else rows:
+        if len(fields) < len(names) and layout.skip_short_rows:
+            left_out += 1
+            continue
         if len(fields) != len(names):
             raise GoftError(
                 f"{path}, line {line}: found {len(fields)} fields, expected {len(names)} "
@@ -102,19 +112,22 @@ def _delimited(rows: Iterator[NumberedRow], path: Path, layout: Layout) -> Table
         lines.append(line)
         for column, value in zip(columns.values(), fields, strict=True):
             column.append(value)
-    return Table(str(path), columns, lines)
+    return Table(str(path), columns, lines, headless=headless, left_out=left_out)
 
 
-def _header(
-    first: NumberedRow, rest: Iterator[NumberedRow], layout: Layout
-) -> tuple[list[str], Iterator[NumberedRow]]:
-    names = first[1]
-    if layout.raw_columns and not layout.header:
-        return list(layout.raw_columns), chain([first], rest)
-    raw = layout.raw_columns and not set(layout.header) <= set(names)
-    if raw and len(names) == len(layout.raw_columns):
-        return list(layout.raw_columns), chain([first], rest)
-    return names, rest
+def _is_headless(first: Sequence[str], layout: Layout) -> bool:
+    """Tell whether the first row is one of data, of the layout's raw columns.
+
+    It is a header if it names every column that must be there, or any column in that one's place.
+    """
+    if not layout.raw_columns or not layout.header:
+        return bool(layout.raw_columns)
+    own = {level(alias): level(name) for name, alias in layout.aliases.items()}
+    cells = [own.get(level(cell), level(cell)) for cell in first]
+    raw = [level(name) for name in layout.raw_columns]
+    named = {level(name) for name in layout.header} <= set(cells)
+    in_place = any(map(str.__eq__, cells, raw))
+    return len(cells) == len(raw) and not named and not in_place
 
 
 def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,6 +15,7 @@ from datasets import Dataset, load_dataset
 from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
 from goft_cli.preflight import DATA_REMEDY
+from goft_cli.runs.digests import digests
 from goft_cli.sharing import hub
 from goft_cli.tasks.files import read_folder
 from goft_cli.tasks.formats import Layout
@@ -66,9 +69,17 @@ def generate_splits(name: str, splits: Sequence[str]) -> Splits:
     if name not in GENERATORS:
         raise GoftError(f"{name}: no such generator; there is {', '.join(GENERATORS)}")
     module = import_module(GENERATORS[name])
-    rows = {split: Dataset.from_list(module.generate(split)) for split in splits}
-    tables = {split: from_dataset(rows[split], f"{name}, {split}") for split in splits}
-    return tables, {"source": name}
+    rows = {split: module.generate(split) for split in splits}
+    tables = {
+        split: from_dataset(Dataset.from_list(made), f"{name}, {split}")
+        for split, made in rows.items()
+    }
+    sha256 = {split: _sha256(made) for split, made in rows.items()}
+    return tables, {"source": name, "sha256": sha256}
+
+
+def _sha256(rows: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
@@ -84,7 +95,14 @@ def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
         )
     tables = {split: from_dataset(loaded[split], f"{name}, {split}") for split in splits}
     revision = _revision(loaded[splits[0]], dataset.revision)
-    return tables, {"source": name, "revision": revision}
+    provenance = {"source": name, "revision": revision}
+    files = [Path(file["filename"]) for split in splits for file in loaded[split].cache_files]
+    if files:
+        provenance |= {
+            "cache": str(files[0].parent),
+            "sha256": {path.name: digest for path, digest in digests(files).items()},
+        }
+    return tables, provenance
 
 
 def _revision(rows: Dataset, wanted: str | None) -> str | None:

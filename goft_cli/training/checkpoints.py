@@ -7,7 +7,6 @@ its name; whatever does not agree with its list is named and passed over.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -15,13 +14,14 @@ from pathlib import Path
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from goft_cli.runs.digests import file_sha256
+
 logger = logging.getLogger(__name__)
 
 STATE = "trainer_state.json"
 SEAL = "files.json"
 ASIDE = ".aside"
 """Folder beside the checkpoints in which the next one is written."""
-CHUNK_BYTES = 2**20
 
 
 def checkpoint_name(step: int) -> str:
@@ -56,19 +56,10 @@ def seal(checkpoint: Path) -> None:
     """Write the list of a checkpoint's files; nothing may change after this."""
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
     listed = {
-        path.relative_to(checkpoint).as_posix(): [path.stat().st_size, digest(path)]
+        path.relative_to(checkpoint).as_posix(): [path.stat().st_size, file_sha256(path)]
         for path in files
     }
     (checkpoint / SEAL).write_text(json.dumps(listed, indent=1), encoding="utf-8")
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file of any size."""
-    sha = hashlib.sha256()
-    with path.open("rb") as content:
-        while chunk := content.read(CHUNK_BYTES):
-            sha.update(chunk)
-    return sha.hexdigest()
 
 
 def publish(aside: Path, final: Path) -> None:
@@ -102,7 +93,7 @@ def find_damage(checkpoint: Path) -> str | None:
             return f"{name} is missing"
         if path.stat().st_size != size:
             return f"{name} is truncated"
-        if digest(path) != content:
+        if file_sha256(path) != content:
             return f"{name} is altered"
     return None
 

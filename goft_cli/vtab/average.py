@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import yaml
 
-from goft_cli.command_line.composition import data_root
+from goft_cli.command_line.store import data_root
 from goft_cli.config import VtabGroup
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from goft_cli.errors import GoftError
 from goft_cli.runs.run_folder import write_text
+from goft_cli.tasks.image_classification.decoding import open_image
 from goft_cli.tasks.image_classification.lists import DRAW
-from goft_cli.tasks.image_classification.pixels import open_image
 
 TRAIN, VALIDATION = 800, 200
 

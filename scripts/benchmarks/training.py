@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from goft_cli.adapters import attach_adapter, count_parameters, merge
 from goft_cli.backbone import Backbone
-from goft_cli.command_line.composition import data_root, freeze, register
+from goft_cli.command_line.composition import freeze, register
+from goft_cli.command_line.store import data_root
 from goft_cli.config import TrainConfig
 from goft_cli.penalty import forget_penalties, total_penalty
 from scripts.benchmarks.authors import METHODS, attach_authors, load_authors

@@ -148,15 +148,17 @@ def test_questions_are_read_before_the_training(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("name", ["mmlu/full", "demo/chat"])
+@pytest.mark.parametrize(
+    ("name", "more"), [("mmlu/full", ["benchmark.overflow=drop_exemplars"]), ("demo/chat", [])]
+)
 def test_questions_fit_the_model_before_the_training(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_folder(tmp_path / "long", {"anatomy": 1})
     write_rows(folder / "test" / "anatomy_test.csv", [["why " * 300, *"1234", "A"]])
     question = {"question_id": 1, "category": "generic", "turns": ["why " * 300]}
     (folder / "question.jsonl").write_text(json.dumps(question), encoding="utf-8")
-    words = [f"+task@benchmark={name}", f"benchmark.data_dir={folder}"]
+    words = [f"+task@benchmark={name}", f"benchmark.data_dir={folder}", *more]
     cfg = sentences_run(monkeypatch, tmp_path / "run", *words)
     with pytest.raises(GoftError, match=r"the model takes 256 tokens, found|and the model has 256"):
         pipeline.run(cfg)

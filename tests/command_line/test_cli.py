@@ -36,8 +36,8 @@ def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
     composes_task = verb in {*trains, "eval", "doctor", "fetch"}
     assert ("task: demo/acceptability, " in answer.out) == composes_task
     assert ("adapter: adalora, " in answer.out) == (verb in {*trains, "doctor"})
-    assert ("learning_rate:" in answer.out) == (verb in {*trains, "doctor", "fetch"})
-    assert "batch_size: 64" in answer.out or verb in {"fetch", "reproduce", "report"}
+    assert ("learning_rate" in answer.out) == (verb in {*trains, "doctor", "fetch"})
+    assert "batch_size=64" in answer.out or verb in {"fetch", "reproduce", "report"}
     assert "schema" not in answer.out
 
 
@@ -83,7 +83,9 @@ def test_an_unwritable_disk_is_the_users_to_mend(number: int, word: str) -> None
     assert word in sentence
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_is_an_exit_code_and_a_sentence(
     number: signal.Signals, code: int, goft: Goft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +95,22 @@ def test_a_signal_is_an_exit_code_and_a_sentence(
     said = f"goft: interrupted by {number.name}; the same command resumes\n"
     assert (answer.code, answer.err) == (code, said)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_command_that_nohup_started_outlives_its_terminal(
+    ignored: bool, goft: Goft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "goft_cli.preflight.check_inputs", lambda _: signal.raise_signal(signal.SIGHUP)
+    )
+    monkeypatch.setattr("goft_cli.launching.launch_checks.is_rank", lambda: True)
+    monkeypatch.setattr("goft_cli.pipeline.run", lambda _: None)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        assert goft("train").code == (0 if ignored else 129)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 HEAVY = ("torch", "transformers", "peft", "datasets", "numpy")
@@ -159,6 +177,8 @@ COMPLETIONS = [
     ("goft predict ", {"adapter=", "input="}, {"model=", "task="}),
     ("goft reproduce table1/c", {"table1/cola"}, {"table1/rte", "table1/cola/goft"}),
     ("goft reproduce table1/cola/", {"table1/cola/goft"}, {"table1/rte/goft"}),
+    ("goft verify ", {"runs=", "max_samples=", "base_model="}, {"schema", "task="}),
+    ("goft verify outputs/a/b=1 max", {"max_samples="}, {"runs="}),
     ("goft nothing ", set(), set()),
 ]
 

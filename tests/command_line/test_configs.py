@@ -15,7 +15,17 @@ from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
 from transformers import TrainingArguments
 
 import goft_cli
-from goft_cli.command_line.composition import MAX_RUN_NAME, freeze, recipe_value, run_name
+from goft_cli.command_line.composition import (
+    MAX_PLACE_NAME,
+    MAX_RUN_NAME,
+    folder_name,
+    freeze,
+    place_name,
+    recipe_value,
+    run_name,
+    with_places,
+)
+from goft_cli.command_line.suggest import CommandLine
 from goft_cli.config import (
     TRAIN_SAMPLE,
     AdapterConfig,
@@ -237,3 +247,54 @@ def test_a_short_name_can_be_read() -> None:
     assert run_name(42, "") == "seed42"
     assert run_name(1, "trainer.learning_rate=0.1") == "seed1-trainer.learning_rate=0.1"
     assert run_name(1, "model.path=/ä b/c") == "seed1-model.path=_b_c"
+
+
+places = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@given(places, places)
+def test_each_place_has_a_short_name_of_its_own(one: str, other: str) -> None:
+    name = place_name(one)
+    assert len(name) <= MAX_PLACE_NAME + 7
+    assert folder_name(name) == name, "a folder can be called so"
+    assert (name == place_name(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "r=1"),
+        (["seed=1", "r=1", "model.path"], "r=1"),
+        (["task.data_dir=cola"], "task.data_dir=cola,r=1"),
+        (["+task.data_dir=a", "task.data_dir=b"], "task.data_dir=b,r=1"),
+        (["task.data_dir=b", "model.path=a"], "model.path=a,task.data_dir=b,r=1"),
+        (["benchmark.data_dir=a=b"], "benchmark.data_dir=a=b,r=1"),
+        (["model.path="], "model.path=,r=1"),
+    ],
+)
+def test_places_are_named_before_the_other_words(words: list[str], expected: str) -> None:
+    assert with_places("r=1", words) == expected
+
+
+def test_a_folder_is_named_by_its_last_part() -> None:
+    assert place_name("/data/cola").startswith("cola-")
+    assert place_name("/data/cola/").startswith("cola-")
+    assert place_name("'my data'").startswith("my_data-")
+    assert place_name("org/name").startswith("name-")
+    assert place_name("../cola") != place_name("/data/cola")
+
+
+@pytest.mark.parametrize("verb", ["train", "plan", "compare"])
+def test_each_data_set_and_base_model_has_a_folder_of_its_own(verb: str) -> None:
+    def folder(*words: str) -> str:
+        return CommandLine(verb, ()).compose(words).output_dir
+
+    alone = folder("task=glue/cola")
+    found = [
+        folder("task=glue/cola", f"{key}={value}")
+        for key in ("task.data_dir", "model.path")
+        for value in ("/a/data", "/b/data", "data")
+    ]
+    assert len({alone, *found}) == 7
+    if verb != "compare":
+        assert alone == "outputs/glue/cola/tiny-deberta-v3/goft/seed42", "as before"

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 import pytest
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.command_line.flags import as_overrides, overrides_first, own_flags, read_flags
+from goft_cli.command_line.flags import (
+    as_overrides,
+    overrides_first,
+    own_flags,
+    read_flags,
+    tolerate_lazy_help,
+)
 from goft_cli.errors import GoftError
 
 
@@ -24,11 +32,33 @@ from goft_cli.errors import GoftError
         ("merge", "as_lora=16 --as-lroa 3", "as_lora=16 --as-lroa 3"),
         ("eval", "adapter=run/seed1-a=2,b=3", 'adapter="run/seed1-a=2,b=3"'),
         ("eval", "--adapter run/seed1-a=2", 'adapter="run/seed1-a=2"'),
+        ("verify", "a/b", "runs=['a/b']"),
+        ("verify", "a/x=1 --max-samples 3 b-c=2", "runs=['a/x=1','b-c=2'] max_samples=3"),
+        ("verify", "--cfg job a adapter=b", "runs=['a'] --cfg job adapter=b"),
+        (
+            "verify",
+            "max_samples=3 +x=1 ~y hydra/launcher=basic",
+            "max_samples=3 +x=1 ~y hydra/launcher=basic",
+        ),
+        ("eval", "a/b", "a/b"),
         ("eval", "adapter='a=2' task={a=2}", "adapter='a=2' task={a=2}"),
     ],
 )
 def test_a_flag_named_after_a_key_is_that_key(verb: str, typed: str, read: str) -> None:
     assert as_overrides(verb, typed.split()) == read.split()
+
+
+@given(st.lists(st.text("ab=,' /[]{}.-:()", min_size=1), min_size=1, max_size=3))
+def test_paths_arrive_as_they_were_typed(names: list[str]) -> None:
+    paths = [f"./{name}" for name in names]
+    (word,) = as_overrides("verify", paths)
+    (override,) = OverridesParser.create().parse_overrides([word])
+    assert (override.key_or_group, override.value()) == ("runs", paths)
+
+
+def test_a_path_and_its_key_are_not_both_taken() -> None:
+    with pytest.raises(GoftError, match=r"x and runs=\[y\]"):
+        as_overrides("verify", ["x", "runs=[y]"])
 
 
 @pytest.mark.parametrize("typed", ["--as-lora", "--as-lora --debug"])
@@ -51,3 +81,14 @@ def test_flags_may_stand_anywhere(groups: Sequence[Sequence[str]]) -> None:
 
 def test_own_flags_have_dashes() -> None:
     assert "--as-lora" in own_flags("merge")
+
+
+def test_every_help_text_of_hydras_can_be_searched_as_python_3_14_does() -> None:
+    class Formatter(argparse.HelpFormatter):
+        pass
+
+    tolerate_lazy_help(Formatter)
+    formatter = Formatter("goft")
+    texts = [formatter._get_help_string(action) for action in get_args_parser()._actions]
+    assert all("%" not in text for text in texts if text is not None)
+    assert "Overrides the config_name specified in hydra.main()" in texts

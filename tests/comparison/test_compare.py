@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from goft_cli.comparison import compare, runs
 from goft_cli.comparison.runs import PlannedRun
 from goft_cli.errors import GoftError
 from goft_cli.runs.run_folder import as_plain, write_json, write_text
+from goft_cli.signals import Stopped
 from tests.conftest import Goft
 from tests.small import composed
 
@@ -137,16 +139,33 @@ def planned() -> PlannedRun:
 def test_a_run_is_goft_train_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
 
-    def start(command: list[str], **_: Any) -> SimpleNamespace:  # noqa: ANN401 - of subprocess.run
+    def start(command: list[str], **_: Any) -> SimpleNamespace:  # noqa: ANN401 - of Popen
         started.append(command)
-        return SimpleNamespace(returncode=len(started) - 1)
+        return SimpleNamespace(wait=lambda: len(started) - 1)
 
-    monkeypatch.setattr(runs.subprocess, "run", start)
+    monkeypatch.setattr(runs.subprocess, "Popen", start)
     runs.finish(planned(), ["--config-dir", "mine"])
     words = ["--config-dir", "mine", "adapter=lora", "seed=2"]
     assert started == [[sys.executable, "-m", "goft_cli", "train", *words]]
     with pytest.raises(GoftError, match=r"goft train adapter=lora seed=2 failed, as it says above"):
         runs.finish(planned(), [])
+
+
+def test_an_interrupted_comparison_lets_its_run_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+
+    def wait() -> int:
+        if not told:
+            told.append("waiting")
+            raise Stopped(signal.SIGHUP)
+        told.append("saved")
+        return 130
+
+    process = SimpleNamespace(wait=wait, send_signal=told.append)
+    monkeypatch.setattr(runs.subprocess, "Popen", lambda *_, **__: process)
+    with pytest.raises(Stopped):
+        runs.finish(planned(), [])
+    assert told == ["waiting", signal.SIGINT, "saved"]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,18 @@ def emptied(folder: Path) -> None:
     folder.mkdir()
 
 
+def untrained(folder: Path) -> None:
+    absent(folder / "adapter")
+    for name in ("metrics.json", "manifest.json"):
+        (folder / name).unlink()
+
+
+def configuration_alone(folder: Path) -> None:
+    content = (folder / "config.yaml").read_bytes()
+    emptied(folder)
+    (folder / "config.yaml").write_bytes(content)
+
+
 def set_setting(**entries: object) -> Change:
     """Change entries of the adapter's configuration."""
 
@@ -95,6 +107,8 @@ CASES: dict[str, tuple[Change, str]] = {
     "a file": (a_file, "no run of goft train there"),
     "empty": (emptied, "no run of goft train there"),
     "unfinished": (remove("metrics.json"), "the run is not finished"),
+    "killed before it trained": (untrained, "ended before its training began"),
+    "a configuration alone": (configuration_alone, "no run of goft train there"),
     "configuration absent": (remove("config.yaml"), "no run of goft train there"),
     "configuration a dangling link": (dangle("config.yaml"), "no run of goft train there"),
     "configuration empty": (write("config.yaml", ""), "found no configuration"),
@@ -108,11 +122,11 @@ CASES: dict[str, tuple[Change, str]] = {
     "configuration of something else": (write("config.yaml", "a: 1"), "not a configuration of"),
     "configuration without a section": (
         substitute("config.yaml", r"(?m)^adapter:", "adaptor:"),
-        "not a configuration of goft train",
+        "adaptor",
     ),
     "a key of another version": (
         substitute("config.yaml", "  weight_decay:", "  weight_dacay:"),
-        "its trainer section fits no schema of this version",
+        "trainer.weight_dacay",
     ),
     "a value of the wrong type": (
         substitute("config.yaml", r"logging_steps: \d+", "logging_steps: often"),
@@ -138,25 +152,25 @@ CASES: dict[str, tuple[Change, str]] = {
     "weights empty": (write(WEIGHTS, b""), "damaged"),
     "weights cut": (cut(WEIGHTS), "damaged"),
     "weights of noise": (write(WEIGHTS, b"\xff" * 64), "damaged"),
-    "weights of nothing": (write(WEIGHTS, b"\x02\0\0\0\0\0\0\0{}"), "does not fit the base model"),
+    "weights of nothing": (write(WEIGHTS, b"\x02\0\0\0\0\0\0\0{}"), "goft_rotation"),
     "weights a dangling link": (dangle(WEIGHTS), "incomplete, no adapter_model.safetensors"),
-    "weights misshapen": (misshapen, "does not fit the base model"),
-    "weights half there": (half_of_it, "does not fit the base model"),
+    "weights misshapen": (misshapen, "goft_rotation"),
+    "weights half there": (half_of_it, "lacks tensors"),
     "weights not a number": (not_a_number, "not finite"),
     "weights pickled": (pickled, "incomplete, no adapter_model.safetensors"),
     "weights pickled under another name": (pickled_as_safetensors, "damaged"),
     "settings absent": (remove(SETTINGS), "incomplete, no adapter_config.json"),
-    "settings empty": (write(SETTINGS, ""), "adapter="),
-    "settings broken": (cut(SETTINGS), "adapter="),
-    "settings a list": (write(SETTINGS, "[]"), "adapter="),
-    "settings empty object": (write(SETTINGS, "{}"), "adapter="),
-    "method unknown": (set_setting(peft_type="NONESUCH"), "adapter="),
-    "method a number": (set_setting(peft_type=3), "adapter="),
-    "method another's": (set_setting(peft_type="LORA"), "adapter="),
-    "method of ours misspelt": (set_setting(method="goftt"), "adapter="),
-    "targets nothing": (set_setting(target_modules=["nonesuch"]), "adapter="),
-    "targets a number": (set_setting(target_modules=7), "adapter="),
-    "penalty a word": (set_setting(penalty_weight="much"), "adapter="),
+    "settings empty": (write(SETTINGS, ""), "adapter_config.json"),
+    "settings broken": (cut(SETTINGS), "adapter_config.json"),
+    "settings a list": (write(SETTINGS, "[]"), "adapter_config.json"),
+    "settings empty object": (write(SETTINGS, "{}"), "adapter_config.json"),
+    "method unknown": (set_setting(peft_type="NONESUCH"), "NONESUCH"),
+    "method a number": (set_setting(peft_type=3), "adapter_config.json"),
+    "method another's": (set_setting(peft_type="LORA"), 'peft_type="LORA"'),
+    "method of ours misspelt": (set_setting(method="goftt"), "goftt"),
+    "targets nothing": (set_setting(target_modules=["nonesuch"]), 'target_modules=["nonesuch"]'),
+    "targets a number": (set_setting(target_modules=7), "adapter_config.json"),
+    "penalty a word": (set_setting(penalty_weight="much"), "penalty_weight"),
 }
 
 

@@ -172,6 +172,24 @@ def test_what_a_process_says_is_said_as_if_it_were_alone(tmp_path: Path) -> None
     assert str(mute) == "process 1 of 2 ended with exit code 3 and without a word"
 
 
+@pytest.mark.parametrize("ignored", [True, False])
+def test_processes_that_nohup_started_outlive_their_terminal(
+    ignored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def note(arguments: Any) -> None:  # noqa: ANN401 - argparse's
+        asked.extend(getattr(arguments, "signals_to_handle", "SIGHUP").split(","))
+
+    monkeypatch.setattr("accelerate.commands.launch.launch_command", note)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        launch.launch(config_of(2, use_cpu=True), tmp_path / "config.yaml")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ("SIGHUP" in asked) is not ignored
+
+
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A run without dropout whose validation rows two processes cannot share evenly."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli import report
 from goft_cli.command_line.recomposition import compose_train
 from goft_cli.config import TaskConfig
 from goft_cli.errors import GoftError
@@ -28,7 +27,6 @@ def rehearsed(cell: Cell) -> Run:
 @pytest.mark.parametrize("cell", ROTATED, ids=lambda cell: cell.name)
 def test_a_recipe_runs_through(cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(report, "plot_curves", lambda *_: None)  # half a second, tested elsewhere
     run, recipe = rehearsed(cell), cell.recipe
     assert run.folder.metrics.is_file()
     assert (run.cfg.task.name, run.cfg.model.name) == (recipe.task, recipe.stand_in)

@@ -59,8 +59,11 @@ def test_a_job_finds_what_it_was_given(
     assert (tmp_path / "output.log").read_text() == "written\n"
 
 
-def test_a_crash_leaves_its_traceback_in_the_log(around: Surroundings, tmp_path: Path) -> None:
-    isolated(jobs.crash, None, around, several=True)
+def test_a_crash_leaves_its_traceback_in_the_log_and_to_its_starter(
+    around: Surroundings, tmp_path: Path
+) -> None:
+    outcome = isolated(jobs.crash, None, around, several=True)
+    assert "ZeroDivisionError: by zero" in outcome.traceback
     assert "ZeroDivisionError" in (tmp_path / "output.log").read_text()
 
 

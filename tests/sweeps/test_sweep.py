@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from goft_cli.command_line.composition import run_verb
-from goft_cli.command_line.suggest import group_choices
+from goft_cli.command_line.keys import group_choices
 from goft_cli.config import TrainConfig
 from goft_cli.errors import FAILED_JOBS, GoftError
 from goft_cli.runs.run_folder import read_config

@@ -56,7 +56,8 @@ def test_the_demo_needs_no_files(make_task: TaskMaker) -> None:
     data = make_task(dataset=DatasetConfig(id="demo:acceptability"), data_dir=None).load()
     assert set(data.splits) == {"train", "validation"}
     assert set(data.splits["train"]["label"]) == {0, 1}
-    assert data.provenance == {"source": "demo:acceptability"}
+    assert data.provenance["source"] == "demo:acceptability"
+    assert set(data.provenance["sha256"]) == set(data.splits)
 
 
 def test_an_unknown_demo_is_answered(make_task: TaskMaker) -> None:

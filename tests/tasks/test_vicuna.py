@@ -81,7 +81,7 @@ def test_the_demo_has_a_dozen_questions_of_all_categories(configure: Configure) 
     rows = data.splits["question"].to_list()
     assert len(rows) == 12
     assert {row["category"] for row in rows} == CATEGORIES
-    assert data.provenance == {"source": "demo:chat"}
+    assert data.provenance["source"] == "demo:chat"
 
 
 def test_without_a_judge_there_are_answers_and_no_rating(

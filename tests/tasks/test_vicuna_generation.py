@@ -77,12 +77,6 @@ def test_the_prompt_is_what_fastchat_asks(llama: Llama) -> None:
     assert ids == tokenizer(text).input_ids
 
 
-def test_a_tokenizer_without_a_start_token_gets_none(tokenizer: Any) -> None:  # noqa: ANN401
-    ids = encode("abc", ChatTemplate.alpaca, tokenizer)
-    assert tokenizer.cls_token_id not in ids
-    assert tokenizer.sep_token_id not in ids
-
-
 logits = st.lists(
     st.floats(-20, 20, width=32) | st.just(float("-inf")), min_size=2, max_size=40
 ).filter(lambda values: max(values) > float("-inf"))

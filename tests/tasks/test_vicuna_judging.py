@@ -1,4 +1,4 @@
-"""Ratings: parsed as FastChat does, asked for once, resumed after an interruption."""
+"""Ratings: found in the judge's reply, asked for once, resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from goft_cli.tasks.vicuna.judging import judge_answers, make_requests, parse_ra
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import Records, Row
 from goft_cli.tasks.vicuna.rubric import read_rubric
-from goft_cli.tasks.vicuna.scores import rating_scores
+from goft_cli.tasks.vicuna.scores import rating_scores, read_judgments
 from tests.tasks.judge_server import JudgeServer, Reply, Seen, says, status, write_prompts
 
 QUESTIONS = [
@@ -27,26 +27,33 @@ QUESTIONS = [
     for number, category in enumerate(["generic", "writing", "common-sense", "generic"] * 3, 1)
 ]
 ANSWERS = {question.question_id: f"Answer {question.question_id}." for question in QUESTIONS}
+RATED = {number: number / 2 + 1 for number in ANSWERS}
 KEY = "sk-very-secret-key-0123456789"
 
+ratings = st.decimals(1, 10, places=1).map(str) | st.integers(1, 10).map(str)
 numbers = st.decimals(0, 100, places=1).map(str) | st.integers(0, 100).map(str)
-words = st.text(st.characters(exclude_characters="[]", exclude_categories=["Cs"]))
+words = st.text(st.characters(exclude_characters="[]<>", exclude_categories=["Cs"]))
+thoughts = st.builds("<think>{}[[{}]]{}</think>".format, words, numbers, words) | words
 
 
-@given(numbers, words, words, st.text())
-def test_the_first_double_bracket_wins(number: str, before: str, other: str, rest: str) -> None:
-    reply = f"{before}[3]{other}[[{number}]]{rest}"
-    assert parse_rating(reply) == float(number)
+@given(thoughts, numbers, ratings, words, thoughts)
+def test_the_last_double_bracket_outside_thoughts_wins(
+    first: str, draft: str, rating: str, between: str, last: str
+) -> None:
+    assert parse_rating(f"{first}[[{draft}]]{between}[[{rating}]]{last}[3]") == float(rating)
 
 
-@given(numbers, words, words)
-def test_a_single_bracket_is_the_second_choice(number: str, before: str, after: str) -> None:
-    assert parse_rating(f"{before}[{number}]{after}[9]") == float(number)
+@given(words, thoughts, words, numbers)
+def test_without_double_brackets_there_is_no_rating(
+    before: str, thought: str, after: str, number: str
+) -> None:
+    assert parse_rating(f"{before}{thought}{after}[{number}]") == -1
 
 
-@given(words)
-def test_no_bracket_means_minus_one(reply: str) -> None:
-    assert parse_rating(reply) == -1
+@given(numbers, words)
+def test_a_rating_is_from_1_to_10(number: str, before: str) -> None:
+    inside = 1 <= float(number) <= 10
+    assert parse_rating(f"{before}[[5]] or [[{number}]]") == (float(number) if inside else -1)
 
 
 @pytest.mark.parametrize(
@@ -54,10 +61,29 @@ def test_no_bracket_means_minus_one(reply: str) -> None:
     [
         ("Rating: [[8.5]]", 8.5),
         ("[[8/10]] or [[7]]", 7),
+        ("[[7/10]]", -1),
+        ("On a scale from [[1]] to [[10]]: [[6]]", 6),
+        ("[[0]]", -1),
+        ("[[11]]", -1),
+        ("[[10.0]]", 10),
+        ("[[10.5]]", -1),
+        ("[[0.9]]", -1),
         ("[[-3]]", -1),
         ("[[ 5 ]]", -1),
         ("[[7.]]", 7),
-        ("[[rating]] [4]", 4),
+        ("[[rating]] [4]", -1),
+        ("As [1] shows. Rating: 8", -1),
+        ("<think>[[3]]</think>[[8]]", 8),
+        ("[[8]]<think>or [[3]]?</think>", 8),
+        ("<think>[[3]]</think>[[8]]<think>[[2]]</think> Good.", 8),
+        ("<think>perhaps [[3]]", -1),
+        ("[[8]] <think>or [[3]]", 8),
+        ("perhaps [[3]]</think>[[8]]", 8),
+        ("perhaps [[3]]</think> Good.", -1),
+        ("<think>a <think>b [[2]]</think> c [[3]]</think>[[8]]", 8),
+        ("<think>The tag <think> is odd. [[3]]</think>[[8]]", 8),
+        ("<think>\n[[3]]\n</think>\n\n[[8]]\n", 8),
+        ("<think></think>", -1),
         ("[[\u0661]]", -1),
         ("8 out of 10", -1),
     ],
@@ -83,18 +109,18 @@ def judged(
 
 
 def by_number(seen: Seen) -> Reply:
-    """Rate the answer to question n with n."""
-    return says(f"[[{seen.user.split('<')[2].split('>')[0]}]]")
+    """Rate the answer to question n with n / 2 + 1."""
+    return says(f"[[{RATED[int(seen.user.split('<')[2].split('>')[0])]}]]")
 
 
 def test_every_answer_is_rated_and_recorded(judge: JudgeServer, tmp_path: Path) -> None:
     judge.otherwise = by_number
     rows = judged(judge, tmp_path, ANSWERS)
-    assert {number: row["score"] for number, row in rows.items()} == {n: n for n in ANSWERS}
+    assert {number: row["score"] for number, row in rows.items()} == RATED
     lines = (tmp_path / "judgments.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == list(rows.values())
     assert rows[2]["judge"] == ["gpt-test", "own-single"]
-    assert (rows[2]["model"], rows[2]["turn"], rows[2]["judgment"]) == ("tested", 1, "[[2]]")
+    assert (rows[2]["model"], rows[2]["turn"], rows[2]["judgment"]) == ("tested", 1, "[[2.0]]")
     assert ANSWERS[2] in rows[2]["user_prompt"]
 
 
@@ -171,6 +197,18 @@ def test_a_hopeless_reply_is_recorded_and_asked_for_again(
     assert len(judge.seen) == asked + 1
 
 
+def test_replies_on_record_are_rated_anew(judge: JudgeServer, tmp_path: Path) -> None:
+    """An earlier version may have rated them by another rule."""
+    judge.otherwise = lambda _: says("<think>[[3]]</think>[[8]]")
+    judged(judge, tmp_path, ANSWERS)
+    file = tmp_path / "judgments.jsonl"
+    file.write_text(file.read_text(encoding="utf-8").replace('"score": 8.0', '"score": 3.0'))
+    asked = len(judge.seen)
+    assert {row["score"] for row in judged(judge, tmp_path, ANSWERS).values()} == {8}
+    assert len(judge.seen) == asked
+    assert {row["score"] for row in read_judgments(str(file), file.name)} == {8}
+
+
 def test_a_reply_without_a_rating_counts_as_judged(judge: JudgeServer, tmp_path: Path) -> None:
     judge.replies.append(says("I would rather not."))
     rows = judged(judge, tmp_path, ANSWERS)
@@ -190,4 +228,4 @@ def test_so_many_are_asked_at_a_time(judge: JudgeServer, tmp_path: Path) -> None
 
     judge.otherwise = meet
     rows = judged(judge, tmp_path, ANSWERS, concurrency=4)
-    assert {number: row["score"] for number, row in rows.items()} == {n: n for n in ANSWERS}
+    assert {number: row["score"] for number, row in rows.items()} == RATED

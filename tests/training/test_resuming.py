@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,13 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from goft_cli import pipeline
+from goft_cli.errors import GoftError
 from goft_cli.recording import MEASURED
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.signals import Stopped
 from goft_cli.training.trainer import PenaltyTrainer
 from tests import small
+from tests.hostile.border import described
 
 # Three updates an epoch, of two batches each.
 SETTINGS = ["adapter=qgoft", "trainer.num_train_epochs=2", "trainer.learning_rate=0.02"]
@@ -62,14 +65,14 @@ class Signals(TrainerCallback):
                 signal.raise_signal(self.number)
 
 
-Send = Callable[[Signals], None]
+Send = Callable[[TrainerCallback], None]
 
 
 @pytest.fixture
 def signals(monkeypatch: pytest.MonkeyPatch) -> Send:
     """Put the callback into every trainer that is built from now on."""
 
-    def send(callback: Signals) -> None:
+    def send(callback: TrainerCallback) -> None:
         real = pipeline.build_trainer
 
         def built(*arguments: object) -> PenaltyTrainer:
@@ -106,6 +109,70 @@ def test_signals_change_no_number(
     expected, found = (load_file(one.adapter / "adapter_model.safetensors") for one in (whole, run))
     for name, tensor in expected.items():
         assert torch.equal(found[name], tensor), name
+
+
+def test_a_hangup_saves(folders: tuple[Path, Path], tmp_path: Path, signals: Send) -> None:
+    signals(Signals({2}, signal.SIGHUP))
+    with pytest.raises(Stopped, match="SIGHUP; saved at update 2 of ") as stopped:
+        start(folders, tmp_path / "run")
+    assert stopped.value.code == 129
+    assert (tmp_path / "run" / "checkpoints" / "checkpoint-2").is_dir()
+
+
+class Deletion(TrainerCallback):
+    """Deletes the run folder during an update."""
+
+    def __init__(self, folder: Path, update: int) -> None:
+        self.folder, self.update = folder, update
+
+    def on_step_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        if state.global_step + 1 == self.update:
+            shutil.rmtree(self.folder)
+
+
+@pytest.mark.parametrize("update", [1, 6], ids=["first", "last"])
+def test_a_run_whose_folder_is_deleted_ends_with_a_sentence(
+    update: int, folders: tuple[Path, Path], tmp_path: Path, signals: Send
+) -> None:
+    run = tmp_path / "run"
+    signals(Deletion(run, update))
+    with pytest.raises(GoftError, match="deleted or moved") as ended:
+        start(folders, run)
+    assert str(run) in described(ended.value)
+    assert not run.exists()
+
+
+def test_a_folder_that_is_deleted_before_the_last_files_is_not_made_anew(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = pipeline.verify
+
+    def deleted_meanwhile(*arguments: Any) -> Any:  # noqa: ANN401 - passed through
+        found = real(*arguments)
+        shutil.rmtree(tmp_path / "run")
+        return found
+
+    monkeypatch.setattr(pipeline, "verify", deleted_meanwhile)
+    with pytest.raises(GoftError, match="deleted or moved"):
+        start(folders, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_fails_on_its_data_leaves_no_folder(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model, _ = folders
+    data = small.write_data(tmp_path / "data")
+    (data / "train.tsv").write_text("sentence\tlabel\nthe dog .\tperhaps\n")
+    with pytest.raises(GoftError, match="perhaps"):
+        start((model, data), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_second_signal_does_not_wait(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,32 +9,35 @@ from typing import Any
 
 from datasets import Dataset, Features, Value
 
+from goft_cli.config.labels import Labels
 from goft_cli.errors import GoftError
+from goft_cli.runs.digests import digests, joined_digits
 from goft_cli.tasks.table import Table
 
 IMAGE, LABEL = "image", "label"
 DRAW = "draw.json"
 """Present in a folder whose images are not the published choice; says how they were drawn."""
 EXAMPLE = "lines such as images/000000.jpg 3"
-LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+))?")
+LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+(?:\.0*)?))?")
 
 
 def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], dict[str, Any]]:
     """Read `<split>.txt` for each of the splits.
 
     Returns:
-        Tables by split, and for the manifest the folder, the SHA-256 of every list, and that it is
-        not the benchmark where the folder says so.
+        Tables by split, and for the manifest the folder, the SHA-256 of every list and of its
+        images, and that it is not the benchmark where the folder says so.
 
     Raises:
         GoftError: a list is missing, empty or not UTF-8, or an image of it is missing.
     """
-    tables, digests = {}, {}
-    for split in splits:
-        path = folder / f"{split}.txt"
-        tables[split] = read_list(path)
-        digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    provenance: dict[str, Any] = {"source": str(folder.resolve()), "sha256": digests}
+    lists = {split: folder / f"{split}.txt" for split in splits}
+    tables = {split: read_list(path) for split, path in lists.items()}
+    provenance: dict[str, Any] = {
+        "source": str(folder.resolve()),
+        "sha256": {path.name: digest for path, digest in digests(lists.values()).items()},
+        "images": {path.name: image_digests(path) for path in lists.values()},
+    }
     if (folder / DRAW).is_file():  # its sizes are the benchmark's, but its images are others
         provenance["is_the_benchmark"] = False
     return tables, provenance
@@ -51,11 +53,30 @@ def read_list(path: Path) -> Table:
     found = [match for line in lines.values() if (match := LINE.fullmatch(line))]
     columns = {
         IMAGE: [match["image"] for match in found],
-        LABEL: [None if match["label"] is None else int(match["label"]) for match in found],
+        LABEL: [match["label"] for match in found],
     }
     table = Table(str(path), columns, list(lines))
     require_images(table, path.parent)
     return table
+
+
+def image_names(path: Path) -> list[str]:
+    """Return what a list calls its images, whether they are there or not.
+
+    Raises:
+        GoftError: the list is missing, empty or not UTF-8.
+    """
+    found = (LINE.fullmatch(line) for line in numbered_lines(path).values())
+    return [match["image"] for match in found if match]
+
+
+def image_digests(path: Path, *, fresh: bool = False) -> str:
+    """Return the digits of the SHA-256 of each image of a list, in its order.
+
+    Raises:
+        GoftError: the list is missing, empty or not UTF-8.
+    """
+    return joined_digits([path.parent / name for name in image_names(path)], fresh=fresh)
 
 
 def numbered_lines(path: Path) -> dict[int, str]:
@@ -101,7 +122,7 @@ def unlabelled_rows(path: Path) -> Dataset:
         GoftError: the file is missing, or a list that is empty or names a missing image.
     """
     path = path.expanduser()
-    if path.suffix == ".txt" or not path.is_file():
+    if path.suffix.lower() == ".txt" or not path.is_file():
         names = [str((path.parent / name).resolve()) for name in read_list(path).columns[IMAGE]]
     else:
         names = [str(path.resolve())]
@@ -114,13 +135,15 @@ def checked_rows(table: Table, classes: int) -> Dataset:
     Raises:
         GoftError: a line has no class, or one that the task does not have.
     """
-    labels = list(table.columns[LABEL])
-    for index, label in enumerate(labels):
-        if label is None or not 0 <= label < classes:
+    ids, labels = Labels([str(number) for number in range(classes)]), []
+    for index, value in enumerate(table.columns[LABEL]):
+        label = ids.id_of(value)
+        if label is None:
             raise GoftError(
-                f"{table.place(index)}: found {'no class' if label is None else f'class {label}'}, "
+                f"{table.place(index)}: found {'no class' if value is None else f'class {value}'}, "
                 f"expected one from 0 to {classes - 1} after the path; correct the line, or "
                 "task.classes"
             )
+        labels.append(label)
     features = Features({IMAGE: Value("string"), LABEL: Value("int64")})
     return Dataset.from_dict({IMAGE: table.columns[IMAGE], LABEL: labels}, features=features)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,6 @@ from PIL import Image
 from torch import Tensor
 
 from goft_cli.errors import GoftError
-from goft_cli.tasks.sources import GENERATORS
 
 KEPT_BYTES = 2**29
 """A split up to this size is decoded once: 3,500 images of 224 x 224 pixels."""
@@ -28,24 +25,19 @@ Read = Callable[[str], np.ndarray]
 """Name of an image to its (3, height, width) bytes, at the model's size."""
 
 
-def open_image(name: str, folder: Path) -> Image.Image:
-    """Decode one image to RGB.
-
-    Args:
-        name: path in `folder`, an absolute path, or the name that a generator gave it.
-        folder: of the task's data.
+def check_proportions(image: Image.Image, name: str, processor: Any) -> None:  # noqa: ANN401 - as below
+    """Refuse a thin image whose long side, once the short one has the model's size, is enormous.
 
     Raises:
-        GoftError: the file is no whole image.
+        GoftError: it would have more pixels than Pillow opens without a warning.
     """
-    generator = name.rpartition("/")[0]
-    if generator in GENERATORS:
-        return import_module(GENERATORS[generator]).image(name).convert("RGB")
-    try:
-        with Image.open(folder / name) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:  # SyntaxError: a broken PNG
-        raise GoftError(f"{folder / name}: no whole image ({error}); copy it again") from error
+    edge, most = processor.size.get("shortest_edge"), Image.MAX_IMAGE_PIXELS
+    short, long = sorted(image.size)
+    if edge and most and edge**2 * long / short > most:
+        raise GoftError(
+            f"{name}: found an image of {image.width} x {image.height} pixels, too thin to be "
+            f"brought to {edge} pixels on its short side; cut it"
+        )
 
 
 class Images(torch.utils.data.Dataset[dict[str, Any]]):

@@ -18,7 +18,8 @@ from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT
 from goft_cli import metrics
 from goft_cli.config import ImageClassificationConfig, Transform
 from goft_cli.errors import GoftError
-from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
+from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
+from goft_cli.tasks.image_classification.decoding import open_image
 from goft_cli.tasks.image_classification.lists import (
     IMAGE,
     LABEL,
@@ -26,7 +27,11 @@ from goft_cli.tasks.image_classification.lists import (
     read_lists,
     unlabelled_rows,
 )
-from goft_cli.tasks.image_classification.pixels import ImageCollator, Images, open_image
+from goft_cli.tasks.image_classification.pixels import (
+    ImageCollator,
+    Images,
+    check_proportions,
+)
 from goft_cli.tasks.sources import generate_splits
 
 logger = logging.getLogger(__name__)
@@ -105,8 +110,8 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         return [{"label": int(row.argmax()), "score": float(row.max())} for row in probabilities]
 
     def model_options(self) -> dict[str, Any]:
-        """Return config entries for a head of one output per class."""
-        return {"num_labels": self.config.classes, "problem_type": "single_label_classification"}
+        """Return config entries for a head of one output per class, named by its number."""
+        return class_options([str(index) for index in range(self.config.classes)])
 
     def processor_options(self) -> dict[str, Any]:
         """Return what the transform changes; saved with the adapter, it travels with the model."""
@@ -116,11 +121,9 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
     def _pixels(self, processor: BaseImageProcessor, name: str) -> np.ndarray:
         """Read one image as (3, height, width) bytes at the model's size."""
         image = open_image(name, self._folder)
+        check_proportions(image, name, processor)
         return processor(images=image, do_rescale=False, do_normalize=False)["pixel_values"][0]
 
     @property
     def _folder(self) -> Path:
-        """The folder of this task, which `data_dir` names or holds (as VTAB-1K's archive does)."""
-        folder = Path(self.config.data_dir or "").expanduser()
-        inner = folder / Path(self.config.name).name
-        return inner if inner.is_dir() else folder
+        return self.config.folder or Path()

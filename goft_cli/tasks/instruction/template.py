@@ -12,6 +12,7 @@ from typing import cast
 from transformers import PreTrainedTokenizerBase
 
 from goft_cli.errors import GoftError
+from goft_cli.tasks.tokens import text_start
 
 PREAMBLE = (
     "Below is an instruction that describes a task. "
@@ -29,8 +30,7 @@ def query_of(instruction: str, extra: str) -> str:
 
 def encode_prompts(queries: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
     """Return the ids of everything that comes before the answer."""
-    start = cast("int | None", tokenizer.bos_token_id)
-    head = [] if start is None else [start]
+    head = text_start(tokenizer)
     for piece in _encode([PREAMBLE, SEPARATOR], tokenizer):
         head += piece
     questions = [QUESTION.format(query=query) for query in queries]
@@ -77,7 +77,8 @@ def cut(prompt: Ids, answer: Ids, length: int) -> tuple[Ids, Ids]:
     total = len(prompt) + len(answer)
     if total <= length:
         return prompt, answer
-    kept = max(length * len(answer) // total, 1)
+    # the quotient is rounded before the product, as in the reference: 100 * (58 / 200) is below 29
+    kept = max(int(length * (len(answer) / total)), 1)
     return prompt[: length - kept], answer[:kept]
 
 

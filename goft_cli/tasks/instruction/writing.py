@@ -9,6 +9,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from goft_cli.errors import GoftError
+from goft_cli.positions import usable_positions
 from goft_cli.tasks.instruction.batches import padded, padding_id
 from goft_cli.tasks.instruction.template import Ids, end_id
 
@@ -33,7 +34,7 @@ def write(
     Raises:
         GoftError: a prompt leaves no room for an answer.
     """
-    context = getattr(model.config, "max_position_embeddings", None)
+    context = usable_positions(model)
     check_room(prompts, context)
     answers: list[str] = []
     for start in range(0, len(prompts), batch_size):

@@ -31,6 +31,7 @@ def describe(
             "question": question.question,
             "choices": list(question.choices),
             "exemplars": len(prompt.exemplars),
+            "shortened": prompt.shortened,
             "answer": LETTERS[question.answer],
             "prediction": LETTERS[chosen],
             "probabilities": shares,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ExemplarOrder, MMLUConfig
 from goft_cli.errors import GoftError
+from goft_cli.positions import usable_positions
 from goft_cli.progress import counting
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
@@ -20,6 +22,8 @@ from goft_cli.tasks.mmlu.next_token import next_token_logits
 from goft_cli.tasks.mmlu.prompts import Order, Prompt, Prompter, answer_tokens
 from goft_cli.tasks.mmlu.questions import Question, by_subject, read_questions
 
+logger = logging.getLogger(__name__)
+
 Questions = dict[str, list[Question]]
 Prompts = dict[str, list[Prompt]]
 
@@ -28,21 +32,19 @@ class MMLU(Benchmark[MMLUConfig]):
     """Multiple choice by subject; the likeliest letter after `Answer:` is the model's answer."""
 
     def load(self) -> TaskData:
-        """Read the exemplars and the questions of every subject."""
+        """Read the exemplars and the questions of every subject.
+
+        Raises:
+            GoftError: a file is missing or malformed, or a subject has too few exemplars.
+        """
         data = read_questions(self.config)
-        shown = self._exemplars(data)
-        lacking = [subject for subject in self._questions(data) if subject not in shown]
-        if lacking and max(self.config.shots) > 0:
-            raise GoftError(
-                f"task {self.config.name}: no exemplars of {', '.join(lacking)} in "
-                f"{self.config.train_split}; add them, or pass shots=0"
-            )
+        self._require_exemplars(data)
         return data
 
     def check_model(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
     ) -> None:
-        """Refuse a model that takes less than the longest question, or has no letters for answers.
+        """Refuse a model that cannot take the longest question, or has no letters for answers.
 
         Raises:
             GoftError: names the question, or the tokens.
@@ -67,6 +69,7 @@ class MMLU(Benchmark[MMLUConfig]):
         questions, tokens = self._questions(data), answer_tokens(tokenizer)
         limit = longest_text(model, tokenizer)
         asked = {n: self._prompts(data, n, tokenizer, limit) for n in self.config.shots}
+        self._report_shortened(asked, limit)
         total = sum(map(len, questions.values())) * len(asked)
         with counting(self.config.name, total) as advance:
             ask = partial(self._ask, model, tokens, batch_size, advance)
@@ -78,6 +81,38 @@ class MMLU(Benchmark[MMLUConfig]):
                 for shots, prompts in asked.items()
             }
         return self._scores(answers)
+
+    def _require_exemplars(self, data: TaskData) -> None:
+        """Refuse subjects with fewer exemplars than asked for.
+
+        A loader that loses rows is content with what it has: its five shots are four.
+
+        Raises:
+            GoftError: names the first of them.
+        """
+        wanted = max(self.config.shots)
+        least = min(wanted, 1) if self.config.drop_first_rows else wanted
+        shown = self._exemplars(data)
+        counts = {subject: len(shown.get(subject, [])) for subject in self._questions(data)}
+        lacking = {subject: found for subject, found in counts.items() if found < least}
+        if lacking:
+            subject, found = next(iter(lacking.items()))
+            raise GoftError(
+                f"task {self.config.name}: {self.config.train_split} has {found} of the {wanted} "
+                f"exemplars of {subject} that are asked for; add some, or pass "
+                f"shots={min(lacking.values())}"
+            )
+
+    def _report_shortened(self, asked: Mapping[int, Prompts], limit: int) -> None:
+        for shots, prompts in asked.items():
+            short = [prompt.shortened for given in prompts.values() for prompt in given]
+            if any(short):
+                logger.warning(
+                    "%s: %d of %d prompts with %d exemplars are longer than the %d tokens that "
+                    "the model takes and are shortened (overflow=%s)",
+                    *(self.config.name, sum(short), len(short), shots, limit),
+                    self.config.overflow.value,
+                )
 
     def _questions(self, data: TaskData) -> Questions:
         rows = data.splits[self.config.headline_split].to_list()
@@ -95,7 +130,7 @@ class MMLU(Benchmark[MMLUConfig]):
         for subject, questions in self._questions(data).items():
             shown = exemplars.get(subject, [])
             orders = [self._order(len(shown), shuffles)[:shots] for _ in questions]
-            prompter = Prompter(self.config.header, shown, tokenizer, limit)
+            prompter = Prompter(self.config.header, shown, tokenizer, limit, self.config.overflow)
             prompts[subject] = prompter.encode(questions, orders)
         return prompts
 
@@ -114,9 +149,10 @@ class MMLU(Benchmark[MMLUConfig]):
     ) -> torch.Tensor:
         """Return (questions, letters) logits of one subject; what begins alike goes together."""
         cache_prefix = self.config.cache_prefix
-        groups: dict[Order, list[int]] = {}
+        groups: dict[tuple[Order, bool] | None, list[int]] = {}
         for row, prompt in enumerate(prompts):
-            groups.setdefault(prompt.exemplars if cache_prefix else (), []).append(row)
+            alike = (prompt.exemplars, prompt.shortened) if cache_prefix else None
+            groups.setdefault(alike, []).append(row)
         logits = torch.empty(len(prompts), len(tokens))
         for rows in groups.values():
             logits[rows] = next_token_logits(
@@ -148,4 +184,4 @@ class MMLU(Benchmark[MMLUConfig]):
 
 def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return how many tokens the model takes, by its configuration or else its tokenizer's."""
-    return getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
+    return usable_positions(model) or tokenizer.model_max_length

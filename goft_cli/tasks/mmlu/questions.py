@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
 from goft_cli.config import MMLUConfig
+from goft_cli.config.labels import Labels
 from goft_cli.errors import GoftError
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.files import SAVED, read_content
@@ -20,6 +20,7 @@ from goft_cli.tasks.sources import read_splits
 from goft_cli.tasks.table import Table
 
 LETTERS = "ABCD"
+ANSWERS = Labels(LETTERS)
 FIELDS = ("subject", "question", "choices", "answer")
 # The benchmark's csv files; a row's subject is in the name of its file.
 CSV = Layout(raw_columns=["question", *LETTERS, "answer"])
@@ -67,6 +68,11 @@ def has_tables(split: Path) -> bool:
     return split.is_dir() and not (split / SAVED).is_file()
 
 
+def without_blanks(question: Question) -> Question:
+    """Return the question with no blanks, tabs or line breaks at the ends of its own text."""
+    return replace(question, question=question.question.strip())
+
+
 def by_subject(questions: Iterable[Question]) -> dict[str, list[Question]]:
     """Return the questions of each subject in their order, subjects in that of the alphabet."""
     subjects: dict[str, list[Question]] = {}
@@ -80,18 +86,18 @@ def _as_loaded(questions: Iterable[Question], config: MMLUConfig) -> list[Questi
     kept: list[Question] = []
     for rows in by_subject(questions).values():
         left = rows[1:] if config.drop_first_rows else rows
-        kept += as_pandas_reads(left) if config.pandas_cells else left
+        read = as_pandas_reads(left) if config.pandas_cells else left
+        kept += map(without_blanks, read) if config.strip_questions else read
     return kept
 
 
 def _read_csv_folder(folder: Path, splits: Sequence[str]) -> tuple[BySplit, dict[str, Any]]:
     """Read `SPLIT/SUBJECT_SPLIT.csv` of every subject there is."""
     found: BySplit = {split: [] for split in splits}
-    digests: dict[str, str] = {}
+    sha256: dict[str, str] = {}
     for split in splits:
         for path in sorted((folder / split).glob(f"*_{split}.csv")):
-            content = read_content(path)
-            digests[path.relative_to(folder).as_posix()] = hashlib.sha256(content).hexdigest()
+            content, sha256[path.relative_to(folder).as_posix()] = read_content(path)
             subject = path.stem.removesuffix(f"_{split}")
             found[split] += _questions(_with_subject(parse(content, path, CSV), subject))
         if not found[split]:
@@ -99,7 +105,7 @@ def _read_csv_folder(folder: Path, splits: Sequence[str]) -> tuple[BySplit, dict
                 f"task.data_dir={folder}: no questions in {split}; "
                 f"expected files such as {split}/anatomy_{split}.csv"
             )
-    return found, {"source": str(folder.resolve()), "sha256": digests}
+    return found, {"source": str(folder.resolve()), "sha256": sha256}
 
 
 def _with_subject(table: Table, subject: str) -> Table:
@@ -117,7 +123,7 @@ def _questions(table: Table) -> Iterator[Question]:
             f"{table.origin}: column {', '.join(missing)} is missing; "
             f"found {', '.join(table.columns)}, expected {', '.join(FIELDS)}"
         )
-    for index, values in enumerate(zip(*(table.columns[name] for name in FIELDS), strict=True)):
+    for index, values in enumerate(zip(*map(table.named, FIELDS), strict=True)):
         yield _checked(*values, place=table.place(index))
 
 
@@ -129,8 +135,8 @@ def _checked(subject: Any, question: Any, choices: Any, answer: Any, *, place: s
             f"{place}: expected the texts of a subject, a question and {len(LETTERS)} choices, "
             f"found {texts}; correct the row"
         )
-    right = LETTERS.find(answer) if isinstance(answer, str) and len(answer) == 1 else answer
-    if not isinstance(right, int) or not 0 <= right < len(LETTERS):
+    right = ANSWERS.id_of(answer)
+    if right is None:
         raise GoftError(
             f"{place}: the answer is {answer!r}, expected one of {', '.join(LETTERS)}; "
             "correct the row"

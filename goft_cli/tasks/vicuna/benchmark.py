@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import DatasetConfig, VicunaConfig
 from goft_cli.errors import GoftError
+from goft_cli.runs.written import note
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.formats import Layout
@@ -87,6 +88,7 @@ class Vicuna(Benchmark[VicunaConfig]):
         config = self.config
         (rows,) = data.splits.values()
         questions = from_rows(rows)
+        note(folder, self._file("answers"), self._file("judgments"))
         answers = (
             read_answers(config.answers)
             if config.answers is not None

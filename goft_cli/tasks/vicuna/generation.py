@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import VicunaConfig
 from goft_cli.errors import GoftError
+from goft_cli.positions import usable_positions
 from goft_cli.progress import console
 from goft_cli.runs.fingerprint import fingerprint
 from goft_cli.tasks.vicuna.chat import encode
@@ -110,7 +111,7 @@ def require_positions(
     Raises:
         GoftError: names the longest.
     """
-    positions = getattr(model.config, "max_position_embeddings", None)
+    positions = usable_positions(model)
     longest = max(prompts, key=lambda prompt: len(prompt.ids))
     room = positions - len(longest.ids) if positions is not None else max_new_tokens
     if room < max_new_tokens:

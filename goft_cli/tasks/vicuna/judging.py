@@ -18,11 +18,9 @@ from goft_cli.tasks.vicuna.records import Records, Row
 from goft_cli.tasks.vicuna.rubric import Messages, Rubric
 
 UNRATED = -1.0
-# FastChat's patterns (llm_judge/common.py): what the judge was asked for, then a lesser form.
-RATINGS = [
-    re.compile(rf"{opening}(\d+\.?\d*){closing}", re.ASCII)
-    for opening, closing in ((r"\[\[", r"\]\]"), (r"\[", r"\]"))
-]
+LOWEST, HIGHEST = 1, 10
+RATING = re.compile(r"\[\[(\d+\.?\d*)\]\]", re.ASCII)  # FastChat's pattern (llm_judge/common.py)
+THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,22 @@ class Request:
 
 
 def parse_rating(reply: str) -> float:
-    """Return the first `[[number]]`, else the first `[number]`, else -1, as FastChat does."""
-    for pattern in RATINGS:
-        found = pattern.search(reply)
-        if found:
-            return float(found[1])
-    return UNRATED
+    """Return the last `[[number]]` that is not thought aloud, or -1: none, or not from 1 to 10.
+
+    FastChat takes the first one, of any size, and else a number in single brackets: with a judge
+    that reasons, a draft, the scale or a footnote.
+    """
+    numbers = RATING.findall(spoken(reply))
+    rating = float(numbers[-1]) if numbers else UNRATED
+    return rating if LOWEST <= rating <= HIGHEST else UNRATED
+
+
+def spoken(reply: str) -> str:
+    """Return a reply without its thoughts: those between tags, unclosed ones to the end.
+
+    A chat template may have opened them already, so what stands before a lone `</think>` goes, too.
+    """
+    return THOUGHT.sub("", reply).rpartition("</think>")[2]
 
 
 def make_requests(
@@ -93,7 +101,11 @@ def judge_answers(
     Raises:
         GoftError: the judge refuses or is not to be had; what was judged by then is on record.
     """
-    known = {row["request_sha256"]: row for row in records.read() if row.get("error", "") is None}
+    known = {
+        row["request_sha256"]: {**row, "score": parse_rating(row["judgment"])}
+        for row in records.read()
+        if row.get("error", "") is None
+    }
 
     def ask(request: Request) -> Row:
         try:

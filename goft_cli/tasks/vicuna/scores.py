@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from goft_cli.errors import GoftError
-from goft_cli.tasks.vicuna.judging import UNRATED
+from goft_cli.tasks.vicuna.judging import UNRATED, parse_rating
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import Row, read_rows
 
@@ -73,7 +73,14 @@ def read_judgments(path: str, name: str) -> list[Row]:
     """
     place = Path(path).expanduser()
     file = place / name if place.is_dir() else place
-    return read_rows(str(file), wanted=("question_id", "judge", "user_prompt", "score"))
+    rows = read_rows(str(file), wanted=("question_id", "judge", "user_prompt", "score"))
+    return [rated_anew(row) for row in rows]
+
+
+def rated_anew(row: Row) -> Row:
+    """Rate the reply in a judgment by our rule, so that both runs are rated alike."""
+    reply = row.get("judgment")
+    return {**row, "score": parse_rating(reply)} if isinstance(reply, str) else row
 
 
 def opponent_ratings(

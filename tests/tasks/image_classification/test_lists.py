@@ -45,7 +45,9 @@ def test_the_folder_of_all_tasks_will_do_too(make: Maker, folder: Path) -> None:
     assert rows.to_list() == make().load_splits(["train"]).splits["train"].to_list()
 
 
-@pytest.mark.parametrize("written", ["{}\t2\r\n", "\ufeff{}  2\n\n", "  {} 2", "./{} 2\n"])
+@pytest.mark.parametrize(
+    "written", ["{}\t2\r\n", "\ufeff{}  2\n\n", "  {} 2", "./{} 2\n", "{} 2.0\n", "{} 02"]
+)
 def test_lines_may_be_written_loosely(written: str, make: Maker, folder: Path) -> None:
     image = "images/train/000000.jpg"
     (folder / "train.txt").write_text(written.format(image), encoding="utf-8", newline="")
@@ -124,6 +126,10 @@ def test_predicting_on_nothing(make: Maker, folder: Path) -> None:
         make().read(folder / "nowhere.jpg")
     with pytest.raises(GoftError, match="takes images, found a text; pass input=FILE"):
         make().read_text("a cat")
+
+
+def test_classes_are_named_by_their_numbers(make: Maker) -> None:
+    assert make().model_options()["id2label"] == {0: "0", 1: "1", 2: "2"}
 
 
 def test_fewer_than_two_classes() -> None:

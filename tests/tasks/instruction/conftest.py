@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from goft_cli.config import DatasetConfig, InstructionConfig
@@ -51,6 +51,9 @@ def words_tokenizer() -> PreTrainedTokenizerBase:
         [pre_tokenizers.Metaspace(prepend_scheme="always"), pre_tokenizers.Split("", "isolated")]
     )
     core.decoder = decoders.Metaspace()
+    core.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=core, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
     )

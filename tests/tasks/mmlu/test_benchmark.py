@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from goft_cli.config import ExemplarOrder, MMLUConfig
+from goft_cli.config import ExemplarOrder, MMLUConfig, Overflow
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import tolerance
 from goft_cli.tasks import Scores, build_benchmark, build_task
@@ -50,6 +50,8 @@ def test_what_full_is() -> None:
     assert (full.dataset.id, full.dataset.config) == ("cais/mmlu", "all")
     assert not full.drop_first_rows
     assert not full.pandas_cells
+    assert full.strip_questions
+    assert full.overflow is Overflow.cut_left
 
 
 def test_what_legacy_is_and_that_each_subject_loses_a_row() -> None:
@@ -61,6 +63,8 @@ def test_what_legacy_is_and_that_each_subject_loses_a_row() -> None:
     assert (legacy.shuffle_seed, legacy.shots) == (42, full.shots)
     assert legacy.drop_first_rows
     assert legacy.pandas_cells
+    assert not legacy.strip_questions
+    assert legacy.overflow is Overflow.drop_exemplars
 
 
 @pytest.mark.parametrize("shots", [[], [-1], [5, 5]])
@@ -99,9 +103,29 @@ def test_what_comes_out(folder: str) -> None:
     assert len(asked) == QUESTIONS
     right = [one["answer"] == one["prediction"] for one in asked]
     assert found.metrics["average_5_shot"] == sum(right) / QUESTIONS
-    kept = {one["exemplars"] for one in asked}
-    assert kept < set(range(6)), "the long prompts gave up exemplars"
+    assert {one["exemplars"] for one in asked} == {5}
+    cut = {(one["shots"], one["shortened"]) for one in found.predictions}
+    assert cut >= {(0, False), (5, True)}
     assert all(sum(one["probabilities"]) == pytest.approx(1) for one in asked)
+
+
+def test_shortened_prompts_are_counted(folder: str, caplog: pytest.LogCaptureFixture) -> None:
+    task = config("mmlu/full", data_dir=folder, shots=[5], overflow=Overflow.drop_exemplars)
+    asked = scored(task).predictions
+    assert {one["exemplars"] for one in asked} < set(range(6)), "long prompts gave some up"
+    short = sum(one["shortened"] for one in asked)
+    assert f"{short} of {QUESTIONS} prompts" in caplog.text
+    caplog.clear()
+    scored(replace(task, shots=[0]))
+    assert not caplog.text
+
+
+def test_more_exemplars_than_there_are_is_refused(folder: str) -> None:
+    build_benchmark(config("mmlu/full", data_dir=folder, shots=[5])).load()
+    with pytest.raises(GoftError, match=r"dev has 5 of the 6 .*abstract_algebra.* shots=5"):
+        build_benchmark(config("mmlu/full", data_dir=folder, shots=[0, 6])).load()
+    # the reference takes the four that its loader leaves
+    build_benchmark(config("mmlu/legacy", data_dir=folder, shots=[5])).load()
 
 
 def test_legacy_exemplars_are_shuffled_for_each_question(

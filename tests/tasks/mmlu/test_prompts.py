@@ -9,6 +9,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from goft_cli.config import Overflow
 from goft_cli.errors import GoftError
 from goft_cli.tasks.mmlu.prompts import Prompter, answer_tokens
 from goft_cli.tasks.mmlu.questions import Question
@@ -19,7 +20,7 @@ SHOWN = [
     Question("us_foreign_policy", "Second?", ["e", "f", "g", "h"], 0),
 ]
 ASKED = Question("us_foreign_policy", "Third?", ["i", "j", "k", "l"], 3)
-# As the scripts write them: hendrycks/test evaluate.py, LLaMA-Factory v0.4.0 with `vanilla`.
+# As lm_eval and LLaMA-Factory v0.4.0 with `vanilla` write it.
 BODY = """
 
 First?
@@ -42,23 +43,21 @@ B. j
 C. k
 D. l
 Answer:"""
-OPENING = "The following are multiple choice questions (with answers) about"
-HEADERS = {
-    "mmlu/full": f"{OPENING}  us foreign policy.",
-    "mmlu/legacy": f"{OPENING} us foreign policy.",
-}
+OPENING = "The following are multiple choice questions (with answers) about us foreign policy."
 
 
-def prompter(header: str, limit: int = 256) -> Prompter:
-    return Prompter(header, SHOWN, tiny_llama()[1], limit)
+def prompter(
+    header: str, limit: int = 256, overflow: Overflow = Overflow.drop_exemplars
+) -> Prompter:
+    return Prompter(header, SHOWN, tiny_llama()[1], limit, overflow)
 
 
-@pytest.mark.parametrize("task", HEADERS)
+@pytest.mark.parametrize("task", ["mmlu/full", "mmlu/legacy"])
 def test_the_prompt_is_that_of_the_protocol(task: str) -> None:
     header = config(task).header
-    assert prompter(header).text(ASKED, (0, 1)) == HEADERS[task] + BODY
+    assert prompter(header).text(ASKED, (0, 1)) == OPENING + BODY
     zero = "\n\nThird?" + BODY.partition("Third?")[2]
-    assert prompter(header).text(ASKED, ()) == HEADERS[task] + zero
+    assert prompter(header).text(ASKED, ()) == OPENING + zero
     assert prompter("").text(ASKED, ()) == zero.lstrip()
 
 
@@ -82,19 +81,40 @@ def test_the_last_exemplars_make_room() -> None:
     for kept, length in lengths.items():
         (prompt,) = prompter("", limit=length).encode([ASKED], [(1, 0)])
         assert (prompt.exemplars, len(prompt.ids)) == (kept, length)
+        assert prompt.shortened == (kept != (1, 0))
     with pytest.raises(GoftError, match=r"takes 3 tokens, found a question of \d+ \('Third\?'"):
         prompter("", limit=3).encode([ASKED], [(1, 0)])
 
 
-def test_an_answer_is_the_last_token_of_its_letter() -> None:
+def test_or_the_beginning_makes_room() -> None:
+    whole = prompter("About {subject}.").encode([ASKED], [(1, 0)])[0]
+    for limit in (len(whole.ids), len(whole.ids) - 1, 3):
+        cut = prompter("About {subject}.", limit, Overflow.cut_left)
+        (prompt,) = cut.encode([ASKED], [(1, 0)])
+        assert prompt.ids.tolist() == whole.ids.tolist()[-limit:]
+        assert prompt.exemplars == (1, 0)
+        assert prompt.shortened == (limit < len(whole.ids))
+
+
+def test_an_answer_is_what_its_letter_adds_to_the_prompt() -> None:
     tokenizer = tiny_llama()[1]
     found = [tokenizer.decode([token]) for token in answer_tokens(tokenizer)]
     assert found == [" A", " B", " C", " D"]
 
 
-def test_a_tokenizer_without_the_letters_is_refused() -> None:
-    core = Tokenizer(models.WordLevel({"[UNK]": 0, "A": 1}, unk_token="[UNK]"))
-    core.pre_tokenizer = pre_tokenizers.Whitespace()
+@pytest.mark.parametrize(
+    ("words", "split"),
+    [
+        (["Answer", ":", "A"], pre_tokenizers.Whitespace()),  # the other letters are one: unknown
+        ([*"Answer:ABCD "], pre_tokenizers.Split("", "isolated")),  # a blank is a token of its own
+    ],
+)
+def test_a_tokenizer_without_a_token_for_each_letter_is_refused(
+    words: list[str], split: pre_tokenizers.PreTokenizer
+) -> None:
+    vocabulary = {word: at for at, word in enumerate(dict.fromkeys(["[UNK]", *words]))}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    core.pre_tokenizer = split
     tokenizer = cast("PreTrainedTokenizerFast", PreTrainedTokenizerFast(tokenizer_object=core))
-    with pytest.raises(GoftError, match=r"does not tell A, B, C, D apart"):
+    with pytest.raises(GoftError, match="A, B, C, D"):
         answer_tokens(tokenizer)

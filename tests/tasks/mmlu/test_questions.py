@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 
 from goft_cli.errors import GoftError
 from goft_cli.tasks import build_benchmark
@@ -47,7 +47,7 @@ def test_commas_quotes_and_line_breaks_belong_to_the_text(tmp_path: Path) -> Non
     row = ["Line one,\nline two", "a, b", '"c"', "", " d ", "C"]
     write_rows(tmp_path / "dev" / "anatomy_dev.csv", [GOOD])
     write_rows(tmp_path / "test" / "anatomy_test.csv", [row])
-    data = build_benchmark(config("mmlu/full", data_dir=str(tmp_path))).load()
+    data = build_benchmark(config("mmlu/full", data_dir=str(tmp_path), shots=[1])).load()
     assert questions(data.splits["test"]) == [Question("anatomy", row[0], row[1:5], 2)]
 
 
@@ -78,7 +78,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     folder = write_folder(tmp_path)
     (folder / "dev" / "anatomy_dev.csv").unlink()
     benchmark = build_benchmark(config("mmlu/full", data_dir=str(folder)))
-    with pytest.raises(GoftError, match=r"no exemplars of anatomy in dev; add them, or .*shots=0"):
+    with pytest.raises(GoftError, match=r"dev has 0 of the 5 exemplars of anatomy .* shots=0"):
         benchmark.load()
     build_benchmark(config("mmlu/full", data_dir=str(folder), shots=[0])).load()
     (folder / "test" / "sociology_test.csv").write_text("")
@@ -94,7 +94,7 @@ def test_no_question_is_left(tmp_path: Path) -> None:
         write_rows(tmp_path / split / f"anatomy_{split}.csv", [GOOD])
     with pytest.raises(GoftError, match=r"no questions in test; .* two of a subject, whose first"):
         build_benchmark(config("mmlu/legacy", data_dir=str(tmp_path))).load()
-    data = build_benchmark(config("mmlu/full", data_dir=str(tmp_path))).load()
+    data = build_benchmark(config("mmlu/full", data_dir=str(tmp_path), shots=[1])).load()
     for split, rows in data.splits.items():
         rows.select([]).to_parquet(str(tmp_path / f"{split}.parquet"))
         (tmp_path / split / f"anatomy_{split}.csv").unlink()
@@ -113,6 +113,18 @@ def test_the_columns_of_the_hub_give_the_same_questions(tmp_path: Path) -> None:
     assert {name: rows.to_list() for name, rows in from_hub.splits.items()} == {
         name: rows.to_list() for name, rows in from_csv.splits.items()
     }
+
+
+def test_an_answer_is_the_letter_that_it_names(tmp_path: Path) -> None:
+    fields = {"subject": ["s"] * 2, "question": ["?"] * 2, "choices": [list("abcd")] * 2}
+    spelled = Dataset.from_dict(fields | {"answer": [" B", "1.0"]})
+    reordered = Dataset.from_dict(fields | {"answer": [2, 2]}).cast_column(
+        "answer", ClassLabel(names=list("DCBA"))
+    )
+    for split, rows in {"dev": spelled, "test": reordered}.items():
+        rows.to_parquet(str(tmp_path / f"{split}.parquet"))
+    for rows in build_benchmark(config("mmlu/full", data_dir=str(tmp_path))).load().splits.values():
+        assert list(rows["answer"]) == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,233 @@
+"""The files of a saved adapter, held against what they must say."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import torch
+from peft import PeftConfig
+from peft.tuners.tuners_utils import check_target_module_exists
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from goft_cli.errors import GoftError
+
+SETTINGS = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+CIRCUMSTANCES = {
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "peft_version",
+    "revision",
+}
+"""Settings that say where and with what an adapter was saved, not what it is."""
+BASE_WEIGHT = ".base_layer.weight"
+"""Ending of a weight of the base model, which PEFT saves beside an adapter on an embedding."""
+Difference = tuple[str, object, object]
+"""A setting, the value found, and the one that the run was trained with."""
+SHOWN = 3
+"""Names in a refusal."""
+
+
+def read_settings(folder: Path, peft_type: str | None = None) -> PeftConfig:
+    """Read the configuration of a saved adapter.
+
+    Args:
+        folder: of the adapter.
+        peft_type: of the run that trained it, if there is one.
+
+    Raises:
+        GoftError: a file is missing, or the configuration is none of PEFT's, or another method's.
+    """
+    for name in (SETTINGS, WEIGHTS):
+        if not (folder / name).is_file():
+            raise GoftError(f"adapter={folder}: incomplete, no {name}; copy the whole folder again")
+    try:
+        found = written(folder)["peft_type"]
+        if peft_type not in {None, found}:
+            raise edited(folder, "peft_type", found, peft_type)
+        with warnings.catch_warnings():
+            # of settings that it does not know, PEFT only warns; `check_settings` refuses them
+            warnings.simplefilter("ignore", UserWarning)
+            return PeftConfig.from_pretrained(str(folder))
+    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = shorten(str(error), 200) or type(error).__name__
+        raise GoftError(
+            f"adapter={folder}: {SETTINGS} is no configuration of an adapter ({reason}); copy the "
+            "folder again"
+        ) from error
+
+
+def written(folder: Path) -> dict[str, Any]:
+    """Return the settings as they stand in the file."""
+    return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+
+
+def edited(folder: Path, key: str, found: object, expected: object) -> GoftError:
+    """Say that a setting is not the one that the run trained with."""
+    return GoftError(
+        f"adapter={folder}: {SETTINGS} has {key}={shown(found)}, but the run was trained with "
+        f"{key}={shown(expected)}; put back the file that the run wrote, or train again"
+    )
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Read the tensors of a saved adapter.
+
+    Raises:
+        GoftError: the file is damaged.
+    """
+    try:
+        return load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise GoftError(f"adapter={folder}: damaged {WEIGHTS} ({error}); copy it again") from error
+
+
+def check_settings(
+    folder: Path,
+    saved: PeftConfig,
+    expected: PeftConfig,
+    *,
+    names: Collection[str],
+    own: Collection[str],
+) -> None:
+    """Refuse a configuration that is not the one that the run trained with.
+
+    Args:
+        folder: of the adapter.
+        saved: what the folder holds.
+        expected: what the run's configuration comes to, put on the model.
+        names: of the base model's modules.
+        own: the settings that the run's configuration states; the others are PEFT's defaults.
+
+    Raises:
+        GoftError: names the first setting that differs, with both values.
+    """
+    strange = unknown(written(folder), saved)
+    for key, found, wanted in [*strange, *differences(saved, expected, names, own)]:
+        raise edited(folder, key, found, wanted)
+
+
+def unknown(stated: Mapping[str, object], read: PeftConfig) -> Iterator[Difference]:
+    """Yield each setting that PEFT does not know and would ignore, unless it says nothing."""
+    known = read.to_dict()
+    yield from ((key, value, None) for key, value in stated.items() if key not in known and value)
+
+
+def differences(
+    saved: PeftConfig, expected: PeftConfig, names: Collection[str], own: Collection[str]
+) -> Iterator[Difference]:
+    """Yield each setting that has another meaning.
+
+    A file of another version of PEFT may hold that version's defaults. Those that are not empty
+    here are not compared then: nobody can tell an old default from a change.
+    """
+    same_version = saved.peft_version == expected.peft_version
+    there, here = saved.to_dict(), expected.to_dict()
+    for key in sorted(here.keys() - CIRCUMSTANCES):
+        found, wanted = plain(there[key]), plain(here[key])
+        if found == wanted or (key in SELECTIONS and same_modules(key, saved, expected, names)):
+            continue
+        if same_version or key in own or wanted is None:
+            yield key, found, wanted
+
+
+def targets(config: PeftConfig, names: Iterable[str]) -> set[str]:
+    """Return the modules that a configuration adapts."""
+    return {name for name in names if check_target_module_exists(config, name)}
+
+
+def trained_whole(config: PeftConfig, names: Collection[str]) -> set[str]:
+    """Return those of the modules to save that the model has; PEFT lists some that it has not."""
+    listed = getattr(config, "modules_to_save", None) or []
+    return {one for one in listed if any(f".{name}".endswith(f".{one}") for name in names)}
+
+
+SELECTIONS: dict[str, Callable[[PeftConfig, Collection[str]], set[str]]] = {
+    "target_modules": targets,
+    "modules_to_save": trained_whole,
+}
+"""Settings that PEFT rewrites: what counts is which modules they select."""
+
+
+def same_modules(key: str, saved: PeftConfig, expected: PeftConfig, names: Collection[str]) -> bool:
+    """Tell whether a setting selects the same modules in both, and some at all."""
+    select = SELECTIONS[key]
+    wanted = select(expected, names)
+    try:
+        return bool(wanted) and select(saved, names) == wanted
+    except (TypeError, re.error):  # the saved one is no selection at all
+        return False
+
+
+def plain(value: object) -> object:
+    """Return a setting in the one form that it is compared in."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, set | list | tuple):
+        return sorted(set(value), key=str) or None
+    return value if value != {} else None
+
+
+def shown(value: object) -> str:
+    """Write a setting for a refusal."""
+    return shorten(json.dumps(value, default=str), 160, placeholder=" ...")
+
+
+def check_tensors(folder: Path, found: Mapping[str, Tensor], implied: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are not exactly those of the adapter.
+
+    Args:
+        folder: of the adapter.
+        found: what the folder holds.
+        implied: what PEFT would save of the adapter on this model; the values do not count, but
+            for weights of the base model, which the folder may leave out and may not change.
+
+    Raises:
+        GoftError: says what is wrong with them, and names the first three.
+    """
+    for fault, names in faults(found, implied):
+        if names:
+            first = ", ".join(describe(name, found, implied) for name in sorted(names)[:SHOWN])
+            raise GoftError(
+                f"adapter={folder}: {WEIGHTS} {fault} ({len(names)} of {len(implied)}), such as "
+                f"{first}; copy the whole folder again, or train again"
+            )
+
+
+def faults(
+    found: Mapping[str, Tensor], implied: Mapping[str, Tensor]
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield each kind of fault with the tensors that have it."""
+    base = [name for name in implied if name.endswith(BASE_WEIGHT)]
+    yield "lacks tensors of the adapter", [*(implied.keys() - found.keys() - {*base})]
+    yield "holds tensors that are not the adapter's", [*(found.keys() - implied.keys())]
+    pairs = {name: (found[name], implied[name]) for name in found}
+    yield "holds tensors of another shape", [n for n, (a, b) in pairs.items() if a.shape != b.shape]
+    yield (
+        "holds tensors of another kind of number",
+        [n for n, (a, b) in pairs.items() if a.is_floating_point() != b.is_floating_point()],
+    )
+    yield "is not finite", [n for n, (a, _) in pairs.items() if not a.isfinite().all()]
+    yield (
+        "holds other weights of the base model",
+        [n for n in base if n in found and not torch.equal(found[n], implied[n].to(found[n]))],
+    )
+
+
+def describe(name: str, found: Mapping[str, Tensor], implied: Mapping[str, Tensor]) -> str:
+    """Name a tensor, with its shape and kind where both sides have one and they differ."""
+    sides = [side[name] for side in (found, implied) if name in side]
+    forms = list(dict.fromkeys(f"{list(one.shape)} {one.dtype}" for one in sides))
+    if len(forms) < 2:
+        return name
+    return f"{name} (found {forms[0]}, expected {forms[1]})"

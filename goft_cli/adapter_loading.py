@@ -1,0 +1,107 @@
+"""A saved adapter, put back on its base model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import shorten
+
+from peft import PeftConfig, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+
+from goft_cli.adalora import separate_penalty
+from goft_cli.adapter_files import check_settings, check_tensors, read_settings, read_tensors
+from goft_cli.adapters import (
+    ADAPTER,
+    ANY_UPDATES,
+    MODULES_TO_SAVE,
+    heeding_peft,
+    peft_config,
+    trained_modules,
+)
+from goft_cli.backbone import Backbone
+from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
+
+PEFT_REFUSALS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, UserWarning)
+"""What PEFT raises for a configuration that does not fit a model."""
+
+
+def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
+    """Put a saved adapter and its head on a freshly loaded backbone, as its own files say.
+
+    Raises:
+        GoftError: the adapter is missing, damaged, or belongs to another base model.
+    """
+    return filled(put_on(backbone, folder, read_settings(folder)), folder)
+
+
+def load_trained(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class: str) -> PeftModel:
+    """Put the adapter of a run on a freshly loaded backbone, as the run's configuration says.
+
+    Args:
+        backbone: of the same base model.
+        folder: of the adapter.
+        cfg: of the run.
+        auto_class: transformers' Auto class that built the model.
+
+    Raises:
+        GoftError: the adapter is missing, damaged, or not the one that the configuration tells.
+    """
+    adapter, head = cfg.adapter, cfg.model.head_modules
+    saved = read_settings(folder, adapter.peft_type)
+    names = [name for name, _ in backbone.model.named_modules()]
+    own = adapter.peft_options(ANY_UPDATES)
+    own |= {MODULES_TO_SAVE: trained_modules(backbone.model, adapter, head)}
+    own |= {key: getattr(saved, key) for key in adapter.unsettled if hasattr(saved, key)}
+    with fitting(backbone, folder):
+        config = peft_config(adapter, auto_class, own)
+    model = put_on(backbone, folder, config)
+    check_settings(folder, saved, model.peft_config[ADAPTER], names=names, own=own)
+    return filled(model, folder)
+
+
+def put_on(backbone: Backbone, folder: Path, config: PeftConfig) -> PeftModel:
+    """Put the layers of a saved adapter on a backbone, not yet with its numbers.
+
+    Raises:
+        GoftError: the backbone has not the modules that the configuration names.
+    """
+    config.inference_mode, config.base_model_name_or_path = True, None
+    with fitting(backbone, folder), heeding_peft():
+        return separate_penalty(get_peft_model(backbone.model, config))
+
+
+@contextmanager
+def fitting(backbone: Backbone, folder: Path) -> Iterator[None]:
+    """Turn PEFT's complaints about an adapter and a base model into one sentence.
+
+    Raises:
+        GoftError: they do not belong together.
+    """
+    try:
+        yield
+    except PEFT_REFUSALS as error:
+        reason = shorten(str(error), 200, placeholder=" ...")
+        raise GoftError(
+            f"adapter={folder} does not fit the base model {backbone.model.name_or_path}; "
+            f"pass the base it was trained on with base_model=PATH ({reason})"
+        ) from error
+
+
+def filled(model: PeftModel, folder: Path) -> PeftModel:
+    """Give an adapter the numbers in its folder, each of them and no other.
+
+    Raises:
+        GoftError: the file is damaged, or holds other tensors than the adapter has.
+    """
+    config, found = model.peft_config[ADAPTER], read_tensors(folder)
+    place, config.base_model_name_or_path = config.base_model_name_or_path, None
+    with heeding_peft():
+        # told the base model's place, PEFT would ask the hub whether the vocabulary has grown
+        implied = get_peft_model_state_dict(model)
+        config.base_model_name_or_path = place
+        check_tensors(folder, found, implied)
+        set_peft_model_state_dict(model, found, ADAPTER)
+    return model.eval()

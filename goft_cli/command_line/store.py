@@ -1,0 +1,131 @@
+"""What Hydra composes from: the schemas, the verbs' files and the config groups.
+
+Hydra's own `ConfigStore.store` builds each configuration at once, which takes milliseconds. A
+command composes a dozen of about a hundred, so each is built when Hydra first asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from hydra.core.config_store import ConfigNode, ConfigStore
+from omegaconf import OmegaConf
+
+from goft_cli.config import SCHEMAS
+
+# For a verb on a trained run: a place without group folders, where `adapter=DIR` is a key.
+NO_FOLDERS = "goft_cli.commands"
+
+
+def data_root() -> Path:
+    """Return the folder that holds `configs/`: the installed package, or the source checkout.
+
+    Raises:
+        FileNotFoundError: neither place has it; the installation is broken.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for root in (package, package.parent):
+        if (root / "configs" / "train.yaml").is_file():
+            return root
+    raise FileNotFoundError(f"no configs/train.yaml in {package} or beside it; reinstall goft-cli")
+
+
+def config_source(verb: str) -> tuple[str, str]:
+    """Return where Hydra reads a verb's configuration, and its name there."""
+    if reads_folder(verb):
+        return str(data_root() / "configs"), verb
+    return f"pkg://{NO_FOLDERS}", f"verb/{verb}"
+
+
+def reads_folder(verb: str) -> bool:
+    """Tell whether `configs/` is the verb's place: there `adapter=` chooses one of its files."""
+    return "adapter" in verb_groups(verb)
+
+
+@cache
+def verb_groups(verb: str) -> tuple[str, ...]:
+    """Return the groups that a verb composes: the sections of its schema."""
+    hints = get_type_hints(SCHEMAS[verb])
+    sections = (n for n, hint in hints.items() if any(map(is_dataclass, (hint, *get_args(hint)))))
+    return tuple(sections)
+
+
+class Deferred(ConfigNode):
+    """A configuration in Hydra's store that is built when Hydra first reads its `node`."""
+
+    def __init__(self, path: str, build: Callable[[], Any], package: str | None = None) -> None:
+        self.group, _, name = path.rpartition("/")
+        self.name, self.package, self.provider = f"{name}.yaml", package, None
+        self.build = build
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - Python asks for any missing name
+        if name != "node":
+            raise AttributeError(name)
+        self.node = self.build()
+        return self.node
+
+
+def offer(verb: str) -> None:
+    """Put the schemas and what a verb composes into Hydra's store, as often as wanted."""
+    repo = ConfigStore.instance().repo
+    for group in config_groups():
+        repo.pop(group, None)  # another verb may have offered it
+    for root, nodes in {"schema": schemas(), "verb": verb_files(), **verb_store(verb)}.items():
+        repo[root] = tree(nodes)
+
+
+@cache
+def config_groups() -> tuple[str, ...]:
+    """Return the names of all groups that are shipped."""
+    return tuple(path.name for path in (data_root() / "configs").iterdir() if path.is_dir())
+
+
+def tree(nodes: dict[str, Deferred]) -> dict[str, Any]:
+    """Nest configurations by their paths, as Hydra's store keeps them."""
+    found: dict[str, Any] = {}
+    for path, node in nodes.items():
+        *groups, _ = path.split("/")
+        inner = found
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[node.name] = node
+    return found
+
+
+@cache
+def schemas() -> dict[str, Deferred]:
+    """Return the dataclasses, by their paths below `schema`."""
+    return {
+        path: Deferred(f"schema/{path}", partial(OmegaConf.structured, schema))
+        for path, schema in SCHEMAS.items()
+    }
+
+
+@cache
+def verb_files() -> dict[str, Deferred]:
+    """Return the verbs' own files, a second home for the verbs that read no folder."""
+    files = (data_root() / "configs").glob("*.yaml")
+    return {
+        file.stem: Deferred(f"verb/{file.stem}", partial(OmegaConf.load, file), "_global_")
+        for file in files
+    }
+
+
+@cache
+def verb_store(verb: str) -> dict[str, dict[str, Deferred]]:
+    """Return the groups of a verb that reads no folder, by group and by path below it."""
+    if reads_folder(verb):
+        return {}
+    return {group: dict(group_files(group)) for group in verb_groups(verb)}
+
+
+def group_files(group: str) -> Iterator[tuple[str, Deferred]]:
+    """Yield the files of one group, by path below it."""
+    root = data_root() / "configs" / group
+    for file in root.rglob("*.yaml"):
+        path = file.relative_to(root).with_suffix("").as_posix()
+        yield path, Deferred(f"{group}/{path}", partial(OmegaConf.load, file))

@@ -1,0 +1,92 @@
+"""The files of a base model that make a run's numbers: configuration, weights, processor."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from goft_cli.config import ModelConfig
+from goft_cli.errors import GoftError
+from goft_cli.preflight import model_location
+from goft_cli.runs.digests import digests
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PROCESSOR = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "bpe.codes", "dict.txt"),
+    *("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model"),
+    *("preprocessor_config.json", "processor_config.json"),
+)
+"""What tokenizers and image processors are stored in."""
+SETTINGS = ("config.json", "generation_config.json")
+
+
+def describe_base(cfg: ModelConfig, *, fresh: bool = False) -> dict[str, Any]:
+    """Return where a base model's files are, the hub's revision, and the SHA-256 of each.
+
+    Args:
+        cfg: where the model is.
+        fresh: read every byte, whatever the cache of digests knows.
+
+    Returns:
+        `source`, `revision`, `sha256` by file name; without files where the hub's cache has none.
+
+    Raises:
+        GoftError: the folder is missing, or holds no model.
+    """
+    location = model_location(cfg.path)
+    folder = location if isinstance(location, Path) else snapshot(location, cfg.revision)
+    if folder is None:
+        return {"source": cfg.path, "revision": cfg.revision, "sha256": {}}
+    found = digests([folder / name for name in names(folder, cfg)], fresh=fresh)
+    return {
+        "source": str(folder.resolve()),
+        "revision": None if isinstance(location, Path) else folder.name,
+        "sha256": {path.name: digest for path, digest in found.items()},
+    }
+
+
+def hash_ahead(cfg: ModelConfig) -> Thread:
+    """Hash a base model's files beside other work, so that `describe_base` finds them known.
+
+    A model that is still to be downloaded is hashed then; what else is wrong, loading it says.
+    """
+
+    def work() -> None:
+        with suppress(GoftError, OSError):
+            describe_base(cfg)
+
+    thread = Thread(target=work, daemon=True)  # which ends with the program, whatever ends that
+    thread.start()
+    return thread
+
+
+def names(folder: Path, cfg: ModelConfig) -> list[str]:
+    """Name the files that loading the model reads, as far as they are there."""
+    code = [path.name for path in folder.glob("*.py")] if cfg.trust_remote_code else []
+    return [*SETTINGS, *weight_files(folder), *PROCESSOR, *code]
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Name the weights as transformers looks for them: one file, or the shards of an index."""
+    index = folder / INDEX
+    if (folder / WEIGHTS).is_file() or not index.is_file():
+        return [WEIGHTS]
+    try:
+        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return [INDEX, *sorted(map(str, set(shards)))]
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return [INDEX]  # damaged, as loading will say
+
+
+def snapshot(name: str, revision: str | None) -> Path | None:
+    """Return the folder of the hub's cache that a model is read from, if it is there."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    found = try_to_load_from_cache(
+        name, "config.json", cache_dir=constants.HF_HUB_CACHE, revision=revision or "main"
+    )
+    return Path(found).parent if isinstance(found, str) else None

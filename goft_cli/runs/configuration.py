@@ -1,0 +1,151 @@
+"""The configuration of a run in its file: written, read by later versions, compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from goft_cli import __version__
+from goft_cli.config import SCHEMAS, TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.runs.files import read_yaml, write_text
+
+SECTIONS = ("model", "task", "adapter", "trainer", "launcher", "tracker")
+WRITER = "goft_cli"
+"""The key of `config.yaml` under which its version and the schema of each section stand."""
+FIRST_VERSION = "0.1.0"
+"""It wrote configurations without that key."""
+GROUPS = {name: name for name in SECTIONS} | {"benchmark": "task"}
+"""The group of schemas that a section belongs to."""
+TELLING = {"task": "family", "adapter": "peft_type"}
+"""The key of a section by which its schema is known, where the group has several."""
+NOT_IDENTITY = {WRITER, "output_dir", "run_name", "overwrite", "tracker"}
+"""What does not change a number may differ between two starts of the same run."""
+SOURCES = ("model.budgets", "task.recipe", "benchmark.recipe", "adapter.fallback")
+"""Where values came from. The values themselves stand under other keys, so that a row more in one
+of these tables makes no other run."""
+
+
+def write_config(path: Path, cfg: TrainConfig) -> None:
+    """Write a configuration, with the version and the schema of each section."""
+    names = {kind: name for name, kind in SCHEMAS.items()}
+    sections = {name: getattr(cfg, name) for name in GROUPS}
+    schemas = {name: names[type(node)] for name, node in sections.items() if node is not None}
+    content = {WRITER: {"version": __version__, "schemas": schemas}, **as_plain(cfg)}
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read the configuration that a run was started with, by this version or an earlier one.
+
+    Keys that its version did not have take their defaults.
+
+    Raises:
+        GoftError: the file is damaged, or has a key or schema that this version does not know.
+    """
+    plain, version = read_yaml(path), FIRST_VERSION
+    try:
+        writer = plain.pop(WRITER, {"version": FIRST_VERSION, "schemas": {}})
+        version, named = writer["version"], writer["schemas"]
+        for section, name in named.items():
+            if name not in SCHEMAS:
+                raise GoftError(of_another_version(path, f"schema {name} of {section}", version))
+        return typed(plain, named)
+    except ConfigKeyError as error:
+        raise GoftError(of_another_version(path, f"key {error.full_key}", version)) from error
+    except (KeyError, TypeError, AttributeError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise GoftError(f"{path}: not a configuration of goft train ({reason})") from error
+
+
+def of_another_version(path: Path, what: str, version: str) -> str:
+    """One sentence for what this version does not know."""
+    return (
+        f"{path}: goft-cli {__version__} knows no {what}; goft-cli {version} wrote the file, "
+        "so use that version, or take out what was added by hand"
+    )
+
+
+def typed(plain: Mapping[str, Any], named: Mapping[str, str]) -> TrainConfig:
+    """Return a configuration as dataclasses, its ranges checked and its gaps filled.
+
+    Args:
+        plain: the sections and keys.
+        named: the schema of each section, where the file names it.
+
+    Raises:
+        GoftError: a value is out of range.
+        KeyError, OmegaConfBaseException: a section is missing, a key unknown or of another type.
+    """
+    root = OmegaConf.structured(TrainConfig)
+    for section, group in GROUPS.items():
+        if section in SECTIONS or plain.get(section) is not None:
+            name = named.get(section) or fitting(group, plain[section])
+            root[section] = OmegaConf.structured(SCHEMAS[name])
+    return cast(TrainConfig, OmegaConf.to_object(OmegaConf.merge(root, plain)))
+
+
+def fitting(group: str, section: Mapping[str, Any]) -> str:
+    """Return the schema that a section without a name fits best: few keys unknown, few missing."""
+    telling = TELLING.get(group, "")
+
+    def misfit(name: str) -> tuple[bool, int, int]:
+        defaults = {entry.name: entry.default for entry in fields(SCHEMAS[name])}
+        other = section.get(telling) != defaults.get(telling)
+        return other, len(section.keys() - defaults.keys()), len(defaults.keys() - section.keys())
+
+    return min((name for name in SCHEMAS if name.partition("/")[0] == group), key=misfit)
+
+
+def as_plain(cfg: TrainConfig) -> dict[str, Any]:
+    """Return the configuration as dicts, lists and scalars, enums by name."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(cfg), enum_to_str=True))
+
+
+def identity(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a configuration that determines the numbers."""
+    return {key: value for key, value in plain.items() if key not in NOT_IDENTITY}
+
+
+def config_sha256(cfg: TrainConfig) -> str:
+    """Return a digest of what determines the numbers, in the keys of this version."""
+    canonical = json.dumps(identity(as_plain(cfg)), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def settings(cfg: TrainConfig) -> dict[str, Any]:
+    """Return the values that determine the numbers, by dotted key."""
+    sources = tuple(f"{source}." for source in SOURCES)
+    return {
+        key: value.name if isinstance(value, Enum) else value
+        for key, value in flatten(identity(asdict(cfg))).items()
+        if not f"{key}.".startswith(sources)
+    }
+
+
+def differing(there: TrainConfig, here: TrainConfig) -> Iterator[str]:
+    """Yield `key is VALUE there and VALUE here` for each value that differs."""
+    old, new = settings(there), settings(here)
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield f"{key} is {old.get(key)} there and {new.get(key)} here"
+
+
+def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return leaf values by dotted path."""
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

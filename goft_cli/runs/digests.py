@@ -1,0 +1,169 @@
+"""SHA-256 of files; what is known of a file is kept beside its size, times and inode.
+
+The user's cache folder has one small JSON file for each folder whose files were hashed. It is
+written aside and renamed, so that several processes may share it; a damaged one is ignored, and
+what two processes write at once costs a digest that is computed again, never a wrong one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+
+CHUNK_BYTES = 2**20
+SMALL_BYTES = 2**20
+"""A file that is read anyway and is no larger is hashed sooner than looked up."""
+SETTLED_NS = 2 * 10**9
+"""A file changed within this time may change again within one tick of its clock: not remembered."""
+KEPT_FOLDERS = 256
+THREADS = 4
+DIGITS = 16
+ABSENT = "-" * DIGITS
+SHA256 = re.compile("[0-9a-f]{64}")
+
+Identity = list[int]
+"""Size, time of change, time of the inode's change, inode: a restored mtime alone hides nothing."""
+Known = dict[str, tuple[Identity, str]]
+"""By file name."""
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file of any size."""
+    sha = hashlib.sha256()
+    with path.open("rb") as content:
+        while chunk := content.read(CHUNK_BYTES):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def read_with_digest(path: Path) -> tuple[bytes, str]:
+    """Return a file's content and the SHA-256 of these very bytes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        content, status = file.read(), os.fstat(file.fileno())
+    digest = hashlib.sha256(content).hexdigest()
+    if len(content) > SMALL_BYTES and len(content) == status.st_size:
+        remember(path.parent, {path.name: (identity(status), digest)})
+    return content, digest
+
+
+def digests(paths: Iterable[Path], *, fresh: bool = False) -> dict[Path, str]:
+    """Return the SHA-256 of each file that is there.
+
+    Args:
+        paths: of files.
+        fresh: read every byte, whatever is known.
+    """
+    found: dict[Path, str] = {}
+    there = sorted(path for path in dict.fromkeys(paths) if path.is_file())
+    for folder, members in groupby(there, key=lambda path: path.parent):
+        found |= _of_folder(folder, list(members), fresh=fresh)
+    return found
+
+
+def joined_digits(paths: Sequence[Path], *, fresh: bool = False) -> str:
+    """Return the first digits of each file's SHA-256, one after another: for thousands of images.
+
+    Sixteen digits tell one change from another and the manifest stays readable.
+    """
+    found = digests(paths, fresh=fresh)
+    return "".join(found.get(path, ABSENT)[:DIGITS] for path in paths)
+
+
+def split_digits(joined: str) -> list[str | None]:
+    """Return the digits of each file, None for one that was not there."""
+    each = [joined[start : start + DIGITS] for start in range(0, len(joined), DIGITS)]
+    return [None if digits == ABSENT else digits for digits in each]
+
+
+def identity(status: os.stat_result) -> Identity:
+    """Return what tells that a file is as it was."""
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def remember(folder: Path, learnt: Mapping[str, tuple[Identity, str]]) -> None:
+    """Keep digests for the next start; where nothing can be written, nothing is kept."""
+    now = time.time_ns()
+    settled = {
+        name: entry for name, entry in learnt.items() if now - max(entry[0][1:3]) > SETTLED_NS
+    }
+    with suppress(OSError):
+        if settled:
+            present = {path.name for path in folder.iterdir()}
+            kept = {name: entry for name, entry in recall(folder).items() if name in present}
+            _write(_place(folder), kept | settled)
+
+
+def recall(folder: Path) -> Known:
+    """Return what is known of a folder's files; nothing where the cache is absent or damaged."""
+    try:
+        entries = json.loads(_place(folder).read_text(encoding="utf-8")).items()
+        return {
+            str(name): (entry[0], entry[1])
+            for name, entry in entries
+            if SHA256.fullmatch(entry[1]) and len(entry[0]) == 4
+        }
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError, LookupError):
+        return {}
+
+
+def _of_folder(folder: Path, paths: list[Path], *, fresh: bool) -> dict[Path, str]:
+    identities = {path: identity(path.stat()) for path in paths}
+    known = {} if fresh else recall(folder)
+    found: dict[Path, str] = {}
+    for path in paths:
+        entry = known.get(path.name)
+        if entry and entry[0] == identities[path]:
+            found[path] = entry[1]
+        elif entry is None and not fresh and (name := _name_in_hub_cache(path)):
+            found[path] = name
+    unknown = [path for path in paths if path not in found]
+    with ThreadPoolExecutor(THREADS) as pool:  # hashing lets go of Python's lock
+        found |= zip(unknown, pool.map(file_sha256, unknown), strict=True)
+    learnt = {path.name: (identities[path], found[path]) for path in paths}
+    if any(known.get(name) != entry for name, entry in learnt.items()):
+        remember(folder, learnt)
+    return found
+
+
+def _name_in_hub_cache(path: Path) -> str | None:
+    """Return the SHA-256 that the hub's cache calls a large file by, when it is first met."""
+    blob = path.resolve()
+    return blob.name if blob.parent.name == "blobs" and SHA256.fullmatch(blob.name) else None
+
+
+def _cache() -> Path:
+    # The folder of `rotation.build`, which imports torch.
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(home) / "goft-cli" / "digests"
+
+
+def _place(folder: Path) -> Path:
+    """Name the cache's file for a folder."""
+    words = str(folder.resolve()).encode(errors="surrogateescape")
+    return _cache() / f"{hashlib.sha256(words).hexdigest()[:32]}.json"
+
+
+def _write(place: Path, known: Known) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = place.with_name(f".{place.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        aside.write_text(json.dumps(known), encoding="utf-8")
+        aside.replace(place)
+    finally:
+        aside.unlink(missing_ok=True)
+    oldest = sorted(place.parent.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    for path in oldest[:-KEPT_FOLDERS]:
+        path.unlink(missing_ok=True)

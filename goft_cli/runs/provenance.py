@@ -1,0 +1,213 @@
+"""What a run recorded of its base model, data and adapter, held against what is there now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from goft_cli.config import ModelConfig, TaskConfig, TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.runs.base_files import describe_base
+from goft_cli.runs.configuration import differing
+from goft_cli.runs.digests import digests, split_digits
+from goft_cli.runs.files import read_json
+from goft_cli.runs.run_folder import RunFolder, earlier, is_finished
+
+Section = Mapping[str, Any]
+"""Of the manifest: `sha256` by file name below `source`, or below the hub's `cache`."""
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+BESIDE_ARROW = ("/state.json", "/dataset_info.json")
+"""What version 0.1.0 left out of the record of a folder that `save_to_disk` wrote."""
+
+TRAIN_ANEW = "restore it, or train anew with overwrite=true or under another run_name=NAME"
+OTHER_BASE = "restore it, or pass base_model=PATH of a copy of the original"
+OTHER_DATA = "restore it, or pass data_dir=DIR to read other data on purpose"
+COPY_RUN = "copy the run folder again, or train it again with overwrite=true"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that is not what it was; None where it was not there."""
+
+    name: str
+    recorded: str | None
+    found: str | None
+
+    def __str__(self) -> str:
+        """Say what happened to it."""
+        then, now = str(self.recorded)[:12], str(self.found)[:12]
+        if self.recorded is None:
+            return f"{self.name} is new (sha256 {now})"
+        if self.found is None:
+            return f"{self.name} is missing (sha256 {then} was recorded)"
+        return f"{self.name} has changed (sha256 {then} was recorded, {now} found)"
+
+
+def section(parent: Mapping[str, Any], key: str) -> Section:
+    """Return one part of a manifest; empty where an early or damaged one has none."""
+    found = parent.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def require_unchanged(changes: Sequence[Change], run: Path, remedy: str) -> None:
+    """Refuse to use a run with other files than it recorded.
+
+    Raises:
+        GoftError: names the first file, both digests, and what to do.
+    """
+    if changes:
+        more = f", and {len(changes) - 1} more files" if changes[1:] else ""
+        raise GoftError(f"{changes[0]}{more} since {run} used it; {remedy}")
+
+
+def base_on_disk(recorded: Section, cfg: ModelConfig, *, fresh: bool = False) -> list[Change]:
+    """Compare the record of a base model with its files; an earlier version left no record.
+
+    Raises:
+        GoftError: there is no such model.
+    """
+    found = describe_base(cfg, fresh=fresh) if recorded.get("sha256") else {"source": cfg.path}
+    return base_changes(recorded, found)
+
+
+def base_changes(recorded: Section, found: Section) -> list[Change]:
+    """Compare two descriptions of a base model.
+
+    The hub's cache may lack, or hold, a file that only other programs read; a folder may not.
+    """
+    changes, of_hub = file_changes(recorded, found), found.get("revision")
+    return [one for one in changes if (one.found and one.recorded) or not of_hub]
+
+
+def data_changes(recorded: Section, found: Section, *, all_splits: bool) -> list[Change]:
+    """Compare the data that was read just now with the record.
+
+    Args:
+        recorded: of the manifest.
+        found: provenance of the same task's data.
+        all_splits: whether every split that the run read has been read again.
+    """
+    if recorded.get("revision") != found.get("revision"):
+        return [Change(str(found["source"]), recorded.get("revision"), found.get("revision"))]
+    if recorded.get("cache") != found.get("cache"):
+        return []  # another cache of the same revision, whose files need not be equal
+    changes = file_changes(recorded, found)
+    return [
+        *(one for one in changes if one.found or all_splits),
+        *image_changes(recorded, found),
+    ]
+
+
+def file_changes(recorded: Section, found: Section) -> list[Change]:
+    """Compare two sections file by file; where nothing was recorded, nothing has changed."""
+    old, new = section(recorded, "sha256"), section(found, "sha256")
+    place = found.get("cache") or found["source"]
+    names = dict.fromkeys([*old, *new] if old else ())
+    if not any(name.endswith(BESIDE_ARROW) for name in old):
+        names = [name for name in names if not name.endswith(BESIDE_ARROW)]
+    return [
+        Change(f"{place}/{name}", old.get(name), new.get(name))
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+
+
+def image_changes(recorded: Section, found: Section) -> Iterator[Change]:
+    """Yield the images that have changed, of lists that have not."""
+    from goft_cli.tasks.image_classification.lists import image_names  # heavy, and seldom needed
+
+    old, new = section(recorded, "images"), section(found, "images")
+    for name in old.keys() & new.keys():
+        if len(old[name]) != len(new[name]) or old[name] == new[name]:
+            continue
+        place = Path(found["source"], name)
+        pairs = zip(split_digits(old[name]), split_digits(new[name]), strict=True)
+        for image, (then, now) in zip(image_names(place), pairs, strict=True):
+            if then != now:
+                yield Change(str(place.parent / image), then, now)
+
+
+def changes_on_disk(recorded: Section, task: TaskConfig, *, fresh: bool = False) -> list[Change]:
+    """Compare the recorded files of a task's data with those there, without reading a row.
+
+    Rows that this package makes itself have no files; they are compared when they are made.
+    """
+    folder = recorded.get("cache") or task.folder
+    if folder is None:
+        return []
+    root = Path(folder)
+    found = digests([root / name for name in section(recorded, "sha256")], fresh=fresh)
+    there = {path.relative_to(root).as_posix(): digest for path, digest in found.items()}
+    now: dict[str, Any] = {"source": str(root), "sha256": there}
+    if images := section(recorded, "images"):
+        from goft_cli.tasks.image_classification.lists import image_digests
+
+        now["images"] = {
+            name: image_digests(root / name, fresh=fresh) for name in images if name in there
+        }
+    return [*file_changes(recorded, now), *image_changes(recorded, now)]
+
+
+def adapter_changes(manifest: Mapping[str, Any], run: RunFolder) -> list[Change]:
+    """Compare the trained adapter's files with the record; an earlier version left none."""
+    found = {"source": str(run.adapter), "sha256": adapter_sha256(run)}
+    return file_changes(section(manifest, "adapter"), found)
+
+
+def adapter_sha256(run: RunFolder) -> dict[str, str]:
+    """Return the SHA-256 of the files that the trained adapter is read from, every byte read."""
+    found = digests([run.adapter / name for name in ADAPTER_FILES], fresh=True)
+    return {path.name: digest for path, digest in found.items()}
+
+
+def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
+    """Refuse to go on with this very run if its base model or its data has changed.
+
+    A run that has nothing to lose yet starts with what is there.
+
+    Args:
+        cfg: of the run; another one's folder is left to `open_run`.
+        remedy: what to do about a change.
+
+    Returns:
+        files of the record that are gone: they change no number of a run that is finished, and a
+        run that needs them will say so.
+
+    Raises:
+        GoftError: names the first file.
+    """
+    folder = RunFolder(Path(cfg.output_dir))
+    there = earlier(folder) if folder.has_results and folder.manifest.is_file() else None
+    if cfg.overwrite or there is None or any(differing(there, cfg)):
+        return []
+    manifest = read_json(folder.manifest)
+    changes = base_on_disk(section(manifest, "model"), cfg.model)
+    for task, key in ((cfg.task, "data"), (cfg.benchmark, "benchmark")):
+        changes += changes_on_disk(section(manifest, key), task) if task else []
+    require_unchanged([one for one in changes if one.found], folder.path, remedy)
+    return changes
+
+
+def is_reusable(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> bool:
+    """Tell whether exactly this run is finished and not to be replaced.
+
+    Raises:
+        GoftError: it is, but its base model or its data has changed since.
+    """
+    check_ground(cfg, remedy)
+    return is_finished(cfg)
+
+
+def require_same_ground(before: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> None:
+    """Refuse to resume a run on other files than its manifest names; nothing is written.
+
+    Raises:
+        GoftError: names the first file.
+    """
+    changes = base_changes(section(before, "model"), now["model"])
+    for key in ("data", "benchmark"):
+        if section(before, key):
+            changes += data_changes(section(before, key), section(now, key), all_splits=True)
+    require_unchanged(changes, run, TRAIN_ANEW)

@@ -1,0 +1,100 @@
+"""Measure what share of a start goes into digests, in processor time.
+
+python scripts/bench_digests.py [--rows 400000] [--megabytes 500]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from transformers import BertConfig, BertForSequenceClassification
+
+from goft_cli.backbone import load_backbone
+from goft_cli.command_line.recomposition import compose_train
+from goft_cli.config import TrainConfig
+from goft_cli.logs import quiet_libraries
+from goft_cli.preflight import asset_dir
+from goft_cli.runs import digests
+from goft_cli.runs.base_files import describe_base
+from goft_cli.runs.provenance import changes_on_disk
+from goft_cli.tasks import build_task
+
+
+def write_rows(folder: Path, rows: int) -> None:
+    """Write a table of sentence pairs about as long as those of MNLI, and a small second one."""
+    words = ["the", "old", "man", "sees", "that", "a", "dog", "sleeps", "under", "trees"]
+    folder.mkdir()
+    for name, count in (("train", rows), ("dev", 100)):
+        lines = ["sentence\tlabel"]
+        for index in range(count):
+            chosen = [words[(index + step * (1 + index % 7)) % len(words)] for step in range(24)]
+            lines.append(f"{' '.join(chosen)} {index}\t{index % 2}")
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_model(folder: Path, megabytes: int) -> None:
+    """Save a BERT with random weights of a given size, and the tokenizer of a shipped model."""
+    width, vocabulary = 768, 1000
+    layers = max(1, round(megabytes * 1e6 / 4 / (12 * width**2)))
+    config = BertConfig(vocab_size=vocabulary, hidden_size=width, num_hidden_layers=layers)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    for path in asset_dir("tiny-deberta-v3").glob("tokenizer*"):
+        (folder / path.name).write_bytes(path.read_bytes())
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return the processor time of a piece of work; the clock on the wall counts others' too."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def measure(cfg: TrainConfig, imports: float) -> None:
+    """Go through a start up to the first update, then through its digests alone."""
+    task = build_task(cfg.task)
+    start = time.process_time()
+    data = task.load()
+    backbone = load_backbone(cfg.model, task)
+    for rows in data.splits.values():
+        task.encode(rows, backbone.processor)
+    whole = imports + time.process_time() - start
+    recorded = data.provenance
+    read = seconds(lambda: changes_on_disk(recorded, cfg.task, fresh=True))
+    show("data, as they are read", read, whole)
+    show("base model, the first time", seconds(lambda: describe_base(cfg.model)), whole)
+    known = seconds(lambda: changes_on_disk(recorded, cfg.task))
+    known += seconds(lambda: describe_base(cfg.model))
+    show("both, when they are known", known, whole)
+
+
+def show(what: str, spent: float, whole: float) -> None:
+    """Print one line."""
+    print(f"{what}: {1000 * spent:.1f} ms, {spent / whole:.2%} of a start of {whole:.1f} s")
+
+
+def main() -> None:
+    """Measure and print."""
+    imports = time.process_time()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rows", type=int, default=400_000)
+    parser.add_argument("--megabytes", type=int, default=500)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        os.environ["XDG_CACHE_HOME"] = str(root / "cache")
+        write_rows(root / "data", options.rows)
+        write_model(root / "model", options.megabytes)
+        time.sleep(digests.SETTLED_NS / 1e9)
+        words = ["task=glue/cola", "model=minilm-l6", "run_name=bench"]
+        places = [f"model.path={root / 'model'}", f"task.data_dir={root / 'data'}"]
+        with quiet_libraries():
+            measure(compose_train([*words, *places]), imports)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""What stands in for a training where only its process matters; imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.runs.run_folder import open_run, write_json
+
+REFUSED, CRASHED, KILLED = 13, 14, 15
+"""Seeds that end badly, on RTE."""
+
+
+def train(cfg: TrainConfig) -> None:
+    """Leave a finished run that says which process it was in.
+
+    Raises:
+        GoftError: one seed is refused.
+        ZeroDivisionError: at another, the program has a fault.
+    """
+    unlucky = cfg.task.name == "glue/rte"
+    if unlucky and cfg.seed == REFUSED:
+        raise GoftError("no luck")
+    if unlucky and cfg.seed == CRASHED:
+        raise ZeroDivisionError("by nothing")
+    if unlucky and cfg.seed == KILLED:
+        os.kill(os.getpid(), signal.SIGKILL)
+    run = open_run(cfg)
+    write_json(run.metrics, {"headline": {"name": cfg.task.headline, "value": 0.5}})
+    own = {"data": {"is_the_benchmark": False}, "benchmark": None}
+    write_json(run.manifest, {**own, "environment": {"pid": os.getpid()}})
