@@ -113,8 +113,6 @@ def register(verb: str = "train") -> None:
         OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
-
-
 def direction(greater_is_better: bool) -> str:
     """Say which way a sweeper that searches should go."""
     return "maximize" if greater_is_better else "minimize"
