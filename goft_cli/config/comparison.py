@@ -22,9 +22,11 @@ class CompareConfig(TrainConfig):
     """`goft compare`: the keys of `goft train` hold for every run."""
 
     adapters: list[str] = field(default_factory=lambda: ["goft", "qgoft", "lora", "linear"])
+    """Names of the adapters to compare."""
     seeds: Any = 3
     """How many, counted from 1; or which, such as `[1,2,3]`."""
     budget: Budget = Budget.default
+    """Sizes of the adapters: each its own, or all as near as possible to the reference's."""
     reference: str | None = None
     """The adapter that differences are to, and whose size is the matched budget; the first one."""
 
