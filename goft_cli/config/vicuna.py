@@ -88,10 +88,9 @@ class VicunaConfig(BenchmarkConfig):
 
     def __post_init__(self) -> None:
         """Check the ranges, and settle on a headline that there will be."""
-        all_of = {"temperature": [self.temperature], "temperatures": self.temperatures.values()}
-        for key, values in all_of.items():
-            lowest = min(values, default=0)
-            check(lowest >= 0, key=f"task.{key}", value=lowest, expected="at least 0", example=0.7)
+        of_category = {f"temperatures.{name}": t for name, t in self.temperatures.items()}
+        for key, value in {"temperature": self.temperature, **of_category}.items():
+            check(value >= 0, key=f"task.{key}", value=value, expected="at least 0", example=0.7)
         check(
             self.max_new_tokens > 0,
             key="task.max_new_tokens",
