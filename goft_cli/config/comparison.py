@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from goft_cli.config.verbs import TrainConfig
 from goft_cli.errors import GoftError
 
 
-class Budget(str, Enum):
+class Budget(StrEnum):
     """How large the adapters are: as the recipe has each, or as near as can be to the reference."""
 
     default = "default"
