@@ -54,7 +54,8 @@ COMPARED = lines_of("goft compare ")
 REPRODUCED = sorted({*lines_of("goft reproduce ")} - {*SHOWN})
 ON_A_BENCHMARK = lines_of("goft eval task=")
 ON_A_RUN = sorted(
-    {*lines_of("goft eval ", "goft predict ", "goft merge ", "goft report ")} - {*ON_A_BENCHMARK}
+    {*lines_of("goft eval ", "goft predict ", "goft merge ", "goft report ", "goft verify ")}
+    - {*ON_A_BENCHMARK}
 )
 OF_THE_HUB = lines_of("goft plan ", "goft doctor ", "goft fetch ")
 PUSHED = lines_of("goft push ")
