@@ -7,7 +7,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -132,7 +132,12 @@ def of_kind(model: PreTrainedModel, folder: Path, to: Path) -> Path:
 @pytest.mark.parametrize("kind", ["distilbert", "modernbert"])
 def test_the_modules_of_a_new_head_are_named(kind: str, folder: Path, tmp_path: Path) -> None:
     """What the sentence says can be passed; the shipped family has the same modules."""
-    size = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "vocab_size": 16}
+    size: dict[str, Any] = {
+        "num_hidden_layers": 2,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "vocab_size": 16,
+    }
     ends = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
     base = AutoModel.from_config(AutoConfig.for_model(kind, **size, **ends))
     there = of_kind(base, folder, tmp_path / kind)

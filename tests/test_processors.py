@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -30,12 +29,11 @@ GPT2 = {"eos_token": "<end>", "unk_token": "<end>"}
 QWEN = {"eos_token": "<end>", "pad_token": "<pad>"}
 
 
-@dataclass
 class Head:
-    """A task with one of two heads."""
+    """A task with two labels."""
 
-    auto_class: str = "AutoModelForSequenceClassification"
-    processor_class: str = "AutoTokenizer"
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    processor_class: ClassVar[str] = "AutoTokenizer"
 
     def model_options(self) -> dict[str, Any]:
         return {}
@@ -44,7 +42,13 @@ class Head:
         return {}
 
 
-def write_decoder(folder: Path, tokens: dict[str, str]) -> Path:
+class Writer(Head):
+    """A task whose answers are written."""
+
+    auto_class: ClassVar[str] = "AutoModelForCausalLM"
+
+
+def write_decoder(folder: Path, tokens: dict[str, Any]) -> Path:
     """Save a LLaMA of one block with random weights, whose tokenizer has these special tokens."""
     words = list(dict.fromkeys([*tokens.values(), *WORDS]))
     vocabulary = {word: index for index, word in enumerate(words)}
@@ -54,7 +58,7 @@ def write_decoder(folder: Path, tokens: dict[str, str]) -> Path:
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_input_names=inputs, **tokens
     ).save_pretrained(folder)
-    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    size: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     config = LlamaConfig(
         vocab_size=len(words), num_attention_heads=2, bos_token_id=0, eos_token_id=1, **size
     )
@@ -62,9 +66,9 @@ def write_decoder(folder: Path, tokens: dict[str, str]) -> Path:
     return folder
 
 
-def load(folder: Path, auto_class: str = Head.auto_class) -> Backbone:
+def load(folder: Path, head: type[Head] = Head) -> Backbone:
     cfg = ModelConfig("small", str(folder), target_modules=["q_proj"], head_modules=["score"])
-    return load_backbone(cfg, Head(auto_class))
+    return load_backbone(cfg, head())
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_padding_changes_no_answer_and_is_saved_with_the_model(tmp_path: Path) -
     backbone = load(write_decoder(tmp_path / "base", LLAMA3))
     for part in (backbone.model, backbone.processor):
         part.save_pretrained(tmp_path / "saved")
-    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").eval()
+    model: Any = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "saved")
     sentences = ["the dog runs", "the cat sleeps not well ."]
     batch = model(**tokenizer(sentences, padding=True, return_tensors="pt")).logits
@@ -115,8 +119,9 @@ def test_padding_changes_no_answer_and_is_saved_with_the_model(tmp_path: Path) -
 
 @torch.no_grad()
 def test_a_language_model_writes_the_same_padded_or_alone(tmp_path: Path) -> None:
-    backbone = load(write_decoder(tmp_path / "base", LLAMA2), "AutoModelForCausalLM")
-    model, tokenizer = backbone.model.eval(), backbone.processor
+    backbone = load(write_decoder(tmp_path / "base", LLAMA2), Writer)
+    model: Any = backbone.model.eval()
+    tokenizer = backbone.processor
     model.save_pretrained(tmp_path / "saved")
     settings = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
     assert settings["pad_token_id"] == tokenizer.pad_token_id == model.config.pad_token_id
