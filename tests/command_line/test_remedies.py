@@ -18,7 +18,8 @@ import pytest
 
 import goft_cli
 from goft_cli.command_line.keys import known_keys, verb_choices
-from goft_cli.config import SCHEMAS
+from goft_cli.command_line.suggest import CommandLine, mistyped
+from goft_cli.config import SCHEMAS, InstructionConfig
 from tests.small import composed
 
 PACKAGE = Path(goft_cli.__file__).parent
@@ -90,3 +91,14 @@ def test_an_advised_word_can_be_typed(word: str) -> None:
         assert value in verb_choices("train")["task"]
     elif fitting:  # else a key of another verb, whose existence is tested above
         assert composed([*fitting[0], word])
+
+
+@pytest.mark.parametrize(
+    "word", ["task.column_aliases={output: reply}", "task.column_aliases.output=reply"]
+)
+def test_a_column_is_named_by_either_word(word: str) -> None:
+    words = ["task=demo/instructions", word]
+    assert mistyped(CommandLine("train", tuple(words))) is None
+    task = composed(words).task
+    assert isinstance(task, InstructionConfig)
+    assert task.column_aliases == {"output": "reply"}
