@@ -23,6 +23,7 @@ from goft_cli.adapters import (
 from goft_cli.backbone import Backbone
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
+from goft_cli.targets import check_pattern
 
 PEFT_REFUSALS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, UserWarning)
 """What PEFT raises for a configuration that does not fit a model."""
@@ -69,6 +70,8 @@ def put_on(backbone: Backbone, folder: Path, config: PeftConfig) -> PeftModel:
         GoftError: the backbone has not the modules that the configuration names.
     """
     config.inference_mode, config.base_model_name_or_path = True, None
+    names = [name for name, _ in backbone.model.named_modules()]
+    check_pattern(getattr(config, "target_modules", None), names)
     with fitting(backbone, folder), heeding_peft():
         return separate_penalty(get_peft_model(backbone.model, config))
 

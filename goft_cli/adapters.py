@@ -29,7 +29,7 @@ from goft_cli.config import (
 )
 from goft_cli.errors import GoftError
 from goft_cli.runs.fingerprint import in_modules
-from goft_cli.targets import check_targets, linear_layers
+from goft_cli.targets import check_pattern, check_targets, linear_layers
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,8 @@ def attach_adapter(
     """
     whole = trained_modules(backbone.model, cfg, head)
     linear = [name for name in linear_layers(backbone.model) if not in_modules(name, whole)]
+    if isinstance(cfg, LayerAdapterConfig):
+        check_pattern(cfg.target_modules, [name for name, _ in backbone.model.named_modules()])
     try:
         config = peft_config(cfg, auto_class, cfg.peft_options(updates) | {MODULES_TO_SAVE: whole})
         with heeding_peft():

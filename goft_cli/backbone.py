@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ import transformers
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ModelConfig
-from goft_cli.errors import GoftError
+from goft_cli.errors import GoftError, is_panic
 from goft_cli.packing import keep_packing
-from goft_cli.positions import usable_positions
 from goft_cli.preflight import check_engine, check_tokenizer, model_location
+from goft_cli.processors import Reader, fit_together, load_processor
 from goft_cli.runs.fingerprint import fingerprint, in_modules
 from goft_cli.sharing.model_files import bring_settings, revision_of
 from goft_cli.weights import open_weights
@@ -30,20 +30,17 @@ EXAMPLES = {
 }
 BLOCK_WEIGHT = re.compile(r"(.+?)\.\d+\..*weight$")
 """A tensor of a numbered block, and the list that the block is in."""
+MOST_BLOCKS = 1000
+"""No model is as deep; a number read from a damaged file would be built for hours."""
 
 
-class Head(Protocol):
+class Head(Reader, Protocol):
     """What a task says of the model that it needs; any `Task` does."""
 
     auto_class: ClassVar[str]
-    processor_class: ClassVar[str]
 
     def model_options(self) -> dict[str, Any]:
         """Return the entries of the model's configuration that the task fixes."""
-        ...
-
-    def processor_options(self) -> dict[str, Any]:
-        """Return the entries of the processor's configuration that the task fixes."""
         ...
 
 
@@ -74,24 +71,20 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
 
     Raises:
         GoftError: no such model, another architecture, pickled or damaged weights, no network, a
-            tokenizer that needs a missing package, or an unknown rotation engine.
+            tokenizer that needs a missing package or is of another model, or an unknown rotation
+            engine.
     """
     check_engine()
     check_tokenizer(cfg)
     folder = model_folder(cfg)
     with reading(cfg.path):
-        config = AutoConfig.from_pretrained(folder, **cfg.source)
+        config = read_config(folder, cfg, head)
         check_architecture(config, head.auto_class, cfg)
-        for key, value in head.model_options().items():
-            setattr(config, key, value)
         processor = load_processor(folder, cfg, head)
         model = load_model(folder, head.auto_class, config, cfg)
-    limit_length(processor, model)
+    fit_together(processor, model, cfg.path)
     if isinstance(model_location(cfg.path), str):
         name_after(cfg.path, model, processor)
-    padding = getattr(processor, "pad_token_id", None)
-    if padding is not None:
-        model.config.pad_token_id = padding
     keep_packing(model)
     known_by = fingerprint(model, cfg.head_modules)
     if cfg.quantization and unpacked:
@@ -109,30 +102,29 @@ def model_folder(cfg: ModelConfig) -> Path:
     return location if isinstance(location, Path) else bring_settings(cfg)
 
 
+def read_config(folder: Path, cfg: ModelConfig, head: Head) -> transformers.PretrainedConfig:
+    """Read a model's config.json, and enter what the task fixes.
+
+    Raises:
+        GoftError: it has more blocks than can be built.
+    """
+    config = AutoConfig.from_pretrained(folder, **cfg.source)
+    blocks = getattr(config, "num_hidden_layers", None)
+    if isinstance(blocks, int) and blocks > MOST_BLOCKS:
+        raise GoftError(
+            f"model.path={cfg.path}: found num_hidden_layers={blocks} in config.json, expected at "
+            f"most {MOST_BLOCKS}; copy the file again"
+        )
+    for key, value in head.model_options().items():
+        setattr(config, key, value)
+    return config
+
+
 def name_after(name: str, model: PreTrainedModel, processor: Any) -> None:  # noqa: ANN401 - as below
     """Let a model's files and errors name the hub id, and not the cache of this machine."""
     model.name_or_path = model.config.name_or_path = name
     if isinstance(processor, PreTrainedTokenizerBase):
         processor.name_or_path = name
-
-
-def load_processor(folder: Path, cfg: ModelConfig, head: Head) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
-    """Load what turns rows into model inputs.
-
-    Args:
-        folder: where it is.
-        cfg: whether code of its own may run, and what it is called.
-        head: says of which kind it is.
-
-    Raises:
-        GoftError: it knows no words; what else may be wrong, see `reading`.
-    """
-    processor = getattr(transformers, head.processor_class).from_pretrained(
-        folder, **cfg.source, **head.processor_options()
-    )
-    if isinstance(processor, PreTrainedTokenizerBase):
-        check_vocabulary(processor, cfg.path)
-    return processor
 
 
 @contextmanager
@@ -146,7 +138,9 @@ def reading(path: str) -> Iterator[None]:
         yield
     except (GoftError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # a value in config.json may break any line of the libraries
+    except BaseException as error:  # a value in the files may break any line of the libraries
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         reason = " ".join(str(error).split()).rstrip(".")
         if not isinstance(error, OSError | ValueError):
             reason = f"its files hold what transformers cannot use ({reason})"
@@ -181,26 +175,6 @@ def check_architecture(
         )
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
-    """Refuse a tokenizer that knows no words: transformers makes one where the files are absent.
-
-    Raises:
-        GoftError: there are special tokens only.
-    """
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        raise GoftError(
-            f"model.path={path}: no vocabulary there, expected tokenizer.json or the like; "
-            "save the model's tokenizer into the same folder"
-        )
-
-
-def limit_length(processor: Any, model: PreTrainedModel) -> None:  # noqa: ANN401 - as above
-    """Let a tokenizer know how many tokens its model has positions for; many say nothing of it."""
-    positions = usable_positions(model)
-    if positions is not None and isinstance(processor, PreTrainedTokenizerBase):
-        processor.model_max_length = min(processor.model_max_length, positions)
-
-
 def load_model(
     folder: Path,
     auto_class: str,
@@ -226,10 +200,13 @@ def check_complete(model: PreTrainedModel, info: dict[str, Any], cfg: ModelConfi
     unfit = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     absent = [key for key in unfit if not in_modules(key, cfg.head_modules)]
     if absent:
+        remedy = "pass a folder whose config.json and model.safetensors belong together"
+        if new := new_head(model, absent):
+            named = ",".join([*cfg.head_modules, *new])
+            remedy = f"pass model.head_modules=[{named}] to train them"
         raise GoftError(
             f"model.path={cfg.path}: its weights lack {len(absent)} tensors of a "
-            f"{type(model).__name__} outside the head, such as {min(absent)}; pass a folder whose "
-            "config.json and model.safetensors belong together"
+            f"{type(model).__name__} outside the head, such as {min(absent)}; {remedy}"
         )
     # heads of other kinds, which are left out, may be numbered too, in lists of their own
     known = [f".{name}" for name, _ in model.named_modules()]
@@ -247,6 +224,17 @@ def check_complete(model: PreTrainedModel, info: dict[str, Any], cfg: ModelConfi
         )
 
 
+def new_head(model: PreTrainedModel, absent: Sequence[str]) -> list[str]:
+    """Return the modules that absent tensors are in, if they are a head's that a task adds.
+
+    A head lies beside the pretrained model. So does the output layer of a language model, which is
+    pretrained too.
+    """
+    beside = sorted({key.partition(".")[0] for key in absent})
+    pretrained = model.base_model_prefix in beside or model.get_output_embeddings() is not None
+    return [] if pretrained else beside
+
+
 def empty_model(cfg: ModelConfig, head: Head, device: str = "meta") -> PreTrainedModel:
     """Build the model with the task's head but without its weights, to count with.
 
@@ -260,9 +248,7 @@ def empty_model(cfg: ModelConfig, head: Head, device: str = "meta") -> PreTraine
     """
     folder = model_folder(cfg)
     with reading(cfg.path):
-        config = AutoConfig.from_pretrained(folder, **cfg.source)
-        for key, value in head.model_options().items():
-            setattr(config, key, value)
+        config = read_config(folder, cfg, head)
         with torch.device(device):
             kind = getattr(transformers, head.auto_class)
             return kind.from_config(config, dtype=getattr(torch, cfg.dtype.value))

@@ -31,3 +31,11 @@ class RankError(Exception):
     def __init__(self, sentence: str, code: int) -> None:
         super().__init__(sentence)
         self.code = code
+
+
+def is_panic(error: BaseException) -> bool:
+    """Tell whether code in Rust, such as the tokenizers', broke; that is no `Exception` to Python.
+
+    The class can be imported from nowhere.
+    """
+    return type(error).__name__ == "PanicException"

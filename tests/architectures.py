@@ -67,6 +67,16 @@ ARCHITECTURES = {
             "pooler_dropout": 0,
         },
     ),
+    "distilbert": Architecture(
+        (SEQUENCE_CLASSIFICATION, QUESTION_ANSWERING),
+        {"n_layers": 2, "dim": 16, "n_heads": 2, "hidden_dim": 32, "vocab_size": 32},
+        {},
+    ),
+    "modernbert": Architecture(
+        (SEQUENCE_CLASSIFICATION, QUESTION_ANSWERING),
+        {**TEXT, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+        {},
+    ),
     "llama": DECODER,
     "qwen2": DECODER,
     "vit": Architecture((IMAGE_CLASSIFICATION,), {**IMAGE, "intermediate_size": 32}, {}),
@@ -91,6 +101,8 @@ TIED: Sizes = {"tie_word_embeddings": True}
 SIZES = {
     "bert-base": sizes(12, 768, 12, 3072, 30522),
     "minilm-l6": sizes(6, 384, 12, 1536, 30522),
+    "distilbert-base": {},  # the defaults of its configuration, as the next one's
+    "modernbert-base": {},
     "roberta-base": sizes(12, 768, 12, 3072, 50265, max_position_embeddings=514, type_vocab_size=1),
     "deberta-v3-xsmall": sizes(12, 384, 6, 1536, 128100),
     "deberta-v3-small": sizes(6, 768, 12, 3072, 128100),

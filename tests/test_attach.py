@@ -11,6 +11,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from goft_cli import targets
 from goft_cli.adapters import attach_adapter, count_parameters, merge
 from goft_cli.backbone import Backbone
 from goft_cli.errors import GoftError
@@ -139,6 +140,8 @@ def test_every_linear_layer_leaves_the_output_layer_out(llama: PreTrainedModel) 
         (["adapter.target_modules=[]"], ["adapter.target_modules=[]", "self_attn.o_proj"]),
         (["adapter.layers_to_transform=[0,2]"], ["adapter.layers_to_transform=[0, 2]", "0, 1"]),
         (["adapter.layers_to_transform=[7]"], ["adapter.layers_to_transform=[7]", "0, 1"]),
+        (["adapter.layers_to_transform=[1000000]"], ["1000000", "0, 1"]),
+        (["adapter.target_modules='(q_proj'"], ["adapter.target_modules=(q_proj", "position 0"]),
     ],
 )
 @pytest.mark.parametrize("adapter", ["goft", "lora", "hra"])
@@ -148,6 +151,23 @@ def test_what_selects_no_layer_is_refused(
     with pytest.raises(GoftError, match="adapter") as refusal:
         attach(llama, f"adapter={adapter}", *words)
     assert all(name in str(refusal.value) for name in named), refusal.value
+
+
+def test_a_pattern_without_end_is_given_up(
+    llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "PATIENCE", 0.5)
+    endless = "(([a-z_.0-9]+)+)+!"  # doubles its ways with each letter
+    with pytest.raises(GoftError, match="seconds") as refusal:
+        attach(llama, "adapter=goft", f"adapter.target_modules='{endless}'")
+    assert f"adapter.target_modules={endless}" in str(refusal.value)
+
+
+def test_many_blocks_are_named_by_the_first(llama: PreTrainedModel) -> None:
+    blocks = ",".join(map(str, range(1000)))
+    with pytest.raises(GoftError, match=r"adapter.layers_to_transform") as refusal:
+        attach(llama, "adapter=goft", f"adapter.layers_to_transform=[{blocks}]")
+    assert len(str(refusal.value)) < 400
 
 
 @pytest.mark.parametrize("adapter", ["goft", "hra"])

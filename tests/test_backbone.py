@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from goft_cli.adapters import attach_adapter, count_adapted_layers, count_parameters
 from goft_cli.backbone import Backbone, load_backbone
@@ -118,3 +120,35 @@ def test_a_tokenizer_stops_where_the_models_positions_end(folder: Path, tmp_path
     (endless / "tokenizer_config.json").write_text(json.dumps(stated))
     tokenizer = load(endless).processor
     assert tokenizer.model_max_length == 32
+
+
+def of_kind(model: PreTrainedModel, folder: Path, to: Path) -> Path:
+    """Save a model without a head, beside the tokenizer of a folder."""
+    shutil.copytree(folder, to, ignore=shutil.ignore_patterns("config.json", "*.safetensors"))
+    model.save_pretrained(to)
+    return to
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "modernbert"])
+def test_the_modules_of_a_new_head_are_named(kind: str, folder: Path, tmp_path: Path) -> None:
+    """What the sentence says can be passed; the shipped family has the same modules."""
+    size: dict[str, Any] = {
+        "num_hidden_layers": 2,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "vocab_size": 16,
+    }
+    ends = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    base = AutoModel.from_config(AutoConfig.for_model(kind, **size, **ends))
+    there = of_kind(base, folder, tmp_path / kind)
+    family = replace(composed([f"model={kind}-base"]).model, path=str(there))
+    cfg = replace(family, head_modules=["pooler", "classifier"])
+    with pytest.raises(GoftError, match="tensors") as refused:
+        load_backbone(cfg, Head())
+    advised = re.search(r"model.head_modules=\[([\w,]+)\]", str(refused.value))
+    assert advised
+    named = advised[1].split(",")
+    assert named[:2] == cfg.head_modules
+    assert {*named[2:]} < {*family.head_modules}
+    taken = load_backbone(replace(cfg, head_modules=named), Head())
+    assert taken.fingerprint == load_backbone(family, Head()).fingerprint

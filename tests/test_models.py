@@ -39,7 +39,7 @@ ON_HUB = [name for name in MODELS if not is_shipped(inherited(f"/model/{name}").
 FIRST = {inherited(f"/model/{name}").architecture: name for name in reversed(MODELS)}.values()
 FOLLOWED = [(name, "goft") for name in MODELS]
 FOLLOWED += [(name, adapter) for name in FIRST for adapter in ("qgoft", "lora")]
-INNER = {"output.dense", "fc2"}
+INNER = {"output.dense", "fc2", "lin2", "mlp.Wo"}
 """The targets whose inputs are as wide as a block is inside."""
 
 # What the paper's figures come to: GOFT and qGOFT; LoRA of rank 16 on LLaMA2 (0.25 % in Table 2)

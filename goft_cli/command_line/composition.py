@@ -174,7 +174,9 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
         sentence = (str(error).splitlines() or [""])[0]
         raise GoftError(f"{error.full_key or 'configuration'}: {sentence}") from error
     if not isinstance(frozen, kind):
-        raise TypeError(f"composed {type(frozen).__name__}, expected {kind.__name__}")
+        raise GoftError(
+            f"--config-name: found a file that does not make a {kind.__name__}; leave the flag out"
+        )
     if isinstance(frozen, TrainConfig):
         frozen.adapter.check_given()
     return frozen

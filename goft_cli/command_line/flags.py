@@ -21,6 +21,8 @@ PLAIN_WORDS = {"verify": "runs"}
 """The key that words without one stand for, by verb."""
 KEY = re.compile(r"[+~]*[A-Za-z_][\w.]*(@[\w.]*)?=|[+~]|hydra[./]|=")
 """The beginning of an override, which the path of a run does not have."""
+PLACES = {"model.path": "base_model", "task.data_dir": "data_dir"}
+"""What a training is told of its places, and what a verb on its run calls the same."""
 
 
 def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
@@ -29,7 +31,25 @@ def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
     Raises:
         GoftError: a key that is no switch has no value, or is given without it and with it.
     """
-    return [worded(quoted(word)) for word in with_key(verb, list(rewritten(verb, words)))]
+    keyed = with_key(verb, list(rewritten(verb, words)))
+    return [worded(quoted(word)) for word in relocated(verb, keyed)]
+
+
+def relocated(verb: str, words: Sequence[str]) -> Iterator[str]:
+    """Yield the words; beside a run, the place of its model or data by the verb's own key.
+
+    A word that chooses another model or task keeps the keys of that one.
+    """
+    own, typed = {entry.name for entry in fields(SCHEMAS[verb])}, {*map(key_of, words)}
+    for word in words:
+        place = PLACES.get(key_of(word))
+        chosen = key_of(word).partition(".")[0] in typed
+        yield f"{place}={word.partition('=')[2]}" if place in own and not chosen else word
+
+
+def key_of(word: str) -> str:
+    """Return what an override sets."""
+    return word.partition("=")[0].lstrip("+")
 
 
 def with_key(verb: str, words: Sequence[str]) -> list[str]:
@@ -42,7 +62,7 @@ def with_key(verb: str, words: Sequence[str]) -> list[str]:
     if not at:
         return list(words)
     key = PLAIN_WORDS[verb]
-    if typed := [word for word in words if word.partition("=")[0].lstrip("+") == key]:
+    if typed := [word for word in words if key_of(word) == key]:
         raise GoftError(f"{words[at[0]]} and {typed[0]}: pass all of them as {key}=[...]")
     values = ("'" + words[index].replace("'", "\\'") + "'" for index in at)
     rest = [word for index, word in enumerate(words) if index not in at]

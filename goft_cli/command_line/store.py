@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from hydra.core.config_store import ConfigNode, ConfigStore
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from goft_cli.config import SCHEMAS
 
@@ -100,9 +100,21 @@ def tree(nodes: dict[str, Deferred]) -> dict[str, Any]:
 def schemas() -> dict[str, Deferred]:
     """Return the dataclasses, by their paths below `schema`."""
     return {
-        path: Deferred(f"schema/{path}", partial(OmegaConf.structured, schema))
-        for path, schema in SCHEMAS.items()
+        path: Deferred(f"schema/{path}", partial(built, schema)) for path, schema in SCHEMAS.items()
     }
+
+
+def built(schema: type) -> DictConfig:
+    """Build a schema; Hydra lets users add a name to its mappings of names, and nowhere else."""
+    cfg = OmegaConf.structured(schema)
+    for name in mappings_of_names(schema):
+        cfg._get_node(name)._set_flag("struct", False)
+    return cfg
+
+
+def mappings_of_names(schema: type) -> list[str]:
+    """Return the keys of a schema that map names to names, as `column_aliases` does."""
+    return [name for name, hint in get_type_hints(schema).items() if hint == dict[str, str]]
 
 
 @cache

@@ -26,7 +26,8 @@ from goft_cli.command_line.keys import (
     verb_choices,
 )
 from goft_cli.command_line.nearest import did_you_mean, nearest_key
-from goft_cli.command_line.store import config_source
+from goft_cli.command_line.store import config_source, mappings_of_names, verb_groups
+from goft_cli.config import SCHEMAS
 
 TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
 PLAIN = re.compile(r"(?!null$)[\w./-]+")
@@ -178,6 +179,9 @@ def mistyped(line: CommandLine) -> str | None:
     if line.flags.multirun or line.flags.shell_completion:
         return None
     groups = line.groups()
+    group, _, choice = (line.flags.config_name or "").partition("/")
+    if choice in groups.get(group, []):
+        return f"--config-name {group}/{choice} is a file of a group; write {group}={choice}"
     for word in line.overrides:
         if word.startswith(f"{PRESETS}="):
             return f"{word}: a sweep needs -m; write goft {line.verb} -m {word}"
@@ -202,9 +206,27 @@ def explain_key(line: CommandLine) -> str | None:
         if is_choice(word, groups) or word.startswith(("hydra.", "hydra/")):
             continue
         key = word.lstrip("+~").partition("=")[0].partition("@")[0]
-        if key not in keys:
-            return f"{word}: there is no key {key}; {nearest_key(key, keys)}"
+        mapping = key.rpartition(".")[0]
+        if key not in keys and not (mapping in keys and is_mapping_of_names(mapping)):
+            hint = kept_of_run(key, keys) or nearest_key(key, keys)
+            return f"{word}: there is no key {key}; {hint}"
     return None
+
+
+def kept_of_run(key: str, keys: Sequence[str]) -> str | None:
+    """Say what a verb on a run takes in place of a key of the run's training; else None."""
+    section = key.partition(".")[0]
+    beside = any(known.startswith(f"{section}.") for known in keys)
+    if "base_model" not in keys or section not in verb_groups("train") or beside:
+        return None
+    places = "base_model=PATH says where its model is now"
+    places += ", data_dir=DIR where its data is" if "data_dir" in keys else ""
+    return f"a run keeps what it was trained with; {places}"
+
+
+def is_mapping_of_names(key: str) -> bool:
+    """Tell whether the user may name what stands below a key."""
+    return any(key.rpartition(".")[2] in mappings_of_names(kind) for kind in SCHEMAS.values())
 
 
 def explain_value(error: Exception, overrides: Sequence[str]) -> str:

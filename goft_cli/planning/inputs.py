@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from goft_cli.backbone import limit_length, load_processor, model_folder, reading
+from goft_cli.backbone import model_folder, reading
 from goft_cli.config import ImageClassificationConfig, TrainConfig
 from goft_cli.planning.batch import (
     CANDIDATES,
@@ -17,6 +17,7 @@ from goft_cli.planning.batch import (
     stand_in_batch,
 )
 from goft_cli.preflight import check_data_dir
+from goft_cli.processors import fit_together, load_processor
 from goft_cli.tasks import Task
 from goft_cli.tasks.base import TaskData
 
@@ -55,8 +56,7 @@ def largest_batch(
     folder = model_folder(cfg.model)
     with reading(cfg.model.path):
         processor = load_processor(folder, cfg.model, task)
-    limit_length(processor, model)
-    model.config.pad_token_id = getattr(processor, "pad_token_id", None)
+    fit_together(processor, model, cfg.model.path)
     rows = most_text(data.splits[cfg.task.train_split], max(size, CANDIDATES))
     taken = model_columns(model, task.label_names)
     encoded = task.encode(rows, processor)

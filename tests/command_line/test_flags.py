@@ -41,6 +41,12 @@ from goft_cli.errors import GoftError
             "max_samples=3 +x=1 ~y hydra/launcher=basic",
         ),
         ("eval", "a/b", "a/b"),
+        ("eval", "adapter=x model.path=y task.data_dir=z", "adapter=x base_model=y data_dir=z"),
+        ("eval", "task=a task.data_dir=z model.path=y", "task=a task.data_dir=z base_model=y"),
+        ("eval", "model=a task=b model.path=y", "model=a task=b model.path=y"),
+        ("merge", "+model.path=a=b", 'base_model="a=b"'),
+        ("predict", "model.path=y task.data_dir=z", "base_model=y task.data_dir=z"),
+        ("train", "model.path=y task.data_dir=z", "model.path=y task.data_dir=z"),
         ("eval", "adapter='a=2' task={a=2}", "adapter='a=2' task={a=2}"),
     ],
 )

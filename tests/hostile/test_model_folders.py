@@ -16,7 +16,7 @@ from transformers import ViTConfig, ViTModel
 from goft_cli.backbone import load_backbone
 from goft_cli.config import ModelConfig
 from tests import small
-from tests.hostile.border import Change, both, cut, dangle, refusal, remove, write
+from tests.hostile.border import Change, both, cut, dangle, refusal, remove, substitute, write
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 PICKLE = "pytorch_model.bin"
@@ -122,6 +122,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "width a word": (set_config(hidden_size="wide"), "hidden_size"),
     "width zero": (set_config(hidden_size=0), "model.path="),
     "layers negative": (set_config(num_hidden_layers=-1), "16 tensors more than"),
+    "layers by the million": (set_config(num_hidden_layers=10**6), "num_hidden_layers=1000000"),
     "layers too few": (set_config(num_hidden_layers=1), "its weights have 8 tensors more than"),
     "layers too many": (set_config(num_hidden_layers=3), "its weights lack 16 tensors"),
     "vocabulary of another model": (set_config(vocab_size=99), "its weights lack 1 tensors"),
@@ -152,6 +153,18 @@ CASES: dict[str, tuple[Change, str]] = {
     "tokenizer cut": (cut(TOKENIZER), "model.path="),
     "tokenizer empty object": (write(TOKENIZER, "{}"), "model.path="),
     "tokenizer settings a list": (write("tokenizer_config.json", "[]"), "model.path="),
+    "tokenizer of a larger vocabulary": (
+        substitute(TOKENIZER, r'"well": ?14', '"well": 20'),
+        "tokenizer has 21 tokens, but the model's embedding has 16 rows",
+    ),
+    "tokenizer of a smaller vocabulary": (
+        both(substitute(TOKENIZER, r',\s*"\.": 15', ""), set_config(eos_token_id=15)),
+        "tokenizer has 15 tokens, but the model's embedding has 16 rows",
+    ),
+    "tokenizer that panics": (
+        substitute(TOKENIZER, r'"special_tokens": (?s:\{.*?\n    \})', '"special_tokens": {}'),
+        "no entry found",
+    ),
     "code of its own": (
         both(set_config(**CODE), write("code.py", "open('burgled', 'w')")),
         "trust_remote_code",

@@ -74,6 +74,12 @@ MISTAKES = [
     ("eval adapter=x batch_size=0", ["batch_size=0", "at least 1"]),
     ("predict adapter=x", ["neither", "input=FILE"]),
     ("predict adapter=x model=minilm-l6", ["there is no key model"]),
+    ("predict adapter=x text=a task.data_dir=y", ["task.data_dir=y", "base_model=PATH"]),
+    ("merge adapter=x model.dtype=float16", ["model.dtype", "base_model=PATH", "data_dir=DIR"]),
+    ("eval adapter=x task.max_length=3", ["task.max_length=3", "base_model=PATH", "data_dir=DIR"]),
+    ("eval adapter=x adapter.method=goft", ["adapter.method", "base_model=PATH"]),
+    ("eval adapter=x model.path=y task.data_dir=z", ["adapter=x", "no run of goft train"]),
+    ("verify x model.revision=y", ["model.revision=y", "base_model=PATH"]),
     ("merge", ["adapter has no value"]),
     ("train adapter=goft --cfg job adapter=gofd", ["did you mean adapter=goft?"]),
     ("train seed=1 --cfg job trainer.optim=zzz", ["trainer.optim=zzz", "adamw_torch"]),
@@ -118,6 +124,9 @@ MISTAKES = [
     ("train trainer=null", ["trainer=null: ", "default"]),
     ("train adapter=3", ["adapter=3", "adalora"]),
     ("train --config-name=eval", ["eval: found neither"]),
+    ("train --config-name task/glue/cola", ["--config-name task/glue/cola", "task=glue/cola"]),
+    ("train --config-name hydra_settings", ["--config-name"]),
+    ("train --config-name nonesuch", ["nonesuch"]),
 ]
 
 

@@ -1,0 +1,142 @@
+"""A model's tokenizer or image processor, fit for it: its words, its padding, its length."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, cast
+
+import transformers
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from goft_cli.config import ModelConfig
+from goft_cli.errors import GoftError
+from goft_cli.positions import usable_positions
+
+logger = logging.getLogger(__name__)
+
+SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+"""What config.json may say of single tokens."""
+
+
+class Reader(Protocol):
+    """What a task says of the processor that it needs."""
+
+    processor_class: ClassVar[str]
+
+    def processor_options(self) -> dict[str, Any]:
+        """Return the entries of the processor's configuration that the task fixes."""
+        ...
+
+
+def load_processor(folder: Path, cfg: ModelConfig, reader: Reader) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
+    """Load what turns rows into model inputs; a tokenizer can pad, whatever its files say.
+
+    Args:
+        folder: where it is.
+        cfg: whether code of its own may run, and what it is called.
+        reader: says of which kind it is.
+
+    Raises:
+        GoftError: it knows no words, or has nothing to pad with; what else may be wrong, see
+            `backbone.reading`, which also tells of a tokenizer that breaks.
+    """
+    processor = getattr(transformers, reader.processor_class).from_pretrained(
+        folder, **cfg.source, **reader.processor_options()
+    )
+    if isinstance(processor, PreTrainedTokenizerBase):
+        check_vocabulary(processor, cfg.path)
+        processor("a", "b")  # a tokenizer that breaks does so on any text
+        give_padding(processor, cfg.path)
+    return processor
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
+    """Refuse a tokenizer that knows no words: transformers makes one where the files are absent.
+
+    Raises:
+        GoftError: there are special tokens only.
+    """
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise GoftError(
+            f"model.path={path}: no vocabulary there, expected tokenizer.json or the like; "
+            "save the model's tokenizer into the same folder"
+        )
+
+
+def give_padding(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
+    """Let a tokenizer without a token for padding pad with one that it has.
+
+    LLaMA 2 has an unknown token, which no text gives; LLaMA 3, GPT-2 and SmolLM2 pad with the end
+    of a text. A new token would need a new row of the embedding.
+
+    Raises:
+        GoftError: it has neither.
+    """
+    if tokenizer.pad_token is not None:
+        return
+    token = cast("str | None", tokenizer.unk_token or tokenizer.eos_token)
+    if token is None:
+        raise GoftError(
+            f"model.path={path}: its tokenizer has no pad_token, and no unk_token or eos_token to "
+            "take in its place; set pad_token in tokenizer_config.json"
+        )
+    tokenizer.pad_token = token
+    logger.info("%s: the tokenizer has no pad_token; texts are padded with %s", path, token)
+
+
+def check_fit(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str) -> None:
+    """Refuse a tokenizer that is not the model's own.
+
+    Raises:
+        GoftError: one of its tokens has no row in the embedding, or a token that the model's
+            configuration names is none of the tokenizer's.
+    """
+    rows, known = embedding_rows(model), 1 + max(tokenizer.get_vocab().values())
+    if rows is None:
+        return
+    named = [known_id for known_id in special_ids(model.config) if known <= known_id < rows]
+    if known > rows or named:
+        more = f", and its config.json names token {named[0]}" if named else ""
+        raise GoftError(
+            f"model.path={path}: its tokenizer has {known} tokens, but the model's embedding has "
+            f"{rows} rows{more}; save the model's own tokenizer into the same folder"
+        )
+
+
+def embedding_rows(model: PreTrainedModel) -> int | None:
+    """Return how many tokens a model knows; None of one without a table of them."""
+    try:
+        return getattr(model.get_input_embeddings(), "num_embeddings", None)
+    except NotImplementedError:
+        return None
+
+
+def special_ids(config: PretrainedConfig) -> list[int]:
+    """Return the tokens that a model's configuration names."""
+    values = [getattr(config, key, None) for key in SPECIAL_IDS]
+    flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
+    return [one for one in flat if isinstance(one, int)]
+
+
+def limit_length(processor: Any, model: PreTrainedModel) -> None:  # noqa: ANN401 - as above
+    """Let a tokenizer know how many tokens its model has positions for; many say nothing of it."""
+    positions = usable_positions(model)
+    if positions is not None and isinstance(processor, PreTrainedTokenizerBase):
+        processor.model_max_length = min(processor.model_max_length, positions)
+
+
+def fit_together(processor: Any, model: PreTrainedModel, path: str) -> None:  # noqa: ANN401 - as above
+    """Let a tokenizer and its model know of each other: the longest text, and the padding.
+
+    Raises:
+        GoftError: the tokenizer is of another model.
+    """
+    if not isinstance(processor, PreTrainedTokenizerBase):
+        return
+    check_fit(processor, model, path)
+    limit_length(processor, model)
+    padding = cast("int", processor.pad_token_id)
+    model.config.pad_token_id = padding
+    if model.can_generate() and model.generation_config.pad_token_id is None:
+        model.generation_config.pad_token_id = padding
