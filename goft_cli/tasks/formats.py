@@ -34,8 +34,8 @@ ENCODINGS = {
     codecs.BOM_UTF8: "utf-8-sig",
 }
 """What a file is written in, by its first bytes; without any of these it is UTF-8."""
-QUOTED = re.compile(r'(?<![^\t\r\n])"([^"]*(?:""[^"]*)*)"(?![^\t\r\n])')
-"""A whole field of tab-separated text in quotes, those inside doubled."""
+QUOTED = re.compile(r'"(?<![^\t\r\n]")([^"]*(?:""[^"]*)*)"(?![^\t\r\n])')
+"""A whole field of tab-separated text in quotes, those inside doubled; found by its first quote."""
 NEEDS_QUOTES = re.compile(r'[\t\r\n"]')
 NO_NUMBERS = re.compile(r"[^\d.eE+\-\t\r\n]")
 
