@@ -48,6 +48,7 @@ def described(error: Exception) -> str:
     sentence, code = describe(error, ["train"])
     assert code == USAGE_ERROR, sentence
     assert len(sentence.splitlines()) == 1
+    assert len(sentence) < 5000
     assert not any(noise in sentence for noise in NOISE), sentence
     return sentence
 
