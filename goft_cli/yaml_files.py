@@ -64,6 +64,7 @@ def find_trap(events: Iterable[yaml.Event]) -> tuple[int, str] | None:
         yaml.MarkedYAMLError: it is no YAML.
     """
     within: list[str | None] = []
+    named: set[str | None] = set()
     for event in events:
         line = event.start_mark.line + 1
         tag = getattr(event, "tag", None) or ""
@@ -71,6 +72,9 @@ def find_trap(events: Iterable[yaml.Event]) -> tuple[int, str] | None:
             return line, f"!!{tag.rpartition(',2002:')[2]} would make a Python object"
         if isinstance(event, yaml.AliasEvent) and event.anchor in within:
             return line, f"*{event.anchor} is within what it stands for"
+        if isinstance(event, yaml.AliasEvent) and event.anchor not in named:
+            return line, f"*{event.anchor} stands for nothing"
+        named.add(getattr(event, "anchor", None))
         if isinstance(event, yaml.CollectionStartEvent):
             within.append(event.anchor)
         elif isinstance(event, yaml.CollectionEndEvent):
