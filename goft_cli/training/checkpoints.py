@@ -12,8 +12,10 @@ import logging
 import re
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeGuard
 
+from torch.serialization import get_unsafe_globals_in_checkpoint
 from transformers import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 STATE = "trainer_state.json"
 SEAL = "files.json"
+TENSORS = ("optimizer.pt", "scheduler.pt")
+"""What Trainer writes with `torch.save`, and reads as tensors and numbers alone."""
 STEP = re.compile("0|[1-9][0-9]*")
 """A number as it is written here; `isdigit` takes raised digits too, which `int` does not."""
 ASIDE = ".aside"
@@ -125,12 +129,23 @@ def find_damage_to_state(checkpoint: Path) -> str | None:
     state = read_json(checkpoint / STATE)
     if not is_state(state):
         return f"{STATE} is not what training writes"
+    for name in TENSORS:
+        if (checkpoint / name).is_file() and not holds_tensors(checkpoint / name):
+            return f"{name} holds no tensors, or more than those"
     step = state["best_global_step"]
     if not step or step == state["global_step"]:
         return None
     best = checkpoint.with_name(checkpoint_name(step))
     damage = find_damage(best) if best.is_dir() else "it is missing"
     return damage and f"the best so far, {best.name}: {damage}"
+
+
+def holds_tensors(path: Path) -> bool:
+    """Tell whether a file can be read without making other objects; its tensors are not read."""
+    try:
+        return not get_unsafe_globals_in_checkpoint(str(path))
+    except (OSError, RuntimeError, ValueError, UnpicklingError):
+        return False
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever somebody put there

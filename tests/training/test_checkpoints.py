@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from goft_cli.training.checkpoints import (
     SEAL,
@@ -33,6 +34,7 @@ def write_checkpoint(folder: Path, step: int, best: int | None = None) -> Path:
     (path / "global_step").mkdir(parents=True)
     for name in FILES:
         (path / name).write_bytes(f"{name} after {step} updates".encode())
+    torch.save({"step": torch.tensor(step)}, path / "optimizer.pt")
     state = {"global_step": step, "best_global_step": best, "stateful_callbacks": TOTALS}
     (path / STATE).write_text(json.dumps(state))
     seal(path)
@@ -141,6 +143,18 @@ def test_a_state_that_was_sealed_and_is_none_is_damage(
     assert find_damage(broken) is None
     assert newest_complete(tmp_path) == whole
     assert f"{broken} is damaged ({STATE}" in said()
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 99, pickle.dumps({"a": 1}), pickle.dumps(Path())])
+def test_an_optimizer_that_was_pickled_is_damage(
+    content: bytes, tmp_path: Path, said: Said
+) -> None:
+    whole, broken = write_checkpoint(tmp_path, 1), write_checkpoint(tmp_path, 2)
+    (broken / "optimizer.pt").write_bytes(content)
+    (broken / SEAL).unlink()
+    seal(broken)
+    assert newest_complete(tmp_path) == whole
+    assert f"{broken} is damaged (optimizer.pt" in said()
 
 
 def a_file(path: Path) -> None:
