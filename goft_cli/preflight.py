@@ -23,6 +23,7 @@ from goft_cli.config import (
     WandbMode,
 )
 from goft_cli.errors import GoftError
+from goft_cli.kinds import kind_of, refuse_specials
 from goft_cli.sharing import availability
 
 ASSET_SCHEME = "asset:"
@@ -237,7 +238,7 @@ def model_location(path: str) -> Path | str:
         the folder as a Path, or the hub id as it was written.
 
     Raises:
-        GoftError: the words name a folder that is missing, empty, or holds no model.
+        GoftError: the words name a folder that is missing, empty, or holds no model, or a pipe.
     """
     if path.startswith(ASSET_SCHEME):
         return asset_dir(path.removeprefix(ASSET_SCHEME))
@@ -247,6 +248,7 @@ def model_location(path: str) -> Path | str:
     if is_hub_id:
         return path
     check_folder(path, key="model.path", content="a model")
+    refuse_specials(folder)
     if not (folder / "config.json").is_file():
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8])
         raise GoftError(
@@ -266,7 +268,8 @@ def check_folder(path: str, *, key: str, content: str) -> None:
     if not folder.exists():
         raise GoftError(f"{key}={path}: no such folder; pass the folder that holds {content}")
     if not folder.is_dir():
-        raise GoftError(f"{key}={path} is a file; pass the folder that holds {content}")
+        kind = kind_of(folder) or "a file"
+        raise GoftError(f"{key}={path} is {kind}; pass the folder that holds {content}")
     if not any(folder.iterdir()):
         raise GoftError(f"{key}={path}: the folder is empty; expected {content} in it")
 

@@ -25,11 +25,13 @@ ALLOWED = {
     "defaults": set[str](),
     "config": {"config", "defaults", "errors"},
     "signals": set[str](),
-    "training.checkpoints": {"runs.digests"},
+    "kinds": {"errors"},
+    "yaml_files": {"errors", "kinds"},
+    "training.checkpoints": {"kinds", "runs.digests"},
     "training.stopping": {"signals"},
     "launching.batches": {"config", "errors"},
     "runs.digests": set[str](),
-    "runs.files": {"errors"},
+    "runs.files": {"errors", "kinds", "yaml_files"},
     "runs.lock": {"errors"},
     "runs.written": set[str](),
     "runs.configuration": {"config", "errors", "runs.files"},
@@ -68,6 +70,7 @@ LIGHT = {
     "config",
     "defaults",
     "errors",
+    "kinds",
     "launching.batches",
     "launching.launch",
     "launching.launch_checks",
@@ -83,6 +86,7 @@ LIGHT = {
     "secrets",
     "signals",
     "sweeps",
+    "yaml_files",
 }
 """What every command imports before it knows that there is work to do."""
 LIGHT_HOMES = {

@@ -13,6 +13,7 @@ from typing import NoReturn
 from hydra._internal.utils import get_args_parser
 
 from goft_cli.command_line.nearest import did_you_mean
+from goft_cli.command_line.quoting import lettered, verbatim
 from goft_cli.command_line.wording import worded
 from goft_cli.config import SCHEMAS
 from goft_cli.errors import GoftError
@@ -31,7 +32,8 @@ def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
     Raises:
         GoftError: a key that is no switch has no value, or is given without it and with it.
     """
-    keyed = with_key(verb, list(rewritten(verb, words)))
+    typed = [verbatim(verb, word) for word in rewritten(verb, words)]
+    keyed = with_key(verb, typed)
     return [worded(quoted(word)) for word in relocated(verb, keyed)]
 
 
@@ -83,13 +85,13 @@ def is_plain(verb: str, words: Sequence[str], index: int) -> bool:
 
 
 def quoted(word: str) -> str:
-    """Quote a value with `=` in it, which Hydra's grammar cannot read: run folders have such names.
+    """Quote a value with `=` or letters beyond ASCII, which Hydra's grammar cannot read.
 
     A value that is quoted already, a list, a mapping or a call is left as it is.
     """
     key, _, value = word.partition("=")
     plain = "=" in value and not word.startswith("-") and not set(value) & set("'\"[]{}()")
-    return f'{key}="{value}"' if plain else word
+    return f'{key}="{value}"' if plain else lettered(word)
 
 
 def own_flags(verb: str) -> list[str]:

@@ -17,12 +17,13 @@ import yaml
 
 from goft_cli.command_line.store import data_root, reads_folder, verb_groups
 from goft_cli.config import SCHEMAS
+from goft_cli.errors import GoftError
+from goft_cli.yaml_files import YAML_LOADER, read_checked
 
 PRESETS = "+sweep"
 """A group that no configuration has by itself."""
 INHERITED = re.compile(r"/(\w+)/([^@]+)@_here_")
 """How our files inherit: from a schema, or from another file of a group."""
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Shape = dict[str, Any]
 """A configuration without its values: a section is a Shape, everything else None."""
 
@@ -169,12 +170,15 @@ def read(file: Path) -> dict[str, Any]:
     """Read a YAML file without interpolations or Hydra's header.
 
     Raises:
-        UnreadableError: it is not a mapping.
+        GoftError: it is no YAML, whose line it names, or no mapping.
+        UnreadableError: it is empty, or only Hydra's loader takes it.
     """
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=YAML_LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:
+        content = yaml.load(read_checked(file), Loader=YAML_LOADER)
+    except (yaml.YAMLError, ValueError, OSError) as error:
         raise UnreadableError(file) from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict | None):
+        raise GoftError(f"{file}: no keys there; expected lines of KEY: VALUE")
+    if content is None:
         raise UnreadableError(file)
     return content

@@ -21,6 +21,7 @@ from goft_cli.command_line.flags import as_overrides, read_flags
 from goft_cli.command_line.keys import (
     PRESETS,
     UnreadableError,
+    group_choices,
     is_choice,
     known_keys,
     verb_choices,
@@ -28,6 +29,7 @@ from goft_cli.command_line.keys import (
 from goft_cli.command_line.nearest import did_you_mean, nearest_key
 from goft_cli.command_line.store import config_source, mappings_of_names, verb_groups
 from goft_cli.config import SCHEMAS
+from goft_cli.yaml_files import read_checked
 
 TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
 PLAIN = re.compile(r"(?!null$)[\w./-]+")
@@ -62,6 +64,16 @@ class CommandLine:
         """The user's own folder, named by `--config-dir`, if there is one."""
         folder = self.flags.config_dir
         return (Path(folder),) if folder else ()
+
+    def own_files(self) -> list[Path]:
+        """Return the files in the user's own folders that the words choose."""
+        found = []
+        for word in self.overrides:
+            group, _, names = word.lstrip("+").partition("=")
+            for root in self.config_dirs:
+                own = group_choices((root,)).get(group, [])
+                found += [root / group / f"{name}.yaml" for name in names.split(",") if name in own]
+        return found
 
     def groups(self) -> dict[str, list[str]]:
         """Return every choice of every config group that the verb composes."""
@@ -174,8 +186,13 @@ def explain_plugin(group: str, choice: str, names: Sequence[str]) -> str:
 def mistyped(line: CommandLine) -> str | None:
     """Say which choice or key there is not, without composing; None where all are known.
 
+    Raises:
+        GoftError: a file of the user's own is no YAML.
+
     A sweep is left to Hydra: its jobs may choose groups with different keys. So is completion.
     """
+    for file in line.own_files():
+        read_checked(file)
     if line.flags.multirun or line.flags.shell_completion:
         return None
     groups = line.groups()

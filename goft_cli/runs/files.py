@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from goft_cli.errors import GoftError
+from goft_cli.kinds import refuse_no_file
+from goft_cli.yaml_files import YAML_LOADER, read_checked
 
-# The safe loader either way: the one in C reads ten times as fast, and not every PyYAML has it.
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+START_AGAIN = "delete the run folder and start again"
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -22,14 +23,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         GoftError: the file is not a YAML mapping.
     """
+    text = read_checked(path, START_AGAIN)
     try:
-        plain = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GoftError(
-            f"{path}: not readable as YAML; delete the run folder and start again"
-        ) from error
+        plain = yaml.load(text, Loader=YAML_LOADER)
+    except (yaml.YAMLError, ValueError) as error:  # such as a date in a thirteenth month
+        raise GoftError(f"{path}: not readable as YAML; {START_AGAIN}") from error
     if not isinstance(plain, dict):
-        raise GoftError(f"{path}: found no configuration; delete the run folder and start again")
+        raise GoftError(f"{path}: found no configuration; {START_AGAIN}")
     return plain
 
 
@@ -39,11 +39,12 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         GoftError: the file is missing or not JSON.
     """
+    refuse_no_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise GoftError(f"{path}: no such file; is the run finished?") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise GoftError(f"{path}: not readable as JSON; run the training again") from error
     if not isinstance(content, dict):
         raise GoftError(f"{path}: found no JSON object; run the training again")

@@ -15,6 +15,7 @@ from typing import Any
 from datasets import Dataset
 
 from goft_cli.errors import GoftError
+from goft_cli.kinds import kind_of, refuse_no_file, refuse_specials
 from goft_cli.runs.digests import digests, read_with_digest
 from goft_cli.tasks.formats import PARSERS, Layout, parse
 from goft_cli.tasks.table import Table, from_dataset
@@ -42,7 +43,7 @@ def read_folder(
         GoftError: the folder or a split is missing, ambiguous, or cannot be read.
     """
     if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
+        found = kind_of(folder) or ("a file" if folder.exists() else "nothing")
         raise GoftError(
             f"task.data_dir={folder}: found {found} there; "
             f"expected a folder with files such as {splits[0]}.tsv"
@@ -69,8 +70,9 @@ def read_content(path: Path) -> tuple[bytes, str]:
     """Read a file's bytes, to be parsed, and their SHA-256.
 
     Raises:
-        GoftError: the file cannot be read.
+        GoftError: it is no file, or cannot be read.
     """
+    refuse_no_file(path)
     try:
         return read_with_digest(path)
     except OSError as error:
@@ -173,6 +175,7 @@ def _joined(tables: Sequence[Table]) -> Table:
 
 
 def _read_saved(folder: Path) -> tuple[Table, dict[Path, str]]:
+    refuse_specials(folder)
     try:
         dataset = Dataset.load_from_disk(str(folder), keep_in_memory=True)
     except (OSError, ValueError, KeyError) as error:

@@ -10,6 +10,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -24,6 +25,19 @@ from goft_cli.errors import GoftError
 from goft_cli.tasks.table import Table, from_dataset
 
 NumberedRow = tuple[int, list[str]]
+
+ENCODINGS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # begins as UTF-16's does, so it is asked first
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+}
+"""What a file is written in, by its first bytes; without any of these it is UTF-8."""
+QUOTED = re.compile(r'"(?<![^\t\r\n]")([^"]*(?:""[^"]*)*)"(?![^\t\r\n])')
+"""A whole field of tab-separated text in quotes, those inside doubled; found by its first quote."""
+NEEDS_QUOTES = re.compile(r'[\t\r\n"]')
+NO_NUMBERS = re.compile(r"[^\d.eE+\-\t\r\n]")
 
 
 @dataclass(frozen=True)
@@ -61,26 +75,50 @@ def parse(content: bytes, path: Path, layout: Layout) -> Table:
     parser = PARSERS.get(path.suffix.lower())
     if parser is None:
         raise GoftError(f"{path}: unknown extension; expected one of {', '.join(PARSERS)}")
-    if not content.removeprefix(codecs.BOM_UTF8).strip():
-        raise GoftError(f"{path} is empty; expected at least one row of data")
+    if not content:
+        raise GoftError(empty(path))
     return parser(content, path, layout)
 
 
+def empty(path: Path) -> str:
+    """One sentence for a file without content."""
+    return f"{path} is empty; expected at least one row of data"
+
+
 def _parse_tsv(content: bytes, path: Path, layout: Layout) -> Table:
-    # GLUE's convention: no quoting, a quotation mark is a character like any other.
-    rows = _rows(content, path, delimiter="\t", quoting=csv.QUOTE_NONE)
-    return _delimited(rows, path, layout)
+    text = _text(content, path)
+    unquoted = _rows(text, path, delimiter="\t", quoting=csv.QUOTE_NONE)
+    if layout.skip_short_rows or not has_quoting(text):
+        return _delimited(unquoted, path, layout)
+    rows = _rows(text, path, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
+    table = _delimited(rows, path, layout)
+    # Files without a header, or with rows to be left out, are GLUE's own.
+    return _delimited(unquoted, path, layout) if table.headless else table
+
+
+def has_quoting(text: str) -> bool:
+    """Tell tab-separated text as pandas writes it from GLUE's, where a quote is a character.
+
+    It is pandas' if every quote belongs to a field in quotes, and either each of those fields needs
+    them, or every field that is no number has them.
+    """
+    rest = QUOTED.sub("", text)
+    if '"' in rest or len(rest) == len(text):
+        return False
+    return not NO_NUMBERS.search(rest) or all(map(NEEDS_QUOTES.search, QUOTED.findall(text)))
 
 
 def _parse_csv(content: bytes, path: Path, layout: Layout) -> Table:
-    return _delimited(_rows(content, path, delimiter=",", quoting=csv.QUOTE_MINIMAL), path, layout)
+    rows = _rows(_text(content, path), path, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+    return _delimited(rows, path, layout)
 
 
 def _rows(
-    content: bytes, path: Path, *, delimiter: str, quoting: Literal[0, 3]
+    text: str, path: Path, *, delimiter: str, quoting: Literal[0, 3]
 ) -> Iterator[NumberedRow]:
     """Yield the rows that are not blank, each with the number of its first line."""
-    lines = io.StringIO(_text(content, path), newline="")
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # the text is in memory already
+    lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     start = 1
     try:
@@ -143,7 +181,7 @@ def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
         place = f"{path}, line {getattr(error, 'lineno', 1)}"
         raise GoftError(f"{place}: not JSON ({error}); expected an array of objects") from None
     if not rows:
-        raise GoftError(f"{path} is empty; expected at least one row of data")
+        raise GoftError(empty(path))
     records = [_object(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
     return Table(str(path), _columns(records))
 
@@ -196,14 +234,23 @@ def _parse_parquet(content: bytes, path: Path, layout: Layout) -> Table:
 
 
 def _text(content: bytes, path: Path) -> str:
+    """Decode a file.
+
+    Raises:
+        GoftError: it is not written as its first bytes say, or there is no content.
+    """
+    encoding = next((ENCODINGS[mark] for mark in ENCODINGS if content.startswith(mark)), "utf-8")
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise GoftError(
-            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8; "
-            "save the file as UTF-8"
+            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not "
+            f"{encoding.removesuffix('-sig').upper()}; save the file as UTF-8"
         ) from None
+    if not text.strip():
+        raise GoftError(empty(path))
+    return text
 
 
 PARSERS: dict[str, Callable[[bytes, Path, Layout], Table]] = {

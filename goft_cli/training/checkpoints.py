@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, TypeGuard
 
+from torch.serialization import get_unsafe_globals_in_checkpoint
+from transformers import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from goft_cli.kinds import kind_of
 from goft_cli.runs.digests import file_sha256
 
 logger = logging.getLogger(__name__)
 
 STATE = "trainer_state.json"
 SEAL = "files.json"
+TENSORS = ("optimizer.pt", "scheduler.pt")
+"""What Trainer writes with `torch.save`, and reads as tensors and numbers alone."""
+STEP = re.compile("0|[1-9][0-9]*")
+"""A number as it is written here; `isdigit` takes raised digits too, which `int` does not."""
 ASIDE = ".aside"
 """Folder beside the checkpoints in which the next one is written."""
 
@@ -34,8 +44,12 @@ def newest_complete(folder: Path) -> Path | None:
 
     The best checkpoint so far is part of it: its weights are the run's result if none is better.
     """
-    for _, path in sorted(by_step(folder).items(), reverse=True):
-        damage = find_damage(path) or find_damage_to_best(path)
+    found = by_step(folder)
+    for path in sorted(set(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")) - set(found.values())):
+        kind = kind_of(path) or ("a file" if path.exists() else "a link to nothing")
+        logger.warning("%s is %s, not a checkpoint; passing it over", path, kind)
+    for _, path in sorted(found.items(), reverse=True):
+        damage = find_damage(path) or find_damage_to_state(path)
         if damage is None:
             return path
         logger.warning("%s is damaged (%s); taking the one before it", path, damage)
@@ -47,7 +61,7 @@ def by_step(folder: Path) -> dict[int, Path]:
     found = {}
     for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         step = path.name.rpartition("-")[2]
-        if path.is_dir() and step.isdigit():
+        if path.is_dir() and STEP.fullmatch(step):
             found[int(step)] = path
     return found
 
@@ -64,9 +78,16 @@ def seal(checkpoint: Path) -> None:
 
 def publish(aside: Path, final: Path) -> None:
     """Give a sealed checkpoint its name; one that already has it was passed over as damaged."""
-    if final.exists():
-        shutil.rmtree(final)
+    discard(final)
     aside.rename(final)
+
+
+def discard(path: Path) -> None:
+    """Delete what has a checkpoint's name, if anything has; of a link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def rotate(folder: Path, keep: int, protected: set[str]) -> None:
@@ -78,32 +99,82 @@ def rotate(folder: Path, keep: int, protected: set[str]) -> None:
     written = sorted(by_step(folder).values(), key=lambda path: path.stat().st_mtime_ns)
     expendable = [path for path in written if path.name not in protected]
     for path in expendable[: max(0, len(written) - keep)]:
-        shutil.rmtree(path)
+        discard(path)
 
 
 def find_damage(checkpoint: Path) -> str | None:
     """Say what is wrong with a checkpoint, or None if it is as it was sealed."""
-    try:
-        listed = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        return f"{SEAL}, the list of its files, is missing or truncated"
+    listed = read_json(checkpoint / SEAL)
+    if not is_seal(listed):
+        return f"{SEAL}, the list of its files, is missing or damaged"
     for name, (size, content) in listed.items():
         path = checkpoint / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != size:
-            return f"{name} is truncated"
-        if file_sha256(path) != content:
-            return f"{name} is altered"
+        try:
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != size:
+                return f"{name} is truncated"
+            if file_sha256(path) != content:
+                return f"{name} is altered"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
     return None
 
 
-def find_damage_to_best(checkpoint: Path) -> str | None:
-    """Say what is wrong with the best checkpoint that a whole one relies on."""
-    state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    step = state.get("best_global_step")
+def find_damage_to_state(checkpoint: Path) -> str | None:
+    """Say what a checkpoint relies on and does not have, though it is as it was sealed.
+
+    That is Trainer's state with the run's totals, and the best checkpoint so far.
+    """
+    state = read_json(checkpoint / STATE)
+    if not is_state(state):
+        return f"{STATE} is not what training writes"
+    for name in TENSORS:
+        if (checkpoint / name).is_file() and not holds_tensors(checkpoint / name):
+            return f"{name} holds no tensors, or more than those"
+    step = state["best_global_step"]
     if not step or step == state["global_step"]:
         return None
     best = checkpoint.with_name(checkpoint_name(step))
     damage = find_damage(best) if best.is_dir() else "it is missing"
     return damage and f"the best so far, {best.name}: {damage}"
+
+
+def holds_tensors(path: Path) -> bool:
+    """Tell whether a file can be read without making other objects; its tensors are not read."""
+    try:
+        return not get_unsafe_globals_in_checkpoint(str(path))
+    except (OSError, RuntimeError, ValueError, UnpicklingError):
+        return False
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever somebody put there
+    """Read a file of a checkpoint; None if it is not readable as JSON."""
+    if kind_of(path):
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def is_seal(listed: object) -> TypeGuard[dict[str, tuple[int, str]]]:
+    """Tell whether this is the size and SHA-256 of files by their names."""
+    return isinstance(listed, dict) and all(
+        isinstance(entry, list) and [type(value) for value in entry] == [int, str]
+        for entry in listed.values()
+    )
+
+
+def is_state(state: object) -> TypeGuard[dict[str, Any]]:
+    """Tell whether this is a state that Trainer takes, with the totals that a run goes on from."""
+    if not isinstance(state, dict):
+        return False
+    try:
+        TrainerState(**state)
+        totals = state["stateful_callbacks"]["Totals"]["attributes"]
+        steps = [state["global_step"], state["best_global_step"] or 0]
+        numbers = [totals["seconds"], totals["loss"]]
+    except (TypeError, LookupError):
+        return False
+    return all(type(n) is int for n in steps) and all(type(n) in {int, float} for n in numbers)

@@ -13,6 +13,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from goft_cli.errors import GoftError
+from goft_cli.kinds import refuse_no_file
 from goft_cli.vtab.layout import Example, Pools
 
 CIFAR_RECORD = 2 + 3 * 32 * 32
@@ -80,8 +81,9 @@ def read_bytes(path: Path) -> bytes:
     """Read a file of an original data set.
 
     Raises:
-        GoftError: it cannot be read.
+        GoftError: it is no file, or cannot be read.
     """
+    refuse_no_file(path)
     try:
         return path.read_bytes()
     except OSError as error:

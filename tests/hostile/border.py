@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def described(error: Exception) -> str:
     sentence, code = describe(error, ["train"])
     assert code == USAGE_ERROR, sentence
     assert len(sentence.splitlines()) == 1
+    assert len(sentence) < 5000
     assert not any(noise in sentence for noise in NOISE), sentence
     return sentence
 
@@ -80,6 +82,22 @@ def dangle(name: str) -> Change:
         (folder / name).symlink_to(folder / "nowhere")
 
     return change
+
+
+def at(name: str, make: Callable[[Path], object]) -> Change:
+    """Make something of that name."""
+    return lambda folder: make(folder / name)
+
+
+def link(name: str, target: str) -> Change:
+    """Make a link."""
+    return lambda folder: (folder / name).symlink_to(target)
+
+
+def listen(path: Path) -> None:
+    """Make a socket."""
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
 
 
 def both(*changes: Change) -> Change:

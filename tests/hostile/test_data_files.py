@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,18 @@ from hypothesis import strategies as st
 from goft_cli.errors import GoftError
 from goft_cli.tasks.classification import TextClassification
 from goft_cli.tasks.formats import PARSERS
-from tests.hostile.border import Change, dangle, described, refusal, remove, write
+from tests.hostile.border import (
+    Change,
+    at,
+    both,
+    dangle,
+    described,
+    link,
+    listen,
+    refusal,
+    remove,
+    write,
+)
 from tests.tasks.conftest import make_task
 
 __all__ = ["make_task"]
@@ -42,6 +54,11 @@ def half_saved(folder: Path) -> None:
     rows = Dataset.from_dict({"sentence": ["a"], "label": [1]})
     rows.save_to_disk(str(folder / "train"))
     next((folder / "train").glob("*.arrow")).unlink()
+
+
+def saved_through_a_pipe(folder: Path) -> None:
+    half_saved(folder)
+    os.mkfifo(folder / "train" / "data-00000-of-00001.arrow")
 
 
 def folder_instead(folder: Path) -> None:
@@ -103,7 +120,11 @@ CASES: dict[str, tuple[Change, str]] = {
     "label-nan": (train(GOOD + "a\tnan\n"), r"train.tsv, line 3: label is 'nan', expected"),
     "label-hidden": (train(GOOD + "a\t-1\n"), r"train.tsv, line 3: label is '-1', expected"),
     "twice": (train("label\tlabel\n1\t1\n"), r"line 1: two columns share a name \(label, label\)"),
-    "huge": (train(GOOD + "a" * 200_000 + "\t1\n"), r"train.tsv, line 3: field larger than"),
+    "huge": (train(GOOD + "a" * 200_000 + "\t9\n"), r"train.tsv, line 3: label is '9'"),
+    "pipe": (both(remove("train.tsv"), at("train.tsv", os.mkfifo)), r"train.tsv is a named pipe"),
+    "socket": (both(remove("train.tsv"), at("train.tsv", listen)), r"train.tsv is a socket"),
+    "device": (both(remove("train.tsv"), link("train.tsv", "/dev/zero")), r"train.tsv is a device"),
+    "saved-pipe": (saved_through_a_pipe, r"state.json is a named pipe|\.arrow is a named pipe"),
     "csv-quote": (
         instead("train.csv", 'sentence,label\na,1\n"open,1\nb,0\n'),
         r"train.csv, line 3: unexpected end of data",
@@ -152,8 +173,13 @@ CASES: dict[str, tuple[Change, str]] = {
     "parquet": (instead("train.parquet", "PAR1"), r"train.parquet: not a readable parquet file"),
     "saved": (half_saved, r"train: not a folder that save_to_disk wrote whole"),
     "dangling": (dangle("train.tsv"), r"train.tsv: cannot be read \(No such file"),
-    "a-folder": (folder_instead, r"train.tsv: cannot be read \(Is a directory\)"),
-    "utf-16": (train(GOOD.encode("utf-16")), r"train.tsv, line 1: byte 0xff is not UTF-8"),
+    "a-folder": (folder_instead, r"train.tsv is a folder; expected a file"),
+    "utf-16-cut": (
+        train(GOOD.encode("utf-16")[:-1]),
+        r"train.tsv, line 2: byte .* not UTF-16",
+    ),
+    "utf-16-empty": (train("\n".encode("utf-16")), r"train.tsv is empty"),
+    "utf-32-bad": (train("a".encode("utf-32") + b"\xff" * 4), r"train.tsv, line 1: .* not UTF-32"),
     "nul": (train(GOOD + "a\0\tx\n"), r"train.tsv, line 3: label is 'x'"),
     "compressed": (train(b"\x1f\x8b\x08\0\0\0\0\0"), r"train.tsv, line 1: byte 0x8b is not UTF-8"),
     "web-page": (train("<!DOCTYPE html>\n<html></html>\n"), r"column sentence, label is missing"),

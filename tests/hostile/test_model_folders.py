@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -16,7 +17,19 @@ from transformers import ViTConfig, ViTModel
 from goft_cli.backbone import load_backbone
 from goft_cli.config import ModelConfig
 from tests import small
-from tests.hostile.border import Change, both, cut, dangle, refusal, remove, substitute, write
+from tests.hostile.border import (
+    Change,
+    at,
+    both,
+    cut,
+    dangle,
+    link,
+    listen,
+    refusal,
+    remove,
+    substitute,
+    write,
+)
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 PICKLE = "pytorch_model.bin"
@@ -165,6 +178,11 @@ CASES: dict[str, tuple[Change, str]] = {
         substitute(TOKENIZER, r'"special_tokens": (?s:\{.*?\n    \})', '"special_tokens": {}'),
         "no entry found",
     ),
+    "config a pipe": (both(remove(CONFIG), at(CONFIG, os.mkfifo)), "config.json"),
+    "config a device": (both(remove(CONFIG), link(CONFIG, "/dev/zero")), "config.json"),
+    "weights a pipe": (both(remove(WEIGHTS), at(WEIGHTS, os.mkfifo)), "is a named pipe"),
+    "weights a socket": (both(remove(WEIGHTS), at(WEIGHTS, listen)), "is a socket"),
+    "tokenizer endless": (both(remove(TOKENIZER), link(TOKENIZER, "/dev/zero")), "is a device"),
     "code of its own": (
         both(set_config(**CODE), write("code.py", "open('burgled', 'w')")),
         "trust_remote_code",
@@ -183,7 +201,7 @@ def test_a_bad_model_folder_is_refused(
     change(folder)
     cfg = ModelConfig("small", str(folder), target_modules=["query"], head_modules=HEAD)
     sentence = refusal(lambda: load_backbone(cfg, Head()), tmp_path)
-    assert sentence.startswith(f"model.path={folder}")
+    assert str(folder) in sentence
     assert said in sentence
 
 

@@ -150,3 +150,40 @@ def test_a_mistake_gets_one_sentence(
     assert set(re.findall(r"\+[\w.]+", sentence)) <= typed, "nobody is told to prefix a +"
     after = {name: at for name, at in snapshot(tmp_path).items() if not name.startswith("outputs")}
     assert after == before
+
+
+LONG = "a" * 100_000
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "{}",
+        "{}=1",
+        "+{}=1",
+        "--{}",
+        "--config-dir={}",
+        "adapter={}",
+        "seed={}",
+        "seed=[{}",
+        "seed=b {}",
+        "trainer.optim={}",
+        "model.path={}",
+        "model.path=./{}",
+        "task.data_dir={}",
+        "output_dir={}",
+    ],
+)
+def test_a_long_word_is_echoed_shortened(word: str, goft: Goft, tmp_path: Path) -> None:
+    answer = goft("train", word.format(LONG))
+    assert answer.code == USAGE_ERROR, answer.err[:2000]
+    (sentence,) = answer.err.splitlines()
+    assert len(sentence) < 5000
+    assert LONG[:50] in sentence
+    assert not list(tmp_path.glob(f"{LONG[0]}*"))
+
+
+def test_a_verb_as_long_is_too(goft: Goft) -> None:
+    answer = goft(LONG)
+    assert answer.code == USAGE_ERROR
+    assert len(answer.err) < 5000

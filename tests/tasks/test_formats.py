@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from goft_cli.tasks.classification import TextClassification
 TaskMaker = Callable[..., TextClassification]
 Rows = list[tuple[str, int]]
 
-# As a reader of tab-separated text sees a field: no tab, no line break, no lone surrogate.
-FIELDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n\0"))
+# As a reader of tab-separated text sees a field: no tab, no line break, no lone surrogate. One that
+# is whole in quotes, with those inside doubled, cannot be told from what pandas writes.
+FIELDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n\0")).filter(
+    lambda text: not re.fullmatch(r'"([^"]|"")*"', text)
+)
 ROWS = st.lists(st.tuples(FIELDS, st.integers(0, 1)), min_size=1, max_size=6)
 SAMPLE: Rows = [("plain", 0), ('"quoted" and, with comma', 1), ("naïve – 漢字", 1)]  # noqa: RUF001
 

@@ -11,6 +11,7 @@ from datasets import Dataset, Features, Value
 
 from goft_cli.config.labels import Labels
 from goft_cli.errors import GoftError
+from goft_cli.kinds import refuse_no_file
 from goft_cli.runs.digests import digests, joined_digits
 from goft_cli.tasks.table import Table
 
@@ -83,8 +84,9 @@ def numbered_lines(path: Path) -> dict[int, str]:
     """Return the lines that are not blank, by their numbers.
 
     Raises:
-        GoftError: the list is missing, empty or not UTF-8.
+        GoftError: the list is missing, no file, empty or not UTF-8.
     """
+    refuse_no_file(path)
     try:
         content = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -106,9 +108,10 @@ def require_images(table: Table, folder: Path) -> None:
     """Refuse a list that names a file which is not there.
 
     Raises:
-        GoftError: names the first one, and the line.
+        GoftError: names the first one, and the line, or says what it is.
     """
     for index, name in enumerate(table.columns[IMAGE]):
+        refuse_no_file(folder / name)
         if not (folder / name).is_file():
             raise GoftError(
                 f"{table.place(index)}: there is no image {folder / name}; copy the folder whole"
