@@ -15,6 +15,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
+from goft_cli.out_of_memory import is_out_of_memory
 from goft_cli.packing import keep_packing
 from goft_cli.positions import usable_positions
 from goft_cli.preflight import check_engine, check_tokenizer, model_location
@@ -144,9 +145,11 @@ def reading(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except (GoftError, MemoryError, torch.OutOfMemoryError):
+    except GoftError:
         raise
     except Exception as error:  # a value in config.json may break any line of the libraries
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split()).rstrip(".")
         if not isinstance(error, OSError | ValueError):
             reason = f"its files hold what transformers cannot use ({reason})"
