@@ -117,7 +117,6 @@ def run_verb(verb: str, words: list[str]) -> int:
     from goft_cli.launching.launch_checks import check_nesting, check_rank
 
     check_place()
-    check_rank()
     refuse_words(words)
     if verb not in WITHOUT_CONFIG:
         words = as_overrides(verb, words)
@@ -125,6 +124,7 @@ def run_verb(verb: str, words: list[str]) -> int:
         if {"-h", "--help"} & set(words):
             return show_help(verb, words)
         check_words(verb, words)
+    check_rank()
     check_nesting(words)
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.

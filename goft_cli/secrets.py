@@ -24,10 +24,17 @@ def is_secret(name: str) -> bool:
 
 
 def secrets() -> dict[str, str]:
-    """Return the secrets that are long enough to be told from a common word, by name."""
+    """Return the secrets whose values stand for nothing else, by name.
+
+    Values that are too short to be told from a common word are left out, and so are places.
+    """
     found = {name: value for name, value in os.environ.items() if SECRET_NAME.search(name)}
     found |= stored_token(token_file())
-    return {name: value for name, value in found.items() if len(value) >= SHORTEST_SECRET}
+    return {
+        name: value
+        for name, value in found.items()
+        if len(value) >= SHORTEST_SECRET and not (value.startswith(os.sep) and Path(value).exists())
+    }
 
 
 def token_file() -> Path:

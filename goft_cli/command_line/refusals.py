@@ -16,8 +16,8 @@ DISK_ERRORS = {
     errno.EDQUOT: "the disk quota is used up; free some space and start the same command again",
     errno.EACCES: "no permission; choose another folder with output_dir=DIR",
     errno.EPERM: "not permitted; choose another folder with output_dir=DIR",
-    errno.EFBIG: "a file would grow beyond the limit of this shell or file system; raise it with "
-    "ulimit -f unlimited and start the same command again to resume",
+    errno.EFBIG: "a file would grow beyond the limit on files; start the same command again to "
+    "resume, in a shell where ulimit -f allows more",
     errno.ELOOP: "a link there leads back to itself; choose another folder with output_dir=DIR",
     errno.ENAMETOOLONG: "a name there is too long; choose a shorter one",
     errno.EROFS: "the file system is read-only; choose another folder with output_dir=DIR",

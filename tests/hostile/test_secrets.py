@@ -109,6 +109,14 @@ def test_another_name_for_a_token_is_no_way_around(
     assert SECRET not in redact(f"401 for {SECRET}")
 
 
+def test_a_place_that_a_variable_names_is_no_secret(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY_CACHE", str(place))
+    assert small.composed([f"output_dir={place}/run"]).output_dir == f"{place}/run"
+    assert str(place) in redact(f"output in {place}")
+
+
 @pytest.mark.parametrize("name", INNOCENT)
 def test_other_variables_work(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "/some/where")
