@@ -211,6 +211,19 @@ def test_a_refused_question_is_unrated_named_and_counted(
     assert (scores["rated"], scores["failed"]) == (len(ANSWERS) - 1, 1)
 
 
+def test_threads_that_meet_a_newer_service_together_say_so_once(
+    judge: JudgeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def newer(seen: Seen) -> Reply:
+        old = "max_tokens" in seen.body
+        return status(400, "max_tokens is not supported") if old else by_number(seen)
+
+    judge.otherwise = newer
+    rows = judged(judge, tmp_path, ANSWERS, concurrency=4)
+    assert {number: row["score"] for number, row in rows.items()} == RATED
+    assert sum("refuses max_tokens" in message for message in caplog.messages) == 1
+
+
 def test_a_judge_that_refuses_every_question_is_quoted(judge: JudgeServer, tmp_path: Path) -> None:
     judge.otherwise = lambda _: status(400, "no such model")
     with pytest.raises(GoftError, match=r"400 .*no such model"):

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 from http.client import HTTPException, HTTPMessage
+from threading import Lock
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -69,6 +70,7 @@ class ChatClient:
         self.judge = judge
         self._key = read_key(judge.api_key_variable)
         self._settings: dict[str, int] = {"temperature": TEMPERATURE, "max_tokens": MAX_TOKENS}
+        self._lock = Lock()
         self._opener = build_opener(_NoRedirects)
 
     def complete(self, messages: Messages) -> str:
@@ -110,14 +112,11 @@ class ChatClient:
         kept = {name: value for name, value in settings.items() if name not in refused}
         for name in sorted(refused):
             kept |= SUBSTITUTES[name]
-        if self._settings == settings:  # else another thread was first, and said it
-            self._settings = kept
-            logger.warning(
-                "%s refuses %s; it is asked with %s",
-                self.name,
-                " and ".join(sorted(refused)),
-                ", ".join(kept) or "its own settings",
-            )
+        with self._lock:
+            if self._settings == settings:  # else another thread was first, and said it
+                self._settings = kept
+                names, instead = " and ".join(sorted(refused)), ", ".join(kept) or "no settings"
+                logger.warning("%s refuses %s; it is asked with %s", self.name, names, instead)
         return True
 
     def _request(self, messages: Messages, settings: dict[str, int]) -> Request:
