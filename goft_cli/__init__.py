@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from goft_cli.penalty import PenaltyMixin
     from goft_cli.tuner import GoftConfig, GoftLayer, GoftModel
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["GoftConfig", "GoftLayer", "GoftModel", "PenaltyMixin", "__version__"]
 
 

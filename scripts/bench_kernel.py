@@ -23,6 +23,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from goft_cli import GoftConfig
+from goft_cli.penalty import total_penalty
 from goft_cli.rotation import fused
 from scripts.benchmarks.timing import Case, Samples, interleave, sync_of
 
@@ -106,13 +107,17 @@ def layers(x: Tensor) -> dict[str, Case]:
 
 
 def step_of(layer: nn.Module, x: Tensor) -> Case:
-    """Call forward and backward as in training, the gradient of x included."""
+    """Call forward and backward as in training, the penalty and the gradient of x included."""
     leaf, grad = x.detach().requires_grad_(), torch.randn_like(x)
 
     def step() -> None:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=x.dtype == torch.bfloat16):
             output = layer(leaf)
-        output.backward(grad)
+        penalty = total_penalty(layer)
+        if penalty is None:
+            output.backward(grad)
+        else:
+            torch.autograd.backward([output, penalty], [grad, torch.ones_like(penalty)])
         leaf.grad = None
         layer.zero_grad()
 

@@ -16,7 +16,14 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from goft_cli.config import SCHEMAS, EvalConfig, MergeConfig, PredictConfig, VicunaConfig
+from goft_cli.config import (
+    SCHEMAS,
+    EvalConfig,
+    MergeConfig,
+    PredictConfig,
+    VerifyConfig,
+    VicunaConfig,
+)
 from goft_cli.errors import GoftError
 from goft_cli.preflight import check_inputs
 from tests.small import composed
@@ -101,6 +108,10 @@ VERBS: dict[str, Callable[[], object]] = {
     "ExportConfig.as_lora": lambda: MergeConfig(adapter="x", as_lora=1.5),
     "TrainConfig.run_name": lambda: replace(composed([]), run_name="../x"),
     "VicunaConfig.against": lambda: VicunaConfig(against="x"),
+    "VerifyConfig.batch_size": lambda: VerifyConfig(adapter="x", batch_size=0),
+    "VerifyConfig.max_samples": lambda: VerifyConfig(adapter="x", max_samples=0),
+    "VerifyConfig.adapter": lambda: VerifyConfig(adapter="x", runs=["y"]),
+    "VerifyConfig.runs": lambda: VerifyConfig(runs=[]),
 }
 """What other verbs refuse as soon as they are composed."""
 
@@ -120,7 +131,7 @@ EARLY: dict[str, str] = {
     "goft_cli.adapters.peft_config": "AdapterConfig.peft_type",
     "goft_cli.report.announce": "AdapterConfig.name",
     "goft_cli.tasks.build_task": "TaskConfig.family",
-    "goft_cli.tasks.base.Task.load": "TaskConfig.train_split",
+    "goft_cli.config.task.TaskConfig": "TaskConfig.train_split",
     "goft_cli.tasks.base.Task.size_deviations": "TaskConfig.benchmark_sizes",
     "goft_cli.tasks.columns": (
         "TextClassificationConfig.labels TextClassificationConfig.label_range "
@@ -157,6 +168,7 @@ EARLY: dict[str, str] = {
     "goft_cli.commands.predict.predict": "PredictConfig.output",
     "goft_cli.sharing.publishing.find_repo": "PushConfig.repo",
     "goft_cli.commands.fetch": "FetchConfig.output_dir",
+    "goft_cli.rechecking.recheck.recheck": "VerifyConfig.base_model VerifyConfig.data_dir",
     "goft_cli.commands.report": "ReportConfig.runs ReportConfig.base_model",
 }
 """Who reads a key before the work begins."""

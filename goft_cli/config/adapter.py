@@ -27,6 +27,7 @@ class AdapterConfig:
     """By what it grows; None where its size is fixed."""
 
     name: str = MISSING
+    """What tables, folders and recipes call it."""
     peft_type: str = MISSING
     """The PEFT method; further fields are those of its configuration class."""
     recipe: str = "${.name}"
@@ -80,7 +81,10 @@ class LayerAdapterConfig(AdapterConfig):
     """What every adapter on single linear layers shares: on which ones it sits."""
 
     target_modules: Any = "${model.target_modules}"
+    """Which linear layers it is put on: endings of their names, one regular expression, or `all-
+    linear`."""
     layers_to_transform: list[int] | None = None
+    """Numbers of the blocks to adapt, such as `[0,1]`; all of them if not given."""
 
 
 @dataclass
@@ -89,8 +93,11 @@ class GoftAdapterConfig(LayerAdapterConfig):
 
     peft_type: str = "GOFT"
     method: Method = Method.goft
+    """`goft` learns d-1 angles for a layer with d inputs, `qgoft` d-1 free 2x2 blocks."""
     angle: Angle = Angle.tanh
+    """How a parameter p becomes an angle: pi * tanh(p), or p itself."""
     scale: bool = False
+    """Also learn one factor for each input (norm adjustment, GOFT*)."""
     penalty_weight: float | None = None
     """qGOFT's, `PENALTY_WEIGHT` if not given; 0 for strict rotations."""
 
@@ -122,10 +129,15 @@ class LoraAdapterConfig(LayerAdapterConfig):
     growth = Growth("r", ranks, along=("lora_alpha",))
     peft_type: str = "LORA"
     r: int = MISSING
+    """Rank of the update."""
     lora_alpha: float = MISSING
+    """The update is multiplied by lora_alpha / r."""
     lora_dropout: float = 0.0
+    """Share of the adapter's inputs that is dropped in training."""
     use_rslora: bool = False
+    """Multiply by lora_alpha / sqrt(r) in place of lora_alpha / r."""
     use_dora: bool = False
+    """Learn the lengths of the weights apart from their directions (DoRA)."""
 
     def __post_init__(self) -> None:
         """Check the ranges of LoRA."""
@@ -143,16 +155,25 @@ class AdaLoraAdapterConfig(LayerAdapterConfig):
     growth = Growth("init_r", ranks_to_lower, along=("target_r", "lora_alpha"))
     peft_type: str = "ADALORA"
     init_r: int = MISSING
+    """Rank of each layer at the start."""
     target_r: int = MISSING
+    """Mean rank of the layers at the end."""
     lora_alpha: float = MISSING
+    """The update is multiplied by lora_alpha / rank."""
     lora_dropout: float = 0.0
+    """Share of the adapter's inputs that is dropped in training."""
     tinit: float = MISSING
     """Updates, or below 1 the share of all updates; `tfinal` likewise."""
     tfinal: float = MISSING
+    """Updates at the end in which no rank is dropped; below 1 a share of all updates."""
     deltaT: int = MISSING  # noqa: N815 - PEFT's name
+    """Updates between two times that ranks are dropped."""
     beta1: float = 0.85
+    """Decay of the running mean of a weight's importance."""
     beta2: float = 0.85
+    """Decay of the running mean of that importance's uncertainty."""
     orth_reg_weight: float = MISSING
+    """Weight of AdaLoRA's orthogonality penalty in the training loss."""
 
     def __post_init__(self) -> None:
         """Check the ranges of AdaLoRA."""
@@ -210,8 +231,11 @@ class OftAdapterConfig(LayerAdapterConfig):
     growth = Growth("oft_block_size", blocks)
     peft_type: str = "OFT"
     oft_block_size: int = MISSING
+    """Width of the diagonal blocks; it must divide the width of each layer."""
     module_dropout: float = 0.0
+    """Share of the blocks that is replaced by the identity in training."""
     block_share: bool = False
+    """Let all blocks of a layer share their parameters."""
     use_cayley_neumann: bool = False
     """A series in place of the inverse: quicker, but only nearly orthogonal."""
 
@@ -227,9 +251,11 @@ class BoftAdapterConfig(LayerAdapterConfig):
     growth = Growth("boft_block_size", blocks)
     peft_type: str = "BOFT"
     boft_block_size: int = MISSING
+    """Width of the diagonal blocks; it must divide the width of each layer."""
     boft_n_butterfly_factor: int = 1
     """More than one needs PEFT's CUDA extension, compiled on first use."""
     boft_dropout: float = 0.0
+    """Share of the blocks that is replaced by the identity in training."""
 
     def __post_init__(self) -> None:
         """Check the ranges of BOFT."""
@@ -245,6 +271,7 @@ class HraAdapterConfig(LayerAdapterConfig):
     growth = Growth("r", even_ranks)
     peft_type: str = "HRA"
     r: int = MISSING
+    """Number of reflections, an even one."""
     apply_GS: bool = False  # noqa: N815 - PEFT's name
     """Make the reflections orthogonal to one another (Gram-Schmidt)."""
 

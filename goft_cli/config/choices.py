@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 
 
-class Method(str, Enum):
+class Method(StrEnum):
     """Strict rotations (GOFT) or relaxed 2x2 blocks (qGOFT)."""
 
     goft = "goft"
     qgoft = "qgoft"
 
 
-class Angle(str, Enum):
+class Angle(StrEnum):
     """What is learnt: p with theta = pi tanh(p), or theta itself."""
 
     tanh = "tanh"
     direct = "direct"
 
 
-class Dtype(str, Enum):
+class Dtype(StrEnum):
     """Precision of the frozen base weights."""
 
     float32 = "float32"
@@ -31,7 +31,7 @@ Quantization = Enum("Quantization", {"4bit": "4bit", "8bit": "8bit"}, type=str)
 """How bitsandbytes packs the frozen weights: NF4 with doubly quantized scales, or LLM.int8()."""
 
 
-class Scheduler(str, Enum):
+class Scheduler(StrEnum):
     """Learning-rate schedules: those of transformers that need no further arguments, and ours."""
 
     linear = "linear"
@@ -44,7 +44,7 @@ class Scheduler(str, Enum):
     """FacT's for VTAB-1K, once an epoch; see `goft_cli.training.schedules`."""
 
 
-class Optimizer(str, Enum):
+class Optimizer(StrEnum):
     """Optimizers of transformers that torch alone provides."""
 
     adamw_torch = "adamw_torch"
@@ -55,7 +55,7 @@ class Optimizer(str, Enum):
     rmsprop = "rmsprop"
 
 
-class Sampling(str, Enum):
+class Sampling(StrEnum):
     """Order of the training rows; by length there is less padding."""
 
     random = "random"
@@ -63,14 +63,14 @@ class Sampling(str, Enum):
     group_by_length = "group_by_length"
 
 
-class EvalStrategy(str, Enum):
+class EvalStrategy(StrEnum):
     """When to evaluate and keep a checkpoint: each epoch, or every `eval_steps` updates."""
 
     epoch = "epoch"
     steps = "steps"
 
 
-class Transform(str, Enum):
+class Transform(StrEnum):
     """From an image to the model's input, always at the model's size.
 
     `model`: as its processor says; `imagenet`: bicubic, with ImageNet's mean and deviation.
@@ -80,7 +80,7 @@ class Transform(str, Enum):
     imagenet = "imagenet"
 
 
-class VtabGroup(str, Enum):
+class VtabGroup(StrEnum):
     """VTAB's three kinds of tasks, which count alike in its average."""
 
     natural = "natural"
@@ -88,7 +88,7 @@ class VtabGroup(str, Enum):
     structured = "structured"
 
 
-class Selection(str, Enum):
+class Selection(StrEnum):
     """What picks VTAB-1K's checkpoint: 200 validation images, or the test images themselves.
 
     `best_on_test` is how FacT's published figures came about: the best of ten looks at the test
@@ -115,7 +115,7 @@ class GlobalBatch(Enum):
     total_32 = 32
 
 
-class TrackerName(str, Enum):
+class TrackerName(StrEnum):
     """Where curves go besides the run folder."""
 
     none = "none"
@@ -124,42 +124,42 @@ class TrackerName(str, Enum):
     trackio = "trackio"
 
 
-class WandbMode(str, Enum):
+class WandbMode(StrEnum):
     """`offline` writes W&B files that `wandb sync` uploads later."""
 
     online = "online"
     offline = "offline"
 
 
-class ExemplarOrder(str, Enum):
+class ExemplarOrder(StrEnum):
     """Exemplars as the file has them, or shuffled anew for every question."""
 
     file = "file"
     shuffled = "shuffled"
 
 
-class Overflow(str, Enum):
+class Overflow(StrEnum):
     """How a prompt is shortened that the model cannot take: whole exemplars, or from the left."""
 
     drop_exemplars = "drop_exemplars"
     cut_left = "cut_left"
 
 
-class Harness(str, Enum):
+class Harness(StrEnum):
     """Who scores a benchmark: this program, or EleutherAI's lm_eval."""
 
     own = "own"
     lm_eval = "lm_eval"
 
 
-class ChatTemplate(str, Enum):
+class ChatTemplate(StrEnum):
     """How an instruction becomes a prompt: as LLaMA-Factory trains it, or as FastChat asks it."""
 
     alpaca = "alpaca"
     alpaca_fastchat = "alpaca_fastchat"
 
 
-class WithoutReference(str, Enum):
+class WithoutReference(StrEnum):
     """What the judge does with a question of mathematics or coding that lacks a reference answer.
 
     `general` rates it by the general prompt, the only one that the paper prints.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from goft_cli.config.verbs import TrainConfig
 from goft_cli.errors import GoftError
 
 
-class Budget(str, Enum):
+class Budget(StrEnum):
     """How large the adapters are: as the recipe has each, or as near as can be to the reference."""
 
     default = "default"
@@ -22,9 +22,11 @@ class CompareConfig(TrainConfig):
     """`goft compare`: the keys of `goft train` hold for every run."""
 
     adapters: list[str] = field(default_factory=lambda: ["goft", "qgoft", "lora", "linear"])
+    """Names of the adapters to compare."""
     seeds: Any = 3
     """How many, counted from 1; or which, such as `[1,2,3]`."""
     budget: Budget = Budget.default
+    """Sizes of the adapters: each its own, or all as near as possible to the reference's."""
     reference: str | None = None
     """The adapter that differences are to, and whose size is the matched budget; the first one."""
 

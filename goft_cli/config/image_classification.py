@@ -24,7 +24,9 @@ class ImageClassificationConfig(TaskConfig):
     generator: str | None = None
     """Images that this package makes (`demo:NAME`), for want of a `data_dir`."""
     classes: int = MISSING
+    """Number of classes."""
     transform: Transform = Transform.model
+    """How images are resized and normalised: as the model's own processor does, or as FacT does."""
 
     @property
     def folder(self) -> Path | None:
@@ -56,7 +58,9 @@ class SplitsConfig:
     """Which splits are trained on and scored, in the words of `TaskConfig`."""
 
     train_split: str = MISSING
+    """The split to train on."""
     eval_splits: list[str] = MISSING
+    """The splits to score."""
 
 
 @dataclass
@@ -64,7 +68,9 @@ class VtabConfig(ImageClassificationConfig):
     """One of VTAB-1K's nineteen tasks, in the public folder layout."""
 
     group: VtabGroup = MISSING
+    """VTAB's group of tasks."""
     selection: Selection = Selection.val200
+    """Which split picks the best checkpoint."""
     selections: dict[str, SplitsConfig] = field(default_factory=dict)
     """What each selection means."""
     transform: Transform = Transform.imagenet

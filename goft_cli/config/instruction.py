@@ -29,6 +29,7 @@ class InstructionConfig(TaskConfig):
 
     family: str = "instruction"
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    """Where the rows come from without a `data_dir`."""
     column_aliases: dict[str, str] = field(default_factory=dict)
     """What published files call `instruction`, `input` or `output`: `{output: response}`."""
     max_length: int = 1024

@@ -12,6 +12,7 @@ class LauncherConfig:
     """The processes of one run, on this machine one per GPU."""
 
     num_processes: int = 1
+    """Processes on this machine, one for each GPU."""
 
     def __post_init__(self) -> None:
         """Check the range."""

@@ -15,6 +15,7 @@ class MMLUConfig(BenchmarkConfig):
 
     family: str = "mmlu"
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    """Where the questions come from without a `data_dir`."""
     train_split: str = "dev"
     """Where the exemplars come from; nothing is trained."""
     eval_splits: list[str] = field(default_factory=lambda: ["test"])
@@ -25,6 +26,7 @@ class MMLUConfig(BenchmarkConfig):
     header: str = "The following are multiple choice questions (with answers) about {subject}."
     """What opens the prompt, before a blank line; empty for none."""
     exemplar_order: ExemplarOrder = ExemplarOrder.file
+    """Order of the exemplars: that of the file, or shuffled for each question."""
     shuffle_seed: int = 42
     """Of `exemplar_order=shuffled`."""
     drop_first_rows: bool = False
@@ -34,6 +36,7 @@ class MMLUConfig(BenchmarkConfig):
     strip_questions: bool = False
     """Take questions without the blanks at their ends; choices stay as they are."""
     overflow: Overflow = Overflow.drop_exemplars
+    """What gives way where a prompt is too long: whole exemplars, or its first tokens."""
     cache_prefix: bool = True
     """Compute once what the prompts of a subject have in common; the answers are the same."""
     categories: dict[str, list[str]] = field(default_factory=dict)

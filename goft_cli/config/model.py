@@ -15,9 +15,11 @@ class ModelConfig:
     """A pretrained backbone: where it is, and which of its linears an adapter turns."""
 
     name: str = MISSING
+    """What tables, folders and recipes call it."""
     path: str = MISSING
     """Hub id, local folder, or `asset:NAME` for a tiny model shipped with the package."""
     revision: str | None = None
+    """Branch, tag or commit on the hub."""
     architecture: str | None = None
     """What `config.json` calls it under `model_type`; the names below are modules of this one."""
     requires: list[str] = field(default_factory=list)
@@ -31,6 +33,7 @@ class ModelConfig:
     budgets: dict[str, Any] = field(default_factory=dict)
     """Adapters' sizes on this model, by recipe, where not their fallbacks: `{lora: {r: 16}}`."""
     dtype: Dtype = Dtype.float32
+    """Precision of the frozen weights."""
     quantization: Quantization | None = None
     """Pack the frozen linear layers with bitsandbytes; `dtype` is then that of the rest."""
     trust_remote_code: bool = False

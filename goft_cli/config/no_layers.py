@@ -22,6 +22,7 @@ class NoLayersConfig(AdapterConfig):
 
     peft_type: str = "LORA"
     target_modules: str = NO_LAYERS
+    """A reserved name: no layer is adapted."""
 
     def __post_init__(self) -> None:
         """Check that nobody names layers to adapt."""
@@ -53,6 +54,7 @@ class BitFitConfig(NoLayersConfig):
     """BitFit: every bias of the model trains, those of layer norms included."""
 
     bias: str = "all"
+    """Which biases train."""
 
 
 @dataclass
@@ -61,6 +63,7 @@ class FullConfig(NoLayersConfig):
 
     takes_packed = False
     modules_to_save: str = ALL_MODULES
+    """Which modules train."""
 
     def __post_init__(self) -> None:
         """Check that nobody names only some of the modules."""

@@ -16,6 +16,7 @@ class QuestionAnsweringConfig(TaskConfig):
 
     family: str = "question_answering"
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    """Where the rows come from without a `data_dir`."""
     headline: str = "f1"
     max_length: int = 384
     """Tokens of one window: question, piece of the context, special tokens."""

@@ -32,10 +32,13 @@ class RecipeConfig:
     """Hyperparameters known for a task: for every adapter, and for one by its name."""
 
     source: str = MISSING
+    """Where the values were published."""
     model: str = MISSING
     """Name of the model the values were tuned for."""
     shared: dict[str, Any] = field(default_factory=dict)
+    """Values for every adapter."""
     by_adapter: dict[str, Any] = field(default_factory=dict)
+    """Values for one adapter, by its name."""
 
 
 @dataclass
@@ -43,19 +46,25 @@ class TaskConfig:
     """What every task family shares; a family adds its own fields."""
 
     name: str = MISSING
+    """What tables and folders call it."""
     family: str = MISSING
+    """Which program reads, encodes and scores it."""
     data_dir: str | None = None
     """Folder with local data; without it the data comes from the hub or a generator."""
     headline: str = MISSING
     """The metric that picks the best checkpoint and stands for the run."""
     greater_is_better: bool = True
+    """Whether a larger headline is better."""
     train_split: str = "train"
+    """The split to train on."""
     eval_splits: list[str] = field(default_factory=lambda: ["validation"])
     """The first one is scored during training; the headline comes from `headline_split`."""
     headline_split: str = "${judge:${.eval_splits}}"
+    """The split whose headline stands for the run; the first of `eval_splits` by default."""
     benchmark_sizes: dict[str, int] = field(default_factory=dict)
     """Rows per split of the published benchmark; other sizes run, but are reported as such."""
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    """Hyperparameters that are known for the task."""
 
     @property
     def folder(self) -> Path | None:
@@ -123,8 +132,11 @@ class DatasetConfig:
     """A dataset on the hub, or a generator of this package (`demo:NAME`)."""
 
     id: str = MISSING
+    """Id on the hub, or `demo:NAME`."""
     config: str | None = None
+    """Name of the configuration on the hub."""
     revision: str | None = None
+    """Branch, tag or commit on the hub."""
 
     @property
     def is_generated(self) -> bool:
@@ -138,8 +150,11 @@ class TextClassificationConfig(TaskConfig):
 
     family: str = "text_classification"
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    """Where the rows come from without a `data_dir`."""
     text_columns: list[str] = MISSING
+    """One or two columns of text."""
     label_column: str = "label"
+    """The column with the label, or the number."""
     raw_columns: list[str] = field(default_factory=list)
     """Column names for local tables that come without a header row, in order."""
     column_aliases: dict[str, str] = field(default_factory=dict)
@@ -151,8 +166,11 @@ class TextClassificationConfig(TaskConfig):
     label_range: list[float] = field(default_factory=list)
     """Smallest and largest target of a regression."""
     metrics: list[str] = MISSING
+    """What is computed on each evaluation split."""
     max_length: int = 128
+    """Tokens of a row; a longer one is cut."""
     classifier_dropout: float | None = None
+    """Dropout of the new head; the model's own by default."""
 
     def __post_init__(self) -> None:
         """Check the ranges of this family, and that its labels can be told apart."""

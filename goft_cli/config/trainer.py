@@ -23,37 +23,63 @@ class TrainerConfig:
     """Fields of `transformers.TrainingArguments`, by their own names."""
 
     learning_rate: float = MISSING
+    """Largest step size of the optimizer."""
     num_train_epochs: float = MISSING
+    """Passes over the training rows."""
     max_steps: int = -1
+    """Updates, in place of epochs; -1 for none."""
     per_device_train_batch_size: int = MISSING
+    """Rows of a training batch on each device."""
     per_device_eval_batch_size: int = 64
+    """Rows of an evaluation batch on each device."""
     gradient_accumulation_steps: int = 1
+    """Batches of one update."""
     lr_scheduler_type: Scheduler = Scheduler.linear
+    """How the learning rate falls after the warm-up."""
     warmup_steps: float = MISSING
     """Updates, or below 1 the share of all updates."""
     weight_decay: float = MISSING
+    """Decay of the weights; biases and layer norms have none."""
     max_grad_norm: float = 1.0
+    """Largest norm of the gradient; 0 for no limit."""
     label_smoothing_factor: float = 0.0
+    """Share of the label that is spread over all classes."""
     optim: Optimizer = Optimizer.adamw_torch
+    """The optimizer."""
     adam_beta1: float = 0.9
+    """Decay of AdamW's mean of the gradients."""
     adam_beta2: float = 0.999
+    """Decay of AdamW's mean of their squares."""
     adam_epsilon: float = 1e-8
+    """What AdamW adds to its denominator."""
     bf16: bool = False
+    """Compute in bfloat16 where autocast does."""
     fp16: bool = False
+    """Compute in float16 where autocast does, with a scaled loss."""
     tf32: bool | None = None
+    """Multiply float32 matrices in TF32 on a GPU that can; torch's own choice if not given."""
     gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass in place of keeping them."""
     torch_compile: bool = False
+    """Compile the model with torch.compile."""
     eval_strategy: EvalStrategy = EvalStrategy.epoch
+    """When to score and keep a checkpoint: after each epoch, or every `eval_steps` updates."""
     eval_steps: float | None = None
     """Updates, or below 1 the share of all updates."""
     logging_steps: int = 10
+    """Updates between two lines of the log."""
     save_total_limit: int = 2
+    """How many checkpoints are kept beside the best."""
     dataloader_drop_last: bool = False
     """Leave the last, incomplete batch of an epoch out; an evaluation takes every row."""
     dataloader_num_workers: int = 0
+    """Processes that prepare batches; 0 prepares them in the training process."""
     full_determinism: bool = False
+    """Use deterministic operations alone; slower, and the same bits in each run on a GPU."""
     use_cpu: bool = False
+    """Train on the CPU although there is a GPU."""
     train_sampling_strategy: Sampling = Sampling.random
+    """Order of the training rows."""
 
     def __post_init__(self) -> None:
         """Check the ranges that `TrainingArguments` would accept or report late."""
@@ -98,5 +124,8 @@ class TrackerConfig:
     """An experiment tracker, off by default."""
 
     name: TrackerName = TrackerName.none
+    """Which tracker gets the curves."""
     project: str = "goft"
+    """Name of the project there."""
     mode: WandbMode = WandbMode.online
+    """Whether W&B sends them at once, or writes files for `wandb sync`."""

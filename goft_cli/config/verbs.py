@@ -22,16 +22,25 @@ class TrainConfig:
     """`goft train`."""
 
     model: ModelConfig = MISSING
+    """The pretrained model."""
     task: TaskConfig = MISSING
+    """Data, labels and metrics."""
     adapter: AdapterConfig = MISSING
+    """What trains beside the frozen model."""
     trainer: TrainerConfig = MISSING
+    """How it trains."""
     launcher: LauncherConfig = MISSING
+    """How many processes train."""
     tracker: TrackerConfig = MISSING
+    """Where the curves go."""
     benchmark: TaskConfig | None = None
     """Scored after the training, with the adapter merged."""
     seed: int = 42
+    """Seed of the head's weights, the order of the rows and dropout."""
     run_name: str = MISSING
+    """Last part of the run folder's path."""
     output_dir: str = MISSING
+    """The run folder."""
     overwrite: bool = False
     """Replace what another configuration left in the run folder."""
 
@@ -82,11 +91,13 @@ class EvalConfig:
     shots: Any = None
     """Numbers of exemplars in place of the benchmark's own: `5` or `[0,5]`."""
     harness: Harness = Harness.own
+    """Who scores: this program, or EleutherAI's lm-eval."""
     data_dir: str | None = None
     """Folder with local data of the task."""
     merged: bool = False
     """Merge the adapter into the weights first."""
     batch_size: int = 64
+    """Rows at a time."""
     output: str | None = None
     """JSON file for the scores; by default in the run folder, or in `outputs/TASK/MODEL`."""
 
@@ -131,7 +142,9 @@ class PredictConfig(TrainedConfig):
     output: str = "predictions.jsonl"
     """The file to write; its ending says the format: jsonl, json, csv, tsv or parquet."""
     overwrite: bool = False
+    """Replace an output file that is already there."""
     batch_size: int = 64
+    """Rows at a time."""
     max_new_tokens: int = 256
     """Where an answer is broken off, if the task's model answers in words."""
 
@@ -165,6 +178,7 @@ class ExportConfig(TrainedConfig):
     data_dir: str | None = None
     """Folder with the task's data, if it has moved since training."""
     batch_size: int = 64
+    """Rows at a time."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -236,8 +250,11 @@ class FetchConfig:
     """`goft fetch`: what a run or a benchmark reads, in a folder for a machine without network."""
 
     model: ModelConfig = MISSING
+    """The pretrained model."""
     task: TaskConfig = MISSING
+    """Whose data."""
     output_dir: str = MISSING
+    """Folder for both; it must be empty or new."""
 
 
 def check_batch_size(size: int) -> None:

@@ -25,6 +25,7 @@ class VerifyConfig:
     max_samples: int | None = None
     """Rows of each split to score again; all of them by default."""
     batch_size: int = 64
+    """Rows at a time."""
 
     def __post_init__(self) -> None:
         """Check the ranges, and that there is a run."""

@@ -26,11 +26,15 @@ class JudgeConfig:
     references: str | None = None
     """Answers to mathematics and coding, such as FastChat's reference_answer/gpt-4.jsonl."""
     without_reference: WithoutReference = WithoutReference.refuse
+    """What to do with mathematics and coding without reference answers."""
     concurrency: int = 4
+    """Questions that are asked at the same time."""
     retries: int = 6
+    """How often a question that failed is asked again."""
     backoff_seconds: float = 1.0
     """Wait before the first retry, doubled for each further one."""
     timeout_seconds: float = 120.0
+    """How long an answer may take."""
 
     def __post_init__(self) -> None:
         """Check the ranges and that the address is one."""
@@ -66,24 +70,27 @@ class VicunaConfig(BenchmarkConfig):
     dataset: DatasetConfig | None = None
     """A generator of this package; other questions are read from `question.jsonl` in `data_dir`."""
     chat_template: ChatTemplate = ChatTemplate.alpaca
+    """How a question is put to the model."""
     temperature: float = 0.7
     """Of every category that `temperatures` does not name; 0 always takes the likeliest token."""
     temperatures: dict[str, float] = field(default_factory=lambda: {"math": 0.0, "coding": 0.0})
+    """Temperatures of single categories."""
     max_new_tokens: int = 1024
+    """Longest answer, in tokens."""
     seed: int = 0
     """Draws the answers, each question on its own."""
     answers: str | None = None
     """A file of answers made before, here or by FastChat: they are rated, none is generated."""
     judge: JudgeConfig = field(default_factory=JudgeConfig)
+    """The model that rates the answers."""
     against: str | None = None
     """Judgments of another run, or its folder: counts the questions won, tied and lost."""
 
     def __post_init__(self) -> None:
         """Check the ranges, and settle on a headline that there will be."""
-        all_of = {"temperature": [self.temperature], "temperatures": self.temperatures.values()}
-        for key, values in all_of.items():
-            lowest = min(values, default=0)
-            check(lowest >= 0, key=f"task.{key}", value=lowest, expected="at least 0", example=0.7)
+        of_category = {f"temperatures.{name}": t for name, t in self.temperatures.items()}
+        for key, value in {"temperature": self.temperature, **of_category}.items():
+            check(value >= 0, key=f"task.{key}", value=value, expected="at least 0", example=0.7)
         check(
             self.max_new_tokens > 0,
             key="task.max_new_tokens",

@@ -95,7 +95,8 @@ def scored_again(rescored: Rescored) -> Iterator[Finding]:
             if then is None:
                 yield unrecorded(subject, f"{value:.6g} now")
             else:
-                found = f"{value:.6g} now, {then} recorded"
+                written = f"{then:.6g}" if isinstance(then, float) else str(then)
+                found = f"{value:.6g} now, {written} recorded"
                 yield judged(subject, found, holds=rescored.same(then, value))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 
 from goft_cli.runs.run_folder import RunFolder, read_json, write_json
@@ -14,7 +14,7 @@ RECORD = "job.json"
 LEADERBOARD = "leaderboard.csv"
 
 
-class State(str, Enum):
+class State(StrEnum):
     """How far a job got."""
 
     running = "running"

@@ -110,7 +110,7 @@ def training_arguments(
         hint = "; add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
         raise GoftError(f"trainer: {' '.join(str(error).split())}{hint}") from error
     # Several visible GPUs without a launcher would mean DataParallel, whose replicas keep their
-    # layers' penalties to themselves.
+    # layers' penalties to themselves, so that what is logged as loss would contain them.
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
     return arguments

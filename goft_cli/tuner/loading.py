@@ -35,21 +35,20 @@ def check_weights(
     beside = trained_beside(model, adapter_name)
     surplus = [name for name in found.keys() - expected if not any(map(name.startswith, beside))]
     problems = {
-        "are missing": expected - found.keys(),
-        "have no place in the model": surplus,
-        "are no floating point numbers": [
+        "missing": expected - found.keys(),
+        "without a place in the model": surplus,
+        "no floating point numbers": [
             name for name in expected & found.keys() if not found[name].is_floating_point()
         ],
-        "are not finite": [name for name, value in found.items() if not is_finite(value)],
+        "not finite": [name for name, value in found.items() if not is_finite(value)],
     }
     for problem, names in problems.items():
         if names:
-            first = sorted(names)
-            more = f" and {len(first) - SHOWN} more" if len(first) > SHOWN else ""
             raise ValueError(
-                f"GOFT adapter {adapter_name!r}: of {len(expected)} tensors that its configuration "
-                f"implies on this model, {', '.join(first[:SHOWN])}{more} {problem}; copy the "
-                "adapter's files again, both of them, or load it on the model it was trained on"
+                f"GOFT adapter {adapter_name!r}: {len(names)} tensors are {problem} "
+                f"({', '.join(sorted(names)[:SHOWN])}{', ...' if len(names) > SHOWN else ''}); "
+                f"expected the {len(expected)} that its configuration implies on this model; copy "
+                "the adapter's files again, both of them, or load it on the model it was trained on"
             )
 
 

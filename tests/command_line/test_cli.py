@@ -6,6 +6,7 @@ import errno
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ import yaml
 
 from goft_cli import __version__
 from goft_cli.cli import READER_GONE, VERBS
+from goft_cli.command_line.help import meanings
 from goft_cli.command_line.refusals import USAGE_ERROR, describe
+from goft_cli.config import SCHEMAS
 from tests.conftest import ROOT, Goft
 
 
@@ -39,6 +42,17 @@ def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
     assert ("learning_rate" in answer.out) == (verb in {*trains, "doctor", "fetch"})
     assert "batch_size=64" in answer.out or verb in {"fetch", "reproduce", "report"}
     assert "schema" not in answer.out
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
+def test_every_key_has_a_meaning_to_show(schema: type) -> None:
+    assert [entry.name for entry in fields(schema) if not meanings(schema).get(entry.name)] == []
+
+
+def test_help_shows_the_meaning_beside_the_key(goft: Goft) -> None:
+    page = goft("train", "adapter=lora", "--help").out
+    (line,) = [line for line in page.splitlines() if line.startswith("  adapter.r=")]
+    assert "Rank" in line
 
 
 def test_info_shows_how_a_configuration_came_about(goft: Goft) -> None:

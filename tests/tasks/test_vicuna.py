@@ -281,7 +281,7 @@ def test_an_address_that_is_none_is_refused_unseen(url: str) -> None:
         (lambda: JudgeConfig(timeout_seconds=0.0), r"task.judge.timeout_seconds=0.0 .*above 0"),
         (lambda: JudgeConfig(api_key_variable="sk-123"), r"api_key_variable is no name"),
         (lambda: VicunaConfig(temperature=-1.0), r"task.temperature=-1.0"),
-        (lambda: VicunaConfig(temperatures={"math": -0.5}), r"task.temperature=-0.5"),
+        (lambda: VicunaConfig(temperatures={"math": -0.5}), r"task.temperatures.math=-0.5"),
         (lambda: VicunaConfig(max_new_tokens=0), r"task.max_new_tokens=0"),
         (lambda: VicunaConfig(eval_splits=["a", "b"]), r"task.eval_splits=\['a', 'b'\] .*one file"),
         (lambda: VicunaConfig(against="there"), r"against=there compares ratings.*no judge"),

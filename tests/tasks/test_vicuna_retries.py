@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
@@ -31,7 +31,7 @@ def test_waits_differ_between_threads_turned_away_together() -> None:
     assert len({retries.delay(0, 0.0) for _ in range(20)}) > 1
 
 
-NOW = datetime(2024, 2, 29, 12, tzinfo=timezone.utc)
+NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
 
 
 @given(st.integers(0, 10**6))

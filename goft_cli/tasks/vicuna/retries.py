@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event
 from typing import TypeVar
@@ -75,6 +75,6 @@ def seconds_asked(retry_after: str | None, now: datetime | None = None) -> float
         return float(value)
     try:
         until = parsedate_to_datetime(value)
-        return max(0.0, (until - (now or datetime.now(timezone.utc))).total_seconds())
+        return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
     except (TypeError, ValueError):  # no date, or one without a time zone
         return 0.0

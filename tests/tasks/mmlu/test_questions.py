@@ -123,7 +123,8 @@ def test_an_answer_is_the_letter_that_it_names(tmp_path: Path) -> None:
     )
     for split, rows in {"dev": spelled, "test": reordered}.items():
         rows.to_parquet(str(tmp_path / f"{split}.parquet"))
-    for rows in build_benchmark(config("mmlu/full", data_dir=str(tmp_path))).load().splits.values():
+    benchmark = build_benchmark(config("mmlu/full", data_dir=str(tmp_path), shots=[2]))
+    for rows in benchmark.load().splits.values():
         assert list(rows["answer"]) == [1, 1]
 
 
