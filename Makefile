@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+DIST ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow gpu sharded peft lint types format assets clean
+.PHONY: help demo wheel test slow gpu sharded peft lint types format assets clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -15,6 +16,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft train
 	$(BIN)/goft train
+
+wheel: $(VENV)/installed ## build what a user installs: pip install dist/goft_cli-VERSION-py3-none-any.whl
+	rm -f $(DIST)/goft_cli-*
+	$(BIN)/python -m build --no-isolation --outdir $(DIST)
 
 test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -15,6 +15,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError, is_panic
+from goft_cli.out_of_memory import is_out_of_memory
 from goft_cli.packing import keep_packing
 from goft_cli.preflight import check_engine, check_tokenizer, model_location
 from goft_cli.processors import Reader, fit_together, load_processor
@@ -136,10 +137,10 @@ def reading(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except (GoftError, MemoryError, torch.OutOfMemoryError):
+    except GoftError:
         raise
     except BaseException as error:  # a value in the files may break any line of the libraries
-        if not isinstance(error, Exception) and not is_panic(error):
+        if is_out_of_memory(error) or not (isinstance(error, Exception) or is_panic(error)):
             raise
         reason = " ".join(str(error).split()).rstrip(".")
         if not isinstance(error, OSError | ValueError):

@@ -112,15 +112,19 @@ def run_verb(verb: str, words: list[str]) -> int:
     Raises:
         GoftError: a flag does not exist.
     """
+    from goft_cli.command_line.borders import refuse_words
     from goft_cli.command_line.flags import as_overrides, check_flags, own_flags
-    from goft_cli.launching.launch_checks import check_nesting
+    from goft_cli.launching.launch_checks import check_nesting, check_rank
 
+    check_place()
+    refuse_words(words)
     if verb not in WITHOUT_CONFIG:
         words = as_overrides(verb, words)
         check_flags(words, own_flags(verb))
         if {"-h", "--help"} & set(words):
             return show_help(verb, words)
         check_words(verb, words)
+    check_rank()
     check_nesting(words)
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
@@ -134,6 +138,21 @@ def run_verb(verb: str, words: list[str]) -> int:
     except SystemExit as done:  # how Hydra leaves after --help
         return int(done.code or 0)
     return 0
+
+
+def check_place() -> None:
+    """Refuse to work in a folder that is gone.
+
+    Raises:
+        GoftError: says so.
+    """
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd() does the same
+    except OSError:
+        raise GoftError(
+            "the working folder was deleted or may not be read; cd to another one and start the "
+            "command again"
+        ) from None
 
 
 def check_words(verb: str, words: list[str]) -> None:

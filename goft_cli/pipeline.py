@@ -18,6 +18,7 @@ from goft_cli.job import Job
 from goft_cli.launching import sharding
 from goft_cli.launching.ranks import join, leave, open_together, wait
 from goft_cli.logs import logging_to, silent
+from goft_cli.planning.smaller import heeding_memory
 from goft_cli.progress import console
 from goft_cli.recording import finish, write_manifest
 from goft_cli.runs.base_files import hash_ahead
@@ -71,8 +72,9 @@ def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
     curves = tracking(cfg.tracker, folder) if speaks else nullcontext()
     with logs, curves:
         job = prepare(cfg, folder, speaks=speaks)
-        trainer = train(job)
-        checked = verify(job, trainer)
+        with heeding_memory(cfg, job.model):
+            trainer = train(job)
+            checked = verify(job, trainer)
         if speaks:
             scores = score_benchmark(job, checked.merged)
             folder.check_there()

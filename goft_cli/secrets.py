@@ -5,19 +5,64 @@ from __future__ import annotations
 import logging
 import os
 import re
+from functools import cache
+from pathlib import Path
 
-# HF_TOKEN, WANDB_API_KEY, OPENAI_API_KEY, ...
-SECRET_NAME = re.compile(r"(TOKEN|_KEY|SECRET|PASSWORD)$")
+# HF_TOKEN, WANDB_API_KEY, AWS_SECRET_ACCESS_KEY_ID, PGPASSWORD, ...; HF_TOKEN_PATH is a place.
+SECRET_NAME = re.compile(
+    r"(TOKEN|SECRETS?|PASSWORDS?|((^|_)|API)KEYS?)\d*(_(?!PATH$|FILE$|DIR$)|$)", re.IGNORECASE
+)
 # Shorter values are placeholders such as EMPTY; blotting them out would spoil texts.
 SHORTEST_SECRET = 8
 BLOT = "***"
 
 
+def is_secret(name: str) -> bool:
+    """Tell whether an environment variable is a secret: by its name, or by a secret's value."""
+    value = os.environ.get(name, "")
+    return bool(value) and bool(SECRET_NAME.search(name) or value in secrets().values())
+
+
+def secrets() -> dict[str, str]:
+    """Return the secrets whose values stand for nothing else, by name.
+
+    Values that are too short to be told from a common word are left out, and so are places.
+    """
+    found = {name: value for name, value in os.environ.items() if SECRET_NAME.search(name)}
+    found |= stored_token(token_file())
+    return {
+        name: value
+        for name, value in found.items()
+        if len(value) >= SHORTEST_SECRET and not (value.startswith(os.sep) and Path(value).exists())
+    }
+
+
+def token_file() -> Path:
+    """Return where `hf auth login` leaves the hub's token."""
+    home = os.environ.get("HF_HOME") or Path(
+        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
+    )
+    return Path(os.environ.get("HF_TOKEN_PATH") or Path(home, "token")).expanduser()
+
+
+@cache
+def stored_token(path: Path) -> dict[str, str]:
+    """Read the hub's token, once."""
+    try:
+        return {str(path): path.read_text(encoding="utf-8").strip()}
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+def secret_in(text: str) -> str | None:
+    """Return the name of a secret whose value stands in a text, if there is one."""
+    return next((name for name, value in secrets().items() if value in text), None)
+
+
 def redact(text: str) -> str:
     """Blot out the values of the environment's keys and tokens."""
-    for name, value in os.environ.items():
-        if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET:
-            text = text.replace(value, BLOT)
+    for value in secrets().values():
+        text = text.replace(value, BLOT)
     return text
 
 

@@ -62,13 +62,14 @@ PUSHED = lines_of("goft push ")
 SCRIPTS = lines_of("python scripts/")
 TARGETS = lines_of("make ")
 FOLDERS = lines_of("RUN=")
+INSTALLATION = lines_of("pip install ", "python -m venv ")
 ACTIVATION = "source .venv/bin/activate"
 
 
 def test_no_line_is_left() -> None:
     goft_lines = [*SHOWN, *TRAINED, *COMPARED, *REPRODUCED, *ON_A_BENCHMARK, *ON_A_RUN]
     goft_lines += [*OF_THE_HUB, *PUSHED]
-    others = [*LAUNCHED, *SCRIPTS, *TARGETS, *FOLDERS, ACTIVATION]
+    others = [*LAUNCHED, *SCRIPTS, *TARGETS, *FOLDERS, *INSTALLATION, ACTIVATION]
     assert {*goft_lines, *others} >= LINES
     assert {language for language, _ in blocks()} == {"bash", *OTHER_LANGUAGES}
 

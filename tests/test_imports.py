@@ -74,6 +74,7 @@ LIGHT = {
     "launching.batches",
     "launching.launch",
     "launching.launch_checks",
+    "out_of_memory",
     "preflight",
     "runs.base_files",
     "runs.configuration",

@@ -7,8 +7,8 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, TypeVar, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from goft_cli.command_line.borders import environment, refuse_secrets
 from goft_cli.command_line.flags import overrides_first, read_flags
 from goft_cli.command_line.store import config_source, offer
 from goft_cli.command_line.wording import keep_words
@@ -124,6 +125,7 @@ def share(value: float, factor: float) -> float:
 
 
 RESOLVERS: dict[str, Callable[..., Any]] = {
+    "oc.env": environment,
     "recipe": recipe_value,
     "default_penalty": lambda: PENALTY_WEIGHT,
     "with_places": with_places,
@@ -161,7 +163,7 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
     """Resolve a composed configuration into its dataclass, ranges checked.
 
     Raises:
-        GoftError: a value is missing, of the wrong type or out of range.
+        GoftError: a value is missing, of the wrong type, out of range or a secret.
     """
     refuse_unknown(cfg)
     try:
@@ -177,6 +179,7 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
         raise GoftError(
             f"--config-name: found a file that does not make a {kind.__name__}; leave the flag out"
         )
+    refuse_secrets(asdict(cast(Any, frozen)))
     if isinstance(frozen, TrainConfig):
         frozen.adapter.check_given()
     return frozen

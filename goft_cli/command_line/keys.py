@@ -37,13 +37,18 @@ class UnreadableError(Exception):
 
 
 def verb_choices(verb: str, config_dirs: tuple[Path, ...] = ()) -> dict[str, list[str]]:
-    """Return the choices of every group of a verb, those of the user's own folders included."""
+    """Return the choices of every group of a verb, those of the user's own folders included.
+
+    A group there that the verb does not compose is none of its groups.
+    """
     shipped = group_choices((data_root() / "configs",))
     groups = {group: shipped[group] for group in shipped if group in verb_groups(verb)}
     if reads_folder(verb):
         groups[PRESETS] = shipped[PRESETS.lstrip("+")]
     for group, names in group_choices(config_dirs).items():
-        groups[group] = sorted({*groups.get(group, []), *names})
+        known = f"+{group}" if f"+{group}" in groups else group
+        if known in groups:
+            groups[known] = sorted({*groups[known], *names})
     return groups
 
 

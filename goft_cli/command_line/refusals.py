@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 from collections.abc import Sequence
 
 from goft_cli.errors import CRASH, USAGE_ERROR, GoftError, RankError
+from goft_cli.out_of_memory import is_out_of_memory, what_to_lower
 from goft_cli.secrets import redact
 from goft_cli.signals import Stopped
 
@@ -15,7 +17,10 @@ DISK_ERRORS = {
     errno.EDQUOT: "the disk quota is used up; free some space and start the same command again",
     errno.EACCES: "no permission; choose another folder with output_dir=DIR",
     errno.EPERM: "not permitted; choose another folder with output_dir=DIR",
-    errno.ENAMETOOLONG: "too long a name for a file; pass a shorter one",
+    errno.EFBIG: "a file would grow beyond the limit on files; start the same command again to "
+    "resume, in a shell where ulimit -f allows more",
+    errno.ELOOP: "a link there leads back to itself; choose another folder with output_dir=DIR",
+    errno.ENAMETOOLONG: "a name there is too long; choose a shorter one",
     errno.EROFS: "the file system is read-only; choose another folder with output_dir=DIR",
 }
 
@@ -24,8 +29,10 @@ LONGEST = 4000
 LONG_WORD, KEPT = re.compile(r"\S{500,}"), 80
 """Longer than the path of a file is, and how much of its beginning tells which one it was."""
 
-# safetensors and torch.save say it in exceptions of their own
-DISK_FULL_SIGNS = ("No space left on device", "PytorchStreamWriter failed writing file")
+# safetensors says it in exceptions of its own
+DISK_SIGNS = {"No space left on device": errno.ENOSPC, "File too large": errno.EFBIG}
+SAVE_FAILED = "PytorchStreamWriter failed writing file"
+"""All that torch.save says, whatever the cause."""
 
 
 def describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str, int]:
@@ -45,10 +52,10 @@ def _describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str
         return str(error), error.code
     if isinstance(error, GoftError):
         return str(error), error.exit_code
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        return f"{error.filename or 'output'}: {DISK_ERRORS[error.errno]}", USAGE_ERROR
-    if any(sign in str(error) for sign in DISK_FULL_SIGNS):
-        return f"output: {DISK_ERRORS[errno.ENOSPC]}", USAGE_ERROR
+    if number := disk_error(error):
+        return f"{getattr(error, 'filename', None) or 'output'}: {DISK_ERRORS[number]}", USAGE_ERROR
+    if is_out_of_memory(error):
+        return what_to_lower(arguments[0]), USAGE_ERROR
     from yaml import MarkedYAMLError
 
     from goft_cli.command_line.suggest import CommandLine, explain
@@ -62,3 +69,13 @@ def _describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str
         return sentence, USAGE_ERROR
     kind, said = type(error).__name__, " ".join(str(error).split())
     return f"unexpected {kind}: {said} (run again with --debug for the traceback)", CRASH
+
+
+def disk_error(error: Exception | Stopped) -> int | None:
+    """Return what is wrong with the disk, as one of `DISK_ERRORS`; None if it is not the disk."""
+    if isinstance(error, OSError):
+        return error.errno if error.errno in DISK_ERRORS else None
+    if SAVE_FAILED in str(error):
+        limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+        return errno.EFBIG if limited else errno.ENOSPC
+    return next((number for sign, number in DISK_SIGNS.items() if sign in str(error)), None)

@@ -131,7 +131,11 @@ def explain(error: Exception, line: CommandLine) -> str | None:
         return explain_choice(error, line)
     if isinstance(error, InterpolationResolutionError):
         return str(own_refusal(error) or error).splitlines()[0]
-    return explain_key(line) or explain_value(error, line.overrides)
+    try:
+        sentence = explain_key(line)
+    except (HydraException, OmegaConfBaseException):  # what does not compose is explained below
+        sentence = None
+    return sentence or explain_value(error, line.overrides)
 
 
 def explain_no_choice(line: CommandLine) -> str | None:

@@ -20,12 +20,33 @@ DEFAULT_PORT = "29500"
 """Accelerate's, where nobody names one."""
 LAUNCHERS = {"launch", "accelerate.commands.launch"}
 """The words after which accelerate's launcher takes its own."""
+BESIDE_WORLD_SIZE = ("RANK", "MASTER_ADDR")
+"""What every launcher sets together with the number of processes."""
+LEFT_OVER = "run unset WORLD_SIZE"
 USE_DDP = "use DDP (recipes/accelerate/*_ddp.yaml)"
 
 
 def is_rank() -> bool:
     """Tell whether a launcher started this process, as one of one or more."""
     return "WORLD_SIZE" in os.environ
+
+
+def check_rank() -> None:
+    """Refuse a number of processes that no launcher can have left here.
+
+    Raises:
+        GoftError: WORLD_SIZE is no number, or what a launcher sets beside it is missing.
+    """
+    given = os.environ.get("WORLD_SIZE", "1")
+    if not given.isdecimal() or int(given) < 1:
+        raise GoftError(f"WORLD_SIZE={given}: expected the number of processes; {LEFT_OVER}")
+    missing = [name for name in BESIDE_WORLD_SIZE if name not in os.environ]
+    if int(given) > 1 and missing:
+        raise GoftError(
+            f"WORLD_SIZE={given}, but no launcher started this process ({' and '.join(missing)} "
+            f"not set); {LEFT_OVER}, or start {given} processes with "
+            f"goft train launcher.num_processes={given}"
+        )
 
 
 def check_nesting(words: Sequence[str]) -> None:

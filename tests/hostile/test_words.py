@@ -20,6 +20,8 @@ MISTAKES = [
     ("train --resolve", ["--resolve", "--cfg job"]),
     ("train --cfg job -m", ["--cfg and --multirun"]),
     ("train --config-dir nowhere", ["--config-dir nowhere", "no such folder"]),
+    ("train hydra.run.dir=/elsewhere", ["hydra.run.dir=/elsewhere", "output_dir=DIR"]),
+    ("train -m hydra.job.chdir=true seed=1,2", ["hydra.job.chdir=true", "output_dir=DIR"]),
     ("train sed=1", ["sed=1", "did you mean seed?"]),
     ("train lr=1", ["lr=1", "did you mean trainer.learning_rate?"]),
     ("train epochs=1", ["epochs=1", "did you mean trainer.num_train_epochs?"]),

@@ -61,6 +61,9 @@ def started(monkeypatch: pytest.MonkeyPatch, total: int, local: int | None = Non
     """Stand in for torchrun."""
     monkeypatch.setenv("WORLD_SIZE", str(total))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local or total))
+    for name, value in {"RANK": "0", "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
 
 
 def test_another_number_than_was_started_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

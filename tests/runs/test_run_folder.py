@@ -148,3 +148,17 @@ def test_a_full_disk_leaves_what_was_there(
             write_text(path, "new")
     assert [entry.name for entry in tmp_path.iterdir()] == ([] if old is None else [path.name])
     assert old is None or path.read_text() == old
+
+
+def test_a_folder_behind_a_link_is_replaced_in_place(cfg: TrainConfig, tmp_path: Path) -> None:
+    target, link = tmp_path / "disk" / "run", tmp_path / "link"
+    target.mkdir(parents=True)
+    link.symlink_to(target)
+    linked = replace(cfg, output_dir=str(link))
+    run = with_checkpoint(open_run(linked))
+    write_json(run.metrics, {})
+    (target / "notes.txt").write_text("mine", encoding="utf-8")
+    again = open_run(replace(linked, overwrite=True))
+    assert not again.has_results
+    assert link.readlink() == target
+    assert {path.name for path in target.iterdir()} == {"config.yaml", "notes.txt", "written.txt"}

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from goft_cli.config import JudgeConfig
 from goft_cli.errors import GoftError
-from goft_cli.tasks.vicuna.client import ChatClient, UnusableReplyError
-from goft_cli.tasks.vicuna.retries import (
-    LONGEST_WAIT_SECONDS,
-    Retries,
-    TransientError,
-    seconds_asked,
-)
-from tests.tasks.judge_server import JudgeServer, Reply, break_off, hang_up, says, status
+from goft_cli.tasks.vicuna.client import ChatClient, RefusedRequestError, UnusableReplyError
+from tests.tasks.judge_server import JudgeServer, Reply, Seen, break_off, hang_up, says, status
 
 KEY = "sk-very-secret-key-0123456789"
 MESSAGES = [{"role": "system", "content": "Judge."}, {"role": "user", "content": "Ä {answer}?"}]
@@ -146,7 +137,6 @@ def test_a_port_where_nobody_listens(client: ClientMaker, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        (400, "check task.judge.base_url and task.judge.model"),
         (401, "check the key in the environment variable OPENAI_API_KEY"),
         (403, "check the key in the environment variable OPENAI_API_KEY"),
         (404, "check task.judge.base_url and task.judge.model"),
@@ -168,6 +158,45 @@ def test_a_refusal_is_one_sentence_at_once_and_without_the_key(
     assert len(judge.seen) == 1
     assert KEY not in repr(caught.getrepr(showlocals=False, chain=True))
     assert caught.value.__cause__ is None
+
+
+def unsupported(name: str) -> Reply:
+    """Refuse a setting in OpenAI's words."""
+    told = {"message": f"Unsupported parameter: '{name}' is not supported.", "param": name}
+    return status(400, json.dumps({"error": told}))
+
+
+def test_settings_that_a_newer_service_refuses_are_replaced_and_said_once(
+    judge: JudgeServer, client: ClientMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    def newer(seen: Seen) -> Reply:
+        known = {"model", "messages", "max_completion_tokens"}
+        refused = sorted(seen.body.keys() - known)
+        return unsupported(refused[0]) if refused else says("[[7]]")
+
+    judge.otherwise = newer
+    asked = client()
+    assert [asked.complete(MESSAGES) for _ in range(3)] == ["[[7]]"] * 3
+    assert judge.seen[-1].body == {
+        "model": "gpt-test",
+        "messages": MESSAGES,
+        "max_completion_tokens": 2048,
+    }
+    assert len(judge.seen) == 3 + 2
+    for name in ("max_tokens", "temperature"):
+        assert sum(f"refuses {name}" in message for message in caplog.messages) == 1
+
+
+@pytest.mark.parametrize("code", [400, 413, 422])
+def test_the_refusal_of_one_request_is_told_from_one_of_all(
+    code: int, judge: JudgeServer, client: ClientMaker
+) -> None:
+    judge.replies.append(status(code, "max_tokens is too large: 2048 of 100 are left"))
+    asked = client()
+    with pytest.raises(RefusedRequestError, match=f"{code} .*too large"):
+        asked.complete(MESSAGES)
+    asked.complete(MESSAGES)
+    assert judge.seen[0].body == judge.seen[1].body
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
@@ -219,47 +248,3 @@ def test_a_key_in_the_reply_is_blotted_out(
     monkeypatch.setenv("OPENAI_API_KEY", key)
     judge.replies.append(says(f"you sent {key} [[5]]"))
     assert client().complete(MESSAGES) == f"you sent {shown} [[5]]"
-
-
-@given(st.integers(0, 40), st.floats(0.001, 100), st.floats(0, 1e6, allow_nan=False, width=32))
-def test_waits_double_with_jitter_and_honour_what_is_asked(
-    done: int, base: float, asked: float
-) -> None:
-    wait = Retries(5, base).delay(done, asked)
-    lowest, highest = (max(base * 2**done * spread, asked) for spread in (0.5, 1.5))
-    assert min(lowest, LONGEST_WAIT_SECONDS) <= wait <= min(highest, LONGEST_WAIT_SECONDS)
-
-
-def test_waits_differ_between_threads_turned_away_together() -> None:
-    retries = Retries(5, 1.0)
-    assert len({retries.delay(0, 0.0) for _ in range(20)}) > 1
-
-
-NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
-
-
-@given(st.integers(0, 10**6))
-def test_retry_after_is_seconds_or_a_date(seconds: int) -> None:
-    assert seconds_asked(f" {seconds} ", NOW) == seconds
-    assert seconds_asked(format_datetime(NOW + timedelta(seconds=seconds)), NOW) == seconds
-    assert seconds_asked(format_datetime(NOW - timedelta(seconds=seconds)), NOW) == 0
-
-
-@given(st.none() | st.text() | st.just("Thu, 29 Feb 2024 12:00:00 -0000"))
-def test_any_other_retry_after_asks_for_nothing(value: str | None) -> None:
-    if value is None or not value.strip().isdigit():
-        assert seconds_asked(value, NOW) == 0
-
-
-def test_stopping_ends_the_waiting() -> None:
-    retries = Retries(5, LONGEST_WAIT_SECONDS)
-    retries.stop()
-    attempts = []
-
-    def attempt() -> None:
-        attempts.append(1)
-        raise TransientError("not now")
-
-    with pytest.raises(TransientError, match="not now"):
-        retries.run(attempt)
-    assert len(attempts) == 1

@@ -197,6 +197,39 @@ def test_a_hopeless_reply_is_recorded_and_asked_for_again(
     assert len(judge.seen) == asked + 1
 
 
+def test_a_refused_question_is_unrated_named_and_counted(
+    judge: JudgeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge.otherwise = lambda seen: (
+        status(400, "content filter") if "<3>" in seen.user else by_number(seen)
+    )
+    rows = judged(judge, tmp_path, ANSWERS, concurrency=4)
+    assert {number for number, row in rows.items() if row["score"] == -1} == {3}
+    assert "content filter" in rows[3]["error"]
+    assert any("question 3 " in message for message in caplog.messages)
+    scores = rating_scores(QUESTIONS, rows)
+    assert (scores["rated"], scores["failed"]) == (len(ANSWERS) - 1, 1)
+
+
+def test_threads_that_meet_a_newer_service_together_say_so_once(
+    judge: JudgeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def newer(seen: Seen) -> Reply:
+        old = "max_tokens" in seen.body
+        return status(400, "max_tokens is not supported") if old else by_number(seen)
+
+    judge.otherwise = newer
+    rows = judged(judge, tmp_path, ANSWERS, concurrency=4)
+    assert {number: row["score"] for number, row in rows.items()} == RATED
+    assert sum("refuses max_tokens" in message for message in caplog.messages) == 1
+
+
+def test_a_judge_that_refuses_every_question_is_quoted(judge: JudgeServer, tmp_path: Path) -> None:
+    judge.otherwise = lambda _: status(400, "no such model")
+    with pytest.raises(GoftError, match=r"400 .*no such model"):
+        rating_scores(QUESTIONS, judged(judge, tmp_path, ANSWERS))
+
+
 def test_replies_on_record_are_rated_anew(judge: JudgeServer, tmp_path: Path) -> None:
     """An earlier version may have rated them by another rule."""
     judge.otherwise = lambda _: says("<think>[[3]]</think>[[8]]")

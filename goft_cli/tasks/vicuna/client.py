@@ -7,8 +7,11 @@ and would still leave the retries, the redirects and the key to us.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 from http.client import HTTPException, HTTPMessage
+from threading import Lock
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -18,9 +21,17 @@ from goft_cli.errors import GoftError
 from goft_cli.tasks.vicuna.retries import Retries, TransientError, seconds_asked
 from goft_cli.tasks.vicuna.rubric import Messages
 
+logger = logging.getLogger(__name__)
+
 # FastChat's settings for judges (llm_judge/common.py).
 TEMPERATURE = 0
 MAX_TOKENS = 2048
+SUBSTITUTES = {"max_tokens": {"max_completion_tokens": MAX_TOKENS}, "temperature": {}}
+"""What takes the place of a setting that a service refuses; reasoning models refuse both."""
+UNSUPPORTED = re.compile(r"unsupported|not support|not permitted|unknown|unrecogni[sz]ed", re.I)
+"""How services say that they take no such setting; a value too large is another matter."""
+# A bad request, one too large, and what FastAPI answers to a body it does not understand.
+REFUSED_REQUEST = {400, 413, 422}
 # Besides 5xx: too slow, too early, too often.
 TRANSIENT = {408, 425, 429}
 # Shorter keys are placeholders such as EMPTY; blotting them out would spoil texts.
@@ -30,6 +41,10 @@ SHOWN = 200
 
 class UnusableReplyError(TransientError):
     """The server answered with something that is no chat completion."""
+
+
+class RefusedRequestError(Exception):
+    """The server refuses this one request, and may take others."""
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -54,6 +69,8 @@ class ChatClient:
         self.retries = Retries(judge.retries, judge.backoff_seconds)
         self.judge = judge
         self._key = read_key(judge.api_key_variable)
+        self._settings: dict[str, int] = {"temperature": TEMPERATURE, "max_tokens": MAX_TOKENS}
+        self._lock = Lock()
         self._opener = build_opener(_NoRedirects)
 
     def complete(self, messages: Messages) -> str:
@@ -62,32 +79,56 @@ class ChatClient:
         Raises:
             GoftError: the server refuses, or is not to be had after all retries.
             UnusableReplyError: after all retries there is still no text in the reply.
+            RefusedRequestError: the server refuses this conversation.
         """
-        request = self._request(messages)
+        settings = self._settings
         try:
-            return self.retries.run(lambda: self._text(self._send(request)))
+            return self.retries.run(lambda: self._text(self._send(messages, settings)))
         except UnusableReplyError:
             raise
+        except RefusedRequestError as refusal:
+            if not self._drop_refused(settings, str(refusal)):
+                raise
+            return self.complete(messages)
         except TransientError as fault:
             raise GoftError(
                 f"{self.name}: {fault}, after {self.judge.retries + 1} attempts; "
                 "what is judged so far is kept, the same command goes on from there"
             ) from None
 
-    def _request(self, messages: Messages) -> Request:
-        content = {
-            "model": self.judge.model,
-            "messages": messages,
-            "temperature": TEMPERATURE,
-            "max_tokens": MAX_TOKENS,
-        }
+    def _drop_refused(self, settings: dict[str, int], said: str) -> bool:
+        """Replace the settings that a refusal names, for all requests to come.
+
+        Args:
+            settings: those of the refused request.
+            said: what the server answered.
+
+        Returns:
+            whether there are any, so that asking again makes sense.
+        """
+        refused = {name for name in settings if name in SUBSTITUTES and name in said}
+        if not refused or not UNSUPPORTED.search(said):
+            return False
+        kept = {name: value for name, value in settings.items() if name not in refused}
+        for name in sorted(refused):
+            kept |= SUBSTITUTES[name]
+        with self._lock:
+            if self._settings == settings:  # else another thread was first, and said it
+                self._settings = kept
+                names, instead = " and ".join(sorted(refused)), ", ".join(kept) or "no settings"
+                logger.warning("%s refuses %s; it is asked with %s", self.name, names, instead)
+        return True
+
+    def _request(self, messages: Messages, settings: dict[str, int]) -> Request:
+        content = {"model": self.judge.model, "messages": messages, **settings}
         headers = {"Content-Type": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         address = f"{(self.judge.base_url or '').rstrip('/')}/chat/completions"
         return Request(address, json.dumps(content).encode(), headers, method="POST")
 
-    def _send(self, request: Request) -> bytes:
+    def _send(self, messages: Messages, settings: dict[str, int]) -> bytes:
+        request = self._request(messages, settings)
         try:
             with self._opener.open(request, timeout=self.judge.timeout_seconds) as response:
                 return response.read()
@@ -103,7 +144,9 @@ class ChatClient:
             said = self._shown(f"{error.code} {error.reason}: {detail(error)}".rstrip(": "))
         if error.code in TRANSIENT or error.code >= 500:
             return TransientError(f"it answers {said}", seconds_asked(error.headers["Retry-After"]))
-        return GoftError(f"{self.name} answers {said}; {self._remedy(error.code)}")
+        sentence = f"{self.name} answers {said}; {self._remedy(error.code)}"
+        refused = error.code in REFUSED_REQUEST
+        return RefusedRequestError(sentence) if refused else GoftError(sentence)
 
     def _remedy(self, code: int) -> str:
         variable = self.judge.api_key_variable

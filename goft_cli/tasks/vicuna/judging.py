@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from rich.progress import track
 
 from goft_cli.progress import console
-from goft_cli.tasks.vicuna.client import ChatClient, UnusableReplyError
+from goft_cli.tasks.vicuna.client import ChatClient, RefusedRequestError, UnusableReplyError
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import Records, Row
 from goft_cli.tasks.vicuna.rubric import Messages, Rubric
+
+logger = logging.getLogger(__name__)
 
 UNRATED = -1.0
 LOWEST, HIGHEST = 1, 10
@@ -86,8 +89,8 @@ def judge_answers(
 ) -> dict[int, Row]:
     """Have every answer rated, except those that `records` holds a judgment of.
 
-    A reply that never was usable is recorded with its error and a rating of -1, and asked for
-    again the next time.
+    A request that the judge refuses, or whose reply never was usable, is recorded with its error
+    and a rating of -1, and made again the next time.
 
     Args:
         requests: what to ask.
@@ -110,8 +113,9 @@ def judge_answers(
     def ask(request: Request) -> Row:
         try:
             reply, error = client.complete(request.messages), None
-        except UnusableReplyError as fault:
+        except (RefusedRequestError, UnusableReplyError) as fault:
             reply, error = "", str(fault)
+            logger.warning("question %s is unrated: %s", request.question_id, error)
         row = as_row(request, reply, error, client.judge.model, model_id)
         records.append(row)
         return row

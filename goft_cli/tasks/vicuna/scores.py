@@ -27,6 +27,9 @@ def rating_scores(questions: Sequence[Question], judgments: Mapping[int, Row]) -
     """
     ratings = rated(judgments)
     if not ratings:
+        faults = [row["error"] for row in judgments.values() if row.get("error")]
+        if faults:
+            raise GoftError(f"the judge rated none of {len(judgments)} answers: {faults[0]}")
         raise GoftError(
             f"the judge gave none of {len(judgments)} answers a rating such as [[7]]; "
             "read its replies in the file of judgments, or choose another task.judge.model"

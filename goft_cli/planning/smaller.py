@@ -1,0 +1,110 @@
+"""What a run that is out of memory should lower, by the numbers of `goft plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import cast
+
+import psutil
+import torch
+from transformers import PreTrainedModel
+
+from goft_cli.comparison.budget import attached
+from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.out_of_memory import is_out_of_memory
+from goft_cli.planning.inputs import largest_batch, rows_at_hand
+from goft_cli.planning.memory import Memory, forecast_memory
+from goft_cli.report import megabytes
+from goft_cli.tasks import build_task
+
+BATCH = "trainer.per_device_train_batch_size"
+STEPS = "trainer.gradient_accumulation_steps"
+EVALUATED = "trainer.per_device_eval_batch_size"
+OTHERWISE = "end other programs that hold memory, or choose a smaller model"
+
+
+@contextmanager
+def heeding_memory(cfg: TrainConfig, model: torch.nn.Module) -> Iterator[None]:
+    """Turn the error of a memory that does not suffice into what to lower.
+
+    Args:
+        cfg: of the run.
+        model: in training mode while an update is at work, and else in evaluation.
+
+    Raises:
+        GoftError: the memory ran out; names the keys and their values.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        advice = smaller_update(cfg) if model.training else smaller_evaluation(cfg)
+        raise GoftError(advice) from error
+
+
+def smaller_evaluation(cfg: TrainConfig) -> str:
+    """Return the sentence for an evaluation that does not fit."""
+    size = cfg.trainer.per_device_eval_batch_size
+    way = f"pass {EVALUATED}={size // 2}" if size > 1 else OTHERWISE
+    return f"{EVALUATED}={size}: the evaluation ran out of memory; {way}"
+
+
+def smaller_update(cfg: TrainConfig) -> str:
+    """Return the sentence for an update that does not fit; the examples of one stay as many."""
+    size, steps = cfg.trainer.per_device_train_batch_size, cfg.trainer.gradient_accumulation_steps
+    memory, room = forecast(cfg), total_bytes(cfg)
+    expected = f" (goft plan: {megabytes(memory.peak)} of {megabytes(room)})" if memory else ""
+    begin = f"{BATCH}={size}: the training ran out of memory{expected}"
+    if size == 1:
+        return f"{begin}; {OTHERWISE}"
+    lower = fitting_size(size, memory, room)
+    return (
+        f"{begin}; pass {BATCH}={lower} {STEPS}={steps * size // lower}, which keeps "
+        f"{steps * size} examples in an update of each process"
+    )
+
+
+def fitting_size(size: int, memory: Memory | None, room: int) -> int:
+    """Return the largest part of a batch that the forecast says has room; 1 where none has.
+
+    Args:
+        size: of the batch that did not fit, above 1.
+        memory: forecast for that batch; None takes the largest part there is.
+        room: bytes.
+    """
+    parts = [part for part in range(size - 1, 0, -1) if size % part == 0]
+    fitting = (part for part in parts if memory is None or at(memory, part / size).peak <= room)
+    return next(fitting, 1)
+
+
+def at(memory: Memory, share: float) -> Memory:
+    """Return the forecast for a share of the batch: the activations are of its examples."""
+    activations, fragments = round(memory.activations * share), round(memory.fragments * share)
+    return replace(memory, activations=activations, fragments=fragments)
+
+
+def forecast(cfg: TrainConfig) -> Memory | None:
+    """Forecast the memory as `goft plan` does; None where that is not possible."""
+    try:
+        task, model = build_task(cfg.task), attached(cfg, cfg.adapter)
+        base = cast("PreTrainedModel", model.get_base_model())
+        batch, _ = largest_batch(cfg, task, rows_at_hand(task), base)
+        return forecast_memory(model, batch, cfg, device(cfg))
+    except Exception:  # any line of a model may ask a tensor for its values, or lack memory, too
+        return None
+
+
+def device(cfg: TrainConfig) -> str:
+    """Name where the run trains, as the forecast tells devices apart."""
+    return "cuda" if torch.cuda.is_available() and not cfg.trainer.use_cpu else "cpu"
+
+
+def total_bytes(cfg: TrainConfig) -> int:
+    """Return the memory of one process: that of its GPU, or its share of the machine's."""
+    if device(cfg) == "cuda":
+        return torch.cuda.mem_get_info()[1]
+    return psutil.virtual_memory().total // cfg.launcher.num_processes
