@@ -96,6 +96,7 @@ def test_installed_wheel_trains_from_another_folder(installed: Installed) -> Non
 
 def test_the_front_page_installs_the_wheel_that_is_built(wheel: Path) -> None:
     named = [word for line in lines_of("pip install ") for word in line.split() if ".whl" in word]
+    assert named
     assert [word for word in named if not fnmatch(f"dist/{wheel.name}", word.strip("'"))] == []
     extras = re.findall(r"'goft-cli\[(\w+)\]'", README.read_text(encoding="utf-8"))
     assert extras
