@@ -17,6 +17,7 @@ from goft_cli.cli import READER_GONE, VERBS
 from goft_cli.command_line.help import meanings
 from goft_cli.command_line.refusals import USAGE_ERROR, describe
 from goft_cli.config import SCHEMAS
+from goft_cli.errors import CRASH
 from tests.conftest import ROOT, Goft
 
 
@@ -68,6 +69,19 @@ def test_cfg_prints_nothing_but_yaml(goft: Goft) -> None:
     assert printed["trainer"]["learning_rate"] == 2e-3
     assert printed["adapter"]["penalty_weight"] == 0.05
     assert printed["output_dir"] == "outputs/glue/rte/tiny-deberta-v3/qgoft/seed42"
+
+
+def test_a_panic_of_a_library_is_a_sentence(goft: Goft, monkeypatch: pytest.MonkeyPatch) -> None:
+    panic = type("PanicException", (BaseException,), {})
+
+    def break_down(arguments: list[str]) -> int:
+        raise panic("no entry found for key")
+
+    monkeypatch.setattr("goft_cli.cli.run", break_down)
+    answer = goft("train")
+    assert answer.code == CRASH
+    assert "no entry found for key" in answer.err
+    assert "Traceback" not in answer.err
 
 
 def test_debug_adds_the_traceback(goft: Goft) -> None:
