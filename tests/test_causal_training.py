@@ -82,6 +82,7 @@ def trained(collate: Callable[..., Any], **options: object) -> dict[str, Tensor]
     return {key: value.clone() for key, value in get_peft_model_state_dict(model).items()}
 
 
+@pytest.mark.slow
 def test_sharing_an_update_out_otherwise_leads_to_the_same_weights() -> None:
     pad, pack = PadRight(0), DataCollatorWithFlattening()
     whole, start = trained(pad), get_peft_model_state_dict(adapted())

@@ -43,6 +43,7 @@ def test_a_sound_machine_and_run_have_nothing_to_mend(goft: Goft, tmp_path: Path
     assert answer.out.rstrip().endswith("nothing would stop this run")
 
 
+@pytest.mark.slow
 def test_data_that_is_not_here_is_missed_with_and_without_a_network(goft: Goft) -> None:
     words = ["doctor", "task=glue/cola", "trainer.use_cpu=true"]
     for more in ([], ["offline=true"]):

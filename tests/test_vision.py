@@ -177,6 +177,7 @@ def test_the_demo_learns_something_at_once(tmp_path: Path) -> None:
     assert metrics["headline"]["value"] > 0.3  # a guess is right once in ten times
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["goft", "qgoft"])
 def test_one_step_at_the_width_of_vit_b16(adapter: str, tmp_path: Path) -> None:
     model = write_vit(tmp_path / "model", ViTConfig(num_hidden_layers=2))  # else ViT-B/16

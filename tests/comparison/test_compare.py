@@ -65,6 +65,7 @@ def table(folder: Path) -> dict[str, dict[str, str]]:
     return {row["adapter"]: row for row in csv.DictReader(text.splitlines())}
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_runs(
     goft: Goft, trainings: Trainings, tmp_path: Path
 ) -> None:
@@ -90,6 +91,7 @@ def test_the_numbers_are_those_of_the_runs(
     assert len((tmp_path / "told" / "runs.csv").read_text(encoding="utf-8").splitlines()) == 1 + 4
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_reused_and_one_made_elsewhere_is_not_raced(
     goft: Goft, trainings: Trainings, undrawn: None, tmp_path: Path
 ) -> None:
@@ -118,6 +120,7 @@ NUMBERS = {
 }
 
 
+@pytest.mark.slow
 def test_a_matched_budget_is_part_of_the_runs_and_is_said(
     goft: Goft, trainings: Trainings, undrawn: None, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_activations_grow_with_the_batch(adapter: str, model: Path) -> None:
     assert two > 1.5 * one, "what belongs to the weights alone is little"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["trainer.bf16=true", "trainer.gradient_checkpointing=true"])
 def test_what_saves_memory_is_seen(word: str, model: Path) -> None:
     assert step(model, 4 * ROWS, word) < 0.9 * step(model, 4 * ROWS)

@@ -108,6 +108,7 @@ def test_a_subject_more_is_another_benchmark(tmp_path: Path) -> None:
     assert (new.name, new.recorded) == (str(tmp_path / "test" / "law_test.csv"), None)
 
 
+@pytest.mark.slow
 def test_rows_that_the_package_makes_are_compared_by_content(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
