@@ -11,6 +11,7 @@ from goft_cli.commands.train import train
 from goft_cli.config import MeasureConfig, TrainConfig
 from goft_cli.errors import USAGE_ERROR, GoftError, RankError
 from goft_cli.launching.launch import RankTracebackError
+from goft_cli.preflight import check_inputs
 from goft_cli.runs.provenance import is_reusable
 from goft_cli.runs.run_folder import RunFolder, read_json
 from goft_cli.sweeps.isolation import Outcome, Surroundings, isolated
@@ -49,6 +50,7 @@ def finished_run(cfg: TrainConfig) -> Run:
         RankError: the run failed.
     """
     if not is_reusable(cfg):
+        check_inputs(cfg)  # here, where an answer does not wait for a process
         surroundings = Surroundings(str(Path.cwd()), dict(os.environ), None)
         outcome = isolated(train_quietly, cfg, surroundings, several=True)
         if outcome.code:

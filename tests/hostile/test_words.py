@@ -96,6 +96,7 @@ MISTAKES = [
         "reproduce table1/cola --rehearsal",
         ["--rehearsal is not a flag", "did you mean --rehearse?"],
     ),
+    ("reproduce table1/cola/goft model.path=./no", ["table1/cola/goft, seed 1", "model.path=./no"]),
     ("reproduce table1/cola qgoft", ["'qgoft' has no key", "seed=1,2,3"]),
     ("reproduce table1/cola seed=1,1", ["seed=1,1", "each once"]),
     ("reproduce table1/cola/goft trainer.epochs=1", ["trainer.epochs=1: there is no key"]),
@@ -188,12 +189,3 @@ def test_a_verb_as_long_is_too(goft: Goft) -> None:
     answer = goft(LONG)
     assert answer.code == USAGE_ERROR
     assert len(answer.err) < 5000
-
-
-@pytest.mark.slow  # a process for the run
-def test_a_refused_run_of_a_recipe_is_named(goft: Goft, tmp_path: Path) -> None:
-    answer = goft("reproduce", "table1/cola/goft", "model.path=./no")
-    assert answer.code == USAGE_ERROR
-    assert "table1/cola/goft, seed 1" in answer.err
-    assert "model.path=./no" in answer.err
-    assert list(tmp_path.iterdir()) == []
