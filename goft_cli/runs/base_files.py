@@ -32,7 +32,8 @@ def describe_base(cfg: ModelConfig, *, fresh: bool = False) -> dict[str, Any]:
         fresh: read every byte, whatever the cache of digests knows.
 
     Returns:
-        `source`, `revision`, `sha256` by file name; without files where the hub's cache has none.
+        `source` (a folder, or the hub id), `revision`, `sha256` by file name; without files where
+        the hub's cache has none.
 
     Raises:
         GoftError: the folder is missing, or holds no model.
@@ -44,7 +45,7 @@ def describe_base(cfg: ModelConfig, *, fresh: bool = False) -> dict[str, Any]:
         return {"source": cfg.path, "revision": cfg.revision, "sha256": {}}
     found = digests([folder / name for name in names(folder, cfg)], fresh=fresh)
     return {
-        "source": str(folder.resolve()),
+        "source": str(folder.resolve()) if is_local else cfg.path,
         "revision": revision_of(folder),
         "sha256": {path.name: digest for path, digest in found.items()},
     }

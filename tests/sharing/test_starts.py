@@ -77,8 +77,10 @@ def test_online_then_offline_then_without_network_and_from_a_folder(
     assert "tf_model.h5" not in mirror.shelf.fetched()
     for line in ("downloading me/mini,", "downloading me/glue,", "has its weights in pytorch_mod"):
         assert said.count(line) == 1
-    for path in (tmp_path / "online").rglob("*.json"):
-        assert str(tmp_path / "home") not in path.read_text(), path
+    written = {path.name: path.read_text() for path in (tmp_path / "online").rglob("*.json")}
+    recorded = json.loads(written.pop("manifest.json"))
+    assert (recorded["model"]["source"], recorded["data"]["source"]) == ("me/mini", "me/glue cola")
+    assert [name for name, text in written.items() if str(tmp_path / "home") in text] == []
 
     mirror.shelf.asked.clear()
     train("offline", HF_HUB_OFFLINE="1")
