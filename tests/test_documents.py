@@ -63,7 +63,7 @@ SCRIPTS = lines_of("python scripts/")
 TARGETS = lines_of("make ")
 FOLDERS = lines_of("RUN=")
 INSTALLATION = lines_of("pip install ", "python -m venv ")
-ACTIVATION = "source .venv/bin/activate"
+ACTIVATION = "source ../goft/.venv/bin/activate"
 
 
 def test_no_line_is_left() -> None:
