@@ -62,8 +62,8 @@ PUSHED = lines_of("goft push ")
 SCRIPTS = lines_of("python scripts/")
 TARGETS = lines_of("make ")
 FOLDERS = lines_of("RUN=")
-INSTALLATION = lines_of("pip install ", "python -m venv ")
-ACTIVATION = "source ../goft/.venv/bin/activate"
+INSTALLATION = lines_of("pip install ", "python -m venv ", "source ../goft/.venv/")
+ACTIVATION = "source .venv/bin/activate"
 
 
 def test_no_line_is_left() -> None:
