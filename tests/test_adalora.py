@@ -190,6 +190,7 @@ def test_the_ranks_fall_to_the_budget_and_stay(whole: RunFolder) -> None:
     assert any(row.get("penalty", 0) > 0 for row in state["log_history"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [6, 12])
 def test_a_resumed_run_is_the_uninterrupted_one(cut: int, whole: RunFolder) -> None:
     run = RunFolder(shutil.copytree(whole.path, whole.path.parent / f"cut{cut}"))

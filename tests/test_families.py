@@ -58,6 +58,7 @@ def test_mnli_scores_both_splits_and_reports_the_mismatched_one(tmp_path: Path) 
     assert counts == {"validation_matched": 6, "validation_mismatched": 9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["goft", "qgoft"])
 def test_gradient_checkpointing_leads_to_the_same_weights(adapter: str, tmp_path: Path) -> None:
     weights = []

@@ -62,6 +62,7 @@ def step(model: Path, rows: int, *words: str) -> int:
     return step_bytes(attached(cfg, cfg.adapter), batch, cfg.trainer, "cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["qgoft", "lora"])
 def test_activations_grow_with_the_batch(adapter: str, model: Path) -> None:
     one, two, three = (step(model, n * ROWS, f"adapter={adapter}") for n in (1, 2, 3))

@@ -37,6 +37,7 @@ BALLAST = 1_500_000_000
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "PRELOADED", [])
     monkeypatch.setattr(runs, "train_quietly", trainings.train)
+    monkeypatch.setattr(runs, "check_inputs", lambda cfg: None)  # the model is on no disk here
 
 
 def in_this_process(

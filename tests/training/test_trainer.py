@@ -33,6 +33,7 @@ def batch_of(count: int) -> dict[str, Tensor]:
     return {key: torch.tensor(value) for key, value in rows.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["goft", "qgoft", "lora", "adalora"])
 def test_accumulation_leads_to_the_same_weights(method: str) -> None:
     whole = training.trained_weights(method, batch=training.GLOBAL_BATCH)
