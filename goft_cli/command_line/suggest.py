@@ -190,10 +190,10 @@ def explain_plugin(group: str, choice: str, names: Sequence[str]) -> str:
 def mistyped(line: CommandLine) -> str | None:
     """Say which choice or key there is not, without composing; None where all are known.
 
+    A sweep is left to Hydra: its jobs may choose groups with different keys. So is completion.
+
     Raises:
         GoftError: a file of the user's own is no YAML.
-
-    A sweep is left to Hydra: its jobs may choose groups with different keys. So is completion.
     """
     for file in line.own_files():
         read_checked(file)

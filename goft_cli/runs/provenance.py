@@ -89,7 +89,7 @@ def data_changes(recorded: Section, found: Section, *, all_splits: bool) -> list
         found: provenance of the same task's data.
         all_splits: whether every split that the run read has been read again.
     """
-    if recorded.get("revision") != found.get("revision"):
+    if recorded.get("revision") not in {None, found.get("revision")}:
         return [Change(str(found["source"]), recorded.get("revision"), found.get("revision"))]
     if recorded.get("cache") != found.get("cache"):
         return []  # another cache of the same revision, whose files need not be equal
