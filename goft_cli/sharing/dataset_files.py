@@ -146,6 +146,32 @@ def configurations(card: Path) -> list[dict[str, Any]]:
     return [entry for entry in entries or [] if isinstance(entry, dict)]
 
 
+def label_names(folder: Path, dataset: DatasetConfig) -> dict[str, list[str]]:
+    """Return what a card calls the numbers of its columns of labels; parquet files need not say it.
+
+    Args:
+        folder: with the card.
+        dataset: of which configuration.
+
+    Raises:
+        GoftError: the card describes its columns in a way that datasets cannot read.
+    """
+    from datasets import ClassLabel
+    from datasets.info import DatasetInfosDict
+
+    try:
+        infos = DatasetInfosDict.from_directory(str(folder))
+    except Exception as error:  # the card is anyone's text, and any line of datasets may break
+        raise GoftError(
+            f"{named(dataset)}: its card has a dataset_info that cannot be read ({error}); "
+            f"{DATA_REMEDY}"
+        ) from error
+    only = next(iter(infos.values())) if len(infos) == 1 and dataset.config is None else None
+    info = infos.get(dataset.config or "default", only)
+    features = info.features if info and info.features else {}
+    return {name: kind.names for name, kind in features.items() if isinstance(kind, ClassLabel)}
+
+
 def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
     """Return the names of files that fit one of the patterns, sorted; `*` stays in its folder."""
     return sorted(

@@ -28,7 +28,7 @@ from goft_cli.runs.run_folder import write_json, write_text
 from goft_cli.sharing import dataset_files
 from goft_cli.sharing.model_files import FETCHED, revision_of
 from goft_cli.tasks import build_benchmark, build_task
-from goft_cli.tasks.sources import find_files, load_all
+from goft_cli.tasks.sources import LABEL_NAMES, find_files, load_all
 from goft_cli.weights import find_weights, reading_of
 
 
@@ -100,8 +100,9 @@ def fetch_data(dataset: DatasetConfig, splits: Sequence[str], folder: Path) -> N
     """
     folder.mkdir()
     name, found = dataset_files.named(dataset), find_files(dataset, splits)
+    names: dict[str, list[str]] = {}
     if found is not None:
-        revision = found.folder.name
+        revision, names = found.folder.name, dataset_files.label_names(found.folder, dataset)
         for split in splits:
             paths = found.paths(split)
             for number, path in enumerate(paths):
@@ -112,7 +113,8 @@ def fetch_data(dataset: DatasetConfig, splits: Sequence[str], folder: Path) -> N
         dataset_files.require_splits(splits, [str(split) for split in loaded], name)
         for split in splits:
             loaded[split].save_to_disk(str(folder / split))
-    write_json(folder / FETCHED, {"source": name, "revision": revision})
+    origin = {"source": name, "revision": revision}
+    write_json(folder / FETCHED, origin | ({LABEL_NAMES: names} if names else {}))
 
 
 def checksums(folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -33,6 +33,8 @@ GENERATORS = {
 """Modules with a `generate(split)` that returns rows, by the dataset id that stands for them."""
 
 COMMIT = re.compile("[0-9a-f]{40}")
+LABEL_NAMES = "label_names"
+"""What `goft fetch` calls the names of labels that a card has and its files need not have."""
 
 Splits = tuple[dict[str, Table], dict[str, Any]]
 
@@ -57,16 +59,24 @@ def read_splits(
     if data_dir is not None:
         folder = Path(data_dir).expanduser()
         tables, provenance = read_folder(folder, splits, layout)
-        return tables, {**provenance, **_fetched(folder)}
+        origin = model_files.origin(folder)  # of a folder that `goft fetch` wrote
+        if not origin:
+            return tables, provenance
+        place = {"fetched_from": origin["source"], "revision": origin["revision"]}
+        return _with_names(tables, origin.get(LABEL_NAMES, {})), {**provenance, **place}
     if dataset.is_generated:
         return generate_splits(dataset.id, splits)
     return _download(dataset, splits)
 
 
-def _fetched(folder: Path) -> dict[str, Any]:
-    """Return what a manifest says of a folder that `goft fetch` wrote: which commit it is of."""
-    origin = model_files.origin(folder)
-    return {"fetched_from": origin["source"], "revision": origin["revision"]} if origin else {}
+def _with_names(
+    tables: Mapping[str, Table], names: Mapping[str, Sequence[str]]
+) -> dict[str, Table]:
+    """Give the numbers of columns the names that stand beside the files, in place of their own."""
+    return {
+        split: replace(table, label_names={**table.label_names, **names})
+        for split, table in tables.items()
+    }
 
 
 def generate_splits(name: str, splits: Sequence[str]) -> Splits:
@@ -103,6 +113,7 @@ def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
         tables[split] = replace(table, origin=f"{name}, {split}")
         sha256 |= {path.relative_to(found.folder).as_posix(): it for path, it in read.items()}
     place = {"revision": found.folder.name, "cache": str(found.folder)}
+    tables = _with_names(tables, dataset_files.label_names(found.folder, dataset))
     return tables, {"source": name, **place, "sha256": sha256}
 
 

@@ -101,6 +101,43 @@ def test_only_the_wanted_splits_are_fetched_and_serve_offline(
     assert not availability.dataset_is_cached(COLA, ["test"])
 
 
+NAMED = CARD.replace(
+    "---\n# A text",
+    """dataset_info:
+- config_name: cola
+  features:
+  - {name: sentence, dtype: string}
+  - name: label
+    dtype: {class_label: {names: {'0': acceptable, '1': unacceptable}}}
+---
+# A text""",
+)
+"""A card that names the numbers of the labels, which its parquet files do not."""
+
+
+def test_the_cards_names_of_labels_rule(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hub.shelf.publish("me/glue", {**glue(), "README.md": NAMED.encode()}, COMMIT, kind="dataset")
+
+    def labels(data_dir: str | None) -> list[str]:
+        tables, _ = read_splits(COLA, ["train"], data_dir=data_dir, layout=Layout())
+        return list(tables["train"].named("label"))
+
+    assert labels(None) == ["unacceptable"] * 3
+    offline(monkeypatch, hub)
+    assert labels(None) == ["unacceptable"] * 3
+    fetch_data(COLA, ["train"], tmp_path / "away")
+    assert labels(str(tmp_path / "away")) == ["unacceptable"] * 3
+
+
+def test_a_card_that_describes_no_columns_is_refused(hub: Hub) -> None:
+    damaged = NAMED.replace("dtype: string", "dtype: nonsense")
+    hub.shelf.publish("me/glue", {**glue(), "README.md": damaged.encode()}, COMMIT, kind="dataset")
+    with pytest.raises(GoftError, match=r"me/glue cola.*dataset_info"):
+        read()
+
+
 def test_a_commit_is_had_as_it_was(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.shelf.publish("me/glue", glue(), COMMIT, kind="dataset")
     read()
