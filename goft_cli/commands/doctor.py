@@ -17,11 +17,15 @@ def doctor(cfg: DoctorConfig) -> None:
     """Show every finding; exit 0 if nothing is to mend, 1 if something would stop the run."""
     import logging
 
+    from rich.console import Console
+
     from goft_cli.doctor import examine
-    from goft_cli.doctor.findings import is_healthy, show
+    from goft_cli.findings import is_healthy, show_remedies, table_of
 
     logging.getLogger("goft_cli").addHandler(logging.NullHandler())  # the table says it all
-    findings = examine(cfg)
-    show(findings)
+    findings, screen = examine(cfg), Console(highlight=False)
+    screen.print(table_of("goft doctor", findings))
+    show_remedies(findings, screen)
     if not is_healthy(findings):
         sys.exit(1)
+    screen.print("nothing would stop this run")

@@ -19,16 +19,22 @@ def verify(cfg: VerifyConfig) -> None:
     Raises:
         GoftError: no such run, or one that is not finished or cannot be read.
     """
+    from rich.console import Console
+
+    from goft_cli.findings import is_healthy, table_of
     from goft_cli.logs import quiet_libraries
-    from goft_cli.rechecking.findings import all_hold, show
+    from goft_cli.progress import console
+    from goft_cli.rechecking.findings import WORDS
     from goft_cli.rechecking.recheck import recheck, run_folders
 
-    folders = run_folders(cfg.places)
     hold = True
-    for folder in folders:
+    for folder in run_folders(cfg.places):
+        findings = []
         with quiet_libraries():
-            findings = list(recheck(folder, cfg))
-        show(str(folder.path), findings)
-        hold &= all_hold(findings)
+            for finding in recheck(folder, cfg):
+                findings.append(finding)
+                console.print(f"checked: {finding.subject}", style="dim", markup=False)
+        Console(highlight=False).print(table_of(str(folder.path), findings, WORDS))
+        hold &= is_healthy(findings)
     if not hold:
         sys.exit(1)

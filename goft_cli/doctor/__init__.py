@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from goft_cli.config import DoctorConfig
-from goft_cli.doctor.findings import Finding
 from goft_cli.doctor.inputs import (
     examine_hub,
     examine_inputs,
@@ -20,6 +19,7 @@ from goft_cli.doctor.machine import (
     examine_packages,
 )
 from goft_cli.doctor.rotation import examine_rotation
+from goft_cli.findings import Finding
 
 
 def examine(cfg: DoctorConfig) -> list[Finding]:

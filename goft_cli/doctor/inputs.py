@@ -19,8 +19,8 @@ from goft_cli.config import (
     TrainConfig,
     WandbMode,
 )
-from goft_cli.doctor.findings import Finding, Verdict, refused
 from goft_cli.errors import GoftError
+from goft_cli.findings import Finding, Verdict, refused
 from goft_cli.logs import quiet_libraries
 from goft_cli.preflight import (
     check_data_dir,

@@ -15,8 +15,8 @@ from accelerate.commands.config.config_args import default_config_file, load_con
 from packaging.requirements import Requirement
 
 from goft_cli.config import Dtype, FullConfig, ModelConfig, TrainConfig, TrainerConfig
-from goft_cli.doctor.findings import Finding, Verdict, refused
 from goft_cli.errors import GoftError
+from goft_cli.findings import Finding, Verdict, refused
 from goft_cli.preflight import MIN_FREE_BYTES, check_writable, model_location
 
 SHOWN = ("torch", "transformers", "peft", "accelerate", "datasets")

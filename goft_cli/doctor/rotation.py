@@ -7,8 +7,8 @@ import warnings
 import torch
 
 from goft_cli.config import GoftAdapterConfig, TrainConfig
-from goft_cli.doctor.findings import Finding, Verdict, refused
 from goft_cli.errors import GoftError
+from goft_cli.findings import Finding, Verdict, refused
 from goft_cli.rotation import build, forced_engine, team
 from goft_cli.rotation.engines import choose_engine
 

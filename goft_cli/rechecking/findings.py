@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Sequence
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
+from goft_cli.findings import Finding, Verdict
 from goft_cli.runs.provenance import Change
 
 SHOWN_CHANGES = 3
 
 
-class Verdict(Enum):
-    """Whether a record agrees with what is there."""
-
-    holds = "holds"
-    fails = "does not hold"
-    unknown = "not recorded"
-
-
-STYLES = {Verdict.holds: "green", Verdict.fails: "bold red", Verdict.unknown: "yellow"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check's outcome; `found` says it in a sentence or less."""
-
-    subject: str
-    verdict: Verdict
-    found: str
+WORDS = {
+    Verdict.ok: "holds",
+    Verdict.mend: "does not hold",
+    Verdict.note: "not recorded",
+}
+"""What a verdict is called of a record; what was not recorded fails nothing."""
 
 
 def judged(subject: str, found: str, *, holds: bool) -> Finding:
     """Make a finding of a comparison."""
-    return Finding(subject, Verdict.holds if holds else Verdict.fails, found)
+    return Finding(subject, Verdict.ok if holds else Verdict.mend, found)
 
 
 def unrecorded(subject: str, found: str = "the run has no record to compare with") -> Finding:
     """Make a finding of what the run has no record of."""
-    return Finding(subject, Verdict.unknown, found)
+    return Finding(subject, Verdict.note, found)
 
 
 def of_files(subject: str, recorded: Sequence[str], changes: Sequence[Change]) -> Finding:
@@ -58,20 +41,3 @@ def of_files(subject: str, recorded: Sequence[str], changes: Sequence[Change]) -
 def summary(names: Sequence[str]) -> str:
     """Name a few files, or count them."""
     return ", ".join(names) if len(names) <= SHOWN_CHANGES else f"{len(names)} files"
-
-
-def all_hold(findings: Iterable[Finding]) -> bool:
-    """Tell whether nothing failed; what was not recorded fails nothing."""
-    return all(finding.verdict is not Verdict.fails for finding in findings)
-
-
-def show(title: str, findings: Sequence[Finding]) -> None:
-    """Print the table of one run."""
-    table = Table(title=escape(title), title_justify="left")
-    for column in ("", "check", "found"):
-        table.add_column(column, overflow="fold")
-    for finding in findings:
-        style = STYLES[finding.verdict]
-        mark = f"[{style}]{finding.verdict.value}[/]"
-        table.add_row(mark, escape(finding.subject), escape(finding.found))
-    Console(highlight=False).print(table)

@@ -19,7 +19,8 @@ from goft_cli.errors import GoftError
 from goft_cli.evaluation import compare, evaluation_splits, score_splits
 from goft_cli.exporting.certificate import REPORT, exported_sha256
 from goft_cli.exporting.export import reopened
-from goft_cli.rechecking.findings import Finding, judged, of_files, unrecorded
+from goft_cli.findings import Finding
+from goft_cli.rechecking.findings import judged, of_files, unrecorded
 from goft_cli.runs.provenance import Change, file_changes, section
 from goft_cli.runs.run_folder import read_json
 from goft_cli.runs.trained import TrainedRun, spread

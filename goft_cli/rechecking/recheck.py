@@ -8,8 +8,9 @@ from typing import Any
 
 from goft_cli.config import TaskConfig, TrainConfig, VerifyConfig
 from goft_cli.errors import GoftError
+from goft_cli.findings import Finding
 from goft_cli.page.gather import folders_below
-from goft_cli.rechecking.findings import Finding, judged, of_files, unrecorded
+from goft_cli.rechecking.findings import judged, of_files, unrecorded
 from goft_cli.rechecking.outputs import Rescored, certificates, merged_again, scored_again
 from goft_cli.runs.provenance import (
     adapter_changes,

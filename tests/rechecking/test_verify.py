@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from goft_cli.commands.merge import merge
 from goft_cli.config import MergeConfig, VerifyConfig
-from goft_cli.rechecking.findings import Finding, Verdict
+from goft_cli.findings import Finding, Verdict
 from goft_cli.rechecking.recheck import recheck, run_folders
 from goft_cli.runs.run_folder import RunFolder, read_json, write_json
 from tests.conftest import ROOT, Goft
@@ -39,13 +39,13 @@ def findings(folder: RunFolder, **options: object) -> dict[str, Finding]:
 
 
 def failing(found: dict[str, Finding]) -> set[str]:
-    return {subject for subject, one in found.items() if one.verdict is Verdict.fails}
+    return {subject for subject, one in found.items() if one.verdict is Verdict.mend}
 
 
 def test_a_run_as_it_was_left_holds_and_nothing_is_written(whole: Ground) -> None:
     before = snapshot(whole.root)
     found = findings(whole.run)
-    assert {one.verdict for one in found.values()} == {Verdict.holds}
+    assert {one.verdict for one in found.values()} == {Verdict.ok}
     scores = {
         f"validation {name}" for name in read_json(whole.run.metrics)["metrics"]["validation"]
     }
@@ -151,7 +151,7 @@ def test_some_rows_are_held_against_their_predictions(whole: Ground, tmp_path: P
     assert failing(findings(run, max_samples=6)) == {"validation predictions"}
     path.unlink()
     found = findings(run, max_samples=6)
-    assert found["validation predictions"].verdict is Verdict.unknown
+    assert found["validation predictions"].verdict is Verdict.note
 
 
 def test_a_moved_run_is_verified_where_its_model_and_data_are(
@@ -173,7 +173,7 @@ def test_a_run_of_an_earlier_version_says_what_it_did_not_record(name: str, tmp_
     options = {"data_dir": str(FIXTURES / "cola")} if name == "qgoft" else {"max_samples": 16}
     found = findings(RunFolder(tmp_path / "run"), **options)
     assert failing(found) == set()
-    unknown = {subject for subject, one in found.items() if one.verdict is Verdict.unknown}
+    unknown = {subject for subject, one in found.items() if one.verdict is Verdict.note}
     assert unknown >= {"base model files", "adapter files"}
     assert ("data files" in unknown) is (name == "lora")
 

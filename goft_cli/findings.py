@@ -1,12 +1,13 @@
-"""What a check found, and how to mend it."""
+"""What a check found, and how to mend it: the lines of `goft doctor` and `goft verify`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from goft_cli.errors import GoftError
@@ -47,23 +48,32 @@ def refused(subject: str, error: GoftError) -> Finding:
 
 
 def is_healthy(findings: Sequence[Finding]) -> bool:
-    """Tell whether nothing would stop the run."""
+    """Tell whether nothing is to mend."""
     return all(finding.verdict is not Verdict.mend for finding in findings)
 
 
-def show(findings: Sequence[Finding]) -> None:
-    """Print a table of the findings, and below it how to mend them."""
-    screen = Console(highlight=False)
-    table = Table(title="goft doctor")
+def table_of(
+    title: str, findings: Sequence[Finding], words: Mapping[Verdict, str] | None = None
+) -> Table:
+    """Return the findings as a table.
+
+    Args:
+        title: above it.
+        findings: a row each.
+        words: what a verdict is called, where not by its own name.
+    """
+    table = Table(title=escape(title), title_justify="left")
     for column in ("", "check", "found"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for finding in findings:
-        style = STYLES[finding.verdict]
-        mark = f"[{style}]{finding.verdict.value}[/]"
-        table.add_row(mark, finding.subject, finding.found.replace("[", r"\["))
-    screen.print(table)
+        word = (words or {}).get(finding.verdict, finding.verdict.value)
+        mark = f"[{STYLES[finding.verdict]}]{word}[/]"
+        table.add_row(mark, escape(finding.subject), escape(finding.found))
+    return table
+
+
+def show_remedies(findings: Sequence[Finding], screen: Console) -> None:
+    """Print how to mend what was found."""
     for finding in findings:
         if finding.remedy:
             screen.print(f"{finding.subject}: {finding.remedy}", soft_wrap=True, markup=False)
-    if is_healthy(findings):
-        screen.print("nothing would stop this run")
