@@ -30,6 +30,7 @@ COMMANDS: dict[str, Sequence[str]] = {
             "train taskk=glue/cola",
             "train task=glue/colla",
             "train trainer.lerning_rate=1",
+            "train task=glue/cola model=minilm-l6 adapter=qgoft seed=1 output_dir=x trainer.lr=1",
             "predict adapter=run inptu=file",
             "train --cfg job",
             "train --help",

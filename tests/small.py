@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -21,6 +22,20 @@ from goft_cli.config import TrainConfig
 
 WORDS = ["the", "a", "dog", "cat", "bird", "runs", "sleeps", "sings", "not", "well", "."]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+class Head:
+    """What a backbone asks of a task: one that classifies texts."""
+
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    processor_class: ClassVar[str] = "AutoTokenizer"
+    labels: ClassVar[int] = 2
+
+    def model_options(self) -> dict[str, Any]:
+        return {"num_labels": self.labels}
+
+    def processor_options(self) -> dict[str, Any]:
+        return {}
 
 
 def write_model(folder: Path, *, seed: int = 0, width: int = 16) -> Path:

@@ -23,17 +23,10 @@ from tests import small
 from tests.small import composed
 
 
-class Head:
+class Head(small.Head):
     """A task with three labels."""
 
-    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
-    processor_class: ClassVar[str] = "AutoTokenizer"
-
-    def model_options(self) -> dict[str, int]:
-        return {"num_labels": 3}
-
-    def processor_options(self) -> dict[str, int]:
-        return {}
+    labels: ClassVar[int] = 3
 
 
 AUTO = Head.auto_class

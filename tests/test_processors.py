@@ -21,25 +21,12 @@ from transformers import (
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
-from tests.small import WORDS
+from tests.small import WORDS, Head
 
 LLAMA2 = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 LLAMA3 = {"bos_token": "<s>", "eos_token": "</s>"}
 GPT2 = {"eos_token": "<end>", "unk_token": "<end>"}
 QWEN = {"eos_token": "<end>", "pad_token": "<pad>"}
-
-
-class Head:
-    """A task with two labels."""
-
-    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
-    processor_class: ClassVar[str] = "AutoTokenizer"
-
-    def model_options(self) -> dict[str, Any]:
-        return {}
-
-    def processor_options(self) -> dict[str, Any]:
-        return {}
 
 
 class Writer(Head):

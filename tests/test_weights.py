@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -12,20 +11,8 @@ import torch
 from goft_cli.backbone import load_backbone
 from goft_cli.config import Dtype, ModelConfig
 from tests import small
+from tests.small import Head
 from tests.stored_models import FORMS, store_as
-
-
-class Head:
-    """A task with two labels."""
-
-    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
-    processor_class: ClassVar[str] = "AutoTokenizer"
-
-    def model_options(self) -> dict[str, int]:
-        return {"num_labels": 2}
-
-    def processor_options(self) -> dict[str, int]:
-        return {}
 
 
 def of(folder: Path, dtype: Dtype = Dtype.float32) -> ModelConfig:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -77,9 +78,10 @@ def is_plain(verb: str, words: Sequence[str], index: int) -> bool:
     A verb that takes no such words has none.
     """
     word, before = words[index], words[index - 1] if index else ""
+    if verb not in PLAIN_WORDS or word.startswith("-"):
+        return False
     action = flag_parser()._option_string_actions.get(before)
-    takes_value = action is not None and action.nargs != 0
-    if verb not in PLAIN_WORDS or word.startswith("-") or takes_value:
+    if action is not None and action.nargs != 0:  # the flag before takes a value
         return False
     return KEY.match(word) is None or Path(word).is_dir()
 
@@ -206,6 +208,7 @@ if sys.version_info >= (3, 14):
     tolerate_lazy_help(argparse.HelpFormatter)
 
 
+@cache
 def flag_parser() -> FlagParser:
     """Return what reads the words after the verb as Hydra will: its flags, and the overrides."""
     return FlagParser("goft VERB", parents=[get_args_parser()], add_help=False)

@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir, initialize_config_module
@@ -49,7 +50,7 @@ class CommandLine:
     verb: str
     words: tuple[str, ...]
 
-    @property
+    @cached_property
     def flags(self) -> Namespace:
         """Hydra's flags, and the overrides; a flag of our own is one of those."""
         return read_flags(as_overrides(self.verb, self.words))

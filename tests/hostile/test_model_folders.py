@@ -7,7 +7,6 @@ import os
 import pickle
 import shutil
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -30,23 +29,11 @@ from tests.hostile.border import (
     substitute,
     write,
 )
+from tests.small import Head
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 PICKLE = "pytorch_model.bin"
 HEAD = ["pooler", "classifier"]
-
-
-class Head:
-    """A task with two labels."""
-
-    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
-    processor_class: ClassVar[str] = "AutoTokenizer"
-
-    def model_options(self) -> dict[str, int]:
-        return {"num_labels": 2}
-
-    def processor_options(self) -> dict[str, int]:
-        return {}
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -21,6 +20,7 @@ from tests import small
 from tests.caches import turn_to
 from tests.hub_downloads import Files, files_of
 from tests.hub_server import Hub
+from tests.small import Head
 from tests.stored_models import FORMS, store_as
 
 FIRST, SECOND = "a" * 40, "b" * 40
@@ -44,19 +44,6 @@ OTHERS = dict.fromkeys(
 MINI = ModelConfig(
     "mini", "me/mini", target_modules=["query"], head_modules=["pooler", "classifier"]
 )
-
-
-class Head:
-    """A task with two labels."""
-
-    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
-    processor_class: ClassVar[str] = "AutoTokenizer"
-
-    def model_options(self) -> dict[str, int]:
-        return {"num_labels": 2}
-
-    def processor_options(self) -> dict[str, int]:
-        return {}
 
 
 def published(folder: Path, form: str, *, seed: int = 0) -> Files:

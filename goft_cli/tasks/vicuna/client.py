@@ -18,6 +18,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from goft_cli.config import JudgeConfig
 from goft_cli.errors import GoftError
+from goft_cli.secrets import BLOT, SHORTEST_SECRET
 from goft_cli.tasks.vicuna.retries import Retries, TransientError, seconds_asked
 from goft_cli.tasks.vicuna.rubric import Messages
 
@@ -34,8 +35,6 @@ UNSUPPORTED = re.compile(r"unsupported|not support|not permitted|unknown|unrecog
 REFUSED_REQUEST = {400, 413, 422}
 # Besides 5xx: too slow, too early, too often.
 TRANSIENT = {408, 425, 429}
-# Shorter keys are placeholders such as EMPTY; blotting them out would spoil texts.
-SHORTEST_SECRET = 8
 SHOWN = 200
 
 
@@ -176,7 +175,7 @@ class ChatClient:
     def _clean(self, text: str) -> str:
         """Blot out the key, which some servers repeat."""
         secret = self._key if len(self._key) >= SHORTEST_SECRET else None
-        return text.replace(secret, "***") if secret else text
+        return text.replace(secret, BLOT) if secret else text
 
     def _shown(self, text: str) -> str:
         """Cut what a server says to one line; cleaned first, as half a key is too much of it."""
