@@ -21,7 +21,7 @@ from goft_cli.runs.provenance import (
     section,
 )
 from goft_cli.runs.run_folder import RunFolder, read_config, read_json
-from goft_cli.runs.trained import TrainedRun, find_run, moved, open_trained
+from goft_cli.runs.trained import TrainedRun, find_run, open_trained, placed
 from goft_cli.tasks import build_task
 from goft_cli.tasks.base import TaskData
 
@@ -54,7 +54,7 @@ def recheck(folder: RunFolder, cfg: VerifyConfig) -> Iterator[Finding]:
         GoftError: the run's configuration, manifest or scores cannot be read.
     """
     manifest = read_json(folder.manifest)
-    run_cfg = moved(read_config(folder.config), cfg.base_model, cfg.data_dir)
+    run_cfg = placed(read_config(folder.config), manifest, cfg.base_model, cfg.data_dir)
     yield base_files(manifest, run_cfg, is_moved=cfg.base_model is not None)
     adapter = section(section(manifest, "adapter"), "sha256")
     yield of_files("adapter files", list(adapter), adapter_changes(manifest, folder))

@@ -89,10 +89,14 @@ def data_changes(recorded: Section, found: Section, *, all_splits: bool) -> list
         found: provenance of the same task's data.
         all_splits: whether every split that the run read has been read again.
     """
-    if recorded.get("revision") not in {None, found.get("revision")}:
-        return [Change(str(found["source"]), recorded.get("revision"), found.get("revision"))]
-    if recorded.get("cache") != found.get("cache"):
+    then, now = recorded.get("revision"), found.get("revision")
+    same_revision = then in {None, now}
+    if same_revision and recorded.get("cache") != found.get("cache"):
         return []  # another cache of the same revision, whose files need not be equal
+    shared = section(recorded, "sha256").keys() & section(found, "sha256").keys()
+    if not same_revision and not shared:
+        return [Change(str(found["source"]), then, now)]
+    # of another revision the files count: most commits change no more than a card
     changes = file_changes(recorded, found)
     return [
         *(one for one in changes if one.found or all_splits),

@@ -20,6 +20,7 @@ from goft_cli.errors import GoftError
 from goft_cli.evaluation import run_model
 from goft_cli.runs import provenance
 from goft_cli.runs.run_folder import RunFolder, read_config, read_json
+from goft_cli.sharing.snapshots import COMMIT
 from goft_cli.tasks import build_task
 from goft_cli.tasks.base import AnsweringTask, Arrays, Split, Task, TaskData
 from goft_cli.training.trainer import training_arguments
@@ -159,8 +160,8 @@ def open_trained(
         GoftError: no such run, or base model or adapter are not those that it recorded.
     """
     folder = find_run(adapter)
-    cfg = moved(read_config(folder.config), base_model, data_dir)
     manifest = read_json(folder.manifest)
+    cfg = placed(read_config(folder.config), manifest, base_model, data_dir)
     task = build_task(cfg.task).respelled(provenance.section(manifest, "data"))
     cfg = replace(cfg, task=task.config)
     check_base(manifest, cfg, folder, moved=base_model is not None)
@@ -173,13 +174,31 @@ def open_trained(
     return TrainedRun(cfg, folder, task, backbone, model, manifest, data_dir is not None)
 
 
-def moved(cfg: TrainConfig, base_model: str | None, data_dir: str | None) -> TrainConfig:
-    """Return a run's configuration with the places where its model and its data are now."""
+def placed(
+    cfg: TrainConfig, manifest: Mapping[str, Any], base_model: str | None, data_dir: str | None
+) -> TrainConfig:
+    """Return a run's configuration with the places where its model and its data are now.
+
+    From the hub, a run reads the commits that it was trained on, whatever its branch holds by now.
+    """
+    model, task = cfg.model, cfg.task
     if base_model is not None:
-        cfg = replace(cfg, model=replace(cfg.model, path=base_model))
+        model = replace(model, path=base_model)
+    elif commit := commit_of(provenance.section(manifest, "model"), model.path):
+        model = replace(model, revision=model.revision or commit)
     if data_dir is not None:
-        cfg = replace(cfg, task=replace(cfg.task, data_dir=data_dir))
-    return cfg
+        task = replace(task, data_dir=data_dir)
+    elif (dataset := task.remote_dataset) is not None:
+        commit = commit_of(provenance.section(manifest, "data"), dataset.id)
+        dataset = replace(dataset, revision=dataset.revision or commit)
+        task = replace(task, dataset=dataset)
+    return replace(cfg, model=model, task=task)
+
+
+def commit_of(recorded: Mapping[str, Any], name: str) -> str | None:
+    """Return the commit that a run recorded of something that it read from the hub."""
+    source, revision = str(recorded.get("source")).split(" "), str(recorded.get("revision"))
+    return revision if source[0] == name and COMMIT.fullmatch(revision) else None
 
 
 def spread(total: int, count: int) -> range:

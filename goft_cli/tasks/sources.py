@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -17,7 +16,7 @@ from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
 from goft_cli.progress import announce
 from goft_cli.runs.digests import digests
-from goft_cli.sharing import availability, dataset_files, hub, model_files
+from goft_cli.sharing import availability, dataset_files, hub, model_files, snapshots
 from goft_cli.tasks.files import read_folder, read_shards
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.table import Table, from_dataset
@@ -32,7 +31,6 @@ GENERATORS = {
 }
 """Modules with a `generate(split)` that returns rows, by the dataset id that stands for them."""
 
-COMMIT = re.compile("[0-9a-f]{40}")
 LABEL_NAMES = "label_names"
 """What `goft fetch` calls the names of labels that a card has and its files need not have."""
 
@@ -168,7 +166,7 @@ def _revision(rows: Dataset, wanted: str | None) -> str | None:
     """
     files = rows.cache_files
     found = Path(files[0]["filename"]).parent.name if files else wanted
-    if wanted and COMMIT.fullmatch(wanted) and found != wanted:
+    if wanted and snapshots.COMMIT.fullmatch(wanted) and found != wanted:
         raise GoftError(
             f"task.dataset.revision={wanted}: the cache holds {found}; "
             "connect to the hub, or drop the revision"

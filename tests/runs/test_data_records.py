@@ -144,5 +144,9 @@ def test_the_hubs_rows_are_those_of_a_revision_in_a_cache(from_hub: Describe) ->
         assert [one.name for one in changes] == [str(path)]
     elsewhere = recorded | {"cache": "/another/machine"}
     assert both(elsewhere, from_hub, task)[0] == [], "the revision is the same"
-    (other,) = data_changes(recorded | {"revision": "0" * 40}, from_hub(), all_splits=True)
-    assert other.name == "some/set small"
+    newer = from_hub() | {"revision": "0" * 40}
+    assert [one.name for one in data_changes(recorded, newer, all_splits=True)] == [str(path)]
+    same_rows = newer | {"sha256": recorded["sha256"]}
+    assert data_changes(recorded, same_rows, all_splits=True) == [], "its card alone was changed"
+    (other,) = data_changes(recorded, newer | {"sha256": {}}, all_splits=True)
+    assert (other.name, other.found) == ("some/set small", "0" * 40)

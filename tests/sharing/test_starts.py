@@ -92,3 +92,23 @@ def test_online_then_offline_then_without_network_and_from_a_folder(
     assert answer.code == 0, answer.err
     moved = {"HF_HOME": str(tmp_path / "nothing"), "HF_HUB_OFFLINE": "1"}
     train("folder", "model.path=away/model", "task.data_dir=away/data", **moved)
+
+
+@pytest.mark.slow
+def test_a_run_reads_the_commits_that_it_was_trained_on(
+    mirror: Hub, goft_process: Goft, tmp_path: Path
+) -> None:
+    home = {"HF_HOME": str(tmp_path / "home"), "no_proxy": "*", "HF_TOKEN": ""}
+    home |= {"HF_ENDPOINT": mirror.url, "HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
+    train = ("train", *WORDS, "output_dir=run")
+    assert goft_process(*train, **home).code == 0
+    data = mirror.shelf.repositories["me/glue"].commits[DATA]
+    mirror.shelf.publish("me/glue", {**data, "README.md": CARD + b"new"}, "c" * 40, kind="dataset")
+    answer = goft_process(*train, **home)
+    assert answer.code == 0, "another card makes no other rows"
+    changed = dict.fromkeys(data, data["cola/auxiliary_train-00000-of-00001.parquet"])
+    mirror.shelf.publish("me/glue", changed | {"README.md": CARD}, "d" * 40, kind="dataset")
+    mirror.shelf.publish("me/mini", {"config.json": b"{}"}, "e" * 40)
+    for words in (["eval", "adapter=run"], ["verify", "run"]):
+        answer = goft_process(*words, **home)
+        assert answer.code == 0, answer.err
