@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 # Exit codes; a run that a signal ends has 128 + the signal's number.
 CRASH = 1
 """What nobody expected."""
@@ -9,6 +11,14 @@ USAGE_ERROR = 2
 """What the user can mend."""
 FAILED_JOBS = 3
 """The sweep is over, and one or more of its jobs failed."""
+
+MEMORY_SIGNS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+"""CUDA and MPS say the first, PyTorch's allocators for CPUs one of the next two."""
 
 
 class GoftError(Exception):
@@ -33,9 +43,30 @@ class RankError(Exception):
         self.code = code
 
 
+class OutOfMemoryError(Exception):
+    """A training ran out of memory.
+
+    Attributes:
+        updating: whether an update was at work, and not an evaluation.
+    """
+
+    def __init__(self, *, updating: bool) -> None:
+        super().__init__("the memory ran out")
+        self.updating = updating
+
+
 def is_panic(error: BaseException) -> bool:
     """Tell whether code in Rust, such as the tokenizers', broke; that is no `Exception` to Python.
 
     The class can be imported from nowhere.
     """
     return type(error).__name__ == "PanicException"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory ran out; imports no torch."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    said = str(error)
+    return named or (isinstance(error, RuntimeError) and any(sign in said for sign in MEMORY_SIGNS))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from goft_cli.command_line.keys import read
-from goft_cli.command_line.store import data_root
 from goft_cli.config import ModelConfig
+from goft_cli.locations import data_root
+from goft_cli.runs.files import read_yaml
 
 
 def real_name(model: ModelConfig) -> str:
@@ -27,7 +27,7 @@ def shipped_path(name: str) -> str | None:
     file = data_root() / "configs" / "model" / f"{name}.yaml"
     if not file.is_file():
         return None
-    content = read(file)
+    content = read_yaml(file)
     if "path" in content:
         return content["path"]
     above = [entry for entry in content["defaults"] if str(entry).startswith("/model/")]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import netrc
 import os
-import shutil
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,11 +21,10 @@ from goft_cli.config import (
     WandbMode,
 )
 from goft_cli.errors import GoftError
-from goft_cli.kinds import kind_of, refuse_specials
+from goft_cli.locations import asset_dir as asset_dir
+from goft_cli.locations import check_folder, check_writable, model_location
+from goft_cli.requirements import check_tokenizer, require_bitsandbytes
 from goft_cli.sharing import availability
-
-ASSET_SCHEME = "asset:"
-MIN_FREE_BYTES = 64 * 2**20
 
 
 def check_inputs(cfg: TrainConfig) -> None:
@@ -81,32 +78,6 @@ def check_data_dir(task: TaskConfig, key: str) -> None:
     """
     if task.data_dir is not None:
         check_folder(task.data_dir, key=f"{key}.data_dir", content="data files")
-
-
-def check_tokenizer(model: ModelConfig) -> None:
-    """Refuse a tokenizer that no installed package can read.
-
-    Raises:
-        GoftError: names the packages to install.
-    """
-    location = model_location(model.path)
-    if isinstance(location, Path) and (location / "tokenizer.json").is_file():
-        return
-    missing = [package for package in model.requires if not is_installed(package)]
-    if missing:
-        raise GoftError(
-            f"model={model.name}: its tokenizer needs {' and '.join(missing)}, found no such "
-            f"package; run pip install {' '.join(missing)}"
-        )
-
-
-def is_installed(package: str) -> bool:
-    """Tell whether a package is there, by the name that pip knows it by."""
-    try:
-        distribution(package)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def check_model(model: ModelConfig) -> None:
@@ -180,32 +151,6 @@ def check_quantization(cfg: TrainConfig) -> None:
         )
 
 
-def require_bitsandbytes(words: str) -> None:
-    """Refuse to pack weights without the package that does it.
-
-    Raises:
-        GoftError: says how to install it.
-    """
-    if find_spec("bitsandbytes") is None:
-        raise GoftError(
-            f"{words}: bitsandbytes is not installed; run pip install 'goft-cli[quant]'"
-        )
-
-
-def check_engine() -> None:
-    """Refuse an unknown rotation engine in the environment; imports torch.
-
-    Raises:
-        GoftError: names the engines there are.
-    """
-    from goft_cli.rotation import forced_engine
-
-    try:
-        forced_engine()
-    except ValueError as error:
-        raise GoftError(str(error)) from error
-
-
 def wandb_key() -> bool:
     """Tell whether wandb would find a key in the environment or in netrc; never read it out."""
     if os.environ.get("WANDB_API_KEY"):
@@ -215,85 +160,3 @@ def wandb_key() -> bool:
         return netrc.netrc().authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
-
-
-def asset_dir(name: str) -> Path:
-    """Return the folder of a tiny model shipped with the package.
-
-    Raises:
-        GoftError: there is no such asset.
-    """
-    root = Path(__file__).resolve().parent / "assets"
-    folder = root / name
-    if not (folder / "config.json").is_file():
-        known = ", ".join(sorted(entry.parent.name for entry in root.glob("*/config.json")))
-        raise GoftError(f"model.path={ASSET_SCHEME}{name}: no such shipped model; expected {known}")
-    return folder
-
-
-def model_location(path: str) -> Path | str:
-    """Tell a model folder from a hub id.
-
-    Returns:
-        the folder as a Path, or the hub id as it was written.
-
-    Raises:
-        GoftError: the words name a folder that is missing, empty, or holds no model, or a pipe.
-    """
-    if path.startswith(ASSET_SCHEME):
-        return asset_dir(path.removeprefix(ASSET_SCHEME))
-    folder = Path(path).expanduser()
-    written_as_path = path.startswith((".", "~", os.sep)) or path.endswith(os.sep)
-    is_hub_id = not folder.exists() and not written_as_path and path.count("/") <= 1
-    if is_hub_id:
-        return path
-    check_folder(path, key="model.path", content="a model")
-    refuse_specials(folder)
-    if not (folder / "config.json").is_file():
-        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8])
-        raise GoftError(
-            f"model.path={path}: found {found} but no config.json; "
-            "pass a folder written by save_pretrained, or a hub id"
-        )
-    return folder
-
-
-def check_folder(path: str, *, key: str, content: str) -> None:
-    """Refuse a folder that is missing, not a folder, or empty.
-
-    Raises:
-        GoftError: says which of the three.
-    """
-    folder = Path(path).expanduser()
-    if not folder.exists():
-        raise GoftError(f"{key}={path}: no such folder; pass the folder that holds {content}")
-    if not folder.is_dir():
-        kind = kind_of(folder) or "a file"
-        raise GoftError(f"{key}={path} is {kind}; pass the folder that holds {content}")
-    if not any(folder.iterdir()):
-        raise GoftError(f"{key}={path}: the folder is empty; expected {content} in it")
-
-
-def check_writable(folder: Path, key: str = "output_dir") -> None:
-    """Refuse a run folder that cannot be made, cannot be written, or has no room.
-
-    Raises:
-        GoftError: names the obstacle and the remedy.
-    """
-    present = folder
-    while not present.exists():
-        if present.is_symlink():
-            raise GoftError(f"{key}={folder}: the link {present} leads nowhere; mend it first")
-        present = present.parent
-    if not present.is_dir():
-        raise GoftError(f"{key}={folder}: {present} is a file; choose another {key}")
-    if not os.access(present, os.W_OK | os.X_OK):
-        raise GoftError(
-            f"{key}={folder}: no permission to write in {present}; choose another {key}"
-        )
-    free = shutil.disk_usage(present).free
-    if free < MIN_FREE_BYTES:
-        raise GoftError(
-            f"{key}={folder}: {free / 2**20:.0f} MB free on its disk, expected at least "
-            f"{MIN_FREE_BYTES // 2**20} MB for checkpoints; free some space or choose another disk"
-        )

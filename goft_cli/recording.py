@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sized
+from pathlib import Path
 from typing import Any, cast
 
 from goft_cli import report
+from goft_cli.config import TrainConfig
 from goft_cli.evaluation import score_splits
-from goft_cli.job import Job
 from goft_cli.naming import real_name
-from goft_cli.planning.record import recorded_forecast
+from goft_cli.prepare import Job
 from goft_cli.runs import manifest
 from goft_cli.runs.base_files import describe_base
+from goft_cli.runs.configuration import config_sha256
+from goft_cli.runs.files import read_json, write_json
 from goft_cli.runs.provenance import adapter_sha256, require_same_ground
-from goft_cli.runs.run_folder import config_sha256, read_json, write_json
+from goft_cli.runs.run_folder import FORECAST, RunFolder
 from goft_cli.tasks import Scores
 from goft_cli.training.trainer import PenaltyTrainer
 from goft_cli.verification import Verification
@@ -89,6 +92,15 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
             "merged": checked.merged_difference,
             "tolerance": checked.tolerance,
         },
-        "forecast": recorded_forecast(cfg),
+        FORECAST: recorded_forecast(cfg),
         "config_sha256": config_sha256(cfg),
     }
+
+
+def recorded_forecast(cfg: TrainConfig) -> dict[str, float | None] | None:
+    """Return what was expected of exactly this run; None if nobody planned it."""
+    file = RunFolder(Path(cfg.output_dir)).plan
+    if not file.is_file():
+        return None
+    recorded = read_json(file)
+    return recorded[FORECAST] if recorded.get("config_sha256") == config_sha256(cfg) else None

@@ -15,7 +15,8 @@ from rich.table import Table
 from goft_cli.config import TrainConfig
 from goft_cli.naming import real_name
 from goft_cli.palette import COLOURS, GRID
-from goft_cli.runs.run_folder import RunFolder, read_json, write_text
+from goft_cli.runs.files import read_json, write_text
+from goft_cli.runs.run_folder import RunFolder
 from goft_cli.runs.written import note
 from goft_cli.tasks.base import Arrays, Split, Task
 

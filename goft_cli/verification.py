@@ -20,8 +20,8 @@ from goft_cli.evaluation import (
     run_trainer,
     tolerance,
 )
-from goft_cli.job import Job
 from goft_cli.launching import sharding
+from goft_cli.prepare import Job
 from goft_cli.tasks.base import Arrays, Split
 from goft_cli.training.trainer import PenaltyTrainer, training_arguments
 
@@ -49,7 +49,7 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
     splits = job.encoded.evaluation or evaluation_splits(job.task, job.data, job.backbone.processor)
     trained = run_trainer(trainer, splits)
     sharding.leave()
-    arguments = training_arguments(job.cfg, job.folder, job.task)
+    arguments = training_arguments(job.cfg, job.folder.checkpoints, job.task)
 
     def outputs_of(model: nn.Module) -> dict[str, Arrays]:
         return run_model(model, job.task, splits, job.encoded.collate, arguments)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from goft_cli.config import VtabGroup
-from goft_cli.runs.run_folder import read_json, read_yaml
+from goft_cli.runs.files import read_json, read_yaml
 from goft_cli.sweeps.leaderboard import finished_runs
 from goft_cli.vtab.average import average, group_means, groups
 

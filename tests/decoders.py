@@ -17,7 +17,7 @@ from transformers import (
     set_seed,
 )
 
-from goft_cli.preflight import asset_dir
+from goft_cli.locations import asset_dir
 
 VOCABULARY = 50
 IGNORED = -100

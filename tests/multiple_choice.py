@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from goft_cli.command_line.composition import register
 from goft_cli.config import MMLUConfig
-from goft_cli.preflight import asset_dir
+from goft_cli.locations import asset_dir
 from tests.cells import inherited
 
 DEV_ROWS = 5

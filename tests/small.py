@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from goft_cli.command_line.composition import freeze, register
-from goft_cli.command_line.store import data_root
 from goft_cli.config import TrainConfig
+from goft_cli.locations import data_root
 
 WORDS = ["the", "a", "dog", "cat", "bird", "runs", "sleeps", "sings", "not", "well", "."]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from goft_cli import pipeline
 from goft_cli.commands.eval import evaluate
 from goft_cli.config import EvalConfig
-from goft_cli.runs.run_folder import RunFolder, read_config
+from goft_cli.runs.configuration import read_config
+from goft_cli.runs.run_folder import RunFolder
 from tests import small
 from tests.architectures import without_memory
 from tests.cells import CHOICES, cell

@@ -18,10 +18,10 @@ from torch.distributed.run import get_args_parser
 
 from goft_cli import report
 from goft_cli.command_line.recomposition import compose_train
-from goft_cli.command_line.store import data_root
 from goft_cli.commands.train import train
 from goft_cli.comparison import compare
 from goft_cli.comparison.runs import PER_COMPARISON
+from goft_cli.locations import data_root
 from goft_cli.reproduction.recipes import select
 from goft_cli.reproduction.rehearsal import SHORT, stand_ins
 from goft_cli.tasks.demo.choices import generate

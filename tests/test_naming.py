@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from goft_cli import pipeline, report
+from goft_cli.locations import asset_dir
 from goft_cli.naming import real_name
-from goft_cli.preflight import asset_dir
 from tests.cells import CHOICES, model_cell
 from tests.small import composed
 

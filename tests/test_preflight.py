@@ -14,13 +14,8 @@ import pytest
 
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.preflight import (
-    MIN_FREE_BYTES,
-    asset_dir,
-    check_benchmark,
-    check_inputs,
-    model_location,
-)
+from goft_cli.locations import MIN_FREE_BYTES, asset_dir, model_location
+from goft_cli.preflight import check_benchmark, check_inputs
 from goft_cli.sharing import hub
 from tests.caches import cache_dataset, cache_model, turn_to
 from tests.cells import cell
@@ -172,7 +167,6 @@ def test_the_data_of_a_benchmark_is_looked_for_too(
     cfg: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "unreachable", cache(lambda: "nobody answers"))
-    monkeypatch.setattr(hub, "cached", lambda kind: [])
     with pytest.raises(GoftError, match=r"cais/mmlu cannot be .*; pass benchmark\.data_dir=DIR"):
         check_inputs(replace(cfg, benchmark=config("mmlu/full")))
     missing = config("mmlu/full", data_dir=str(tmp_path / "none"))

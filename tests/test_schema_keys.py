@@ -117,7 +117,7 @@ VERBS: dict[str, Callable[[], object]] = {
 
 EARLY: dict[str, str] = {
     "goft_cli.preflight.check_inputs": "TrainConfig.output_dir ModelConfig.path",
-    "goft_cli.preflight.check_tokenizer": "ModelConfig.requires",
+    "goft_cli.requirements.check_tokenizer": "ModelConfig.requires",
     "goft_cli.preflight.check_data_dir": "TaskConfig.data_dir",
     "goft_cli.preflight.check_images": "ImageClassificationConfig.generator",
     "goft_cli.backbone.check_architecture": "ModelConfig.architecture",

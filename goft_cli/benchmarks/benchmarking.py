@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.errors import GoftError
-from goft_cli.runs.run_folder import write_text
+from goft_cli.runs.files import write_text
 from goft_cli.runs.written import note
 from goft_cli.tasks import Benchmark, Scores, TaskData
 

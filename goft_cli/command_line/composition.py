@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar, cast
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from goft_cli.command_line.borders import environment, refuse_secrets
-from goft_cli.command_line.flags import overrides_first, read_flags
-from goft_cli.command_line.store import config_source, offer
+from goft_cli.command_line.store import offer
 from goft_cli.command_line.wording import keep_words
 from goft_cli.config import BenchmarkConfig, TrainConfig, TrainerConfig
 from goft_cli.defaults import PENALTY_WEIGHT
@@ -190,47 +184,3 @@ def own_refusal(error: BaseException | None) -> GoftError | None:
     while error is not None and not isinstance(error, GoftError):
         error = error.__cause__ or error.__context__
     return error
-
-
-def run_verb(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -> None:
-    """Let Hydra compose `configs/<verb>.yaml` with `sys.argv`, then hand the dataclass to `job`.
-
-    A sweep hands each of its configurations to `job` in a process of its own.
-
-    Raises:
-        HydraException, OmegaConfBaseException: the words do not compose; `cli` explains them.
-        GoftError: a value is out of range, the job refuses its input, or jobs of a sweep failed.
-    """
-    register(verb)
-    refused: list[Exception] = []
-
-    def task(cfg: DictConfig) -> float | None:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            from goft_cli.sweeps import swept
-
-            register(verb)  # a launcher may have brought a fresh process
-            return swept(lambda: freeze(cfg, kind), job)
-        try:
-            job(freeze(cfg, kind))
-        except Exception as error:
-            # Hydra would announce it in its own words before passing it on, so it goes around
-            refused.append(error)
-        return None
-
-    place, name = config_source(verb)
-    main = hydra.main(version_base="1.3", config_path=place, config_name=name)(task)
-    words = sys.argv[1:]
-    with sweep_of(words) as added:
-        sys.argv[:] = ["goft", *overrides_first([*words, *added])]
-        main()
-    if refused:
-        raise refused[0]
-
-
-def sweep_of(words: Sequence[str]) -> AbstractContextManager[list[str]]:
-    """Return a context for a run of Hydra with these words, giving the words to add to them."""
-    if not read_flags(words).multirun:
-        return nullcontext([])
-    from goft_cli.sweeps import sweeping
-
-    return sweeping(words)

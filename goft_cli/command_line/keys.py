@@ -15,9 +15,10 @@ from typing import Any, cast, get_args, get_type_hints
 
 import yaml
 
-from goft_cli.command_line.store import data_root, reads_folder, verb_groups
+from goft_cli.command_line.store import reads_folder, verb_groups
 from goft_cli.config import SCHEMAS
 from goft_cli.errors import GoftError
+from goft_cli.locations import data_root
 from goft_cli.yaml_files import YAML_LOADER, read_checked
 
 PRESETS = "+sweep"

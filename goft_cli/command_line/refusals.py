@@ -6,9 +6,10 @@ import errno
 import re
 import resource
 from collections.abc import Sequence
+from dataclasses import fields
 
-from goft_cli.errors import CRASH, USAGE_ERROR, GoftError, RankError
-from goft_cli.out_of_memory import is_out_of_memory, what_to_lower
+from goft_cli.config import SCHEMAS
+from goft_cli.errors import CRASH, USAGE_ERROR, GoftError, RankError, is_out_of_memory
 from goft_cli.secrets import redact
 from goft_cli.signals import Stopped
 
@@ -69,6 +70,13 @@ def _describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str
         return sentence, USAGE_ERROR
     kind, said = type(error).__name__, " ".join(str(error).split())
     return f"unexpected {kind}: {said} (run again with --debug for the traceback)", CRASH
+
+
+def what_to_lower(verb: str) -> str:
+    """Return the sentence for a verb that ran out of memory outside a training."""
+    sized = verb in SCHEMAS and "batch_size" in {entry.name for entry in fields(SCHEMAS[verb])}
+    smaller = "pass a smaller batch_size" if sized else "choose a smaller model"
+    return f"goft {verb} ran out of memory; end other programs that hold memory, or {smaller}"
 
 
 def disk_error(error: Exception | Stopped) -> int | None:

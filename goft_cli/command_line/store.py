@@ -9,29 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from goft_cli.config import SCHEMAS
+from goft_cli.locations import data_root
 
 # For a verb on a trained run: a place without group folders, where `adapter=DIR` is a key.
 NO_FOLDERS = "goft_cli.commands"
-
-
-def data_root() -> Path:
-    """Return the folder that holds `configs/`: the installed package, or the source checkout.
-
-    Raises:
-        FileNotFoundError: neither place has it; the installation is broken.
-    """
-    package = Path(__file__).resolve().parents[1]
-    for root in (package, package.parent):
-        if (root / "configs" / "train.yaml").is_file():
-            return root
-    raise FileNotFoundError(f"no configs/train.yaml in {package} or beside it; reinstall goft-cli")
 
 
 def config_source(verb: str) -> tuple[str, str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.config import CompareConfig
+from goft_cli.sweeps.hydra_job import run_composed
 
 
 def main() -> None:
     """Compose `configs/compare.yaml` and compare."""
-    run_verb("compare", CompareConfig, compare)
+    run_composed("compare", CompareConfig, compare)
 
 
 def compare(cfg: CompareConfig) -> None:

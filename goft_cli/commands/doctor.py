@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.config import DoctorConfig
+from goft_cli.sweeps.hydra_job import run_composed
 
 
 def main() -> None:
     """Compose `configs/doctor.yaml` and examine it."""
-    run_verb("doctor", DoctorConfig, doctor)
+    run_composed("doctor", DoctorConfig, doctor)
 
 
 def doctor(cfg: DoctorConfig) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.config import EvalConfig, Harness, MMLUConfig, TaskConfig
 from goft_cli.errors import GoftError
+from goft_cli.sweeps.hydra_job import run_composed
 
 
 def main() -> None:
     """Compose `configs/eval.yaml` and score."""
-    run_verb("eval", EvalConfig, evaluate)
+    run_composed("eval", EvalConfig, evaluate)
 
 
 def evaluate(cfg: EvalConfig) -> None:
@@ -45,9 +45,9 @@ def rescore(cfg: EvalConfig) -> None:
     from goft_cli import report
     from goft_cli.adapters import merge
     from goft_cli.evaluation import evaluation_splits, run_model, score_splits
+    from goft_cli.locations import check_output
     from goft_cli.naming import real_name
-    from goft_cli.runs.folders import check_output
-    from goft_cli.runs.run_folder import write_json
+    from goft_cli.runs.files import write_json
     from goft_cli.runs.trained import open_trained
 
     run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
@@ -80,9 +80,9 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     from goft_cli.benchmarks.benchmarking import load_benchmark
     from goft_cli.benchmarks.candidate import open_candidate
     from goft_cli.benchmarks.harness import build_harness
+    from goft_cli.locations import check_output
     from goft_cli.runs import manifest
-    from goft_cli.runs.folders import check_output
-    from goft_cli.runs.run_folder import write_json
+    from goft_cli.runs.files import write_json
     from goft_cli.runs.written import note
     from goft_cli.tasks import build_benchmark
 

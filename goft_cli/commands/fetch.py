@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.config import FetchConfig
+from goft_cli.sweeps.hydra_job import run_composed
 
 
 def main() -> None:
     """Compose `configs/fetch.yaml` and fetch."""
-    run_verb("fetch", FetchConfig, fetch)
+    run_composed("fetch", FetchConfig, fetch)
 
 
 def fetch(cfg: FetchConfig) -> None:
@@ -20,10 +20,9 @@ def fetch(cfg: FetchConfig) -> None:
     from pathlib import Path
     from shlex import quote
 
+    from goft_cli.locations import check_target, check_writable
     from goft_cli.logs import quiet_libraries
-    from goft_cli.preflight import check_writable
     from goft_cli.report import screen
-    from goft_cli.runs.folders import check_target
     from goft_cli.sharing.fetching import command, fetch_run
 
     target = Path(cfg.output_dir)

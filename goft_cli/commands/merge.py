@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.config import MergeConfig
+from goft_cli.sweeps.hydra_job import run_composed
 
 
 def main() -> None:
     """Compose `configs/merge.yaml` and merge."""
-    run_verb("merge", MergeConfig, merge)
+    run_composed("merge", MergeConfig, merge)
 
 
 def merge(cfg: MergeConfig) -> None:
@@ -22,10 +22,10 @@ def merge(cfg: MergeConfig) -> None:
 
     from goft_cli.exporting.certificate_tables import layer_table, summary_table
     from goft_cli.exporting.export import export_lora, export_merged
+    from goft_cli.locations import check_target, check_writable
     from goft_cli.logs import quiet_libraries
-    from goft_cli.preflight import check_writable, require_bitsandbytes
     from goft_cli.report import screen
-    from goft_cli.runs.folders import check_target
+    from goft_cli.requirements import require_bitsandbytes
     from goft_cli.runs.trained import find_run, open_trained
     from goft_cli.runs.written import note
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.config import PlanConfig
+from goft_cli.sweeps.hydra_job import run_composed
 
 
 def main() -> None:
     """Compose `configs/plan.yaml` and plan it."""
-    run_verb("plan", PlanConfig, plan)
+    run_composed("plan", PlanConfig, plan)
 
 
 def plan(cfg: PlanConfig) -> None:
@@ -17,7 +17,8 @@ def plan(cfg: PlanConfig) -> None:
     Raises:
         GoftError: the model's configuration or the rows are not to be had, or contradict the run.
     """
-    from goft_cli.preflight import check_quantization, check_tokenizer
+    from goft_cli.preflight import check_quantization
+    from goft_cli.requirements import check_tokenizer
 
     check_quantization(cfg)
     check_tokenizer(cfg.model)

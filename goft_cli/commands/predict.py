@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.config import PredictConfig
+from goft_cli.sweeps.hydra_job import run_composed
 
 
 def main() -> None:
     """Compose `configs/predict.yaml` and predict."""
-    run_verb("predict", PredictConfig, predict)
+    run_composed("predict", PredictConfig, predict)
 
 
 def predict(cfg: PredictConfig) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.config import PushConfig
 from goft_cli.errors import GoftError
+from goft_cli.sweeps.hydra_job import run_composed
 
 
 def main() -> None:
     """Compose `configs/push.yaml` and upload."""
-    run_verb("push", PushConfig, push)
+    run_composed("push", PushConfig, push)
 
 
 def push(cfg: PushConfig) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.config import ReportConfig
+from goft_cli.sweeps.hydra_job import run_composed
 
 
 def main() -> None:
     """Compose `configs/report.yaml` and write the page."""
-    run_verb("report", ReportConfig, report)
+    run_composed("report", ReportConfig, report)
 
 
 def report(cfg: ReportConfig) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError, OutOfMemoryError
+from goft_cli.sweeps.hydra_job import run_composed
 
 
 def main() -> None:
     """Compose `configs/train.yaml` and run the pipeline on it."""
-    run_verb("train", TrainConfig, train)
+    run_composed("train", TrainConfig, train)
 
 
 def train(cfg: TrainConfig) -> None:
@@ -21,12 +22,30 @@ def train(cfg: TrainConfig) -> None:
     check_inputs(cfg)
     check_ground(cfg)  # here, for nothing heavy is imported yet
     if cfg.launcher.num_processes == 1 or is_rank():
-        from goft_cli.pipeline import run
-
-        run(cfg)
+        run_here(cfg)
     else:
         from goft_cli.launching.launch import launch
         from goft_cli.runs.run_folder import opened
 
         with opened(cfg) as folder:
             launch(cfg, folder.config)
+
+
+def run_here(cfg: TrainConfig, *, held: bool = False) -> None:
+    """Run the pipeline in this process.
+
+    Args:
+        cfg: the run.
+        held: whether the process that started this one keeps other starts of the run out.
+
+    Raises:
+        GoftError: the memory ran out; names the keys to lower, and their values.
+    """
+    from goft_cli.pipeline import run
+
+    try:
+        run(cfg, held=held)
+    except OutOfMemoryError as error:
+        from goft_cli.planning.smaller import advice
+
+        raise GoftError(advice(cfg, updating=error.updating)) from error

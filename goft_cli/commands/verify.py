@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.config import VerifyConfig
+from goft_cli.sweeps.hydra_job import run_composed
 
 
 def main() -> None:
     """Compose `configs/verify.yaml` and verify."""
-    run_verb("verify", VerifyConfig, verify)
+    run_composed("verify", VerifyConfig, verify)
 
 
 def verify(cfg: VerifyConfig) -> None:

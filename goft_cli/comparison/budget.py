@@ -15,7 +15,7 @@ from goft_cli.backbone import Backbone, empty_model
 from goft_cli.config import AdapterConfig, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.tasks import build_task
-from goft_cli.tuner.layer import features
+from goft_cli.tuner.base_weight import features
 
 
 @dataclass(frozen=True)

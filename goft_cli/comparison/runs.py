@@ -17,8 +17,9 @@ from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.command_line.recomposition import compose_here
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.errors import GoftError
+from goft_cli.runs.files import read_json
 from goft_cli.runs.provenance import is_reusable
-from goft_cli.runs.run_folder import RunFolder, read_json
+from goft_cli.runs.run_folder import RunFolder
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
 """What differs from run to run, and what says it here."""

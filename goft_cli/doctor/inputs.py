@@ -28,9 +28,9 @@ from goft_cli.preflight import (
     check_images,
     check_model,
     check_quantization,
-    check_tokenizer,
     check_tracker,
 )
+from goft_cli.requirements import check_tokenizer
 from goft_cli.sharing import hub
 from goft_cli.tasks import build_benchmark, build_task
 

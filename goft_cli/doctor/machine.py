@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from goft_cli.config import Dtype, FullConfig, ModelConfig, TrainConfig, TrainerConfig
 from goft_cli.errors import GoftError
 from goft_cli.findings import Finding, Verdict, refused
-from goft_cli.preflight import MIN_FREE_BYTES, check_writable, model_location
+from goft_cli.locations import MIN_FREE_BYTES, check_writable, model_location
 
 SHOWN = ("torch", "transformers", "peft", "accelerate", "datasets")
 MULTILINGUAL_VOCABULARY = 200_000

@@ -17,9 +17,9 @@ from goft_cli.geometry import NeuronChange, RotationGeometry
 from goft_cli.naming import real_name
 from goft_cli.runs import manifest
 from goft_cli.runs.base_files import describe_base
+from goft_cli.runs.configuration import config_sha256
 from goft_cli.runs.digests import digests
 from goft_cli.runs.provenance import adapter_sha256
-from goft_cli.runs.run_folder import config_sha256
 from goft_cli.runs.trained import TrainedRun
 from goft_cli.tasks.base import Arrays, Split
 from goft_cli.verification import compute_dtype

@@ -7,9 +7,10 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
-from goft_cli.cli import describe
+from goft_cli.command_line.refusals import describe
+from goft_cli.commands.train import run_here
 from goft_cli.launching.launch import end_with_parent, leave_word
-from goft_cli.runs.run_folder import read_config
+from goft_cli.runs.configuration import read_config
 from goft_cli.signals import Stopped, handling, stop_now
 
 
@@ -18,10 +19,8 @@ def main(config: Path) -> int:
     end_with_parent()
     try:
         with handling(stop_now):
-            from goft_cli.pipeline import run
-
             # the launcher has replaced what was there, and keeps others out
-            run(replace(read_config(config), overwrite=False), held=True)
+            run_here(replace(read_config(config), overwrite=False), held=True)
     except (Exception, Stopped) as error:  # the border: the launcher says it
         sentence, code = describe(error, ("train",))
         leave_word(sentence, traceback.format_exc())

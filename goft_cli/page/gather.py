@@ -13,7 +13,8 @@ from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.naming import real_name
 from goft_cli.runs.configuration import read_config, settings
-from goft_cli.runs.run_folder import RunFolder, read_json
+from goft_cli.runs.files import read_json
+from goft_cli.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

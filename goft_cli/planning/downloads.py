@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from goft_cli.config import TrainConfig
-from goft_cli.preflight import model_location
+from goft_cli.locations import model_location
 from goft_cli.sharing import availability, model_files
 
 

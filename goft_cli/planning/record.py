@@ -6,13 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goft_cli.config import TrainConfig
-from goft_cli.runs.run_folder import RunFolder, config_sha256, read_json, write_json
+from goft_cli.runs.configuration import config_sha256
+from goft_cli.runs.files import write_json
+from goft_cli.runs.run_folder import FORECAST, RunFolder
 
 if TYPE_CHECKING:
     from goft_cli.planning.plan import Plan
-
-FORECAST = "forecast"
 
 
 def write_plan(plan: Plan) -> Path:
@@ -40,12 +39,3 @@ def forecast_of(plan: Plan) -> dict[str, float | None]:
         "peak_memory_bytes": None if plan.memory is None else plan.memory.peak,
         "train_seconds": plan.train_seconds,
     }
-
-
-def recorded_forecast(cfg: TrainConfig) -> dict[str, float | None] | None:
-    """Return what was expected of exactly this run; None if nobody planned it."""
-    file = RunFolder(Path(cfg.output_dir)).plan
-    if not file.is_file():
-        return None
-    recorded = read_json(file)
-    return recorded[FORECAST] if recorded.get("config_sha256") == config_sha256(cfg) else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
 
@@ -13,8 +11,6 @@ from transformers import PreTrainedModel
 
 from goft_cli.comparison.budget import attached
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError
-from goft_cli.out_of_memory import is_out_of_memory
 from goft_cli.planning.inputs import largest_batch, rows_at_hand
 from goft_cli.planning.memory import Memory, forecast_memory
 from goft_cli.report import megabytes
@@ -26,24 +22,9 @@ EVALUATED = "trainer.per_device_eval_batch_size"
 OTHERWISE = "end other programs that hold memory, or choose a smaller model"
 
 
-@contextmanager
-def heeding_memory(cfg: TrainConfig, model: torch.nn.Module) -> Iterator[None]:
-    """Turn the error of a memory that does not suffice into what to lower.
-
-    Args:
-        cfg: of the run.
-        model: in training mode while an update is at work, and else in evaluation.
-
-    Raises:
-        GoftError: the memory ran out; names the keys and their values.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        advice = smaller_update(cfg) if model.training else smaller_evaluation(cfg)
-        raise GoftError(advice) from error
+def advice(cfg: TrainConfig, *, updating: bool) -> str:
+    """Return what to lower after a training, or its evaluation, ran out of memory."""
+    return smaller_update(cfg) if updating else smaller_evaluation(cfg)
 
 
 def smaller_evaluation(cfg: TrainConfig) -> str:

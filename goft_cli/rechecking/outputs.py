@@ -21,8 +21,8 @@ from goft_cli.exporting.certificate import REPORT, exported_sha256
 from goft_cli.exporting.export import reopened
 from goft_cli.findings import Finding
 from goft_cli.rechecking.findings import judged, of_files, unrecorded
+from goft_cli.runs.files import read_json
 from goft_cli.runs.provenance import Change, file_changes, section
-from goft_cli.runs.run_folder import read_json
 from goft_cli.runs.trained import TrainedRun, spread
 from goft_cli.tasks.base import Arrays, Split, TaskData
 

@@ -16,7 +16,7 @@ from goft_cli.reproduction.plot import plot
 from goft_cli.reproduction.recipes import Cell, select
 from goft_cli.reproduction.runs import Run, finished_run
 from goft_cli.reproduction.tables import as_markdown, as_plain, footnotes, result_tables
-from goft_cli.runs.run_folder import write_json, write_text
+from goft_cli.runs.files import write_json, write_text
 
 ROOT = Path("outputs/reproduce")
 REHEARSED_SEEDS = 2

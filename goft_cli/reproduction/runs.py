@@ -12,8 +12,9 @@ from goft_cli.config import MeasureConfig, TrainConfig
 from goft_cli.errors import USAGE_ERROR, GoftError, RankError
 from goft_cli.launching.launch import RankTracebackError
 from goft_cli.preflight import check_inputs
+from goft_cli.runs.files import read_json
 from goft_cli.runs.provenance import is_reusable
-from goft_cli.runs.run_folder import RunFolder, read_json
+from goft_cli.runs.run_folder import RunFolder
 from goft_cli.sweeps.isolation import Outcome, Surroundings, isolated
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
-from goft_cli.preflight import model_location
+from goft_cli.locations import model_location
 from goft_cli.runs.digests import digests
 from goft_cli.sharing import snapshots
 from goft_cli.sharing.model_files import item_of, revision_of, settings, shards, stored

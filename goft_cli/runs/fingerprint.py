@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 SAMPLED_PER_TENSOR = 256
 
@@ -16,14 +17,13 @@ def in_modules(name: str, modules: Sequence[str]) -> bool:
     return any(part in modules for part in name.split("."))
 
 
-@torch.no_grad()
 def fingerprint(model: nn.Module, head_modules: Sequence[str] = ()) -> str:
     """Digest names, shapes and sampled values of the backbone, to know it again."""
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
         if in_modules(name, head_modules):
             continue
-        sample = parameter.flatten()[:: max(1, parameter.numel() // SAMPLED_PER_TENSOR)]
+        sample = parameter.detach().flatten()[:: max(1, parameter.numel() // SAMPLED_PER_TENSOR)]
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
         digest.update(sample.float().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -12,36 +12,17 @@ from goft_cli.errors import GoftError
 from goft_cli.runs.configuration import (
     SECTIONS,
     WRITER,
-    as_plain,
-    config_sha256,
     differing,
-    flatten,
-    identity,
     read_config,
     write_config,
 )
-from goft_cli.runs.files import read_json, read_yaml, write_json, write_text
+from goft_cli.runs.files import read_yaml
 from goft_cli.runs.lock import locked
 from goft_cli.runs.written import RECORD, begin_record, clear
 
-__all__ = [
-    "MAX_DIFFERENCES",
-    "RunFolder",
-    "as_plain",
-    "config_sha256",
-    "flatten",
-    "identity",
-    "is_finished",
-    "open_run",
-    "opened",
-    "read_config",
-    "read_json",
-    "read_yaml",
-    "write_json",
-    "write_text",
-]
-
 MAX_DIFFERENCES = 6
+FORECAST = "forecast"
+"""The key of `goft plan`'s numbers, in its own file and in `metrics.json`."""
 Stamp = tuple[int, int, int]
 
 

@@ -19,7 +19,9 @@ from goft_cli.config import TRAIN_SAMPLE, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import run_model
 from goft_cli.runs import provenance
-from goft_cli.runs.run_folder import RunFolder, read_config, read_json
+from goft_cli.runs.configuration import read_config
+from goft_cli.runs.files import read_json
+from goft_cli.runs.run_folder import RunFolder
 from goft_cli.sharing.snapshots import COMMIT
 from goft_cli.tasks import build_task
 from goft_cli.tasks.base import AnsweringTask, Arrays, Split, Task, TaskData
@@ -83,7 +85,9 @@ class TrainedRun:
     def arguments(self, batch_size: int) -> TrainingArguments:
         """Return how to run the model: the run's precision, this batch size."""
         trainer = replace(self.cfg.trainer, per_device_eval_batch_size=batch_size)
-        return training_arguments(replace(self.cfg, trainer=trainer), self.folder, self.task)
+        return training_arguments(
+            replace(self.cfg, trainer=trainer), self.folder.checkpoints, self.task
+        )
 
     def sample(self, count: int) -> dict[str, Split]:
         """Return up to `count` encoded rows of the headline's split, spread over it evenly.

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from goft_cli.config import DatasetConfig, ModelConfig
 from goft_cli.sharing import dataset_files, hub, model_files, snapshots
-from goft_cli.sharing.listing import Item
-from goft_cli.sharing.reasons import explain, is_loading_error
+from goft_cli.sharing.reasons import Item, explain, is_loading_error
 
 
 def check_model(model: ModelConfig) -> None:
@@ -74,4 +73,4 @@ def check_permission(item: Item) -> None:
             if not is_loading_error(error):
                 raise
     if reason:
-        raise hub.refusal(item.kind, item.name, reason, item.remedy) from cause
+        raise hub.refusal(item, reason) from cause

@@ -14,7 +14,8 @@ from typing import Any
 from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
 from goft_cli.sharing import hub, snapshots
-from goft_cli.sharing.listing import Item, listing
+from goft_cli.sharing.listing import listing
+from goft_cli.sharing.reasons import Item
 from goft_cli.sharing.snapshots import Files
 
 DATA_REMEDY = "pass task.data_dir=DIR with local files"
@@ -42,7 +43,7 @@ class Found:
 
 def item_of(dataset: DatasetConfig, remedy: str = DATA_REMEDY) -> Item:
     """Return the repository of a dataset."""
-    return Item("dataset", dataset.id, dataset.revision or "main", remedy)
+    return Item("dataset", dataset.id, dataset.revision or "main", remedy, available)
 
 
 def bring_splits(dataset: DatasetConfig, splits: Sequence[str]) -> Found | None:
@@ -209,6 +210,11 @@ def commit(dataset: DatasetConfig) -> str | None:
 def named(dataset: DatasetConfig) -> str:
     """Return what a manifest calls a dataset."""
     return f"{dataset.id} {dataset.config or ''}".strip()
+
+
+def available() -> set[str]:
+    """Name the datasets whose rows this machine's caches hold, with their configurations."""
+    return {*hub.built(), *cached()}
 
 
 def cached() -> Iterator[str]:

@@ -18,13 +18,10 @@ from goft_cli.config import (
     ModelConfig,
     TaskConfig,
 )
-from goft_cli.preflight import (
-    ASSET_SCHEME,
-    check_tokenizer,
-)
+from goft_cli.locations import ASSET_SCHEME, whole_folder
+from goft_cli.requirements import check_tokenizer
 from goft_cli.runs.digests import file_sha256
-from goft_cli.runs.folders import whole_folder
-from goft_cli.runs.run_folder import write_json, write_text
+from goft_cli.runs.files import write_json, write_text
 from goft_cli.sharing import dataset_files
 from goft_cli.sharing.model_files import FETCHED, revision_of
 from goft_cli.tasks import build_benchmark, build_task

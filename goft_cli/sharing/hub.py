@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from goft_cli.errors import GoftError
-from goft_cli.sharing.reasons import Kind, explain, is_loading_error
+from goft_cli.sharing.reasons import Item, Kind, explain, is_loading_error
 
 logger = logging.getLogger(__name__)
 
@@ -28,35 +28,30 @@ TIMEOUT_SECONDS = 3.0
 
 
 @contextmanager
-def require(kind: Kind, name: str, *, remedy: str) -> Iterator[None]:
+def require(item: Item) -> Iterator[None]:
     """Run a block that loads one item from the hub, or from the cache when the hub is away.
-
-    Args:
-        kind: what the item is.
-        name: its hub id.
-        remedy: what to do instead, as an imperative: `pass model.path=DIR`.
 
     Raises:
         GoftError: the item can be neither downloaded nor found in the cache; the sentence has the
             reason, what is cached, and the remedy.
     """
-    reason = away(kind)
+    reason = away(item.kind)
     if reason:
-        logger.warning("%s; looking for %s %s in the cache", reason, kind, name)
+        logger.warning("%s; looking for %s %s in the cache", reason, item.kind, item.name)
     try:
         yield
     except Exception as error:
         if not is_loading_error(error):
             raise
-        why = explain(error, kind, name) if reason is None else offline_reason(error, reason)
-        raise refusal(kind, name, why, remedy) from error
+        offline = reason and offline_reason(error, reason)
+        raise refusal(item, offline or explain(error, item.kind, item.name)) from error
 
 
-def refusal(kind: Kind, name: str, why: str, remedy: str) -> GoftError:
+def refusal(item: Item, why: str) -> GoftError:
     """Return what to say of an item that is not to be had."""
     return GoftError(
-        f"{kind} {name} cannot be loaded: {why}; "
-        f"cached {kind}s: {', '.join(cached(kind)) or 'none'}; {remedy}"
+        f"{item.kind} {item.name} cannot be loaded: {why}; "
+        f"cached {item.kind}s: {', '.join(sorted(item.cached())) or 'none'}; {item.remedy}"
     )
 
 
@@ -88,15 +83,6 @@ def unreachable() -> str | None:
         return None
     go_offline()
     return f"the hub at {constants.ENDPOINT} cannot be reached ({found})"
-
-
-def cached(kind: Kind) -> list[str]:
-    """Name what this machine's caches hold: models with weights, datasets and configurations."""
-    from goft_cli.sharing import dataset_files, model_files
-
-    if kind == "model":
-        return sorted(model_files.cached())
-    return sorted({*built(), *dataset_files.cached()})
 
 
 def _probe(endpoint: str) -> str | None:

@@ -8,30 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from goft_cli.sharing.reasons import Kind, is_transport_error, status
+from goft_cli.sharing.reasons import Item, Kind, is_transport_error, status
 
 logger = logging.getLogger(__name__)
 
 WAITS = (1.0, 2.0, 4.0)
 """Seconds before another try, unless the hub asks for more."""
 LONGEST_WAIT_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Item:
-    """A repository of the hub at one revision.
-
-    Attributes:
-        kind: what is in it.
-        name: its hub id.
-        revision: branch, tag or commit.
-        remedy: what to do without it, as an imperative: `pass model.path=DIR`.
-    """
-
-    kind: Kind
-    name: str
-    revision: str
-    remedy: str
 
 
 @dataclass(frozen=True)

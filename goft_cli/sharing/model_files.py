@@ -15,7 +15,7 @@ from typing import Any
 from goft_cli.config import ModelConfig
 from goft_cli.errors import GoftError
 from goft_cli.sharing import snapshots
-from goft_cli.sharing.listing import Item
+from goft_cli.sharing.reasons import Item
 from goft_cli.sharing.snapshots import Files
 
 # Where a model is still loaded by its hub id, as by code of its own repository, transformers would
@@ -40,7 +40,7 @@ FETCHED = "fetched.json"
 
 def item_of(model: ModelConfig) -> Item:
     """Return the repository that a hub id stands for."""
-    return Item("model", model.path, model.revision or "main", MODEL_REMEDY)
+    return Item("model", model.path, model.revision or "main", MODEL_REMEDY, cached)
 
 
 def bring_settings(model: ModelConfig) -> Path:

@@ -6,7 +6,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,25 @@ WEB_PAGE = (
     "what answers is no hub but perhaps the web page of a proxy: log in to the network, or check "
     "HTTPS_PROXY and HF_ENDPOINT"
 )
+
+
+@dataclass(frozen=True)
+class Item:
+    """A repository of the hub at one revision.
+
+    Attributes:
+        kind: what is in it.
+        name: its hub id.
+        revision: branch, tag or commit.
+        remedy: what to do without it, as an imperative: `pass model.path=DIR`.
+        cached: names what the caches hold of this kind.
+    """
+
+    kind: Kind
+    name: str
+    revision: str
+    remedy: str
+    cached: Callable[[], Iterable[str]]
 
 
 def is_loading_error(error: BaseException) -> bool:

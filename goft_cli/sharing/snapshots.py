@@ -15,8 +15,8 @@ from pathlib import Path
 
 from goft_cli.errors import GoftError
 from goft_cli.sharing import hub
-from goft_cli.sharing.listing import Item, listing
-from goft_cli.sharing.reasons import Kind, explain, free_bytes, is_loading_error
+from goft_cli.sharing.listing import listing
+from goft_cli.sharing.reasons import Item, Kind, explain, free_bytes, is_loading_error
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def bring(item: Item, files: Files) -> Path:
             reason, cause = explain(error, item.kind, item.name), error
     folder = find(item, files)
     if folder is None:
-        raise hub.refusal(item.kind, item.name, reason, item.remedy) from cause
+        raise hub.refusal(item, reason) from cause
     warn_once(f"{reason}; taking {item.kind} {item.name} from the cache")
     return folder
 
@@ -92,14 +92,14 @@ def contents(item: Item) -> list[str]:
     """
     reason = hub.away(item.kind)
     if reason is not None:
-        raise hub.refusal(item.kind, item.name, reason, item.remedy)
+        raise hub.refusal(item, reason)
     try:
         return sorted(listing(item).sizes)
     except Exception as error:
         if not is_loading_error(error):
             raise
         reason = explain(error, item.kind, item.name)
-        raise hub.refusal(item.kind, item.name, reason, item.remedy) from error
+        raise hub.refusal(item, reason) from error
 
 
 def commit_of(folder: Path) -> str | None:

@@ -3,8 +3,3 @@
 A job that fails is shown and leaves the others alone; a job whose run is finished is kept. So the
 same command, given again after an interruption, runs only what is missing.
 """
-
-from goft_cli.sweeps.job import swept
-from goft_cli.sweeps.sweep import sweeping
-
-__all__ = ["sweeping", "swept"]

@@ -14,7 +14,8 @@ from typing import Any
 from rich.table import Table
 
 from goft_cli.runs.configuration import read_config, settings
-from goft_cli.runs.run_folder import RunFolder, read_json, write_text
+from goft_cli.runs.files import read_json, write_text
+from goft_cli.runs.run_folder import RunFolder
 
 COLUMNS = ("task", "model", "adapter", "changed", "runs", "score", "best", "parameters", "seconds")
 SHAREABLE = COLUMNS[:4]

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from goft_cli.runs.run_folder import RunFolder, read_json, write_json
+from goft_cli.runs.files import read_json, write_json
+from goft_cli.runs.run_folder import RunFolder
 from goft_cli.sweeps.leaderboard import Result, read_results
 
 RECORD = "job.json"

@@ -149,7 +149,7 @@ def load_all(dataset: DatasetConfig) -> tuple[DatasetDict, str | None]:
     Raises:
         GoftError: the dataset is neither on the hub nor in the cache, or there in another commit.
     """
-    with hub.require("dataset", dataset.id, remedy=dataset_files.DATA_REMEDY):
+    with hub.require(dataset_files.item_of(dataset)):
         commit = dataset_files.commit(dataset)
         if commit is not None and not availability.is_built(dataset):
             announce(dataset.id, 0)

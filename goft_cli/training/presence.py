@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from collections.abc import Callable
 
-from goft_cli.runs.run_folder import RunFolder
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
 class StopWithoutFolder(TrainerCallback):
     """Looks for the run folder after each update, before a checkpoint is written."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, check_there: Callable[[], None]) -> None:
+        self.check_there = check_there
 
     def on_step_end(
         self,
@@ -25,4 +25,4 @@ class StopWithoutFolder(TrainerCallback):
         Raises:
             GoftError: somebody deleted or moved it.
         """
-        self.folder.check_there()
+        self.check_there()

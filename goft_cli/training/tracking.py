@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from goft_cli.config import TrackerConfig, TrackerName, WandbMode
-from goft_cli.runs.run_folder import RunFolder
 
 
 @contextmanager
-def tracking(tracker: TrackerConfig, folder: RunFolder) -> Iterator[None]:
+def tracking(tracker: TrackerConfig, folder: Path) -> Iterator[None]:
     """Set the tracker up through its own environment variables, and close its run in the end."""
     if tracker.name is TrackerName.tensorboard:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.path / "tensorboard")
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
     if tracker.name is not TrackerName.wandb:
         yield
         return
     import wandb
 
     os.environ.setdefault("WANDB_PROJECT", tracker.project)
-    os.environ["WANDB_DIR"] = str(folder.path)
+    os.environ["WANDB_DIR"] = str(folder)
     if tracker.mode is WandbMode.offline:  # else the user's own WANDB_MODE holds
         os.environ["WANDB_MODE"] = "offline"
     exit_code = 1

@@ -22,7 +22,6 @@ from goft_cli.errors import GoftError
 from goft_cli.evaluation import reducer, single
 from goft_cli.penalty import PenaltyMixin
 from goft_cli.progress import ProgressBar
-from goft_cli.runs.run_folder import RunFolder
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
 from goft_cli.training.divergence import FiniteGradients, diverged
 from goft_cli.training.resuming import ResumableTrainer
@@ -92,7 +91,7 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
 
 
 def training_arguments(
-    cfg: TrainConfig, folder: RunFolder, task: Task[Any, Any]
+    cfg: TrainConfig, checkpoints: Path, task: Task[Any, Any]
 ) -> TrainingArguments:
     """Translate our configuration; the keys under `trainer` are already Trainer's own.
 
@@ -105,7 +104,7 @@ def training_arguments(
     if own["lr_scheduler_type"] in EPOCH_RATES:
         own["lr_scheduler_type"] = "constant"  # a name that Trainer knows; create_scheduler decides
     try:
-        arguments = TrainingArguments(**own | fixed_arguments(cfg, folder, task))
+        arguments = TrainingArguments(**own | fixed_arguments(cfg, checkpoints, task))
     except ValueError as error:
         hint = "; add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
         raise GoftError(f"trainer: {' '.join(str(error).split())}{hint}") from error
@@ -116,14 +115,14 @@ def training_arguments(
     return arguments
 
 
-def fixed_arguments(cfg: TrainConfig, folder: RunFolder, task: Task[Any, Any]) -> dict[str, Any]:
+def fixed_arguments(cfg: TrainConfig, checkpoints: Path, task: Task[Any, Any]) -> dict[str, Any]:
     """Return the arguments that follow from the task, the run folder and the tracker.
 
     A task without evaluation splits keeps checkpoints at the same moments, and its last weights.
     """
     moments, evaluated = cfg.trainer.eval_strategy.value, bool(cfg.task.eval_splits)
     return {
-        "output_dir": str(folder.checkpoints),
+        "output_dir": str(checkpoints),
         "seed": cfg.seed,
         "label_names": list(task.label_names),
         "eval_strategy": moments if evaluated else "no",

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from goft_cli.errors import GoftError
-from goft_cli.runs.run_folder import write_text
+from goft_cli.runs.files import write_text
 from goft_cli.tasks.image_classification.decoding import open_image
 from goft_cli.tasks.image_classification.lists import DRAW
 

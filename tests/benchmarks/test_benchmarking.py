@@ -13,7 +13,7 @@ from goft_cli import pipeline
 from goft_cli.commands.eval import evaluate
 from goft_cli.config import BenchmarkConfig, EvalConfig, TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.runs.run_folder import read_config
+from goft_cli.runs.configuration import read_config
 from tests import small
 from tests.causal import sentences_run
 from tests.conftest import Goft

@@ -15,9 +15,9 @@ import yaml
 from goft_cli import __version__
 from goft_cli.cli import READER_GONE, VERBS
 from goft_cli.command_line.help import meanings
-from goft_cli.command_line.refusals import USAGE_ERROR, describe
+from goft_cli.command_line.refusals import describe
 from goft_cli.config import SCHEMAS
-from goft_cli.errors import CRASH
+from goft_cli.errors import CRASH, USAGE_ERROR
 from tests.conftest import ROOT, Goft
 
 
@@ -133,7 +133,7 @@ def test_a_command_that_nohup_started_outlives_its_terminal(
         "goft_cli.preflight.check_inputs", lambda _: signal.raise_signal(signal.SIGHUP)
     )
     monkeypatch.setattr("goft_cli.launching.launch_checks.is_rank", lambda: True)
-    monkeypatch.setattr("goft_cli.pipeline.run", lambda _: None)
+    monkeypatch.setattr("goft_cli.pipeline.run", lambda _, **__: None)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
         assert goft("train").code == (0 if ignored else 129)

@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 
 from goft_cli.cli import VERBS, WITHOUT_CONFIG
 from goft_cli.command_line.keys import PRESETS, UnreadableError, known_keys, verb_choices
-from goft_cli.command_line.store import data_root
 from goft_cli.command_line.suggest import CommandLine, composed_keys
 from goft_cli.config import SCHEMAS
+from goft_cli.locations import data_root
 
 COMPOSING = [verb for verb in VERBS if verb not in WITHOUT_CONFIG]
 CHOICES = [

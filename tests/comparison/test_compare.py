@@ -16,7 +16,8 @@ import yaml
 from goft_cli.comparison import compare, runs
 from goft_cli.comparison.runs import PlannedRun
 from goft_cli.errors import GoftError
-from goft_cli.runs.run_folder import as_plain, write_json, write_text
+from goft_cli.runs.configuration import as_plain
+from goft_cli.runs.files import write_json, write_text
 from goft_cli.signals import Stopped
 from tests.conftest import Goft
 from tests.small import composed

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.command_line.refusals import USAGE_ERROR, describe
+from goft_cli.command_line.refusals import describe
+from goft_cli.errors import USAGE_ERROR
 
 Change = Callable[[Path], object]
 """What makes a good folder bad."""

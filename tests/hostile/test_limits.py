@@ -15,14 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goft_cli import pipeline
-from goft_cli.command_line.refusals import SAVE_FAILED, USAGE_ERROR, describe
+from goft_cli.command_line.refusals import SAVE_FAILED, describe
+from goft_cli.commands.train import run_here
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError
+from goft_cli.errors import USAGE_ERROR, GoftError, OutOfMemoryError
 from goft_cli.launching.launch_checks import check_rank
+from goft_cli.locations import check_writable
+from goft_cli.pipeline import heeding_memory
 from goft_cli.planning import smaller
 from goft_cli.planning.memory import Memory
-from goft_cli.planning.smaller import at, fitting_size, forecast, heeding_memory
-from goft_cli.preflight import check_writable
+from goft_cli.planning.smaller import advice, at, fitting_size, forecast
 from goft_cli.report import megabytes
 from tests import small
 from tests.conftest import Goft
@@ -165,25 +167,21 @@ def test_an_update_out_of_memory_names_smaller_batches_and_more_of_them(
     monkeypatch.setattr(smaller, "forecast", lambda cfg: expected)
     monkeypatch.setattr(smaller, "total_bytes", lambda cfg: 3 * gigabyte)
     model = torch.nn.Linear(1, 1)
-    with pytest.raises(GoftError) as caught, heeding_memory(run_of_six, model):
+    with pytest.raises(OutOfMemoryError) as caught, heeding_memory(model):
         raise error
-    sentence = described(caught.value)
+    sentence = advice(run_of_six, updating=caught.value.updating)
     assert "trainer.per_device_train_batch_size=2" in sentence
     assert "trainer.gradient_accumulation_steps=6" in sentence
     assert megabytes(7 * gigabyte) in sentence
     model.eval()
-    with (
-        pytest.raises(GoftError, match="per_device_eval_batch_size"),
-        heeding_memory(run_of_six, model),
-    ):
+    with pytest.raises(OutOfMemoryError) as caught, heeding_memory(model):
         raise error
+    sentence = advice(run_of_six, updating=caught.value.updating)
+    assert "per_device_eval_batch_size" in sentence
 
 
-def test_other_errors_pass_as_they_are(run_of_six: TrainConfig) -> None:
-    with (
-        pytest.raises(RuntimeError, match="a shape"),
-        heeding_memory(run_of_six, torch.nn.Linear(1, 1)),
-    ):
+def test_other_errors_pass_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match="a shape"), heeding_memory(torch.nn.Linear(1, 1)):
         raise RuntimeError("a shape")
 
 
@@ -206,7 +204,7 @@ def test_a_training_out_of_memory_is_one_sentence(
 
     monkeypatch.setattr(pipeline.PenaltyTrainer, "training_step", full)
     with pytest.raises(GoftError, match=r"per_device_train_batch_size=3 .*steps=4"):
-        pipeline.run(run_of_six)
+        run_here(run_of_six)
 
 
 @pytest.mark.slow

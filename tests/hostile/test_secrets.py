@@ -12,8 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from goft_cli.command_line.composition import register
-from goft_cli.command_line.refusals import USAGE_ERROR
-from goft_cli.errors import GoftError
+from goft_cli.errors import USAGE_ERROR, GoftError
 from goft_cli.secrets import SECRET_NAME, redact, stored_token
 from tests import small
 from tests.conftest import Goft

@@ -16,7 +16,7 @@ from goft_cli.errors import GoftError
 from goft_cli.page.gather import command, find_runs
 from goft_cli.page.layers import layer_reports
 from goft_cli.page.page import adapter_table, score_table
-from goft_cli.runs.run_folder import identity
+from goft_cli.runs.configuration import identity
 from goft_cli.runs.trained import open_trained
 from tests import small
 from tests.conftest import Goft

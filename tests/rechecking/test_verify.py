@@ -14,7 +14,8 @@ from goft_cli.commands.merge import merge
 from goft_cli.config import MergeConfig, VerifyConfig
 from goft_cli.findings import Finding, Verdict
 from goft_cli.rechecking.recheck import recheck, run_folders
-from goft_cli.runs.run_folder import RunFolder, read_json, write_json
+from goft_cli.runs.files import read_json, write_json
+from goft_cli.runs.run_folder import RunFolder
 from tests.conftest import ROOT, Goft
 from tests.grounds import Ground, copied
 from tests.hostile.border import Change, cut, snapshot, substitute

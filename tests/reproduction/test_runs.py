@@ -21,7 +21,7 @@ from goft_cli.reproduction import runs
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
 from goft_cli.reproduction.runs import finished_run
-from goft_cli.runs.run_folder import read_json
+from goft_cli.runs.files import read_json
 from goft_cli.sweeps import isolation
 from goft_cli.sweeps.isolation import Outcome, Surroundings
 from tests.conftest import ROOT, Goft

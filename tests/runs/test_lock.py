@@ -18,7 +18,8 @@ import pytest
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.runs import lock
-from goft_cli.runs.run_folder import RunFolder, open_run, opened, write_json
+from goft_cli.runs.files import write_json
+from goft_cli.runs.run_folder import RunFolder, open_run, opened
 from tests.conftest import ROOT, Goft
 from tests.hostile.border import described, snapshot
 

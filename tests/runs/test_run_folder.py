@@ -13,16 +13,9 @@ import pytest
 
 from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.runs.run_folder import (
-    MAX_DIFFERENCES,
-    RunFolder,
-    config_sha256,
-    open_run,
-    read_config,
-    read_json,
-    write_json,
-    write_text,
-)
+from goft_cli.runs.configuration import config_sha256, read_config
+from goft_cli.runs.files import read_json, write_json, write_text
+from goft_cli.runs.run_folder import MAX_DIFFERENCES, RunFolder, open_run
 from tests.cells import cell
 
 

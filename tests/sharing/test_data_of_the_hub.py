@@ -13,8 +13,7 @@ from huggingface_hub import constants
 
 from goft_cli.config import DatasetConfig
 from goft_cli.errors import GoftError
-from goft_cli.sharing import availability
-from goft_cli.sharing import hub as own_hub
+from goft_cli.sharing import availability, dataset_files
 from goft_cli.sharing.dataset_files import split_patterns
 from goft_cli.sharing.fetching import fetch_data
 from goft_cli.tasks.formats import Layout
@@ -96,7 +95,7 @@ def test_only_the_wanted_splits_are_fetched_and_serve_offline(
     offline(monkeypatch, hub)
     assert read() == (rows, provenance)
     assert hub.shelf.asked == []
-    assert own_hub.cached("dataset") == ["me/glue cola"]
+    assert dataset_files.available() == {"me/glue cola"}
     assert availability.dataset_is_cached(COLA, SPLITS)
     assert not availability.dataset_is_cached(COLA, ["test"])
 

@@ -15,9 +15,10 @@ from datasets import config as datasets_config
 from huggingface_hub import constants
 from transformers import AutoConfig
 
-from goft_cli.config import DatasetConfig
+from goft_cli.config import DatasetConfig, ModelConfig
 from goft_cli.errors import GoftError
-from goft_cli.sharing import hub
+from goft_cli.sharing import hub, model_files
+from goft_cli.sharing.reasons import Item
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.sources import Splits, read_splits
 from tests.caches import COMMIT, cache_dataset, cache_model
@@ -148,6 +149,10 @@ def test_a_missing_dataset_is_refused_at_once(closed: str, tmp_path: Path) -> No
     assert time.monotonic() - start < 5
 
 
+def item(name: str) -> Item:
+    return model_files.item_of(ModelConfig(name="model", path=name))
+
+
 def test_a_missing_model_is_refused_at_once(closed: str, tmp_path: Path) -> None:
     cache_model(tmp_path, "some/bert")
     sentence = (
@@ -155,7 +160,7 @@ def test_a_missing_model_is_refused_at_once(closed: str, tmp_path: Path) -> None
     )
     with (
         pytest.raises(GoftError, match=sentence + "; pass model.path=DIR"),
-        hub.require("model", "nobody/bert", remedy="pass model.path=DIR"),
+        hub.require(item("nobody/bert")),
     ):
         AutoConfig.from_pretrained("nobody/bert")
 
@@ -163,7 +168,7 @@ def test_a_missing_model_is_refused_at_once(closed: str, tmp_path: Path) -> None
 @pytest.mark.usefixtures("closed")
 def test_a_cached_model_serves_without_the_hub(tmp_path: Path) -> None:
     cache_model(tmp_path, "some/bert")
-    with hub.require("model", "some/bert", remedy="pass model.path=DIR"):
+    with hub.require(item("some/bert")):
         assert AutoConfig.from_pretrained("some/bert").hidden_size == 24
 
 
@@ -227,5 +232,8 @@ def test_offline_mode_of_datasets_alone(served: type[Hub], monkeypatch: pytest.M
 @pytest.mark.usefixtures("served")
 @pytest.mark.parametrize("error", [GoftError("mine"), KeyError("bug"), AssertionError("bug")])
 def test_other_errors_pass_unchanged(error: Exception) -> None:
-    with pytest.raises(type(error), match=str(error)), hub.require("model", "x/y", remedy="r"):
+    with (
+        pytest.raises(type(error), match=str(error)),
+        hub.require(item("x/y")),
+    ):
         raise error

@@ -139,7 +139,7 @@ def test_a_model_that_was_fetched_in_part_is_missed_in_part(
     hub.shelf.publish("me/mini", published(tmp_path / "model", "pickle in shards"))
     model_files.bring_settings(MINI)
     assert not model_files.is_cached(MINI)
-    assert own_hub.cached("model") == []
+    assert model_files.cached() == set()
     cut_off("offline", hub, monkeypatch)
     with pytest.raises(GoftError, match=r"model me/mini .*HF_HUB_OFFLINE.*model\.path=DIR"):
         load()
@@ -151,7 +151,7 @@ def test_what_is_cached_is_listed(form: str, hub: Hub, tmp_path: Path) -> None:
     load()
     assert model_files.is_cached(MINI)
     assert not model_files.is_cached(replace(MINI, revision=SECOND))
-    assert own_hub.cached("model") == ["me/mini"]
+    assert model_files.cached() == {"me/mini"}
 
 
 def test_large_files_may_lie_elsewhere_and_break_off(

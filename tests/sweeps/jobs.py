@@ -10,7 +10,8 @@ from pathlib import Path
 
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError
-from goft_cli.runs.run_folder import open_run, write_json
+from goft_cli.runs.files import write_json
+from goft_cli.runs.run_folder import open_run
 
 
 def train(cfg: TrainConfig) -> None:

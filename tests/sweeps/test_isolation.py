@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.runs.run_folder import read_json
+from goft_cli.runs.files import read_json
 from goft_cli.sweeps import isolation
 from goft_cli.sweeps.isolation import Outcome, Surroundings, isolated
 from tests.conftest import ROOT

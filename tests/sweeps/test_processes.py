@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from goft_cli.errors import FAILED_JOBS
-from goft_cli.runs.run_folder import read_config, read_json
+from goft_cli.runs.configuration import read_config
+from goft_cli.runs.files import read_json
 from goft_cli.sweeps.records import LEADERBOARD
 from tests import small
 from tests.conftest import Goft

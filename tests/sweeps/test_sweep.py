@@ -16,13 +16,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from goft_cli.command_line.composition import run_verb
 from goft_cli.command_line.keys import group_choices
 from goft_cli.config import TrainConfig
 from goft_cli.errors import FAILED_JOBS, GoftError
-from goft_cli.runs.run_folder import read_config
+from goft_cli.runs.configuration import read_config
 from goft_cli.signals import Stopped
 from goft_cli.sweeps import job, sweep
+from goft_cli.sweeps.hydra_job import run_composed
 from goft_cli.sweeps.isolation import Outcome, Surroundings
 from goft_cli.sweeps.records import LEADERBOARD
 from tests.cells import CONFIGS, cell
@@ -138,7 +138,7 @@ def test_other_launchers_run_the_same_jobs(
     monkeypatch.setattr(sys, "argv", ["goft", "-m", "seed=1,13", *launcher])
     GlobalHydra.instance().clear()
     with pytest.raises(GoftError, match=r"1 of 2 jobs failed, first job 1 .*seed=13 brings"):
-        run_verb("train", TrainConfig, jobs.train)
+        run_composed("train", TrainConfig, jobs.train)
     (row,) = leaderboard("seed=1,13")
     assert row["seed"] == "1"
     assert Path("outputs/sweeps/seed=1,13/0/output.log").is_file()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from goft_cli.errors import GoftError
-from goft_cli.preflight import asset_dir
+from goft_cli.locations import asset_dir
 from goft_cli.tasks.demo.acceptability import Split
 from goft_cli.tasks.demo.questions import SIZES, THINGS, VERBS, generate
 

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from goft_cli import GoftConfig
 from goft_cli.config import ChatTemplate, VicunaConfig
 from goft_cli.errors import GoftError
-from goft_cli.preflight import asset_dir
+from goft_cli.locations import asset_dir
 from goft_cli.tasks.demo.chat import QUESTIONS
 from goft_cli.tasks.vicuna import generation
 from goft_cli.tasks.vicuna.chat import encode

@@ -1,0 +1,147 @@
+"""Where things are: what ships with the package, a model, a folder to read or to write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from goft_cli.errors import GoftError
+from goft_cli.kinds import kind_of, refuse_specials
+
+PACKAGE = Path(__file__).resolve().parent
+ASSET_SCHEME = "asset:"
+MIN_FREE_BYTES = 64 * 2**20
+
+
+def data_root() -> Path:
+    """Return the folder that holds `configs/`: the installed package, or the source checkout.
+
+    Raises:
+        FileNotFoundError: neither place has it; the installation is broken.
+    """
+    for root in (PACKAGE, PACKAGE.parent):
+        if (root / "configs" / "train.yaml").is_file():
+            return root
+    raise FileNotFoundError(f"no configs/train.yaml in {PACKAGE} or beside it; reinstall goft-cli")
+
+
+def asset_dir(name: str) -> Path:
+    """Return the folder of a tiny model shipped with the package.
+
+    Raises:
+        GoftError: there is no such asset.
+    """
+    root = PACKAGE / "assets"
+    folder = root / name
+    if not (folder / "config.json").is_file():
+        known = ", ".join(sorted(entry.parent.name for entry in root.glob("*/config.json")))
+        raise GoftError(f"model.path={ASSET_SCHEME}{name}: no such shipped model; expected {known}")
+    return folder
+
+
+def model_location(path: str) -> Path | str:
+    """Tell a model folder from a hub id.
+
+    Returns:
+        the folder as a Path, or the hub id as it was written.
+
+    Raises:
+        GoftError: the words name a folder that is missing, empty, or holds no model, or a pipe.
+    """
+    if path.startswith(ASSET_SCHEME):
+        return asset_dir(path.removeprefix(ASSET_SCHEME))
+    folder = Path(path).expanduser()
+    written_as_path = path.startswith((".", "~", os.sep)) or path.endswith(os.sep)
+    is_hub_id = not folder.exists() and not written_as_path and path.count("/") <= 1
+    if is_hub_id:
+        return path
+    check_folder(path, key="model.path", content="a model")
+    refuse_specials(folder)
+    if not (folder / "config.json").is_file():
+        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8])
+        raise GoftError(
+            f"model.path={path}: found {found} but no config.json; "
+            "pass a folder written by save_pretrained, or a hub id"
+        )
+    return folder
+
+
+def check_folder(path: str, *, key: str, content: str) -> None:
+    """Refuse a folder that is missing, not a folder, or empty.
+
+    Raises:
+        GoftError: says which of the three.
+    """
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise GoftError(f"{key}={path}: no such folder; pass the folder that holds {content}")
+    if not folder.is_dir():
+        kind = kind_of(folder) or "a file"
+        raise GoftError(f"{key}={path} is {kind}; pass the folder that holds {content}")
+    if not any(folder.iterdir()):
+        raise GoftError(f"{key}={path}: the folder is empty; expected {content} in it")
+
+
+def check_writable(folder: Path, key: str = "output_dir") -> None:
+    """Refuse a run folder that cannot be made, cannot be written, or has no room.
+
+    Raises:
+        GoftError: names the obstacle and the remedy.
+    """
+    present = folder
+    while not present.exists():
+        if present.is_symlink():
+            raise GoftError(f"{key}={folder}: the link {present} leads nowhere; mend it first")
+        present = present.parent
+    if not present.is_dir():
+        raise GoftError(f"{key}={folder}: {present} is a file; choose another {key}")
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise GoftError(
+            f"{key}={folder}: no permission to write in {present}; choose another {key}"
+        )
+    free = shutil.disk_usage(present).free
+    if free < MIN_FREE_BYTES:
+        raise GoftError(
+            f"{key}={folder}: {free / 2**20:.0f} MB free on its disk, expected at least "
+            f"{MIN_FREE_BYTES // 2**20} MB for checkpoints; free some space or choose another disk"
+        )
+
+
+def check_target(target: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        GoftError: it does, or it is a file.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise GoftError(f"output_dir={target} is already there and not empty; choose another one")
+
+
+def check_output(file: Path) -> None:
+    """Refuse a file that could not be written, before the work whose result it is to hold.
+
+    Raises:
+        GoftError: it is a folder, or its folder cannot be made or written.
+    """
+    if file.is_dir():
+        raise GoftError(f"output={file} is a folder; pass the name of a file")
+    check_writable(file.parent, key="output")
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Let a block fill a folder aside that becomes `target` once it is whole.
+
+    An error or an interruption leaves nothing behind.
+    """
+    target = target.resolve()
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        aside.replace(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
