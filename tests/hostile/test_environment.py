@@ -76,11 +76,9 @@ def data_from_hub(cfg: TrainConfig) -> TrainConfig:
 def no_network(patch: Patch) -> None:
     patch.setattr(hub, "unreachable", cache(lambda: "nobody answers"))
     patch.setattr(hub, "_offline_by_choice", lambda kind: None)
-    patch.setattr(hub, "cached", lambda kind: [])
 
 
 def offline(patch: Patch) -> None:
-    patch.setattr(hub, "cached", lambda kind: [])
 
 
 def no_key(patch: Patch) -> None:
