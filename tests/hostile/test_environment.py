@@ -79,6 +79,7 @@ def no_network(patch: Patch) -> None:
 
 
 def offline(patch: Patch) -> None:
+    """Leave everything as it is: the tests are offline."""
 
 
 def no_key(patch: Patch) -> None:
