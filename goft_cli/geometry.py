@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from goft_cli.rotation import rotate_transposed, schedule
-from goft_cli.tuner import GoftLayer
+from goft_cli.tuner.layer import GoftLayer
 
 PROBES = 64
 """Orthonormal vectors that stand for all of R^d where the composed map is measured."""

@@ -12,7 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from goft_cli.errors import GoftError
 from goft_cli.runs.files import write_text
 from goft_cli.runs.written import note
-from goft_cli.tasks import Benchmark, Scores, TaskData
+from goft_cli.tasks.base import TaskData
+from goft_cli.tasks.benchmark import Benchmark, Scores
 
 
 @dataclass(frozen=True)

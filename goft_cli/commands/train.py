@@ -1,9 +1,18 @@
-"""`goft train`: fine-tune, evaluate, save, merge, score again."""
+"""`goft train`: fine-tune, evaluate, save, merge, score again.
+
+Each of several processes runs this module on the frozen configuration of the run.
+"""
 
 from __future__ import annotations
 
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError, OutOfMemoryError
+from goft_cli.signals import Stopped, handling, stop_now
 from goft_cli.sweeps.hydra_job import run_composed
 
 
@@ -28,7 +37,7 @@ def train(cfg: TrainConfig) -> None:
         from goft_cli.runs.run_folder import opened
 
         with opened(cfg) as folder:
-            launch(cfg, folder.config)
+            launch(cfg, folder.config, __name__)
 
 
 def run_here(cfg: TrainConfig, *, held: bool = False) -> None:
@@ -49,3 +58,25 @@ def run_here(cfg: TrainConfig, *, held: bool = False) -> None:
         from goft_cli.planning.smaller import advice
 
         raise GoftError(advice(cfg, updating=error.updating)) from error
+
+
+def work(config: Path) -> int:
+    """Train as one of several processes; return the exit code, as `goft` does."""
+    from goft_cli.command_line.refusals import describe
+    from goft_cli.launching.launch import end_with_parent, leave_word
+    from goft_cli.runs.configuration import read_config
+
+    end_with_parent()
+    try:
+        with handling(stop_now):
+            # the launcher has replaced what was there, and keeps others out
+            run_here(replace(read_config(config), overwrite=False), held=True)
+    except (Exception, Stopped) as error:  # the border: the launcher says it
+        sentence, code = describe(error, ("train",))
+        leave_word(sentence, traceback.format_exc())
+        return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(work(Path(sys.argv[1])))

@@ -23,14 +23,18 @@ from goft_cli.signals import ENDING, Stopped, handling, hangup_is_ignored, stop_
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-WORKER = "goft_cli.launching.worker"
 ORPHAN_CHECK_SECONDS = 0.5
 SAVING_SECONDS = 600
 """How long the processes may take, after a signal, to finish an update and save."""
 
 
-def launch(cfg: TrainConfig, config: Path) -> None:
+def launch(cfg: TrainConfig, config: Path, module: str) -> None:
     """Start the processes on the frozen configuration and wait for them.
+
+    Args:
+        cfg: the run.
+        config: its file, which each process is told.
+        module: what each process runs.
 
     Raises:
         Stopped: the processes ended in order, at a signal.
@@ -43,7 +47,7 @@ def launch(cfg: TrainConfig, config: Path) -> None:
 
     count = cfg.launcher.num_processes
     words = ["--multi_gpu", "--num_machines=1", f"--num_processes={count}", "--mixed_precision=no"]
-    words += ["--dynamo_backend=no", "--main_process_port=0", "--module", WORKER, str(config)]
+    words += ["--dynamo_backend=no", "--main_process_port=0", "--module", module, str(config)]
     arguments = launch_command_parser().parse_args(words)
     if hangup_is_ignored():  # torchrun would answer it with an end of all processes
         arguments.signals_to_handle = "SIGTERM,SIGINT,SIGQUIT"
