@@ -47,7 +47,8 @@ format: $(VENV)/installed ## put the sources in format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-assets: $(VENV)/installed ## pretrain the tiny shipped models again
+assets: $(VENV)/installed ## draw the demos' rows and pretrain the tiny models again
+	$(BIN)/python scripts/make_demo_rows.py
 	$(BIN)/python scripts/make_tiny_models.py
 
 clean: ## remove the environment and everything made by runs

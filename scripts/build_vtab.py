@@ -9,10 +9,13 @@ It draws 1,000 training images of its own: the published choice cannot be had wi
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from goft_cli.errors import GoftError
-from goft_cli.vtab.build import PUBLISHED_ONLY, SOURCES, build
+from scripts.vtab.build import PUBLISHED_ONLY, SOURCES, build
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,9 +9,12 @@ each other on a busy machine. The same seed on the same machine gives the same b
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from tiny_models import decoder, encoder, vision
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.tiny_models import decoder, encoder, vision
 
 MAKERS = {module.NAME: module.make for module in (encoder, decoder, vision)}
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from goft_cli.config import VtabGroup
 from goft_cli.runs.files import read_json, read_yaml
 from goft_cli.sweeps.leaderboard import finished_runs
-from goft_cli.vtab.average import average, group_means, groups
+from scripts.vtab.average import average, group_means, groups
 
 Key = tuple[str, str, str]
 """Model, adapter, and what picked the checkpoint."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import cast
 
@@ -24,8 +23,9 @@ from transformers import (
 )
 
 import goft_cli
-from goft_cli.tasks.demo.acceptability import corpus
-from goft_cli.tasks.demo.facts import texts
+from scripts.demo_rows.acceptability import corpus
+from scripts.demo_rows.facts import texts
+from scripts.tiny_models import encoder
 
 ASSETS = Path(goft_cli.__file__).parent / "assets"
 HEADS = {
@@ -152,9 +152,7 @@ def _torch_settings() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_torch_settings")
-def test_same_seed_makes_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
-    encoder = import_module("tiny_models.encoder")
+def test_same_seed_makes_the_same_bytes(tmp_path: Path) -> None:
     weights = []
     for folder in ("first", "second"):
         outcome = encoder.make(tmp_path / folder, seed=0, steps=3)

@@ -24,7 +24,7 @@ from goft_cli.comparison.runs import PER_COMPARISON
 from goft_cli.locations import data_root
 from goft_cli.reproduction.recipes import select
 from goft_cli.reproduction.rehearsal import SHORT, stand_ins
-from goft_cli.tasks.demo.choices import generate
+from goft_cli.tasks.demo import read_demo
 from tests.caches import cache_dataset, cache_model, turn_to
 from tests.conftest import ROOT, Goft
 from tests.documents import LINES, OTHER_LANGUAGES, blocks, lines_of, write_own_task
@@ -168,7 +168,7 @@ def test_a_run_is_prepared(
     for name, shipped in ON_THE_HUB.items():
         cached = cache_model(tmp_path / "caches", name)
         shutil.copytree(data_root() / "goft_cli" / "assets" / shipped, cached, dirs_exist_ok=True)
-    questions = {split: generate(split)[:4] for split in ("dev", "test")}
+    questions = {split: read_demo("demo:choices", split)[:4] for split in ("dev", "test")}
     cache_dataset(tmp_path / "caches", "cais/mmlu", "all", questions)
     cache_dataset(tmp_path / "caches", "nyu-mll/glue", "cola")
     answer = goft(*words_of(line))
@@ -207,7 +207,7 @@ def test_a_launcher_takes_its_words(line: str) -> None:
 
 @pytest.mark.parametrize("line", SCRIPTS)
 def test_a_script_understands_its_words(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the scripts do with them is tested in `tests/scripts` and `tests/vtab`."""
+    """What the scripts do with them is tested in `tests/scripts`."""
     read = argparse.ArgumentParser.parse_args
 
     def stop(self: argparse.ArgumentParser, *arguments: Sequence[str] | None) -> None:

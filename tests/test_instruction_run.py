@@ -16,7 +16,7 @@ from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig
 from goft_cli.errors import GoftError
 from goft_cli.runs.run_folder import RunFolder
-from goft_cli.tasks.demo.instructions import generate
+from goft_cli.tasks.demo import read_demo
 from tests import small
 
 QUESTION = "What is two plus three?"
@@ -25,7 +25,8 @@ QUESTION = "What is two plus three?"
 def write_data(folder: Path, rows: int = 24) -> Path:
     """Write rows as Alpaca is published, one of them without an answer."""
     folder.mkdir()
-    content = [*generate("train", rows - 1), {"instruction": "Why?", "input": "", "output": ""}]
+    asked = read_demo("demo:instructions", "train")[: rows - 1]
+    content = [*asked, {"instruction": "Why?", "input": "", "output": ""}]
     (folder / "train.json").write_text(json.dumps(content), encoding="utf-8")
     return folder
 

@@ -22,7 +22,7 @@ class ImageClassificationConfig(TaskConfig):
     family: str = "image_classification"
     headline: str = "accuracy"
     generator: str | None = None
-    """Images that this package makes (`demo:NAME`), for want of a `data_dir`."""
+    """A demo of this package (`demo:NAME`), for want of a `data_dir`."""
     classes: int = MISSING
     """Number of classes."""
     transform: Transform = Transform.model

@@ -129,7 +129,7 @@ class BenchmarkConfig(TaskConfig):
 
 @dataclass
 class DatasetConfig:
-    """A dataset on the hub, or a generator of this package (`demo:NAME`)."""
+    """A dataset on the hub, or a demo of this package (`demo:NAME`)."""
 
     id: str = MISSING
     """Id on the hub, or `demo:NAME`."""
@@ -140,7 +140,7 @@ class DatasetConfig:
 
     @property
     def is_generated(self) -> bool:
-        """Whether this package makes the rows itself."""
+        """Whether the rows come with this package."""
         return self.id.startswith("demo:")
 
 

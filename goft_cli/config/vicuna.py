@@ -68,7 +68,7 @@ class VicunaConfig(BenchmarkConfig):
     headline: str = "rating"
     eval_splits: list[str] = field(default_factory=lambda: ["question"])
     dataset: DatasetConfig | None = None
-    """A generator of this package; other questions are read from `question.jsonl` in `data_dir`."""
+    """A demo of this package; other questions are read from `question.jsonl` in `data_dir`."""
     chat_template: ChatTemplate = ChatTemplate.alpaca
     """How a question is put to the model."""
     temperature: float = 0.7

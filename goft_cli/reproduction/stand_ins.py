@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from PIL import Image
 
 from goft_cli.config import (
     InstructionConfig,
@@ -20,9 +20,10 @@ from goft_cli.config import (
     VtabConfig,
 )
 from goft_cli.errors import GoftError
-from goft_cli.tasks.demo import acceptability, chat, choices, digits, instructions, questions
+from goft_cli.runs.files import write_text
+from goft_cli.tasks.demo import DIGITS, FOLDER, digit, read_demo, read_rows
+from goft_cli.tasks.image_classification.lists import DRAW
 from goft_cli.tasks.mmlu.questions import LETTERS
-from goft_cli.vtab.layout import Example, write
 
 ROWS = 4
 """Rows of each split."""
@@ -42,7 +43,7 @@ def write_stand_in(task: TaskConfig, folder: Path) -> None:
         case QuestionAnsweringConfig():
             write_squad(task, folder)
         case InstructionConfig():
-            rows = instructions.generate("train", ROWS)
+            rows = read_demo("demo:instructions", "train")[:ROWS]
             write_json(folder / f"{task.train_split}.json", rows)
         case VtabConfig():
             write_images(task, folder)
@@ -62,8 +63,9 @@ def splits_of(task: TaskConfig) -> list[str]:
 def write_tables(task: TextClassificationConfig, folder: Path) -> None:
     """Write `train.tsv`, `dev.tsv` and so on, with the task's own columns and labels."""
     width = len(task.text_columns)
+    drawn = read_rows(FOLDER / "stand_ins" / f"{ROWS * width}.jsonl.gz")
+    sentences = [row["sentence"] for row in drawn]
     for split in splits_of(task):
-        sentences = [str(row["sentence"]) for row in acceptability.generate("train", ROWS * width)]
         rows = [sentences[index * width : (index + 1) * width] for index in range(ROWS)]
         lines = [[*row, target_of(task, index)] for index, row in enumerate(rows)]
         path = folder / f"{split.replace('validation', 'dev')}.tsv"
@@ -81,7 +83,7 @@ def target_of(task: TextClassificationConfig, index: int) -> str:
 def write_squad(task: QuestionAnsweringConfig, folder: Path) -> None:
     """Write SQuAD's nested JSON, a paragraph for each question."""
     for split in splits_of(task):
-        rows = questions.generate("train", ROWS)
+        rows = read_demo("demo:qa", "train")[:ROWS]
         article = {"title": "Demo", "paragraphs": as_paragraphs(rows)}
         document = {"version": "1.1", "data": [article]}
         write_json(folder / f"{split.replace('validation', 'dev')}-v1.1.json", document)
@@ -100,16 +102,34 @@ def as_paragraphs(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def write_images(task: VtabConfig, folder: Path) -> None:
     """Write the public VTAB-1K layout; every image carries a class of the task."""
-    rows = digits.generate("train")[:ROWS]
-    images = [np.asarray(digits.image(str(row["image"])).convert("RGB")) for row in rows]
-    examples = [Example(image, index % task.classes) for index, image in enumerate(images)]
-    splits: dict[str, list[Example]] = dict.fromkeys(("train800", "val200", "test"), examples)
-    write(splits, folder, {"source": digits.NAME})
+    images = [digit(row["image"]).convert("RGB") for row in read_demo(DIGITS, "train")[:ROWS]]
+    pairs = [(image, index % task.classes) for index, image in enumerate(images)]
+    write_vtab(dict.fromkeys(("train800", "val200", "test"), pairs), folder, {"source": DIGITS})
+
+
+def write_vtab(
+    splits: Mapping[str, Iterable[tuple[Image.Image, int]]],
+    folder: Path,
+    note: Mapping[str, str | int],
+) -> None:
+    """Write images, then the lists, so that an interrupted folder is not taken for a whole one."""
+    lists: dict[str, list[str]] = {}
+    for split, pairs in splits.items():
+        (folder / "images" / split).mkdir(parents=True)
+        lists[split] = []
+        for number, (image, label) in enumerate(pairs):
+            name = f"images/{split}/{number:06d}.jpg"
+            image.save(folder / name)
+            lists[split].append(f"{name} {label}\n")
+    lists["train800val200"] = lists["train800"] + lists["val200"]
+    write_text(folder / DRAW, json.dumps(note) + "\n")
+    for split, lines in lists.items():
+        write_text(folder / f"{split}.txt", "".join(lines))
 
 
 def write_mmlu(task: MMLUConfig, folder: Path) -> None:
     """Write the header-less csv files of one subject of each category."""
-    rows = choices.generate("dev")
+    rows = read_demo("demo:choices", "dev")
     lines = [[row["question"], *row["choices"], LETTERS[row["answer"]]] for row in rows]
     for split in splits_of(task):
         (folder / split).mkdir()
@@ -121,7 +141,7 @@ def write_mmlu(task: MMLUConfig, folder: Path) -> None:
 def write_vicuna(task: VicunaConfig, folder: Path) -> None:
     """Write questions in FastChat's jsonl, of categories that need no reference answer."""
     (split,) = task.eval_splits
-    lines = [json.dumps(row) for row in chat.generate(split)[:2]]
+    lines = [json.dumps(row) for row in read_demo("demo:chat", split)[:2]]
     (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

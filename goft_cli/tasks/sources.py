@@ -1,4 +1,4 @@
-"""Where raw rows come from: the project's own generators, a local folder, or the hub."""
+"""Where raw rows come from: the project's own demos, a local folder, or the hub."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,10 @@ from goft_cli.errors import GoftError
 from goft_cli.progress import announce
 from goft_cli.runs.digests import digests
 from goft_cli.sharing import availability, dataset_files, hub, model_files, snapshots
+from goft_cli.tasks.demo import read_demo
 from goft_cli.tasks.files import read_folder, read_shards
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.table import Table, from_dataset
-
-GENERATORS = {
-    "demo:acceptability": "goft_cli.tasks.demo.acceptability",
-    "demo:digits": "goft_cli.tasks.demo.digits",
-    "demo:choices": "goft_cli.tasks.demo.choices",
-    "demo:chat": "goft_cli.tasks.demo.chat",
-    "demo:instructions": "goft_cli.tasks.demo.instructions",
-    "demo:qa": "goft_cli.tasks.demo.questions",
-}
-"""Modules with a `generate(split)` that returns rows, by the dataset id that stands for them."""
 
 LABEL_NAMES = "label_names"
 """What `goft fetch` calls the names of labels that a card has and its files need not have."""
@@ -43,7 +33,7 @@ def read_splits(
     """Read the named splits, from `data_dir` if there is one.
 
     Args:
-        dataset: generator or hub dataset to read without a `data_dir`.
+        dataset: demo or hub dataset to read without a `data_dir`.
         splits: names to read; others that exist are not looked at.
         data_dir: folder with local files.
         layout: how to read local tables without a header row.
@@ -63,7 +53,7 @@ def read_splits(
         place = {"fetched_from": origin["source"], "revision": origin["revision"]}
         return _with_names(tables, origin.get(LABEL_NAMES, {})), {**provenance, **place}
     if dataset.is_generated:
-        return generate_splits(dataset.id, splits)
+        return demo_splits(dataset.id, splits)
     return _download(dataset, splits)
 
 
@@ -77,16 +67,9 @@ def _with_names(
     }
 
 
-def generate_splits(name: str, splits: Sequence[str]) -> Splits:
-    """Let a generator of this package make the named splits.
-
-    Raises:
-        GoftError: there is no such generator, or it has no such split.
-    """
-    if name not in GENERATORS:
-        raise GoftError(f"{name}: no such generator; there is {', '.join(GENERATORS)}")
-    module = import_module(GENERATORS[name])
-    rows = {split: module.generate(split) for split in splits}
+def demo_splits(name: str, splits: Sequence[str]) -> Splits:
+    """Read the named splits of a demo of this package."""
+    rows = {split: read_demo(name, split) for split in splits}
     tables = {
         split: from_dataset(Dataset.from_list(made), f"{name}, {split}")
         for split, made in rows.items()

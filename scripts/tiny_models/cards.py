@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import PreTrainedModel
 
-from tiny_models.training import Outcome
+from scripts.tiny_models.training import Outcome
 
 OBJECTIVES = {
     "tiny-deberta-v3": (

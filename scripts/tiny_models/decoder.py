@@ -10,10 +10,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from goft_cli.tasks.demo.acceptability import corpus
-from goft_cli.tasks.demo.facts import texts
-from tiny_models.cards import card
-from tiny_models.training import (
+from scripts.demo_rows.acceptability import corpus
+from scripts.demo_rows.facts import texts
+from scripts.tiny_models.cards import card
+from scripts.tiny_models.training import (
     Batch,
     Outcome,
     Recipe,

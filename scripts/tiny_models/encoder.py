@@ -11,10 +11,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 from transformers import DebertaV2Config, DebertaV2ForMaskedLM, PreTrainedTokenizerFast
 
-from goft_cli.tasks.demo import lexicon
-from goft_cli.tasks.demo.acceptability import corpus
-from tiny_models.cards import card
-from tiny_models.training import (
+from scripts.demo_rows import lexicon
+from scripts.demo_rows.acceptability import corpus
+from scripts.tiny_models.cards import card
+from scripts.tiny_models.training import (
     Batch,
     Outcome,
     Recipe,

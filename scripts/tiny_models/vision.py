@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from transformers import ViTConfig, ViTForMaskedImageModeling
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from tiny_models import images
-from tiny_models.cards import card
-from tiny_models.training import Loss, Outcome, Recipe, make_deterministic, pretrain, save
+from scripts.tiny_models import images
+from scripts.tiny_models.cards import card
+from scripts.tiny_models.training import Loss, Outcome, Recipe, make_deterministic, pretrain, save
 
 NAME = "tiny-vit"
 PATCH = 4

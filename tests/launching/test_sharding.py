@@ -23,7 +23,7 @@ from goft_cli.errors import GoftError
 from goft_cli.launching.launch_checks import SHARDING
 from goft_cli.launching.sharding import check_deepspeed, check_same_engine, unpickling_nothing
 from goft_cli.runs.run_folder import RunFolder
-from goft_cli.tasks.demo.instructions import generate
+from goft_cli.tasks.demo import read_demo
 from tests import small
 from tests.conftest import ROOT
 from tests.processes import accelerate_launch
@@ -50,7 +50,9 @@ TOLERANCE = 64 * UPDATES * torch.finfo(torch.float32).eps
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 rows, of which 32 are left to train on: two processes share them evenly."""
     folder = tmp_path_factory.mktemp("data")
-    (folder / "train.json").write_text(json.dumps(generate("train", 40)), encoding="utf-8")
+    (folder / "train.json").write_text(
+        json.dumps(read_demo("demo:instructions", "train")[:40]), encoding="utf-8"
+    )
     return folder
 
 

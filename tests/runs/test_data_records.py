@@ -18,12 +18,11 @@ from goft_cli.config import (
     TextClassificationConfig,
 )
 from goft_cli.runs.provenance import Change, changes_on_disk, data_changes
-from goft_cli.tasks.demo import acceptability
-from goft_cli.tasks.demo.acceptability import Split
+from goft_cli.tasks import sources
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.image_classification import ImageClassification
 from goft_cli.tasks.mmlu.questions import read_questions
-from goft_cli.tasks.sources import generate_splits, read_splits
+from goft_cli.tasks.sources import demo_splits, read_splits
 from tests.caches import cache_dataset, turn_to
 from tests.pictures import write_images
 
@@ -108,19 +107,18 @@ def test_a_subject_more_is_another_benchmark(tmp_path: Path) -> None:
     assert (new.name, new.recorded) == (str(tmp_path / "test" / "law_test.csv"), None)
 
 
-@pytest.mark.slow
-def test_rows_that_the_package_makes_are_compared_by_content(
+def test_rows_of_a_demo_are_compared_by_content(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    read = lambda: generate_splits("demo:acceptability", ["train", "validation"])[1]  # noqa: E731
-    recorded, real = read(), acceptability.generate
+    read = lambda: demo_splits("demo:acceptability", ["train", "validation"])[1]  # noqa: E731
+    recorded, real = read(), sources.read_demo
     assert data_changes(recorded, read(), all_splits=True) == []
 
-    def generate(split: Split) -> list[dict[str, Any]]:
-        rows = real(split)
+    def changed(name: str, split: str) -> list[dict[str, Any]]:
+        rows = real(name, split)
         return rows[:-1] if split == "train" else rows
 
-    monkeypatch.setattr(acceptability, "generate", generate)
+    monkeypatch.setattr(sources, "read_demo", changed)
     (one,) = data_changes(recorded, read(), all_splits=True)
     assert one.name == "demo:acceptability/train"
 

@@ -13,7 +13,7 @@ from datasets import Dataset
 from goft_cli.backbone import load_backbone
 from goft_cli.config import TrainConfig
 from goft_cli.tasks import build_task
-from goft_cli.tasks.demo.choices import generate
+from goft_cli.tasks.demo import read_demo
 from tests import small
 from tests.caches import cache_dataset, cache_model, turn_to
 from tests.conftest import Goft
@@ -67,7 +67,7 @@ def test_the_folder_is_the_hub_for_a_run(goft: Goft, caches: Path, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_benchmark_is_fetched_to_be_scored(goft: Goft, caches: Path) -> None:
-    rows = {split: generate(split)[:4] for split in ("dev", "test")}
+    rows = {split: read_demo("demo:choices", split)[:4] for split in ("dev", "test")}
     cache_dataset(caches, "me/questions", "all", rows)
     words = ["task=mmlu/full", "model=tiny-llama", "task.dataset.id=me/questions"]
     fetched = goft("fetch", *words, "output_dir=away")

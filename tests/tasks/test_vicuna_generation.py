@@ -20,7 +20,7 @@ from goft_cli import GoftConfig
 from goft_cli.config import ChatTemplate, VicunaConfig
 from goft_cli.errors import GoftError
 from goft_cli.locations import asset_dir
-from goft_cli.tasks.demo.chat import QUESTIONS
+from goft_cli.tasks.demo import read_demo
 from goft_cli.tasks.vicuna import generation
 from goft_cli.tasks.vicuna.chat import encode
 from goft_cli.tasks.vicuna.generation import generate_answers
@@ -28,7 +28,10 @@ from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import Records, answer_text
 from goft_cli.tasks.vicuna.sampling import SeededChoice, draw_uniforms, samplers
 
-ASKED = [Question(number, *row) for number, row in enumerate(QUESTIONS, 1)]
+ASKED = [
+    Question(row["question_id"], row["category"], *row["turns"])
+    for row in read_demo("demo:chat", "question")
+]
 CONFIG = VicunaConfig(name="made-up", max_new_tokens=12)
 NO_TOKENS = torch.LongTensor([[0]])  # what came before, which sampling does not read
 

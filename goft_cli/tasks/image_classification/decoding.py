@@ -9,14 +9,13 @@ colour under a transparent pixel. Where Pillow spoils pixels, they differ: 16-bi
 from __future__ import annotations
 
 import logging
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from goft_cli.errors import GoftError
-from goft_cli.tasks.sources import GENERATORS
+from goft_cli.tasks.demo import DIGITS, digit
 
 logger = logging.getLogger(__name__)
 
@@ -31,15 +30,14 @@ def open_image(name: str, folder: Path) -> Image.Image:
     """Decode one image to RGB.
 
     Args:
-        name: path in `folder`, an absolute path, or the name that a generator gave it.
+        name: path in `folder`, an absolute path, or the name of a demo's row.
         folder: of the task's data.
 
     Raises:
         GoftError: the file is no whole image, too large, or of a mode without a known range.
     """
-    generator = name.rpartition("/")[0]
-    if generator in GENERATORS:
-        return import_module(GENERATORS[generator]).image(name).convert("RGB")
+    if name.rpartition("/")[0] == DIGITS:
+        return digit(name).convert("RGB")
     path = folder / name
     try:
         # by its name, Pillow 12.2 maps an uncompressed TIFF into memory with height and width

@@ -32,7 +32,7 @@ from goft_cli.tasks.image_classification.pixels import (
     Images,
     check_proportions,
 )
-from goft_cli.tasks.sources import generate_splits
+from goft_cli.tasks.sources import demo_splits
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ TRANSFORMS: dict[Transform, dict[str, Any]] = {
 
 
 class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
-    """Images from a folder with a list per split, or from a generator of this package."""
+    """Images from a folder with a list per split, or from a demo of this package."""
 
     auto_class: ClassVar[str] = "AutoModelForImageClassification"
     processor_class: ClassVar[str] = "AutoImageProcessor"
@@ -73,7 +73,7 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read and check the named splits; images are looked for, but not yet decoded."""
         if self.config.data_dir is None:
-            tables, provenance = generate_splits(self.config.generator or "", names)
+            tables, provenance = demo_splits(self.config.generator or "", names)
         else:
             tables, provenance = read_lists(self._folder, names)
         splits = {name: checked_rows(table, self.config.classes) for name, table in tables.items()}

@@ -1,1 +1,0 @@
-"""Demo tasks that the project generates itself: offline, seeded, pure Python."""

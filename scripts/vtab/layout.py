@@ -1,0 +1,63 @@
+"""Which images become which split, and how an image of an original is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from goft_cli.errors import GoftError
+from goft_cli.tasks.image_classification.decoding import open_image
+
+TRAIN, VALIDATION = 800, 200
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image, as a file or as (height, width, 3) bytes, and its class."""
+
+    image: Path | np.ndarray
+    label: int
+
+
+@dataclass(frozen=True)
+class Pools:
+    """What a data set offers: images to train on, to validate on if it says which, and to test."""
+
+    train: Sequence[Example]
+    test: Sequence[Example]
+    validation: Sequence[Example] = ()
+
+
+def draw(pools: Pools, seed: int) -> dict[str, list[Example]]:
+    """Draw 800 and 200 images at random, without regard to classes, as VTAB does.
+
+    Without images to validate on, the 200 come from those to train on, too.
+
+    Raises:
+        GoftError: there are not enough images.
+    """
+    random = np.random.default_rng(seed)
+    shuffled = [pools.train[index] for index in random.permutation(len(pools.train))]
+    others = [pools.validation[index] for index in random.permutation(len(pools.validation))]
+    train, validation = shuffled[:TRAIN], (others or shuffled[TRAIN:])[:VALIDATION]
+    if len(train) < TRAIN or len(validation) < VALIDATION:
+        raise GoftError(
+            f"found {len(train)} images to train on and {len(validation)} to validate on, expected "
+            f"at least {TRAIN} and {VALIDATION}; is the source complete?"
+        )
+    return {"train800": train, "val200": validation, "test": list(pools.test)}
+
+
+def as_image(source: Path | np.ndarray) -> Image.Image:
+    """Decode a file, or wrap an array.
+
+    Raises:
+        GoftError: the file is missing or damaged.
+    """
+    if isinstance(source, Path):
+        return open_image(source.name, source.parent)
+    return Image.fromarray(source)
