@@ -126,7 +126,7 @@ def test_answers_from_one_machine_are_judged_on_another(
 ) -> None:
     first = evaluate(configure(), tmp_path / "here")
     for carried in ("resumed", "named"):
-        monkeypatch.setattr("goft_cli.tasks.vicuna.generation.generate", None)
+        monkeypatch.setattr("goft_cli.tasks.vicuna.answers.generate", None)
         answers = tmp_path / "here" / "answers.demo-chat.jsonl"
         changes = {}
         if carried == "named":
