@@ -222,7 +222,7 @@ def test_a_strange_question_is_named(
 
 def test_a_file_of_something_else_is_refused(configure: Configure, tmp_path: Path) -> None:
     write_questions(tmp_path, {"question_id": 1, "text": "What?"})
-    with pytest.raises(GoftError, match="category, turns is missing; found question_id, text"):
+    with pytest.raises(GoftError, match="category, turns is missing; found 'question_id', 'text'"):
         Vicuna(configure("vicuna", data_dir=str(tmp_path))).load()
 
 
