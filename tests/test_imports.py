@@ -20,7 +20,7 @@ ALLOWED = {
     "rotation": {"rotation"},
     "tuner": {"tuner", "rotation", "defaults"},
     "geometry": {"tuner", "rotation"},
-    "metrics": {"metrics", "errors"},
+    "metrics": {"errors"},
     "errors": set[str](),
     "defaults": set[str](),
     "config": {"config", "defaults", "errors"},

@@ -154,7 +154,7 @@ EARLY: dict[str, str] = {
     "goft_cli.tasks.vicuna.benchmark.Vicuna.load": "VicunaConfig.answers",
     "goft_cli.tasks.vicuna.benchmark.Vicuna._rehearse": "JudgeConfig.model JudgeConfig.prompts",
     "goft_cli.tasks.vicuna.rubric": "JudgeConfig.references",
-    "goft_cli.tasks.vicuna.generation.make_prompts": "VicunaConfig.seed",
+    "goft_cli.tasks.vicuna.answers.make_prompts": "VicunaConfig.seed",
     "goft_cli.training.tracking.tracking": "TrackerConfig.project",
     "goft_cli.launching.launch": "LauncherConfig.num_processes",
     "goft_cli.comparison.compare": "CompareConfig.adapters",

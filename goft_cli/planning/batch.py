@@ -11,9 +11,9 @@ from datasets import Dataset, Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from goft_cli.positions import usable_positions
 from goft_cli.tasks import Task
 from goft_cli.tasks.base import Collator, Inputs
+from goft_cli.tokens import usable_positions
 
 INPUT = "input_ids"
 CANDIDATES = 256

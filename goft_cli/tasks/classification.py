@@ -19,9 +19,8 @@ from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_o
 from goft_cli.tasks.columns import checked_rows, label_spelling, refuse_header
 from goft_cli.tasks.files import read_file
 from goft_cli.tasks.formats import Layout
-from goft_cli.tasks.length import usable_length
 from goft_cli.tasks.sources import read_splits
-from goft_cli.tasks.tokens import tokenized
+from goft_cli.tokens import tokenized, usable_length
 
 logger = logging.getLogger(__name__)
 

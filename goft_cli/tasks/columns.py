@@ -87,6 +87,18 @@ def require_columns(table: Table, wanted: Sequence[str], remedy: str) -> None:
         )
 
 
+def require_distinct(table: Table, name: str, values: Sequence[Hashable], remedy: str) -> None:
+    """Refuse a column of a table in which a value occurs twice; both places are named."""
+    first: dict[Hashable, int] = {}
+    for index, value in enumerate(values):
+        earlier = first.setdefault(value, index)
+        if earlier != index:
+            raise GoftError(
+                f"{table.place(index)}: {name} {value} is that of {table.place(earlier)} too; "
+                f"{remedy}"
+            )
+
+
 def texts(table: Table, name: str) -> list[str]:
     """Return a column of texts.
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from goft_cli import pipeline
+from goft_cli.commands import train
 from goft_cli.config import TrainConfig
 from goft_cli.errors import GoftError, RankError
 from goft_cli.launching import launch
@@ -187,7 +188,7 @@ def test_processes_that_nohup_started_outlive_their_terminal(
     monkeypatch.setattr("accelerate.commands.launch.launch_command", note)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
-        launch.launch(config_of(2, use_cpu=True), tmp_path / "config.yaml")
+        launch.launch(config_of(2, use_cpu=True), tmp_path / "config.yaml", train.__name__)
     finally:
         signal.signal(signal.SIGHUP, before)
     assert ("SIGHUP" in asked) is not ignored
@@ -241,7 +242,7 @@ def test_two_processes_make_one_run_with_the_same_numbers(
     sizes = ["trainer.per_device_train_batch_size=4", "launcher.num_processes=2"]
     shared = small.composed([*words, *sizes])
     with opened(shared) as run:
-        launch.launch(shared, run.config)
+        launch.launch(shared, run.config, train.__name__)
     assert_same_run(alone, run)
     assert names(alone.path) == names(run.path)
 

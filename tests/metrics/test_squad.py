@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from goft_cli import metrics
 from goft_cli.errors import GoftError
-from goft_cli.metrics.squad.squad import words
+from goft_cli.tasks.question_answering.squad_metric import SQUAD, words
 from tests.squad_scorer import Case, score
 
 # Texts of what normalisation touches: articles, punctuation, blanks, capitals, other alphabets.
@@ -36,7 +36,7 @@ CASES = st.lists(st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=3)), min_
 
 def scored(cases: list[Case]) -> dict[str, float]:
     predictions, references = zip(*cases, strict=True)
-    return metrics.compute(["squad"], predictions, references)
+    return SQUAD.compute(predictions, references)
 
 
 @settings(deadline=None, max_examples=60)

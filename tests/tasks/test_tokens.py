@@ -15,8 +15,8 @@ from goft_cli.locations import asset_dir
 from goft_cli.tasks.instruction.template import encode_prompts
 from goft_cli.tasks.mmlu.prompts import Prompter
 from goft_cli.tasks.mmlu.questions import Question
-from goft_cli.tasks.tokens import text_start
-from goft_cli.tasks.vicuna.chat import encode
+from goft_cli.tasks.vicuna.answers import encode
+from goft_cli.tokens import text_start
 from tests.multiple_choice import config
 
 ADDS_BOS, ADDS_BOTH, ADDS_EOS, ADDS_NONE = "<s> $A", "<s> $A </s>", "$A </s>", None

@@ -126,7 +126,7 @@ def test_answers_from_one_machine_are_judged_on_another(
 ) -> None:
     first = evaluate(configure(), tmp_path / "here")
     for carried in ("resumed", "named"):
-        monkeypatch.setattr("goft_cli.tasks.vicuna.generation.generate", None)
+        monkeypatch.setattr("goft_cli.tasks.vicuna.answers.generate", None)
         answers = tmp_path / "here" / "answers.demo-chat.jsonl"
         changes = {}
         if carried == "named":
@@ -222,7 +222,7 @@ def test_a_strange_question_is_named(
 
 def test_a_file_of_something_else_is_refused(configure: Configure, tmp_path: Path) -> None:
     write_questions(tmp_path, {"question_id": 1, "text": "What?"})
-    with pytest.raises(GoftError, match="category, turns is missing; found question_id, text"):
+    with pytest.raises(GoftError, match="category, turns is missing; found 'question_id', 'text'"):
         Vicuna(configure("vicuna", data_dir=str(tmp_path))).load()
 
 

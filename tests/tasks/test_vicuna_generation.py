@@ -21,12 +21,11 @@ from goft_cli.config import ChatTemplate, VicunaConfig
 from goft_cli.errors import GoftError
 from goft_cli.locations import asset_dir
 from goft_cli.tasks.demo import read_demo
-from goft_cli.tasks.vicuna import generation
-from goft_cli.tasks.vicuna.chat import encode
-from goft_cli.tasks.vicuna.generation import generate_answers
+from goft_cli.tasks.generation import SeededChoice, draw_uniforms, samplers
+from goft_cli.tasks.vicuna import answers
+from goft_cli.tasks.vicuna.answers import encode, generate_answers
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import Records, answer_text
-from goft_cli.tasks.vicuna.sampling import SeededChoice, draw_uniforms, samplers
 
 ASKED = [
     Question(row["question_id"], row["category"], *row["turns"])
@@ -184,7 +183,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     answer: Callable[..., dict[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = answer("whole.jsonl")
-    done = generation.generate
+    done = answers.generate
     calls = []
 
     def interrupted(*arguments: Any) -> dict[str, str]:  # noqa: ANN401
@@ -193,7 +192,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         return done(*arguments)
 
-    monkeypatch.setattr(generation, "generate", interrupted)
+    monkeypatch.setattr(answers, "generate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         answer("parts.jsonl")
     path = tmp_path / "parts.jsonl"

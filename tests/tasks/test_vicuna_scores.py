@@ -95,5 +95,7 @@ def test_judgments_are_a_file_or_in_a_folder(tmp_path: Path) -> None:
     assert read_judgments(str(tmp_path), file.name) == rows
     assert read_judgments(str(file), "ignored") == rows
     file.write_text('{"question_id": 1, "score": 5}\n', encoding="utf-8")
-    with pytest.raises(GoftError, match=r"judge, user_prompt is missing; found question_id, score"):
+    with pytest.raises(
+        GoftError, match=r"judge, user_prompt is missing; found 'question_id', 'score'"
+    ):
         read_judgments(str(file), file.name)

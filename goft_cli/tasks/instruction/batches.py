@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -30,12 +30,9 @@ def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return end_id(tokenizer) if padding is None else padding
 
 
-def padded(
-    rows: Sequence[Sequence[int]], value: int, side: Literal["left", "right"] = "right"
-) -> Tensor:
-    """Stack rows of numbers into (rows, longest), filled up with `value`."""
-    tensors = [torch.tensor(row) for row in rows]
-    return pad_sequence(tensors, batch_first=True, padding_value=value, padding_side=side)
+def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    """Stack rows of numbers into (rows, longest), filled up with `value` on the right."""
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,19 @@ from goft_cli.errors import GoftError
 from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors
 from goft_cli.tasks.files import read_file
 from goft_cli.tasks.formats import Layout
+from goft_cli.tasks.generation import write
 from goft_cli.tasks.instruction.batches import collator, keeps_apart
 from goft_cli.tasks.instruction.loss import IGNORED, example_losses
 from goft_cli.tasks.instruction.rows import checked_rows, divide
-from goft_cli.tasks.instruction.template import cut, encode_answers, encode_prompts, query_of
-from goft_cli.tasks.instruction.writing import write
-from goft_cli.tasks.length import usable_length
+from goft_cli.tasks.instruction.template import (
+    cut,
+    encode_answers,
+    encode_prompts,
+    end_id,
+    query_of,
+)
 from goft_cli.tasks.sources import read_splits
-from goft_cli.tasks.tokens import Batch, tokenized
+from goft_cli.tokens import Batch, tokenized, usable_length
 
 
 class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
@@ -123,8 +128,15 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
     ) -> list[dict[str, Any]]:
         """Return `{"output"}` per row: what the model answers, always the likeliest token."""
         prompts = list(self.encode(rows, processor)["input_ids"])
-        lengths = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
-        return [{"output": text} for text in write(model, prompts, processor, **lengths)]
+        answers = write(
+            model,
+            prompts,
+            processor,
+            stops=[end_id(processor)],
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+        )
+        return [{"output": text} for text in answers]
 
     def _is_share(self, name: str) -> bool:
         return name == HELD_OUT and self.config.holdout > 0

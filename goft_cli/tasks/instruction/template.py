@@ -12,7 +12,7 @@ from typing import cast
 from transformers import PreTrainedTokenizerBase
 
 from goft_cli.errors import GoftError
-from goft_cli.tasks.tokens import text_start
+from goft_cli.tokens import text_start
 
 PREAMBLE = (
     "Below is an instruction that describes a task. "

@@ -12,7 +12,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ExemplarOrder, MMLUConfig
 from goft_cli.errors import GoftError
-from goft_cli.positions import usable_positions
 from goft_cli.progress import counting
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
@@ -21,6 +20,7 @@ from goft_cli.tasks.mmlu.legacy import Shuffles
 from goft_cli.tasks.mmlu.next_token import next_token_logits
 from goft_cli.tasks.mmlu.prompts import Order, Prompt, Prompter, answer_tokens
 from goft_cli.tasks.mmlu.questions import Question, by_subject, read_questions
+from goft_cli.tokens import usable_positions
 
 logger = logging.getLogger(__name__)
 

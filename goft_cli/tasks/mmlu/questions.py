@@ -13,6 +13,7 @@ from goft_cli.config import MMLUConfig
 from goft_cli.config.labels import Labels
 from goft_cli.errors import GoftError
 from goft_cli.tasks.base import TaskData
+from goft_cli.tasks.columns import require_columns
 from goft_cli.tasks.files import SAVED, read_content
 from goft_cli.tasks.formats import Layout, parse
 from goft_cli.tasks.mmlu.legacy import as_pandas_reads
@@ -117,12 +118,7 @@ def _with_subject(table: Table, subject: str) -> Table:
 
 
 def _questions(table: Table) -> Iterator[Question]:
-    missing = [name for name in FIELDS if name not in table.columns]
-    if missing:
-        raise GoftError(
-            f"{table.origin}: column {', '.join(missing)} is missing; "
-            f"found {', '.join(table.columns)}, expected {', '.join(FIELDS)}"
-        )
+    require_columns(table, FIELDS, "rename the columns, or pass the benchmark's csv files")
     for index, values in enumerate(zip(*map(table.named, FIELDS), strict=True)):
         yield _checked(*values, place=table.place(index))
 

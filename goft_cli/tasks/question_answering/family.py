@@ -12,7 +12,6 @@ import numpy as np
 from datasets import Dataset
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from goft_cli import metrics
 from goft_cli.config import QuestionAnsweringConfig
 from goft_cli.errors import GoftError
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
@@ -21,6 +20,7 @@ from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.question_answering.documents import read_document
 from goft_cli.tasks.question_answering.rows import checked_rows
 from goft_cli.tasks.question_answering.spans import Answer, best_answers
+from goft_cli.tasks.question_answering.squad_metric import SQUAD
 from goft_cli.tasks.question_answering.windows import encode, read_windows
 from goft_cli.tasks.sources import read_splits
 
@@ -65,7 +65,7 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
         """Compute exact match and F1, in percent, of (windows, longest) start and end logits."""
         predictions = [best.text for best, *_ in self._answers(outputs, split)]
         references = [answers["text"] for answers in split.rows["answers"]]
-        return metrics.compute(["squad"], predictions, references)
+        return SQUAD.compute(predictions, references)
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"text", "probability"}` per row: the answer, and its share among the best."""

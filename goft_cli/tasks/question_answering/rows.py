@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from datasets import Dataset, Features, List, Value
 
 from goft_cli.errors import GoftError
-from goft_cli.tasks.columns import require_columns, texts
+from goft_cli.tasks.columns import require_columns, require_distinct, texts
 from goft_cli.tasks.table import Table
 
 TEXTS = ("question", "context")
 ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int32"))}
 REMEDY = "rename the columns, or pass SQuAD's JSON"
+DISTINCT = "predictions are told apart by it, so give each question its own"
 
 
 def checked_rows(table: Table, *, answered: bool) -> Dataset:
@@ -40,24 +40,13 @@ def checked_rows(table: Table, *, answered: bool) -> Dataset:
     if not columns["question"]:
         raise GoftError(f"{table.origin}: no questions; expected at least one")
     if answered:
-        _require_distinct(columns["id"], table)
+        require_distinct(table, "id", columns["id"], DISTINCT)
         columns["answers"] = list(table.columns["answers"])
         features["answers"] = ANSWERS
         for index, answers in enumerate(columns["answers"]):
             place = f"{table.place(index)} (id {columns['id'][index]})"
             _check_answers(answers, columns["context"][index], place)
     return Dataset.from_dict(columns, features=features)
-
-
-def _require_distinct(ids: Iterable[str], table: Table) -> None:
-    first: dict[str, int] = {}
-    for index, name in enumerate(ids):
-        if name in first:
-            raise GoftError(
-                f"{table.place(index)}: id {name} is that of {table.place(first[name])} too; "
-                "predictions are told apart by it, so give each question its own"
-            )
-        first[name] = index
 
 
 def _check_answers(answers: object, context: str, place: str) -> None:

@@ -15,7 +15,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from goft_cli.config import QuestionAnsweringConfig
 from goft_cli.errors import GoftError
-from goft_cli.tasks.length import usable_length
+from goft_cli.tokens import usable_length
 
 OUTSIDE = -1
 """Character offset of tokens that are not the context's."""

@@ -15,9 +15,10 @@ from goft_cli.runs.written import note
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.formats import Layout
+from goft_cli.tasks.generation import stop_tokens
 from goft_cli.tasks.sources import read_splits
+from goft_cli.tasks.vicuna.answers import generate_answers, make_prompts
 from goft_cli.tasks.vicuna.client import ChatClient
-from goft_cli.tasks.vicuna.generation import generate_answers, make_prompts, stop_tokens
 from goft_cli.tasks.vicuna.judging import judge_answers, make_requests
 from goft_cli.tasks.vicuna.questions import Question, as_rows, checked_questions, from_rows
 from goft_cli.tasks.vicuna.records import Records, Row, read_answers

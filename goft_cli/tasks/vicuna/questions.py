@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Dataset
 
 from goft_cli.errors import GoftError
+from goft_cli.tasks.columns import require_columns, require_distinct
 from goft_cli.tasks.table import Table
 
 COLUMNS = ("question_id", "category", "turns")
@@ -30,12 +31,7 @@ def checked_questions(table: Table) -> list[Question]:
         GoftError: a column is missing, a value is not of its kind, a number occurs twice, or there
             are no questions.
     """
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise GoftError(
-            f"{table.origin}: {', '.join(missing)} is missing; found {', '.join(table.columns)}, "
-            "expected FastChat's question.jsonl"
-        )
+    require_columns(table, COLUMNS, "pass FastChat's question.jsonl")
     columns = (table.columns[name] for name in COLUMNS)
     questions = [
         _question(values, table.place(index))
@@ -43,7 +39,8 @@ def checked_questions(table: Table) -> list[Question]:
     ]
     if not questions:
         raise GoftError(f"{table.origin}: no questions; expected at least one")
-    _require_distinct(questions, table)
+    numbers = [question.question_id for question in questions]
+    require_distinct(table, "question_id", numbers, "number each question differently")
     return questions
 
 
@@ -79,14 +76,3 @@ def _question(values: tuple[Any, Any, Any], place: str) -> Question:
             "Vicuna-Eval has no second turn"
         )
     return Question(number, category, turns[0])
-
-
-def _require_distinct(questions: Sequence[Question], table: Table) -> None:
-    first: dict[int, int] = {}
-    for index, question in enumerate(questions):
-        earlier = first.setdefault(question.question_id, index)
-        if earlier != index:
-            raise GoftError(
-                f"{table.place(index)}: question_id {question.question_id} is that of "
-                f"{table.place(earlier)} too; number each question differently"
-            )

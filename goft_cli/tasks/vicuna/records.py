@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from goft_cli.errors import GoftError
+from goft_cli.tasks.columns import require_columns
 from goft_cli.tasks.files import read_file
 from goft_cli.tasks.formats import Layout, parse
 from goft_cli.tasks.table import Table
@@ -45,19 +46,14 @@ class Records:
                 file.write(line)
 
 
-def read_rows(path: str, *, wanted: Iterable[str]) -> list[Row]:
+def read_rows(path: str, *, wanted: Sequence[str]) -> list[Row]:
     """Read a file of JSON lines that the user names.
 
     Raises:
         GoftError: the file cannot be read, or its rows lack a wanted key.
     """
     table = read_file(Path(path).expanduser(), Layout())
-    missing = [name for name in wanted if name not in table.columns]
-    if missing:
-        raise GoftError(
-            f"{table.origin}: {', '.join(missing)} is missing; found {', '.join(table.columns)}; "
-            "pass a file in FastChat's format"
-        )
+    require_columns(table, wanted, "pass a file in FastChat's format")
     return rows_of(table)
 
 

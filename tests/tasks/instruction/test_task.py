@@ -13,8 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.errors import GoftError
 from goft_cli.tasks.base import Split
+from goft_cli.tasks.generation import write
 from goft_cli.tasks.instruction import Instruction
-from goft_cli.tasks.instruction.writing import write
 from tests.decoders import Row, logits_of, random_llama, random_rows, shipped_llama
 
 Maker = Callable[..., Instruction]
@@ -99,7 +99,9 @@ def test_answers_are_the_likeliest_whatever_the_batch(
     prompts = [row["input_ids"] for row in random_rows(lengths, seed=4)]
     model = random_llama(seed=1)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    found = write(model, prompts, words_tokenizer, batch_size=batch_size, max_new_tokens=12)
+    found = write(
+        model, prompts, words_tokenizer, stops=[2], batch_size=batch_size, max_new_tokens=12
+    )
     ids = [by_hand(model, prompt, 12) for prompt in prompts]
     assert any(len(new) < 12 for new in ids), "one of them ends by itself"
     assert found == words_tokenizer.batch_decode(ids)
@@ -109,11 +111,11 @@ def test_answers_are_the_likeliest_whatever_the_batch(
 
 def test_an_answer_ends_with_the_context(words_tokenizer: PreTrainedTokenizerBase) -> None:
     model, prompt = random_llama(), random_rows([(60, 1)])[0]["input_ids"][:60]
-    (found,) = write(model, [prompt], words_tokenizer, batch_size=1, max_new_tokens=99)
+    (found,) = write(model, [prompt], words_tokenizer, stops=[2], batch_size=1, max_new_tokens=99)
     ids = by_hand(model, prompt, 4)
     assert found == words_tokenizer.decode(ids)
     with pytest.raises(GoftError, match=r"row 2: its prompt has 64 tokens and the model takes 64"):
-        write(model, [prompt, [3] * 64], words_tokenizer, batch_size=1, max_new_tokens=1)
+        write(model, [prompt, [3] * 64], words_tokenizer, stops=[2], batch_size=1, max_new_tokens=1)
 
 
 def test_the_task_answers_each_row(rows: Dataset, make_instruction: Maker) -> None:

@@ -137,7 +137,7 @@ def test_an_answer_is_the_letter_that_it_names(tmp_path: Path) -> None:
         ),
         ({"answer": [4]}, r"row 1: the answer is 4, expected one of A, B, C, D"),
         ({"question": [None]}, r"row 1: expected the texts of a subject"),
-        ({"subject": None}, r"column subject is missing; found question, choices, answer"),
+        ({"subject": None}, r"column subject is missing; found 'question', 'choices', 'answer'"),
     ],
 )
 def test_rows_of_another_form_are_refused(

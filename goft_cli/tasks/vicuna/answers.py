@@ -5,25 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import cast
 
-import torch
 from rich.progress import track
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from goft_cli.config import VicunaConfig
+from goft_cli.config import ChatTemplate, VicunaConfig
 from goft_cli.errors import GoftError
-from goft_cli.positions import usable_positions
 from goft_cli.progress import console
 from goft_cli.runs.fingerprint import fingerprint
-from goft_cli.tasks.vicuna.chat import encode
+from goft_cli.tasks.generation import room_after, stop_tokens, write_batch
+from goft_cli.tasks.instruction.template import PREAMBLE, SEPARATOR, encode_prompts
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import Records, Row, answer_text
-from goft_cli.tasks.vicuna.sampling import draw_uniforms, samplers
+from goft_cli.tokens import text_start, usable_positions
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,6 @@ def generate_answers(
 
     Returns:
         answer by question number.
-
-    Raises:
-        GoftError: the model has too few positions for prompt and answer.
     """
     prompts = make_prompts(model, tokenizer, questions, config)
     answers = {row["answer_id"]: answer_text(row) for row in records.read()}
@@ -103,17 +97,22 @@ def make_prompts(
     return prompts
 
 
+def encode(question: str, template: ChatTemplate, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return token ids of the prompt: `alpaca` exactly as in training, or FastChat's text."""
+    if template is ChatTemplate.alpaca:
+        return encode_prompts([question], tokenizer)[0]
+    # fastchat/conversation.py, one text
+    prompt = f"{PREAMBLE}{SEPARATOR}### Instruction: {question}{SEPARATOR}### Response:"
+    return [*text_start(tokenizer), *tokenizer(prompt, add_special_tokens=False).input_ids]
+
+
 def require_positions(
     model: PreTrainedModel, prompts: Sequence[Prompt], max_new_tokens: int
 ) -> None:
-    """Refuse prompts that leave too little room for an answer.
-
-    Raises:
-        GoftError: names the longest.
-    """
+    """Refuse prompts that leave too little room for an answer; the longest is named."""
     positions = usable_positions(model)
     longest = max(prompts, key=lambda prompt: len(prompt.ids))
-    room = positions - len(longest.ids) if positions is not None else max_new_tokens
+    room = room_after([longest.ids], positions, max_new_tokens)
     if room < max_new_tokens:
         raise GoftError(
             f"question {longest.question_id} takes {len(longest.ids)} tokens and the model has "
@@ -130,7 +129,6 @@ def batched(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
         yield from (alike[start : start + size] for start in range(0, len(alike), size))
 
 
-@torch.inference_mode()
 def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -138,55 +136,16 @@ def generate(
     max_new_tokens: int,
 ) -> dict[str, str]:
     """Return the answers to one batch of a common temperature, by their ids."""
-    stops = stop_tokens(model, tokenizer)
-    padding = cast("int | None", tokenizer.pad_token_id)
-    padding = stops[0] if padding is None else padding
-    input_ids, mask = pad_left([prompt.ids for prompt in batch], padding)
-    temperature = batch[0].temperature
-    processors = None
-    if temperature > 0:
-        uniforms = draw_uniforms([prompt.seed for prompt in batch], max_new_tokens)
-        processors = samplers(model.generation_config, temperature, uniforms.to(model.device))
-    output = cast("Callable[..., Tensor]", model.generate)(
-        inputs=input_ids.to(model.device),
-        attention_mask=mask.to(model.device),
-        do_sample=False,  # `processors` leave a single token to choose
-        logits_processor=processors,
+    texts = write_batch(
+        model,
+        [prompt.ids for prompt in batch],
+        tokenizer,
+        stops=stop_tokens(model, tokenizer),
         max_new_tokens=max_new_tokens,
-        eos_token_id=stops,
-        pad_token_id=padding,
-    )
-    texts = tokenizer.batch_decode(
-        output[:, input_ids.shape[1] :],
-        skip_special_tokens=True,
-        spaces_between_special_tokens=False,
+        temperature=batch[0].temperature,
+        seeds=[prompt.seed for prompt in batch],
     )
     return {prompt.answer_id: text.strip() for prompt, text in zip(batch, texts, strict=True)}
-
-
-def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return what ends an answer: to the model, or to the tokenizer it was fine-tuned with.
-
-    Raises:
-        GoftError: neither knows such a token.
-    """
-    known = model.generation_config.eos_token_id
-    own = cast("int | None", tokenizer.eos_token_id)
-    ids = {*(known if isinstance(known, list) else [known]), own} - {None}
-    if not ids:
-        raise GoftError(
-            f"{tokenizer.name_or_path}: no end-of-text token, so no answer would end; "
-            "set eos_token in tokenizer_config.json"
-        )
-    return sorted(ids)
-
-
-def pad_left(rows: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Tensor]:
-    """Return (rows, longest) tokens, padded in front, and the mask that hides the padding."""
-    width = max(map(len, rows))
-    input_ids = [[padding] * (width - len(row)) + list(row) for row in rows]
-    mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-    return torch.tensor(input_ids), torch.tensor(mask)
 
 
 def as_row(prompt: Prompt, answer: str, model_id: str) -> Row:

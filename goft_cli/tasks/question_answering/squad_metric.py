@@ -7,37 +7,22 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-import datasets
-import evaluate
+from goft_cli.metrics import Metric
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
-class Squad(evaluate.Metric):
-    """Share of right answers and of right words, each held against its best true answer."""
+def squad(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
+    """exact_match and f1 over normalised words, from 0 to 100, against the best true answer."""
+    pairs = [
+        (words(text), [words(answer) for answer in answers])
+        for text, answers in zip(predictions, references, strict=True)
+    ]
+    return {"exact_match": percent(exact_match, pairs), "f1": percent(f1, pairs)}
 
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="exact_match and f1 over normalised words, from 0 to 100.",
-            citation="",
-            inputs_description="predictions: texts; references: for each a list of true answers.",
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Value("string"),
-                    "references": datasets.List(datasets.Value("string")),
-                }
-            ),
-        )
 
-    def _compute(  # pyright: ignore[reportIncompatibleMethodOverride] - takes no options
-        self, predictions: Sequence[str], references: Sequence[Sequence[str]]
-    ) -> dict[str, float]:
-        pairs = [
-            (words(text), [words(answer) for answer in answers])
-            for text, answers in zip(predictions, references, strict=True)
-        ]
-        return {"exact_match": percent(exact_match, pairs), "f1": percent(f1, pairs)}
+SQUAD = Metric(squad, "string", several=True)
 
 
 def words(text: str) -> list[str]:

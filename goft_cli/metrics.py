@@ -1,0 +1,183 @@
+"""Metrics of labels and numbers, computed by `evaluate`; they need no network.
+
+A metric's name in a task's YAML is that of its function; a function in `REGISTRY` adds a metric.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from goft_cli.errors import GoftError
+
+if TYPE_CHECKING:
+    from evaluate import Metric as EvaluateMetric
+
+Values = np.ndarray | Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What `evaluate` is told of a metric.
+
+    Attributes:
+        function: from predictions and references, lists of equal length, to value by name; its name
+            and its docstring are the metric's.
+        dtype: of a prediction, in the words of `datasets`.
+        several: whether a reference is a list of true values.
+        two_classes: whether it is defined for two classes alone.
+    """
+
+    function: Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
+    dtype: str = "int64"
+    several: bool = False
+    two_classes: bool = False
+
+    def compute(self, predictions: Values, references: Values) -> dict[str, float]:
+        """Compute the metric of (rows,) predictions and references, each of the metric's dtype."""
+        if len(predictions) != len(references) or len(predictions) == 0:
+            raise GoftError(
+                f"metrics: {len(predictions)} predictions for {len(references)} references; "
+                "expected as many of both, and at least one"
+            )
+        # The constructor creates its cache folder even when it keeps all in memory; a folder of its
+        # own means that parallel processes never meet and that a read-only home does no harm.
+        with tempfile.TemporaryDirectory(prefix="goft-metrics-") as folder:
+            module = _module(self, folder)
+            return module.compute(predictions=predictions, references=references) or {}
+
+
+def _module(metric: Metric, folder: str) -> EvaluateMetric:
+    import datasets
+    import evaluate
+
+    value = datasets.Value(metric.dtype)
+    reference = datasets.List(value) if metric.several else value
+    info = evaluate.MetricInfo(
+        description=str(metric.function.__doc__),
+        citation="",
+        features=datasets.Features({"predictions": value, "references": reference}),
+    )
+
+    class Module(evaluate.Metric):
+        def _info(self) -> evaluate.MetricInfo:
+            return info
+
+        def _compute(  # pyright: ignore[reportIncompatibleMethodOverride] - takes no options
+            self, predictions: Sequence[Any], references: Sequence[Any]
+        ) -> dict[str, float]:
+            return metric.function(predictions, references)
+
+    return Module(keep_in_memory=True, cache_dir=folder)
+
+
+def compute(names: Sequence[str], predictions: Values, references: Values) -> dict[str, float]:
+    """Compute metrics of (rows,) label ids or numbers; value by name, in the order of `names`."""
+    found = [REGISTRY[name].compute(predictions, references) for name in names]
+    return {name: value for scores in found for name, value in scores.items()}
+
+
+def check_names(names: Sequence[str], *, headline: str, classes: int) -> None:
+    """Refuse metrics that do not exist or fit, and a headline that is not among those computed.
+
+    Args:
+        names: which metrics.
+        headline: the one that stands for a run.
+        classes: of the task; 0 where it predicts a number.
+    """
+    for name in names:
+        if name not in REGISTRY:
+            raise GoftError(
+                f"task.metrics: unknown metric {name!r}; choose from {', '.join(REGISTRY)}"
+            )
+        metric = REGISTRY[name]
+        of_labels = metric.dtype == "int64"
+        if (not classes and of_labels) or (classes > 2 and metric.two_classes):
+            raise GoftError(
+                f"task.metrics: {name} is no metric of a task with task.labels of "
+                f"{classes} classes; choose another"
+            )
+    if headline not in names:
+        raise GoftError(
+            f"task.headline={headline} is not among task.metrics ({', '.join(names)}); add it there"
+        )
+
+
+def accuracy(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+    """Share of predictions that equal their reference, from 0 to 1."""
+    from sklearn.metrics import accuracy_score
+
+    return {"accuracy": float(accuracy_score(references, predictions))}
+
+
+def combined_score(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
+    """GLUE's one number for STS-B: (Pearson + Spearman) / 2."""
+    linear, rank = pearson(predictions, references), spearman(predictions, references)
+    return {"combined_score": (linear["pearson"] + rank["spearman"]) / 2}
+
+
+def f1(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+    """2 TP / (2 TP + FP + FN) of label 1, as for GLUE's MRPC and QQP; 0 where that is 0 / 0."""
+    from sklearn.metrics import f1_score
+
+    score = f1_score(
+        references,
+        predictions,
+        pos_label=1,
+        zero_division=0.0,  # pyright: ignore[reportArgumentType] - a number is documented
+    )
+    return {"f1": float(score)}
+
+
+def matthews_correlation(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+    """GLUE's for CoLA, from -1 to 1; 0 where predictions or references are all the same."""
+    from sklearn.metrics import matthews_corrcoef
+
+    # scikit-learn warns about a lone label, though the answer, 0, is defined.
+    if len({*predictions, *references}) == 1:
+        return {"matthews_correlation": 0.0}
+    return {"matthews_correlation": float(matthews_corrcoef(references, predictions))}
+
+
+def pearson(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
+    """Linear correlation, from -1 to 1; 0 where predictions or references are all the same."""
+    return {"pearson": _correlation("pearsonr", predictions, references)}
+
+
+def spearman(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
+    """Rank correlation, from -1 to 1; 0 where predictions or references are all the same."""
+    return {"spearman": _correlation("spearmanr", predictions, references)}
+
+
+def _correlation(test: str, predictions: Sequence[float], references: Sequence[float]) -> float:
+    """Return a correlation of scipy, or 0 where predictions or references are all the same.
+
+    It is undefined there, and scipy says NaN. 0, as for Matthews, ranks such a model as one that
+    knows nothing, and keeps the choice of the best checkpoint well ordered.
+    """
+    from scipy import stats
+
+    if len(set(predictions)) == 1 or len(set(references)) == 1:
+        return 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.NearConstantInputWarning)
+        return float(getattr(stats, test)(predictions, references).statistic)
+
+
+REGISTRY = {
+    metric.function.__name__: metric
+    for metric in (
+        Metric(accuracy),
+        Metric(combined_score, "float64"),
+        Metric(f1, two_classes=True),
+        Metric(matthews_correlation),
+        Metric(pearson, "float64"),
+        Metric(spearman, "float64"),
+    )
+}
+"""The choices of `task.metrics`, by name."""

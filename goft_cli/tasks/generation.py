@@ -1,0 +1,185 @@
+"""Let a model write on after prompts: the likeliest token always, or by numbers of each row's own.
+
+A row's own numbers make sampling repeatable, and independent of the neighbours in a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedTokenizerBase,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from goft_cli.errors import GoftError
+from goft_cli.tokens import usable_positions
+
+TOP_K = 50  # what transformers' generate takes where the model's generation_config says nothing
+
+Model = Any  # of transformers or PEFT, which share no type that generates
+Ids = list[int]
+
+
+def write(
+    model: Model,
+    prompts: Sequence[Ids],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    stops: Sequence[int],
+    batch_size: int,
+    max_new_tokens: int,
+) -> list[str]:
+    """Return the likeliest answer to each prompt, shorter where the model's positions end.
+
+    Args:
+        model: in evaluation mode, on its device.
+        prompts: token ids.
+        tokenizer: of the model.
+        stops: ids of the tokens that end an answer.
+        batch_size: prompts at a time.
+        max_new_tokens: where an answer is broken off.
+    """
+    positions = usable_positions(model)
+    for number, prompt in enumerate(prompts, start=1):
+        if room_after([prompt], positions, 1) < 1:
+            raise GoftError(
+                f"row {number}: its prompt has {len(prompt)} tokens and the model takes "
+                f"{positions}; shorten the text"
+            )
+    answers: list[str] = []
+    for start in range(0, len(prompts), batch_size):
+        batch = prompts[start : start + batch_size]
+        room = room_after(batch, positions, max_new_tokens)
+        answers += write_batch(model, batch, tokenizer, stops=stops, max_new_tokens=room)
+    return answers
+
+
+def room_after(prompts: Sequence[Ids], positions: int | None, wanted: int) -> int:
+    """Return how many tokens a model can write after the longest prompt, at most those wanted."""
+    return wanted if positions is None else min(wanted, positions - max(map(len, prompts)))
+
+
+@torch.no_grad()
+def write_batch(
+    model: Model,
+    prompts: Sequence[Ids],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    stops: Sequence[int],
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    seeds: Sequence[int] = (),
+) -> list[str]:
+    """Return the answer to each prompt.
+
+    Args:
+        model: in evaluation mode, on its device.
+        prompts: token ids.
+        tokenizer: of the model.
+        stops: ids of the tokens that end an answer.
+        max_new_tokens: where an answer is broken off.
+        temperature: 0 for the likeliest token always.
+        seeds: of each prompt's random numbers, if the temperature is above 0.
+    """
+    padding = cast("int | None", tokenizer.pad_token_id)
+    padding = stops[0] if padding is None else padding
+    # Padded on the left, so that the new tokens follow directly on each prompt.
+    pad = partial(pad_sequence, batch_first=True, padding_side="left")
+    ids = pad([torch.tensor(prompt) for prompt in prompts], padding_value=padding)
+    mask = pad([torch.ones(len(prompt), dtype=torch.long) for prompt in prompts])
+    sampling = None
+    if temperature > 0:
+        uniforms = draw_uniforms(seeds, max_new_tokens).to(model.device)
+        sampling = samplers(model.generation_config, temperature, uniforms)
+    # A configuration of its own: that of the model may ask for sampling.
+    settings = GenerationConfig(
+        do_sample=False,  # `sampling` leaves a single token to choose
+        max_new_tokens=max_new_tokens,
+        eos_token_id=list(stops),
+        pad_token_id=padding,
+    )
+    found = model.generate(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        generation_config=settings,
+        logits_processor=sampling,
+    )
+    return tokenizer.batch_decode(found[:, ids.shape[1] :], skip_special_tokens=True)
+
+
+def stop_tokens(model: Model, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return what ends an answer: to the model, or to the tokenizer it was fine-tuned with."""
+    known = model.generation_config.eos_token_id
+    own = cast("int | None", tokenizer.eos_token_id)
+    ids = {*(known if isinstance(known, list) else [known]), own} - {None}
+    if not ids:
+        raise GoftError(
+            f"{tokenizer.name_or_path}: no end-of-text token, so no answer would end; "
+            "set eos_token in tokenizer_config.json"
+        )
+    return sorted(ids)
+
+
+def samplers(
+    generation: GenerationConfig, temperature: float, uniforms: Tensor
+) -> LogitsProcessorList:
+    """Return what turns greedy decoding into sampling, as `generate(do_sample=True)` would filter.
+
+    FastChat passes the temperature alone, so the model's own top_k and top_p hold.
+
+    Args:
+        generation: of the model.
+        temperature: above 0.
+        uniforms: (rows, steps) in [0, 1), on the model's device; one number per token to draw.
+    """
+    top_k = TOP_K if generation.top_k is None else generation.top_k
+    top_p = 1.0 if generation.top_p is None else generation.top_p
+    steps: list[LogitsProcessor] = [TemperatureLogitsWarper(temperature)]
+    if top_k > 0:
+        steps.append(TopKLogitsWarper(top_k))
+    if top_p < 1:
+        steps.append(TopPLogitsWarper(top_p))
+    return LogitsProcessorList([*steps, SeededChoice(uniforms)])
+
+
+def draw_uniforms(seeds: Sequence[int], steps: int) -> Tensor:
+    """Return (rows, steps) numbers in [0, 1), each row from its own seed, drawn on the CPU."""
+    return torch.stack(
+        [torch.rand(steps, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    )
+
+
+class SeededChoice(LogitsProcessor):
+    """Leaves one token per row: where the distribution function passes the row's next number."""
+
+    def __init__(self, uniforms: Tensor) -> None:
+        self.uniforms = uniforms
+        self.step = 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Choose.
+
+        Args:
+            input_ids: (rows, length) so far.
+            scores: (rows, vocabulary) float32 logits, -inf where a filter took a token out.
+
+        Returns:
+            (rows, vocabulary): 0 for the chosen token, -inf for the others.
+        """
+        cumulative = scores.softmax(dim=-1).cumsum(dim=-1)
+        # Times the last value, because rounding lets the sum miss 1.
+        threshold = self.uniforms[:, self.step, None] * cumulative[:, -1:]
+        self.step += 1
+        chosen = torch.searchsorted(cumulative, threshold, right=True)
+        return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)
