@@ -166,8 +166,8 @@ def check_place() -> None:
         os.getcwd()  # noqa: PTH109 - Path.cwd() does the same
     except OSError:
         raise GoftError(
-            "the working folder was deleted or may not be read; cd to another one and start the "
-            "command again"
+            "the working folder was deleted or may not be read",
+            "cd to another one and start the command again",
         ) from None
 
 

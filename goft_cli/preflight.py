@@ -63,8 +63,9 @@ def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
     """
     if not isinstance(task, BenchmarkConfig):
         raise GoftError(
-            f"task {task.name} is no benchmark but a task to train on; score a trained run with "
-            "goft eval adapter=RUN_FOLDER, or choose a benchmark such as task=mmlu/full"
+            f"task {task.name} is no benchmark but a task to train on",
+            "score a trained run with goft eval adapter=RUN_FOLDER, or choose a benchmark such as "
+            "task=mmlu/full",
         )
     check_data_dir(task, "task")
     if model is not None:
@@ -96,7 +97,8 @@ def check_tokenizer(model: ModelConfig) -> None:
     if missing:
         raise GoftError(
             f"model={model.name}: its tokenizer needs {' and '.join(missing)}, found no such "
-            f"package; run pip install {' '.join(missing)}"
+            "package",
+            f"run pip install {' '.join(missing)}",
         )
 
 
@@ -137,8 +139,9 @@ def check_images(task: ImageClassificationConfig) -> None:
     """
     if task.data_dir is None and task.generator is None:
         raise GoftError(
-            f"task={task.name}: its images are on no hub; pass task.data_dir=DIR with one list "
-            f"per split ({task.train_split}.txt, ...) of lines such as images/000000.jpg 3"
+            f"task={task.name}: its images are on no hub",
+            f"pass task.data_dir=DIR with one list per split ({task.train_split}.txt, ...) of "
+            "lines such as images/000000.jpg 3",
         )
 
 
@@ -152,14 +155,14 @@ def check_tracker(tracker: TrackerConfig) -> None:
         return
     if find_spec(tracker.name.value) is None:
         raise GoftError(
-            f"tracker={tracker.name.value}: its package is not installed; "
-            f"run pip install {tracker.name.value}, or pass tracker=none"
+            f"tracker={tracker.name.value}: its package is not installed",
+            f"run pip install {tracker.name.value}, or pass tracker=none",
         )
     online = tracker.mode is WandbMode.online and os.environ.get("WANDB_MODE", "online") == "online"
     if tracker.name is TrackerName.wandb and online and not wandb_key():
         raise GoftError(
-            "tracker=wandb: no API key found; run wandb login, set WANDB_API_KEY, or pass "
-            "tracker.mode=offline"
+            "tracker=wandb: no API key found",
+            "run wandb login, set WANDB_API_KEY, or pass tracker.mode=offline",
         )
 
 
@@ -175,8 +178,9 @@ def check_quantization(cfg: TrainConfig) -> None:
     require_bitsandbytes(words)
     if not cfg.adapter.takes_packed:
         raise GoftError(
-            f"{words}: adapter={cfg.adapter.name} needs plain weights; choose another adapter, "
-            "such as adapter=qgoft or adapter=lora, or leave the quantization out"
+            f"{words}: adapter={cfg.adapter.name} needs plain weights",
+            "choose another adapter, such as adapter=qgoft or adapter=lora, or leave the "
+            "quantization out",
         )
 
 
@@ -188,7 +192,8 @@ def require_bitsandbytes(words: str) -> None:
     """
     if find_spec("bitsandbytes") is None:
         raise GoftError(
-            f"{words}: bitsandbytes is not installed; run pip install 'goft-cli[quant]'"
+            f"{words}: bitsandbytes is not installed",
+            "run pip install 'goft-cli[quant]'",
         )
 
 
@@ -227,7 +232,10 @@ def asset_dir(name: str) -> Path:
     folder = root / name
     if not (folder / "config.json").is_file():
         known = ", ".join(sorted(entry.parent.name for entry in root.glob("*/config.json")))
-        raise GoftError(f"model.path={ASSET_SCHEME}{name}: no such shipped model; expected {known}")
+        raise GoftError(
+            f"model.path={ASSET_SCHEME}{name}: no such shipped model",
+            f"expected {known}",
+        )
     return folder
 
 
@@ -252,8 +260,8 @@ def model_location(path: str) -> Path | str:
     if not (folder / "config.json").is_file():
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8])
         raise GoftError(
-            f"model.path={path}: found {found} but no config.json; "
-            "pass a folder written by save_pretrained, or a hub id"
+            f"model.path={path}: found {found} but no config.json",
+            "pass a folder written by save_pretrained, or a hub id",
         )
     return folder
 
@@ -266,12 +274,12 @@ def check_folder(path: str, *, key: str, content: str) -> None:
     """
     folder = Path(path).expanduser()
     if not folder.exists():
-        raise GoftError(f"{key}={path}: no such folder; pass the folder that holds {content}")
+        raise GoftError(f"{key}={path}: no such folder", f"pass the folder that holds {content}")
     if not folder.is_dir():
         kind = kind_of(folder) or "a file"
-        raise GoftError(f"{key}={path} is {kind}; pass the folder that holds {content}")
+        raise GoftError(f"{key}={path} is {kind}", f"pass the folder that holds {content}")
     if not any(folder.iterdir()):
-        raise GoftError(f"{key}={path}: the folder is empty; expected {content} in it")
+        raise GoftError(f"{key}={path}: the folder is empty", f"expected {content} in it")
 
 
 def check_writable(folder: Path, key: str = "output_dir") -> None:
@@ -283,17 +291,19 @@ def check_writable(folder: Path, key: str = "output_dir") -> None:
     present = folder
     while not present.exists():
         if present.is_symlink():
-            raise GoftError(f"{key}={folder}: the link {present} leads nowhere; mend it first")
+            raise GoftError(f"{key}={folder}: the link {present} leads nowhere", "mend it first")
         present = present.parent
     if not present.is_dir():
-        raise GoftError(f"{key}={folder}: {present} is a file; choose another {key}")
+        raise GoftError(f"{key}={folder}: {present} is a file", f"choose another {key}")
     if not os.access(present, os.W_OK | os.X_OK):
         raise GoftError(
-            f"{key}={folder}: no permission to write in {present}; choose another {key}"
+            f"{key}={folder}: no permission to write in {present}",
+            f"choose another {key}",
         )
     free = shutil.disk_usage(present).free
     if free < MIN_FREE_BYTES:
         raise GoftError(
             f"{key}={folder}: {free / 2**20:.0f} MB free on its disk, expected at least "
-            f"{MIN_FREE_BYTES // 2**20} MB for checkpoints; free some space or choose another disk"
+            f"{MIN_FREE_BYTES // 2**20} MB for checkpoints",
+            "free some space or choose another disk",
         )

@@ -28,6 +28,6 @@ def check_name(key: str, name: str) -> None:
     plain = not any(part in {"", ".", ".."} for part in name.split("/"))
     if not plain or not name.isprintable() or "\\" in name:
         raise GoftError(
-            f"{key}={name!r} leads out of its folder: expected a name, or names joined by /; "
-            "choose another, and give a folder with output_dir=DIR"
+            f"{key}={name!r} leads out of its folder: expected a name, or names joined by /",
+            "choose another, and give a folder with output_dir=DIR",
         )

@@ -39,13 +39,14 @@ def check_rank() -> None:
     """
     given = os.environ.get("WORLD_SIZE", "1")
     if not given.isdecimal() or int(given) < 1:
-        raise GoftError(f"WORLD_SIZE={given}: expected the number of processes; {LEFT_OVER}")
+        raise GoftError(f"WORLD_SIZE={given}: expected the number of processes", LEFT_OVER)
     missing = [name for name in BESIDE_WORLD_SIZE if name not in os.environ]
     if int(given) > 1 and missing:
         raise GoftError(
             f"WORLD_SIZE={given}, but no launcher started this process ({' and '.join(missing)} "
-            f"not set); {LEFT_OVER}, or start {given} processes with "
-            f"goft train launcher.num_processes={given}"
+            "not set)",
+            f"{LEFT_OVER}, or start {given} processes with goft train "
+            f"launcher.num_processes={given}",
         )
 
 
@@ -57,9 +58,10 @@ def check_nesting(words: Sequence[str]) -> None:
     """
     if processes() > 1 and MULTIRUN_FLAGS & set(words):
         raise GoftError(
-            f"-m inside a launch: each of the {processes()} processes would run a sweep of its own "
-            "and wait for the others; start the sweep alone, and let it launch each job: "
-            f"goft train -m ... launcher.num_processes={processes()}"
+            f"-m inside a launch: each of the {processes()} processes would run a sweep of its "
+            "own and wait for the others",
+            "start the sweep alone, and let it launch each job: goft train -m ... "
+            f"launcher.num_processes={processes()}",
         )
 
 
@@ -74,8 +76,8 @@ def check_launch(cfg: TrainConfig) -> None:
     if is_rank():
         if wanted != processes():
             raise GoftError(
-                f"launcher.num_processes={wanted}, but a launcher started {processes()}; leave "
-                "launcher.num_processes out under accelerate launch and torchrun"
+                f"launcher.num_processes={wanted}, but a launcher started {processes()}",
+                "leave launcher.num_processes out under accelerate launch and torchrun",
             )
         wanted = int(os.environ.get("LOCAL_WORLD_SIZE", wanted))
         check_port()
@@ -94,9 +96,9 @@ def check_asked(asked: int) -> None:
     """
     if asked > 1:
         raise GoftError(
-            f"accelerate launch was asked for {asked} processes and started 1, as it does on CPUs; "
+            f"accelerate launch was asked for {asked} processes and started 1, as it does on CPUs",
             f"use goft train launcher.num_processes={asked}, or torchrun --nproc_per_node {asked} "
-            "-m goft_cli train"
+            "-m goft_cli train",
         )
 
 
@@ -137,8 +139,9 @@ def check_port() -> None:
         taken = isinstance(error, OSError)
         why = str(error.strerror).lower() if taken else "no port, expected 0 to 65535"
         raise GoftError(
-            f"MASTER_PORT={port}: {why}; give all processes of the launch another port, or let "
-            f"goft choose a free one: goft train launcher.num_processes={processes()}"
+            f"MASTER_PORT={port}: {why}",
+            "give all processes of the launch another port, or let goft choose a free one: goft "
+            f"train launcher.num_processes={processes()}",
         ) from None
 
 
@@ -153,9 +156,9 @@ def check_gpus(wanted: int) -> None:
     found = torch.cuda.device_count()
     if 0 < found < wanted:
         raise GoftError(
-            f"launcher.num_processes={wanted}, but this machine has {found} visible GPU"
-            f"{'s' if found > 1 else ''}; pass launcher.num_processes={found}, or "
-            "trainer.use_cpu=true"
+            f"launcher.num_processes={wanted}, but this machine has {found} visible "
+            f"GPU{'s' if found > 1 else ''}",
+            f"pass launcher.num_processes={found}, or trainer.use_cpu=true",
         )
 
 

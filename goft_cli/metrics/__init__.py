@@ -47,16 +47,19 @@ def check_names(names: Sequence[str], *, headline: str, classes: int) -> None:
     for name in names:
         if name not in available():
             raise GoftError(
-                f"task.metrics: unknown metric {name!r}; choose from {', '.join(available())}"
+                f"task.metrics: unknown metric {name!r}",
+                f"choose from {', '.join(available())}",
             )
         if (not classes and name not in OF_NUMBERS) or (classes > 2 and name in OF_TWO_CLASSES):
             raise GoftError(
-                f"task.metrics: {name} is no metric of a task with task.labels of "
-                f"{classes} classes; choose another"
+                f"task.metrics: {name} is no metric of a task with task.labels of {classes} "
+                "classes",
+                "choose another",
             )
     if headline not in names:
         raise GoftError(
-            f"task.headline={headline} is not among task.metrics ({', '.join(names)}); add it there"
+            f"task.headline={headline} is not among task.metrics ({', '.join(names)})",
+            "add it there",
         )
 
 
@@ -76,8 +79,8 @@ def compute(names: Sequence[str], predictions: Values, references: Values) -> di
     """
     if len(predictions) != len(references) or len(predictions) == 0:
         raise GoftError(
-            f"metrics: {len(predictions)} predictions for {len(references)} references; "
-            "expected as many of both, and at least one"
+            f"metrics: {len(predictions)} predictions for {len(references)} references",
+            "expected as many of both, and at least one",
         )
     found = [_compute(name, predictions, references) for name in names]
     return {key: value for scores in found for key, value in scores.items()}

@@ -19,7 +19,7 @@ def check_target(target: Path) -> None:
         GoftError: it does, or it is a file.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise GoftError(f"output_dir={target} is already there and not empty; choose another one")
+        raise GoftError(f"output_dir={target} is already there and not empty", "choose another one")
 
 
 def check_output(file: Path) -> None:
@@ -29,7 +29,7 @@ def check_output(file: Path) -> None:
         GoftError: it is a folder, or its folder cannot be made or written.
     """
     if file.is_dir():
-        raise GoftError(f"output={file} is a folder; pass the name of a file")
+        raise GoftError(f"output={file} is a folder", "pass the name of a file")
     check_writable(file.parent, key="output")
 
 

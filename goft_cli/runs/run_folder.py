@@ -138,8 +138,8 @@ class RunFolder:
         """
         if self.lock_seen is not None and stamp(self.lock) != self.lock_seen:
             raise GoftError(
-                f"{self.path}: the run folder was deleted or moved while the run was at work; "
-                "start the command again"
+                f"{self.path}: the run folder was deleted or moved while the run was at work",
+                "start the command again",
             )
 
 
@@ -225,8 +225,8 @@ def refuse_other(cfg: TrainConfig) -> None:
         own = {folder.lock, folder.record}  # all there is where a start was killed at once
         if folder.path.is_dir() and set(folder.path.iterdir()) - own:
             raise GoftError(
-                f"output_dir={folder.path}: the folder is not empty and holds no run of goft; "
-                "choose another output_dir"
+                f"output_dir={folder.path}: the folder is not empty and holds no run of goft",
+                "choose another output_dir",
             )
     elif folder.has_results and not cfg.overwrite:
         differences = list(differing(read_config(folder.config), cfg))

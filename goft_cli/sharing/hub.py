@@ -55,8 +55,9 @@ def require(kind: Kind, name: str, *, remedy: str) -> Iterator[None]:
 def refusal(kind: Kind, name: str, why: str, remedy: str) -> GoftError:
     """Return what to say of an item that is not to be had."""
     return GoftError(
-        f"{kind} {name} cannot be loaded: {why}; "
-        f"cached {kind}s: {', '.join(cached(kind)) or 'none'}; {remedy}"
+        f"{kind} {name} cannot be loaded: {why}; cached {kind}s: "
+        f"{', '.join(cached(kind)) or 'none'}",
+        remedy,
     )
 
 

@@ -84,7 +84,7 @@ def generate_splits(name: str, splits: Sequence[str]) -> Splits:
         GoftError: there is no such generator, or it has no such split.
     """
     if name not in GENERATORS:
-        raise GoftError(f"{name}: no such generator; there is {', '.join(GENERATORS)}")
+        raise GoftError(f"{name}: no such generator", f"there is {', '.join(GENERATORS)}")
     module = import_module(GENERATORS[name])
     rows = {split: module.generate(split) for split in splits}
     tables = {
@@ -168,7 +168,7 @@ def _revision(rows: Dataset, wanted: str | None) -> str | None:
     found = Path(files[0]["filename"]).parent.name if files else wanted
     if wanted and snapshots.COMMIT.fullmatch(wanted) and found != wanted:
         raise GoftError(
-            f"task.dataset.revision={wanted}: the cache holds {found}; "
-            "connect to the hub, or drop the revision"
+            f"task.dataset.revision={wanted}: the cache holds {found}",
+            "connect to the hub, or drop the revision",
         )
     return found

@@ -209,8 +209,9 @@ def require_a_batch(rows: Inputs, arguments: TrainingArguments) -> None:
     if arguments.dataloader_drop_last and len(cast("Sized", rows)) < batch:
         raise GoftError(
             f"{len(cast('Sized', rows))} training rows do not fill one batch of {batch}, and "
-            "incomplete ones are left out; pass a smaller trainer.per_device_train_batch_size, or "
-            "trainer.dataloader_drop_last=false"
+            "incomplete ones are left out",
+            "pass a smaller trainer.per_device_train_batch_size, or "
+            "trainer.dataloader_drop_last=false",
         )
 
 

@@ -54,8 +54,8 @@ def check_room(prompts: Sequence[Ids], context: int | None) -> None:
     for number, prompt in enumerate(prompts, start=1):
         if context is not None and len(prompt) >= context:
             raise GoftError(
-                f"row {number}: its prompt has {len(prompt)} tokens and the model takes "
-                f"{context}; shorten the text"
+                f"row {number}: its prompt has {len(prompt)} tokens and the model takes {context}",
+                "shorten the text",
             )
 
 

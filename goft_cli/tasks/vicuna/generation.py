@@ -117,8 +117,8 @@ def require_positions(
     if room < max_new_tokens:
         raise GoftError(
             f"question {longest.question_id} takes {len(longest.ids)} tokens and the model has "
-            f"{positions} positions, too few for task.max_new_tokens={max_new_tokens}; "
-            + (f"pass task.max_new_tokens={room}" if room > 0 else "shorten the question")
+            f"{positions} positions, too few for task.max_new_tokens={max_new_tokens}",
+            f"pass task.max_new_tokens={room}" if room > 0 else "shorten the question",
         )
 
 
@@ -175,8 +175,8 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
     ids = {*(known if isinstance(known, list) else [known]), own} - {None}
     if not ids:
         raise GoftError(
-            f"{tokenizer.name_or_path}: no end-of-text token, so no answer would end; "
-            "set eos_token in tokenizer_config.json"
+            f"{tokenizer.name_or_path}: no end-of-text token, so no answer would end",
+            "set eos_token in tokenizer_config.json",
         )
     return sorted(ids)
 

@@ -33,8 +33,8 @@ def checked_questions(table: Table) -> list[Question]:
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise GoftError(
-            f"{table.origin}: {', '.join(missing)} is missing; found {', '.join(table.columns)}, "
-            "expected FastChat's question.jsonl"
+            f"{table.origin}: {', '.join(missing)} is missing",
+            f"found {', '.join(table.columns)}, expected FastChat's question.jsonl",
         )
     columns = (table.columns[name] for name in COLUMNS)
     questions = [
@@ -42,7 +42,7 @@ def checked_questions(table: Table) -> list[Question]:
         for index, values in enumerate(zip(*columns, strict=True))
     ]
     if not questions:
-        raise GoftError(f"{table.origin}: no questions; expected at least one")
+        raise GoftError(f"{table.origin}: no questions", "expected at least one")
     _require_distinct(questions, table)
     return questions
 
@@ -68,15 +68,15 @@ def _question(values: tuple[Any, Any, Any], place: str) -> Question:
     number, category, turns = values
     if type(number) is not int or not isinstance(category, str):
         raise GoftError(
-            f"{place}: found question_id {number!r} and category {category!r}; "
-            "expected a whole number and a word"
+            f"{place}: found question_id {number!r} and category {category!r}",
+            "expected a whole number and a word",
         )
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
-        raise GoftError(f"{place}: turns is {turns!r}; expected a list of one text")
+        raise GoftError(f"{place}: turns is {turns!r}", "expected a list of one text")
     if len(turns) != 1 or not turns[0].strip():
         raise GoftError(
-            f"{place}: found {len(turns)} turns or an empty one; expected one question: "
-            "Vicuna-Eval has no second turn"
+            f"{place}: found {len(turns)} turns or an empty one",
+            "expected one question: Vicuna-Eval has no second turn",
         )
     return Question(number, category, turns[0])
 
@@ -88,5 +88,6 @@ def _require_distinct(questions: Sequence[Question], table: Table) -> None:
         if earlier != index:
             raise GoftError(
                 f"{table.place(index)}: question_id {question.question_id} is that of "
-                f"{table.place(earlier)} too; number each question differently"
+                f"{table.place(earlier)} too",
+                "number each question differently",
             )

@@ -55,8 +55,8 @@ def read_rows(path: str, *, wanted: Iterable[str]) -> list[Row]:
     missing = [name for name in wanted if name not in table.columns]
     if missing:
         raise GoftError(
-            f"{table.origin}: {', '.join(missing)} is missing; found {', '.join(table.columns)}; "
-            "pass a file in FastChat's format"
+            f"{table.origin}: {', '.join(missing)} is missing; found {', '.join(table.columns)}",
+            "pass a file in FastChat's format",
         )
     return rows_of(table)
 
@@ -74,8 +74,8 @@ def read_answers(path: str) -> dict[int, str]:
         return {row["question_id"]: answer_text(row) for row in rows}
     except (LookupError, TypeError):
         raise GoftError(
-            f"{path}: a row is not of FastChat's answer format; expected "
-            '{"question_id": 1, "choices": [{"index": 0, "turns": ["..."]}]}'
+            f"{path}: a row is not of FastChat's answer format",
+            'expected {"question_id": 1, "choices": [{"index": 0, "turns": ["..."]}]}',
         ) from None
 
 
