@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from dataclasses import fields
 
+from goft_cli.errors import GoftError
+
 SIGNS = (
     "out of memory",
     "can't allocate memory",
@@ -23,10 +25,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return named or (isinstance(error, RuntimeError) and any(sign in said for sign in SIGNS))
 
 
-def what_to_lower(verb: str) -> str:
-    """Return the sentence for a verb that ran out of memory outside a training."""
+def what_to_lower(verb: str) -> GoftError:
+    """Return the refusal for a verb that ran out of memory outside a training."""
     from goft_cli.config import SCHEMAS
 
     sized = verb in SCHEMAS and "batch_size" in {entry.name for entry in fields(SCHEMAS[verb])}
     smaller = "pass a smaller batch_size" if sized else "choose a smaller model"
-    return f"goft {verb} ran out of memory; end other programs that hold memory, or {smaller}"
+    return GoftError(
+        f"goft {verb} ran out of memory",
+        f"end other programs that hold memory, or {smaller}",
+    )

@@ -31,11 +31,7 @@ MIN_FREE_BYTES = 64 * 2**20
 
 
 def check_inputs(cfg: TrainConfig) -> None:
-    """Check the folders a run reads and writes.
-
-    Raises:
-        GoftError: a model or data folder is missing or empty, or the run folder cannot be written.
-    """
+    """Check the folders a run reads and writes."""
     tasks = {"task": cfg.task} | ({"benchmark": cfg.benchmark} if cfg.benchmark else {})
     model_location(cfg.model.path)
     check_quantization(cfg)
@@ -56,11 +52,7 @@ def check_inputs(cfg: TrainConfig) -> None:
 
 
 def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
-    """Check what scoring a benchmark reads: its questions, and a plain model if there is one.
-
-    Raises:
-        GoftError: the task is none, or either is missing.
-    """
+    """Check what scoring a benchmark reads: its questions, and a plain model if there is one."""
     if not isinstance(task, BenchmarkConfig):
         raise GoftError(
             f"task {task.name} is no benchmark but a task to train on",
@@ -75,21 +67,13 @@ def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
 
 
 def check_data_dir(task: TaskConfig, key: str) -> None:
-    """Refuse a folder of local data, the task's own below `key`, that is missing or empty.
-
-    Raises:
-        GoftError: says which of the two.
-    """
+    """Refuse a folder of local data, the task's own below `key`, that is missing or empty."""
     if task.data_dir is not None:
         check_folder(task.data_dir, key=f"{key}.data_dir", content="data files")
 
 
 def check_tokenizer(model: ModelConfig) -> None:
-    """Refuse a tokenizer that no installed package can read.
-
-    Raises:
-        GoftError: names the packages to install.
-    """
+    """Refuse a tokenizer that no installed package can read."""
     location = model_location(model.path)
     if isinstance(location, Path) and (location / "tokenizer.json").is_file():
         return
@@ -112,31 +96,19 @@ def is_installed(package: str) -> bool:
 
 
 def check_model(model: ModelConfig) -> None:
-    """Refuse a hub id that is neither cached nor to be had, and a path without a model.
-
-    Raises:
-        GoftError: there is no such model, or no way to it.
-    """
+    """Refuse a hub id that is neither cached nor to be had, and a path without a model."""
     if isinstance(model_location(model.path), str):
         availability.check_model(model)
 
 
 def check_dataset(task: TaskConfig, key: str) -> None:
-    """Refuse hub data that is neither cached nor to be had.
-
-    Raises:
-        GoftError: there is no such dataset, or no way to it.
-    """
+    """Refuse hub data that is neither cached nor to be had."""
     if task.remote_dataset:
         availability.check_dataset(task.remote_dataset, task.splits, key)
 
 
 def check_images(task: ImageClassificationConfig) -> None:
-    """Refuse an image task that nobody gives images.
-
-    Raises:
-        GoftError: says what folder is expected.
-    """
+    """Refuse an image task that nobody gives images."""
     if task.data_dir is None and task.generator is None:
         raise GoftError(
             f"task={task.name}: its images are on no hub",
@@ -146,11 +118,7 @@ def check_images(task: ImageClassificationConfig) -> None:
 
 
 def check_tracker(tracker: TrackerConfig) -> None:
-    """Refuse a tracker that would stop the training only after everything is loaded.
-
-    Raises:
-        GoftError: its package is missing, or W&B is online without a key.
-    """
+    """Refuse a tracker that would stop the training only after everything is loaded."""
     if tracker.name is TrackerName.none:
         return
     if find_spec(tracker.name.value) is None:
@@ -167,11 +135,7 @@ def check_tracker(tracker: TrackerConfig) -> None:
 
 
 def check_quantization(cfg: TrainConfig) -> None:
-    """Refuse packed weights without bitsandbytes, or below an adapter that needs them plain.
-
-    Raises:
-        GoftError: says which of the two.
-    """
+    """Refuse packed weights without bitsandbytes, or below an adapter that needs them plain."""
     if cfg.model.quantization is None:
         return
     words = f"model.quantization={cfg.model.quantization.value}"
@@ -185,11 +149,7 @@ def check_quantization(cfg: TrainConfig) -> None:
 
 
 def require_bitsandbytes(words: str) -> None:
-    """Refuse to pack weights without the package that does it.
-
-    Raises:
-        GoftError: says how to install it.
-    """
+    """Refuse to pack weights without the package that does it."""
     if find_spec("bitsandbytes") is None:
         raise GoftError(
             f"{words}: bitsandbytes is not installed",
@@ -198,17 +158,14 @@ def require_bitsandbytes(words: str) -> None:
 
 
 def check_engine() -> None:
-    """Refuse an unknown rotation engine in the environment; imports torch.
-
-    Raises:
-        GoftError: names the engines there are.
-    """
+    """Refuse an unknown rotation engine in the environment; imports torch."""
     from goft_cli.rotation import forced_engine
+    from goft_cli.rotation.engines import EngineError
 
     try:
         forced_engine()
-    except ValueError as error:
-        raise GoftError(str(error)) from error
+    except EngineError as error:
+        raise GoftError(error.problem, error.remedy) from error
 
 
 def wandb_key() -> bool:
@@ -223,11 +180,7 @@ def wandb_key() -> bool:
 
 
 def asset_dir(name: str) -> Path:
-    """Return the folder of a tiny model shipped with the package.
-
-    Raises:
-        GoftError: there is no such asset.
-    """
+    """Return the folder of a tiny model shipped with the package."""
     root = Path(__file__).resolve().parent / "assets"
     folder = root / name
     if not (folder / "config.json").is_file():
@@ -244,9 +197,6 @@ def model_location(path: str) -> Path | str:
 
     Returns:
         the folder as a Path, or the hub id as it was written.
-
-    Raises:
-        GoftError: the words name a folder that is missing, empty, or holds no model, or a pipe.
     """
     if path.startswith(ASSET_SCHEME):
         return asset_dir(path.removeprefix(ASSET_SCHEME))
@@ -267,11 +217,7 @@ def model_location(path: str) -> Path | str:
 
 
 def check_folder(path: str, *, key: str, content: str) -> None:
-    """Refuse a folder that is missing, not a folder, or empty.
-
-    Raises:
-        GoftError: says which of the three.
-    """
+    """Refuse a folder that is missing, not a folder, or empty."""
     folder = Path(path).expanduser()
     if not folder.exists():
         raise GoftError(f"{key}={path}: no such folder", f"pass the folder that holds {content}")
@@ -283,11 +229,7 @@ def check_folder(path: str, *, key: str, content: str) -> None:
 
 
 def check_writable(folder: Path, key: str = "output_dir") -> None:
-    """Refuse a run folder that cannot be made, cannot be written, or has no room.
-
-    Raises:
-        GoftError: names the obstacle and the remedy.
-    """
+    """Refuse a run folder that cannot be made, cannot be written, or has no room."""
     present = folder
     while not present.exists():
         if present.is_symlink():

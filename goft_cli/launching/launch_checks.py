@@ -175,26 +175,26 @@ def check_sharding(cfg: TrainConfig) -> None:
         GoftError: names the engine, and what to change.
     """
     engine = sharding_engine()
-    reason = engine and unfit(engine, cfg)
-    if reason:
-        raise GoftError(f"accelerate launch asks for {engine}: {reason}")
+    if engine and (unfitness := unfit(engine, cfg)):
+        reason, remedy = unfitness
+        raise GoftError(f"accelerate launch asks for {engine}: {reason}", remedy)
 
 
-def unfit(engine: str, cfg: TrainConfig) -> str | None:
+def unfit(engine: str, cfg: TrainConfig) -> tuple[str, str] | None:
     """Say why an engine cannot share this run out, and what to do; None if it can."""
     import torch
 
     on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
     if engine == "FSDP" and os.environ.get("FSDP_VERSION") != "2":
-        return "its first version is not supported; write fsdp_version: 2 into the file"
+        return "its first version is not supported", "write fsdp_version: 2 into the file"
     if engine == "FSDP" and on_cpu:
-        return "without a GPU it gives DDP in its place; use goft train launcher.num_processes=N"
+        return "without a GPU it gives DDP in its place", "use goft train launcher.num_processes=N"
     if engine == "FSDP" and cfg.trainer.optim is Optimizer.sgd:
-        return "torch cannot resume SGD, which has no state, with it; pass another trainer.optim"
+        return "torch cannot resume SGD, which has no state, with it", "pass another trainer.optim"
     if on_cpu and not cfg.trainer.use_cpu:
-        return "without a GPU each process would train alone; pass trainer.use_cpu=true"
+        return "without a GPU each process would train alone", "pass trainer.use_cpu=true"
     if cfg.model.quantization:
-        return f"packed weights cannot be shared out; leave model.quantization out, or {USE_DDP}"
+        return "packed weights cannot be shared out", f"leave model.quantization out, or {USE_DDP}"
     if isinstance(cfg.adapter, AdaLoraAdapterConfig):
-        return f"adapter={cfg.adapter.name} needs whole gradients; {USE_DDP}"
+        return f"adapter={cfg.adapter.name} needs whole gradients", USE_DDP
     return None

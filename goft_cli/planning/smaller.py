@@ -42,29 +42,29 @@ def heeding_memory(cfg: TrainConfig, model: torch.nn.Module) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        advice = smaller_update(cfg) if model.training else smaller_evaluation(cfg)
-        raise GoftError(advice) from error
+        raise (smaller_update(cfg) if model.training else smaller_evaluation(cfg)) from error
 
 
-def smaller_evaluation(cfg: TrainConfig) -> str:
-    """Return the sentence for an evaluation that does not fit."""
+def smaller_evaluation(cfg: TrainConfig) -> GoftError:
+    """Return the refusal for an evaluation that does not fit."""
     size = cfg.trainer.per_device_eval_batch_size
     way = f"pass {EVALUATED}={size // 2}" if size > 1 else OTHERWISE
-    return f"{EVALUATED}={size}: the evaluation ran out of memory; {way}"
+    return GoftError(f"{EVALUATED}={size}: the evaluation ran out of memory", way)
 
 
-def smaller_update(cfg: TrainConfig) -> str:
-    """Return the sentence for an update that does not fit; the examples of one stay as many."""
+def smaller_update(cfg: TrainConfig) -> GoftError:
+    """Return the refusal for an update that does not fit; the examples of one stay as many."""
     size, steps = cfg.trainer.per_device_train_batch_size, cfg.trainer.gradient_accumulation_steps
     memory, room = forecast(cfg), total_bytes(cfg)
     expected = f" (goft plan: {megabytes(memory.peak)} of {megabytes(room)})" if memory else ""
     begin = f"{BATCH}={size}: the training ran out of memory{expected}"
     if size == 1:
-        return f"{begin}; {OTHERWISE}"
+        return GoftError(begin, OTHERWISE)
     lower = fitting_size(size, memory, room)
-    return (
-        f"{begin}; pass {BATCH}={lower} {STEPS}={steps * size // lower}, which keeps "
-        f"{steps * size} examples in an update of each process"
+    return GoftError(
+        begin,
+        f"pass {BATCH}={lower} {STEPS}={steps * size // lower}, which keeps {steps * size} "
+        "examples in an update of each process",
     )
 
 

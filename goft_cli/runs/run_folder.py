@@ -231,7 +231,7 @@ def refuse_other(cfg: TrainConfig) -> None:
     elif folder.has_results and not cfg.overwrite:
         differences = list(differing(read_config(folder.config), cfg))
         if differences:
-            raise GoftError(describe_differences(folder, differences))
+            raise of_another_run(folder, differences)
 
 
 def withdraw(folder: RunFolder, *, made: bool) -> None:
@@ -244,12 +244,11 @@ def withdraw(folder: RunFolder, *, made: bool) -> None:
             folder.path.rmdir()
 
 
-def describe_differences(folder: RunFolder, differences: list[str]) -> str:
-    """One sentence for a folder that another configuration owns."""
-    shown = "; ".join(differences[:MAX_DIFFERENCES])
+def of_another_run(folder: RunFolder, differences: list[str]) -> GoftError:
+    """Return the refusal of a folder that another configuration owns."""
     more = len(differences) - MAX_DIFFERENCES
-    return (
-        f"{folder.path} holds a run of another configuration ({shown}"
-        + (f"; and {more} more" if more > 0 else "")
-        + "); choose another run_name=NAME, or overwrite=true to replace it"
+    shown = [*differences[:MAX_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])]
+    return GoftError(
+        f"{folder.path} holds a run of another configuration ({'; '.join(shown)})",
+        "choose another run_name=NAME, or overwrite=true to replace it",
     )

@@ -100,21 +100,24 @@ def _locate(folder: Path, split: str) -> list[Path]:
             "keep one",
         )
     if not candidates:
-        raise GoftError(_not_found(folder, split, entries))
+        raise _not_found(folder, split, entries)
     (paths,) = candidates.values()
     _require_all_shards(paths)
     return paths
 
 
-def _not_found(folder: Path, split: str, entries: Sequence[Path]) -> str:
+def _not_found(folder: Path, split: str, entries: Sequence[Path]) -> GoftError:
     stems, extensions = _stems(split), ", ".join(PARSERS)
     strange = [path.name for path in entries if path.is_file() and path.stem in stems]
     if strange:
-        return f"{folder / strange[0]}: unknown extension; expected one of {extensions}"
+        return GoftError(
+            f"{folder / strange[0]}: unknown extension",
+            f"expected one of {extensions}",
+        )
     names = ", ".join(path.name for path in entries[:12]) + (", ..." if len(entries) > 12 else "")
-    return (
-        f"{folder} has no {split} split: found {names or 'an empty folder'}; "
-        f"expected {' or '.join(stems)} with one of {extensions}, or saved by save_to_disk"
+    return GoftError(
+        f"{folder} has no {split} split: found {names or 'an empty folder'}",
+        f"expected {' or '.join(stems)} with one of {extensions}, or saved by save_to_disk",
     )
 
 

@@ -76,13 +76,13 @@ def parse(content: bytes, path: Path, layout: Layout) -> Table:
     if parser is None:
         raise GoftError(f"{path}: unknown extension", f"expected one of {', '.join(PARSERS)}")
     if not content:
-        raise GoftError(empty(path))
+        raise empty(path)
     return parser(content, path, layout)
 
 
-def empty(path: Path) -> str:
-    """One sentence for a file without content."""
-    return f"{path} is empty; expected at least one row of data"
+def empty(path: Path) -> GoftError:
+    """Return the refusal of a file without content."""
+    return GoftError(f"{path} is empty", "expected at least one row of data")
 
 
 def _parse_tsv(content: bytes, path: Path, layout: Layout) -> Table:
@@ -182,7 +182,7 @@ def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
         place = f"{path}, line {getattr(error, 'lineno', 1)}"
         raise GoftError(f"{place}: not JSON ({error})", "expected an array of objects") from None
     if not rows:
-        raise GoftError(empty(path))
+        raise empty(path)
     records = [_object(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
     return Table(str(path), _columns(records))
 
@@ -251,7 +251,7 @@ def _text(content: bytes, path: Path) -> str:
             "save the file as UTF-8",
         ) from None
     if not text.strip():
-        raise GoftError(empty(path))
+        raise empty(path)
     return text
 
 

@@ -107,8 +107,8 @@ def training_arguments(
     try:
         arguments = TrainingArguments(**own | fixed_arguments(cfg, folder, task))
     except ValueError as error:
-        hint = "; add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
-        raise GoftError(f"trainer: {' '.join(str(error).split())}{hint}") from error
+        hint = "add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
+        raise GoftError(f"trainer: {' '.join(str(error).split())}", hint) from error
     # Several visible GPUs without a launcher would mean DataParallel, whose replicas keep their
     # layers' penalties to themselves, so that what is logged as loss would contain them.
     if arguments.n_gpu > 1:
