@@ -50,7 +50,10 @@ def read_settings(folder: Path, peft_type: str | None = None) -> PeftConfig:
     """
     for name in (SETTINGS, WEIGHTS):
         if not (folder / name).is_file():
-            raise GoftError(f"adapter={folder}: incomplete, no {name}; copy the whole folder again")
+            raise GoftError(
+                f"adapter={folder}: incomplete, no {name}",
+                "copy the whole folder again",
+            )
     try:
         found = written(folder)["peft_type"]
         if peft_type not in {None, found}:
@@ -62,8 +65,8 @@ def read_settings(folder: Path, peft_type: str | None = None) -> PeftConfig:
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = shorten(str(error), 200) or type(error).__name__
         raise GoftError(
-            f"adapter={folder}: {SETTINGS} is no configuration of an adapter ({reason}); copy the "
-            "folder again"
+            f"adapter={folder}: {SETTINGS} is no configuration of an adapter ({reason})",
+            "copy the folder again",
         ) from error
 
 
@@ -76,7 +79,8 @@ def edited(folder: Path, key: str, found: object, expected: object) -> GoftError
     """Say that a setting is not the one that the run trained with."""
     return GoftError(
         f"adapter={folder}: {SETTINGS} has {key}={shown(found)}, but the run was trained with "
-        f"{key}={shown(expected)}; put back the file that the run wrote, or train again"
+        f"{key}={shown(expected)}",
+        "put back the file that the run wrote, or train again",
     )
 
 
@@ -89,7 +93,10 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
-        raise GoftError(f"adapter={folder}: damaged {WEIGHTS} ({error}); copy it again") from error
+        raise GoftError(
+            f"adapter={folder}: damaged {WEIGHTS} ({error})",
+            "copy it again",
+        ) from error
 
 
 def check_settings(
@@ -202,7 +209,8 @@ def check_tensors(folder: Path, found: Mapping[str, Tensor], implied: Mapping[st
             first = ", ".join(describe(name, found, implied) for name in sorted(names)[:SHOWN])
             raise GoftError(
                 f"adapter={folder}: {WEIGHTS} {fault} ({len(names)} of {len(implied)}), such as "
-                f"{first}; copy the whole folder again, or train again"
+                f"{first}",
+                "copy the whole folder again, or train again",
             )
 
 

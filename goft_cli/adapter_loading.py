@@ -88,8 +88,8 @@ def fitting(backbone: Backbone, folder: Path) -> Iterator[None]:
     except PEFT_REFUSALS as error:
         reason = shorten(str(error), 200, placeholder=" ...")
         raise GoftError(
-            f"adapter={folder} does not fit the base model {backbone.model.name_or_path}; "
-            f"pass the base it was trained on with base_model=PATH ({reason})"
+            f"adapter={folder} does not fit the base model {backbone.model.name_or_path}",
+            f"pass the base it was trained on with base_model=PATH ({reason})",
         ) from error
 
 

@@ -140,14 +140,18 @@ def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None
     counts = count_parameters(model, head)
     if not (counts.head if isinstance(cfg, LinearProbeConfig) else counts.adapter):
         kind = type(model.get_base_model()).__name__
-        raise GoftError(f"adapter={cfg.name}: a {kind} has nothing that it trains; choose another")
+        raise GoftError(
+            f"adapter={cfg.name}: a {kind} has nothing that it trains",
+            "choose another",
+        )
     layers = [module for module in model.modules() if isinstance(module, BOFTLayer)]
     if isinstance(cfg, BoftAdapterConfig) and layers:
         found, wanted = len(layers[0].boft_R[ADAPTER]), cfg.boft_n_butterfly_factor
         if found != wanted:
             raise GoftError(
                 f"adapter.boft_n_butterfly_factor={wanted}: PEFT could not compile its CUDA "
-                f"extension (nvcc, ninja) and fell back to {found}; pass {found}"
+                f"extension (nvcc, ninja) and fell back to {found}",
+                f"pass {found}",
             )
 
 

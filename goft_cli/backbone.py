@@ -114,7 +114,8 @@ def read_config(folder: Path, cfg: ModelConfig, head: Head) -> transformers.Pret
     if isinstance(blocks, int) and blocks > MOST_BLOCKS:
         raise GoftError(
             f"model.path={cfg.path}: found num_hidden_layers={blocks} in config.json, expected at "
-            f"most {MOST_BLOCKS}; copy the file again"
+            f"most {MOST_BLOCKS}",
+            "copy the file again",
         )
     for key, value in head.model_options().items():
         setattr(config, key, value)
@@ -146,7 +147,8 @@ def reading(path: str) -> Iterator[None]:
         if not isinstance(error, OSError | ValueError):
             reason = f"its files hold what transformers cannot use ({reason})"
         raise GoftError(
-            f"model.path={path}: {reason}; pass a folder written by save_pretrained"
+            f"model.path={path}: {reason}",
+            "pass a folder written by save_pretrained",
         ) from error
 
 
@@ -165,14 +167,15 @@ def check_architecture(
     if type(config) not in known:
         raise GoftError(
             f"model.path={cfg.path}: found the architecture {found}, which has no "
-            f"{auto_class.removeprefix('AutoModelFor')} head; choose a model such as "
-            f"model={EXAMPLES[auto_class]}"
+            f"{auto_class.removeprefix('AutoModelFor')} head",
+            f"choose a model such as model={EXAMPLES[auto_class]}",
         )
     if cfg.architecture not in {None, found}:
         raise GoftError(
             f"model.path={cfg.path}: found the architecture {found}, but the modules of "
-            f"model={cfg.name} are named as in {cfg.architecture}; choose a model= of {found}, or "
-            f"pass model.architecture={found} if they are named alike"
+            f"model={cfg.name} are named as in {cfg.architecture}",
+            f"choose a model= of {found}, or pass model.architecture={found} if they are named "
+            "alike",
         )
 
 
@@ -207,7 +210,8 @@ def check_complete(model: PreTrainedModel, info: dict[str, Any], cfg: ModelConfi
             remedy = f"pass model.head_modules=[{named}] to train them"
         raise GoftError(
             f"model.path={cfg.path}: its weights lack {len(absent)} tensors of a "
-            f"{type(model).__name__} outside the head, such as {min(absent)}; {remedy}"
+            f"{type(model).__name__} outside the head, such as {min(absent)}",
+            remedy,
         )
     # heads of other kinds, which are left out, may be numbered too, in lists of their own
     known = [f".{name}" for name, _ in model.named_modules()]
@@ -220,8 +224,8 @@ def check_complete(model: PreTrainedModel, info: dict[str, Any], cfg: ModelConfi
     if surplus:
         raise GoftError(
             f"model.path={cfg.path}: its weights have {len(surplus)} tensors more than a "
-            f"{type(model).__name__} of its config.json, such as {min(surplus)}; pass a folder "
-            "whose config.json and model.safetensors belong together"
+            f"{type(model).__name__} of its config.json, such as {min(surplus)}",
+            "pass a folder whose config.json and model.safetensors belong together",
         )
 
 

@@ -76,7 +76,7 @@ def run(arguments: list[str]) -> int:
 
         return complete(arguments)
     if verb not in VERBS:
-        raise GoftError(unknown_verb(verb))
+        raise unknown_verb(verb)
     return run_verb(verb, rest)
 
 
@@ -124,8 +124,8 @@ def check_place() -> None:
         os.getcwd()  # noqa: PTH109 - Path.cwd() does the same
     except OSError:
         raise GoftError(
-            "the working folder was deleted or may not be read; cd to another one and start the "
-            "command again"
+            "the working folder was deleted or may not be read",
+            "cd to another one and start the command again",
         ) from None
 
 
@@ -137,8 +137,8 @@ def check_words(verb: str, words: list[str]) -> None:
     """
     from goft_cli.command_line.suggest import CommandLine, mistyped
 
-    if sentence := mistyped(CommandLine(verb, tuple(words))):
-        raise GoftError(sentence)
+    if refusal := mistyped(CommandLine(verb, tuple(words))):
+        raise refusal
 
 
 def show_help(verb: str, words: list[str]) -> int:
@@ -158,13 +158,13 @@ def leave_pipe() -> int:
     return READER_GONE
 
 
-def unknown_verb(word: str) -> str:
+def unknown_verb(word: str) -> GoftError:
     """Say which verb was meant."""
     if "=" in word:
-        return f"{word!r} is not a verb; did you mean `goft train {word}`?"
+        return GoftError(f"{word!r} is not a verb", f"did you mean `goft train {word}`?")
     near = nearest(word, VERBS)
     hint = f"did you mean `goft {near}`? " if near else ""
-    return f"{word!r} is not a verb; {hint}The verbs are {', '.join(VERBS)}"
+    return GoftError(f"{word!r} is not a verb", f"{hint}The verbs are {', '.join(VERBS)}")
 
 
 def entry_point() -> None:

@@ -22,13 +22,24 @@ MEMORY_SIGNS = (
 
 
 class GoftError(Exception):
-    """A mistake the user can mend: one sentence with subject, found, expected and remedy.
+    """A mistake the user can mend; the command line prints it and exits with `exit_code`.
 
-    The command line prints the sentence alone and exits with `exit_code`; `--debug` adds the
-    traceback.
+    `--debug` adds the traceback.
+
+    Attributes:
+        problem: subject, what was found and what was expected.
+        remedy: what to do, in a clause of its own; empty where the problem says it.
     """
 
     exit_code = USAGE_ERROR
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem, remedy)  # both, or no other process could unpickle it
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
 
 
 class RankError(Exception):

@@ -175,7 +175,8 @@ def require_agreement(
     if not found <= allowed:
         raise GoftError(
             f"the {what} model differs from the trained one: outputs are {found:.2g} apart "
-            f"(relative), rounding explains {allowed:.2g}; the run is kept unfinished, do not use "
-            "its adapter, and please report this with its manifest.json"
+            f"(relative), rounding explains {allowed:.2g}",
+            "the run is kept unfinished, do not use its adapter, and please report this with its "
+            "manifest.json",
         )
     return found

@@ -42,9 +42,8 @@ class Finding:
 
 
 def refused(subject: str, error: GoftError) -> Finding:
-    """Take a refusal apart: what is wrong and, after its last semicolon, what to do."""
-    found, _, remedy = str(error).rpartition("; ")
-    return Finding(subject, Verdict.mend, found or remedy, remedy)
+    """Return the finding of a refusal; one without a remedy says what to do in the problem."""
+    return Finding(subject, Verdict.mend, error.problem, error.remedy or error.problem)
 
 
 def is_healthy(findings: Sequence[Finding]) -> bool:

@@ -31,7 +31,7 @@ def refuse_no_file(path: Path) -> None:
         GoftError: says what it is.
     """
     if kind := kind_of(path):
-        raise GoftError(f"{path} is {kind}; expected a file, so put a regular file there")
+        raise GoftError(f"{path} is {kind}", "expected a file, so put a regular file there")
 
 
 def refuse_specials(folder: Path) -> None:

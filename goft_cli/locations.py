@@ -38,7 +38,10 @@ def asset_dir(name: str) -> Path:
     folder = root / name
     if not (folder / "config.json").is_file():
         known = ", ".join(sorted(entry.parent.name for entry in root.glob("*/config.json")))
-        raise GoftError(f"model.path={ASSET_SCHEME}{name}: no such shipped model; expected {known}")
+        raise GoftError(
+            f"model.path={ASSET_SCHEME}{name}: no such shipped model",
+            f"expected {known}",
+        )
     return folder
 
 
@@ -63,8 +66,8 @@ def model_location(path: str) -> Path | str:
     if not (folder / "config.json").is_file():
         found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8])
         raise GoftError(
-            f"model.path={path}: found {found} but no config.json; "
-            "pass a folder written by save_pretrained, or a hub id"
+            f"model.path={path}: found {found} but no config.json",
+            "pass a folder written by save_pretrained, or a hub id",
         )
     return folder
 
@@ -77,12 +80,12 @@ def check_folder(path: str, *, key: str, content: str) -> None:
     """
     folder = Path(path).expanduser()
     if not folder.exists():
-        raise GoftError(f"{key}={path}: no such folder; pass the folder that holds {content}")
+        raise GoftError(f"{key}={path}: no such folder", f"pass the folder that holds {content}")
     if not folder.is_dir():
         kind = kind_of(folder) or "a file"
-        raise GoftError(f"{key}={path} is {kind}; pass the folder that holds {content}")
+        raise GoftError(f"{key}={path} is {kind}", f"pass the folder that holds {content}")
     if not any(folder.iterdir()):
-        raise GoftError(f"{key}={path}: the folder is empty; expected {content} in it")
+        raise GoftError(f"{key}={path}: the folder is empty", f"expected {content} in it")
 
 
 def check_writable(folder: Path, key: str = "output_dir") -> None:
@@ -94,19 +97,21 @@ def check_writable(folder: Path, key: str = "output_dir") -> None:
     present = folder
     while not present.exists():
         if present.is_symlink():
-            raise GoftError(f"{key}={folder}: the link {present} leads nowhere; mend it first")
+            raise GoftError(f"{key}={folder}: the link {present} leads nowhere", "mend it first")
         present = present.parent
     if not present.is_dir():
-        raise GoftError(f"{key}={folder}: {present} is a file; choose another {key}")
+        raise GoftError(f"{key}={folder}: {present} is a file", f"choose another {key}")
     if not os.access(present, os.W_OK | os.X_OK):
         raise GoftError(
-            f"{key}={folder}: no permission to write in {present}; choose another {key}"
+            f"{key}={folder}: no permission to write in {present}",
+            f"choose another {key}",
         )
     free = shutil.disk_usage(present).free
     if free < MIN_FREE_BYTES:
         raise GoftError(
             f"{key}={folder}: {free / 2**20:.0f} MB free on its disk, expected at least "
-            f"{MIN_FREE_BYTES // 2**20} MB for checkpoints; free some space or choose another disk"
+            f"{MIN_FREE_BYTES // 2**20} MB for checkpoints",
+            "free some space or choose another disk",
         )
 
 
@@ -117,7 +122,7 @@ def check_target(target: Path) -> None:
         GoftError: it does, or it is a file.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise GoftError(f"output_dir={target} is already there and not empty; choose another one")
+        raise GoftError(f"output_dir={target} is already there and not empty", "choose another one")
 
 
 def check_output(file: Path) -> None:
@@ -127,7 +132,7 @@ def check_output(file: Path) -> None:
         GoftError: it is a folder, or its folder cannot be made or written.
     """
     if file.is_dir():
-        raise GoftError(f"output={file} is a folder; pass the name of a file")
+        raise GoftError(f"output={file} is a folder", "pass the name of a file")
     check_writable(file.parent, key="output")
 
 

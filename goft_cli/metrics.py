@@ -42,8 +42,8 @@ class Metric:
         """Compute the metric of (rows,) predictions and references, each of the metric's dtype."""
         if len(predictions) != len(references) or len(predictions) == 0:
             raise GoftError(
-                f"metrics: {len(predictions)} predictions for {len(references)} references; "
-                "expected as many of both, and at least one"
+                f"metrics: {len(predictions)} predictions for {len(references)} references",
+                "expected as many of both, and at least one",
             )
         # The constructor creates its cache folder even when it keeps all in memory; a folder of its
         # own means that parallel processes never meet and that a read-only home does no harm.
@@ -93,18 +93,21 @@ def check_names(names: Sequence[str], *, headline: str, classes: int) -> None:
     for name in names:
         if name not in REGISTRY:
             raise GoftError(
-                f"task.metrics: unknown metric {name!r}; choose from {', '.join(REGISTRY)}"
+                f"task.metrics: unknown metric {name!r}",
+                f"choose from {', '.join(REGISTRY)}",
             )
         metric = REGISTRY[name]
         of_labels = metric.dtype == "int64"
         if (not classes and of_labels) or (classes > 2 and metric.two_classes):
             raise GoftError(
-                f"task.metrics: {name} is no metric of a task with task.labels of "
-                f"{classes} classes; choose another"
+                f"task.metrics: {name} is no metric of a task with task.labels of {classes} "
+                "classes",
+                "choose another",
             )
     if headline not in names:
         raise GoftError(
-            f"task.headline={headline} is not among task.metrics ({', '.join(names)}); add it there"
+            f"task.headline={headline} is not among task.metrics ({', '.join(names)})",
+            "add it there",
         )
 
 

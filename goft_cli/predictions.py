@@ -28,8 +28,8 @@ def check_ending(path: Path) -> None:
     """
     if path.suffix.lower() not in WRITERS:
         raise GoftError(
-            f"output={path}: the ending {path.suffix!r} names no format; expected one of "
-            f"{', '.join(WRITERS)}, such as output={path.with_suffix('.csv')}"
+            f"output={path}: the ending {path.suffix!r} names no format",
+            f"expected one of {', '.join(WRITERS)}, such as output={path.with_suffix('.csv')}",
         )
 
 

@@ -28,11 +28,7 @@ from goft_cli.sharing import availability
 
 
 def check_inputs(cfg: TrainConfig) -> None:
-    """Check the folders a run reads and writes.
-
-    Raises:
-        GoftError: a model or data folder is missing or empty, or the run folder cannot be written.
-    """
+    """Check the folders a run reads and writes."""
     tasks = {"task": cfg.task} | ({"benchmark": cfg.benchmark} if cfg.benchmark else {})
     model_location(cfg.model.path)
     check_quantization(cfg)
@@ -53,15 +49,12 @@ def check_inputs(cfg: TrainConfig) -> None:
 
 
 def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
-    """Check what scoring a benchmark reads: its questions, and a plain model if there is one.
-
-    Raises:
-        GoftError: the task is none, or either is missing.
-    """
+    """Check what scoring a benchmark reads: its questions, and a plain model if there is one."""
     if not isinstance(task, BenchmarkConfig):
         raise GoftError(
-            f"task {task.name} is no benchmark but a task to train on; score a trained run with "
-            "goft eval adapter=RUN_FOLDER, or choose a benchmark such as task=mmlu/full"
+            f"task {task.name} is no benchmark but a task to train on",
+            "score a trained run with goft eval adapter=RUN_FOLDER, or choose a benchmark such as "
+            "task=mmlu/full",
         )
     check_data_dir(task, "task")
     if model is not None:
@@ -71,83 +64,61 @@ def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
 
 
 def check_data_dir(task: TaskConfig, key: str) -> None:
-    """Refuse a folder of local data, the task's own below `key`, that is missing or empty.
-
-    Raises:
-        GoftError: says which of the two.
-    """
+    """Refuse a folder of local data, the task's own below `key`, that is missing or empty."""
     if task.data_dir is not None:
         check_folder(task.data_dir, key=f"{key}.data_dir", content="data files")
 
 
 def check_model(model: ModelConfig) -> None:
-    """Refuse a hub id that is neither cached nor to be had, and a path without a model.
-
-    Raises:
-        GoftError: there is no such model, or no way to it.
-    """
+    """Refuse a hub id that is neither cached nor to be had, and a path without a model."""
     if isinstance(model_location(model.path), str):
         availability.check_model(model)
 
 
 def check_dataset(task: TaskConfig, key: str) -> None:
-    """Refuse hub data that is neither cached nor to be had.
-
-    Raises:
-        GoftError: there is no such dataset, or no way to it.
-    """
+    """Refuse hub data that is neither cached nor to be had."""
     if task.remote_dataset:
         availability.check_dataset(task.remote_dataset, task.splits, key)
 
 
 def check_images(task: ImageClassificationConfig) -> None:
-    """Refuse an image task that nobody gives images.
-
-    Raises:
-        GoftError: says what folder is expected.
-    """
+    """Refuse an image task that nobody gives images."""
     if task.data_dir is None and task.generator is None:
         raise GoftError(
-            f"task={task.name}: its images are on no hub; pass task.data_dir=DIR with one list "
-            f"per split ({task.train_split}.txt, ...) of lines such as images/000000.jpg 3"
+            f"task={task.name}: its images are on no hub",
+            f"pass task.data_dir=DIR with one list per split ({task.train_split}.txt, ...) of "
+            "lines such as images/000000.jpg 3",
         )
 
 
 def check_tracker(tracker: TrackerConfig) -> None:
-    """Refuse a tracker that would stop the training only after everything is loaded.
-
-    Raises:
-        GoftError: its package is missing, or W&B is online without a key.
-    """
+    """Refuse a tracker that would stop the training only after everything is loaded."""
     if tracker.name is TrackerName.none:
         return
     if find_spec(tracker.name.value) is None:
         raise GoftError(
-            f"tracker={tracker.name.value}: its package is not installed; "
-            f"run pip install {tracker.name.value}, or pass tracker=none"
+            f"tracker={tracker.name.value}: its package is not installed",
+            f"run pip install {tracker.name.value}, or pass tracker=none",
         )
     online = tracker.mode is WandbMode.online and os.environ.get("WANDB_MODE", "online") == "online"
     if tracker.name is TrackerName.wandb and online and not wandb_key():
         raise GoftError(
-            "tracker=wandb: no API key found; run wandb login, set WANDB_API_KEY, or pass "
-            "tracker.mode=offline"
+            "tracker=wandb: no API key found",
+            "run wandb login, set WANDB_API_KEY, or pass tracker.mode=offline",
         )
 
 
 def check_quantization(cfg: TrainConfig) -> None:
-    """Refuse packed weights without bitsandbytes, or below an adapter that needs them plain.
-
-    Raises:
-        GoftError: says which of the two.
-    """
+    """Refuse packed weights without bitsandbytes, or below an adapter that needs them plain."""
     if cfg.model.quantization is None:
         return
     words = f"model.quantization={cfg.model.quantization.value}"
     require_bitsandbytes(words)
     if not cfg.adapter.takes_packed:
         raise GoftError(
-            f"{words}: adapter={cfg.adapter.name} needs plain weights; choose another adapter, "
-            "such as adapter=qgoft or adapter=lora, or leave the quantization out"
+            f"{words}: adapter={cfg.adapter.name} needs plain weights",
+            "choose another adapter, such as adapter=qgoft or adapter=lora, or leave the "
+            "quantization out",
         )
 
 

@@ -59,8 +59,8 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
     """
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise GoftError(
-            f"model.path={path}: no vocabulary there, expected tokenizer.json or the like; "
-            "save the model's tokenizer into the same folder"
+            f"model.path={path}: no vocabulary there, expected tokenizer.json or the like",
+            "save the model's tokenizer into the same folder",
         )
 
 
@@ -79,7 +79,8 @@ def give_padding(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
     if token is None:
         raise GoftError(
             f"model.path={path}: its tokenizer has no pad_token, and no unk_token or eos_token to "
-            "take in its place; set pad_token in tokenizer_config.json"
+            "take in its place",
+            "set pad_token in tokenizer_config.json",
         )
     tokenizer.pad_token = token
     logger.info("%s: the tokenizer has no pad_token; texts are padded with %s", path, token)
@@ -100,7 +101,8 @@ def check_fit(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: 
         more = f", and its config.json names token {named[0]}" if named else ""
         raise GoftError(
             f"model.path={path}: its tokenizer has {known} tokens, but the model's embedding has "
-            f"{rows} rows{more}; save the model's own tokenizer into the same folder"
+            f"{rows} rows{more}",
+            "save the model's own tokenizer into the same folder",
         )
 
 

@@ -24,7 +24,8 @@ def check_tokenizer(model: ModelConfig) -> None:
     if missing:
         raise GoftError(
             f"model={model.name}: its tokenizer needs {' and '.join(missing)}, found no such "
-            f"package; run pip install {' '.join(missing)}"
+            "package",
+            f"run pip install {' '.join(missing)}",
         )
 
 
@@ -45,7 +46,8 @@ def require_bitsandbytes(words: str) -> None:
     """
     if find_spec("bitsandbytes") is None:
         raise GoftError(
-            f"{words}: bitsandbytes is not installed; run pip install 'goft-cli[quant]'"
+            f"{words}: bitsandbytes is not installed",
+            "run pip install 'goft-cli[quant]'",
         )
 
 
@@ -56,8 +58,9 @@ def check_engine() -> None:
         GoftError: names the engines there are.
     """
     from goft_cli.rotation import forced_engine
+    from goft_cli.rotation.engines import EngineError
 
     try:
         forced_engine()
-    except ValueError as error:
-        raise GoftError(str(error)) from error
+    except EngineError as error:
+        raise GoftError(error.problem, error.remedy) from error

@@ -58,10 +58,11 @@ def check_pattern(wanted: object, names: Sequence[str]) -> None:
             check=True,
         )
     except (re.error, RecursionError, OverflowError) as error:
-        raise GoftError(f"{subject} is no regular expression ({error}); {remedy}") from None
+        raise GoftError(f"{subject} is no regular expression ({error})", remedy) from None
     except subprocess.TimeoutExpired:
         raise GoftError(
-            f"{subject}: found no end of matching it after {PATIENCE} seconds; {remedy}"
+            f"{subject}: found no end of matching it after {PATIENCE} seconds",
+            remedy,
         ) from None
 
 
@@ -81,7 +82,8 @@ def check_targets(cfg: LayerAdapterConfig, adapted: Sequence[str], linear: Seque
     if strange := sorted({*blocks} - known):
         raise GoftError(
             f"adapter.layers_to_transform=[{listed(blocks)}]: the model has no block "
-            f"{listed(strange)}; its blocks are {listed(sorted(known))}"
+            f"{listed(strange)}",
+            f"its blocks are {listed(sorted(known))}",
         )
     wanted = cfg.target_modules
     words = wanted if isinstance(wanted, list) else []
@@ -89,8 +91,8 @@ def check_targets(cfg: LayerAdapterConfig, adapted: Sequence[str], linear: Seque
     if idle or not adapted:
         raise GoftError(
             f"adapter.target_modules={wanted}: no layer to adapt is called "
-            f"{', '.join(idle) or wanted}; the model's linear layers are "
-            f"{listed(endings(linear))}"
+            f"{', '.join(idle) or wanted}",
+            f"the model's linear layers are {listed(endings(linear))}",
         )
 
 

@@ -54,15 +54,16 @@ def open_weights(
         )
     except SafetensorError as error:
         raise GoftError(
-            f"model.path={cfg.path}: {form} is damaged ({error}); copy it again"
+            f"model.path={cfg.path}: {form} is damaged ({error})",
+            "copy it again",
         ) from error
     except (pickle.UnpicklingError, EOFError, OSError) as error:
         if form in SAFE:
             raise
         raise GoftError(
             f"model.path={cfg.path}: {form} cannot be read as tensors alone: it is damaged, or "
-            "reading it could run a program; copy it again, or save the model as safetensors where "
-            "you trust it"
+            "reading it could run a program",
+            "copy it again, or save the model as safetensors where you trust it",
         ) from error
 
 

@@ -42,7 +42,7 @@ def read_checked(path: Path, remedy: str = "correct the line") -> str:
         if found is None:
             return text
     line, reason = found
-    raise GoftError(f"{path}, line {line}: not readable as YAML ({reason}); {remedy}")
+    raise GoftError(f"{path}, line {line}: not readable as YAML ({reason})", remedy)
 
 
 def find_fault(text: str) -> tuple[int, str] | None:

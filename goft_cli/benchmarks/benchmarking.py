@@ -80,5 +80,6 @@ def require_kind(benchmark: Benchmark[Any], auto_class: str, what: str) -> None:
     if auto_class != benchmark.auto_class:
         raise GoftError(
             f"benchmark {benchmark.config.name} asks an {benchmark.auto_class}, {what} has an "
-            f"{auto_class}; choose a task whose model generates text"
+            f"{auto_class}",
+            "choose a task whose model generates text",
         )

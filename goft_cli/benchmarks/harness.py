@@ -62,12 +62,13 @@ def build_harness(config: TaskConfig) -> HarnessBenchmark:
     """
     if not isinstance(config, MMLUConfig) or config.lm_eval_task is None:
         raise GoftError(
-            f"harness=lm_eval: it has no counterpart of task {config.name}; pass harness=own"
+            f"harness=lm_eval: it has no counterpart of task {config.name}",
+            "pass harness=own",
         )
     if find_spec("lm_eval") is None:
         raise GoftError(
-            "harness=lm_eval: its package is not installed; run pip install 'goft-cli[harness]', "
-            "or pass harness=own"
+            "harness=lm_eval: its package is not installed",
+            "run pip install 'goft-cli[harness]', or pass harness=own",
         )
     return HarnessBenchmark(config)
 

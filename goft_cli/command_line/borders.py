@@ -26,7 +26,7 @@ def refuse_words(words: Sequence[str]) -> None:
     for word in words:
         key = word.lstrip("+~").partition("=")[0]
         if key in HYDRA_FOLDERS:
-            raise GoftError(f"{word}: goft has a folder of its own; pass output_dir=DIR instead")
+            raise GoftError(f"{word}: goft has a folder of its own", "pass output_dir=DIR instead")
         refuse_secret(key, word)
 
 
@@ -39,8 +39,8 @@ def refuse_secret(key: str, text: str) -> None:
     if name := secret_in(text):
         where = "a word" if secret_in(key) else key
         raise GoftError(
-            f"{where}: it holds the secret {name}, and would write it into names and files; leave "
-            "it out, for it is read from there where it is needed"
+            f"{where}: it holds the secret {name}, and would write it into names and files",
+            "leave it out, for it is read from there where it is needed",
         )
 
 
@@ -54,13 +54,13 @@ def environment(name: str, *default: str | None, _node_: Node) -> str | None:
     key = _node_._get_full_key(None)
     if name not in os.environ and not default:
         raise GoftError(
-            f"{key}: the environment variable {name} is not set; set it, or give a default: "
-            f"${{oc.env:{name},DEFAULT}}"
+            f"{key}: the environment variable {name} is not set",
+            f"set it, or give a default: ${{oc.env:{name},DEFAULT}}",
         )
     if is_secret(name):
         raise GoftError(
-            f"{key}: ${{oc.env:{name}}} is a secret, and {key} is written into names and files; "
-            "leave it out, for it is read from the environment where it is needed"
+            f"{key}: ${{oc.env:{name}}} is a secret, and {key} is written into names and files",
+            "leave it out, for it is read from the environment where it is needed",
         )
     return oc.env(name, *default)
 

@@ -43,16 +43,16 @@ def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YA
     kind = OmegaConf.get_type(task)
     if kind is not None and issubclass(kind, BenchmarkConfig):
         raise GoftError(
-            f"task {task.name} has nothing to train on; score it with "
-            f"goft eval task={task.name} adapter=RUN_FOLDER"
+            f"task {task.name} has nothing to train on",
+            f"score it with goft eval task={task.name} adapter=RUN_FOLDER",
         )
     rows = [rows.get(adapter.recipe) or {} for rows in (task.recipe.by_adapter, model.budgets)]
     for source in (rows[0], task.recipe.shared, rows[1], adapter.fallback, trainer_defaults()):
         if key in source:
             return source[key]
     raise GoftError(
-        f"task {task.name}: its recipe gives no {key} for adapter {adapter.name}; "
-        f"pass trainer.{key}=VALUE or add it to the task's YAML"
+        f"task {task.name}: its recipe gives no {key} for adapter {adapter.name}",
+        f"pass trainer.{key}=VALUE or add it to the task's YAML",
     )
 
 
@@ -147,7 +147,7 @@ def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
             from goft_cli.command_line.nearest import nearest_key
 
             known = [f"{prefix}{entry.name}" for entry in fields(kind)]
-            raise GoftError(f"+{path}: there is no key {path}; {nearest_key(path, known)}")
+            raise GoftError(f"+{path}: there is no key {path}", nearest_key(path, known))
         node = cfg._get_node(key)
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
             refuse_unknown(node, f"{path}.")
@@ -166,12 +166,16 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
         if refusal := own_refusal(error):
             raise refusal from None
         if isinstance(error, MissingMandatoryValue):
-            raise GoftError(f"{error.full_key} has no value; pass {error.full_key}=VALUE") from None
+            raise GoftError(
+                f"{error.full_key} has no value",
+                f"pass {error.full_key}=VALUE",
+            ) from None
         sentence = (str(error).splitlines() or [""])[0]
         raise GoftError(f"{error.full_key or 'configuration'}: {sentence}") from error
     if not isinstance(frozen, kind):
         raise GoftError(
-            f"--config-name: found a file that does not make a {kind.__name__}; leave the flag out"
+            f"--config-name: found a file that does not make a {kind.__name__}",
+            "leave the flag out",
         )
     refuse_secrets(asdict(cast(Any, frozen)))
     if isinstance(frozen, TrainConfig):

@@ -124,7 +124,7 @@ def following(flag: str, rest: Iterator[str]) -> str:
     """
     value = next(rest, None)
     if value is None or value.startswith("--"):
-        raise GoftError(f"{flag} has no value; write {flag} VALUE")
+        raise GoftError(f"{flag} has no value", f"write {flag} VALUE")
     return value
 
 
@@ -137,7 +137,7 @@ class FlagParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Refuse a flag, or the word after it."""
-        raise GoftError(f"{message}; see {self.prog} --help")
+        raise GoftError(message, f"see {self.prog} --help")
 
 
 def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
@@ -156,16 +156,16 @@ def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
         flag = word.partition("=")[0]
         # argparse also takes unambiguous beginnings, such as --multi
         if flag.startswith("--") and not any(name.startswith(flag) for name in known):
-            raise GoftError(f"{flag} is not a flag; {did_you_mean(flag, [*known, *own])}")
+            raise GoftError(f"{flag} is not a flag", did_you_mean(flag, [*known, *own]))
     flags = read_flags(words)
     if flags.resolve and not (flags.cfg or flags.help):
-        raise GoftError("--resolve stands alone; it goes with --cfg job")
+        raise GoftError("--resolve stands alone", "it goes with --cfg job")
     if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
         raise GoftError(f"--config-dir {flags.config_dir}: no such folder")
     modes = {"--run", "--multirun", "--cfg", "--info", "--shell-completion"}
     given = [mode for mode in sorted(modes) if getattr(flags, mode[2:].replace("-", "_"))]
     if len(given) > 1:
-        raise GoftError(f"{' and '.join(given)} exclude each other; pass one of them")
+        raise GoftError(f"{' and '.join(given)} exclude each other", "pass one of them")
 
 
 def overrides_first(words: Sequence[str]) -> list[str]:

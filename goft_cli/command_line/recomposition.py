@@ -35,8 +35,8 @@ def compose_train(words: Sequence[str]) -> TrainConfig:
         with open_configs(config_source(VERB)[0]):
             return compose_here(chosen)
     except (HydraException, OmegaConfBaseException) as error:
-        sentence = explain(error, CommandLine(VERB, tuple(chosen)))
-        raise GoftError(sentence or str(error)) from error
+        refusal = explain(error, CommandLine(VERB, tuple(chosen)))
+        raise (refusal or GoftError(str(error))) from error
 
 
 def compose_here(words: Sequence[str]) -> TrainConfig:

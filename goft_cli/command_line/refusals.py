@@ -56,7 +56,7 @@ def _describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str
     if number := disk_error(error):
         return f"{getattr(error, 'filename', None) or 'output'}: {DISK_ERRORS[number]}", USAGE_ERROR
     if is_out_of_memory(error):
-        return what_to_lower(arguments[0]), USAGE_ERROR
+        return str(what_to_lower(arguments[0])), USAGE_ERROR
     from yaml import MarkedYAMLError
 
     from goft_cli.command_line.suggest import CommandLine, explain
@@ -65,9 +65,8 @@ def _describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         place = f"{error.problem_mark.name}, line {line_of(error)}"
         return f"{place}: not readable as YAML ({error.problem}); correct the line", USAGE_ERROR
-    sentence = explain(error, CommandLine(arguments[0], tuple(arguments[1:])))
-    if sentence is not None:
-        return sentence, USAGE_ERROR
+    if refusal := explain(error, CommandLine(arguments[0], tuple(arguments[1:]))):
+        return str(refusal), USAGE_ERROR
     kind, said = type(error).__name__, " ".join(str(error).split())
     return f"unexpected {kind}: {said} (run again with --debug for the traceback)", CRASH
 

@@ -1,4 +1,4 @@
-"""Did you mean: Hydra's and OmegaConf's refusals as one sentence with the nearest right word."""
+"""Did you mean: Hydra's and OmegaConf's refusals with the nearest right word as the remedy."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ from goft_cli.command_line.keys import (
 )
 from goft_cli.command_line.nearest import did_you_mean, nearest_key
 from goft_cli.command_line.store import config_source, mappings_of_names, verb_groups
+from goft_cli.command_line.values import explain_form, explain_value
 from goft_cli.config import SCHEMAS
+from goft_cli.errors import GoftError
 from goft_cli.yaml_files import read_checked
 
-TYPE_WORDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
 PLAIN = re.compile(r"(?!null$)[\w./-]+")
 """One choice by its name: no list, no sweep, nothing that Hydra computes."""
 NO_CHOICE = "Config group override must be a string or a list"
@@ -120,8 +121,8 @@ def open_configs(place: str) -> AbstractContextManager[None]:
     return initialize_config_dir(place, version_base="1.3")
 
 
-def explain(error: Exception, line: CommandLine) -> str | None:
-    """Return the sentence for an error of composition, or None if it is none."""
+def explain(error: Exception, line: CommandLine) -> GoftError | None:
+    """Return the refusal that an error of composition is, or None if it is none."""
     if isinstance(error, ValueError) and NO_CHOICE in str(error):
         return explain_no_choice(line)
     if not isinstance(error, HydraException | OmegaConfBaseException):
@@ -131,40 +132,48 @@ def explain(error: Exception, line: CommandLine) -> str | None:
     if isinstance(error, MissingConfigException):
         return explain_choice(error, line)
     if isinstance(error, InterpolationResolutionError):
-        return str(own_refusal(error) or error).splitlines()[0]
+        return own_refusal(error) or GoftError(str(error).splitlines()[0])
     try:
-        sentence = explain_key(line)
+        refusal = explain_key(line) or explain_form(
+            error, line.overrides, line.keys(), multirun=line.flags.multirun
+        )
     except (HydraException, OmegaConfBaseException):  # what does not compose is explained below
-        sentence = None
-    return sentence or explain_value(error, line.overrides)
+        refusal = None
+    return refusal or explain_value(error, line.overrides)
 
 
-def explain_no_choice(line: CommandLine) -> str | None:
+def explain_no_choice(line: CommandLine) -> GoftError | None:
     """A group set to a number or to nothing."""
     groups = line.groups()
     for word in line.overrides:
         group, _, choice = word.partition("=")
         if group in groups and not is_choice(word, groups):
-            return f"{word}: {did_you_mean(choice, groups[group], prefix=f'{group}=')}"
+            return GoftError(f"{word}: {did_you_mean(choice, groups[group], prefix=f'{group}=')}")
         if not re.match(r"[\w+~]", group):
-            return f"{word!r} has no key; write it as KEY=VALUE, for example seed=1"
+            return without_key(word)
     return None
 
 
-def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> str:
+def without_key(word: str, remedy: str = "write it as KEY=VALUE, for example seed=1") -> GoftError:
+    """A word that sets nothing."""
+    return GoftError(f"{word!r} has no key", remedy)
+
+
+def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> GoftError:
     """A word without `=`, or one Hydra's grammar cannot read."""
     if "=" in word.lstrip("="):
-        return (
-            f"cannot read {word!r}; a value with spaces or any of {{}}[],= needs quotes inside "
-            f"quotes: '{word.partition('=')[0]}=\"...\"'"
+        return GoftError(
+            f"cannot read {word!r}",
+            "a value with spaces or any of {}[],= needs quotes inside quotes: "
+            f"'{word.partition('=')[0]}=\"...\"'",
         )
     for group, names in groups.items():
         if word in names:
-            return f"{word!r} has no key; did you mean {group}={word}?"
-    return f"{word!r} has no key; write it as KEY=VALUE, for example seed=1"
+            return without_key(word, f"did you mean {group}={word}?")
+    return without_key(word)
 
 
-def explain_choice(error: MissingConfigException, line: CommandLine) -> str:
+def explain_choice(error: MissingConfigException, line: CommandLine) -> GoftError:
     """A choice that its group does not have."""
     missing = error.missing_cfg_file or ""
     for group, names in PLUGINS.items():
@@ -173,22 +182,22 @@ def explain_choice(error: MissingConfigException, line: CommandLine) -> str:
     group, _, choice = missing.partition("/")
     group = group if group in line.groups() else f"+{group}"
     if group not in line.groups():
-        return str(error).splitlines()[0]
+        return GoftError(str(error).splitlines()[0])
     typed = next((word for word in line.overrides if word.startswith(f"{group}=")), None)
     return no_choice(typed or f"{group}={choice}", group, choice, line.groups()[group])
 
 
-def explain_plugin(group: str, choice: str, names: Sequence[str]) -> str:
+def explain_plugin(group: str, choice: str, names: Sequence[str]) -> GoftError:
     """A launcher or sweeper that Hydra does not have, or not yet."""
     if choice in names:
-        return (
-            f"{group}={choice}: its plugin is not installed; run pip install 'goft-cli[sweep]', "
-            f"or pass {group}=basic"
+        return GoftError(
+            f"{group}={choice}: its plugin is not installed",
+            f"run pip install 'goft-cli[sweep]', or pass {group}=basic",
         )
-    return f"{group}={choice}: there is no such plugin; {did_you_mean(choice, names)}"
+    return GoftError(f"{group}={choice}: there is no such plugin", did_you_mean(choice, names))
 
 
-def mistyped(line: CommandLine) -> str | None:
+def mistyped(line: CommandLine) -> GoftError | None:
     """Say which choice or key there is not, without composing; None where all are known.
 
     A sweep is left to Hydra: its jobs may choose groups with different keys. So is completion.
@@ -203,10 +212,13 @@ def mistyped(line: CommandLine) -> str | None:
     groups = line.groups()
     group, _, choice = (line.flags.config_name or "").partition("/")
     if choice in groups.get(group, []):
-        return f"--config-name {group}/{choice} is a file of a group; write {group}={choice}"
+        return GoftError(
+            f"--config-name {group}/{choice} is a file of a group",
+            f"write {group}={choice}",
+        )
     for word in line.overrides:
         if word.startswith(f"{PRESETS}="):
-            return f"{word}: a sweep needs -m; write goft {line.verb} -m {word}"
+            return GoftError(f"{word}: a sweep needs -m", f"write goft {line.verb} -m {word}")
         group, equals, choice = word.partition("=")
         if not group or not (equals or word.startswith("~")):
             return explain_syntax(word, groups)
@@ -215,13 +227,13 @@ def mistyped(line: CommandLine) -> str | None:
     return explain_key(line)
 
 
-def no_choice(word: str, group: str, choice: str, choices: Sequence[str]) -> str:
+def no_choice(word: str, group: str, choice: str, choices: Sequence[str]) -> GoftError:
     """A choice that its group does not have."""
     hint = did_you_mean(choice, choices, prefix=f"{group}=")
-    return f"{word}: there is no such {group.lstrip('+')}; {hint}"
+    return GoftError(f"{word}: there is no such {group.lstrip('+')}", hint)
 
 
-def explain_key(line: CommandLine) -> str | None:
+def explain_key(line: CommandLine) -> GoftError | None:
     """The first override whose key does not exist."""
     keys, groups = line.keys(), line.groups()
     for word in line.overrides:
@@ -230,8 +242,10 @@ def explain_key(line: CommandLine) -> str | None:
         key = word.lstrip("+~").partition("=")[0].partition("@")[0]
         mapping = key.rpartition(".")[0]
         if key not in keys and not (mapping in keys and is_mapping_of_names(mapping)):
-            hint = kept_of_run(key, keys) or nearest_key(key, keys)
-            return f"{word}: there is no key {key}; {hint}"
+            problem, remedy = f"{word}: there is no key {key}", nearest_key(key, keys)
+            if kept := kept_of_run(key, keys):
+                problem, remedy = f"{problem}; a run keeps what it was trained with", kept
+            return GoftError(problem, remedy)
     return None
 
 
@@ -243,36 +257,12 @@ def kept_of_run(key: str, keys: Sequence[str]) -> str | None:
         return None
     places = "base_model=PATH says where its model is now"
     places += ", data_dir=DIR where its data is" if "data_dir" in keys else ""
-    return f"a run keeps what it was trained with; {places}"
+    return places
 
 
 def is_mapping_of_names(key: str) -> bool:
     """Tell whether the user may name what stands below a key."""
     return any(key.rpartition(".")[2] in mappings_of_names(kind) for kind in SCHEMAS.values())
-
-
-def explain_value(error: Exception, overrides: Sequence[str]) -> str:
-    """A value that its key's type refuses."""
-    cause = error.__cause__ or error.__context__ or error
-    text = str(cause).splitlines()[0]
-    key = getattr(cause, "full_key", None) or ""
-    typed = next((word for word in overrides if key and word.startswith(f"{key}=")), key or "value")
-    several = re.match(r"Ambiguous value for argument '(\S+?)=(.*)'", text)
-    if several:
-        name, values = several.groups()
-        return f"{name}={values}: a sweep over several values needs -m; a list is {name}=[{values}]"
-    present = re.match(r"Could not append to config. An item is already at '(.*)'", text)
-    if present:
-        return f"+{present[1]}: {present[1]} is already a key; write it without the +"
-    wanted = re.search(r"could not be converted to (\w+)", text)
-    if wanted:
-        return f"{typed}: expected {TYPE_WORDS.get(wanted[1], wanted[1])}"
-    enum = re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", text)
-    if enum:
-        return f"{typed}: {did_you_mean(enum[1], enum[2].split(', '), prefix=f'{key}=')}"
-    if "is not a ListConfig" in text:
-        return f"{typed}: expected a list, such as {key}=[{typed.partition('=')[2]}]"
-    return f"{typed}: {text.partition('. value: ')[0]}"
 
 
 def composed_keys(cfg: DictConfig, prefix: str = "") -> list[str]:

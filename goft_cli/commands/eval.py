@@ -124,7 +124,7 @@ def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
     if cfg.shots is None:
         return task
     if not isinstance(task, MMLUConfig):
-        raise GoftError(f"shots={cfg.shots}: task {task.name} has no exemplars; drop shots")
+        raise GoftError(f"shots={cfg.shots}: task {task.name} has no exemplars", "drop shots")
     shots = cfg.shots if isinstance(cfg.shots, list) else [cfg.shots]
     if not all(type(count) is int for count in shots):
         raise GoftError(f"shots={cfg.shots}: expected whole numbers, such as shots=5 or [0,5]")

@@ -32,7 +32,7 @@ def main() -> None:
     """
     arguments, unknown = parser().parse_known_intermixed_args(sys.argv[1:])
     if unknown:
-        raise GoftError(f"{unknown[0]} is not a flag; {did_you_mean(unknown[0], FLAGS)}")
+        raise GoftError(f"{unknown[0]} is not a flag", did_you_mean(unknown[0], FLAGS))
     if arguments.name == LIST:
         show_recipes()
         return
@@ -69,7 +69,7 @@ def split_seeds(words: Sequence[str]) -> tuple[list[int], list[str]]:
     """
     for word in words:
         if "=" not in word:
-            raise GoftError(f"{word!r} has no key; write it as KEY=VALUE, for example seed=1,2,3")
+            raise GoftError(f"{word!r} has no key", "write it as KEY=VALUE, for example seed=1,2,3")
     given = [word.partition("=")[2] for word in words if word.startswith("seed=")]
     seeds = given[-1].split(",") if given else []
     if not all(seed.isdecimal() for seed in seeds) or len(set(seeds)) < len(seeds):

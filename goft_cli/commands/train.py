@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError, OutOfMemoryError
+from goft_cli.errors import OutOfMemoryError
 from goft_cli.signals import Stopped, handling, stop_now
 from goft_cli.sweeps.hydra_job import run_composed
 
@@ -57,7 +57,7 @@ def run_here(cfg: TrainConfig, *, held: bool = False) -> None:
     except OutOfMemoryError as error:
         from goft_cli.planning.smaller import advice
 
-        raise GoftError(advice(cfg, updating=error.updating)) from error
+        raise advice(cfg, updating=error.updating) from error
 
 
 def work(config: Path) -> int:

@@ -48,8 +48,8 @@ def matched_sizes(runs: Sequence[TrainConfig], reference: str) -> dict[str, Size
     budget = default[reference].parameters
     if not budget:
         raise GoftError(
-            f"reference={reference}: it trains the head alone, so there is no budget to match; "
-            "choose another reference, or budget=default"
+            f"reference={reference}: it trains the head alone, so there is no budget to match",
+            "choose another reference, or budget=default",
         )
     return {cfg.adapter.name: matched_size(cfg, budget) for cfg in runs} | {
         reference: default[reference]

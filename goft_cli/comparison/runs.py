@@ -80,7 +80,10 @@ def shared_words() -> list[str]:
     for word in HydraConfig.get().overrides.task:
         key = word.lstrip("+~").partition("=")[0]
         if key in PER_RUN:
-            raise GoftError(f"{word}: the runs of a comparison differ in it; pass {PER_RUN[key]}")
+            raise GoftError(
+                f"{word}: the runs of a comparison differ in it",
+                f"pass {PER_RUN[key]}",
+            )
         if key not in PER_COMPARISON:
             kept.append(word)
     return kept
@@ -111,7 +114,7 @@ def check_adapters(names: Sequence[str]) -> None:
     choices = verb_choices("train", tuple(map(Path, own_folders())))["adapter"]
     for name in names:
         if name not in choices:
-            raise GoftError(f"adapters: there is no adapter {name}; {did_you_mean(name, choices)}")
+            raise GoftError(f"adapters: there is no adapter {name}", did_you_mean(name, choices))
 
 
 def config_flags() -> list[str]:
@@ -153,7 +156,10 @@ def finish(run: PlannedRun, flags: Sequence[str]) -> None:
         process.wait()
         raise
     if code:
-        raise GoftError(f"{run.command} failed, as it says above; then start the comparison again")
+        raise GoftError(
+            f"{run.command} failed, as it says above",
+            "then start the comparison again",
+        )
 
 
 def read_result(run: PlannedRun) -> Result:

@@ -112,8 +112,8 @@ class GoftAdapterConfig(LayerAdapterConfig):
         if self.method is Method.goft and self.penalty_weight:
             raise GoftError(
                 f"adapter.penalty_weight={self.penalty_weight}: expected none with "
-                f"adapter={self.name}, whose rotations are orthogonal by construction; leave it "
-                "out, or pass adapter=qgoft"
+                f"adapter={self.name}, whose rotations are orthogonal by construction",
+                "leave it out, or pass adapter=qgoft",
             )
 
     @property
@@ -215,7 +215,8 @@ class AdaLoraAdapterConfig(LayerAdapterConfig):
         if tinit + tfinal >= updates:
             raise GoftError(
                 f"adapter.tinit={self.tinit:g} and adapter.tfinal={self.tfinal:g} leave none of "
-                f"the run's {updates} updates to lower the ranks in; pass smaller ones"
+                f"the run's {updates} updates to lower the ranks in",
+                "pass smaller ones",
             )
         schedule = {"tinit": tinit, "tfinal": tfinal, "total_step": updates}
         return {**super().peft_options(updates), **schedule}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from goft_cli.errors import GoftError
 
-NUMERIC_RANGE = "{key}={value} is out of range: expected {expected}; pass {key}={example}"
-
 
 def check(condition: bool, *, key: str, value: object, expected: str, example: object) -> None:
     """Refuse a value outside its range.
@@ -15,7 +13,8 @@ def check(condition: bool, *, key: str, value: object, expected: str, example: o
     """
     if not condition:
         raise GoftError(
-            NUMERIC_RANGE.format(key=key, value=value, expected=expected, example=example)
+            f"{key}={value} is out of range: expected {expected}",
+            f"pass {key}={example}",
         )
 
 
@@ -28,6 +27,6 @@ def check_name(key: str, name: str) -> None:
     plain = not any(part in {"", ".", ".."} for part in name.split("/"))
     if not plain or not name.isprintable() or "\\" in name:
         raise GoftError(
-            f"{key}={name!r} leads out of its folder: expected a name, or names joined by /; "
-            "choose another, and give a folder with output_dir=DIR"
+            f"{key}={name!r} leads out of its folder: expected a name, or names joined by /",
+            "choose another, and give a folder with output_dir=DIR",
         )

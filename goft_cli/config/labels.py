@@ -59,12 +59,14 @@ class Labels:
             what = identity(name)
             if what is None:
                 raise GoftError(
-                    f"task.labels: label {index} is {name!r}, expected a name; give each label one"
+                    f"task.labels: label {index} is {name!r}, expected a name",
+                    "give each label one",
                 )
             if what in self._ids:
                 raise GoftError(
                     f"task.labels: {self.names[self._ids[what]]!r} and {name!r} are spellings of "
-                    "one label in the data; keep one of them, or give the two other names"
+                    "one label in the data",
+                    "keep one of them, or give the two other names",
                 )
             self._ids[what] = index
         levelled = [level(name) for name in self.names]
@@ -106,8 +108,8 @@ class Labels:
         if sorted(ids) != list(range(len(self.names))) or len(ids) != len(names):
             raise GoftError(
                 f"{origin}: the data names its labels {', '.join(names)}, and the task names "
-                f"{', '.join(self.names)}; name each of the data's once, in any order, with "
-                "task.labels=[...]"
+                f"{', '.join(self.names)}",
+                "name each of the data's once, in any order, with task.labels=[...]",
             )
         return ids
 

@@ -68,8 +68,8 @@ class ReproductionConfig:
             strange = getattr(self, section).keys() - {*self.published, EVERY}
             if strange:
                 raise GoftError(
-                    f"{section}: no measure has a value for {', '.join(sorted(strange))}; "
-                    f"found {', '.join(self.published)}"
+                    f"{section}: no measure has a value for {', '.join(sorted(strange))}",
+                    f"found {', '.join(self.published)}",
                 )
 
     @property

@@ -72,7 +72,8 @@ class TrainConfig:
         if isinstance(self.adapter, AdaLoraAdapterConfig) and self.trainer.fp16:
             raise GoftError(
                 "trainer.fp16=true: the gradients that overflow in fp16 would spoil AdaLoRA's "
-                "running averages for good; pass trainer.bf16=true, or choose another adapter"
+                "running averages for good",
+                "pass trainer.bf16=true, or choose another adapter",
             )
 
 
@@ -107,16 +108,17 @@ class EvalConfig:
         if (self.adapter is None) == (self.model is None):
             found = "neither" if self.adapter is None else "both"
             raise GoftError(
-                f"eval: found {found} of adapter and model; pass adapter=RUN_FOLDER for a trained "
-                "run, or model=NAME task=BENCHMARK for a plain model"
+                f"eval: found {found} of adapter and model",
+                "pass adapter=RUN_FOLDER for a trained run, or model=NAME task=BENCHMARK for a "
+                "plain model",
             )
         for key in ("model", "shots"):
             if self.task is None and getattr(self, key) is not None:
-                raise GoftError(f"eval: {key} goes with a benchmark; pass task=mmlu/full too")
+                raise GoftError(f"eval: {key} goes with a benchmark", "pass task=mmlu/full too")
         if self.task is None and self.harness is not Harness.own:
-            raise GoftError("eval: harness goes with a benchmark; pass task=mmlu/full too")
+            raise GoftError("eval: harness goes with a benchmark", "pass task=mmlu/full too")
         if self.model is not None and (self.merged or self.base_model is not None):
-            raise GoftError("eval: merged and base_model go with a run; drop them, or model=")
+            raise GoftError("eval: merged and base_model go with a run", "drop them, or model=")
         if self.task is not None:
             check_scored(self.task, "task")
 
@@ -156,7 +158,8 @@ class PredictConfig(TrainedConfig):
         if (self.input is None) == (self.text is None):
             found = "neither" if self.input is None else "both"
             raise GoftError(
-                f"predict: found {found} of input and text; pass input=FILE or text=..."
+                f"predict: found {found} of input and text",
+                "pass input=FILE or text=...",
             )
 
 
@@ -226,7 +229,7 @@ class PushConfig(ExportConfig):
         """Check that it is one model."""
         super().__post_init__()
         if self.merged and self.as_lora is not None:
-            raise GoftError("push: merged and as_lora exclude each other; pass one of them")
+            raise GoftError("push: merged and as_lora exclude each other", "pass one of them")
 
 
 @dataclass

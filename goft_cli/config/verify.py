@@ -41,8 +41,8 @@ class VerifyConfig:
         if (self.adapter is None) == (self.runs is None):
             found = "none" if self.adapter is None else "both adapter and runs"
             raise GoftError(
-                f"verify: expected a run, found {found}; write goft verify RUN_FOLDER, or "
-                "runs=[RUN_FOLDER,RUN_FOLDER]"
+                f"verify: expected a run, found {found}",
+                "write goft verify RUN_FOLDER, or runs=[RUN_FOLDER,RUN_FOLDER]",
             )
         if not self.places or not all(isinstance(place, str) and place for place in self.places):
             raise GoftError(

@@ -42,8 +42,8 @@ class JudgeConfig:
             check_endpoint(self.base_url)
         if not self.api_key_variable.isidentifier():
             raise GoftError(
-                "task.judge.api_key_variable is no name of an environment variable; the key itself "
-                "belongs into the variable, not here"
+                "task.judge.api_key_variable is no name of an environment variable",
+                "the key itself belongs into the variable, not here",
             )
         for key, least in (("concurrency", 1), ("retries", 0), ("backoff_seconds", 0)):
             value = getattr(self, key)
@@ -116,8 +116,8 @@ class VicunaConfig(BenchmarkConfig):
             self.headline = "answered"
             if self.against is not None:
                 raise GoftError(
-                    f"task.against={self.against} compares ratings, but there is no judge; "
-                    "pass task.judge.base_url=URL"
+                    f"task.against={self.against} compares ratings, but there is no judge",
+                    "pass task.judge.base_url=URL",
                 )
 
 
@@ -135,7 +135,7 @@ def check_endpoint(url: str) -> None:
     secretive = "@" in url or "?" in url
     if not known or secretive or " " in url or not url.isprintable():
         raise GoftError(
-            "task.judge.base_url is no plain address such as http://localhost:8000/v1; pass one "
-            "without user name, password and query, and the key in the environment variable that "
-            "task.judge.api_key_variable names"
+            "task.judge.base_url is no plain address such as http://localhost:8000/v1",
+            "pass one without user name, password and query, and the key in the environment "
+            "variable that task.judge.api_key_variable names",
         )

@@ -7,10 +7,9 @@ import warnings
 import torch
 
 from goft_cli.config import GoftAdapterConfig, TrainConfig
-from goft_cli.errors import GoftError
-from goft_cli.findings import Finding, Verdict, refused
+from goft_cli.findings import Finding, Verdict
 from goft_cli.rotation import build, forced_engine, team
-from goft_cli.rotation.engines import choose_engine
+from goft_cli.rotation.engines import EngineError, choose_engine
 
 SUBJECT = "rotation"
 DIM = 768
@@ -27,8 +26,8 @@ def examine_rotation(cfg: TrainConfig) -> Finding:
         warnings.simplefilter("always")
         try:
             engine = choose_engine(x)
-        except ValueError as error:
-            return refused(SUBJECT, GoftError(str(error)))
+        except EngineError as error:
+            return Finding(SUBJECT, Verdict.mend, error.problem, error.remedy)
     if said:
         return Finding(SUBJECT, Verdict.note, str(said[0].message))
     chosen = forced_engine() == "auto"

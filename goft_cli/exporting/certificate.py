@@ -128,8 +128,8 @@ def agreement(
         raise GoftError(
             f"the exported model differs from adapter={run.folder.path}: outputs on "
             f"{sum(rows.values())} rows are up to {found.largest:.2g} apart (relative), expected "
-            f"at most {tolerance:.2g}; nothing was written; "
-            "check the adapter, or accept the difference with tolerance=NUMBER"
+            f"at most {tolerance:.2g}; nothing was written",
+            "check the adapter, or accept the difference with tolerance=NUMBER",
         )
     scores = {"adapter": adapted, "exported": exported}
     return OutputAgreement(

@@ -38,13 +38,13 @@ def lora_of(model: PeftModel, rank: float) -> Lora:
     config = model.peft_config[ADAPTER]
     method = str(getattr(config.peft_type, "value", config.peft_type))
     if method == "LORA":
-        raise GoftError("as_lora: the adapter is LoRA already; drop as_lora, or pass another run")
+        raise GoftError("as_lora: the adapter is LoRA already", "drop as_lora, or pass another run")
     try:
         lora, tensors = convert_to_lora(model, int(rank) if rank >= 1 else rank, ADAPTER)
     except TypeError as error:
         raise GoftError(
-            f"as_lora: PEFT cannot convert {method}, only adapters that add to the weights; "
-            "merge it without as_lora"
+            f"as_lora: PEFT cannot convert {method}, only adapters that add to the weights",
+            "merge it without as_lora",
         ) from error
     except ValueError as error:
         raise GoftError(f"as_lora={rank:g}: {error}") from error

@@ -62,7 +62,7 @@ def accumulation_steps(steps: int, size: int, update: GlobalBatch | None, device
 def uneven(update: GlobalBatch, parts: str) -> GoftError:
     """Return the error for examples that do not divide."""
     return GoftError(
-        f"task.global_batch={update.name}: {update.value} examples do not divide evenly ({parts}); "
+        f"task.global_batch={update.name}: {update.value} examples do not divide evenly ({parts})",
         "to decide yourself, pass trainer.per_device_train_batch_size and "
-        "trainer.gradient_accumulation_steps"
+        "trainer.gradient_accumulation_steps",
     )

@@ -39,13 +39,14 @@ def check_rank() -> None:
     """
     given = os.environ.get("WORLD_SIZE", "1")
     if not given.isdecimal() or int(given) < 1:
-        raise GoftError(f"WORLD_SIZE={given}: expected the number of processes; {LEFT_OVER}")
+        raise GoftError(f"WORLD_SIZE={given}: expected the number of processes", LEFT_OVER)
     missing = [name for name in BESIDE_WORLD_SIZE if name not in os.environ]
     if int(given) > 1 and missing:
         raise GoftError(
             f"WORLD_SIZE={given}, but no launcher started this process ({' and '.join(missing)} "
-            f"not set); {LEFT_OVER}, or start {given} processes with "
-            f"goft train launcher.num_processes={given}"
+            "not set)",
+            f"{LEFT_OVER}, or start {given} processes with goft train "
+            f"launcher.num_processes={given}",
         )
 
 
@@ -57,9 +58,10 @@ def check_nesting(words: Sequence[str]) -> None:
     """
     if processes() > 1 and MULTIRUN_FLAGS & set(words):
         raise GoftError(
-            f"-m inside a launch: each of the {processes()} processes would run a sweep of its own "
-            "and wait for the others; start the sweep alone, and let it launch each job: "
-            f"goft train -m ... launcher.num_processes={processes()}"
+            f"-m inside a launch: each of the {processes()} processes would run a sweep of its "
+            "own and wait for the others",
+            "start the sweep alone, and let it launch each job: goft train -m ... "
+            f"launcher.num_processes={processes()}",
         )
 
 
@@ -74,8 +76,8 @@ def check_launch(cfg: TrainConfig) -> None:
     if is_rank():
         if wanted != processes():
             raise GoftError(
-                f"launcher.num_processes={wanted}, but a launcher started {processes()}; leave "
-                "launcher.num_processes out under accelerate launch and torchrun"
+                f"launcher.num_processes={wanted}, but a launcher started {processes()}",
+                "leave launcher.num_processes out under accelerate launch and torchrun",
             )
         wanted = int(os.environ.get("LOCAL_WORLD_SIZE", wanted))
         check_port()
@@ -94,9 +96,9 @@ def check_asked(asked: int) -> None:
     """
     if asked > 1:
         raise GoftError(
-            f"accelerate launch was asked for {asked} processes and started 1, as it does on CPUs; "
+            f"accelerate launch was asked for {asked} processes and started 1, as it does on CPUs",
             f"use goft train launcher.num_processes={asked}, or torchrun --nproc_per_node {asked} "
-            "-m goft_cli train"
+            "-m goft_cli train",
         )
 
 
@@ -137,8 +139,9 @@ def check_port() -> None:
         taken = isinstance(error, OSError)
         why = str(error.strerror).lower() if taken else "no port, expected 0 to 65535"
         raise GoftError(
-            f"MASTER_PORT={port}: {why}; give all processes of the launch another port, or let "
-            f"goft choose a free one: goft train launcher.num_processes={processes()}"
+            f"MASTER_PORT={port}: {why}",
+            "give all processes of the launch another port, or let goft choose a free one: goft "
+            f"train launcher.num_processes={processes()}",
         ) from None
 
 
@@ -153,9 +156,9 @@ def check_gpus(wanted: int) -> None:
     found = torch.cuda.device_count()
     if 0 < found < wanted:
         raise GoftError(
-            f"launcher.num_processes={wanted}, but this machine has {found} visible GPU"
-            f"{'s' if found > 1 else ''}; pass launcher.num_processes={found}, or "
-            "trainer.use_cpu=true"
+            f"launcher.num_processes={wanted}, but this machine has {found} visible "
+            f"GPU{'s' if found > 1 else ''}",
+            f"pass launcher.num_processes={found}, or trainer.use_cpu=true",
         )
 
 
@@ -172,26 +175,26 @@ def check_sharding(cfg: TrainConfig) -> None:
         GoftError: names the engine, and what to change.
     """
     engine = sharding_engine()
-    reason = engine and unfit(engine, cfg)
-    if reason:
-        raise GoftError(f"accelerate launch asks for {engine}: {reason}")
+    if engine and (unfitness := unfit(engine, cfg)):
+        reason, remedy = unfitness
+        raise GoftError(f"accelerate launch asks for {engine}: {reason}", remedy)
 
 
-def unfit(engine: str, cfg: TrainConfig) -> str | None:
+def unfit(engine: str, cfg: TrainConfig) -> tuple[str, str] | None:
     """Say why an engine cannot share this run out, and what to do; None if it can."""
     import torch
 
     on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
     if engine == "FSDP" and os.environ.get("FSDP_VERSION") != "2":
-        return "its first version is not supported; write fsdp_version: 2 into the file"
+        return "its first version is not supported", "write fsdp_version: 2 into the file"
     if engine == "FSDP" and on_cpu:
-        return "without a GPU it gives DDP in its place; use goft train launcher.num_processes=N"
+        return "without a GPU it gives DDP in its place", "use goft train launcher.num_processes=N"
     if engine == "FSDP" and cfg.trainer.optim is Optimizer.sgd:
-        return "torch cannot resume SGD, which has no state, with it; pass another trainer.optim"
+        return "torch cannot resume SGD, which has no state, with it", "pass another trainer.optim"
     if on_cpu and not cfg.trainer.use_cpu:
-        return "without a GPU each process would train alone; pass trainer.use_cpu=true"
+        return "without a GPU each process would train alone", "pass trainer.use_cpu=true"
     if cfg.model.quantization:
-        return f"packed weights cannot be shared out; leave model.quantization out, or {USE_DDP}"
+        return "packed weights cannot be shared out", f"leave model.quantization out, or {USE_DDP}"
     if isinstance(cfg.adapter, AdaLoraAdapterConfig):
-        return f"adapter={cfg.adapter.name} needs whole gradients; {USE_DDP}"
+        return f"adapter={cfg.adapter.name} needs whole gradients", USE_DDP
     return None

@@ -41,7 +41,8 @@ def check_same_engine(checkpoint: Path) -> None:
     if wrote != here:
         raise GoftError(
             f"{checkpoint} was written with {wrote or 'whole weights'}, and this start has "
-            f"{here or 'whole weights'}; launch it as before, or pass overwrite=true"
+            f"{here or 'whole weights'}",
+            "launch it as before, or pass overwrite=true",
         )
 
 
@@ -97,14 +98,15 @@ def check_deepspeed(cfg: TrainConfig, arguments: TrainingArguments) -> None:
         return
     if plugin.zero3_init_flag:
         raise GoftError(
-            "zero3_init_flag: true shares weights out while they are read, which goft cannot check "
-            "then; write zero3_init_flag: false into accelerate's file"
+            "zero3_init_flag: true shares weights out while they are read, which goft cannot "
+            "check then",
+            "write zero3_init_flag: false into accelerate's file",
         )
     dtype = cfg.model.dtype.value
     if dtype != "float32" and not (cfg.trainer.bf16 or cfg.trainer.fp16):
         raise GoftError(
-            f"model.dtype={dtype}: ZeRO-3 would widen the weights to float32; pass "
-            "trainer.bf16=true as well, which leaves the adapter in float32"
+            f"model.dtype={dtype}: ZeRO-3 would widen the weights to float32",
+            "pass trainer.bf16=true as well, which leaves the adapter in float32",
         )
 
 

@@ -53,8 +53,8 @@ def find_runs(places: str | Sequence[str]) -> list[RunRecord]:
     subjects = sorted({f"{run.cfg.task.name} with {real_name(run.cfg.model)}" for run in found})
     if len(subjects) > 1:
         raise GoftError(
-            f"runs={places}: found runs of {', '.join(subjects)}; a page is about one task and one "
-            "model, so pass a folder such as outputs/TASK/MODEL"
+            f"runs={places}: found runs of {', '.join(subjects)}",
+            "a page is about one task and one model, so pass a folder such as outputs/TASK/MODEL",
         )
     return found
 
@@ -69,8 +69,8 @@ def folders_below(place: str) -> list[RunFolder]:
     found = [RunFolder(file.parent) for file in sorted(root.rglob("metrics.json"))]
     if not found:
         raise GoftError(
-            f"runs={place}: no finished run there or below; pass a folder such as "
-            "outputs/TASK/MODEL/ADAPTER/RUN, or outputs for all"
+            f"runs={place}: no finished run there or below",
+            "pass a folder such as outputs/TASK/MODEL/ADAPTER/RUN, or outputs for all",
         )
     return found
 

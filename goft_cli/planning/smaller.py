@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from goft_cli.comparison.budget import attached
 from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
 from goft_cli.planning.inputs import largest_batch, rows_at_hand
 from goft_cli.planning.memory import Memory, forecast_memory
 from goft_cli.report import megabytes
@@ -22,30 +23,31 @@ EVALUATED = "trainer.per_device_eval_batch_size"
 OTHERWISE = "end other programs that hold memory, or choose a smaller model"
 
 
-def advice(cfg: TrainConfig, *, updating: bool) -> str:
-    """Return what to lower after a training, or its evaluation, ran out of memory."""
+def advice(cfg: TrainConfig, *, updating: bool) -> GoftError:
+    """Return the refusal of a training, or its evaluation, that ran out of memory."""
     return smaller_update(cfg) if updating else smaller_evaluation(cfg)
 
 
-def smaller_evaluation(cfg: TrainConfig) -> str:
-    """Return the sentence for an evaluation that does not fit."""
+def smaller_evaluation(cfg: TrainConfig) -> GoftError:
+    """Return the refusal for an evaluation that does not fit."""
     size = cfg.trainer.per_device_eval_batch_size
     way = f"pass {EVALUATED}={size // 2}" if size > 1 else OTHERWISE
-    return f"{EVALUATED}={size}: the evaluation ran out of memory; {way}"
+    return GoftError(f"{EVALUATED}={size}: the evaluation ran out of memory", way)
 
 
-def smaller_update(cfg: TrainConfig) -> str:
-    """Return the sentence for an update that does not fit; the examples of one stay as many."""
+def smaller_update(cfg: TrainConfig) -> GoftError:
+    """Return the refusal for an update that does not fit; the examples of one stay as many."""
     size, steps = cfg.trainer.per_device_train_batch_size, cfg.trainer.gradient_accumulation_steps
     memory, room = forecast(cfg), total_bytes(cfg)
     expected = f" (goft plan: {megabytes(memory.peak)} of {megabytes(room)})" if memory else ""
     begin = f"{BATCH}={size}: the training ran out of memory{expected}"
     if size == 1:
-        return f"{begin}; {OTHERWISE}"
+        return GoftError(begin, OTHERWISE)
     lower = fitting_size(size, memory, room)
-    return (
-        f"{begin}; pass {BATCH}={lower} {STEPS}={steps * size // lower}, which keeps "
-        f"{steps * size} examples in an update of each process"
+    return GoftError(
+        begin,
+        f"pass {BATCH}={lower} {STEPS}={steps * size // lower}, which keeps {steps * size} "
+        "examples in an update of each process",
     )
 
 

@@ -112,7 +112,7 @@ def select(target: str) -> list[Cell]:
         folders = [folder_of(one.name) for one in known]
         names = {*folders, *(one.recipe_name for one in known), *(one.name for one in known)}
         raise GoftError(
-            f"{target}: there is no such recipe; {did_you_mean(target, names)} "
-            "(goft reproduce list names them all)"
+            f"{target}: there is no such recipe",
+            f"{did_you_mean(target, names)} (goft reproduce list names them all)",
         )
     return found

@@ -37,7 +37,8 @@ class Run:
         for step in measure.key.split("."):
             if not isinstance(found, dict) or step not in found:
                 raise GoftError(
-                    f"{self.folder.metrics}: there is no {measure.key}; correct the recipe's key"
+                    f"{self.folder.metrics}: there is no {measure.key}",
+                    "correct the recipe's key",
                 )
             found = found[step]
         return measure.scale * found

@@ -16,6 +16,18 @@ VARIABLE = "GOFT_ENGINE"
 """Environment variable that forces one engine for the whole process; unset or "auto" to choose."""
 
 
+class EngineError(ValueError):
+    """An engine that there is not, or that cannot turn the vectors; `remedy` says what to set."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.remedy}"
+
+
 class Engine(Protocol):
     """What a module of this package offers to be an engine; vectors are (n, d)."""
 
@@ -73,7 +85,7 @@ def force_engine(name: str) -> Iterator[None]:
     """Use one engine, or "auto", for all rotations inside the block, whatever the environment says.
 
     Raises:
-        ValueError: there is no engine of that name.
+        EngineError: there is no engine of that name.
     """
     global _forced
     before, _forced = _forced, _checked(name)
@@ -87,7 +99,7 @@ def forced_engine() -> str:
     """The name that the environment or `force_engine` gives, "auto" if none.
 
     Raises:
-        ValueError: there is no engine of that name.
+        EngineError: there is no engine of that name.
     """
     return _checked(_forced)
 
@@ -100,15 +112,15 @@ def choose_engine(x: Tensor) -> str:
     less the more vectors there are.
 
     Raises:
-        ValueError: an engine is forced that cannot turn such vectors.
+        EngineError: an engine is forced that cannot turn such vectors.
     """
     if _forced == "auto":
         return _best(x)
     name = forced_engine()
     if not ENGINES[name].supports(x.shape[-1], x.dtype, x.device):
-        raise ValueError(
-            f"engine {name} cannot turn vectors of {x.shape[-1]} in {x.dtype} on {x.device.type}; "
-            f"set {VARIABLE}=auto"
+        raise EngineError(
+            f"engine {name} cannot turn vectors of {x.shape[-1]} in {x.dtype} on {x.device.type}",
+            f"set {VARIABLE}=auto",
         )
     return name
 
@@ -126,5 +138,7 @@ def _best(x: Tensor) -> str:
 
 def _checked(name: str) -> str:
     if name not in ("auto", *ENGINES):
-        raise ValueError(f"{VARIABLE}={name} is unknown; choose one of auto, {', '.join(ENGINES)}")
+        raise EngineError(
+            f"{VARIABLE}={name} is unknown", f"choose one of auto, {', '.join(ENGINES)}"
+        )
     return name

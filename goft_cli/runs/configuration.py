@@ -58,20 +58,21 @@ def read_config(path: Path) -> TrainConfig:
         version, named = writer["version"], writer["schemas"]
         for section, name in named.items():
             if name not in SCHEMAS:
-                raise GoftError(of_another_version(path, f"schema {name} of {section}", version))
+                raise of_another_version(path, f"schema {name} of {section}", version)
         return typed(plain, named)
     except ConfigKeyError as error:
-        raise GoftError(of_another_version(path, f"key {error.full_key}", version)) from error
+        raise of_another_version(path, f"key {error.full_key}", version) from error
     except (KeyError, TypeError, AttributeError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise GoftError(f"{path}: not a configuration of goft train ({reason})") from error
 
 
-def of_another_version(path: Path, what: str, version: str) -> str:
-    """One sentence for what this version does not know."""
-    return (
-        f"{path}: goft-cli {__version__} knows no {what}; goft-cli {version} wrote the file, "
-        "so use that version, or take out what was added by hand"
+def of_another_version(path: Path, what: str, version: str) -> GoftError:
+    """Return the refusal of what this version does not know."""
+    return GoftError(
+        f"{path}: goft-cli {__version__} knows no {what}",
+        f"goft-cli {version} wrote the file, so use that version, or take out what was added by "
+        "hand",
     )
 
 

@@ -27,9 +27,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         plain = yaml.load(text, Loader=YAML_LOADER)
     except (yaml.YAMLError, ValueError) as error:  # such as a date in a thirteenth month
-        raise GoftError(f"{path}: not readable as YAML; {START_AGAIN}") from error
+        raise GoftError(f"{path}: not readable as YAML", START_AGAIN) from error
     if not isinstance(plain, dict):
-        raise GoftError(f"{path}: found no configuration; {START_AGAIN}")
+        raise GoftError(f"{path}: found no configuration", START_AGAIN)
     return plain
 
 
@@ -43,11 +43,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise GoftError(f"{path}: no such file; is the run finished?") from error
+        raise GoftError(f"{path}: no such file", "is the run finished?") from error
     except (ValueError, RecursionError) as error:
-        raise GoftError(f"{path}: not readable as JSON; run the training again") from error
+        raise GoftError(f"{path}: not readable as JSON", "run the training again") from error
     if not isinstance(content, dict):
-        raise GoftError(f"{path}: found no JSON object; run the training again")
+        raise GoftError(f"{path}: found no JSON object", "run the training again")
     return content
 
 

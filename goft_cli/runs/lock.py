@@ -37,8 +37,8 @@ def locked(path: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise GoftError(
-            f"{path.parent}: another start of this run is at work ({holder(path)}); wait for its "
-            "end, or stop it"
+            f"{path.parent}: another start of this run is at work ({holder(path)})",
+            "wait for its end, or stop it",
         ) from None
     except OSError as error:
         if error.errno not in NO_LOCKS:

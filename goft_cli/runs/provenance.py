@@ -59,7 +59,7 @@ def require_unchanged(changes: Sequence[Change], run: Path, remedy: str) -> None
     """
     if changes:
         more = f", and {len(changes) - 1} more files" if changes[1:] else ""
-        raise GoftError(f"{changes[0]}{more} since {run} used it; {remedy}")
+        raise GoftError(f"{changes[0]}{more} since {run} used it", remedy)
 
 
 def base_on_disk(recorded: Section, cfg: ModelConfig, *, fresh: bool = False) -> list[Change]:

@@ -119,8 +119,8 @@ class RunFolder:
         """
         if self.lock_seen is not None and stamp(self.lock) != self.lock_seen:
             raise GoftError(
-                f"{self.path}: the run folder was deleted or moved while the run was at work; "
-                "start the command again"
+                f"{self.path}: the run folder was deleted or moved while the run was at work",
+                "start the command again",
             )
 
 
@@ -206,13 +206,13 @@ def refuse_other(cfg: TrainConfig) -> None:
         own = {folder.lock, folder.record}  # all there is where a start was killed at once
         if folder.path.is_dir() and set(folder.path.iterdir()) - own:
             raise GoftError(
-                f"output_dir={folder.path}: the folder is not empty and holds no run of goft; "
-                "choose another output_dir"
+                f"output_dir={folder.path}: the folder is not empty and holds no run of goft",
+                "choose another output_dir",
             )
     elif folder.has_results and not cfg.overwrite:
         differences = list(differing(read_config(folder.config), cfg))
         if differences:
-            raise GoftError(describe_differences(folder, differences))
+            raise of_another_run(folder, differences)
 
 
 def withdraw(folder: RunFolder, *, made: bool) -> None:
@@ -225,12 +225,11 @@ def withdraw(folder: RunFolder, *, made: bool) -> None:
             folder.path.rmdir()
 
 
-def describe_differences(folder: RunFolder, differences: list[str]) -> str:
-    """One sentence for a folder that another configuration owns."""
-    shown = "; ".join(differences[:MAX_DIFFERENCES])
+def of_another_run(folder: RunFolder, differences: list[str]) -> GoftError:
+    """Return the refusal of a folder that another configuration owns."""
     more = len(differences) - MAX_DIFFERENCES
-    return (
-        f"{folder.path} holds a run of another configuration ({shown}"
-        + (f"; and {more} more" if more > 0 else "")
-        + "); choose another run_name=NAME, or overwrite=true to replace it"
+    shown = [*differences[:MAX_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])]
+    return GoftError(
+        f"{folder.path} holds a run of another configuration ({'; '.join(shown)})",
+        "choose another run_name=NAME, or overwrite=true to replace it",
     )

@@ -142,11 +142,12 @@ def find_run(adapter: str) -> RunFolder:
             if folder.is_run:
                 found = "is not finished" if folder.began else "ended before its training began"
                 raise GoftError(
-                    f"adapter={adapter}: the run {found}; start its goft train command again"
+                    f"adapter={adapter}: the run {found}",
+                    "start its goft train command again",
                 )
     raise GoftError(
-        f"adapter={adapter}: no run of goft train there (no config.yaml); pass a folder such as "
-        "outputs/TASK/MODEL/ADAPTER/RUN"
+        f"adapter={adapter}: no run of goft train there (no config.yaml)",
+        "pass a folder such as outputs/TASK/MODEL/ADAPTER/RUN",
     )
 
 
@@ -238,12 +239,12 @@ def check_fingerprint(
     expected = provenance.section(manifest, "model").get("fingerprint")
     if expected is None:
         raise GoftError(
-            f"adapter={adapter}: no fingerprint of the base model in its manifest.json; copy the "
-            "run folder again"
+            f"adapter={adapter}: no fingerprint of the base model in its manifest.json",
+            "copy the run folder again",
         )
     if backbone.fingerprint != expected:
         raise GoftError(
             f"adapter={adapter} was trained on other weights than {cfg.model.path} now holds "
-            f"({expected[:12]} then, {backbone.fingerprint[:12]} now); pass base_model=PATH of "
-            "the original"
+            f"({expected[:12]} then, {backbone.fingerprint[:12]} now)",
+            "pass base_model=PATH of the original",
         )

@@ -164,8 +164,8 @@ def label_names(folder: Path, dataset: DatasetConfig) -> dict[str, list[str]]:
         infos = DatasetInfosDict.from_directory(str(folder))
     except Exception as error:  # the card is anyone's text, and any line of datasets may break
         raise GoftError(
-            f"{named(dataset)}: its card has a dataset_info that cannot be read ({error}); "
-            f"{DATA_REMEDY}"
+            f"{named(dataset)}: its card has a dataset_info that cannot be read ({error})",
+            DATA_REMEDY,
         ) from error
     only = next(iter(infos.values())) if len(infos) == 1 and dataset.config is None else None
     info = infos.get(dataset.config or "default", only)
@@ -192,8 +192,8 @@ def require_splits(wanted: Sequence[str], found: Sequence[str], name: str) -> No
     missing = [split for split in wanted if split not in found]
     if missing:
         raise GoftError(
-            f"{name} on the hub has no split {', '.join(missing)}; found {', '.join(found)}; "
-            "name others with task.train_split and task.eval_splits"
+            f"{name} on the hub has no split {', '.join(missing)}; found {', '.join(found)}",
+            "name others with task.train_split and task.eval_splits",
         )
 
 

@@ -50,8 +50,9 @@ def require(item: Item) -> Iterator[None]:
 def refusal(item: Item, why: str) -> GoftError:
     """Return what to say of an item that is not to be had."""
     return GoftError(
-        f"{item.kind} {item.name} cannot be loaded: {why}; "
-        f"cached {item.kind}s: {', '.join(sorted(item.cached())) or 'none'}; {item.remedy}"
+        f"{item.kind} {item.name} cannot be loaded: {why}; cached {item.kind}s: "
+        f"{', '.join(sorted(item.cached())) or 'none'}",
+        item.remedy,
     )
 
 

@@ -52,8 +52,8 @@ def bring_settings(model: ModelConfig) -> Path:
     folder = snapshots.bring(item_of(model), settings(model))
     if not (folder / "config.json").is_file():
         raise GoftError(
-            f"model.path={model.path}: no config.json on the hub; choose a model in the format of "
-            "transformers"
+            f"model.path={model.path}: no config.json on the hub",
+            "choose a model in the format of transformers",
         )
     return folder
 
@@ -102,8 +102,8 @@ def require_weights(names: Sequence[str], path: str) -> str:
     if form is None:
         found = ", ".join(sorted(names)[:8])
         raise GoftError(
-            f"model.path={path}: found {found}, but no weights; "
-            f"expected {WEIGHTS[0]} or {WEIGHTS[2]}"
+            f"model.path={path}: found {found}, but no weights",
+            f"expected {WEIGHTS[0]} or {WEIGHTS[2]}",
         )
     return form
 
@@ -123,13 +123,14 @@ def shards(index: Path, path: str) -> list[str]:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise GoftError(
-            f"model.path={path}: {index.name} is no index of weights ({error}); copy it again"
+            f"model.path={path}: {index.name} is no index of weights ({error})",
+            "copy it again",
         ) from None
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
             raise GoftError(
-                f"model.path={path}: {index.name} names {name!r}, which is no file beside it; "
-                "copy it again"
+                f"model.path={path}: {index.name} names {name!r}, which is no file beside it",
+                "copy it again",
             )
     return names
 
@@ -142,7 +143,7 @@ def require_shards(folder: Path, form: str, path: str) -> None:
     """
     missing = missing_shards(folder, form, path)
     if missing:
-        raise GoftError(f"model.path={path}: {form} names {missing[0]}, which is absent; add it")
+        raise GoftError(f"model.path={path}: {form} names {missing[0]}, which is absent", "add it")
 
 
 def missing_shards(folder: Path, form: str, path: str) -> list[str]:

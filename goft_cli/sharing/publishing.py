@@ -37,12 +37,12 @@ def find_repo(cfg: PushConfig) -> str:
     try:
         validate_repo_id(cfg.repo)
     except HFValidationError as error:
-        raise GoftError(f"repo={cfg.repo}: {error}; pass repo=OWNER/NAME") from error
+        raise GoftError(f"repo={cfg.repo}: {error}", "pass repo=OWNER/NAME") from error
     reason = hub.away("model")
     if reason:
-        raise GoftError(f"push: {reason}; push again when the hub can be reached")
+        raise GoftError(f"push: {reason}", "push again when the hub can be reached")
     if get_token() is None:
-        raise GoftError("push: no token for the hub; run hf auth login, or set HF_TOKEN")
+        raise GoftError("push: no token for the hub", "run hf auth login, or set HF_TOKEN")
     with answering(cfg.repo):
         owner = HfApi().whoami()["name"]
         repo = cfg.repo if "/" in cfg.repo else f"{owner}/{cfg.repo}"
@@ -62,13 +62,13 @@ def check_readers(repo: str, *, public: bool) -> None:
         return
     if not private and not public:
         raise GoftError(
-            f"repo={repo} is public: everyone could read what is pushed there; pass another repo, "
-            "or public=true"
+            f"repo={repo} is public: everyone could read what is pushed there",
+            "pass another repo, or public=true",
         )
     if private and public:
         raise GoftError(
-            f"repo={repo} is private and push does not change that; drop public=true, or make it "
-            "public on its page first"
+            f"repo={repo} is private and push does not change that",
+            "drop public=true, or make it public on its page first",
         )
 
 
@@ -125,6 +125,6 @@ def answering(repo: str) -> Iterator[None]:
         status = error.response.status_code if error.response is not None else "an error"
         reason = " ".join((error.server_message or str(error)).split())
         raise GoftError(
-            f"repo={repo}: the hub answers {status} ({reason}); check the name, and that the token "
-            "of hf auth login or HF_TOKEN may write there"
+            f"repo={repo}: the hub answers {status} ({reason})",
+            "check the name, and that the token of hf auth login or HF_TOKEN may write there",
         ) from error

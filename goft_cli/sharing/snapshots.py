@@ -162,8 +162,8 @@ def check_room(item: Item, size: int) -> None:
     if size > free:
         raise GoftError(
             f"{item.kind} {item.name}: {size / 1e6:,.0f} MB to download, but {free / 1e6:,.0f} MB "
-            f"free on the disk of {constants.HF_HUB_CACHE}; free some space, or set HF_HOME=DIR "
-            "on another disk"
+            f"free on the disk of {constants.HF_HUB_CACHE}",
+            "free some space, or set HF_HOME=DIR on another disk",
         )
 
 

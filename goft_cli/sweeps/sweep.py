@@ -156,5 +156,6 @@ def conclude(sweep_dir: Path, fixed: set[str]) -> None:
     if failed:
         raise SweepError(
             f"{len(failed)} of {len(records)} jobs failed, first {name(failed[0], fixed)}: "
-            f"{failed[0].sentence}; the same command runs what is missing"
+            f"{failed[0].sentence}",
+            "the same command runs what is missing",
         )

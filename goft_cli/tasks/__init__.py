@@ -56,12 +56,12 @@ def build_task(config: TaskConfig) -> Task[Any, Any]:
         return family(config)
     if config.family in BENCHMARKS:
         raise GoftError(
-            f"task {config.name} has nothing to train on; "
-            f"score it with goft eval task={config.name} adapter=RUN_FOLDER"
+            f"task {config.name} has nothing to train on",
+            f"score it with goft eval task={config.name} adapter=RUN_FOLDER",
         )
     raise GoftError(
-        f"task {config.name}: unknown family {config.family!r}; "
-        f"task.family is one of {', '.join([*FAMILIES, *BENCHMARKS])}"
+        f"task {config.name}: unknown family {config.family!r}",
+        f"task.family is one of {', '.join([*FAMILIES, *BENCHMARKS])}",
     )
 
 
@@ -74,7 +74,7 @@ def build_benchmark(config: TaskConfig) -> Benchmark[Any]:
     family = BENCHMARKS.get(config.family)
     if family is None:
         raise GoftError(
-            f"task {config.name} is no benchmark (task.family={config.family}); "
-            f"expected one of {', '.join(BENCHMARKS)}"
+            f"task {config.name} is no benchmark (task.family={config.family})",
+            f"expected one of {', '.join(BENCHMARKS)}",
         )
     return family(config)

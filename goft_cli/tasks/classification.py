@@ -82,8 +82,8 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
         columns = self.config.text_columns
         if len(columns) != 1:
             raise GoftError(
-                f"task {self.config.name} takes {' and '.join(columns)}, found one text; "
-                "pass input=FILE with these columns"
+                f"task {self.config.name} takes {' and '.join(columns)}, found one text",
+                "pass input=FILE with these columns",
             )
         return Dataset.from_dict({columns[0]: [text]})
 

@@ -40,7 +40,7 @@ def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bo
             ClassLabel(names=config.labels) if config.labels else Value("float64")
         )
     if not columns[wanted[0]]:
-        raise GoftError(f"{table.origin}: no rows; expected at least one row of data")
+        raise GoftError(f"{table.origin}: no rows", "expected at least one row of data")
     return Dataset.from_dict(columns, features=features)
 
 
@@ -67,8 +67,9 @@ def refuse_header(table: Table, config: TextClassificationConfig) -> None:
     first, *others = map(Labels(config.labels).id_of, values)
     if first is None and None not in others:
         raise GoftError(
-            f"{table.place(0)}: {config.label_column} is {values[0]!r}, and a label in every other "
-            f"row: it seems to be a header; name {', '.join(config.text_columns)} in it"
+            f"{table.place(0)}: {config.label_column} is {values[0]!r}, and a label in every "
+            "other row: it seems to be a header",
+            f"name {', '.join(config.text_columns)} in it",
         )
 
 
@@ -81,9 +82,9 @@ def require_columns(table: Table, wanted: Sequence[str], remedy: str) -> None:
     missing = [name for name in wanted if name not in table.columns]
     if missing:
         raise GoftError(
-            f"{table.origin}: column {', '.join(missing)} is missing; "
-            f"found {', '.join(map(repr, table.columns))}, wanted {', '.join(wanted)}; "
-            f"{remedy}"
+            f"{table.origin}: column {', '.join(missing)} is missing; found "
+            f"{', '.join(map(repr, table.columns))}, wanted {', '.join(wanted)}",
+            remedy,
         )
 
 
@@ -94,8 +95,8 @@ def require_distinct(table: Table, name: str, values: Sequence[Hashable], remedy
         earlier = first.setdefault(value, index)
         if earlier != index:
             raise GoftError(
-                f"{table.place(index)}: {name} {value} is that of {table.place(earlier)} too; "
-                f"{remedy}"
+                f"{table.place(index)}: {name} {value} is that of {table.place(earlier)} too",
+                remedy,
             )
 
 
@@ -109,7 +110,8 @@ def texts(table: Table, name: str) -> list[str]:
     for index, value in enumerate(values):
         if not isinstance(value, str) or not is_unicode(value):
             raise GoftError(
-                f"{table.place(index)}: {name} is {value!r}, expected text; correct the row"
+                f"{table.place(index)}: {name} is {value!r}, expected text",
+                "correct the row",
             )
     return values
 

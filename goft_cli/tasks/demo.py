@@ -39,7 +39,7 @@ DEMOS = {
 def read_demo(name: str, split: str) -> list[dict[str, Any]]:
     """Return the rows of a split of one of `DEMOS`."""
     if name not in DEMOS:
-        raise GoftError(f"{name}: no such generator; there is {', '.join(DEMOS)}")
+        raise GoftError(f"{name}: no such generator", f"there is {', '.join(DEMOS)}")
     known, folder = DEMOS[name], name.removeprefix("demo:")
     if known and split not in known:
         raise GoftError(f"demo/{folder}: unknown split {split!r}, expected {', '.join(known)}")

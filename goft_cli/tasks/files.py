@@ -45,8 +45,8 @@ def read_folder(
     if not folder.is_dir():
         found = kind_of(folder) or ("a file" if folder.exists() else "nothing")
         raise GoftError(
-            f"task.data_dir={folder}: found {found} there; "
-            f"expected a folder with files such as {splits[0]}.tsv"
+            f"task.data_dir={folder}: found {found} there",
+            f"expected a folder with files such as {splits[0]}.tsv",
         )
     tables: dict[str, Table] = {}
     sha256: dict[str, str] = {}
@@ -76,7 +76,7 @@ def read_content(path: Path) -> tuple[bytes, str]:
     try:
         return read_with_digest(path)
     except OSError as error:
-        raise GoftError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+        raise GoftError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
 
 
 def _stems(split: str) -> list[str]:
@@ -96,24 +96,28 @@ def _locate(folder: Path, split: str) -> list[Path]:
             candidates.setdefault(_whole(path) + path.suffix, []).append(path)
     if len(candidates) > 1:
         raise GoftError(
-            f"{folder}: {' and '.join(candidates)} may both be the {split} split; keep one"
+            f"{folder}: {' and '.join(candidates)} may both be the {split} split",
+            "keep one",
         )
     if not candidates:
-        raise GoftError(_not_found(folder, split, entries))
+        raise _not_found(folder, split, entries)
     (paths,) = candidates.values()
     _require_all_shards(paths)
     return paths
 
 
-def _not_found(folder: Path, split: str, entries: Sequence[Path]) -> str:
+def _not_found(folder: Path, split: str, entries: Sequence[Path]) -> GoftError:
     stems, extensions = _stems(split), ", ".join(PARSERS)
     strange = [path.name for path in entries if path.is_file() and path.stem in stems]
     if strange:
-        return f"{folder / strange[0]}: unknown extension; expected one of {extensions}"
+        return GoftError(
+            f"{folder / strange[0]}: unknown extension",
+            f"expected one of {extensions}",
+        )
     names = ", ".join(path.name for path in entries[:12]) + (", ..." if len(entries) > 12 else "")
-    return (
-        f"{folder} has no {split} split: found {names or 'an empty folder'}; "
-        f"expected {' or '.join(stems)} with one of {extensions}, or saved by save_to_disk"
+    return GoftError(
+        f"{folder} has no {split} split: found {names or 'an empty folder'}",
+        f"expected {' or '.join(stems)} with one of {extensions}, or saved by save_to_disk",
     )
 
 
@@ -133,8 +137,8 @@ def _require_all_shards(paths: Sequence[Path]) -> None:
     expected = int(shard["parts"]) if shard else 1
     if len(paths) != expected:
         raise GoftError(
-            f"{paths[0].parent}: found {len(paths)} of the {expected} shards of {_stem(paths[0])}; "
-            "copy the others too"
+            f"{paths[0].parent}: found {len(paths)} of the {expected} shards of {_stem(paths[0])}",
+            "copy the others too",
         )
 
 
@@ -160,12 +164,14 @@ def _joined(tables: Sequence[Table]) -> Table:
         if set(table.columns) != set(first.columns):
             raise GoftError(
                 f"{table.origin}: columns {', '.join(table.columns)} differ from those of "
-                f"{first.origin}, {', '.join(first.columns)}; keep shards of one data set"
+                f"{first.origin}, {', '.join(first.columns)}",
+                "keep shards of one data set",
             )
         if table.label_names != first.label_names:
             raise GoftError(
                 f"{table.origin}: its labels are named {dict(table.label_names)}, those of "
-                f"{first.origin} {dict(first.label_names)}; keep shards of one data set"
+                f"{first.origin} {dict(first.label_names)}",
+                "keep shards of one data set",
             )
     columns = {
         name: [value for table in tables for value in table.columns[name]] for name in first.columns

@@ -74,15 +74,15 @@ def parse(content: bytes, path: Path, layout: Layout) -> Table:
     """
     parser = PARSERS.get(path.suffix.lower())
     if parser is None:
-        raise GoftError(f"{path}: unknown extension; expected one of {', '.join(PARSERS)}")
+        raise GoftError(f"{path}: unknown extension", f"expected one of {', '.join(PARSERS)}")
     if not content:
-        raise GoftError(empty(path))
+        raise empty(path)
     return parser(content, path, layout)
 
 
-def empty(path: Path) -> str:
-    """One sentence for a file without content."""
-    return f"{path} is empty; expected at least one row of data"
+def empty(path: Path) -> GoftError:
+    """Return the refusal of a file without content."""
+    return GoftError(f"{path} is empty", "expected at least one row of data")
 
 
 def _parse_tsv(content: bytes, path: Path, layout: Layout) -> Table:
@@ -127,7 +127,7 @@ def _rows(
                 yield start, fields
             start = reader.line_num + 1
     except csv.Error as error:
-        raise GoftError(f"{path}, line {start}: {error}; correct the line") from None
+        raise GoftError(f"{path}, line {start}: {error}", "correct the line") from None
 
 
 def _delimited(rows: Iterator[NumberedRow], path: Path, layout: Layout) -> Table:
@@ -145,7 +145,8 @@ def _delimited(rows: Iterator[NumberedRow], path: Path, layout: Layout) -> Table
         if len(fields) != len(names):
             raise GoftError(
                 f"{path}, line {line}: found {len(fields)} fields, expected {len(names)} "
-                f"({', '.join(names)}); correct the line"
+                f"({', '.join(names)})",
+                "correct the line",
             )
         lines.append(line)
         for column, value in zip(columns.values(), fields, strict=True):
@@ -179,9 +180,9 @@ def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
         rows = json.loads(text)
     except JSON_ERRORS as error:
         place = f"{path}, line {getattr(error, 'lineno', 1)}"
-        raise GoftError(f"{place}: not JSON ({error}); expected an array of objects") from None
+        raise GoftError(f"{place}: not JSON ({error})", "expected an array of objects") from None
     if not rows:
-        raise GoftError(empty(path))
+        raise empty(path)
     records = [_object(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
     return Table(str(path), _columns(records))
 
@@ -191,7 +192,7 @@ def _document(text: str, path: Path, read: Callable[[Any, str], Table]) -> Table
     try:
         value, end = json.JSONDecoder().raw_decode(text.strip())
     except JSON_ERRORS as error:
-        raise GoftError(f"{path}: not JSON ({error}); copy the file again") from None
+        raise GoftError(f"{path}: not JSON ({error})", "copy the file again") from None
     return read(value, str(path)) if end == len(text.strip()) else None
 
 
@@ -207,12 +208,12 @@ def _record(text: str, place: str) -> dict[str, Any]:
     try:
         return _object(json.loads(text), place)
     except JSON_ERRORS as error:
-        raise GoftError(f"{place}: not JSON ({error}); expected one object per line") from None
+        raise GoftError(f"{place}: not JSON ({error})", "expected one object per line") from None
 
 
 def _object(value: object, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise GoftError(f"{place}: found {json.dumps(value)[:40]}; expected one object per row")
+        raise GoftError(f"{place}: found {json.dumps(value)[:40]}", "expected one object per row")
     return value
 
 
@@ -246,10 +247,11 @@ def _text(content: bytes, path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         raise GoftError(
             f"{path}, line {line}: byte 0x{content[error.start]:02x} is not "
-            f"{encoding.removesuffix('-sig').upper()}; save the file as UTF-8"
+            f"{encoding.removesuffix('-sig').upper()}",
+            "save the file as UTF-8",
         ) from None
     if not text.strip():
-        raise GoftError(empty(path))
+        raise empty(path)
     return text
 
 

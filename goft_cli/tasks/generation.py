@@ -55,7 +55,8 @@ def write(
         if room_after([prompt], positions, 1) < 1:
             raise GoftError(
                 f"row {number}: its prompt has {len(prompt)} tokens and the model takes "
-                f"{positions}; shorten the text"
+                f"{positions}",
+                "shorten the text",
             )
     answers: list[str] = []
     for start in range(0, len(prompts), batch_size):
@@ -125,8 +126,8 @@ def stop_tokens(model: Model, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     ids = {*(known if isinstance(known, list) else [known]), own} - {None}
     if not ids:
         raise GoftError(
-            f"{tokenizer.name_or_path}: no end-of-text token, so no answer would end; "
-            "set eos_token in tokenizer_config.json"
+            f"{tokenizer.name_or_path}: no end-of-text token, so no answer would end",
+            "set eos_token in tokenizer_config.json",
         )
     return sorted(ids)
 

@@ -151,7 +151,7 @@ def _revision(rows: Dataset, wanted: str | None) -> str | None:
     found = Path(files[0]["filename"]).parent.name if files else wanted
     if wanted and snapshots.COMMIT.fullmatch(wanted) and found != wanted:
         raise GoftError(
-            f"task.dataset.revision={wanted}: the cache holds {found}; "
-            "connect to the hub, or drop the revision"
+            f"task.dataset.revision={wanted}: the cache holds {found}",
+            "connect to the hub, or drop the revision",
         )
     return found

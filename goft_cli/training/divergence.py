@@ -38,6 +38,7 @@ class FiniteGradients(TrainerCallback):
 def diverged(what: str, state: TrainerState) -> GoftError:
     """Return the error for a training that cannot go on."""
     return GoftError(
-        f"{what} at step {state.global_step + 1}; training stopped and the last checkpoint is "
-        "kept: try a lower trainer.learning_rate, or trainer.bf16 in place of trainer.fp16"
+        f"{what} at step {state.global_step + 1}",
+        "training stopped and the last checkpoint is kept: try a lower trainer.learning_rate, or "
+        "trainer.bf16 in place of trainer.fp16",
     )

@@ -106,8 +106,8 @@ def training_arguments(
     try:
         arguments = TrainingArguments(**own | fixed_arguments(cfg, checkpoints, task))
     except ValueError as error:
-        hint = "; add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
-        raise GoftError(f"trainer: {' '.join(str(error).split())}{hint}") from error
+        hint = "add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
+        raise GoftError(f"trainer: {' '.join(str(error).split())}", hint) from error
     # Several visible GPUs without a launcher would mean DataParallel, whose replicas keep their
     # layers' penalties to themselves, so that what is logged as loss would contain them.
     if arguments.n_gpu > 1:
@@ -208,8 +208,9 @@ def require_a_batch(rows: Inputs, arguments: TrainingArguments) -> None:
     if arguments.dataloader_drop_last and len(cast("Sized", rows)) < batch:
         raise GoftError(
             f"{len(cast('Sized', rows))} training rows do not fill one batch of {batch}, and "
-            "incomplete ones are left out; pass a smaller trainer.per_device_train_batch_size, or "
-            "trainer.dataloader_drop_last=false"
+            "incomplete ones are left out",
+            "pass a smaller trainer.per_device_train_batch_size, or "
+            "trainer.dataloader_drop_last=false",
         )
 
 

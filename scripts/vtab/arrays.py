@@ -36,8 +36,8 @@ def _cifar(path: Path) -> list[Example]:
     content = np.frombuffer(read_bytes(path), dtype=np.uint8)
     if not content.size or content.size % CIFAR_RECORD:
         raise GoftError(
-            f"{path}: {content.size} bytes are no whole number of records of {CIFAR_RECORD}; "
-            "download cifar-100-binary.tar.gz again"
+            f"{path}: {content.size} bytes are no whole number of records of {CIFAR_RECORD}",
+            "download cifar-100-binary.tar.gz again",
         )
     records = content.reshape(-1, CIFAR_RECORD)
     images = records[:, 2:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
@@ -74,7 +74,10 @@ def parsing(path: Path) -> Iterator[None]:
     try:
         yield
     except (MatReadError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise GoftError(f"{path}: not as published ({error}); unpack the original again") from error
+        raise GoftError(
+            f"{path}: not as published ({error})",
+            "unpack the original again",
+        ) from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -88,7 +91,8 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise GoftError(
-            f"{path}: cannot be read ({error.strerror}); pass the folder of the unpacked original"
+            f"{path}: cannot be read ({error.strerror})",
+            "pass the folder of the unpacked original",
         ) from None
 
 

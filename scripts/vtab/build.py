@@ -63,12 +63,13 @@ def build(name: str, source: Path, output: Path, seed: int = 0) -> dict[str, int
     """
     if name in PUBLISHED_ONLY:
         raise GoftError(
-            f"vtab/{name} cannot be built here: {PUBLISHED_ONLY[name]}; use the published folder"
+            f"vtab/{name} cannot be built here: {PUBLISHED_ONLY[name]}",
+            "use the published folder",
         )
     if name not in SOURCES:
-        raise GoftError(f"vtab/{name}: no such task; expected one of {', '.join(SOURCES)}")
+        raise GoftError(f"vtab/{name}: no such task", f"expected one of {', '.join(SOURCES)}")
     if output.exists() and any(output.iterdir()):
-        raise GoftError(f"{output}: the folder is not empty; delete it or choose another one")
+        raise GoftError(f"{output}: the folder is not empty", "delete it or choose another one")
     splits = draw(SOURCES[name](source), seed)
     pairs = {
         split: ((as_image(example.image), example.label) for example in examples)

@@ -46,8 +46,9 @@ def draw(pools: Pools, seed: int) -> dict[str, list[Example]]:
     train, validation = shuffled[:TRAIN], (others or shuffled[TRAIN:])[:VALIDATION]
     if len(train) < TRAIN or len(validation) < VALIDATION:
         raise GoftError(
-            f"found {len(train)} images to train on and {len(validation)} to validate on, expected "
-            f"at least {TRAIN} and {VALIDATION}; is the source complete?"
+            f"found {len(train)} images to train on and {len(validation)} to validate on, "
+            f"expected at least {TRAIN} and {VALIDATION}",
+            "is the source complete?",
         )
     return {"train800": train, "val200": validation, "test": list(pools.test)}
 

@@ -7,6 +7,7 @@ left out: it is called from Python, and its errors name arguments.
 from __future__ import annotations
 
 import ast
+import pickle
 import re
 import shlex
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import goft_cli
 from goft_cli.command_line.keys import known_keys, verb_choices
 from goft_cli.command_line.suggest import CommandLine, mistyped
 from goft_cli.config import SCHEMAS, InstructionConfig
+from goft_cli.errors import GoftError
 from tests.small import composed
 
 PACKAGE = Path(goft_cli.__file__).parent
@@ -102,3 +104,23 @@ def test_a_column_is_named_by_either_word(word: str) -> None:
     task = composed(words).task
     assert isinstance(task, InstructionConfig)
     assert task.column_aliases == {"output": "reply"}
+
+
+def joined(path: Path) -> Iterator[str]:
+    """Yield the refusals of a file that have one argument with a semicolon in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == GoftError.__name__:
+            constants = (part for part in ast.walk(node) if isinstance(part, ast.Constant))
+            if len(node.args) == 1 and any("; " in str(part.value) for part in constants):
+                yield f"{path}:{node.lineno}"
+
+
+def test_a_remedy_is_a_field_of_its_own() -> None:
+    assert not [place for path in PACKAGE.rglob("*.py") for place in joined(path)]
+
+
+def test_another_process_gets_both_fields() -> None:
+    found = pickle.loads(pickle.dumps(GoftError("seed=x: no number", "pass seed=1")))
+    assert (found.problem, found.remedy) == ("seed=x: no number", "pass seed=1")
+    assert str(found) == "seed=x: no number; pass seed=1"
+    assert str(GoftError("seed=x: expected a number")) == "seed=x: expected a number"

@@ -169,14 +169,14 @@ def test_an_update_out_of_memory_names_smaller_batches_and_more_of_them(
     model = torch.nn.Linear(1, 1)
     with pytest.raises(OutOfMemoryError) as caught, heeding_memory(model):
         raise error
-    sentence = advice(run_of_six, updating=caught.value.updating)
+    sentence = str(advice(run_of_six, updating=caught.value.updating))
     assert "trainer.per_device_train_batch_size=2" in sentence
     assert "trainer.gradient_accumulation_steps=6" in sentence
     assert megabytes(7 * gigabyte) in sentence
     model.eval()
     with pytest.raises(OutOfMemoryError) as caught, heeding_memory(model):
         raise error
-    sentence = advice(run_of_six, updating=caught.value.updating)
+    sentence = str(advice(run_of_six, updating=caught.value.updating))
     assert "per_device_eval_batch_size" in sentence
 
 

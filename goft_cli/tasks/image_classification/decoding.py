@@ -50,10 +50,11 @@ def open_image(name: str, folder: Path) -> Image.Image:
     except (GoftError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise GoftError(f"{path}: too large an image ({error}); save a smaller one") from error
+        raise GoftError(f"{path}: too large an image ({error})", "save a smaller one") from error
     except Exception as error:  # damaged bytes may break any line of Pillow
         raise GoftError(
-            f"{path}: no whole image ({error}); copy it again, or save it as PNG or JPEG"
+            f"{path}: no whole image ({error})",
+            "copy it again, or save it as PNG or JPEG",
         ) from error
 
 
@@ -69,7 +70,8 @@ def to_rgb(image: Image.Image, path: Path) -> Image.Image:
     elif mode in {"I", "F"}:
         raise GoftError(
             f"{path}: found Pillow's mode {mode}, whose numbers have no fixed range for black and "
-            "white; save it as 8-bit or 16-bit grey, or as RGB"
+            "white",
+            "save it as 8-bit or 16-bit grey, or as RGB",
         )
     elif mode == "La":
         image = image.convert("LA")

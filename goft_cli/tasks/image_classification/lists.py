@@ -92,15 +92,15 @@ def numbered_lines(path: Path) -> dict[int, str]:
     except OSError as error:
         others = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "none"
         raise GoftError(
-            f"{path}: cannot be read ({error.strerror}); expected a list with {EXAMPLE}, lists "
-            f"there are {others}"
+            f"{path}: cannot be read ({error.strerror})",
+            f"expected a list with {EXAMPLE}, lists there are {others}",
         ) from None
     except UnicodeDecodeError:
-        raise GoftError(f"{path}: not UTF-8 text; expected {EXAMPLE}") from None
+        raise GoftError(f"{path}: not UTF-8 text", f"expected {EXAMPLE}") from None
     stripped = {number: line.strip() for number, line in enumerate(content.split("\n"), start=1)}
     lines = {number: line for number, line in stripped.items() if line}
     if not lines:
-        raise GoftError(f"{path} is empty; expected {EXAMPLE}")
+        raise GoftError(f"{path} is empty", f"expected {EXAMPLE}")
     return lines
 
 
@@ -114,7 +114,8 @@ def require_images(table: Table, folder: Path) -> None:
         refuse_no_file(folder / name)
         if not (folder / name).is_file():
             raise GoftError(
-                f"{table.place(index)}: there is no image {folder / name}; copy the folder whole"
+                f"{table.place(index)}: there is no image {folder / name}",
+                "copy the folder whole",
             )
 
 
@@ -143,9 +144,10 @@ def checked_rows(table: Table, classes: int) -> Dataset:
         label = ids.id_of(value)
         if label is None:
             raise GoftError(
-                f"{table.place(index)}: found {'no class' if value is None else f'class {value}'}, "
-                f"expected one from 0 to {classes - 1} after the path; correct the line, or "
-                "task.classes"
+                f"{table.place(index)}: found "
+                f"{'no class' if value is None else f'class {value}'}, expected one from 0 to "
+                f"{classes - 1} after the path",
+                "correct the line, or task.classes",
             )
         labels.append(label)
     features = Features({IMAGE: Value("string"), LABEL: Value("int64")})

@@ -36,7 +36,8 @@ def check_proportions(image: Image.Image, name: str, processor: Any) -> None:  #
     if edge and most and edge**2 * long / short > most:
         raise GoftError(
             f"{name}: found an image of {image.width} x {image.height} pixels, too thin to be "
-            f"brought to {edge} pixels on its short side; cut it"
+            f"brought to {edge} pixels on its short side",
+            "cut it",
         )
 
 

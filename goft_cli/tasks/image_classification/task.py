@@ -86,8 +86,8 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
     def read_text(self, text: str) -> Dataset:
         """Refuse a text."""
         raise GoftError(
-            f"task {self.config.name} takes images, found a text; pass input=FILE, an image or a "
-            "list with one path per line"
+            f"task {self.config.name} takes images, found a text",
+            "pass input=FILE, an image or a list with one path per line",
         )
 
     def encode(self, rows: Dataset, processor: BaseImageProcessor) -> Images:

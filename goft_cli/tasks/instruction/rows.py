@@ -41,7 +41,7 @@ def checked_rows(table: Table, *, answered: bool) -> Dataset:
     rows = Dataset.from_dict(columns, features=Features({name: Value("string") for name in names}))
     kept = _whole(rows, table.origin) if answered else rows
     if not kept:
-        raise GoftError(f"{table.origin}: no rows; expected at least one instruction with output")
+        raise GoftError(f"{table.origin}: no rows", "expected at least one instruction with output")
     return kept
 
 
@@ -60,8 +60,8 @@ def divide(rows: Dataset, share: float) -> tuple[Dataset, Dataset]:
     """
     if len(rows) < 2:
         raise GoftError(
-            f"task.holdout={share:g}: found {len(rows)} training row, expected at least 2; "
-            "pass task.holdout=0"
+            f"task.holdout={share:g}: found {len(rows)} training row, expected at least 2",
+            "pass task.holdout=0",
         )
     held = min(max(round(share * len(rows)), 1), len(rows) - 1)
     parts = rows.train_test_split(test_size=held, seed=HOLDOUT_SEED, keep_in_memory=True)

@@ -110,7 +110,8 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
         if self.config.packing and not keeps_apart(model):
             raise GoftError(
                 f"task.packing=true: {type(model).__name__} would let packed examples see one "
-                "another; pass task.packing=false"
+                "another",
+                "pass task.packing=false",
             )
 
     def model_options(self) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
     if end is None:
         raise GoftError(
             f"{tokenizer.name_or_path}: its tokenizer has no eos_token, so no answer could ever "
-            "end; choose a model that has one"
+            "end",
+            "choose a model that has one",
         )
     return end
 

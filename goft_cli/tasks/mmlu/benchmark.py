@@ -99,8 +99,8 @@ class MMLU(Benchmark[MMLUConfig]):
             subject, found = next(iter(lacking.items()))
             raise GoftError(
                 f"task {self.config.name}: {self.config.train_split} has {found} of the {wanted} "
-                f"exemplars of {subject} that are asked for; add some, or pass "
-                f"shots={min(lacking.values())}"
+                f"exemplars of {subject} that are asked for",
+                f"add some, or pass shots={min(lacking.values())}",
             )
 
     def _report_shortened(self, asked: Mapping[int, Prompts], limit: int) -> None:

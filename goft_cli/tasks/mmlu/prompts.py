@@ -79,7 +79,8 @@ class Prompter:
             if not exemplars:
                 raise GoftError(
                     f"{question.subject}: the model takes {self.limit} tokens, found a question "
-                    f"of {len(ids)} ({question.question[:40]!r}...); choose another model"
+                    f"of {len(ids)} ({question.question[:40]!r}...)",
+                    "choose another model",
                 )
             exemplars = exemplars[:-1]
             (ids,) = self._tokens([self.text(question, exemplars)])
@@ -107,6 +108,7 @@ def answer_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     if {len(ids) for ids in added} != {1} or len({ids[0] for ids in added}) != len(LETTERS):
         raise GoftError(
             f"the tokenizer does not tell {', '.join(LETTERS)} apart by one token after {ASKS!r}, "
-            f"found the tokens {added}; choose a model whose vocabulary has these letters"
+            f"found the tokens {added}",
+            "choose a model whose vocabulary has these letters",
         )
     return [token for (token,) in added]

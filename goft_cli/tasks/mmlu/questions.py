@@ -59,7 +59,10 @@ def read_questions(config: MMLUConfig) -> TaskData:
     if not kept[config.headline_split]:
         split = config.headline_split
         least = "two of a subject, whose first is dropped" if config.drop_first_rows else "one"
-        raise GoftError(f"task {config.name}: no questions in {split}; expected at least {least}")
+        raise GoftError(
+            f"task {config.name}: no questions in {split}",
+            f"expected at least {least}",
+        )
     splits = {name: Dataset.from_list(list(map(asdict, rows))) for name, rows in kept.items()}
     return TaskData(splits, provenance)
 
@@ -103,8 +106,8 @@ def _read_csv_folder(folder: Path, splits: Sequence[str]) -> tuple[BySplit, dict
             found[split] += _questions(_with_subject(parse(content, path, CSV), subject))
         if not found[split]:
             raise GoftError(
-                f"task.data_dir={folder}: no questions in {split}; "
-                f"expected files such as {split}/anatomy_{split}.csv"
+                f"task.data_dir={folder}: no questions in {split}",
+                f"expected files such as {split}/anatomy_{split}.csv",
             )
     return found, {"source": str(folder.resolve()), "sha256": sha256}
 
@@ -129,12 +132,13 @@ def _checked(subject: Any, question: Any, choices: Any, answer: Any, *, place: s
     if len(texts) != 2 + len(LETTERS) or not all(isinstance(text, str) for text in texts):
         raise GoftError(
             f"{place}: expected the texts of a subject, a question and {len(LETTERS)} choices, "
-            f"found {texts}; correct the row"
+            f"found {texts}",
+            "correct the row",
         )
     right = ANSWERS.id_of(answer)
     if right is None:
         raise GoftError(
-            f"{place}: the answer is {answer!r}, expected one of {', '.join(LETTERS)}; "
-            "correct the row"
+            f"{place}: the answer is {answer!r}, expected one of {', '.join(LETTERS)}",
+            "correct the row",
         )
     return Question(subject, question, choices, right)

@@ -53,8 +53,8 @@ def _items(parent: object, key: str, place: str) -> Iterator[tuple[int, dict[str
     found = parent.get(key) if isinstance(parent, dict) else None
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise GoftError(
-            f"{place}: no list of objects called {key!r} there; expected SQuAD's format, "
-            f"in which the file has {SHAPE}"
+            f"{place}: no list of objects called {key!r} there",
+            f"expected SQuAD's format, in which the file has {SHAPE}",
         )
     yield from enumerate(found, start=1)
 

@@ -49,8 +49,8 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
     def read_text(self, text: str) -> Dataset:
         """Refuse: a question is nothing without its context."""
         raise GoftError(
-            f"task {self.config.name} takes question and context, found one text; "
-            "pass input=FILE with these columns"
+            f"task {self.config.name} takes question and context, found one text",
+            "pass input=FILE with these columns",
         )
 
     def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:

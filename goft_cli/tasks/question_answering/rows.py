@@ -38,7 +38,7 @@ def checked_rows(table: Table, *, answered: bool) -> Dataset:
     columns: dict[str, list[Any]] = {name: texts(table, name) for name in names}
     features = Features({name: Value("string") for name in names})
     if not columns["question"]:
-        raise GoftError(f"{table.origin}: no questions; expected at least one")
+        raise GoftError(f"{table.origin}: no questions", "expected at least one")
     if answered:
         require_distinct(table, "id", columns["id"], DISTINCT)
         columns["answers"] = list(table.columns["answers"])
@@ -60,8 +60,8 @@ def _check_answers(answers: object, context: str, place: str) -> None:
         raise GoftError(f"{place}: answers is {answers!r}, expected text and answer_start for each")
     if not answer_texts:
         raise GoftError(
-            f"{place}: the question has no answer, as in SQuAD v2; a v1 model always answers, so "
-            "drop such questions or pass SQuAD v1.1"
+            f"{place}: the question has no answer, as in SQuAD v2",
+            "a v1 model always answers, so drop such questions or pass SQuAD v1.1",
         )
     for answer, start in zip(answer_texts, starts, strict=True):
         _check_answer(answer, start, context, place)
@@ -69,7 +69,7 @@ def _check_answers(answers: object, context: str, place: str) -> None:
 
 def _check_answer(answer: object, start: object, context: str, place: str) -> None:
     if not isinstance(answer, str) or not answer.strip():
-        raise GoftError(f"{place}: an answer is {answer!r}, expected text; correct the answer")
+        raise GoftError(f"{place}: an answer is {answer!r}, expected text", "correct the answer")
     if type(start) is not int or not 0 <= start < len(context):
         raise GoftError(
             f"{place}: answer_start of {answer!r} is {start!r}, expected a number from 0 to "
@@ -79,5 +79,6 @@ def _check_answer(answer: object, start: object, context: str, place: str) -> No
     if found != answer:
         raise GoftError(
             f"{place}: the answer {answer!r} is not at {start} in the context, which reads "
-            f"{found!r} there; correct answer_start (a context must keep its leading blanks)"
+            f"{found!r} there",
+            "correct answer_start (a context must keep its leading blanks)",
         )

@@ -52,8 +52,8 @@ def encode(
     """
     if not tokenizer.is_fast:
         raise GoftError(
-            f"{type(tokenizer).__name__} cannot tell where its tokens come from; "
-            "choose a model with a fast tokenizer (tokenizer.json)"
+            f"{type(tokenizer).__name__} cannot tell where its tokens come from",
+            "choose a model with a fast tokenizer (tokenizer.json)",
         )
     length = usable_length(config.max_length, tokenizer)
 
@@ -120,9 +120,9 @@ def _require_room(
     for question, size in zip(questions, sizes, strict=True):
         if size >= room:
             raise GoftError(
-                f"the question {question[:60]!r} has {size} tokens, and windows of {length} "
-                f"that share {overlap} have room for {max(room - 1, 0)}; shorten it, or change "
-                "task.max_length and task.doc_stride"
+                f"the question {question[:60]!r} has {size} tokens, and windows of {length} that "
+                f"share {overlap} have room for {max(room - 1, 0)}",
+                "shorten it, or change task.max_length and task.doc_stride",
             )
 
 

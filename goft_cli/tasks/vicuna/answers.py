@@ -116,8 +116,8 @@ def require_positions(
     if room < max_new_tokens:
         raise GoftError(
             f"question {longest.question_id} takes {len(longest.ids)} tokens and the model has "
-            f"{positions} positions, too few for task.max_new_tokens={max_new_tokens}; "
-            + (f"pass task.max_new_tokens={room}" if room > 0 else "shorten the question")
+            f"{positions} positions, too few for task.max_new_tokens={max_new_tokens}",
+            f"pass task.max_new_tokens={room}" if room > 0 else "shorten the question",
         )
 
 

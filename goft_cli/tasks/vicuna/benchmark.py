@@ -46,8 +46,9 @@ class Vicuna(Benchmark[VicunaConfig]):
         config = self.config
         if config.data_dir is None and config.dataset is None:
             raise GoftError(
-                f"task {config.name}: the questions are not shipped; pass task.data_dir=DIR, the "
-                "folder with FastChat's question.jsonl (fastchat/llm_judge/data/vicuna_bench)"
+                f"task {config.name}: the questions are not shipped",
+                "pass task.data_dir=DIR, the folder with FastChat's question.jsonl "
+                "(fastchat/llm_judge/data/vicuna_bench)",
             )
         (split,) = config.eval_splits
         tables, provenance = read_splits(
@@ -169,7 +170,8 @@ def require_answers(answers: Mapping[int, str], questions: Sequence[Question], p
     if missing:
         raise GoftError(
             f"task.answers={path}: no answer to {len(missing)} of {len(questions)} questions, "
-            f"number {missing[0]} the first; pass a file made from the same questions"
+            f"number {missing[0]} the first",
+            "pass a file made from the same questions",
         )
 
 

@@ -91,8 +91,8 @@ class ChatClient:
             return self.complete(messages)
         except TransientError as fault:
             raise GoftError(
-                f"{self.name}: {fault}, after {self.judge.retries + 1} attempts; "
-                "what is judged so far is kept, the same command goes on from there"
+                f"{self.name}: {fault}, after {self.judge.retries + 1} attempts",
+                "what is judged so far is kept, the same command goes on from there",
             ) from None
 
     def _drop_refused(self, settings: dict[str, int], said: str) -> bool:
@@ -191,8 +191,8 @@ def read_key(variable: str) -> str:
     key = os.environ.get(variable, "").strip()
     if not key.isascii() or not key.isprintable():
         raise GoftError(
-            f"the environment variable {variable} holds characters that no key has; "
-            "set it again, on one line"
+            f"the environment variable {variable} holds characters that no key has",
+            "set it again, on one line",
         )
     return key
 

@@ -38,7 +38,7 @@ def checked_questions(table: Table) -> list[Question]:
         for index, values in enumerate(zip(*columns, strict=True))
     ]
     if not questions:
-        raise GoftError(f"{table.origin}: no questions; expected at least one")
+        raise GoftError(f"{table.origin}: no questions", "expected at least one")
     numbers = [question.question_id for question in questions]
     require_distinct(table, "question_id", numbers, "number each question differently")
     return questions
@@ -65,14 +65,14 @@ def _question(values: tuple[Any, Any, Any], place: str) -> Question:
     number, category, turns = values
     if type(number) is not int or not isinstance(category, str):
         raise GoftError(
-            f"{place}: found question_id {number!r} and category {category!r}; "
-            "expected a whole number and a word"
+            f"{place}: found question_id {number!r} and category {category!r}",
+            "expected a whole number and a word",
         )
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
-        raise GoftError(f"{place}: turns is {turns!r}; expected a list of one text")
+        raise GoftError(f"{place}: turns is {turns!r}", "expected a list of one text")
     if len(turns) != 1 or not turns[0].strip():
         raise GoftError(
-            f"{place}: found {len(turns)} turns or an empty one; expected one question: "
-            "Vicuna-Eval has no second turn"
+            f"{place}: found {len(turns)} turns or an empty one",
+            "expected one question: Vicuna-Eval has no second turn",
         )
     return Question(number, category, turns[0])

@@ -70,8 +70,8 @@ def read_answers(path: str) -> dict[int, str]:
         return {row["question_id"]: answer_text(row) for row in rows}
     except (LookupError, TypeError):
         raise GoftError(
-            f"{path}: a row is not of FastChat's answer format; expected "
-            '{"question_id": 1, "choices": [{"index": 0, "turns": ["..."]}]}'
+            f"{path}: a row is not of FastChat's answer format",
+            'expected {"question_id": 1, "choices": [{"index": 0, "turns": ["..."]}]}',
         ) from None
 
 

@@ -79,10 +79,10 @@ class Rubric:
             return self.referenced
         if self.without_reference is WithoutReference.refuse:
             raise GoftError(
-                f"question {question.question_id} ({question.category}) has no reference answer; "
+                f"question {question.question_id} ({question.category}) has no reference answer",
                 "pass task.judge.references=FILE, FastChat's reference_answer/gpt-4.jsonl, or "
-                "task.judge.without_reference=skip to leave such questions out, "
-                "general to rate them like all others"
+                "task.judge.without_reference=skip to leave such questions out, general to rate "
+                "them like all others",
             )
         return None if self.without_reference is WithoutReference.skip else self.general
 
@@ -117,13 +117,14 @@ def read_prompts(path: str) -> tuple[JudgePrompt, JudgePrompt]:
         if not isinstance(system, str) or not isinstance(template, str):
             raise GoftError(
                 f"task.judge.prompts={path}: no prompt {name} there; found "
-                f"{', '.join(map(str, by_name))}; expected FastChat's judge_prompts.jsonl"
+                f"{', '.join(map(str, by_name))}",
+                "expected FastChat's judge_prompts.jsonl",
             )
         absent = [place for place in places if place not in template]
         if absent:
             raise GoftError(
-                f"task.judge.prompts={path}: prompt {name} has no place {', '.join(absent)}; "
-                "pass FastChat's judge_prompts.jsonl unchanged"
+                f"task.judge.prompts={path}: prompt {name} has no place {', '.join(absent)}",
+                "pass FastChat's judge_prompts.jsonl unchanged",
             )
         prompts.append(JudgePrompt(name, system, template))
     return prompts[0], prompts[1]

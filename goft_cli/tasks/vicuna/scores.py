@@ -31,8 +31,8 @@ def rating_scores(questions: Sequence[Question], judgments: Mapping[int, Row]) -
         if faults:
             raise GoftError(f"the judge rated none of {len(judgments)} answers: {faults[0]}")
         raise GoftError(
-            f"the judge gave none of {len(judgments)} answers a rating such as [[7]]; "
-            "read its replies in the file of judgments, or choose another task.judge.model"
+            f"the judge gave none of {len(judgments)} answers a rating such as [[7]]",
+            "read its replies in the file of judgments, or choose another task.judge.model",
         )
     by_category: dict[str, list[float]] = {}
     for question in questions:
@@ -106,7 +106,8 @@ def opponent_ratings(
         judges = sorted({" with ".join(map(str, row["judge"])) for row in rows})
         wanted = sorted({" with ".join(row["judge"]) for row in ours.values()})
         raise GoftError(
-            f"task.against={path}: no judgment of these questions by {', '.join(wanted)}; "
-            f"found {', '.join(judges)}; judge both runs alike"
+            f"task.against={path}: no judgment of these questions by {', '.join(wanted)}; found "
+            f"{', '.join(judges)}",
+            "judge both runs alike",
         )
     return rated(same)
