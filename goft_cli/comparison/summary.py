@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from goft_cli.comparison.runs import Result
-from goft_cli.comparison.statistics import Difference, deviation, paired_difference
 from goft_cli.config import AdapterConfig
+from goft_cli.studies.statistics import Difference, deviation, paired_difference
 
 
 @dataclass(frozen=True)

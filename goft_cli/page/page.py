@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from goft_cli.comparison.statistics import deviation
 from goft_cli.naming import real_name
 from goft_cli.page import figures
 from goft_cli.page.gather import RunRecord
 from goft_cli.page.layers import LayerReport
 from goft_cli.runs.run_folder import flatten, write_text
+from goft_cli.studies.figures import save
+from goft_cli.studies.statistics import mean_and_deviation
+from goft_cli.studies.tables import Table
 from goft_cli.sweeps.leaderboard import read_results
 
 LAYER_COLUMNS = [
@@ -99,8 +100,8 @@ def layer_row(layer: LayerReport) -> list[str]:
     ]
 
 
-def score_table(runs: Sequence[RunRecord]) -> list[list[str]]:
-    """Return a header and one line per run, the headline first."""
+def score_table(runs: Sequence[RunRecord]) -> Table:
+    """Return one row per run, the headline first."""
     scores = [flatten(run.metrics["metrics"]) for run in runs]
     names = list(dict.fromkeys(name for found in scores for name in found))
     headline = runs[0].cfg.task.headline.replace("_", " ")
@@ -119,22 +120,21 @@ def score_table(runs: Sequence[RunRecord]) -> list[list[str]]:
         ]
         for run, found in zip(runs, scores, strict=True)
     ]
-    return [header, *lines]
+    return Table(header, lines)
 
 
-def adapter_table(runs: Sequence[RunRecord]) -> list[list[str]]:
-    """Return a header and one line per adapter, or per setting of it: scores over the seeds."""
+def adapter_table(runs: Sequence[RunRecord]) -> Table:
+    """Return one row per adapter, or per setting of it: scores over the seeds."""
     by_setting: dict[str, list[float]] = defaultdict(list)
     for result in read_results(run.folder for run in runs):
         by_setting[f"{result.adapter} {result.changed}".rstrip()].append(result.value)
     lines = []
     for name, scores in by_setting.items():
-        spread = deviation(scores)
-        around = "" if spread is None else f" ± {spread:.4f}"
         ends = f"{min(scores):.4f} to {max(scores):.4f}"
-        lines.append([name, str(len(scores)), f"{statistics.mean(scores):.4f}{around}", ends])
+        lines.append([name, str(len(scores)), mean_and_deviation(scores, 4), ends])
     headline = runs[0].cfg.task.headline.replace("_", " ")
-    return [["adapter", "runs", f"{headline}, mean ± deviation", "lowest to highest"], *lines]
+    columns = ["adapter", "runs", f"{headline}, mean ± deviation", "lowest to highest"]
+    return Table(columns, lines)
 
 
 def facts(run: RunRecord, command: str | None) -> dict[str, str]:
@@ -158,16 +158,16 @@ def facts(run: RunRecord, command: str | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """One run's layers, as a table with its header and as figures."""
+    """One run's layers, as a table and as figures."""
 
     run: RunRecord
-    table: list[list[str]]
+    table: Table
     panels: list[Panel]
 
 
 def measured(run: RunRecord, layers: Sequence[LayerReport], number: int) -> Measured:
     """Lay out what one run did to its layers; `number` tells its figures from others'."""
-    table = [LAYER_COLUMNS, *map(layer_row, layers)]
+    table = Table(LAYER_COLUMNS, [layer_row(layer) for layer in layers])
     return Measured(run, table, geometry_panels(layers, number))
 
 
@@ -207,5 +207,5 @@ def write(html: str, drawn: Sequence[Panel], folder: Path) -> Path:
     page = folder / "report.html"
     write_text(page, html)
     for panel in drawn:
-        (folder / f"{panel.name}.png").write_bytes(figures.as_png(panel.figure))
+        save(panel.figure, folder / f"{panel.name}.png", dpi=180)
     return page

@@ -1,4 +1,4 @@
-"""Small samples: spread over seeds, paired differences, what no other beats."""
+"""Small samples: spread over seeds, paired differences, the next draw, what no other beats."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ def deviation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
+def mean_and_deviation(values: Sequence[float], digits: int) -> str:
+    """Return both as text, such as `0.523 ± 0.011`, and the mean alone of a single value."""
+    spread = deviation(values)
+    around = "" if spread is None else f" ± {spread:.{digits}f}"
+    return f"{statistics.mean(values):.{digits}f}{around}"
+
+
 def paired_difference(
     ours: Mapping[int, float], theirs: Mapping[int, float], confidence: float = CONFIDENCE
 ) -> Difference:
@@ -64,6 +71,17 @@ def paired_difference(
     if spread is None:
         return Difference(mean, None, pairs)
     return Difference(mean, student_t(confidence, pairs - 1) * spread / math.sqrt(pairs), pairs)
+
+
+def prediction_radius(values: Sequence[float], confidence: float = CONFIDENCE) -> float:
+    """Return how far from the mean of normal draws one more draw falls, `confidence` of the time.
+
+    Args:
+        values: the draws, two or more.
+        confidence: share of such draws that fall no farther.
+    """
+    quantile = student_t(confidence, len(values) - 1)
+    return quantile * statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
 
 
 def student_t(confidence: float, degrees: int) -> float:
