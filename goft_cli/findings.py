@@ -54,13 +54,7 @@ def is_healthy(findings: Sequence[Finding]) -> bool:
 def table_of(
     title: str, findings: Sequence[Finding], words: Mapping[Verdict, str] | None = None
 ) -> Table:
-    """Return the findings as a table.
-
-    Args:
-        title: above it.
-        findings: a row each.
-        words: what a verdict is called, where not by its own name.
-    """
+    """Return a row per finding; `words` say what a verdict is called, where not by its name."""
     names = {verdict: verdict.value for verdict in Verdict} | dict(words or {})
     rows = [
         (*styled(STYLES[one.verdict], names[one.verdict]), one.subject, one.found)

@@ -72,12 +72,7 @@ def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Devi
 
 
 def show_finished(folder: RunFolder, gone: Sequence[str] = ()) -> None:
-    """Say that there is nothing to do, and show what there is.
-
-    Args:
-        folder: of the run.
-        gone: files that it used and that are no longer there.
-    """
+    """Say that there is nothing to do, and show what there is; `gone` are files that it used."""
     screen.print("this run is already finished; overwrite=true trains it again")
     for name in gone:
         screen.print(f"no longer there, and not compared: {name}", style="yellow", soft_wrap=True)

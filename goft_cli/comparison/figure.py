@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,21 +19,15 @@ from goft_cli.studies.statistics import pareto_front
 FORMATS = ("png", "svg", "pdf")
 MAX_IN_LINE = 8
 """Entries of the legend."""
+EDGE = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
+POINT: dict[str, Any] = {**EDGE, "elinewidth": 1.2, "capsize": 2.5, "linestyle": ""}
+DASHED = {"color": SECOND_INK, "linewidth": 1, "linestyle": (0, (4, 2))}
+FRONT: dict[str, Any] = {**DASHED, "drawstyle": "steps-post", "zorder": 1}
 
 
 @style()
-def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> list[Path]:
-    """Write the figure once per format.
-
-    Args:
-        rows: one per adapter.
-        caption: names the task, the model and the score.
-        folder: where `comparison.png` and its like go.
-
-    Returns:
-        the files.
-    """
-    files = [folder / f"comparison.{suffix}" for suffix in FORMATS]
+def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
+    """Write `comparison.png` and its like, one point per row."""
     figure = Figure(figsize=(7.2, 3.4))
     left, right = figure.subplots(1, 2, sharey=True)
     panel(left, rows, [row.parameters for row in rows], "adapter parameters")
@@ -44,9 +39,8 @@ def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> list[Path]:
     ncols = min(len(labels), MAX_IN_LINE)
     place = {"loc": "outside lower center", "ncols": ncols, "columnspacing": 1.2}
     figure.legend(handles, labels, handletextpad=0.3, **place)
-    for file in files:
-        save(figure, file, dpi=200)
-    return files
+    for suffix in FORMATS:
+        save(figure, folder / f"comparison.{suffix}", dpi=200)
 
 
 def title(rows: Sequence[Summary], caption: Caption) -> str:
@@ -62,30 +56,10 @@ def panel(axes: Axes, rows: Sequence[Summary], costs: Sequence[float], label: st
     front = pareto_front(costs, merits)
     for row, cost in zip(rows, costs, strict=True):
         colour, marker = look_of(row.adapter)
-        axes.errorbar(
-            cost,
-            row.mean,
-            yerr=row.deviation,
-            color=colour,
-            marker=marker,
-            markersize=6,
-            markeredgecolor="white",
-            markeredgewidth=0.6,
-            elinewidth=1.2,
-            capsize=2.5,
-            linestyle="",
-            label=row.adapter,
-        )
-    axes.plot(
-        [costs[index] for index in front],
-        [rows[index].mean for index in front],
-        drawstyle="steps-post",
-        color=SECOND_INK,
-        linewidth=1,
-        linestyle=(0, (4, 2)),
-        label="Pareto front",
-        zorder=1,
-    )
+        shown = {"color": colour, "marker": marker, "label": row.adapter}
+        axes.errorbar(cost, row.mean, yerr=row.deviation, **shown, **POINT)
+    ends = [(costs[index], rows[index].mean) for index in front]
+    axes.plot(*zip(*ends, strict=True), label="Pareto front", **FRONT)
     axes.set_xlabel(label)
 
 

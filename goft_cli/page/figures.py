@@ -50,22 +50,15 @@ def as_svg(figure: Figure) -> str:
 
 @style()
 def curves(runs: Sequence[RunRecord], keys: dict[str, str], title: str) -> Figure | None:
-    """Draw logged values over updates, one colour per adapter.
+    """Draw values over updates, one colour per adapter; None if nothing was logged.
 
-    Args:
-        runs: whose histories to draw.
-        keys: of the history, with the style of each one's line.
-        title: of the vertical axis.
-
-    Returns:
-        None if nothing was logged under the keys.
+    `keys` are those of the history, with the style of each one's line.
     """
     figure, axes = blank()
     for run in runs:
         colour, _ = look_of(run.cfg.adapter.name)
         for key, line in keys.items():
-            points = run.series(key)
-            if points:
+            if points := run.series(key):
                 axes.plot(*zip(*points, strict=True), line, color=colour)
     if not axes.lines:
         return None
@@ -90,28 +83,17 @@ def angles_by_layer(layers: Sequence[LayerReport]) -> Figure | None:
     )
     figure, axes = blank(WHOLE_PAGE, 1.2 + 0.17 * len(turning))
     axes.grid(visible=False)
-    mesh = axes.pcolormesh(
-        edges,
-        np.arange(len(turning) + 1),
-        100 * shares,
-        cmap="cividis",
-        norm=SymLogNorm(1, vmin=0),
-        edgecolors="face",
-        linewidth=0.2,
-    )
-    axes.set_yticks(np.arange(len(turning)) + 0.5, [one.place for one in turning])
+    rows, scale = np.arange(len(turning) + 1), SymLogNorm(1, vmin=0)
+    filled = {"cmap": "cividis", "norm": scale, "edgecolors": "face", "linewidth": 0.2}
+    mesh = axes.pcolormesh(edges, rows, 100 * shares, **filled)
+    axes.set_yticks(rows[:-1] + 0.5, [one.place for one in turning])
     axes.invert_yaxis()
-    colour_bar(figure, axes, mesh, "% of the layer's pairs")
+    ticks = [0, 1, 3, 10, 30, 100]
+    bar = figure.colorbar(mesh, ax=axes, ticks=ticks, format="%g", pad=0.02, aspect=30)
+    bar.set_label("% of the layer's pairs")
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue] - typed as a list
     axes.set_xlabel("angle of a pair, degrees")
     return figure
-
-
-def colour_bar(figure: Figure, axes: Axes, mesh: object, title: str) -> None:
-    """Explain colours by a bar."""
-    shares = [0, 1, 3, 10, 30, 100]
-    bar = figure.colorbar(mesh, ax=axes, ticks=shares, format="%g", pad=0.02, aspect=30)  # pyright: ignore[reportArgumentType] - pcolormesh's type is private
-    bar.set_label(title)
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue] - typed as a list
 
 
 @style()
@@ -121,10 +103,9 @@ def turned(layers: Sequence[LayerReport]) -> Figure | None:
     if not kinds:
         return None
     figure, axes = blank()
-    for index, kind in enumerate(kinds):
+    for kind in kinds:
         points = [(one.depth, one.turned) for one in layers if one.kind == kind]
-        colour = COLOURS[index % len(COLOURS)]
-        axes.plot(*zip(*points, strict=True), "o-", color=colour, label=kind)
+        axes.plot(*zip(*points, strict=True), "o-", label=kind)
     axes.set(xlabel="block", ylabel="mean turn of a neuron, degrees")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)

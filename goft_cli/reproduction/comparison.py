@@ -88,14 +88,7 @@ class Comparison:
 def compare(
     cell: Cell, runs: Sequence[Run], words: Sequence[str], *, rehearsal: bool
 ) -> list[Comparison]:
-    """Compare every measure of a recipe that has this method.
-
-    Args:
-        cell: what was run.
-        runs: one for each seed.
-        words: what the user said beyond the recipe.
-        rehearsal: whether model and data were stand-ins.
-    """
+    """Compare every measure of a recipe that has this method; `words` are the user's own."""
     return [
         Comparison(
             cell=cell.name,

@@ -20,12 +20,7 @@ PANEL_WIDTH, LINE_HEIGHT, PANEL_MARGIN = 4.2, 0.32, 0.9
 
 @style()
 def plot(found: Sequence[Comparison], path: Path) -> None:
-    """Draw mean, deviation and seeds of ours beside the paper's number, by method.
-
-    Args:
-        found: what to draw.
-        path: of the PNG to write.
-    """
+    """Draw mean, deviation and seeds of ours beside the paper's number, by method, as PNG."""
     from matplotlib.figure import Figure
 
     panels = by_panel(found)

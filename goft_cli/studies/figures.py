@@ -34,6 +34,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": "medium",
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.prop_cycle": f"cycler(color={list(COLOURS)})",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "grid.color": GRID,

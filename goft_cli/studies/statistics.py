@@ -14,10 +14,7 @@ CONFIDENCE = 0.95
 class Difference:
     """Mean difference of paired runs, with its confidence interval.
 
-    Attributes:
-        mean: over the pairs.
-        half_width: of the interval; None for a single pair, which says nothing of the spread.
-        pairs: how many.
+    The interval's half width is None for a single pair, which says nothing of the spread.
     """
 
     mean: float
@@ -55,14 +52,7 @@ def paired_difference(
         m +- t(1/2 + confidence/2; n - 1) s / sqrt(n).
 
     It holds for one comparison named beforehand, and takes the d_i for normally distributed.
-
-    Args:
-        ours: score by seed.
-        theirs: score by seed.
-        confidence: how often such an interval holds the true mean difference.
-
-    Raises:
-        ValueError: there is no seed in common.
+    Both are scores by seed; without a seed in common it is a ValueError.
     """
     differences = [ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()]
     if not differences:
@@ -74,11 +64,9 @@ def paired_difference(
 
 
 def prediction_radius(values: Sequence[float], confidence: float = CONFIDENCE) -> float:
-    """Return how far from the mean of normal draws one more draw falls, `confidence` of the time.
+    """Return how far from the mean of two or more normal draws the next one falls.
 
-    Args:
-        values: the draws, two or more.
-        confidence: share of such draws that fall no farther.
+    It falls no farther `confidence` of the time.
     """
     quantile = student_t(confidence, len(values) - 1)
     return quantile * statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
@@ -94,12 +82,7 @@ def student_t(confidence: float, degrees: int) -> float:
 def pareto_front(costs: Sequence[float], merits: Sequence[float]) -> list[int]:
     """Return which points no other beats: none costs as little and does better, or the reverse.
 
-    Args:
-        costs: of each point, less is better.
-        merits: of each point, more is better.
-
-    Returns:
-        indices by rising cost; of equal points, the first.
+    Less cost and more merit are better. Indices come by rising cost; of equal points, the first.
     """
     order = sorted(range(len(costs)), key=lambda index: (costs[index], -merits[index]))
     front: list[int] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,12 @@ class Table:
 def written(cell: object) -> str:
     """Return a cell as text."""
     return "" if cell is None else str(cell)
+
+
+def of_records(records: Sequence[Mapping[str, object]]) -> Table:
+    """Return a table with a column for each name that a record has, empty where one lacks it."""
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    return Table(columns, [[record.get(name) for name in columns] for record in records])
 
 
 def measures(title: str, rows: Sequence[Sequence[object]], *values: str) -> Table:
