@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from goft_cli.errors import GoftError
+from goft_cli.studies.tables import Table, styled
 
 
 class Verdict(Enum):
@@ -54,21 +53,13 @@ def is_healthy(findings: Sequence[Finding]) -> bool:
 def table_of(
     title: str, findings: Sequence[Finding], words: Mapping[Verdict, str] | None = None
 ) -> Table:
-    """Return the findings as a table.
-
-    Args:
-        title: above it.
-        findings: a row each.
-        words: what a verdict is called, where not by its own name.
-    """
-    table = Table(title=escape(title), title_justify="left")
-    for column in ("", "check", "found"):
-        table.add_column(column, overflow="fold")
-    for finding in findings:
-        word = (words or {}).get(finding.verdict, finding.verdict.value)
-        mark = f"[{STYLES[finding.verdict]}]{word}[/]"
-        table.add_row(mark, escape(finding.subject), escape(finding.found))
-    return table
+    """Return a row per finding; `words` say what a verdict is called, where not by its name."""
+    names = {verdict: verdict.value for verdict in Verdict} | dict(words or {})
+    rows = [
+        (*styled(STYLES[one.verdict], names[one.verdict]), one.subject, one.found)
+        for one in findings
+    ]
+    return Table(["", "check", "found"], rows, title, "f", centred=False)
 
 
 def show_remedies(findings: Sequence[Finding], screen: Console) -> None:

@@ -10,21 +10,21 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset
 from rich.console import Console
-from rich.table import Table
 
 from goft_cli.config import TrainConfig
 from goft_cli.naming import real_name
-from goft_cli.palette import COLOURS, GRID
 from goft_cli.runs.files import read_json, write_text
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.runs.written import note
+from goft_cli.studies.figures import COLOURS, save, style
+from goft_cli.studies.tables import Table, measures, styled
 from goft_cli.tasks.base import Arrays, Split, Task
 
 logger = logging.getLogger(__name__)
 screen = Console()
 
 Deviations = Mapping[str, tuple[int, int]]
-CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], ".")}
+CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], "o")}
 """Colour and marker, by what a curve is of."""
 
 
@@ -73,12 +73,7 @@ def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Devi
 
 
 def show_finished(folder: RunFolder, gone: Sequence[str] = ()) -> None:
-    """Say that there is nothing to do, and show what there is.
-
-    Args:
-        folder: of the run.
-        gone: files that it used and that are no longer there.
-    """
+    """Say that there is nothing to do, and show what there is; `gone` are files that it used."""
     screen.print("this run is already finished; overwrite=true trains it again")
     for name in gone:
         screen.print(f"no longer there, and not compared: {name}", style="yellow", soft_wrap=True)
@@ -94,33 +89,18 @@ def recorded_deviations(folder: RunFolder) -> Deviations:
 
 
 def summary_table(metrics: Mapping[str, Any]) -> Table:
-    """Lay out a run's numbers, the headline first."""
-    table = Table(
-        title=f"{metrics['task']}  {metrics['model']}  {metrics['adapter']}", min_width=44
-    )
-    table.add_column("measure")
-    table.add_column("value", justify="right")
-    forecast = metrics.get("forecast") or {}
-    if forecast:
-        table.add_column("forecast", justify="right")
-    headline = metrics["headline"]
-    table.add_row(f"[bold]{headline['name']}", f"[bold]{headline['value']:.4f}")
-    table.add_section()
-    add_scores(table, metrics["metrics"])
-    table.add_section()
-    add_measurements(table, metrics, forecast)
-    table.add_row("merged against trained", f"{metrics['agreement']['merged']:.1e}")
-    return table
-
-
-def add_measurements(
-    table: Table, measured: Mapping[str, Any], forecast: Mapping[str, float | None]
-) -> None:
-    """Add what a run took, and beside it what `goft plan` expected, where it did."""
-    for key, (name, written) in MEASUREMENTS.items():
-        expected = forecast.get(key)
-        beside = [written(expected)] if expected is not None else []
-        table.add_row(name, written(measured[key]), *beside)
+    """Lay out a run's numbers, the headline first, beside what `goft plan` expected."""
+    forecast, headline = metrics.get("forecast"), metrics["headline"]
+    shown = [metrics, forecast] if forecast else [metrics]
+    took = [
+        (name, *(None if one.get(key) is None else form(one[key]) for one in shown))
+        for key, (name, form) in MEASUREMENTS.items()
+    ]
+    best = styled("bold", headline["name"], f"{headline['value']:.4f}")
+    agreement = ("merged against trained", f"{metrics['agreement']['merged']:.1e}")
+    rows = [best, (), *score_rows(metrics["metrics"]), (), *took, agreement]
+    title = f"{metrics['task']}  {metrics['model']}  {metrics['adapter']}"
+    return measures(title, rows, *["value", "forecast"][: len(shown)])
 
 
 def megabytes(size: float) -> str:
@@ -146,14 +126,12 @@ def show_scores(
     breakdown: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
     """Print the scores of `goft eval`, broken down where there is more to show."""
-    if breakdown:
-        screen.print(breakdown_table(title, breakdown))
-    else:
-        table = Table(title=title, min_width=44)
-        table.add_column("measure")
-        table.add_column("value", justify="right")
-        add_scores(table, scores)
-        screen.print(table)
+    found = (
+        breakdown_table(title, breakdown)
+        if breakdown
+        else measures(title, score_rows(scores), "value")
+    )
+    screen.print(found)
     for line in describe_deviations(deviations):
         screen.print(line, style="yellow")
     screen.print(f"scores: {written}", soft_wrap=True)
@@ -161,21 +139,24 @@ def show_scores(
 
 def breakdown_table(title: str, breakdown: Mapping[str, Mapping[str, float]]) -> Table:
     """Lay out values by column and row."""
-    table = Table(title=title, min_width=44)
-    table.add_column("measure")
-    for column in breakdown:
-        table.add_column(column.replace("_", " "), justify="right")
-    for row in dict.fromkeys(name for values in breakdown.values() for name in values):
-        cells = [f"{values[row]:.4f}" if row in values else "" for values in breakdown.values()]
-        table.add_row(row.replace("_", " "), *cells)
-    return table
+    names = dict.fromkeys(name for values in breakdown.values() for name in values)
+    rows = [
+        (
+            name.replace("_", " "),
+            *(f"{values[name]:.4f}" if name in values else None for values in breakdown.values()),
+        )
+        for name in names
+    ]
+    return measures(title, rows, *(column.replace("_", " ") for column in breakdown))
 
 
-def add_scores(table: Table, scores: Mapping[str, Mapping[str, float]]) -> None:
-    """Add one row per split and metric."""
-    for split, values in scores.items():
-        for name, value in values.items():
-            table.add_row(f"{split} {name}", f"{value:.4f}")
+def score_rows(scores: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
+    """Return one row per split and metric."""
+    return [
+        (f"{split} {name}", f"{value:.4f}")
+        for split, values in scores.items()
+        for name, value in values.items()
+    ]
 
 
 def prediction_lines(task: Task[Any, Any], split: Split, found: Arrays) -> list[dict[str, Any]]:
@@ -211,13 +192,12 @@ def write_predictions(
             write_text(folder.path / name, content)
 
 
+@style()
 def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headline: str) -> None:
     """Draw task loss and headline over updates into `curves.png`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(9, 3.4))
     left, right = figure.subplots(1, 2, sharex=True)
     panels = [
         (left, {"loss": "training", "eval_loss": "evaluation"}, "task loss"),
@@ -230,8 +210,6 @@ def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headlin
                 colour, marker = CURVES[label]
                 axes.plot(*zip(*points, strict=True), label=label, color=colour, marker=marker)
         axes.set(xlabel="updates", title=title)
-        axes.grid(color=GRID)
-        axes.spines[["top", "right"]].set_visible(False)
         if axes.lines:
-            axes.legend(frameon=False)
-    figure.savefig(folder.path / "curves.png", dpi=130)
+            axes.legend()
+    save(figure, folder.path / "curves.png")

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from goft_cli.palette import COLOURS, INK, SECOND_INK
 from goft_cli.rotation import schedule
+from goft_cli.studies.figures import COLOURS, INK, SECOND_INK
 
 OUTPUT = Path(__file__).resolve().parent.parent / "recipes" / "images" / "tree.png"
 

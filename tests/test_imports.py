@@ -34,6 +34,9 @@ ALLOWED = {
     "runs.files": {"errors", "kinds", "yaml_files"},
     "runs.lock": {"errors"},
     "runs.written": set[str](),
+    "studies.figures": {"runs.files"},
+    "studies.statistics": set[str](),
+    "studies.tables": set[str](),
     "runs.configuration": {"config", "errors", "runs.files"},
     "runs.run_folder": {
         "config",
@@ -86,6 +89,7 @@ LIGHT = {
     "runs.written",
     "secrets",
     "signals",
+    "studies",
     "sweeps",
     "yaml_files",
 }

@@ -62,11 +62,7 @@ def parser() -> FlagParser:
 
 
 def split_seeds(words: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Take `seed=1,2,3` out of the words.
-
-    Raises:
-        GoftError: a seed is no number, or a word sets nothing.
-    """
+    """Take `seed=1,2,3` out of the words."""
     for word in words:
         if "=" not in word:
             raise GoftError(f"{word!r} has no key", "write it as KEY=VALUE, for example seed=1,2,3")
@@ -80,15 +76,12 @@ def split_seeds(words: Sequence[str]) -> tuple[list[int], list[str]]:
 def show_recipes() -> None:
     """List what can be reproduced, folder by folder."""
     from rich.console import Console
-    from rich.table import Table
 
     from goft_cli.reproduction.recipes import folder_of, read_recipe, recipe_names
+    from goft_cli.studies.tables import Table
 
-    table = Table(title="goft reproduce NAME, NAME/METHOD, or a folder such as table1")
-    table.add_column("name", no_wrap=True)
-    table.add_column("methods")
+    rows: list[Sequence[str]] = []
     for _, names in groupby(recipe_names(), key=folder_of):
-        table.add_section()
-        for name in names:
-            table.add_row(name, " ".join(read_recipe(name).published))
-    Console().print(table)
+        rows += [(), *((name, " ".join(read_recipe(name).published)) for name in names)]
+    title = "goft reproduce NAME, NAME/METHOD, or a folder such as table1"
+    Console().print(Table(["name", "methods"], rows, title, "wl"))

@@ -5,53 +5,42 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from goft_cli.comparison.statistics import pareto_front
 from goft_cli.comparison.summary import Summary
 from goft_cli.comparison.table import Caption
-from goft_cli.palette import COLOURS, GRID, INK, MARKERS, SECOND_INK
+from goft_cli.studies.figures import SECOND_INK, look_of, save, style
+from goft_cli.studies.statistics import pareto_front
 
 FORMATS = ("png", "svg", "pdf")
 MAX_IN_LINE = 8
 """Entries of the legend."""
+EDGE = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
+POINT: dict[str, Any] = {**EDGE, "elinewidth": 1.2, "capsize": 2.5, "linestyle": ""}
+DASHED = {"color": SECOND_INK, "linewidth": 1, "linestyle": (0, (4, 2))}
+FRONT: dict[str, Any] = {**DASHED, "drawstyle": "steps-post", "zorder": 1}
 
 
-def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> list[Path]:
-    """Write the figure once per format.
-
-    Args:
-        rows: one per adapter.
-        caption: names the task, the model and the score.
-        folder: where `comparison.png` and its like go.
-
-    Returns:
-        the files.
-    """
-    files = [folder / f"comparison.{suffix}" for suffix in FORMATS]
-    # no random ids, no clock: the same numbers give the same file
-    with rc_context({"svg.hashsalt": "goft", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        left, right = figure.subplots(1, 2, sharey=True)
-        panel(left, rows, [row.parameters for row in rows], "adapter parameters")
-        panel(right, rows, [row.seconds for row in rows], "training time, seconds")
-        log_axis(left, [row.parameters for row in rows])
-        left.set_ylabel(caption.headline.replace("_", " "))
-        figure.suptitle(title(rows, caption), fontsize=9)
-        handles, labels = left.get_legend_handles_labels()
-        ncols = min(len(labels), MAX_IN_LINE)
-        place = {"loc": "outside lower center", "ncols": ncols, "columnspacing": 1.2}
-        figure.legend(handles, labels, frameon=False, handletextpad=0.3, **place)
-        for file in files:
-            undated = {"Date": None} if file.suffix == ".svg" else {"CreationDate": None}
-            figure.savefig(file, dpi=200, metadata=None if file.suffix == ".png" else undated)
-    return files
+@style()
+def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
+    """Write `comparison.png` and its like, one point per row."""
+    figure = Figure(figsize=(7.2, 3.4))
+    left, right = figure.subplots(1, 2, sharey=True)
+    panel(left, rows, [row.parameters for row in rows], "adapter parameters")
+    panel(right, rows, [row.seconds for row in rows], "training time, seconds")
+    log_axis(left, [row.parameters for row in rows])
+    left.set_ylabel(caption.headline.replace("_", " "))
+    figure.suptitle(title(rows, caption), fontsize="medium")
+    handles, labels = left.get_legend_handles_labels()
+    ncols = min(len(labels), MAX_IN_LINE)
+    place = {"loc": "outside lower center", "ncols": ncols, "columnspacing": 1.2}
+    figure.legend(handles, labels, handletextpad=0.3, **place)
+    for suffix in FORMATS:
+        save(figure, folder / f"comparison.{suffix}", dpi=200)
 
 
 def title(rows: Sequence[Summary], caption: Caption) -> str:
@@ -65,36 +54,13 @@ def panel(axes: Axes, rows: Sequence[Summary], costs: Sequence[float], label: st
     """Draw one point per adapter with its spread, and the front below them."""
     merits = [row.mean if row.greater_is_better else -row.mean for row in rows]
     front = pareto_front(costs, merits)
-    for index, (row, cost) in enumerate(zip(rows, costs, strict=True)):
-        axes.errorbar(
-            cost,
-            row.mean,
-            yerr=row.deviation,
-            color=COLOURS[index % len(COLOURS)],
-            marker=MARKERS[index % len(MARKERS)],
-            markersize=6,
-            markeredgecolor="white",
-            markeredgewidth=0.6,
-            elinewidth=1.2,
-            capsize=2.5,
-            linestyle="",
-            label=row.adapter,
-        )
-    axes.plot(
-        [costs[index] for index in front],
-        [rows[index].mean for index in front],
-        drawstyle="steps-post",
-        color=SECOND_INK,
-        linewidth=1,
-        linestyle=(0, (4, 2)),
-        label="Pareto front",
-        zorder=1,
-    )
+    for row, cost in zip(rows, costs, strict=True):
+        colour, marker = look_of(row.adapter)
+        shown = {"color": colour, "marker": marker, "label": row.adapter}
+        axes.errorbar(cost, row.mean, yerr=row.deviation, **shown, **POINT)
+    ends = [(costs[index], rows[index].mean) for index in front]
+    axes.plot(*zip(*ends, strict=True), label="Pareto front", **FRONT)
     axes.set_xlabel(label)
-    axes.grid(color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK, length=3)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def log_axis(axes: Axes, counts: Sequence[int]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from goft_cli.comparison.runs import Result
-from goft_cli.comparison.statistics import Difference, deviation, paired_difference
 from goft_cli.config import AdapterConfig
+from goft_cli.studies.statistics import Difference, deviation, paired_difference
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,7 @@ def summarize(
     *,
     greater_is_better: bool,
 ) -> list[Summary]:
-    """Return one row per adapter, in the order of `results`.
-
-    Args:
-        results: by adapter.
-        settings: by adapter.
-        reference: the adapter that the others are compared with.
-        greater_is_better: of the task's headline.
-    """
+    """Return one row per adapter, in the order of `results`; the others against the reference."""
     scores = {name: {run.seed: run.score for run in runs} for name, runs in results.items()}
     return [
         Summary(

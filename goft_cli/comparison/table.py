@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.box import SIMPLE
-from rich.table import Table
-from rich.text import Text
-
-from goft_cli.comparison.statistics import CONFIDENCE, Difference
 from goft_cli.comparison.summary import Summary, same_machine
+from goft_cli.studies.statistics import CONFIDENCE, Difference, mean_and_deviation
+from goft_cli.studies.tables import Table, styled
 
 MINUS = "\N{MINUS SIGN}"
+SIZES, COSTS = ("parameters", "head_parameters"), ("train_seconds", "peak_memory_bytes")
+SCORES = ("mean", "standard_deviation", "best", "difference", "interval_low", "interval_high")
+SUMMARY_COLUMNS = ("adapter", "size", *SIZES, "seeds", *SCORES, *COSTS)
+RUN_COLUMNS = ("adapter", "size", "seed", "score", *SIZES, *COSTS, "folder")
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,11 @@ def header(caption: Caption) -> list[str]:
 
 def cells(row: Summary) -> list[str]:
     """Return one line of text per column."""
-    spread = "" if row.deviation is None else f" ± {row.deviation:.3f}"
     return [
         row.adapter,
         row.setting,
         f"{row.parameters:,}",
-        f"{row.mean:.3f}{spread}".replace("-", MINUS),
+        mean_and_deviation(row.scores, 3).replace("-", MINUS),
         f"{row.best:.3f}".replace("-", MINUS),
         "reference" if row.difference is None else difference_text(row.difference),
         f"{row.seconds:.1f} s",
@@ -82,82 +80,45 @@ def notes(rows: Sequence[Summary], caption: Caption) -> list[str]:
 def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
     """Lay the rows out in the terminal, two lines each, so that 80 columns hold them."""
     adapter, size, parameters, score, best, _, time, memory = header(caption)
-    table = Table(title=caption.title, box=SIMPLE, title_justify="left")
-    table.add_column(f"{adapter}\n{size}", no_wrap=True)
     against = f"to {caption.reference}\n{CONFIDENCE:.0%} interval"
-    for name in (f"{score}\n{best}", against, f"{time}\n{memory}", parameters):
-        table.add_column(name, justify="right")
+    scores, costs = f"{score}\n{best}", f"{time}\n{memory}"
+    columns = [f"{adapter}\n{size}", scores, against, costs, parameters]
+    lines: list[Sequence[str]] = []
     for row in rows:
         name, setting, count, mean, highest, difference, seconds, peak = cells(row)
         to_reference, _, interval = difference.partition(" ")
-        pairs = ((name, setting), (mean, highest), (to_reference, interval), (seconds, peak))
-        table.add_row(
-            *(Text.assemble(f"{upper}\n", (lower, "dim")) for upper, lower in pairs), count
-        )
-    return table
+        lines.append((name, mean, to_reference, seconds, count))
+        lines.append(styled("dim", setting, highest, interval, peak))
+    return Table(columns, lines, caption.title, "wr", centred=False, framed=False)
 
 
 def markdown(rows: Sequence[Summary], caption: Caption) -> str:
     """Lay the rows out for a document, with the notes below."""
-    names = header(caption)
-    rule = ["---" if index < 2 else "---:" for index in range(len(names))]
-    lines = [names, rule, *(cells(row) for row in rows)]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    table = Table(header(caption), [cells(row) for row in rows], layout="llr")
     said = "\n".join(f"- {note}" for note in notes(rows, caption))
-    return f"**{caption.title}**\n\n{table}\n\n{said}\n"
+    return f"**{caption.title}**\n\n{table.markdown()}\n\n{said}\n"
 
 
 def summary_csv(rows: Sequence[Summary]) -> str:
-    """Return one line per adapter, numbers unrounded."""
-    return written([summary_fields(row) for row in rows])
+    """Return one line per adapter, numbers unrounded, empty where there is none."""
+    return Table(SUMMARY_COLUMNS, [summary_line(row) for row in rows]).csv()
 
 
-def summary_fields(row: Summary) -> dict[str, object]:
-    """Return a row's numbers by name; empty where there is none."""
+def summary_line(row: Summary) -> list[object]:
+    """Return a row's numbers."""
     difference = row.difference
-    low, high = (difference.interval if difference else None) or ("", "")
-    return {
-        "adapter": row.adapter,
-        "size": row.setting,
-        "parameters": row.parameters,
-        "head_parameters": row.results[0].head_parameters,
-        "seeds": len(row.results),
-        "mean": row.mean,
-        "standard_deviation": "" if row.deviation is None else row.deviation,
-        "best": row.best,
-        "difference": "" if difference is None else difference.mean,
-        "interval_low": low,
-        "interval_high": high,
-        "train_seconds": row.seconds,
-        "peak_memory_bytes": row.memory,
-    }
+    against = None if difference is None else difference.mean
+    interval = (difference.interval if difference else None) or (None, None)
+    sizes = [row.parameters, row.results[0].head_parameters, len(row.results)]
+    scores = [row.mean, row.deviation, row.best, against, *interval]
+    return [row.adapter, row.setting, *sizes, *scores, row.seconds, row.memory]
 
 
 def runs_csv(rows: Sequence[Summary]) -> str:
     """Return one line per run."""
-    return written(
-        [
-            {
-                "adapter": result.adapter,
-                "size": row.setting,
-                "seed": result.seed,
-                "score": result.score,
-                "parameters": result.parameters,
-                "head_parameters": result.head_parameters,
-                "train_seconds": result.train_seconds,
-                "peak_memory_bytes": result.peak_memory_bytes,
-                "folder": str(result.folder),
-            }
-            for row in rows
-            for result in row.results
-        ]
-    )
-
-
-def written(lines: Sequence[Mapping[str, object]]) -> str:
-    """Write lines of equal fields as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    lines = [
+        [row.setting if name == "size" else getattr(result, name) for name in RUN_COLUMNS]
+        for row in rows
+        for result in row.results
+    ]
+    return Table(RUN_COLUMNS, lines).csv()

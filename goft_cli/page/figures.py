@@ -1,22 +1,19 @@
-"""The figures of a page: vector graphics in its own colours, light or dark, and PNG files."""
+"""The figures of a page: vector graphics in its own colours, light or dark."""
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from goft_cli.page.gather import RunRecord
 from goft_cli.page.layers import LayerReport, by_stage
-from goft_cli.palette import COLOURS, GRID, INK, SECOND_INK
+from goft_cli.studies.figures import COLOURS, GRID, INK, SECOND_INK, image, look_of, style
 
 BINS = 41
 WHOLE_PAGE = 10.8
@@ -34,30 +31,14 @@ CSS = {
 
 
 def blank(width: float = 5.2, height: float = 2.9) -> tuple[Figure, Axes]:
-    """Return a figure of one panel in the page's ink, by default as wide as half a page."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
-    axes.tick_params(colors=INK, labelsize=9)
-    axes.grid(color=GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def label(axes: Axes, x: str, y: str) -> None:
-    """Name both axes in the page's ink."""
-    axes.set_xlabel(x, color=INK, fontsize=9)
-    axes.set_ylabel(y, color=INK, fontsize=9)
+    """Return a figure of one panel, by default as wide as half a page."""
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots()
 
 
 def as_svg(figure: Figure) -> str:
     """Return the figure as an SVG element that scales, and takes the page's colours and font."""
-    text = io.StringIO()
-    with rc_context({"svg.hashsalt": "goft", "svg.fonttype": "none"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    svg = text.getvalue()
+    svg = image(figure, "svg", dpi=72).decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"| height="[^"]*"', r"\1", svg, count=2)
@@ -67,48 +48,29 @@ def as_svg(figure: Figure) -> str:
     return svg
 
 
-def as_png(figure: Figure) -> bytes:
-    """Return the figure on white."""
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=180)
-    return image.getvalue()
-
-
+@style()
 def curves(runs: Sequence[RunRecord], keys: dict[str, str], title: str) -> Figure | None:
-    """Draw logged values over updates, one colour per adapter.
+    """Draw values over updates, one colour per adapter; None if nothing was logged.
 
-    Args:
-        runs: whose histories to draw.
-        keys: of the history, with the style of each one's line.
-        title: of the vertical axis.
-
-    Returns:
-        None if nothing was logged under the keys.
+    `keys` are those of the history, with the style of each one's line.
     """
     figure, axes = blank()
-    adapters = list(dict.fromkeys(run.cfg.adapter.name for run in runs))
     for run in runs:
-        colour = COLOURS[adapters.index(run.cfg.adapter.name) % len(COLOURS)]
-        for key, style in keys.items():
-            points = run.series(key)
-            if points:
-                axes.plot(*zip(*points, strict=True), style, color=colour, markersize=4, lw=1.3)
+        colour, _ = look_of(run.cfg.adapter.name)
+        for key, line in keys.items():
+            if points := run.series(key):
+                axes.plot(*zip(*points, strict=True), line, color=colour)
     if not axes.lines:
         return None
-    for name in adapters:
-        colour = COLOURS[adapters.index(name) % len(COLOURS)]
-        axes.plot([], [], color=colour, label=name)
-    label(axes, "updates", title)
+    for name in dict.fromkeys(run.cfg.adapter.name for run in runs):
+        axes.plot([], [], color=look_of(name)[0], label=name)
+    axes.set(xlabel="updates", ylabel=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    legend(axes)
+    axes.legend(ncols=2)
     return figure
 
 
-def legend(axes: Axes) -> None:
-    """Name the lines, without a frame."""
-    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, ncols=2)
-
-
+@style()
 def angles_by_layer(layers: Sequence[LayerReport]) -> Figure | None:
     """Draw the histogram of every layer's angles as one row of colours, by depth."""
     turning = [layer for layer in layers if len(layer.pair_angles)][:MAX_ROWS]
@@ -121,48 +83,37 @@ def angles_by_layer(layers: Sequence[LayerReport]) -> Figure | None:
     )
     figure, axes = blank(WHOLE_PAGE, 1.2 + 0.17 * len(turning))
     axes.grid(visible=False)
-    mesh = axes.pcolormesh(
-        edges,
-        np.arange(len(turning) + 1),
-        100 * shares,
-        cmap="cividis",
-        norm=SymLogNorm(1, vmin=0),
-        edgecolors="face",
-        linewidth=0.2,
-    )
-    axes.set_yticks(np.arange(len(turning)) + 0.5, [one.place for one in turning])
+    rows, scale = np.arange(len(turning) + 1), SymLogNorm(1, vmin=0)
+    filled = {"cmap": "cividis", "norm": scale, "edgecolors": "face", "linewidth": 0.2}
+    mesh = axes.pcolormesh(edges, rows, 100 * shares, **filled)
+    axes.set_yticks(rows[:-1] + 0.5, [one.place for one in turning])
     axes.invert_yaxis()
-    colour_bar(figure, axes, mesh, "% of the layer's pairs")
-    label(axes, "angle of a pair, degrees", "")
+    ticks = [0, 1, 3, 10, 30, 100]
+    bar = figure.colorbar(mesh, ax=axes, ticks=ticks, format="%g", pad=0.02, aspect=30)
+    bar.set_label("% of the layer's pairs")
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue] - typed as a list
+    axes.set_xlabel("angle of a pair, degrees")
     return figure
 
 
-def colour_bar(figure: Figure, axes: Axes, mesh: object, title: str) -> None:
-    """Explain colours by a bar in the page's ink."""
-    shares = [0, 1, 3, 10, 30, 100]
-    bar = figure.colorbar(mesh, ax=axes, ticks=shares, format="%g", pad=0.02, aspect=30)  # pyright: ignore[reportArgumentType] - pcolormesh's type is private
-    bar.set_label(title, color=INK, fontsize=8.5)
-    bar.ax.tick_params(colors=INK, labelsize=8)
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue] - typed as a list
-
-
+@style()
 def turned(layers: Sequence[LayerReport]) -> Figure | None:
     """Draw how far the weights of each kind of layer turned, block by block."""
     kinds = list(dict.fromkeys(layer.kind for layer in layers if layer.depth is not None))
     if not kinds:
         return None
     figure, axes = blank()
-    for index, kind in enumerate(kinds):
+    for kind in kinds:
         points = [(one.depth, one.turned) for one in layers if one.kind == kind]
-        colour = COLOURS[index % len(COLOURS)]
-        axes.plot(*zip(*points, strict=True), "o-", color=colour, label=kind, markersize=4, lw=1.3)
-    label(axes, "block", "mean turn of a neuron, degrees")
+        axes.plot(*zip(*points, strict=True), "o-", label=kind)
+    axes.set(xlabel="block", ylabel="mean turn of a neuron, degrees")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=7.5, labelcolor=INK)
+    axes.legend(fontsize="small")
     return figure
 
 
+@style()
 def stages(layers: Sequence[LayerReport]) -> Figure | None:
     """Draw how far pairs turn at each stage of the tree, from neighbours to the two halves."""
     means = by_stage(layers)
@@ -170,7 +121,7 @@ def stages(layers: Sequence[LayerReport]) -> Figure | None:
         return None
     figure, axes = blank()
     axes.bar(list(means), list(means.values()), color=COLOURS[0], width=0.7)
-    label(axes, "stage (distance of a pair: 1, 2, 4, ...)", "mean |angle|, degrees")
+    axes.set(xlabel="stage (distance of a pair: 1, 2, 4, ...)", ylabel="mean |angle|, degrees")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=False, axis="x")
     return figure

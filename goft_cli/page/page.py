@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,26 +12,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from goft_cli.comparison.statistics import deviation
 from goft_cli.naming import real_name
 from goft_cli.page import figures
 from goft_cli.page.gather import RunRecord
 from goft_cli.page.layers import LayerReport
 from goft_cli.runs.configuration import flatten
 from goft_cli.runs.files import write_text
+from goft_cli.studies.figures import save
+from goft_cli.studies.statistics import mean_and_deviation
+from goft_cli.studies.tables import Table, of_records
 from goft_cli.sweeps.leaderboard import read_results
-
-LAYER_COLUMNS = [
-    "layer",
-    "neurons turn",
-    "pairs, mean",
-    "pairs, most",
-    "orthogonality error",
-    "block deviation, most",
-    "neuron length, after / before",
-    "energy before",
-    "energy change",
-]
 
 
 @dataclass(frozen=True)
@@ -62,15 +51,12 @@ def panels(*drawn: tuple[str, str, Figure | None]) -> list[Panel]:
 def curve_panels(runs: Sequence[RunRecord]) -> list[Panel]:
     """Draw loss and headline over updates."""
     headline = runs[0].cfg.task.headline
-    score = headline.replace("_", " ")
-    losses = {"loss": "-", "eval_loss": "o--"}
+    score = spaced(headline)
+    losses = figures.curves(runs, {"loss": "-", "eval_loss": "o--"}, "loss")
+    scores = figures.curves(runs, {f"eval_{headline}": "o-"}, score)
     return panels(
-        (
-            "loss",
-            "Task loss: training (line), evaluation (dots)",
-            figures.curves(runs, losses, "loss"),
-        ),
-        ("score", f"Evaluation: {score}", figures.curves(runs, {f"eval_{headline}": "o-"}, score)),
+        ("loss", "Task loss: training (line), evaluation (dots)", losses),
+        ("score", f"Evaluation: {score}", scores),
     )
 
 
@@ -83,59 +69,55 @@ def geometry_panels(layers: Sequence[LayerReport], number: int) -> list[Panel]:
     )
 
 
-def layer_row(layer: LayerReport) -> list[str]:
-    """Return one line of the table of layers."""
+def layer_row(layer: LayerReport) -> dict[str, object]:
+    """Return one line of the table of layers, by column."""
     rotation, ratios = layer.rotation, layer.neurons.norm_ratios
-    pairs = layer.pair_angles.abs()
-    return [
-        layer.name,
-        f"{layer.turned:.2f}°",
-        f"{pairs.mean():.2f}°" if rotation else "",
-        f"{pairs.max():.1f}°" if rotation else "",
-        f"{rotation.orthogonality_error:.1e}" if rotation else "",
-        f"{rotation.deviations.max():.3f}" if rotation else "",
-        f"{ratios.min():.3f} to {ratios.max():.3f}",
-        f"{layer.energy_before:.4f}",
-        f"{layer.energy_change:+.2%}" if math.isfinite(layer.energy_change) else "",
-    ]
+    pairs, change = layer.pair_angles.abs(), layer.energy_change
+    return {
+        "layer": layer.name,
+        "neurons turn": f"{layer.turned:.2f}°",
+        "pairs, mean": f"{pairs.mean():.2f}°" if rotation else None,
+        "pairs, most": f"{pairs.max():.1f}°" if rotation else None,
+        "orthogonality error": f"{rotation.orthogonality_error:.1e}" if rotation else None,
+        "block deviation, most": f"{rotation.deviations.max():.3f}" if rotation else None,
+        "neuron length, after / before": f"{ratios.min():.3f} to {ratios.max():.3f}",
+        "energy before": f"{layer.energy_before:.4f}",
+        "energy change": f"{change:+.2%}" if math.isfinite(change) else None,
+    }
 
 
-def score_table(runs: Sequence[RunRecord]) -> list[list[str]]:
-    """Return a header and one line per run, the headline first."""
-    scores = [flatten(run.metrics["metrics"]) for run in runs]
-    names = list(dict.fromkeys(name for found in scores for name in found))
-    headline = runs[0].cfg.task.headline.replace("_", " ")
-    fixed = ["adapter", "seed", headline, "parameters", "time", "memory", "merged to trained"]
-    header = [*fixed, *(name.replace(".", " ").replace("_", " ") for name in names)]
-    lines = [
-        [
-            run.cfg.adapter.name,
-            str(run.cfg.seed),
-            f"{run.score:.4f}",
-            f"{run.metrics['trainable_parameters']:,}",
-            f"{run.metrics['train_seconds']:.1f} s",
-            f"{run.metrics['peak_memory_bytes'] / 2**20:,.0f} MB",
-            f"{run.metrics['agreement']['merged']:.1e}",
-            *(f"{found[name]:.4f}" if name in found else "" for name in names),
-        ]
-        for run, found in zip(runs, scores, strict=True)
-    ]
-    return [header, *lines]
+def score_row(run: RunRecord) -> dict[str, object]:
+    """Return one line of the table of runs, the headline first."""
+    scores = {spaced(key): f"{value:.4f}" for key, value in flatten(run.metrics["metrics"]).items()}
+    return {
+        "adapter": run.cfg.adapter.name,
+        "seed": run.cfg.seed,
+        spaced(run.cfg.task.headline): f"{run.score:.4f}",
+        "parameters": f"{run.metrics['trainable_parameters']:,}",
+        "time": f"{run.metrics['train_seconds']:.1f} s",
+        "memory": f"{run.metrics['peak_memory_bytes'] / 2**20:,.0f} MB",
+        "merged to trained": f"{run.metrics['agreement']['merged']:.1e}",
+        **scores,
+    }
 
 
-def adapter_table(runs: Sequence[RunRecord]) -> list[list[str]]:
-    """Return a header and one line per adapter, or per setting of it: scores over the seeds."""
+def spaced(name: str) -> str:
+    """Write the name of a score as words."""
+    return name.replace(".", " ").replace("_", " ")
+
+
+def adapter_table(runs: Sequence[RunRecord]) -> Table:
+    """Return one row per adapter, or per setting of it: scores over the seeds."""
     by_setting: dict[str, list[float]] = defaultdict(list)
     for result in read_results(run.folder for run in runs):
         by_setting[f"{result.adapter} {result.changed}".rstrip()].append(result.value)
     lines = []
     for name, scores in by_setting.items():
-        spread = deviation(scores)
-        around = "" if spread is None else f" ± {spread:.4f}"
         ends = f"{min(scores):.4f} to {max(scores):.4f}"
-        lines.append([name, str(len(scores)), f"{statistics.mean(scores):.4f}{around}", ends])
-    headline = runs[0].cfg.task.headline.replace("_", " ")
-    return [["adapter", "runs", f"{headline}, mean ± deviation", "lowest to highest"], *lines]
+        lines.append([name, str(len(scores)), mean_and_deviation(scores, 4), ends])
+    headline = spaced(runs[0].cfg.task.headline)
+    columns = ["adapter", "runs", f"{headline}, mean ± deviation", "lowest to highest"]
+    return Table(columns, lines)
 
 
 def facts(run: RunRecord, command: str | None) -> dict[str, str]:
@@ -159,29 +141,23 @@ def facts(run: RunRecord, command: str | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """One run's layers, as a table with its header and as figures."""
+    """One run's layers, as a table and as figures."""
 
     run: RunRecord
-    table: list[list[str]]
+    table: Table
     panels: list[Panel]
 
 
 def measured(run: RunRecord, layers: Sequence[LayerReport], number: int) -> Measured:
     """Lay out what one run did to its layers; `number` tells its figures from others'."""
-    table = [LAYER_COLUMNS, *map(layer_row, layers)]
+    table = of_records([layer_row(layer) for layer in layers])
     return Measured(run, table, geometry_panels(layers, number))
 
 
 def render(
     runs: Sequence[RunRecord], geometry: Sequence[Measured], commands: Sequence[str | None]
 ) -> tuple[str, list[Panel]]:
-    """Return the page, and the figures that stand in it.
-
-    Args:
-        runs: all that the page is about.
-        geometry: of some of them.
-        commands: what makes each run again.
-    """
+    """Return the page, and the figures in it; `commands` make each run again."""
     environment = Environment(
         loader=PackageLoader("goft_cli.page"),
         autoescape=True,
@@ -193,8 +169,8 @@ def render(
     html = environment.get_template("report.html.j2").render(
         title=f"{runs[0].cfg.task.name} · {real_name(runs[0].cfg.model)}",
         runs=runs,
-        headline=runs[0].cfg.task.headline.replace("_", " "),
-        scores=score_table(runs),
+        headline=spaced(runs[0].cfg.task.headline),
+        scores=of_records([score_row(run) for run in runs]),
         adapters=adapter_table(runs),
         curves=curves,
         geometry=geometry,
@@ -208,5 +184,5 @@ def write(html: str, drawn: Sequence[Panel], folder: Path) -> Path:
     page = folder / "report.html"
     write_text(page, html)
     for panel in drawn:
-        (folder / f"{panel.name}.png").write_bytes(figures.as_png(panel.figure))
+        save(panel.figure, folder / f"{panel.name}.png", dpi=180)
     return page

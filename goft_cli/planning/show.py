@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from rich.table import Table
+from collections.abc import Sequence
 
 from goft_cli.naming import real_name
 from goft_cli.planning.memory import Memory
 from goft_cli.planning.plan import Plan
 from goft_cli.report import describe_recipe, megabytes, screen
+from goft_cli.studies.tables import Table, styled
 
 WIDTH = 60
 
@@ -31,25 +30,18 @@ def show(plan: Plan) -> None:
 
 def layer_table(plan: Plan) -> Table:
     """Lay out the adapted layers."""
-    table = Table(title="adapted layers", min_width=WIDTH)
-    table.add_column("layer")
-    for name in ("count", "in", "out", "stages", "parameters each"):
-        table.add_column(name, justify="right")
-    for one in plan.layers:
-        stages = "" if one.stages is None else str(one.stages)
-        numbers = (f"{n:,}" for n in (one.count, one.inputs, one.outputs))
-        table.add_row(one.name, *numbers, stages, f"{one.parameters:,}")
-    return table
+    columns = ["layer", "count", "in", "out", "stages", "parameters each"]
+    rows = [
+        [one.name, *(None if n is None else f"{n:,}" for n in numbers)]
+        for one in plan.layers
+        for numbers in [(one.count, one.inputs, one.outputs, one.stages, one.parameters)]
+    ]
+    return Table(columns, rows, "adapted layers", "lr", min_width=WIDTH)
 
 
-def number_table(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+def number_table(title: str, rows: Sequence[Sequence[str]]) -> Table:
     """Lay out names and values."""
-    table = Table(title=title, min_width=WIDTH, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
+    return Table(["", ""], rows, title, "lr", min_width=WIDTH)
 
 
 def parameter_rows(plan: Plan) -> list[tuple[str, str]]:
@@ -94,7 +86,7 @@ def memory_title(plan: Plan) -> str:
     return f"memory of each {where}"
 
 
-def memory_rows(memory: Memory) -> list[tuple[str, str]]:
+def memory_rows(memory: Memory) -> list[Sequence[str]]:
     """List the parts and the peak."""
     names = {
         "weights": memory.weights,
@@ -105,8 +97,8 @@ def memory_rows(memory: Memory) -> list[tuple[str, str]]:
         "second model, to check the adapter": memory.rebuilt,
         "process": memory.process,
     }
-    rows = [(name, megabytes(value)) for name, value in names.items() if value]
-    rows.append(("[bold]peak", f"[bold]{megabytes(memory.peak)}"))
+    rows: list[Sequence[str]] = [(name, megabytes(value)) for name, value in names.items() if value]
+    rows.append(styled("bold", "peak", megabytes(memory.peak)))
     if memory.process:
         rows.append(("on a GPU it would be", megabytes(memory.tensors)))
     return rows

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import t as student
-
 from goft_cli.config import EVERY, HEADLINE, MeasureConfig
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.runs import Run
+from goft_cli.studies.statistics import deviation, prediction_radius
 
 INSIDE, OUTSIDE, NOT_COMPARABLE = "inside", "outside", "not comparable"
 REHEARSED = "a rehearsal"
-CONFIDENCE = 0.95
 RULE = (
     "inside: the paper's number, taken for one more run, lies in the 95 % prediction interval of "
     "our seeds, mean ± t · deviation · sqrt(1 + 1/n)"
@@ -71,7 +68,7 @@ class Comparison:
     @property
     def deviation(self) -> float | None:
         """Standard deviation over the seeds; None of one."""
-        return statistics.stdev(self.ours.values()) if len(self.ours) > 1 else None
+        return deviation(list(self.ours.values()))
 
     @property
     def difference(self) -> float | None:
@@ -88,28 +85,10 @@ class Comparison:
         return INSIDE if abs(self.difference) <= noise + rounding else OUTSIDE
 
 
-def prediction_radius(values: Sequence[float]) -> float:
-    """Return how far from the mean of normal draws one more draw falls, 95 times of 100.
-
-    Args:
-        values: the draws, two or more.
-    """
-    count = len(values)
-    quantile = float(student.ppf((1 + CONFIDENCE) / 2, count - 1))
-    return quantile * statistics.stdev(values) * math.sqrt(1 + 1 / count)
-
-
 def compare(
     cell: Cell, runs: Sequence[Run], words: Sequence[str], *, rehearsal: bool
 ) -> list[Comparison]:
-    """Compare every measure of a recipe that has this method.
-
-    Args:
-        cell: what was run.
-        runs: one for each seed.
-        words: what the user said beyond the recipe.
-        rehearsal: whether model and data were stand-ins.
-    """
+    """Compare every measure of a recipe that has this method; `words` are the user's own."""
     return [
         Comparison(
             cell=cell.name,

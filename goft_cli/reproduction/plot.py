@@ -8,24 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goft_cli.reproduction.comparison import Comparison
+from goft_cli.studies.figures import COLOURS, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Two of Okabe and Ito's colours, which the colour-blind tell apart; the markers differ, too.
-OURS, PAPER = "#0072B2", "#D55E00"
+OURS, PAPER = COLOURS[:2]
 MOST_COLUMNS = 3
 PANEL_WIDTH, LINE_HEIGHT, PANEL_MARGIN = 4.2, 0.32, 0.9
 
 
+@style()
 def plot(found: Sequence[Comparison], path: Path) -> None:
-    """Draw mean, deviation and seeds of ours beside the paper's number, by method.
-
-    Args:
-        found: what to draw.
-        path: of the PNG to write.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """Draw mean, deviation and seeds of ours beside the paper's number, by method, as PNG."""
     from matplotlib.figure import Figure
 
     panels = by_panel(found)
@@ -33,8 +28,7 @@ def plot(found: Sequence[Comparison], path: Path) -> None:
     lines = math.ceil(len(panels) / columns)
     height = LINE_HEIGHT * max(map(len, panels.values())) + PANEL_MARGIN
     size = (max(columns, 1.4) * PANEL_WIDTH, lines * height + 0.4)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=size)
     grid: list[Axes] = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axes in grid[len(panels) :]:
         axes.remove()
@@ -42,8 +36,8 @@ def plot(found: Sequence[Comparison], path: Path) -> None:
         draw_panel(axes, title, group)
     entries = [axes.get_legend_handles_labels() for axes in figure.axes]
     once = {label: handle for pair in entries for handle, label in zip(*pair, strict=True)}
-    figure.legend(once.values(), once.keys(), loc="outside upper right", ncols=3, frameon=False)
-    figure.savefig(path, dpi=130)
+    figure.legend(once.values(), once.keys(), loc="outside upper right", ncols=3)
+    save(figure, path)
 
 
 def by_panel(found: Sequence[Comparison]) -> Mapping[str, list[Comparison]]:
@@ -66,5 +60,5 @@ def draw_panel(axes: Axes, title: str, group: Sequence[Comparison]) -> None:
             axes.plot(one.paper, place, "D", color=PAPER, mfc="none", label="the paper's")
     axes.set_yticks(range(len(group)), [one.method for one in group])
     axes.set_ylim(len(group) - 0.5, -0.5)
-    axes.set_title(title, fontsize="medium")
-    axes.grid(axis="x", alpha=0.3)
+    axes.set_title(title)
+    axes.grid(visible=False, axis="y")

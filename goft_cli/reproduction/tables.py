@@ -8,10 +8,10 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from rich.table import Table
-
 from goft_cli.reproduction.comparison import INSIDE, OUTSIDE, RULE, Comparison
 from goft_cli.reproduction.recipes import read_recipe
+from goft_cli.studies.statistics import mean_and_deviation
+from goft_cli.studies.tables import Table, styled
 
 COLUMNS = ("result", "measure", "ours", "n", "paper", "off by", "verdict")
 STYLES = {INSIDE: "green", OUTSIDE: "yellow"}
@@ -24,12 +24,11 @@ def obstacles(found: Sequence[Comparison]) -> list[str]:
 
 def cells_of(one: Comparison, reasons: Sequence[str]) -> list[str]:
     """Return one line of the table; a reason is named by its number."""
-    spread = "" if one.deviation is None else f" ± {one.deviation:.{one.digits}f}"
     mark = f" ({reasons.index(one.obstacle) + 1})" if one.obstacle else ""
     return [
         one.cell,
         one.measure.replace("_", " "),
-        f"{one.mean:.{one.digits}f}{spread}",
+        mean_and_deviation(list(one.ours.values()), one.digits),
         str(len(one.ours)),
         "" if one.paper is None else f"{one.paper:.{one.digits}f}",
         "" if one.difference is None else f"{one.difference:+.{one.digits}f}",
@@ -48,29 +47,20 @@ def footnotes(found: Sequence[Comparison]) -> list[str]:
 
 def result_tables(found: Sequence[Comparison]) -> list[Table]:
     """Lay out a comparison for the terminal: a table per measure, a section per recipe."""
-    reasons = obstacles(found)
-    shared = common_folder(found)
-    tables: dict[str, Table] = {}
+    reasons, shared = obstacles(found), common_folder(found)
+    rows: dict[str, list[Sequence[str]]] = {}
     for _, group in groupby(found, key=lambda one: one.recipe):
-        for table in tables.values():
-            table.add_section()
+        for earlier in rows.values():
+            earlier.append([])
         for one in group:
             name, measure, *cells = cells_of(one, reasons)
-            title = ": ".join(filter(None, (shared, measure)))
-            table = tables.setdefault(measure, empty_table(title))
-            table.add_row(name.removeprefix(f"{shared}/"), *cells, style=STYLES.get(one.verdict))
-    return list(tables.values())
-
-
-def empty_table(title: str) -> Table:
-    """Return a table in which only names may be broken."""
-    name, _, *numbers, verdict = COLUMNS
-    table = Table(title=title)
-    table.add_column(name, overflow="fold")
-    for column in numbers:
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column(verdict, no_wrap=True)
-    return table
+            name, style = name.removeprefix(f"{shared}/"), STYLES.get(one.verdict, "")
+            rows.setdefault(measure, []).append(styled(style, name, *cells))
+    columns = [name for name in COLUMNS if name != "measure"]
+    return [
+        Table(columns, lines, ": ".join(filter(None, (shared, measure))), "fRRRRw")
+        for measure, lines in rows.items()
+    ]
 
 
 def common_folder(found: Sequence[Comparison]) -> str:
@@ -80,9 +70,8 @@ def common_folder(found: Sequence[Comparison]) -> str:
 
 def as_markdown(target: str, found: Sequence[Comparison]) -> str:
     """Lay out a comparison for a document."""
-    lines = [list(COLUMNS), ["---"] * len(COLUMNS)]
-    lines += [cells_of(one, obstacles(found)) for one in found]
-    body = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    reasons = obstacles(found)
+    body = Table(COLUMNS, [cells_of(one, reasons) for one in found]).markdown()
     notes = "".join(f"- {note}\n" for note in footnotes(found))
     return f"# {target}: ours against the paper's\n\n{body}\n\n{notes}\n![](result.png)\n"
 

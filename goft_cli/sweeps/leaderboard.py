@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +9,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from goft_cli.runs.configuration import read_config, settings
 from goft_cli.runs.files import read_json, write_text
 from goft_cli.runs.run_folder import RunFolder
+from goft_cli.studies.statistics import mean_and_deviation
+from goft_cli.studies.tables import Table
 
 COLUMNS = ("task", "model", "adapter", "changed", "runs", "score", "best", "parameters", "seconds")
 SHAREABLE = COLUMNS[:4]
@@ -118,12 +116,11 @@ def rows(results: Iterable[Result]) -> list[tuple[str, ...]]:
 def row(runs: Sequence[Result]) -> tuple[str, ...]:
     """Return the cells of one configuration: mean, standard deviation and best over its runs."""
     values = [run.value for run in runs]
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     return (
         *runs[0].family,
         runs[0].changed,
         str(len(runs)),
-        f"{runs[0].headline} {statistics.mean(values):.3f}{spread}",
+        f"{runs[0].headline} {mean_and_deviation(values, 3)}",
         f"{max(runs, key=lambda run: run.merit).value:.3f}",
         f"{runs[0].parameters:,}",
         f"{statistics.median(run.train_seconds for run in runs):.0f}",
@@ -132,34 +129,24 @@ def row(runs: Sequence[Result]) -> tuple[str, ...]:
 
 def table(results: Iterable[Result]) -> Table:
     """Lay the rows out for the screen; what all rows share stands in the title."""
-    names = ["leaderboard"]
-    laid_out = Table(title_justify="left")
-    columns = zip(COLUMNS, zip(*rows(results), strict=True), strict=True)
-    kept = []
-    for column, cells in columns:
+    shared, kept = ["leaderboard"], {}
+    for column, cells in zip(COLUMNS, zip(*rows(results), strict=True), strict=True):
         if column in SHAREABLE and len(set(cells)) == 1:
-            names.append(cells[0])
+            shared.append(cells[0])
         else:
-            laid_out.add_column(column, overflow="fold")
-            kept.append(cells)
-    for line in zip(*kept, strict=True):
-        laid_out.add_row(*line)
-    laid_out.title = "  ".join(filter(None, names))
-    return laid_out
+            kept[column] = cells
+    title = "  ".join(filter(None, shared))
+    return Table(list(kept), list(zip(*kept.values(), strict=True)), title, "f", centred=False)
 
 
 def markdown(results: Iterable[Result]) -> str:
     """Lay the rows out for a document."""
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *rows(results)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return Table(COLUMNS, rows(results)).markdown()
 
 
 def write_csv(path: Path, results: Iterable[Result]) -> None:
     """Write one line per run, tasks by name, within a task the best first."""
     columns = [entry.name for entry in fields(Result) if entry.name != "settings"]
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(columns)
-    for result in sorted(results, key=lambda result: (result.task, -result.merit)):
-        writer.writerow([getattr(result, name) for name in columns])
-    write_text(path, content.getvalue())
+    ordered = sorted(results, key=lambda result: (result.task, -result.merit))
+    lines = [[getattr(result, name) for name in columns] for result in ordered]
+    write_text(path, Table(columns, lines).csv())

@@ -9,10 +9,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from goft_cli.studies.figures import COLOURS
 from scripts.benchmarks.rotations import AUTO, BOTH, FORWARD, Timed
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-"""From Okabe and Ito's palette, which is told apart with any colour vision."""
 LINES = {BOTH: "-", FORWARD: "--"}
 
 

@@ -15,7 +15,7 @@ from goft_cli import pipeline
 from goft_cli.errors import GoftError
 from goft_cli.page.gather import command, find_runs
 from goft_cli.page.layers import layer_reports
-from goft_cli.page.page import adapter_table, score_table
+from goft_cli.page.page import adapter_table, score_row
 from goft_cli.runs.configuration import identity
 from goft_cli.runs.trained import open_trained
 from tests import small
@@ -105,12 +105,12 @@ def test_a_page_is_about_one_task_and_model(trained: Path, tmp_path: Path) -> No
     runs = find_runs([str(tmp_path)])
     score = f"{runs[0].score:.4f}"
     row = ["qgoft", "2", f"{score} ± 0.0000", f"{score} to {score}"]
-    assert adapter_table(runs)[1:] == [row]
-    assert [line[:3] for line in score_table(runs)[1:]] == [["qgoft", "42", score]] * 2
+    assert adapter_table(runs).rows == [row]
+    assert [[*score_row(run).values()][:3] for run in runs] == [["qgoft", 42, score]] * 2
     config = tmp_path / "two" / "config.yaml"
     config.write_text(config.read_text().replace("learning_rate: 0.02", "learning_rate: 0.03"))
     lines = [[f"qgoft trainer.learning_rate={rate}", "1"] for rate in ("0.02", "0.03")]
-    assert [line[:2] for line in adapter_table(runs)[1:]] == lines
+    assert [line[:2] for line in adapter_table(runs).rows] == lines
     config.write_text(config.read_text().replace("name: glue/cola", "name: glue/rte"))
     with pytest.raises(GoftError, match=r"found runs of glue/cola with .*, glue/rte with"):
         find_runs(str(tmp_path))

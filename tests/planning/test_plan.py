@@ -112,7 +112,7 @@ def test_a_run_takes_what_its_plan_foresaw(goft_process: Goft, tmp_path: Path) -
         assert forecast[key] == metrics[key]
     measured = metrics["peak_memory_bytes"]
     assert forecast["peak_memory_bytes"] == pytest.approx(measured, rel=PEAK_TOLERANCE)
-    assert [column.header for column in summary_table(metrics).columns][-1] == "forecast"
+    assert summary_table(metrics).columns[-1] == "forecast"
 
 
 def test_equal_budgets_are_those_of_a_comparison(place: Path) -> None:

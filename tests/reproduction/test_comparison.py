@@ -15,18 +15,17 @@ from hypothesis import strategies as st
 from goft_cli.config import MeasureConfig, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.reproduction.comparison import (
-    CONFIDENCE,
     INSIDE,
     NOT_COMPARABLE,
     OUTSIDE,
     REHEARSED,
     Comparison,
     compare,
-    prediction_radius,
 )
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.runs import Run
 from goft_cli.runs.run_folder import RunFolder
+from goft_cli.studies.statistics import CONFIDENCE, prediction_radius
 from tests.cells import cell
 from tests.small import composed
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.comparison.statistics import (
+from goft_cli.studies.statistics import (
     deviation,
     paired_difference,
     pareto_front,

@@ -1,4 +1,4 @@
-"""Small samples: spread over seeds, paired differences, what no other beats."""
+"""Small samples: spread over seeds, paired differences, the next draw, what no other beats."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ CONFIDENCE = 0.95
 class Difference:
     """Mean difference of paired runs, with its confidence interval.
 
-    Attributes:
-        mean: over the pairs.
-        half_width: of the interval; None for a single pair, which says nothing of the spread.
-        pairs: how many.
+    The interval's half width is None for a single pair, which says nothing of the spread.
     """
 
     mean: float
@@ -37,6 +34,13 @@ def deviation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
+def mean_and_deviation(values: Sequence[float], digits: int) -> str:
+    """Return both as text, such as `0.523 ± 0.011`, and the mean alone of a single value."""
+    spread = deviation(values)
+    around = "" if spread is None else f" ± {spread:.{digits}f}"
+    return f"{statistics.mean(values):.{digits}f}{around}"
+
+
 def paired_difference(
     ours: Mapping[int, float], theirs: Mapping[int, float], confidence: float = CONFIDENCE
 ) -> Difference:
@@ -48,14 +52,7 @@ def paired_difference(
         m +- t(1/2 + confidence/2; n - 1) s / sqrt(n).
 
     It holds for one comparison named beforehand, and takes the d_i for normally distributed.
-
-    Args:
-        ours: score by seed.
-        theirs: score by seed.
-        confidence: how often such an interval holds the true mean difference.
-
-    Raises:
-        ValueError: there is no seed in common.
+    Both are scores by seed; without a seed in common it is a ValueError.
     """
     differences = [ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()]
     if not differences:
@@ -64,6 +61,15 @@ def paired_difference(
     if spread is None:
         return Difference(mean, None, pairs)
     return Difference(mean, student_t(confidence, pairs - 1) * spread / math.sqrt(pairs), pairs)
+
+
+def prediction_radius(values: Sequence[float], confidence: float = CONFIDENCE) -> float:
+    """Return how far from the mean of two or more normal draws the next one falls.
+
+    It falls no farther `confidence` of the time.
+    """
+    quantile = student_t(confidence, len(values) - 1)
+    return quantile * statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
 
 
 def student_t(confidence: float, degrees: int) -> float:
@@ -76,12 +82,7 @@ def student_t(confidence: float, degrees: int) -> float:
 def pareto_front(costs: Sequence[float], merits: Sequence[float]) -> list[int]:
     """Return which points no other beats: none costs as little and does better, or the reverse.
 
-    Args:
-        costs: of each point, less is better.
-        merits: of each point, more is better.
-
-    Returns:
-        indices by rising cost; of equal points, the first.
+    Less cost and more merit are better. Indices come by rising cost; of equal points, the first.
     """
     order = sorted(range(len(costs)), key=lambda index: (costs[index], -merits[index]))
     front: list[int] = []

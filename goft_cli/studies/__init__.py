@@ -1,0 +1,1 @@
+"""What studies of several runs share: tables, statistics of small samples, figures."""

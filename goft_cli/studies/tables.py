@@ -1,0 +1,117 @@
+"""A table of plain cells, for the screen, for a document and for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "l": {},
+    "r": {"justify": "right"},
+    "f": {"overflow": "fold"},
+    "w": {"no_wrap": True},
+    "R": {"justify": "right", "no_wrap": True},
+}
+"""What a letter says of a column: to the left; to the right; words broken, not cut, where they are
+too wide; whole lines, to the left; whole lines, to the right."""
+
+
+class Styled(str):
+    """A cell that the screen shows in one of rich's styles."""
+
+    style = ""
+
+
+def styled(style: str, *cells: str) -> list[Styled]:
+    """Return cells in one of rich's styles."""
+    row = [Styled(cell) for cell in cells]
+    for cell in row:
+        cell.style = style
+    return row
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows; rich's consoles print it as it is.
+
+    Attributes:
+        columns: their names.
+        rows: cells of text or numbers, None for nothing; an empty row is a line across.
+        title: above it on the screen, centred if `centred`.
+        layout: a letter of `LAYOUTS` per column; the last one is that of all further columns.
+        caption: below it on the screen.
+        framed: whether the screen has lines between the columns.
+        min_width: on the screen, in characters.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str = ""
+    layout: str = "l"
+    caption: str | None = None
+    centred: bool = True
+    framed: bool = True
+    min_width: int | None = None
+
+    def __rich__(self) -> RichTable:
+        """Lay it out for the screen; brackets are text, not markup."""
+        from rich.box import HEAVY_HEAD, SIMPLE
+        from rich.markup import escape
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(
+            title=escape(self.title),
+            caption=self.caption,
+            box=HEAVY_HEAD if self.framed else SIMPLE,
+            title_justify="center" if self.centred else "left",
+            show_header=any(self.columns),
+            min_width=self.min_width,
+        )
+        for column, letter in zip(self.columns, self.letters, strict=True):
+            table.add_column(escape(column), **LAYOUTS[letter])
+        for row in self.rows:
+            if row:
+                table.add_row(*(Text(written(cell), getattr(cell, "style", "")) for cell in row))
+            else:
+                table.add_section()
+        return table
+
+    @property
+    def letters(self) -> str:
+        """The layout of every column."""
+        return self.layout.ljust(len(self.columns), self.layout[-1])
+
+    def markdown(self) -> str:
+        """Return header and rows for a document, without the title."""
+        rule = ["---:" if letter in "rR" else "---" for letter in self.letters]
+        lines = [self.columns, rule, *filter(None, self.rows)]
+        return "\n".join(f"| {' | '.join(map(written, line))} |" for line in lines)
+
+    def csv(self) -> str:
+        """Return header and rows for a spreadsheet."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.columns, *filter(None, self.rows)])
+        return text.getvalue()
+
+
+def written(cell: object) -> str:
+    """Return a cell as text."""
+    return "" if cell is None else str(cell)
+
+
+def of_records(records: Sequence[Mapping[str, object]]) -> Table:
+    """Return a table with a column for each name that a record has, empty where one lacks it."""
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    return Table(columns, [[record.get(name) for name in columns] for record in records])
+
+
+def measures(title: str, rows: Sequence[Sequence[object]], *values: str) -> Table:
+    """Return a table of measures by name; `values` name the columns beside them."""
+    return Table(["measure", *values], rows, title, "lr", min_width=44)
