@@ -82,6 +82,7 @@ LIGHT = {
     "runs.files",
     "runs.lock",
     "runs.provenance",
+    "runs.record",
     "runs.run_folder",
     "runs.written",
     "secrets",

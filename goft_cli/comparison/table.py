@@ -146,7 +146,7 @@ def runs_csv(rows: Sequence[Summary]) -> str:
                 "head_parameters": result.head_parameters,
                 "train_seconds": result.train_seconds,
                 "peak_memory_bytes": result.peak_memory_bytes,
-                "folder": str(result.folder),
+                "folder": str(result.folder.path),
             }
             for row in rows
             for result in row.results

@@ -14,9 +14,9 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from goft_cli.page.gather import RunRecord
 from goft_cli.page.layers import LayerReport, by_stage
 from goft_cli.palette import COLOURS, GRID, INK, SECOND_INK
+from goft_cli.runs.record import RunRecord
 
 BINS = 41
 WHOLE_PAGE = 10.8

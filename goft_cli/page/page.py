@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from goft_cli.comparison.statistics import deviation
 from goft_cli.naming import real_name
 from goft_cli.page import figures
-from goft_cli.page.gather import RunRecord
 from goft_cli.page.layers import LayerReport
+from goft_cli.runs.record import RunRecord
 from goft_cli.runs.run_folder import flatten, write_text
-from goft_cli.sweeps.leaderboard import read_results
+from goft_cli.sweeps.leaderboard import told_apart
 
 LAYER_COLUMNS = [
     "layer",
@@ -125,8 +125,8 @@ def score_table(runs: Sequence[RunRecord]) -> list[list[str]]:
 def adapter_table(runs: Sequence[RunRecord]) -> list[list[str]]:
     """Return a header and one line per adapter, or per setting of it: scores over the seeds."""
     by_setting: dict[str, list[float]] = defaultdict(list)
-    for result in read_results(run.folder for run in runs):
-        by_setting[f"{result.adapter} {result.changed}".rstrip()].append(result.value)
+    for run, changed in told_apart(runs).items():
+        by_setting[f"{run.adapter} {changed}".rstrip()].append(run.score)
     lines = []
     for name, scores in by_setting.items():
         spread = deviation(scores)

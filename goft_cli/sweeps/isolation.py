@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import (
     get_all_start_methods,
     get_context,
@@ -22,6 +22,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import TypeVar
 
+from goft_cli.cli import panics_as_errors
 from goft_cli.command_line.refusals import describe
 from goft_cli.errors import CRASH
 from goft_cli.secrets import redact
@@ -31,16 +32,16 @@ from goft_cli.sweeps.devices import gpus
 ConfigT = TypeVar("ConfigT")
 
 # What every job imports first, and what takes longest: a server imports it once and forks.
-PRELOADED = ["goft_cli.pipeline"]
+PRELOADED = ["goft_cli.cli", "goft_cli.pipeline"]
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """What a job finds around it; a server would pass its own on, as they were at its start."""
 
-    folder: str
-    environment: dict[str, str]
-    output: Path | None
+    folder: str = field(default_factory=lambda: str(Path.cwd()))
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    output: Path | None = None
     """Where the job's output goes in place of the screen."""
 
 
@@ -139,7 +140,7 @@ def _enter(
     if surroundings.output is not None:
         _redirect(surroundings.output)
     try:
-        with handling(stop_now):
+        with handling(stop_now), panics_as_errors():
             job(cfg)
         outcome = Outcome()
     except (Exception, Stopped) as error:

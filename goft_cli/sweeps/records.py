@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from goft_cli.runs.record import RunRecord
 from goft_cli.runs.run_folder import RunFolder, read_json, write_json
-from goft_cli.sweeps.leaderboard import Result, read_results
 
 RECORD = "job.json"
 LEADERBOARD = "leaderboard.csv"
@@ -56,8 +56,8 @@ def forget_records(sweep_dir: Path) -> None:
         path.unlink()
 
 
-def results(records: Iterable[JobRecord]) -> list[Result]:
-    """Read the finished runs of a sweep."""
+def results(records: Iterable[JobRecord]) -> list[RunRecord]:
+    """Return the finished runs of a sweep."""
     done = {State.finished, State.kept}
     runs = [record.run for record in records if record.state in done and record.run]
-    return read_results(RunFolder(Path(run)) for run in dict.fromkeys(runs))
+    return [RunRecord(RunFolder(Path(run))) for run in dict.fromkeys(runs)]
