@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 # Exit codes; a run that a signal ends has 128 + the signal's number.
 CRASH = 1
 """What nobody expected."""
@@ -39,3 +42,18 @@ def is_panic(error: BaseException) -> bool:
     The class can be imported from nowhere.
     """
     return type(error).__name__ == "PanicException"
+
+
+@contextmanager
+def panics_as_errors() -> Iterator[None]:
+    """Make an ordinary error of what a library in Rust raises past every `except Exception`.
+
+    Raises:
+        RuntimeError: such code panicked, on a row that a tokenizer cannot take for instance.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise RuntimeError(f"a library in Rust panicked: {error}") from error

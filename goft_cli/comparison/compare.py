@@ -14,8 +14,8 @@ from goft_cli.config import Budget, CompareConfig
 from goft_cli.logs import quiet_libraries
 from goft_cli.naming import real_name
 from goft_cli.report import screen
+from goft_cli.runs.files import write_text
 from goft_cli.runs.record import RunRecord
-from goft_cli.runs.run_folder import write_text
 
 Runs = Mapping[str, Sequence[PlannedRun]]
 """By adapter, one per seed."""

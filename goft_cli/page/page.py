@@ -17,8 +17,9 @@ from goft_cli.comparison.statistics import deviation
 from goft_cli.naming import real_name
 from goft_cli.page import figures
 from goft_cli.page.layers import LayerReport
+from goft_cli.runs.configuration import flatten
+from goft_cli.runs.files import write_text
 from goft_cli.runs.record import RunRecord
-from goft_cli.runs.run_folder import flatten, write_text
 from goft_cli.sweeps.leaderboard import told_apart
 
 LAYER_COLUMNS = [

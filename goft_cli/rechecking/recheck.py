@@ -11,6 +11,8 @@ from goft_cli.errors import GoftError
 from goft_cli.findings import Finding
 from goft_cli.rechecking.findings import judged, of_files, unrecorded
 from goft_cli.rechecking.outputs import Rescored, certificates, merged_again, scored_again
+from goft_cli.runs.configuration import read_config
+from goft_cli.runs.files import read_json
 from goft_cli.runs.provenance import (
     adapter_changes,
     are_comparable,
@@ -20,7 +22,7 @@ from goft_cli.runs.provenance import (
     section,
 )
 from goft_cli.runs.record import find_runs
-from goft_cli.runs.run_folder import RunFolder, read_config, read_json
+from goft_cli.runs.run_folder import RunFolder
 from goft_cli.runs.trained import TrainedRun, find_run, open_trained, placed
 from goft_cli.tasks import build_task
 from goft_cli.tasks.base import TaskData

@@ -15,8 +15,8 @@ from goft_cli.reproduction.comparison import Comparison, compare
 from goft_cli.reproduction.plot import plot
 from goft_cli.reproduction.recipes import Cell, select
 from goft_cli.reproduction.tables import as_markdown, as_plain, footnotes, result_tables
+from goft_cli.runs.files import write_json, write_text
 from goft_cli.runs.record import RunRecord
-from goft_cli.runs.run_folder import write_json, write_text
 from goft_cli.sweeps.runner import finish_run
 
 ROOT = Path("outputs/reproduce")

@@ -22,9 +22,8 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import TypeVar
 
-from goft_cli.cli import panics_as_errors
 from goft_cli.command_line.refusals import describe
-from goft_cli.errors import CRASH
+from goft_cli.errors import CRASH, panics_as_errors
 from goft_cli.secrets import redact
 from goft_cli.signals import Stopped, handling, stop_now
 from goft_cli.sweeps.devices import gpus

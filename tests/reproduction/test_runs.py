@@ -20,7 +20,7 @@ from goft_cli.config import TrainConfig
 from goft_cli.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
-from goft_cli.runs.run_folder import read_json
+from goft_cli.runs.files import read_json
 from goft_cli.sweeps import isolation, runner
 from goft_cli.sweeps.isolation import Outcome, Surroundings
 from goft_cli.sweeps.runner import finish_run
