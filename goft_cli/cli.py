@@ -34,8 +34,6 @@ WITHOUT_CONFIG = {"reproduce"}
 """Verbs that read their words themselves; the others compose `configs/VERB.yaml`."""
 READER_GONE = 141
 
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # speaks up as soon as PEFT finds it
-
 
 def help_text() -> str:
     """Return what `goft --help` prints."""
@@ -70,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
     logging.raiseExceptions = debug  # else a closed pipe gets a traceback per message
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # speaks up as soon as PEFT finds it
     try:
         with handling(stop_now), panics_as_errors():
             code = run(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -31,7 +32,10 @@ from goft_cli.sweeps.devices import gpus
 ConfigT = TypeVar("ConfigT")
 
 # What every job imports first, and what takes longest: a server imports it once and forks.
-PRELOADED = ["goft_cli.cli", "goft_cli.pipeline"]
+PRELOADED = [__name__, "goft_cli.pipeline"]
+
+# as in `cli`: here every new process comes by before it imports PEFT
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
