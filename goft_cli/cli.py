@@ -6,14 +6,13 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 
 from goft_cli import __version__
 from goft_cli.command_line.nearest import nearest
 from goft_cli.command_line.refusals import describe
-from goft_cli.errors import GoftError, is_panic
+from goft_cli.errors import GoftError, panics_as_errors
 from goft_cli.secrets import redact
 from goft_cli.signals import Stopped, handling, stop_now
 from goft_cli.verb_table import VERBS, WITHOUT_CONFIG, help_text
@@ -41,21 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, code = describe(error, arguments)
         print(f"goft: {message}", file=sys.stderr)
         return code
-
-
-@contextmanager
-def panics_as_errors() -> Iterator[None]:
-    """Make an ordinary error of what a library in Rust raises past every `except Exception`.
-
-    Raises:
-        RuntimeError: such code panicked, on a row that a tokenizer cannot take for instance.
-    """
-    try:
-        yield
-    except BaseException as error:
-        if not is_panic(error):
-            raise
-        raise RuntimeError(f"a library in Rust panicked: {error}") from error
 
 
 def run(arguments: list[str]) -> int:

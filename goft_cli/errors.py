@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Exit codes; a run that a signal ends has 128 + the signal's number.
 CRASH = 1
@@ -81,3 +83,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     said = str(error)
     return named or (isinstance(error, RuntimeError) and any(sign in said for sign in MEMORY_SIGNS))
+
+
+@contextmanager
+def panics_as_errors() -> Iterator[None]:
+    """Make an ordinary error of what a library in Rust raises past every `except Exception`.
+
+    Raises:
+        RuntimeError: such code panicked, on a row that a tokenizer cannot take for instance.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise RuntimeError(f"a library in Rust panicked: {error}") from error

@@ -8,14 +8,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from goft_cli.sweeps.leaderboard import finished_runs, markdown, read_results
+from goft_cli.runs.record import find_runs
+from goft_cli.sweeps.leaderboard import markdown
 
 
 def main() -> None:
     """Print the table, best configuration first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("root", type=Path, help="folder with run folders below it")
-    print(markdown(read_results(finished_runs(parser.parse_args().root))))
+    print(markdown(find_runs(parser.parse_args().root)))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+
 from goft_cli.config import VtabGroup
-from goft_cli.runs.files import read_json, read_yaml
-from goft_cli.sweeps.leaderboard import finished_runs
+from goft_cli.runs.files import read_yaml
+from goft_cli.runs.record import find_runs
 from scripts.vtab.average import average, group_means, groups
 
 Key = tuple[str, str, str]
@@ -29,14 +30,12 @@ def read_runs(root: Path) -> dict[Key, Scores]:
     """Return the scores of every finished run below `root`; images of one's own get a star."""
     tasks = groups()
     found: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for folder in finished_runs(root):
-        run = read_json(folder.metrics)
-        if run["task"] in tasks:
-            task = read_yaml(folder.config)["task"]
-            data = read_json(folder.manifest)["data"]
-            selection = task["selection"] + ("" if data["is_the_benchmark"] else "*")
-            scores = found[run["model"], run["adapter"], selection]
-            scores[run["task"]].append(run["headline"]["value"])
+    for run in find_runs(root):
+        task = run.metrics["task"]
+        if task in tasks:
+            selection = read_yaml(run.folder.config)["task"]["selection"]
+            mark = "" if run.manifest["data"]["is_the_benchmark"] else "*"
+            found[run.model, run.metrics["adapter"], selection + mark][task].append(run.score)
     return dict(found)
 
 

@@ -126,7 +126,7 @@ def test_a_comparison_runs(
     line: str, goft: Goft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report, "plot_curves", lambda *_: None)
-    monkeypatch.setattr(compare, "finish", lambda run, _: train(run.cfg))  # no process of its own
+    monkeypatch.setattr(compare, "finish", lambda run: train(run.cfg))  # no process of its own
     with rehearsed(words_of(line)[1:]) as words:
         answer = goft("compare", *words, "seeds=2", "trainer.max_steps=1")
     assert answer.code == 0, answer.err

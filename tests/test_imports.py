@@ -85,6 +85,7 @@ LIGHT = {
     "runs.files",
     "runs.lock",
     "runs.provenance",
+    "runs.record",
     "runs.run_folder",
     "runs.written",
     "secrets",

@@ -17,12 +17,12 @@ def compare(cfg: CompareConfig) -> None:
     Raises:
         GoftError: a run refuses its input, or failed.
     """
-    from goft_cli.comparison.runs import check_adapters, config_flags, shared_words
+    from goft_cli.comparison.runs import check_adapters, shared_words
     from goft_cli.preflight import check_inputs
 
-    words, flags = shared_words(), config_flags()
+    words = shared_words()
     check_adapters(cfg.adapters)
     check_inputs(cfg)
     from goft_cli.comparison.compare import compare  # only now: it imports the libraries
 
-    compare(cfg, words, flags)
+    compare(cfg, words)

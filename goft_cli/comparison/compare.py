@@ -7,7 +7,7 @@ from pathlib import Path
 
 from goft_cli.comparison import figure, table
 from goft_cli.comparison.budget import Size, matched_sizes
-from goft_cli.comparison.runs import PlannedRun, finish, is_done, plan, read_result
+from goft_cli.comparison.runs import PlannedRun, finish, is_done, plan
 from goft_cli.comparison.summary import Summary, setting_of, summarize
 from goft_cli.comparison.table import Caption
 from goft_cli.config import Budget, CompareConfig
@@ -15,21 +15,18 @@ from goft_cli.logs import quiet_libraries
 from goft_cli.naming import real_name
 from goft_cli.report import screen
 from goft_cli.runs.files import write_text
+from goft_cli.runs.record import RunRecord
 
 Runs = Mapping[str, Sequence[PlannedRun]]
 """By adapter, one per seed."""
 
 
-def compare(cfg: CompareConfig, words: Sequence[str], flags: Sequence[str]) -> list[Summary]:
+def compare(cfg: CompareConfig, words: Sequence[str]) -> list[Summary]:
     """Finish every run and write the comparison.
 
     Args:
         cfg: which adapters and seeds, and what their budget is.
         words: of all runs.
-        flags: of all runs.
-
-    Raises:
-        GoftError: a run refuses its input, or failed.
     """
     first, *others = cfg.seed_list()
     alone = {name: plan(words, name, first) for name in cfg.adapters}
@@ -42,10 +39,10 @@ def compare(cfg: CompareConfig, words: Sequence[str], flags: Sequence[str]) -> l
         name: [plan([*words, *extra[name]], name, seed) for seed in (first, *others)]
         for name in alone
     }
-    finish_all(runs, flags)
+    finish_all(runs)
     caption = Caption(cfg.task.name, real_name(cfg.model), cfg.task.headline, cfg.baseline, budget)
     rows = summarize(
-        {name: [read_result(run) for run in planned] for name, planned in runs.items()},
+        {name: [RunRecord.of(run.cfg) for run in planned] for name, planned in runs.items()},
         {name: setting_of(planned[0].cfg.adapter) for name, planned in runs.items()},
         cfg.baseline,
         greater_is_better=cfg.task.greater_is_better,
@@ -65,14 +62,14 @@ def describe(sizes: Mapping[str, Size], reference: str) -> str:
     return f"Budget: {reference}'s {budget:,} parameters; of it others spend {shares}."
 
 
-def finish_all(runs: Runs, flags: Sequence[str]) -> None:
+def finish_all(runs: Runs) -> None:
     """Train what is missing, adapter by adapter within a seed, and say which one is in turn."""
     by_seed = [run for together in zip(*runs.values(), strict=True) for run in together]
     missing = [run for run in by_seed if not is_done(run)]
     screen.print(f"{len(by_seed)} runs, {len(by_seed) - len(missing)} of them finished already")
     for number, run in enumerate(missing, start=1):
         screen.print(f"{number} of {len(missing)}: {run.command}", highlight=False, soft_wrap=True)
-        finish(run, flags)
+        finish(run)
 
 
 def write(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:

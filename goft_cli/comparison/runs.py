@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -16,10 +13,9 @@ from goft_cli.command_line.keys import verb_choices
 from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.command_line.recomposition import compose_here
 from goft_cli.config import CompareConfig, TrainConfig
-from goft_cli.errors import GoftError
-from goft_cli.runs.files import read_json
+from goft_cli.errors import GoftError, RankError
 from goft_cli.runs.provenance import is_reusable
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.sweeps.runner import finish_run
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
 """What differs from run to run, and what says it here."""
@@ -37,37 +33,9 @@ class PlannedRun:
     cfg: TrainConfig
 
     @property
-    def folder(self) -> RunFolder:
-        """Where it is, or will be."""
-        return RunFolder(Path(self.cfg.output_dir))
-
-    @property
     def command(self) -> str:
         """What a user types for this run alone."""
         return " ".join(["goft", "train", *self.words])
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished run says of itself.
-
-    Attributes:
-        score: the task's headline.
-        parameters: that the adapter trains; `head_parameters` train beside it.
-        train_seconds: wall clock.
-        peak_memory_bytes: of the process, or of the GPU's allocator.
-        environment: versions and hardware.
-    """
-
-    adapter: str
-    seed: int
-    score: float
-    parameters: int
-    head_parameters: int
-    train_seconds: float
-    peak_memory_bytes: int
-    environment: dict[str, Any]
-    folder: Path
 
 
 def shared_words() -> list[str]:
@@ -106,77 +74,31 @@ def plan(words: Sequence[str], adapter: str, seed: int) -> PlannedRun:
 
 
 def check_adapters(names: Sequence[str]) -> None:
-    """Refuse an adapter that there is none of, before anything heavy is imported.
-
-    Raises:
-        GoftError: names the nearest one.
-    """
-    choices = verb_choices("train", tuple(map(Path, own_folders())))["adapter"]
+    """Refuse an adapter that there is none of, before anything heavy is imported."""
+    sources = HydraConfig.get().runtime.config_sources
+    own = tuple(Path(source.path) for source in sources if source.provider == "command-line")
+    choices = verb_choices("train", own)["adapter"]
     for name in names:
         if name not in choices:
             raise GoftError(f"adapters: there is no adapter {name}", did_you_mean(name, choices))
 
 
-def config_flags() -> list[str]:
-    """Return the flags that name the user's own folder of configurations."""
-    return [part for path in own_folders() for part in ("--config-dir", path)]
-
-
-def own_folders() -> list[str]:
-    """Return the user's own folder of configurations, if there is one."""
-    sources = HydraConfig.get().runtime.config_sources
-    return [source.path for source in sources if source.provider == "command-line"]
-
-
 def is_done(run: PlannedRun) -> bool:
-    """Tell whether a run is finished, and may be compared.
-
-    Raises:
-        GoftError: it is, but its base model or its data has changed since.
-    """
+    """Tell whether a run is finished, and may be compared: on what it was trained on."""
     return is_reusable(run.cfg, f"restore it, or train that run anew: {run.command} overwrite=true")
 
 
-def finish(run: PlannedRun, flags: Sequence[str]) -> None:
-    """Train unless that is done, in a process of its own, whose peak of memory is its own too.
+def finish(run: PlannedRun) -> None:
+    """Train, unless that is done, and say on stderr why a run failed, before it is refused.
 
     Raises:
-        GoftError: the run failed; it has said why.
         KeyboardInterrupt: after the run, which was told to end too, has saved a checkpoint.
     """
-    if is_done(run):
-        return
-    command = [sys.executable, "-m", "goft_cli", "train", *flags, *run.words]
-    # in a session of its own, so that Ctrl-C reaches it once: a second one would not let it save
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        process.wait()
-        raise
-    if code:
+        finish_run(run.cfg, several=False)  # so its memory compares with a run of goft train
+    except (GoftError, RankError) as error:
+        print(f"goft: {error}", file=sys.stderr)
         raise GoftError(
             f"{run.command} failed, as it says above",
             "then start the comparison again",
-        )
-
-
-def read_result(run: PlannedRun) -> Result:
-    """Read what a finished run left.
-
-    Raises:
-        GoftError: its files are damaged.
-    """
-    metrics = read_json(run.folder.metrics)
-    return Result(
-        adapter=run.cfg.adapter.name,
-        seed=run.cfg.seed,
-        score=metrics["headline"]["value"],
-        parameters=metrics["trainable_parameters"],
-        head_parameters=metrics["head_parameters"],
-        train_seconds=metrics["train_seconds"],
-        peak_memory_bytes=metrics["peak_memory_bytes"],
-        environment=read_json(run.folder.manifest)["environment"],
-        folder=run.folder.path,
-    )
+        ) from error

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from goft_cli.comparison.runs import Result
 from goft_cli.config import AdapterConfig
+from goft_cli.runs.record import RunRecord
 from goft_cli.studies.statistics import Difference, deviation, paired_difference
 
 
@@ -25,7 +25,7 @@ class Summary:
 
     adapter: str
     setting: str
-    results: tuple[Result, ...]
+    results: tuple[RunRecord, ...]
     difference: Difference | None
     greater_is_better: bool = True
 
@@ -66,7 +66,7 @@ class Summary:
 
 
 def summarize(
-    results: Mapping[str, Sequence[Result]],
+    results: Mapping[str, Sequence[RunRecord]],
     settings: Mapping[str, str],
     reference: str,
     *,
@@ -94,6 +94,6 @@ def setting_of(adapter: AdapterConfig) -> str:
     return "" if growth is None else f"{growth.key}={getattr(adapter, growth.key)}"
 
 
-def same_machine(results: Sequence[Result]) -> bool:
+def same_machine(results: Sequence[RunRecord]) -> bool:
     """Tell whether times and memory may be compared: one environment made them all."""
     return all(result.environment == results[0].environment for result in results)

@@ -117,7 +117,8 @@ def summary_line(row: Summary) -> list[object]:
 def runs_csv(rows: Sequence[Summary]) -> str:
     """Return one line per run."""
     lines = [
-        [row.setting if name == "size" else getattr(result, name) for name in RUN_COLUMNS]
+        [row.setting if name == "size" else getattr(result, name) for name in RUN_COLUMNS[:-1]]
+        + [result.folder.path]
         for row in rows
         for result in row.results
     ]

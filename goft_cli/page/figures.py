@@ -11,8 +11,8 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from goft_cli.page.gather import RunRecord
 from goft_cli.page.layers import LayerReport, by_stage
+from goft_cli.runs.record import RunRecord
 from goft_cli.studies.figures import COLOURS, GRID, INK, SECOND_INK, image, look_of, style
 
 BINS = 41

@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 
 from goft_cli.naming import real_name
 from goft_cli.page import figures
-from goft_cli.page.gather import RunRecord
 from goft_cli.page.layers import LayerReport
 from goft_cli.runs.configuration import flatten
 from goft_cli.runs.files import write_text
+from goft_cli.runs.record import RunRecord
 from goft_cli.studies.figures import save
 from goft_cli.studies.statistics import mean_and_deviation
 from goft_cli.studies.tables import Table, of_records
-from goft_cli.sweeps.leaderboard import read_results
+from goft_cli.sweeps.leaderboard import told_apart
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def spaced(name: str) -> str:
 def adapter_table(runs: Sequence[RunRecord]) -> Table:
     """Return one row per adapter, or per setting of it: scores over the seeds."""
     by_setting: dict[str, list[float]] = defaultdict(list)
-    for result in read_results(run.folder for run in runs):
-        by_setting[f"{result.adapter} {result.changed}".rstrip()].append(result.value)
+    for run, changed in told_apart(runs).items():
+        by_setting[f"{run.adapter} {changed}".rstrip()].append(run.score)
     lines = []
     for name, scores in by_setting.items():
         ends = f"{min(scores):.4f} to {max(scores):.4f}"

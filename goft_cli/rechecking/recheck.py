@@ -9,7 +9,6 @@ from typing import Any
 from goft_cli.config import TaskConfig, TrainConfig, VerifyConfig
 from goft_cli.errors import GoftError
 from goft_cli.findings import Finding
-from goft_cli.page.gather import folders_below
 from goft_cli.rechecking.findings import judged, of_files, unrecorded
 from goft_cli.rechecking.outputs import Rescored, certificates, merged_again, scored_again
 from goft_cli.runs.configuration import read_config
@@ -22,6 +21,7 @@ from goft_cli.runs.provenance import (
     data_changes,
     section,
 )
+from goft_cli.runs.record import find_runs
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.runs.trained import TrainedRun, find_run, open_trained, placed
 from goft_cli.tasks import build_task
@@ -38,7 +38,7 @@ def run_folders(places: Sequence[str]) -> list[RunFolder]:
     for place in places:
         path = Path(place).expanduser()
         is_run = any((folder / "config.yaml").is_file() for folder in (path, path.parent))
-        found += [find_run(place)] if is_run else folders_below(place)
+        found += [find_run(place)] if is_run else [run.folder for run in find_runs(place)]
     return found
 
 

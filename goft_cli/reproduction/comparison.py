@@ -5,10 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from goft_cli.config import EVERY, HEADLINE, MeasureConfig
+from goft_cli.errors import GoftError
 from goft_cli.reproduction.recipes import Cell
-from goft_cli.reproduction.runs import Run
+from goft_cli.runs.record import RunRecord
 from goft_cli.studies.statistics import deviation, prediction_radius
 
 INSIDE, OUTSIDE, NOT_COMPARABLE = "inside", "outside", "not comparable"
@@ -86,15 +88,15 @@ class Comparison:
 
 
 def compare(
-    cell: Cell, runs: Sequence[Run], words: Sequence[str], *, rehearsal: bool
+    cell: Cell, runs: Sequence[RunRecord], words: Sequence[str], *, rehearsal: bool
 ) -> list[Comparison]:
     """Compare every measure of a recipe that has this method; `words` are the user's own."""
     return [
         Comparison(
             cell=cell.name,
-            measure=runs[0].metrics["headline"]["name"] if label == HEADLINE else label,
+            measure=runs[0].headline if label == HEADLINE else label,
             digits=measure.digits,
-            ours={run.cfg.seed: run.value(measure) for run in runs},
+            ours={run.seed: value(run, measure) for run in runs},
             paper=measure.paper[cell.method],
             obstacle=REHEARSED if rehearsal else next(obstacles(cell, measure, runs, words), None),
         )
@@ -103,8 +105,21 @@ def compare(
     ]
 
 
+def value(run: RunRecord, measure: MeasureConfig) -> float:
+    """Return the number that a recipe compares, in the paper's unit."""
+    found: Any = run.metrics
+    for step in measure.key.split("."):
+        if not isinstance(found, dict) or step not in found:
+            raise GoftError(
+                f"{run.folder.metrics}: there is no {measure.key}",
+                "correct the recipe's key",
+            )
+        found = found[step]
+    return measure.scale * found
+
+
 def obstacles(
-    cell: Cell, measure: MeasureConfig, runs: Sequence[Run], words: Sequence[str]
+    cell: Cell, measure: MeasureConfig, runs: Sequence[RunRecord], words: Sequence[str]
 ) -> Iterator[str]:
     """Yield the reasons not to compare: the paper's, the recipe's, the user's, the runs'."""
     stated, cfg = cell.recipe.not_comparable, runs[0].cfg
@@ -122,7 +137,7 @@ def obstacles(
         yield "one seed shows no noise"
 
 
-def is_published(run: Run) -> bool:
+def is_published(run: RunRecord) -> bool:
     """Tell whether data and benchmark, where their sizes are known, are the published ones."""
     read = [(run.cfg.task, run.manifest["data"])]
     if run.cfg.benchmark:

@@ -14,9 +14,10 @@ from goft_cli.reproduction import rehearsal
 from goft_cli.reproduction.comparison import Comparison, compare
 from goft_cli.reproduction.plot import plot
 from goft_cli.reproduction.recipes import Cell, select
-from goft_cli.reproduction.runs import Run, finished_run
 from goft_cli.reproduction.tables import as_markdown, as_plain, footnotes, result_tables
 from goft_cli.runs.files import write_json, write_text
+from goft_cli.runs.record import RunRecord
+from goft_cli.sweeps.runner import finish_run
 
 ROOT = Path("outputs/reproduce")
 REHEARSED_SEEDS = 2
@@ -74,7 +75,7 @@ def reproduce(request: Request) -> Path:
     return request.folder
 
 
-def run_cell(cell: Cell, seed: int, request: Request) -> Run:
+def run_cell(cell: Cell, seed: int, request: Request) -> RunRecord:
     """Train one seed of a cell, or find it done.
 
     Raises:
@@ -88,7 +89,7 @@ def run_cell(cell: Cell, seed: int, request: Request) -> Run:
                 cfg = stack.enter_context(rehearsal.stand_ins(cfg))
             else:
                 cfg = compose_train(words)
-            return finished_run(cfg)
+            return finish_run(cfg, several=True)
     except GoftError as error:
         raise GoftError(f"{cell.name}, seed {seed}: {error}") from error
     except RankError as error:

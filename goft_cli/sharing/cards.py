@@ -107,7 +107,7 @@ def score_table(run: TrainedRun) -> str:
     lines = ["| split | metric | value |", "|---|---|---|"]
     for split, values in scores(run).items():
         lines += [f"| {split} | {metric} | {value:.4f} |" for metric, value in values.items()]
-    data = read_json(run.folder.manifest)["data"]
+    data = run.manifest["data"]
     if not data["is_the_benchmark"]:
         lines += ["", "These rows are not, or not known to be, those of a published benchmark."]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import (
     get_all_start_methods,
     get_context,
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from goft_cli.command_line.refusals import describe
-from goft_cli.errors import CRASH
+from goft_cli.errors import CRASH, panics_as_errors
 from goft_cli.secrets import redact
 from goft_cli.signals import Stopped, handling, stop_now
 from goft_cli.sweeps.devices import gpus
@@ -31,16 +32,19 @@ from goft_cli.sweeps.devices import gpus
 ConfigT = TypeVar("ConfigT")
 
 # What every job imports first, and what takes longest: a server imports it once and forks.
-PRELOADED = ["goft_cli.pipeline"]
+PRELOADED = [__name__, "goft_cli.pipeline"]
+
+# as in `cli`: here every new process comes by before it imports PEFT
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """What a job finds around it; a server would pass its own on, as they were at its start."""
 
-    folder: str
-    environment: dict[str, str]
-    output: Path | None
+    folder: str = field(default_factory=lambda: str(Path.cwd()))
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    output: Path | None = None
     """Where the job's output goes in place of the screen."""
 
 
@@ -139,7 +143,7 @@ def _enter(
     if surroundings.output is not None:
         _redirect(surroundings.output)
     try:
-        with handling(stop_now):
+        with handling(stop_now), panics_as_errors():
             job(cfg)
         outcome = Outcome()
     except (Exception, Stopped) as error:

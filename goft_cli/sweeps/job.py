@@ -13,10 +13,11 @@ from hydra.core.hydra_config import HydraConfig
 from goft_cli.command_line.refusals import describe
 from goft_cli.config import TrainConfig
 from goft_cli.runs.provenance import is_reusable
+from goft_cli.runs.record import RunRecord
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.sweeps.devices import gpus, own_gpu
 from goft_cli.sweeps.isolation import Outcome, Surroundings, free_port, isolated
-from goft_cli.sweeps.leaderboard import read_result, write_csv
+from goft_cli.sweeps.leaderboard import write_csv
 from goft_cli.sweeps.records import (
     LEADERBOARD,
     JobRecord,
@@ -89,15 +90,15 @@ def started(job_dir: Path, cfg: ConfigT, job: Callable[[ConfigT], object]) -> Ou
         }
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
-        surroundings = Surroundings(str(Path.cwd()), environment, output)
-        return isolated(job, cfg, surroundings, several=in_turn)
+        around = Surroundings(environment=environment, output=output)
+        return isolated(job, cfg, around, several=in_turn)
 
 
 def headline(record: JobRecord) -> float | None:
     """Return what a finished training is judged by."""
     if record.run is None or record.state is State.failed:
         return None
-    return read_result(RunFolder(Path(record.run))).value
+    return RunRecord(RunFolder(Path(record.run))).score
 
 
 def verb() -> str:

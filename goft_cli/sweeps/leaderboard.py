@@ -4,96 +4,41 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from goft_cli.runs.configuration import read_config, settings
-from goft_cli.runs.files import read_json, write_text
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.runs.configuration import settings
+from goft_cli.runs.files import write_text
+from goft_cli.runs.record import RunRecord
 from goft_cli.studies.statistics import mean_and_deviation
 from goft_cli.studies.tables import Table
 
 COLUMNS = ("task", "model", "adapter", "changed", "runs", "score", "best", "parameters", "seconds")
 SHAREABLE = COLUMNS[:4]
+CSV_COLUMNS = (
+    *("task", "model", "adapter", "seed", "headline", "value", "greater_is_better"),
+    *("parameters", "train_seconds", "run", "changed"),
+)
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a finished run says of itself."""
-
-    task: str
-    model: str
-    adapter: str
-    seed: int
-    headline: str
-    value: float
-    greater_is_better: bool
-    parameters: int
-    train_seconds: float
-    run: str
-    settings: Mapping[str, Any]
-    """Everything else that determines its numbers, by dotted key."""
-    changed: str = ""
-    """Settings that differ among the runs of this task, model and adapter."""
-
-    @property
-    def merit(self) -> float:
-        """The headline, so that more is better."""
-        return self.value if self.greater_is_better else -self.value
-
-    @property
-    def family(self) -> tuple[str, str, str]:
-        """What a table shows of every run."""
-        return self.task, self.model, self.adapter
+def told_apart(runs: Iterable[RunRecord]) -> dict[RunRecord, str]:
+    """Name the settings that differ among the runs of each task, model and adapter."""
+    families: dict[tuple[str, ...], dict[RunRecord, dict[str, Any]]] = defaultdict(dict)
+    for run in runs:
+        families[family(run)][run] = settings(run.cfg)
+    changed: dict[RunRecord, str] = {}
+    for stated in families.values():
+        keys = {key for one in stated.values() for key in one} - {"seed"}
+        differ = sorted(k for k in keys if len({repr(one.get(k)) for one in stated.values()}) > 1)
+        for run, one in stated.items():
+            changed[run] = " ".join(shown(key, one.get(key)) for key in differ)
+    return changed
 
 
-def finished_runs(root: Path) -> list[RunFolder]:
-    """Return every finished run below a folder."""
-    return [RunFolder(path.parent) for path in sorted(root.rglob("metrics.json"))]
-
-
-def read_results(folders: Iterable[RunFolder]) -> list[Result]:
-    """Read finished runs, and tell apart what differs among them.
-
-    Raises:
-        GoftError: a file of theirs is damaged.
-    """
-    families: dict[tuple[str, ...], list[Result]] = defaultdict(list)
-    for result in map(read_result, folders):
-        families[result.family].append(result)
-    return [told for runs in families.values() for told in told_apart(runs)]
-
-
-def read_result(folder: RunFolder) -> Result:
-    """Read one finished run.
-
-    Raises:
-        GoftError: its files are damaged.
-    """
-    metrics, cfg = read_json(folder.metrics), read_config(folder.config)
-    return Result(
-        task=metrics["task"],
-        model=metrics["model"],
-        adapter=metrics["adapter"],
-        seed=metrics["seed"],
-        headline=metrics["headline"]["name"],
-        value=metrics["headline"]["value"],
-        greater_is_better=cfg.task.greater_is_better,
-        parameters=metrics["trainable_parameters"],
-        train_seconds=metrics["train_seconds"],
-        run=str(folder.path),
-        settings={key: value for key, value in settings(cfg).items() if key != "seed"},
-    )
-
-
-def told_apart(runs: Sequence[Result]) -> list[Result]:
-    """Name the settings that differ among runs."""
-    keys = {key for run in runs for key in run.settings}
-    differ = sorted(k for k in keys if len({repr(run.settings.get(k)) for run in runs}) > 1)
-    named = [" ".join(shown(key, run.settings.get(key)) for key in differ) for run in runs]
-    return [replace(run, changed=changed) for run, changed in zip(runs, named, strict=True)]
+def family(run: RunRecord) -> tuple[str, str, str]:
+    """Return what a table shows of every run."""
+    return run.task, run.model, run.adapter
 
 
 def shown(key: str, value: object) -> str:
@@ -101,33 +46,32 @@ def shown(key: str, value: object) -> str:
     return f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
 
 
-def rows(results: Iterable[Result]) -> list[tuple[str, ...]]:
+def rows(results: Iterable[RunRecord]) -> list[tuple[str, ...]]:
     """Return one row of cells per configuration: tasks by name, within a task the best first."""
-    groups: dict[tuple[str, ...], list[Result]] = defaultdict(list)
-    for result in results:
-        groups[(*result.family, result.changed)].append(result)
+    groups: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
+    for run, changed in told_apart(results).items():
+        groups[(*family(run), changed)].append(run)
 
-    def order(runs: Sequence[Result]) -> tuple[str, float]:
-        return runs[0].task, -statistics.mean(run.merit for run in runs)
+    def order(group: tuple[tuple[str, ...], Sequence[RunRecord]]) -> tuple[str, float]:
+        return group[0][0], -statistics.mean(run.merit for run in group[1])
 
-    return [row(runs) for runs in sorted(groups.values(), key=order)]
+    return [row(*group) for group in sorted(groups.items(), key=order)]
 
 
-def row(runs: Sequence[Result]) -> tuple[str, ...]:
+def row(named: Sequence[str], runs: Sequence[RunRecord]) -> tuple[str, ...]:
     """Return the cells of one configuration: mean, standard deviation and best over its runs."""
-    values = [run.value for run in runs]
+    values = [run.score for run in runs]
     return (
-        *runs[0].family,
-        runs[0].changed,
+        *named,
         str(len(runs)),
         f"{runs[0].headline} {mean_and_deviation(values, 3)}",
-        f"{max(runs, key=lambda run: run.merit).value:.3f}",
+        f"{max(runs, key=lambda run: run.merit).score:.3f}",
         f"{runs[0].parameters:,}",
         f"{statistics.median(run.train_seconds for run in runs):.0f}",
     )
 
 
-def table(results: Iterable[Result]) -> Table:
+def table(results: Iterable[RunRecord]) -> Table:
     """Lay the rows out for the screen; what all rows share stands in the title."""
     shared, kept = ["leaderboard"], {}
     for column, cells in zip(COLUMNS, zip(*rows(results), strict=True), strict=True):
@@ -139,14 +83,16 @@ def table(results: Iterable[Result]) -> Table:
     return Table(list(kept), list(zip(*kept.values(), strict=True)), title, "f", centred=False)
 
 
-def markdown(results: Iterable[Result]) -> str:
+def markdown(results: Iterable[RunRecord]) -> str:
     """Lay the rows out for a document."""
     return Table(COLUMNS, rows(results)).markdown()
 
 
-def write_csv(path: Path, results: Iterable[Result]) -> None:
+def write_csv(path: Path, results: Iterable[RunRecord]) -> None:
     """Write one line per run, tasks by name, within a task the best first."""
-    columns = [entry.name for entry in fields(Result) if entry.name != "settings"]
-    ordered = sorted(results, key=lambda result: (result.task, -result.merit))
-    lines = [[getattr(result, name) for name in columns] for result in ordered]
-    write_text(path, Table(columns, lines).csv())
+    found = told_apart(results)
+    lines = []
+    for run in sorted(found, key=lambda run: (run.task, -run.merit)):
+        named = (*family(run), run.seed, run.headline, run.score, run.greater_is_better)
+        lines.append([*named, run.parameters, run.train_seconds, run.folder.path, found[run]])
+    write_text(path, Table(CSV_COLUMNS, lines).csv())

@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from goft_cli.runs.files import read_json, write_json
+from goft_cli.runs.record import RunRecord
 from goft_cli.runs.run_folder import RunFolder
-from goft_cli.sweeps.leaderboard import Result, read_results
 
 RECORD = "job.json"
 LEADERBOARD = "leaderboard.csv"
@@ -57,8 +57,8 @@ def forget_records(sweep_dir: Path) -> None:
         path.unlink()
 
 
-def results(records: Iterable[JobRecord]) -> list[Result]:
-    """Read the finished runs of a sweep."""
+def results(records: Iterable[JobRecord]) -> list[RunRecord]:
+    """Return the finished runs of a sweep."""
     done = {State.finished, State.kept}
     runs = [record.run for record in records if record.state in done and record.run]
-    return read_results(RunFolder(Path(run)) for run in dict.fromkeys(runs))
+    return [RunRecord(RunFolder(Path(run))) for run in dict.fromkeys(runs)]

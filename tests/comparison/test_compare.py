@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
-import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import yaml
 
 from goft_cli.comparison import compare, runs
 from goft_cli.comparison.runs import PlannedRun
-from goft_cli.errors import GoftError
+from goft_cli.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.runs.configuration import as_plain
 from goft_cli.runs.files import write_json, write_text
-from goft_cli.signals import Stopped
+from goft_cli.runs.record import RunRecord
+from goft_cli.sweeps import runner
+from goft_cli.sweeps.isolation import Outcome, Surroundings
 from tests.conftest import Goft
 from tests.small import composed
 
@@ -32,7 +30,7 @@ class Trainings:
     def __init__(self) -> None:
         self.commands: list[str] = []
 
-    def finish(self, run: PlannedRun, flags: list[str]) -> None:
+    def finish(self, run: PlannedRun) -> None:
         """Leave a score that grows with the seed."""
         self.commands.append(run.command)
         name, seed = run.cfg.adapter.name, run.cfg.seed
@@ -43,9 +41,10 @@ class Trainings:
             "train_seconds": float(len(name)),
             "peak_memory_bytes": 2**28,
         }
-        write_text(run.folder.config, yaml.safe_dump(as_plain(run.cfg)))
-        write_json(run.folder.metrics, metrics)
-        write_json(run.folder.manifest, {"environment": {"cpu_threads": 1}})
+        folder = RunRecord.of(run.cfg).folder
+        write_text(folder.config, yaml.safe_dump(as_plain(run.cfg)))
+        write_json(folder.metrics, metrics)
+        write_json(folder.manifest, {"environment": {"cpu_threads": 1}})
 
 
 @pytest.fixture
@@ -136,40 +135,22 @@ def test_a_matched_budget_is_part_of_the_runs_and_is_said(
     assert "qgoft's 7,992 parameters; of it others spend lora 1.01, oft 0.88." in written
 
 
-def planned() -> PlannedRun:
-    return PlannedRun(("adapter=lora", "seed=2"), composed(["adapter=lora", "seed=2"]))
+@pytest.mark.parametrize(
+    "outcome", [Outcome(CRASH, "unexpected error"), Outcome(USAGE_ERROR, "no such data")]
+)
+def test_a_run_that_fails_says_why_and_is_named(
+    outcome: Outcome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = composed(["adapter=lora", "seed=2"])
 
+    def ended(job: object, given: object, _: Surroundings, *, several: bool) -> Outcome:
+        assert (job, given, several) == (runner.train_quietly, cfg, False)
+        return outcome
 
-def test_a_run_is_goft_train_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[list[str]] = []
-
-    def start(command: list[str], **_: Any) -> SimpleNamespace:  # noqa: ANN401 - of Popen
-        started.append(command)
-        return SimpleNamespace(wait=lambda: len(started) - 1)
-
-    monkeypatch.setattr(runs.subprocess, "Popen", start)
-    runs.finish(planned(), ["--config-dir", "mine"])
-    words = ["--config-dir", "mine", "adapter=lora", "seed=2"]
-    assert started == [[sys.executable, "-m", "goft_cli", "train", *words]]
+    monkeypatch.setattr(runner, "isolated", ended)
     with pytest.raises(GoftError, match=r"goft train adapter=lora seed=2 failed, as it says above"):
-        runs.finish(planned(), [])
-
-
-def test_an_interrupted_comparison_lets_its_run_save(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[object] = []
-
-    def wait() -> int:
-        if not told:
-            told.append("waiting")
-            raise Stopped(signal.SIGHUP)
-        told.append("saved")
-        return 130
-
-    process = SimpleNamespace(wait=wait, send_signal=told.append)
-    monkeypatch.setattr(runs.subprocess, "Popen", lambda *_, **__: process)
-    with pytest.raises(Stopped):
-        runs.finish(planned(), [])
-    assert told == ["waiting", signal.SIGINT, "saved"]
+        runs.finish(PlannedRun(("adapter=lora", "seed=2"), cfg))
+    assert capsys.readouterr().err == f"goft: {outcome.sentence}\n"
 
 
 @pytest.mark.parametrize(

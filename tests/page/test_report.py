@@ -13,7 +13,7 @@ import torch
 
 from goft_cli import pipeline
 from goft_cli.errors import GoftError
-from goft_cli.page.gather import command, find_runs
+from goft_cli.page.gather import command, of_one_subject
 from goft_cli.page.layers import layer_reports
 from goft_cli.page.page import adapter_table, score_row
 from goft_cli.runs.configuration import identity
@@ -84,7 +84,7 @@ def test_the_page_stands_alone(goft: Goft, trained: Path, tmp_path: Path) -> Non
 
 
 def test_the_command_composes_to_the_run(trained: Path) -> None:
-    (run,) = find_runs(str(trained))
+    (run,) = of_one_subject(str(trained))
     line = command(run.cfg)
     assert line is not None
     goft, train, *words = shlex.split(line)
@@ -93,7 +93,7 @@ def test_the_command_composes_to_the_run(trained: Path) -> None:
 
 
 def test_a_run_of_another_place_has_no_command(trained: Path) -> None:
-    (run,) = find_runs(str(trained))
+    (run,) = of_one_subject(str(trained))
     run.cfg.task.name, name = "elsewhere", run.cfg.task.name
     assert command(run.cfg) is None
     run.cfg.task.name = name
@@ -102,7 +102,7 @@ def test_a_run_of_another_place_has_no_command(trained: Path) -> None:
 def test_a_page_is_about_one_task_and_model(trained: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         shutil.copytree(trained, tmp_path / name)
-    runs = find_runs([str(tmp_path)])
+    runs = of_one_subject([str(tmp_path)])
     score = f"{runs[0].score:.4f}"
     row = ["qgoft", "2", f"{score} ± 0.0000", f"{score} to {score}"]
     assert adapter_table(runs).rows == [row]
@@ -110,12 +110,13 @@ def test_a_page_is_about_one_task_and_model(trained: Path, tmp_path: Path) -> No
     config = tmp_path / "two" / "config.yaml"
     config.write_text(config.read_text().replace("learning_rate: 0.02", "learning_rate: 0.03"))
     lines = [[f"qgoft trainer.learning_rate={rate}", "1"] for rate in ("0.02", "0.03")]
-    assert [line[:2] for line in adapter_table(runs).rows] == lines
+    again = of_one_subject(str(tmp_path))
+    assert [line[:2] for line in adapter_table(again).rows] == lines
     config.write_text(config.read_text().replace("name: glue/cola", "name: glue/rte"))
     with pytest.raises(GoftError, match=r"found runs of glue/cola with .*, glue/rte with"):
-        find_runs(str(tmp_path))
+        of_one_subject(str(tmp_path))
     with pytest.raises(GoftError, match="no finished run there or below"):
-        find_runs(str(tmp_path / "nowhere"))
+        of_one_subject(str(tmp_path / "nowhere"))
 
 
 def test_what_turned_is_measured_on_the_merged_weights(trained: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,10 @@ from goft_cli.reproduction.comparison import (
     REHEARSED,
     Comparison,
     compare,
+    value,
 )
 from goft_cli.reproduction.recipes import Cell
-from goft_cli.reproduction.runs import Run
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.runs.record import RunRecord
 from goft_cli.studies.statistics import CONFIDENCE, prediction_radius
 from tests.cells import cell
 from tests.small import composed
@@ -34,15 +33,18 @@ BENCHMARK = {"is_the_benchmark": True}
 OWN = {"is_the_benchmark": False}
 
 
-def run(seed: int, value: float, cfg: TrainConfig, data: dict[str, bool] = BENCHMARK) -> Run:
-    metrics = {"headline": {"name": "accuracy", "value": value}}
-    manifest = {"data": data, "benchmark": None}
-    return Run(replace(cfg, seed=seed), RunFolder(Path("run")), metrics, manifest)
+def run(seed: int, score: float, cfg: TrainConfig, data: dict[str, bool] = BENCHMARK) -> RunRecord:
+    record = RunRecord.of(replace(cfg, seed=seed, output_dir="run"))
+    metrics = {"headline": {"name": "accuracy", "value": score}}
+    vars(record).update(metrics=metrics, manifest={"data": data, "benchmark": None})
+    return record
 
 
-def runs(*values: float, adapter: str = "qgoft", data: dict[str, bool] = BENCHMARK) -> list[Run]:
+def runs(
+    *values: float, adapter: str = "qgoft", data: dict[str, bool] = BENCHMARK
+) -> list[RunRecord]:
     cfg = cell("glue/rte", adapter)
-    return [run(seed, value, cfg, data) for seed, value in enumerate(values, start=1)]
+    return [run(seed, score, cfg, data) for seed, score in enumerate(values, start=1)]
 
 
 def judged(*values: float, **changes: Any) -> Comparison:  # noqa: ANN401
@@ -106,9 +108,11 @@ def test_a_comparison_is_in_the_papers_unit() -> None:
         (Cell("table3/cifar", "goft"), runs(0.8, 0.9), [], "multiples of 1/256"),
     ],
 )
-def test_what_forbids_a_verdict(one: Cell, found: list[Run], words: list[str], reason: str) -> None:
+def test_what_forbids_a_verdict(
+    one: Cell, found: list[RunRecord], words: list[str], reason: str
+) -> None:
     for each in found:
-        each.metrics["seconds_per_update"] = 1.0
+        vars(each)["metrics"] |= {"seconds_per_update": 1.0}
     (compared,) = compare(one, found, words, rehearsal=False)
     assert compared.verdict == NOT_COMPARABLE
     assert compared.obstacle is not None
@@ -125,13 +129,13 @@ def test_a_benchmark_behind_the_training_counts_as_data() -> None:
     cfg = composed(["task=instruct/alpaca", "model=llama2-7b", "benchmark=mmlu-legacy"])
     found = [run(seed, 0.4, cfg, OWN) for seed in (1, 2)]
     for each in found:
-        each.metrics["metrics"] = {"mmlu/legacy": dict.fromkeys(SHOTS, 0.4)}
-        each.manifest["benchmark"] = OWN
+        vars(each)["metrics"] |= {"metrics": {"mmlu/legacy": dict.fromkeys(SHOTS, 0.4)}}
+        vars(each)["manifest"] |= {"benchmark": OWN}
     assert {one.obstacle for one in compare(MMLU, found, [], rehearsal=False)} == {
         "the data is not the published one"
     }
     for each in found:
-        each.manifest["benchmark"] = BENCHMARK
+        vars(each)["manifest"] |= {"benchmark": BENCHMARK}
     assert {one.obstacle for one in compare(MMLU, found, [], rehearsal=False)} == {None}
 
 
@@ -147,4 +151,4 @@ def test_a_rehearsal_never_compares() -> None:
 def test_a_key_that_the_run_lacks_is_named() -> None:
     measure = MeasureConfig(key="metrics.test.f1", paper={"goft": 1.0})
     with pytest.raises(GoftError, match=r"run/metrics.json: there is no metrics\.test\.f1"):
-        runs(0.5)[0].value(measure)
+        value(runs(0.5)[0], measure)

@@ -9,18 +9,20 @@ import pytest
 from goft_cli.command_line.recomposition import compose_train
 from goft_cli.config import TaskConfig
 from goft_cli.errors import GoftError
+from goft_cli.reproduction.comparison import value
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
-from goft_cli.reproduction.runs import Run, finished_run
 from goft_cli.reproduction.stand_ins import write_stand_in
+from goft_cli.runs.record import RunRecord
+from goft_cli.sweeps.runner import finish_run
 from tests.reproduction.rotated import ROTATED
 
 SEED = 3
 
 
-def rehearsed(cell: Cell) -> Run:
+def rehearsed(cell: Cell) -> RunRecord:
     with stand_ins(compose_train([*cell.words(SEED), *rehearsal_words(cell, SEED)])) as cfg:
-        return finished_run(cfg)
+        return finish_run(cfg, several=True)
 
 
 @pytest.mark.slow
@@ -32,7 +34,7 @@ def test_a_recipe_runs_through(cell: Cell, tmp_path: Path, monkeypatch: pytest.M
     assert (run.cfg.task.name, run.cfg.model.name) == (recipe.task, recipe.stand_in)
     assert run.metrics["seed"] == SEED
     for measure in recipe.measures.values():
-        assert -100 <= run.value(measure) <= 100
+        assert -100 <= value(run, measure) <= 100
 
 
 def test_a_family_without_stand_in_says_so(tmp_path: Path) -> None:

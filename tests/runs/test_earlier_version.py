@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from goft_cli.command_line.recomposition import compose_train
-from goft_cli.comparison import runs
+from goft_cli.runs.record import find_runs
 from goft_cli.runs.run_folder import is_finished
-from goft_cli.sweeps.leaderboard import finished_runs, read_results
+from goft_cli.sweeps import runner
+from goft_cli.sweeps.leaderboard import rows
 from tests.conftest import ROOT, Goft
 from tests.hostile.border import snapshot
 
@@ -123,17 +124,11 @@ def test_a_comparison_takes_it_as_it_is(
     place = compose_train([f"adapter={run}", "seed=42", *words]).output_dir
     (copied / run).rename(copied / "moved")
     shutil.copytree(copied / "moved", copied / place)
-    monkeypatch.setattr(runs.subprocess, "Popen", None)  # nothing is left to train
+    monkeypatch.setattr(runner, "isolated", None)  # nothing is left to train
     answer = goft("compare", f"adapters=[{run}]", "seeds=[42]", *words, "output_dir=told")
     assert answer.code == 0, answer.err
     assert (copied / "told" / "comparison.csv").is_file()
 
 
 def test_a_leaderboard_holds_it(copied: Path) -> None:
-    results = read_results(finished_runs(copied))
-    assert {result.adapter for result in results} == set(NAMES)
-    for result in results:
-        assert (
-            result.value
-            == json.loads((Path(result.run) / "metrics.json").read_text())["headline"]["value"]
-        )
+    assert {cells[2] for cells in rows(find_runs(copied))} == set(NAMES)

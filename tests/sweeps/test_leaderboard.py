@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import csv
+from copy import deepcopy
+from itertools import count
 from pathlib import Path
 
-from goft_cli.sweeps.leaderboard import COLUMNS, Result, finished_runs, markdown, rows, told_apart
+from goft_cli.runs.record import RunRecord
+from goft_cli.sweeps.leaderboard import COLUMNS, markdown, rows, told_apart, write_csv
+from tests.cells import cell
+
+FOLDERS = count()
 
 
-def result(
-    value: float, *, seed: int = 1, up: bool = True, task: str = "t", **settings: object
-) -> Result:
-    return Result(task, "m", "goft", seed, "score", value, up, 1998, 12.0, "run", settings)
+def run(
+    value: float, *, seed: int = 1, up: bool = True, task: str = "t", **trainer: object
+) -> RunRecord:
+    cfg = deepcopy(cell("demo/acceptability", "goft"))
+    cfg.seed, cfg.task.name, cfg.task.greater_is_better = seed, task, up
+    cfg.output_dir = f"run{next(FOLDERS)}"
+    vars(cfg.trainer).update(trainer)
+    record = RunRecord.of(cfg)
+    vars(record)["metrics"] = {
+        "model": "m",
+        "headline": {"name": "score", "value": value},
+        "trainable_parameters": 1998,
+        "train_seconds": 12.0,
+    }
+    return record
 
 
-def scores(results: list[Result]) -> list[str]:
-    return [cells[COLUMNS.index("score")] for cells in rows(told_apart(results))]
+def scores(results: list[RunRecord]) -> list[str]:
+    return [cells[COLUMNS.index("score")] for cells in rows(results)]
 
 
 def test_the_best_comes_first_whichever_way_is_better() -> None:
-    assert scores([result(0.1, r=1), result(0.3, r=2)]) == ["score 0.300", "score 0.100"]
-    falling = [result(0.3, up=False, r=1), result(0.1, up=False, r=2)]
+    assert scores([run(0.1, max_steps=1), run(0.3, max_steps=2)]) == ["score 0.300", "score 0.100"]
+    falling = [run(0.3, up=False, max_steps=1), run(0.1, up=False, max_steps=2)]
     assert scores(falling) == ["score 0.100", "score 0.300"]
 
 
 def test_seeds_make_one_row_with_its_deviation() -> None:
-    (cells,) = rows(told_apart([result(0.2, seed=1), result(0.4, seed=2)]))
+    (cells,) = rows([run(0.2, seed=1), run(0.4, seed=2)])
     assert dict(zip(COLUMNS, cells, strict=True)) == {
         "task": "t",
         "model": "m",
@@ -39,18 +57,31 @@ def test_seeds_make_one_row_with_its_deviation() -> None:
 
 
 def test_what_differs_is_named_and_nothing_else() -> None:
-    runs = told_apart([result(0.1, rate=0.00123456, r=4), result(0.2, rate=1e-2, r=4)])
-    assert [run.changed for run in runs] == ["rate=0.001235", "rate=0.01"]
+    runs = [run(0.1, learning_rate=0.00123456), run(0.2, learning_rate=1e-2)]
+    named = ["trainer.learning_rate=0.001235", "trainer.learning_rate=0.01"]
+    assert list(told_apart(runs).values()) == named
 
 
 def test_tasks_are_not_compared() -> None:
-    runs = [result(0.9, task="b"), result(0.1, task="a")]
+    runs = [run(0.9, task="b"), run(0.1, task="a")]
     assert [cells[0] for cells in rows(runs)] == ["a", "b"]
     assert markdown(runs).splitlines()[2].startswith("| a | m | goft |")
 
 
-def test_only_finished_runs_are_found(tmp_path: Path) -> None:
-    for name in ("done", "begun"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "done" / "metrics.json").touch()
-    assert [run.path.name for run in finished_runs(tmp_path)] == ["done"]
+def test_the_file_has_a_line_per_run(tmp_path: Path) -> None:
+    one, two = run(0.25, max_steps=1), run(0.5, seed=2, max_steps=2)
+    write_csv(tmp_path / "runs.csv", [one, two])
+    best, _ = csv.DictReader((tmp_path / "runs.csv").read_text().splitlines())
+    assert best == {
+        "task": "t",
+        "model": "m",
+        "adapter": "goft",
+        "seed": "2",
+        "headline": "score",
+        "value": "0.5",
+        "greater_is_better": "True",
+        "parameters": "1998",
+        "train_seconds": "12.0",
+        "run": str(two.folder.path),
+        "changed": "trainer.max_steps=2",
+    }

@@ -1,0 +1,134 @@
+"""A finished run as its folder tells it, each file read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from goft_cli.config import TrainConfig
+from goft_cli.errors import GoftError
+from goft_cli.runs.configuration import read_config
+from goft_cli.runs.files import read_json
+from goft_cli.runs.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a finished run left; a damaged file is a GoftError when it is first asked for."""
+
+    folder: RunFolder
+
+    @classmethod
+    def of(cls, cfg: TrainConfig) -> RunRecord:
+        """Return the run of a configuration; its file, an earlier version's perhaps, stays shut."""
+        record = cls(RunFolder(Path(cfg.output_dir)))
+        vars(record)["cfg"] = cfg
+        return record
+
+    @cached_property
+    def cfg(self) -> TrainConfig:
+        """Its configuration."""
+        return read_config(self.folder.config)
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Any]:
+        """Content of `metrics.json`."""
+        return read_json(self.folder.metrics)
+
+    @cached_property
+    def manifest(self) -> Mapping[str, Any]:
+        """Content of `manifest.json`."""
+        return read_json(self.folder.manifest)
+
+    @cached_property
+    def history(self) -> Sequence[Mapping[str, Any]]:
+        """What training logged, update by update; an early run may lack it."""
+        return read_json(self.folder.history)["logged"] if self.folder.history.is_file() else []
+
+    @property
+    def task(self) -> str:
+        """Name of its task."""
+        return self.cfg.task.name
+
+    @property
+    def model(self) -> str:
+        """Name of its model, as it was recorded."""
+        return self.metrics["model"]
+
+    @property
+    def adapter(self) -> str:
+        """Name of its adapter."""
+        return self.cfg.adapter.name
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return self.cfg.seed
+
+    @property
+    def label(self) -> str:
+        """Adapter and run name."""
+        return f"{self.adapter} {self.cfg.run_name}"
+
+    @property
+    def headline(self) -> str:
+        """Name of the metric that it is judged by."""
+        return self.metrics["headline"]["name"]
+
+    @property
+    def score(self) -> float:
+        """The headline's value."""
+        return self.metrics["headline"]["value"]
+
+    @property
+    def greater_is_better(self) -> bool:
+        """Which of two scores is the better one."""
+        return self.cfg.task.greater_is_better
+
+    @property
+    def merit(self) -> float:
+        """The score, so that more is better."""
+        return self.score if self.greater_is_better else -self.score
+
+    @property
+    def parameters(self) -> int:
+        """How many the adapter trains, the head left out."""
+        return self.metrics["trainable_parameters"]
+
+    @property
+    def head_parameters(self) -> int:
+        """How many train beside the adapter."""
+        return self.metrics["head_parameters"]
+
+    @property
+    def train_seconds(self) -> float:
+        """Wall clock of the training."""
+        return self.metrics["train_seconds"]
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """Peak of the process, or of the GPU's allocator."""
+        return self.metrics["peak_memory_bytes"]
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """Versions and hardware."""
+        return self.manifest["environment"]
+
+    def series(self, key: str) -> list[tuple[float, float]]:
+        """Return (updates, value) wherever `key` was logged."""
+        return [(row["step"], row[key]) for row in self.history if key in row]
+
+
+def find_runs(place: str | Path) -> list[RunRecord]:
+    """Return the finished runs at or below a place, by path, one at least."""
+    files = sorted(Path(place).expanduser().rglob("metrics.json"))
+    if not files:
+        raise GoftError(
+            f"runs={place}: no finished run there or below",
+            "pass a folder such as outputs/TASK/MODEL/ADAPTER/RUN, or outputs for all",
+        )
+    return [RunRecord(RunFolder(file.parent)) for file in files]

@@ -1,0 +1,19 @@
+"""Finished runs, found and read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from goft_cli.errors import GoftError
+from goft_cli.runs.record import find_runs
+
+
+def test_only_finished_runs_are_found(tmp_path: Path) -> None:
+    for name in ("done", "begun"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "done" / "metrics.json").write_text('{"headline": {"name": "f1", "value": 0.5}}')
+    assert [(run.folder.path.name, run.score) for run in find_runs(tmp_path)] == [("done", 0.5)]
+    with pytest.raises(GoftError, match=r"runs=.*begun: no finished run there or below"):
+        find_runs(tmp_path / "begun")
