@@ -141,32 +141,6 @@ def test_a_command_that_nohup_started_outlives_its_terminal(
         signal.signal(signal.SIGHUP, before)
 
 
-HEAVY = ("torch", "transformers", "peft", "datasets", "numpy")
-LIGHT = """
-import sys
-from goft_cli.cli import main
-code = main()
-print(",".join(name for name in {heavy!r} if name in sys.modules), file=sys.stderr)
-sys.exit(code)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "words",
-    [
-        "--help",
-        "train --cfg job",
-        "train --help",
-        "train adapter.methd=1",
-        "eval adapter=x --cfg job",
-    ],
-)
-def test_light_answers_import_nothing_heavy(words: str, goft_process: Goft) -> None:
-    answer = goft_process(*words.split(), code=LIGHT.format(heavy=HEAVY))
-    assert answer.err.splitlines()[-1] == ""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("words", ["--help", "train --cfg job", "train --help", "train --info"])
 def test_a_reader_may_leave(words: str, tmp_path: Path) -> None:
