@@ -45,9 +45,10 @@ def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
     assert "schema" not in answer.out
 
 
-@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
-def test_every_key_has_a_meaning_to_show(schema: type) -> None:
-    assert [entry.name for entry in fields(schema) if not meanings(schema).get(entry.name)] == []
+def test_every_key_has_a_meaning_to_show() -> None:
+    for name, schema in SCHEMAS.items():
+        shown = meanings(schema)
+        assert [entry.name for entry in fields(schema) if not shown.get(entry.name)] == [], name
 
 
 def test_help_shows_the_meaning_beside_the_key(goft: Goft) -> None:

@@ -11,12 +11,8 @@ from goft_cli.errors import GoftError
 from goft_cli.launching.batches import accumulation_steps, device_batch
 from tests.small import composed
 
-READINGS = list(GlobalBatch)
 
-
-@pytest.mark.parametrize("update", READINGS)
-@pytest.mark.parametrize("devices", [1, 2, 4, 8, 32])
-@pytest.mark.parametrize("most", [1, 7, 32, 1000])
+@given(st.sampled_from(GlobalBatch), st.sampled_from([1, 2, 4, 8, 32]), st.integers(1, 1000))
 def test_the_product_is_the_update(update: GlobalBatch, devices: int, most: int) -> None:
     size = device_batch(most, update, devices)
     steps = accumulation_steps(1, size, update, devices)

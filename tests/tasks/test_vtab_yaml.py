@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from omegaconf import OmegaConf
 
+from goft_cli.command_line.composition import register
 from goft_cli.config import GoftAdapterConfig, Scheduler, Transform, VtabConfig
 from goft_cli.tasks import build_task
-from tests.cells import CHOICES, cell
+from tests.cells import CHOICES, cell, inherited
 from tests.small import composed
 
 NATURAL, SPECIALIZED, STRUCTURED = "natural", "specialized", "structured"
@@ -35,7 +37,8 @@ TASKS = {
 
 
 def config_of(task: str) -> VtabConfig:
-    config = cell(f"vtab/{task}", "goft").task
+    register()
+    config = OmegaConf.to_object(inherited(f"/task/vtab/{task}"))
     assert isinstance(config, VtabConfig)
     return config
 

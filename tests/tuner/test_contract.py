@@ -163,8 +163,7 @@ def test_whole_model_through_torch_save(
 
 
 @pytest.mark.parametrize(
-    ("dtype", "autocast_adapter_dtype"),
-    [(torch.bfloat16, True), (torch.bfloat16, False), (torch.float16, True)],
+    ("dtype", "autocast_adapter_dtype"), [(torch.bfloat16, False), (torch.float16, True)]
 )
 def test_half_precision_models(
     family: Family,
