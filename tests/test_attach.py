@@ -35,7 +35,7 @@ def attach(model: PreTrainedModel, *words: str, head: Sequence[str] = ()) -> Pef
 
 @pytest.mark.parametrize("adapter", ["bitfit", "linear"])
 def test_nothing_to_train(adapter: str, llama: PreTrainedModel) -> None:
-    with pytest.raises(GoftError, match=f"adapter={adapter}: a LlamaForCausalLM has nothing that"):
+    with pytest.raises(GoftError, match=f"adapter={adapter}: .*LlamaForCausalLM"):
         attach(llama, f"adapter={adapter}")
 
 
@@ -49,20 +49,20 @@ def test_butterfly_factors_without_a_compiler(
 ) -> None:
     monkeypatch.setattr("peft.tuners.boft.layer.get_fbd_cuda", lambda: None)
     words = ["adapter=boft", "adapter.boft_n_butterfly_factor=2"]
-    with pytest.raises(GoftError, match=r"butterfly_factor=2: .*fell back to 1; pass"):
+    with pytest.raises(GoftError, match=r"butterfly_factor=2: .* 1"):
         attach(llama, *words)
 
 
 @pytest.mark.parametrize("r", [-2, 0, 3])
 def test_reflections_come_in_pairs(r: int) -> None:
-    with pytest.raises(GoftError, match=rf"adapter.r={r} is out of range: .*even number"):
+    with pytest.raises(GoftError, match=rf"adapter.r={r} .*even"):
         composed(["adapter=hra", f"adapter.r={r}"])
 
 
 @pytest.mark.parametrize("key", ["oft_block_size", "boft_block_size"])
 def test_blocks_of_one_turn_nothing(key: str) -> None:
     adapter = key.partition("_")[0]
-    with pytest.raises(GoftError, match=rf"adapter.{key}=1 is out of range: .*at least 2"):
+    with pytest.raises(GoftError, match=rf"adapter.{key}=1 .* 2"):
         composed([f"adapter={adapter}", f"adapter.{key}=1"])
 
 

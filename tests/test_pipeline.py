@@ -56,7 +56,7 @@ def test_another_configuration_is_refused_unless_told(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     run = start(folders, tmp_path / "run")
-    with pytest.raises(GoftError, match=r"seed is 42 there and 7 here.*overwrite=true"):
+    with pytest.raises(GoftError, match=r"seed.* 42 .* 7 .*overwrite=true"):
         start(folders, tmp_path / "run", "seed=7")
     assert json.loads(run.metrics.read_text())["seed"] == 42
     start(folders, tmp_path / "run", "seed=7", "overwrite=true")
@@ -162,7 +162,7 @@ def test_a_model_that_is_not_the_trained_one_fails_the_run(
         return outputs
 
     monkeypatch.setattr(verification, "run_model", tampered)
-    with pytest.raises(GoftError, match=f"the {which} model differs from the trained one"):
+    with pytest.raises(GoftError, match=f"{which} model"):
         start(folders, tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.json").exists()
 

@@ -61,12 +61,12 @@ def test_it_leaves_nothing_behind(
 
 
 def test_an_unknown_metric_is_answered_with_the_choices() -> None:
-    with pytest.raises(GoftError, match=r"unknown metric 'acuracy'; choose from accuracy, .*f1"):
+    with pytest.raises(GoftError, match=r"'acuracy'.*accuracy, .*f1"):
         metrics.check_names(["acuracy"], headline="acuracy", classes=2)
 
 
 def test_the_headline_must_be_computed() -> None:
-    with pytest.raises(GoftError, match=r"task.headline=f1 is not among task.metrics \(accuracy\)"):
+    with pytest.raises(GoftError, match=r"task.headline=f1 .*task.metrics.*accuracy"):
         metrics.check_names(["accuracy"], headline="f1", classes=2)
 
 

@@ -180,9 +180,9 @@ def test_strict_blocks_have_no_penalty(draw: Draw) -> None:
 @pytest.mark.parametrize(
     ("x", "rotation", "sentence"),
     [
-        (torch.zeros(3, 7), torch.zeros(7), r"x: last dimension is 7, but .* turns vectors of 8"),
+        (torch.zeros(3, 7), torch.zeros(7), r"x: .* 7.* 8"),
         (torch.zeros(()), torch.zeros(7), r"x: last dimension is 0"),
-        (torch.zeros(3, 8), torch.zeros(7, 2), r"found shape \(7, 2\), expected \(d-1,\) angles"),
+        (torch.zeros(3, 8), torch.zeros(7, 2), r"\(7, 2\).*\(d-1,\)"),
         (torch.zeros(3, 8, dtype=torch.int64), torch.zeros(7), r"x: dtype is torch.int64"),
     ],
 )
@@ -195,10 +195,10 @@ def test_shapes_that_do_not_belong_together_are_refused(
 
 
 def test_factors_that_are_not_one_for_each_column_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"scale: found shape \(1,\), expected \(3,\), a factor"):
+    with pytest.raises(ValueError, match=r"scale: .*\(1,\).*\(3,\)"):
         rotate_transposed(torch.zeros(2, 3), torch.zeros(2), scale=torch.ones(1))
 
 
 def test_an_unknown_angle_names_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"angle='sine' is unknown; choose one of tanh, direct"):
+    with pytest.raises(ValueError, match=r"angle='sine' .*tanh, direct"):
         angles_from(torch.zeros(3), "sine")  # pyright: ignore[reportArgumentType] - the mistake

@@ -170,7 +170,7 @@ def test_safe_merge_refuses_a_broken_adapter_and_changes_nothing(
     with torch.no_grad():
         layer.goft_rotation["default"][3] = float("nan")
     before = base_layer.get_parameter("weight").detach().clone()
-    with pytest.raises(ValueError, match=r"NaNs detected in the merged weights.*default"):
+    with pytest.raises(ValueError, match=r"NaNs.*default"):
         layer.merge(safe_merge=True)
     assert torch.equal(base_layer.get_parameter("weight"), before)
     assert not layer.merged
