@@ -7,6 +7,7 @@ from itertools import cycle
 
 from omegaconf import DictConfig, OmegaConf
 
+from goft_cli.command_line.composition import register
 from goft_cli.command_line.keys import group_choices
 from goft_cli.command_line.store import data_root
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig
@@ -33,6 +34,12 @@ def inherited(default: str) -> DictConfig:
     merged = OmegaConf.merge(inherited(base), content)
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def alone(place: str) -> object:
+    """Return what a YAML describes, such as `task/glue/cola`, with nothing composed around it."""
+    register()
+    return OmegaConf.to_object(inherited(f"/{place}"))
 
 
 def is_benchmark(task: str) -> bool:

@@ -7,19 +7,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from goft_cli import pipeline, report
 from goft_cli.config import ModelConfig
 from goft_cli.naming import real_name
 from goft_cli.preflight import asset_dir
-from tests.cells import CHOICES, inherited
+from tests.cells import CHOICES, alone
 from tests.small import composed
 
 
 def test_a_model_in_its_own_place_keeps_its_name() -> None:
     for model in CHOICES["model"]:
-        settings = OmegaConf.to_object(inherited(f"/model/{model}"))
+        settings = alone(f"model/{model}")
         assert isinstance(settings, ModelConfig)
         assert real_name(settings) == model
 

@@ -15,8 +15,8 @@ from goft_cli.config import BenchmarkConfig, EvalConfig, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.runs.run_folder import read_config
 from tests import small
-from tests.causal import sentences_run
 from tests.conftest import Goft
+from tests.decoders import sentences_run
 from tests.multiple_choice import SUBJECTS, config, write_folder, write_rows
 
 NOTICE = "not the benchmark: mmlu/full test has 17 rows, the published split has 14042"

@@ -16,8 +16,8 @@ from goft_cli.findings import Finding, Verdict
 from goft_cli.rechecking.recheck import recheck, run_folders
 from goft_cli.runs.run_folder import RunFolder, read_json, write_json
 from tests.conftest import ROOT, Goft
-from tests.grounds import Ground, copied
 from tests.hostile.border import Change, cut, snapshot, substitute
+from tests.small import Ground, copied
 
 FIXTURES = ROOT / "tests" / "fixtures" / "runs"
 CERTIFIED = "merged/merge_report.json"

@@ -25,8 +25,8 @@ from goft_cli.runs.run_folder import RunFolder, read_json, write_json
 from goft_cli.signals import Stopped
 from goft_cli.training.trainer import PenaltyTrainer
 from tests import small
-from tests.grounds import Ground, copied
 from tests.hostile.border import Change, refusal, remove, substitute, write
+from tests.small import Ground, copied
 
 WEIGHTS = "model/model.safetensors"
 

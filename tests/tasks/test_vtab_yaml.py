@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from omegaconf import OmegaConf
 
-from goft_cli.command_line.composition import register
 from goft_cli.config import GoftAdapterConfig, Scheduler, Transform, VtabConfig
 from goft_cli.tasks import build_task
-from tests.cells import CHOICES, cell, inherited
+from tests.cells import CHOICES, alone, cell
 from tests.small import composed
 
 NATURAL, SPECIALIZED, STRUCTURED = "natural", "specialized", "structured"
@@ -37,8 +35,7 @@ TASKS = {
 
 
 def config_of(task: str) -> VtabConfig:
-    register()
-    config = OmegaConf.to_object(inherited(f"/task/vtab/{task}"))
+    config = alone(f"task/vtab/{task}")
     assert isinstance(config, VtabConfig)
     return config
 
