@@ -58,13 +58,11 @@ INNER = {"output.dense", "fc2", "lin2", "mlp.Wo"}
 # parameters for a block of b where PEFT trains b (b - 1) / 2.
 PAPER = {
     ("deberta-v3-base", "goft"): 82_872,
-    ("deberta-v3-base", "qgoft"): 331_488,
     ("llama2-7b", "goft"): 524_160,
     ("llama2-7b", "qgoft"): 2_096_640,
     ("llama2-7b", "lora"): 16_777_216,
     ("llama2-7b", "oft"): 8_388_608 // 256 * 120,
     ("vit-b16", "goft"): 82_872,
-    ("vit-b16", "qgoft"): 331_488,
     ("vit-b16-qv", "goft"): 18_408,
     ("vit-b16-qv", "qgoft"): 73_632,
     ("vit-b16-qv", "lora"): 294_912,

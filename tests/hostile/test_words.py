@@ -129,17 +129,11 @@ LONG = "a" * 100_000
     [
         "{}",
         "{}=1",
-        "+{}=1",
         "--{}",
-        "--config-dir={}",
         "adapter={}",
-        "seed={}",
         "seed=[{}",
-        "seed=b {}",
         "trainer.optim={}",
-        "model.path={}",
         "model.path=./{}",
-        "task.data_dir={}",
         "output_dir={}",
     ],
 )

@@ -52,7 +52,7 @@ def check(found: Found, tensors: tuple[Tensor, ...], tolerance: Tolerance) -> No
 
 @needs_loops
 @both_kinds
-@pytest.mark.parametrize("count", [1, 7, 8, 31, 32, 33, 40, 1024, 1025, 2100])
+@pytest.mark.parametrize("count", [1, 7, 8, 33, 1025, 2100])
 def test_tiles_and_shares_that_are_not_full(
     count: int, kind: str, draw: Draw, tolerance: Tolerance
 ) -> None:
