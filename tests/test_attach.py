@@ -86,12 +86,9 @@ def test_full_fine_tuning_unties_embeddings_for_good(
 OUTPUT = "adapter.target_modules=[lm_head]"
 TIED = {
     "GOFT": ["adapter=goft", OUTPUT],
-    "qGOFT": ["adapter=qgoft", OUTPUT],
     "LoRA": ["adapter=lora", "adapter.target_modules=[lm_head,q_proj]"],
     "AdaLoRA": ["adapter=adalora", OUTPUT],
-    "OFT": ["adapter=oft", OUTPUT],
     "BOFT": ["adapter=boft", OUTPUT],
-    "HRA": ["adapter=hra", OUTPUT],
     "a pattern": ["adapter=lora", r"adapter.target_modules='.*\.q_proj|lm_head'"],
     "the input": ["adapter=lora", "adapter.target_modules=[embed_tokens]"],
     "both": ["adapter=lora", "adapter.target_modules=[embed_tokens,lm_head]"],
@@ -131,20 +128,27 @@ def test_every_linear_layer_leaves_the_output_layer_out(llama: PreTrainedModel) 
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("adapter", "words", "named"),
     [
-        (["adapter.target_modules=[q_proj,qkv_proj]"], ["qkv_proj", "self_attn.q_proj"]),
-        (["adapter.target_modules=[query,key]"], ["query", "key", "mlp.down_proj"]),
-        (["adapter.target_modules=nonesuch"], ["nonesuch", "self_attn.o_proj"]),
-        ([r"adapter.target_modules='.*\.(query|key)'"], [r".*\.(query|key)", "lm_head"]),
-        (["adapter.target_modules=[]"], ["adapter.target_modules=[]", "self_attn.o_proj"]),
-        (["adapter.layers_to_transform=[0,2]"], ["adapter.layers_to_transform=[0, 2]", "0, 1"]),
-        (["adapter.layers_to_transform=[7]"], ["adapter.layers_to_transform=[7]", "0, 1"]),
-        (["adapter.layers_to_transform=[1000000]"], ["1000000", "0, 1"]),
-        (["adapter.target_modules='(q_proj'"], ["adapter.target_modules=(q_proj", "position 0"]),
+        ("goft", ["adapter.target_modules=[q_proj,qkv_proj]"], ["qkv_proj", "self_attn.q_proj"]),
+        ("lora", ["adapter.target_modules=[query,key]"], ["query", "key", "mlp.down_proj"]),
+        ("hra", ["adapter.target_modules=nonesuch"], ["nonesuch", "self_attn.o_proj"]),
+        ("goft", [r"adapter.target_modules='.*\.(query|key)'"], [r".*\.(query|key)", "lm_head"]),
+        ("lora", ["adapter.target_modules=[]"], ["adapter.target_modules=[]", "self_attn.o_proj"]),
+        (
+            "hra",
+            ["adapter.layers_to_transform=[0,2]"],
+            ["adapter.layers_to_transform=[0, 2]", "0, 1"],
+        ),
+        ("goft", ["adapter.layers_to_transform=[7]"], ["adapter.layers_to_transform=[7]", "0, 1"]),
+        ("lora", ["adapter.layers_to_transform=[1000000]"], ["1000000", "0, 1"]),
+        (
+            "hra",
+            ["adapter.target_modules='(q_proj'"],
+            ["adapter.target_modules=(q_proj", "position 0"],
+        ),
     ],
 )
-@pytest.mark.parametrize("adapter", ["goft", "lora", "hra"])
 def test_what_selects_no_layer_is_refused(
     adapter: str, words: list[str], named: list[str], llama: PreTrainedModel
 ) -> None:

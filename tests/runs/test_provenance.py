@@ -93,7 +93,7 @@ STARTS: dict[str, Callable[[TrainConfig], object]] = {
 }
 
 
-@pytest.mark.parametrize(("case", "start"), zip(DATA, STARTS, strict=True))
+@pytest.mark.parametrize(("case", "start"), [*zip(DATA, STARTS, strict=True)])
 def test_a_finished_run_hands_no_score_back_on_changed_ground(
     case: str, start: str, ground: Ground
 ) -> None:
