@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import cycle, groupby
+from itertools import cycle
 
 from omegaconf import DictConfig, OmegaConf
 
+from goft_cli.command_line.composition import register
 from goft_cli.command_line.keys import group_choices
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig
 from goft_cli.locations import data_root
@@ -35,6 +36,12 @@ def inherited(default: str) -> DictConfig:
     return merged
 
 
+def alone(place: str) -> object:
+    """Return what a YAML describes, such as `task/glue/cola`, with nothing composed around it."""
+    register()
+    return OmegaConf.to_object(inherited(f"/{place}"))
+
+
 def is_benchmark(task: str) -> bool:
     """Tell whether a task is only scored."""
     kind = OmegaConf.get_type(inherited(f"/task/{task}"))
@@ -45,32 +52,12 @@ BENCHMARKS = [task for task in CHOICES["task"] if is_benchmark(task)]
 TRAINED = [task for task in CHOICES["task"] if not is_benchmark(task)]
 
 
-def adapters_of(task: str, *, first: bool) -> list[str]:
-    """Return those whose hyperparameters the task states, or all for the first of its kind."""
-    rows = inherited(f"/task/{task}").recipe.by_adapter
-    return [name for name in CHOICES["adapter"] if first or name in rows]
-
-
-def recipe_of(task: str) -> str:
-    """Tell recipes apart; tasks of one base share theirs."""
-    return str(inherited(f"/task/{task}").recipe)
-
-
-def schema_of(task: str) -> str:
-    """Tell kinds of tasks apart."""
-    return str(OmegaConf.get_type(inherited(f"/task/{task}")))
-
-
-# The first task of each kind goes with every adapter, each other recipe with those that it names.
-CELLS = [
-    (task, adapter)
-    for _, kind in groupby(sorted(TRAINED, key=schema_of), key=schema_of)
-    for at, (_, (task, *_)) in enumerate(groupby(kind, key=recipe_of))
-    for adapter in adapters_of(task, first=at == 0)
-]
-
 # Every task, and every adapter with some task.
 DIAGONAL = list(zip(TRAINED, cycle(CHOICES["adapter"]), strict=False))
+
+# Every adapter, and every kind of task with some adapter.
+FIRST = {str(OmegaConf.get_type(inherited(f"/task/{task}"))): task for task in reversed(TRAINED)}
+KINDS = list(zip(cycle(FIRST.values()), CHOICES["adapter"], strict=False))
 
 
 @cache

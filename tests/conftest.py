@@ -54,8 +54,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("trained")
     model, data = small.write_model(root / "model"), small.write_data(root / "data")
-    words = ["adapter=qgoft", "trainer.learning_rate=0.02"]
-    return pipeline.run(small.composed(small.overrides(model, data, root / "run", *words)))
+    words = small.overrides(model, data, root / "run", *small.TRAINED)
+    return pipeline.run(small.composed(words))
 
 
 @pytest.fixture

@@ -9,14 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from goft_cli.command_line.composition import register
 from goft_cli.config import MMLUConfig
-from goft_cli.locations import asset_dir
-from tests.cells import inherited
+from tests.cells import alone
+from tests.decoders import shipped_llama
 
 DEV_ROWS = 5
 SUBJECTS = {"abstract_algebra": 7, "anatomy": 4, "sociology": 6}
@@ -62,8 +60,7 @@ def write_folder(folder: Path, subjects: dict[str, int] | None = None) -> Path:
 
 def config(name: str, **changes: Any) -> MMLUConfig:  # noqa: ANN401 - any field
     """Read a YAML below configs/task/; keywords replace its fields."""
-    register()
-    found = OmegaConf.to_object(inherited(f"/task/{name}"))
+    found = alone(f"task/{name}")
     assert isinstance(found, MMLUConfig)
     return replace(found, **changes)
 
@@ -71,6 +68,5 @@ def config(name: str, **changes: Any) -> MMLUConfig:  # noqa: ANN401 - any field
 @cache
 def tiny_llama() -> tuple[PreTrainedModel, Tokenizer]:
     """Load the shipped decoder; it takes 256 tokens."""
-    folder = asset_dir("tiny-llama")
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = shipped_llama()
+    return model.eval(), tokenizer

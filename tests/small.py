@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +21,7 @@ from transformers import (
 from goft_cli.command_line.composition import freeze, register
 from goft_cli.config import TrainConfig
 from goft_cli.locations import data_root
+from goft_cli.runs.run_folder import RunFolder
 
 WORDS = ["the", "a", "dog", "cat", "bird", "runs", "sleeps", "sings", "not", "well", "."]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -109,3 +112,34 @@ def composed(words: Sequence[str]) -> TrainConfig:
     with initialize_config_dir(str(data_root() / "configs"), version_base="1.3"):
         cfg = compose("train", [*words, "run_name=test"])
     return freeze(cfg, TrainConfig)
+
+
+TRAINED = ["adapter=qgoft", "trainer.learning_rate=0.02"]
+"""Those of the fixture `trained`."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Folders `model`, `data` and `run` below one root."""
+
+    root: Path
+
+    @property
+    def run(self) -> RunFolder:
+        """The run."""
+        return RunFolder(self.root / "run")
+
+    def cfg(self, *more: str) -> TrainConfig:
+        """Compose the command that made the run."""
+        places = (self.root / "model", self.root / "data", self.run.path)
+        return composed(overrides(*places, *TRAINED, *more))
+
+
+def copied(trained: Path, root: Path) -> Ground:
+    """Copy what the fixture `trained` is made of, and let the copy's run refer to the copies."""
+    shutil.copytree(trained.parent, root)
+    ground = Ground(root)
+    text = ground.run.config.read_text(encoding="utf-8")
+    assert str(trained.parent) in text
+    ground.run.config.write_text(text.replace(str(trained.parent), str(root)), encoding="utf-8")
+    return ground

@@ -89,7 +89,7 @@ def test_shares_become_updates(tinit: float, tfinal: float, found: tuple[int, in
 
 
 def test_a_schedule_longer_than_the_run_is_refused() -> None:
-    with pytest.raises(GoftError, match=r"tinit=800 and adapter.tfinal=0.5 leave none .* 1000 upd"):
+    with pytest.raises(GoftError, match=r"tinit=800 .*tfinal=0.5 .* 1000 "):
         options(1000, tinit=800)
 
 
@@ -100,7 +100,7 @@ def test_ranges(key: str) -> None:
 
 
 def test_a_budget_that_does_not_fall_is_refused() -> None:
-    with pytest.raises(GoftError, match=r"adapter.init_r=2 is out of range: .* at least 3"):
+    with pytest.raises(GoftError, match=r"adapter.init_r=2 .* 3"):
         small.composed(["adapter=adalora", "adapter.init_r=2"])
 
 

@@ -145,7 +145,12 @@ def test_a_damaged_tensor_is_refused_by_name(
 ) -> None:
     cfg, good = saved(variant)
     folder, tensors = copied(good, tmp_path)
-    for place, damage in enumerate(DAMAGES):
+    at = [*VARIANTS].index(variant) % len(
+        DAMAGES
+    )  # all of them for GOFT, two along a diagonal else
+    chosen = DAMAGES if variant == "goft" else (DAMAGES[at], DAMAGES[at - 1])
+    for damage in chosen:
+        place = DAMAGES.index(damage)
         key = sorted(tensors)[place * len(tensors) // len(DAMAGES)]
         changed = damage(tensors, key)
         save_file(changed, folder / WEIGHTS)

@@ -57,7 +57,7 @@ def test_an_unknown_rotation_engine_is_refused_before_loading(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "_forced", "quick")  # as GOFT_ENGINE=quick at the start
-    with pytest.raises(GoftError, match="GOFT_ENGINE=quick is unknown; choose one of auto, staged"):
+    with pytest.raises(GoftError, match=r"GOFT_ENGINE=quick .*auto, staged"):
         load(folder)
 
 
@@ -91,7 +91,7 @@ def test_half_precision_weights_keep_the_adapter_in_float32(folder: Path, tmp_pa
 def test_modules_named_as_in_another_architecture(folder: Path) -> None:
     """BERT has `output.dense` too: half of DeBERTa's names would fit, unnoticed."""
     model = composed(["model=deberta-v3-base", f"model.path={folder}"]).model
-    with pytest.raises(GoftError, match="found the architecture bert, but the modules"):
+    with pytest.raises(GoftError, match=r"architecture bert.*modules"):
         load_backbone(model, Head())
     assert load_backbone(replace(model, architecture="bert"), Head()).fingerprint
 
@@ -102,7 +102,7 @@ def test_a_tokenizer_that_no_installed_package_reads(folder: Path, tmp_path: Pat
     assert load_backbone(wanted, Head()).fingerprint  # tokenizer.json is there, and needs neither
     bare = shutil.copytree(folder, tmp_path / "bare")
     (bare / "tokenizer.json").unlink()
-    with pytest.raises(GoftError, match=r"needs no-such-package, .* pip install no-such-p"):
+    with pytest.raises(GoftError, match=r"pip install no-such-package"):
         load_backbone(replace(wanted, path=str(bare)), Head())
 
 

@@ -130,9 +130,7 @@ def test_predict_answers_a_file_as_the_merged_model_does(
 
 
 def test_a_text_that_fills_the_context_is_refused(trained: RunFolder) -> None:
-    with pytest.raises(
-        GoftError, match=r"row 1: its prompt has \d+ tokens and the model takes 256"
-    ):
+    with pytest.raises(GoftError, match=r"row 1: .*256"):
         predict(PredictConfig(adapter=str(trained.path), text="long " * 300))
-    with pytest.raises(GoftError, match=r"max_new_tokens=0 is out of range: expected at least 1"):
+    with pytest.raises(GoftError, match=r"max_new_tokens=0 "):
         PredictConfig(adapter="x", text="y", max_new_tokens=0)

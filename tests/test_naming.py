@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 
 from goft_cli import pipeline, report
+from goft_cli.config import ModelConfig
 from goft_cli.locations import asset_dir
 from goft_cli.naming import real_name
-from tests.cells import CHOICES, model_cell
+from tests.cells import CHOICES, alone
 from tests.small import composed
 
 
-@pytest.mark.parametrize("model", CHOICES["model"])
-def test_a_model_in_its_own_place_keeps_its_name(model: str) -> None:
-    assert real_name(model_cell(model).model) == model
+def test_a_model_in_its_own_place_keeps_its_name() -> None:
+    for model in CHOICES["model"]:
+        settings = alone(f"model/{model}")
+        assert isinstance(settings, ModelConfig)
+        assert real_name(settings) == model
 
 
 @pytest.mark.parametrize(

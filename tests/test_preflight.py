@@ -55,7 +55,7 @@ def test_shipped_models_are_found(name: str) -> None:
 
 
 def test_an_unknown_asset_lists_the_known(tmp_path: Path) -> None:
-    with pytest.raises(GoftError, match="no such shipped model; expected tiny-deberta-v3, tiny-l"):
+    with pytest.raises(GoftError, match="tiny-deberta-v3, tiny-l"):
         model_location("asset:tiny-debrta")
 
 
@@ -130,7 +130,7 @@ def test_a_run_folder_that_is_a_file(inside: str, cfg: TrainConfig, tmp_path: Pa
     blocked = Path(cfg.output_dir) if not inside else tmp_path / inside
     blocked.parent.mkdir(exist_ok=True)
     blocked.write_text("x")
-    with pytest.raises(GoftError, match=f"{blocked} is a file; choose another output_dir"):
+    with pytest.raises(GoftError, match=f"{blocked} .*output_dir"):
         check_inputs(cfg)
 
 
@@ -139,13 +139,13 @@ def test_a_run_folder_without_permission(
 ) -> None:
     # root, who runs containers, may write anywhere, whatever the mode bits say
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(GoftError, match=f"no permission to write in {tmp_path}; choose another"):
+    with pytest.raises(GoftError, match=f"permission.*{tmp_path}"):
         check_inputs(cfg)
 
 
 def test_a_full_disk(cfg: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1, 1, MIN_FREE_BYTES - 1))
-    with pytest.raises(GoftError, match="64 MB free on its disk, expected at least 64 MB"):
+    with pytest.raises(GoftError, match="64 MB"):
         check_inputs(cfg)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1, 1, MIN_FREE_BYTES))
     check_inputs(cfg)
@@ -156,7 +156,7 @@ def test_what_reads_the_tokenizer_is_looked_for_before_the_hub(
 ) -> None:
     monkeypatch.setattr(hub, "unreachable", cache(lambda: "nobody answers"))
     model = replace(cfg.model, path="someone/something", requires=["torch", "no-such", "nor-this"])
-    sentence = "its tokenizer needs no-such and nor-this, .* pip install no-such nor-this$"
+    sentence = "pip install no-such nor-this$"
     with pytest.raises(GoftError, match=sentence):
         check_inputs(replace(cfg, model=model))
     with pytest.raises(GoftError, match=sentence):
@@ -167,10 +167,10 @@ def test_the_data_of_a_benchmark_is_looked_for_too(
     cfg: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "unreachable", cache(lambda: "nobody answers"))
-    with pytest.raises(GoftError, match=r"cais/mmlu cannot be .*; pass benchmark\.data_dir=DIR"):
+    with pytest.raises(GoftError, match=r"cais/mmlu .*benchmark\.data_dir="):
         check_inputs(replace(cfg, benchmark=config("mmlu/full")))
     missing = config("mmlu/full", data_dir=str(tmp_path / "none"))
-    with pytest.raises(GoftError, match=r"benchmark\.data_dir=.*none: no such folder"):
+    with pytest.raises(GoftError, match=r"benchmark\.data_dir=.*none"):
         check_inputs(replace(cfg, benchmark=missing))
 
 
@@ -187,7 +187,7 @@ def test_what_neither_hub_nor_cache_has_is_refused_at_once(
     cache_model(tmp_path, "someone/something", weights=False)
     cache_dataset(tmp_path, "some/thing", "small")
     cache_dataset(tmp_path, "nyu-mll/glue", "sst2")
-    with pytest.raises(GoftError, match=rf"{kind} .* cannot be loaded: .*some/thing.*=DIR"):
+    with pytest.raises(GoftError, match=rf"{kind} .*some/thing.*=DIR"):
         check_inputs(wanted)
     shutil.rmtree(tmp_path / "hub")
     cache_model(tmp_path, "someone/something")

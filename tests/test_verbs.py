@@ -63,7 +63,7 @@ def test_predict_one_text(trained: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_another_base_model_is_refused(trained: Path, tmp_path: Path) -> None:
     other = small.write_model(tmp_path / "other", seed=1)
-    with pytest.raises(GoftError, match=r"trained on other weights than .*base_model=PATH"):
+    with pytest.raises(GoftError, match=r"base_model=PATH"):
         evaluate(EvalConfig(adapter=str(trained), base_model=str(other)))
     wider = small.write_model(tmp_path / "wider", width=32)
     with pytest.raises(GoftError, match="trained on other weights"):

@@ -152,14 +152,14 @@ def test_predict_takes_an_image(run: RunFolder, folders: tuple[Path, Path], tmp_
 
 def test_too_few_rows_for_one_batch(folders: tuple[Path, Path], tmp_path: Path) -> None:
     more = ["trainer.per_device_train_batch_size=64"]
-    with pytest.raises(GoftError, match=r"22 training rows do not fill one batch of 64.*drop_last"):
+    with pytest.raises(GoftError, match=r"22 .* 64.*drop_last"):
         pipeline.run(composed(words(*folders, tmp_path / "run", *more)))
 
 
 def test_vtab_without_a_folder_is_refused_at_once(tmp_path: Path) -> None:
     model = write_vit(tmp_path / "model")
     cfg = composed(["task=vtab/dtd", f"model.path={model}", f"output_dir={tmp_path / 'run'}"])
-    with pytest.raises(GoftError, match=r"task=vtab/dtd: .*task\.data_dir=DIR .*train800\.txt"):
+    with pytest.raises(GoftError, match=r"vtab/dtd.*task\.data_dir=.*train800\.txt"):
         check_inputs(cfg)
 
 

@@ -15,8 +15,8 @@ from goft_cli.config import BenchmarkConfig, EvalConfig, TrainConfig
 from goft_cli.errors import GoftError
 from goft_cli.runs.configuration import read_config
 from tests import small
-from tests.causal import sentences_run
 from tests.conftest import Goft
+from tests.decoders import sentences_run
 from tests.multiple_choice import SUBJECTS, config, write_folder, write_rows
 
 NOTICE = "not the benchmark: mmlu/full test has 17 rows, the published split has 14042"
@@ -131,9 +131,7 @@ def test_options_of_a_benchmark(goft: Goft, folder: Path) -> None:
 
 def test_a_benchmark_wants_a_model_that_generates_text(tmp_path: Path, folder: Path) -> None:
     words = ["benchmark=mmlu", f"benchmark.data_dir={folder}", f"output_dir={tmp_path / 'run'}"]
-    with pytest.raises(
-        GoftError, match=r"mmlu/full asks an AutoModelForCausalLM, the model of task"
-    ):
+    with pytest.raises(GoftError, match=r"mmlu/full .*AutoModelForCausalLM"):
         pipeline.run(small.composed(words))
 
 
@@ -160,7 +158,7 @@ def test_questions_fit_the_model_before_the_training(
     (folder / "question.jsonl").write_text(json.dumps(question), encoding="utf-8")
     words = [f"+task@benchmark={name}", f"benchmark.data_dir={folder}", *more]
     cfg = sentences_run(monkeypatch, tmp_path / "run", *words)
-    with pytest.raises(GoftError, match=r"the model takes 256 tokens, found|and the model has 256"):
+    with pytest.raises(GoftError, match=r"the model (takes|has) 256"):
         pipeline.run(cfg)
     assert not (tmp_path / "run" / "checkpoints").exists()
 
@@ -168,10 +166,10 @@ def test_questions_fit_the_model_before_the_training(
 def test_a_task_that_trains_is_no_benchmark(tmp_path: Path) -> None:
     task = small.composed(["task=glue/cola"]).task
     model = small.composed(["model=tiny-llama"]).model
-    with pytest.raises(GoftError, match=r"glue/cola is no benchmark .*such as task=mmlu/full"):
+    with pytest.raises(GoftError, match=r"glue/cola .*task=mmlu/full"):
         evaluate(EvalConfig(task=task, model=model))
-    with pytest.raises(GoftError, match=r"shots=3: task glue/cola has no exemplars"):
+    with pytest.raises(GoftError, match=r"shots=3: .*glue/cola"):
         evaluate(EvalConfig(task=task, model=model, shots=3))
     for shots in ("many", True, [0, 1.5]):
-        with pytest.raises(GoftError, match=r"shots=.*: expected whole numbers, such as shots=5"):
+        with pytest.raises(GoftError, match=r"shots=.*: .*shots=5"):
             evaluate(EvalConfig(task=config("mmlu/full"), model=model, shots=shots))

@@ -78,10 +78,10 @@ def test_the_harness_gets_the_model_and_its_numbers_are_kept(
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "find_spec", lambda name: None)
-    with pytest.raises(GoftError, match=r"not installed; run pip install 'goft-cli\[harness\]'"):
+    with pytest.raises(GoftError, match=r"goft-cli\[harness\]"):
         harness.build_harness(config("mmlu/full"))
 
 
 def test_it_knows_the_full_protocol_alone() -> None:
-    with pytest.raises(GoftError, match=r"no counterpart of task mmlu/legacy; pass harness=own"):
+    with pytest.raises(GoftError, match=r"mmlu/legacy.*harness=own"):
         harness.build_harness(config("mmlu/legacy"))

@@ -69,7 +69,7 @@ def test_a_path_and_its_key_are_not_both_taken() -> None:
 
 @pytest.mark.parametrize("typed", ["--as-lora", "--as-lora --debug"])
 def test_a_key_that_is_no_switch_needs_a_value(typed: str) -> None:
-    with pytest.raises(GoftError, match="--as-lora has no value; write --as-lora VALUE"):
+    with pytest.raises(GoftError, match="--as-lora VALUE"):
         as_overrides("merge", typed.split())
 
 

@@ -88,7 +88,8 @@ def test_no_verb_takes_a_damaged_adapter(damage: str, run: Path, tmp_path: Path)
     change, named = DAMAGES[damage]
     expected = named(run)
     change(run)
-    for verb in VERBS.values():
+    # All of them open the run in one way; which damage is found is tested beside that way.
+    for verb in VERBS.values() if damage == "nothing learnt" else [VERBS["eval"]]:
         sentence = refusal(lambda verb=verb: verb(run), tmp_path)
         assert all(word in sentence for word in expected)
     assert not (run / "merged").exists()

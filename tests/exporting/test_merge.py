@@ -113,7 +113,7 @@ def test_a_folder_that_is_not_the_adapter_is_refused_and_nothing_stays(
 
     monkeypatch.setattr(export, "merge", damaging)
     target = tmp_path / "new" / "merged"
-    with pytest.raises(GoftError, match=r"24 rows are up to \S+ apart.*nothing was written"):
+    with pytest.raises(GoftError, match=r"24 rows"):
         merge(MergeConfig(adapter=str(trained), output_dir=str(target)))
     assert list(target.parent.iterdir()) == []
     merge(MergeConfig(adapter=str(trained), output_dir=str(target), tolerance=100))

@@ -225,19 +225,19 @@ def test_a_regression_target_has_bounds(
 
 def test_a_data_folder_that_is_not_there(make_task: TaskMaker, tmp_path: Path) -> None:
     folder = tmp_path / "nowhere"
-    sentence = r"task.data_dir=.*nowhere: found nothing there; expected a folder with files such as"
+    sentence = r"task.data_dir=.*nowhere"
     with pytest.raises(GoftError, match=sentence):
         make_task(data_dir=str(folder)).load()
 
 
 def test_a_data_folder_that_is_a_file(make_task: TaskMaker, tmp_path: Path) -> None:
     write("data.tsv", GOOD)(tmp_path)
-    with pytest.raises(GoftError, match=r"found a file there; expected a folder"):
+    with pytest.raises(GoftError, match=r"data\.tsv: .*expected a folder"):
         make_task(data_dir=str(tmp_path / "data.tsv")).load()
 
 
 def test_a_file_to_predict_on_that_is_not_there(make_task: TaskMaker, tmp_path: Path) -> None:
-    with pytest.raises(GoftError, match=r"new.tsv: cannot be read \(No such file or directory\)"):
+    with pytest.raises(GoftError, match=r"new.tsv: .*No such file"):
         make_task().read(tmp_path / "new.tsv")
 
 
@@ -246,7 +246,7 @@ def test_raw_rows_of_another_width_are_not_taken_for_raw(
 ) -> None:
     for name in ("train.tsv", "dev.tsv"):
         write(name, "src\t1\thello\n")(tmp_path)
-    sentence = r"column sentence, label is missing; found 'src', '1', 'hello'"
+    sentence = r"sentence, label.*'src', '1', 'hello'"
     with pytest.raises(GoftError, match=sentence):
         make_task(raw_columns=["source", "label", "mark", "sentence"]).load()
 

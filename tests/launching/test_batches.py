@@ -11,12 +11,8 @@ from goft_cli.errors import GoftError
 from goft_cli.launching.batches import accumulation_steps, device_batch
 from tests.small import composed
 
-READINGS = list(GlobalBatch)
 
-
-@pytest.mark.parametrize("update", READINGS)
-@pytest.mark.parametrize("devices", [1, 2, 4, 8, 32])
-@pytest.mark.parametrize("most", [1, 7, 32, 1000])
+@given(st.sampled_from(GlobalBatch), st.sampled_from([1, 2, 4, 8, 32]), st.integers(1, 1000))
 def test_the_product_is_the_update(update: GlobalBatch, devices: int, most: int) -> None:
     size = device_batch(most, update, devices)
     steps = accumulation_steps(1, size, update, devices)
@@ -31,10 +27,9 @@ def test_without_a_choice_the_recipe_holds(size: int, steps: int) -> None:
 
 
 def test_devices_that_do_not_divide_are_refused() -> None:
-    sentence = r"global_batch=total_32: 32 examples do not divide evenly \(devices: 3"
-    with pytest.raises(GoftError, match=sentence + r"\).*pass trainer.per_device_train_batch_size"):
+    with pytest.raises(GoftError, match=r"=total_32: .* 3.*trainer.per_device_train_batch_size"):
         device_batch(32, GlobalBatch.total_32, 3)
-    with pytest.raises(GoftError, match=sentence + r", batch on each: 8\)"):
+    with pytest.raises(GoftError, match=r"=total_32: .*devices: 3.* 8"):
         accumulation_steps(1, 8, GlobalBatch.total_32, 3)
 
 
@@ -71,10 +66,10 @@ def test_two_devices_are_the_papers_own(started: bool, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["trainer.per_device_train_batch_size=24"], r"^task.global_batch=per_device_128: 128 exa"),
+        (["trainer.per_device_train_batch_size=24"], r"^task.global_batch=per_device_128: "),
         (["launcher.num_processes=3"], r"^task.global_batch=per_device_128: .*devices: 3"),
-        (["launcher.num_processes=0"], r"launcher.num_processes=0 is out of range"),
-        (["trainer.per_device_train_batch_size=0"], r"per_device_train_batch_size=0 is out of ran"),
+        (["launcher.num_processes=0"], r"launcher.num_processes=0 "),
+        (["trainer.per_device_train_batch_size=0"], r"per_device_train_batch_size=0 "),
     ],
 )
 def test_a_size_that_does_not_fit_is_one_sentence(words: list[str], sentence: str) -> None:

@@ -70,7 +70,7 @@ def started(monkeypatch: pytest.MonkeyPatch, total: int, local: int | None = Non
 def test_another_number_than_was_started_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     check_launch(config_of(2))
     started(monkeypatch, 4)
-    with pytest.raises(GoftError, match=r"num_processes=2, but a launcher started 4; leave"):
+    with pytest.raises(GoftError, match=r"num_processes=2.* 4"):
         check_launch(config_of(2))
     check_launch(small.composed([]))
 
@@ -79,7 +79,7 @@ def test_too_few_gpus_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     check_launch(config_of(1))
     check_launch(config_of(4, use_cpu=True))
-    with pytest.raises(GoftError, match=r"=4, but this machine has 1 visible GPU; pass launcher"):
+    with pytest.raises(GoftError, match=r"=4.* 1 .*launcher"):
         check_launch(config_of(4))
     started(monkeypatch, 2, local=1)  # one on each of two machines
     check_launch(small.composed([]))
@@ -96,7 +96,7 @@ def test_a_launch_that_started_fewer_processes_is_refused(
     for asking in (["--cpu", "--num_processes", "2"], ["--config_file", str(file)]):
         parent = ["python", "accelerate", "launch", *asking, "-m", "goft_cli"]
         monkeypatch.setattr("psutil.Process.cmdline", lambda _, words=parent: words)
-        with pytest.raises(GoftError, match=r"asked for 2 processes and started 1.*torchrun --np"):
+        with pytest.raises(GoftError, match=r" 2 .* 1.*torchrun"):
             check_launch(config_of(1))
     check_asked(1)
 

@@ -17,8 +17,8 @@ from goft_cli.rechecking.recheck import recheck, run_folders
 from goft_cli.runs.files import read_json, write_json
 from goft_cli.runs.run_folder import RunFolder
 from tests.conftest import ROOT, Goft
-from tests.grounds import Ground, copied
 from tests.hostile.border import Change, cut, snapshot, substitute
+from tests.small import Ground, copied
 
 FIXTURES = ROOT / "tests" / "fixtures" / "runs"
 CERTIFIED = "merged/merge_report.json"

@@ -150,5 +150,5 @@ def test_a_rehearsal_never_compares() -> None:
 
 def test_a_key_that_the_run_lacks_is_named() -> None:
     measure = MeasureConfig(key="metrics.test.f1", paper={"goft": 1.0})
-    with pytest.raises(GoftError, match=r"run/metrics.json: there is no metrics\.test\.f1"):
+    with pytest.raises(GoftError, match=r"run/metrics.json: .*metrics\.test\.f1"):
         value(runs(0.5)[0], measure)

@@ -38,5 +38,5 @@ def test_a_recipe_runs_through(cell: Cell, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_family_without_stand_in_says_so(tmp_path: Path) -> None:
-    with pytest.raises(GoftError, match="task mine: no rehearsal for the family sounds"):
+    with pytest.raises(GoftError, match=r"task mine: .*sounds"):
         write_stand_in(TaskConfig(name="mine", family="sounds"), tmp_path / "data")

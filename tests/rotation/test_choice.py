@@ -71,10 +71,10 @@ def test_an_engine_that_cannot_or_does_not_exist_is_refused(
     monkeypatch.setattr(blocked, "supports", lambda dim, dtype, device: dim != 97)
     with (
         force_engine("blocked"),
-        pytest.raises(ValueError, match=r"engine blocked cannot turn vectors of 97 in torch.float"),
+        pytest.raises(ValueError, match=r"blocked .*97 .*torch.float"),
     ):
         rotate(torch.zeros(3, 97), torch.zeros(96))
-    with pytest.raises(ValueError, match=r"quick is unknown; choose one of auto, staged"):
+    with pytest.raises(ValueError, match=r"quick .*auto, staged"):
         force_engine("quick").__enter__()
 
 

@@ -52,7 +52,7 @@ def check(found: Found, tensors: tuple[Tensor, ...], tolerance: Tolerance) -> No
 
 @needs_loops
 @both_kinds
-@pytest.mark.parametrize("count", [1, 7, 8, 31, 32, 33, 40, 1024, 1025, 2100])
+@pytest.mark.parametrize("count", [1, 7, 8, 33, 1025, 2100])
 def test_tiles_and_shares_that_are_not_full(
     count: int, kind: str, draw: Draw, tolerance: Tolerance
 ) -> None:
@@ -135,7 +135,7 @@ def test_loops_that_are_wrong_are_found_out_once(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(compiled, "_healthy", [])
     monkeypatch.setattr(compiled, "synthesis", lie)
-    sentence = r"compiled rotation loops: strict R\^T x is off by .* let CC name .* blocked form"
+    sentence = r"strict R\^T x .* CC .*blocked"
     with pytest.warns(RuntimeWarning, match=sentence):
         assert choose_engine(torch.empty(64, DIM)) == "blocked"
     with warnings.catch_warnings():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -17,7 +17,6 @@ Dense = Callable[[Tensor], Tensor]
 Draw = Callable[..., Tensor]
 Tolerance = Callable[[torch.dtype, int], float]
 
-WIDTHS = [1, 2, 3, 5, 7, 8, 12, 48, 96, 97, 768]
 KINDS = ["strict", "quasi"]
 dims = st.integers(1, 140)
 seeds = st.integers(0, 2**31)
@@ -45,25 +44,11 @@ def check_both_directions(
     assert_agrees(rotate_transposed(x, rotation), wide @ matrix, size @ sizes, bound)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dim", WIDTHS)
-@pytest.mark.parametrize("count", [3, 150])
-def test_agrees_with_the_dense_matrix(
-    kind: str,
-    dim: int,
-    count: int,
-    draw: Draw,
-    dense: Dense,
-    magnitude: Dense,
-    tolerance: Tolerance,
-) -> None:
-    bound = tolerance(torch.float64, dim)
-    check_both_directions(vectors(count, dim), draw(kind, dim), dense, magnitude, bound)
-
-
 @settings(max_examples=60, deadline=None)
 @given(kind=st.sampled_from(KINDS), dim=dims, count=st.integers(0, 140), seed=seeds)
-def test_agrees_with_the_dense_matrix_everywhere(
+@example(kind="strict", dim=768, count=150, seed=1)
+@example(kind="quasi", dim=768, count=3, seed=1)
+def test_agrees_with_the_dense_matrix(
     kind: str,
     dim: int,
     count: int,
@@ -78,9 +63,8 @@ def test_agrees_with_the_dense_matrix_everywhere(
     check_both_directions(x, rotation, dense, magnitude, tolerance(torch.float64, dim))
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("dim", [2, 13, 48, 96, 768])
-@pytest.mark.parametrize("count", [3, 150])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("dim", "count"), [(2, 150), (13, 3), (96, 150), (768, 3), (768, 150)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_rounding_stays_within_a_random_walk_over_the_stages(
     kind: str,
@@ -132,7 +116,7 @@ def test_wide_layers_keep_norms_and_come_back(dim: int, draw: Draw, tolerance: T
     assert_agrees(rotate(turned, rotation), x.double(), x.double(), 2 * bound)
 
 
-@pytest.mark.parametrize("dim", WIDTHS)
+@pytest.mark.parametrize("dim", [1, 2, 97, 768])
 @pytest.mark.parametrize("count", [1, 150])
 def test_starts_as_the_identity_bit_by_bit(dim: int, count: int) -> None:
     x = vectors(count, dim, dtype=torch.float32)
@@ -196,9 +180,9 @@ def test_strict_blocks_have_no_penalty(draw: Draw) -> None:
 @pytest.mark.parametrize(
     ("x", "rotation", "sentence"),
     [
-        (torch.zeros(3, 7), torch.zeros(7), r"x: last dimension is 7, but .* turns vectors of 8"),
+        (torch.zeros(3, 7), torch.zeros(7), r"x: .* 7.* 8"),
         (torch.zeros(()), torch.zeros(7), r"x: last dimension is 0"),
-        (torch.zeros(3, 8), torch.zeros(7, 2), r"found shape \(7, 2\), expected \(d-1,\) angles"),
+        (torch.zeros(3, 8), torch.zeros(7, 2), r"\(7, 2\).*\(d-1,\)"),
         (torch.zeros(3, 8, dtype=torch.int64), torch.zeros(7), r"x: dtype is torch.int64"),
     ],
 )
@@ -211,10 +195,10 @@ def test_shapes_that_do_not_belong_together_are_refused(
 
 
 def test_factors_that_are_not_one_for_each_column_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"scale: found shape \(1,\), expected \(3,\), a factor"):
+    with pytest.raises(ValueError, match=r"scale: .*\(1,\).*\(3,\)"):
         rotate_transposed(torch.zeros(2, 3), torch.zeros(2), scale=torch.ones(1))
 
 
 def test_an_unknown_angle_names_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"angle='sine' is unknown; choose one of tanh, direct"):
+    with pytest.raises(ValueError, match=r"angle='sine' .*tanh, direct"):
         angles_from(torch.zeros(3), "sine")  # pyright: ignore[reportArgumentType] - the mistake

@@ -19,7 +19,7 @@ Draw = Callable[..., Tensor]
 Tolerance = Callable[[torch.dtype, int], float]
 
 CPU = torch.device("cpu")
-NARROW = [2, 3, 5, 7, 8, 12, 33, 64, 96, 97, 100]
+NARROW = [2, 3, 7, 8, 33, 64, 97, 100]
 
 both_kinds = pytest.mark.parametrize("kind", ["strict", "quasi"])
 
@@ -98,7 +98,7 @@ def test_rounds_once_to_the_dtype_of_x(
     ("count", "dim", "kind"),
     [
         (1, 1100, "quasi"),
-        (1, 4097, "strict"),
+        (1, 2049, "strict"),
         (1, 96, "strict"),
         (40, 48, "quasi"),
         (9, 65, "quasi"),

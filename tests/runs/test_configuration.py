@@ -30,7 +30,7 @@ from goft_cli.runs.configuration import (
     read_config,
     write_config,
 )
-from tests.cells import DIAGONAL, cell
+from tests.cells import KINDS, cell
 from tests.conftest import ROOT
 
 FIXTURES = ROOT / "tests" / "fixtures" / "runs"
@@ -69,7 +69,7 @@ def rewrite(path: Path, plain: Mapping[str, Any]) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("task", "adapter"), DIAGONAL)
+@pytest.mark.parametrize(("task", "adapter"), KINDS)
 def test_a_configuration_survives_the_disk(task: str, adapter: str, tmp_path: Path) -> None:
     cfg, path = cell(task, adapter), tmp_path / "config.yaml"
     write_config(path, cfg)
@@ -80,7 +80,7 @@ def test_a_configuration_survives_the_disk(task: str, adapter: str, tmp_path: Pa
         assert type(getattr(cfg, section)) is SCHEMAS[name]
 
 
-@pytest.mark.parametrize(("task", "adapter"), DIAGONAL)
+@pytest.mark.parametrize(("task", "adapter"), KINDS)
 def test_a_section_without_a_name_is_known_by_its_keys(task: str, adapter: str) -> None:
     cfg = cell(task, adapter)
     plain = as_plain(cfg)

@@ -26,8 +26,8 @@ from goft_cli.runs.run_folder import RunFolder
 from goft_cli.signals import Stopped
 from goft_cli.training.trainer import PenaltyTrainer
 from tests import small
-from tests.grounds import Ground, copied
 from tests.hostile.border import Change, refusal, remove, substitute, write
+from tests.small import Ground, copied
 
 WEIGHTS = "model/model.safetensors"
 
@@ -94,8 +94,7 @@ STARTS: dict[str, Callable[[TrainConfig], object]] = {
 }
 
 
-@pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("case", DATA)
+@pytest.mark.parametrize(("case", "start"), [*zip(DATA, STARTS, strict=True)])
 def test_a_finished_run_hands_no_score_back_on_changed_ground(
     case: str, start: str, ground: Ground
 ) -> None:

@@ -89,7 +89,7 @@ def test_a_whole_benchmark_with_the_authors_code(
 
 
 def test_a_folder_without_the_authors_code_is_named(bench: Workbench, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=f"--authors {tmp_path}: no tuners/givens/layer.py"):
+    with pytest.raises(FileNotFoundError, match=f"--authors {tmp_path}.*layer.py"):
         replace(bench, authors=tmp_path).candidate("authors' goft")
 
 

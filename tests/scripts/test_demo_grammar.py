@@ -164,7 +164,7 @@ def test_spelling(words: str, expected: str) -> None:
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(GoftError, match="unknown split 'dev', expected train, validation, test"):
+    with pytest.raises(GoftError, match=r"'dev'.*train, validation, test"):
         examples("dev")  # pyright: ignore[reportArgumentType]
     with pytest.raises(GoftError, match="size=-1, expected zero or more"):
         examples("train", -1)

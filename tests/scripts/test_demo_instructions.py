@@ -35,5 +35,5 @@ def test_the_same_seed_draws_the_same_rows() -> None:
 
 
 def test_an_unknown_split_is_refused() -> None:
-    with pytest.raises(GoftError, match=r"demo/instructions: unknown split 'dev', expected train"):
+    with pytest.raises(GoftError, match=r"demo/instructions.*'dev'.*train"):
         generate("dev")  # pyright: ignore[reportArgumentType] - the mistake

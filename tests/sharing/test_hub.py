@@ -183,14 +183,14 @@ def test_a_cached_dataset_serves_without_the_hub(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("closed")
 def test_another_cached_configuration_is_named(tmp_path: Path) -> None:
     cache_dataset(tmp_path, "some/set", "small")
-    with pytest.raises(GoftError, match=r"cached datasets: some/set small; pass task.data_dir"):
+    with pytest.raises(GoftError, match=r"some/set small.*task.data_dir"):
         load("some/set", "large")
 
 
 @pytest.mark.usefixtures("closed")
 def test_another_cached_commit_is_refused(tmp_path: Path) -> None:
     cache_dataset(tmp_path, "some/set", "small")
-    with pytest.raises(GoftError, match=rf"revision=f{{40}}: the cache holds {COMMIT}"):
+    with pytest.raises(GoftError, match=rf"revision=f{{40}}.*{COMMIT}"):
         load("some/set", "small", "f" * 40)
 
 
@@ -198,7 +198,7 @@ def test_another_cached_commit_is_refused(tmp_path: Path) -> None:
 def test_a_split_that_the_dataset_lacks_is_named(tmp_path: Path) -> None:
     cache_dataset(tmp_path, "some/set", "small")
     dataset = DatasetConfig(id="some/set", config="small")
-    with pytest.raises(GoftError, match=r"has no split exam; found train, validation"):
+    with pytest.raises(GoftError, match=r"exam.*train, validation"):
         read_splits(dataset, ["exam"], data_dir=None, layout=Layout())
 
 
@@ -206,9 +206,7 @@ def test_a_dataset_that_the_hub_does_not_know(
     served: type[Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(served, "status", 404)
-    with pytest.raises(
-        GoftError, match=r"nobody/nothing cannot be loaded: .*cached datasets: none"
-    ):
+    with pytest.raises(GoftError, match=r"nobody/nothing .*none"):
         load("nobody/nothing")
 
 
@@ -217,14 +215,14 @@ def test_chosen_offline_mode_asks_nobody(
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets_config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(GoftError, match=r"cannot be loaded: offline mode is on \(HF_HUB_OFFLINE\)"):
+    with pytest.raises(GoftError, match=r"HF_HUB_OFFLINE"):
         load("nobody/nothing")
     assert served.requests == []
 
 
 def test_offline_mode_of_datasets_alone(served: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets_config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(GoftError, match=r"offline mode is on \(HF_DATASETS_OFFLINE\)"):
+    with pytest.raises(GoftError, match=r"HF_DATASETS_OFFLINE"):
         load("nobody/nothing")
     assert served.requests == []
 

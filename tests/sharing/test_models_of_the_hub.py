@@ -204,7 +204,7 @@ def test_what_breaks_off_again_and_again_is_not_kept(
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     hub.shelf.publish("me/mini", published(tmp_path / "model", "safetensors"))
     hub.shelf.broken = 100
-    with pytest.raises(GoftError, match="me/mini cannot be loaded: the connection broke"):
+    with pytest.raises(GoftError, match=r"me/mini .*the connection broke"):
         load()
     hub.shelf.broken = 0
     assert load().revision == FIRST

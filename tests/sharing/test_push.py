@@ -79,7 +79,7 @@ def test_a_script_says_yes_beforehand(
     hub: Hub, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
-    with pytest.raises(GoftError, match="no terminal to ask on; pass yes=true too"):
+    with pytest.raises(GoftError, match="yes=true"):
         push(PushConfig(adapter=str(trained), repo="open", public=True))
     assert hub.private == {}
     push(PushConfig(adapter=str(trained), repo="open", public=True, yes=True))

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from goft_cli.command_line.composition import register
 from goft_cli.config import DatasetConfig, TaskConfig, TextClassificationConfig
 from goft_cli.tasks.classification import TextClassification
-from tests.cells import inherited
+from tests.cells import alone
 from tests.tasks.judge_server import JudgeServer, running_judge
 
 TaskMaker = Callable[..., TextClassification]
@@ -28,8 +26,7 @@ def task_config() -> Callable[[str], TaskConfig]:
 
 def read_config(name: str) -> TaskConfig:
     """Merge a task's YAML onto what its defaults list names, as Hydra would."""
-    register()
-    config = OmegaConf.to_object(inherited(f"/task/{name}"))
+    config = alone(f"task/{name}")
     assert isinstance(config, TaskConfig)
     return config
 

@@ -42,13 +42,13 @@ def test_a_family_builds_its_class(make_task: TaskMaker) -> None:
 
 def test_an_unknown_family_is_answered_with_the_known_ones() -> None:
     config = TaskConfig(name="poetry", family="verse", headline="rhyme")
-    with pytest.raises(GoftError, match=r"unknown family 'verse'; .*text_classification"):
+    with pytest.raises(GoftError, match=r"'verse'.*text_classification"):
         build_task(config)
 
 
 @pytest.mark.parametrize("columns", [[], ["a", "b", "c"]])
 def test_one_or_two_texts(make_task: TaskMaker, columns: list[str]) -> None:
-    with pytest.raises(GoftError, match=f"names {len(columns)} columns, expected one or two"):
+    with pytest.raises(GoftError, match=f"{len(columns)} columns"):
         make_task(text_columns=columns)
 
 
@@ -62,7 +62,7 @@ def test_the_demo_needs_no_files(make_task: TaskMaker) -> None:
 
 def test_an_unknown_demo_is_answered(make_task: TaskMaker) -> None:
     task = make_task(dataset=DatasetConfig(id="demo:poetry"), data_dir=None)
-    with pytest.raises(GoftError, match=r"demo:poetry: no such generator; .*demo:acceptability"):
+    with pytest.raises(GoftError, match=r"demo:poetry.*demo:acceptability"):
         task.load()
 
 
@@ -99,7 +99,7 @@ def test_one_text_is_one_row(make_task: TaskMaker) -> None:
 
 
 def test_one_text_is_not_a_pair(make_task: TaskMaker) -> None:
-    with pytest.raises(GoftError, match=r"takes question and answer, found one text; pass input="):
+    with pytest.raises(GoftError, match=r"question and answer.*input="):
         make_task(**PAIR).read_text("ab")
 
 

@@ -159,7 +159,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     judge.replies.extend([says("[[7]]")] * 5)
     judge.otherwise = lambda _: status(401, f"no {KEY}")
-    with pytest.raises(GoftError, match=r"401 Unauthorized: no \*\*\*; check the key"):
+    with pytest.raises(GoftError, match=r"401 .*no \*\*\*"):
         judged(judge, tmp_path, ANSWERS, concurrency=concurrency)
     kept = (tmp_path / "judgments.jsonl").read_text(encoding="utf-8")
     assert kept.count("\n") == 5
@@ -179,7 +179,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
 def test_a_refusal_ends_the_waiting_of_the_others(judge: JudgeServer, tmp_path: Path) -> None:
     judge.replies.extend([status(429, Retry_After="60"), status(404)])
     start = monotonic()
-    with pytest.raises(GoftError, match=r"answers 404 Not Found; check task.judge.base_url"):
+    with pytest.raises(GoftError, match=r"404 .*task.judge.base_url"):
         judged(judge, tmp_path, ANSWERS, concurrency=2)
     assert monotonic() - start < 30
 

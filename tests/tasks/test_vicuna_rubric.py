@@ -32,7 +32,7 @@ def test_a_missing_reference_is_refused_skipped_or_done_without() -> None:
         rubric = Rubric(without_reference=choice)
         return [r.prompt for r in make_requests([MATHS], {1: "5"}, rubric, "gpt-test")]
 
-    with pytest.raises(GoftError, match=r"question 1 \(math\) has no reference answer; pass task"):
+    with pytest.raises(GoftError, match=r"question 1 \(math\).*task"):
         ask(WithoutReference.refuse)
     assert ask(WithoutReference.skip) == []
     assert ask(WithoutReference.general) == [OWN_GENERAL.name]

@@ -82,7 +82,7 @@ def test_only_the_same_judge_prompt_and_question_compare() -> None:
         alien,
     ]
     assert opponent_ratings(theirs, QUESTIONS, ours, "there") == {1: 6}
-    with pytest.raises(GoftError, match=r"by j with p; found j with other; judge both runs alike"):
+    with pytest.raises(GoftError, match=r"j with p.*j with other"):
         opponent_ratings(list(rows_of({2: 7}, ("j", "other")).values()), QUESTIONS, ours, "there")
 
 
@@ -95,7 +95,5 @@ def test_judgments_are_a_file_or_in_a_folder(tmp_path: Path) -> None:
     assert read_judgments(str(tmp_path), file.name) == rows
     assert read_judgments(str(file), "ignored") == rows
     file.write_text('{"question_id": 1, "score": 5}\n', encoding="utf-8")
-    with pytest.raises(
-        GoftError, match=r"judge, user_prompt is missing; found 'question_id', 'score'"
-    ):
+    with pytest.raises(GoftError, match=r"judge, user_prompt.*'question_id', 'score'"):
         read_judgments(str(file), file.name)

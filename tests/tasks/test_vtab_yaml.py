@@ -6,7 +6,7 @@ import pytest
 
 from goft_cli.config import GoftAdapterConfig, Scheduler, Transform, VtabConfig
 from goft_cli.tasks import build_task
-from tests.cells import CHOICES, cell
+from tests.cells import CHOICES, alone, cell
 from tests.small import composed
 
 NATURAL, SPECIALIZED, STRUCTURED = "natural", "specialized", "structured"
@@ -35,7 +35,7 @@ TASKS = {
 
 
 def config_of(task: str) -> VtabConfig:
-    config = cell(f"vtab/{task}", "goft").task
+    config = alone(f"task/vtab/{task}")
     assert isinstance(config, VtabConfig)
     return config
 

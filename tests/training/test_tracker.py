@@ -64,7 +64,7 @@ def test_wandb_without_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     online = TrackerConfig(name=TrackerName.wandb)
-    with pytest.raises(GoftError, match=r"no API key found; .*tracker.mode=offline"):
+    with pytest.raises(GoftError, match=r"API key.*tracker.mode=offline"):
         preflight.check_tracker(online)
     preflight.check_tracker(TrackerConfig(name=TrackerName.wandb, mode=WandbMode.offline))
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -76,5 +76,5 @@ def test_wandb_without_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 def test_a_tracker_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "find_spec", lambda name: None)
-    with pytest.raises(GoftError, match="tracker=tensorboard: its package is not installed"):
+    with pytest.raises(GoftError, match="tracker=tensorboard"):
         preflight.check_tracker(TrackerConfig(name=TrackerName.tensorboard))

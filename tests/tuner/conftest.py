@@ -1,6 +1,6 @@
 """The matrix of the contract: every variant of the method on every family of models.
 
-A new variant of the method is one line in VARIANTS; a new family is one function in FAMILIES.
+A new variant of the method is one line in VARIANTS; a new family is one function.
 """
 
 from __future__ import annotations
@@ -99,22 +99,34 @@ def vit() -> Family:
     )
 
 
-FAMILIES = [bert, deberta_v2, llama, gpt2, vit]
-
-
 def pytest_itemcollected(item: pytest.Item) -> None:
     """PEFT uses names that transformers 5.2x has renamed and transformers 5.0 does not have yet."""
     message = "ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"
     item.add_marker(pytest.mark.filterwarnings(message))
 
 
-@pytest.fixture(params=[v for _, v in VARIANTS], ids=[name for name, _ in VARIANTS])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both kinds of layer with every variant; the other families, all of them linear, with one."""
+    names = [name for name, _ in VARIANTS]
+    if {"family", "variant"} <= {*metafunc.fixturenames}:
+        pairs = [(one, name) for one in (bert, gpt2) for name in names]
+        pairs += list(zip((deberta_v2, llama, vit), names, strict=True))
+        ids = [f"{one.__name__}-{name}" for one, name in pairs]
+        metafunc.parametrize(("family", "variant"), pairs, ids=ids, indirect=True)
+    elif "variant" in metafunc.fixturenames:
+        metafunc.parametrize("variant", names, indirect=True)
+    elif "family" in metafunc.fixturenames:
+        families = (bert, deberta_v2, llama, gpt2, vit)
+        metafunc.parametrize("family", families, ids=lambda one: one.__name__, indirect=True)
+
+
+@pytest.fixture
 def variant(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Arguments of GoftConfig that choose the method."""
-    return dict(request.param)
+    return dict(dict(VARIANTS)[request.param])
 
 
-@pytest.fixture(params=FAMILIES, ids=lambda build: build.__name__)
+@pytest.fixture
 def family(request: pytest.FixtureRequest) -> Family:
     torch.manual_seed(0)
     return request.param()

@@ -100,5 +100,5 @@ def test_unsupported_layers_are_refused_by_name(wrap: Wrap, base: nn.Module, sen
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
 def test_a_layer_without_inputs_is_refused(wrap: Wrap) -> None:
-    with pytest.raises(ValueError, match="found Linear with in_features=0, expected at least one"):
+    with pytest.raises(ValueError, match="in_features=0"):
         wrap(nn.Linear(0, 3))

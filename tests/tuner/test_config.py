@@ -87,7 +87,7 @@ def test_the_method_is_a_member_of_the_enum_of_peft() -> None:
 
 def test_registering_again_changes_nothing_and_a_rival_is_refused() -> None:
     register_goft(GoftConfig, GoftModel)
-    with pytest.raises(RuntimeError, match="PEFT method GOFT: already registered by goft_cli"):
+    with pytest.raises(RuntimeError, match=r"GOFT: .*goft_cli"):
         register_goft(PeftConfig, GoftModel)
 
 

@@ -163,8 +163,7 @@ def test_whole_model_through_torch_save(
 
 
 @pytest.mark.parametrize(
-    ("dtype", "autocast_adapter_dtype"),
-    [(torch.bfloat16, True), (torch.bfloat16, False), (torch.float16, True)],
+    ("dtype", "autocast_adapter_dtype"), [(torch.bfloat16, False), (torch.float16, True)]
 )
 def test_half_precision_models(
     family: Family,
@@ -188,11 +187,11 @@ def test_half_precision_models(
 
 def test_a_batch_of_mixed_adapters_is_refused(encoder: Family, attach: Attach) -> None:
     model = attach(encoder.build(), encoder.targets)
-    with pytest.raises(ValueError, match="adapter_names: GOFT runs a whole batch with the active"):
+    with pytest.raises(ValueError, match="adapter_names"):
         model(**encoder.inputs, adapter_names=["default", "__base__"])
 
 
 def test_adapters_of_another_method_are_refused(encoder: Family, attach: Attach) -> None:
     model = attach(encoder.build(), encoder.targets)
-    with pytest.raises(ValueError, match="Cannot combine adapters with different peft types"):
+    with pytest.raises(ValueError, match="different peft types"):
         model.add_adapter("another", LoraConfig(target_modules=encoder.targets))

@@ -44,7 +44,7 @@ def rounding(layer: GoftLayer, dtype: torch.dtype, adapters: int) -> float:
     return 3 * math.sqrt(steps) * torch.finfo(dtype).eps
 
 
-@pytest.mark.parametrize("names", [("a",), ("a", "b"), ("c", "a", "b")])
+@pytest.mark.parametrize("names", [("a",), ("c", "a", "b")])
 def test_forward_is_the_product_with_the_effective_weight(
     wrap: Wrap, base_layer: nn.Module, variant: dict[str, Any], names: tuple[str, ...]
 ) -> None:
@@ -55,8 +55,15 @@ def test_forward_is_the_product_with_the_effective_weight(
     assert ((layer(x) - expected).norm(dim=-1) <= bound * x.norm(dim=-1)).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("adapter_dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("dtype", "adapter_dtype"),
+    [
+        (torch.float32, torch.bfloat16),
+        (torch.bfloat16, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.float16, torch.bfloat16),
+    ],
+)
 def test_output_has_the_dtype_of_the_base_layer_alone(
     wrap: Wrap,
     base_layer: nn.Module,
@@ -91,15 +98,11 @@ def test_autocast_gives_what_a_cast_by_hand_gives(
     assert torch.equal(automatic, by_hand(x.to(torch.bfloat16)))
 
 
-@pytest.mark.parametrize("names", [("a",), ("a", "b")])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_merge_stores_the_effective_weight_rounded_once(
-    wrap: Wrap,
-    base_layer: nn.Module,
-    variant: dict[str, Any],
-    names: tuple[str, ...],
-    dtype: torch.dtype,
+    wrap: Wrap, base_layer: nn.Module, variant: dict[str, Any], dtype: torch.dtype
 ) -> None:
+    names = ("a", "b")
     layer = wrap(base_layer.to(dtype), names, **variant)
     expected = effective(layer, names)
     layer.merge(safe_merge=True)
@@ -167,7 +170,7 @@ def test_safe_merge_refuses_a_broken_adapter_and_changes_nothing(
     with torch.no_grad():
         layer.goft_rotation["default"][3] = float("nan")
     before = base_layer.get_parameter("weight").detach().clone()
-    with pytest.raises(ValueError, match=r"NaNs detected in the merged weights.*default"):
+    with pytest.raises(ValueError, match=r"NaNs.*default"):
         layer.merge(safe_merge=True)
     assert torch.equal(base_layer.get_parameter("weight"), before)
     assert not layer.merged

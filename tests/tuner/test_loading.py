@@ -22,20 +22,32 @@ if TYPE_CHECKING:
     from conftest import Attach, Family, Logits
 
 
+Saved = tuple[Path, Path, Tensor]
+
+
 @pytest.fixture
 def saved(
     encoder: Family, variant: dict[str, Any], attach: Attach, logits: Logits, tmp_path: Path
-) -> tuple[Path, Path, Tensor]:
+) -> Saved:
     """Folders of a base model and of its adapter, and the logits of both together."""
+    return save(encoder, variant, attach, logits, tmp_path)
+
+
+@pytest.fixture
+def saved_once(encoder: Family, attach: Attach, logits: Logits, tmp_path: Path) -> Saved:
+    """The same of the variant that has both kinds of tensors."""
+    return save(encoder, {"scale": True}, attach, logits, tmp_path)
+
+
+def save(
+    encoder: Family, variant: dict[str, Any], attach: Attach, logits: Logits, tmp_path: Path
+) -> Saved:
     base, folder = encoder.build(), tmp_path / "adapter"
     base.save_pretrained(tmp_path / "base")
     base = tf.BertForSequenceClassification.from_pretrained(tmp_path / "base")
     model = attach(base, encoder.targets, task_type="SEQ_CLS", **variant)
     model.save_pretrained(str(folder))
     return tmp_path / "base", folder, logits(model, encoder)
-
-
-Saved = tuple[Path, Path, Tensor]
 
 
 def test_auto_peft_model(saved: Saved, encoder: Family, logits: Logits) -> None:
@@ -118,9 +130,9 @@ DAMAGES: list[tuple[Damage, str]] = [
 @pytest.mark.parametrize(("damage", "said"), DAMAGES, ids=lambda one: getattr(one, "__name__", ""))
 @pytest.mark.parametrize("thrifty", [False, True])
 def test_a_damaged_file_is_refused_whatever_loads_it(
-    saved: Saved, damage: Damage, said: str, thrifty: bool
+    saved_once: Saved, damage: Damage, said: str, thrifty: bool
 ) -> None:
-    base, folder, _ = saved
+    base, folder, _ = saved_once
     file = folder / "adapter_model.safetensors"
     tensors = load_file(file)
     name = next(key for key in tensors if "layer.1" in key)
@@ -131,8 +143,8 @@ def test_a_damaged_file_is_refused_whatever_loads_it(
         PeftModel.from_pretrained(model, folder, low_cpu_mem_usage=thrifty)
 
 
-def test_a_second_adapter_is_checked_by_itself(saved: Saved, encoder: Family) -> None:
-    base, folder, _ = saved
+def test_a_second_adapter_is_checked_by_itself(saved_once: Saved) -> None:
+    base, folder, _ = saved_once
     model = tf.AutoModelForSequenceClassification.from_pretrained(base)
     loaded = PeftModel.from_pretrained(model, folder, adapter_name="one")
     loaded.load_adapter(folder, "two", low_cpu_mem_usage=True)

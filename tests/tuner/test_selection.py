@@ -89,13 +89,13 @@ def test_known_architectures_have_default_targets(encoder: Family, attach: Attac
 
 
 def test_names_that_match_nothing_are_refused(encoder: Family) -> None:
-    with pytest.raises(ValueError, match=r"Target modules .*'qery'.* not found in the base model"):
+    with pytest.raises(ValueError, match=r"'qery'"):
         get_peft_model(encoder.build(), GoftConfig(target_modules=["qery"]))
 
 
 def test_unsupported_targets_are_refused_by_their_name(encoder: Family) -> None:
     config = GoftConfig(target_modules=["word_embeddings"])
-    with pytest.raises(ValueError, match=r"target module bert.*word_embeddings: found Embedding"):
+    with pytest.raises(ValueError, match=r"word_embeddings.*Embedding"):
         get_peft_model(encoder.build(), config)
 
 

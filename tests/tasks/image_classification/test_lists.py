@@ -124,7 +124,7 @@ def test_images_to_predict_on_need_no_class(make: Maker, folder: Path) -> None:
 def test_predicting_on_nothing(make: Maker, folder: Path) -> None:
     with pytest.raises(GoftError, match=r"nowhere\.jpg: cannot be read"):
         make().read(folder / "nowhere.jpg")
-    with pytest.raises(GoftError, match="takes images, found a text; pass input=FILE"):
+    with pytest.raises(GoftError, match=r"images.*input=FILE"):
         make().read_text("a cat")
 
 
@@ -133,5 +133,5 @@ def test_classes_are_named_by_their_numbers(make: Maker) -> None:
 
 
 def test_fewer_than_two_classes() -> None:
-    with pytest.raises(GoftError, match=r"task\.classes=1 is out of range: expected at least 2"):
+    with pytest.raises(GoftError, match=r"task\.classes=1 .*2"):
         ImageClassificationConfig(name="one", classes=1)

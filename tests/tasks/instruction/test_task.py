@@ -114,7 +114,7 @@ def test_an_answer_ends_with_the_context(words_tokenizer: PreTrainedTokenizerBas
     (found,) = write(model, [prompt], words_tokenizer, stops=[2], batch_size=1, max_new_tokens=99)
     ids = by_hand(model, prompt, 4)
     assert found == words_tokenizer.decode(ids)
-    with pytest.raises(GoftError, match=r"row 2: its prompt has 64 tokens and the model takes 64"):
+    with pytest.raises(GoftError, match=r"row 2: .*64 .*64"):
         write(model, [prompt, [3] * 64], words_tokenizer, stops=[2], batch_size=1, max_new_tokens=1)
 
 

@@ -82,7 +82,7 @@ def test_the_last_exemplars_make_room() -> None:
         (prompt,) = prompter("", limit=length).encode([ASKED], [(1, 0)])
         assert (prompt.exemplars, len(prompt.ids)) == (kept, length)
         assert prompt.shortened == (kept != (1, 0))
-    with pytest.raises(GoftError, match=r"takes 3 tokens, found a question of \d+ \('Third\?'"):
+    with pytest.raises(GoftError, match=r"3 tokens.*'Third\?'"):
         prompter("", limit=3).encode([ASKED], [(1, 0)])
 
 

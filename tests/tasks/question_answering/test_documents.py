@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,7 +102,7 @@ def test_two_versions_of_a_split_are_ambiguous(
 ) -> None:
     for name in ("train-v1.1.json", "train-v2.0.json", "dev.json"):
         write(tmp_path / name, document)
-    with pytest.raises(GoftError, match=r"train-v1\.1\.json and train-v2\.0\.json may both be"):
+    with pytest.raises(GoftError, match=r"train-v1\.1\.json.*train-v2\.0\.json"):
         make_task().load()
 
 
@@ -250,6 +249,5 @@ def test_a_single_row_is_a_file_too(make_task: QaMaker, tmp_path: Path) -> None:
 
 
 def test_a_text_alone_is_no_question(make_task: QaMaker) -> None:
-    sentence = "task made-up takes question and context, found one text; pass input=FILE with these"
-    with pytest.raises(GoftError, match=re.escape(sentence)):
+    with pytest.raises(GoftError, match=r"made-up .*question and context.*input=FILE"):
         make_task().read_text("What?")
