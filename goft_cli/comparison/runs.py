@@ -12,10 +12,10 @@ from hydra.core.hydra_config import HydraConfig
 from goft_cli.command_line.keys import verb_choices
 from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.command_line.recomposition import compose_here
+from goft_cli.commands.train import finish_run
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.errors import GoftError, RankError
 from goft_cli.runs.provenance import is_reusable
-from goft_cli.sweeps.runner import finish_run
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
 """What differs from run to run, and what says it here."""

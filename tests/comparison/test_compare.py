@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from goft_cli.commands import train
 from goft_cli.comparison import compare, runs
 from goft_cli.comparison.runs import PlannedRun
 from goft_cli.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.runs.configuration import as_plain
 from goft_cli.runs.files import write_json, write_text
 from goft_cli.runs.record import RunRecord
-from goft_cli.sweeps import runner
+from goft_cli.sweeps import isolation
 from goft_cli.sweeps.isolation import Outcome, Surroundings
 from tests.conftest import Goft
 from tests.small import composed
@@ -144,10 +145,10 @@ def test_a_run_that_fails_says_why_and_is_named(
     cfg = composed(["adapter=lora", "seed=2"])
 
     def ended(job: object, given: object, _: Surroundings, *, several: bool) -> Outcome:
-        assert (job, given, several) == (runner.train_quietly, cfg, False)
+        assert (job, given, several) == (train.train_quietly, cfg, False)
         return outcome
 
-    monkeypatch.setattr(runner, "isolated", ended)
+    monkeypatch.setattr(isolation, "isolated", ended)
     with pytest.raises(GoftError, match=r"goft train adapter=lora seed=2 failed, as it says above"):
         runs.finish(PlannedRun(("adapter=lora", "seed=2"), cfg))
     assert capsys.readouterr().err == f"goft: {outcome.sentence}\n"

@@ -16,14 +16,15 @@ import pytest
 
 from goft_cli.command_line.recomposition import compose_train
 from goft_cli.command_line.refusals import describe
+from goft_cli.commands import train
+from goft_cli.commands.train import finish_run
 from goft_cli.config import TrainConfig
 from goft_cli.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
 from goft_cli.runs.files import read_json
-from goft_cli.sweeps import isolation, runner
+from goft_cli.sweeps import isolation
 from goft_cli.sweeps.isolation import Outcome, Surroundings
-from goft_cli.sweeps.runner import finish_run
 from tests.conftest import ROOT, Goft
 from tests.reproduction import trainings
 from tests.reproduction.trainings import CRASHED, KILLED, REFUSED
@@ -36,8 +37,10 @@ BALLAST = 1_500_000_000
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "PRELOADED", [])
-    monkeypatch.setattr(runner, "train_quietly", trainings.train)
-    monkeypatch.setattr(runner, "check_inputs", lambda cfg: None)  # the model is on no disk here
+    monkeypatch.setattr(train, "train_quietly", trainings.train)
+    monkeypatch.setattr(
+        "goft_cli.preflight.check_inputs", lambda cfg: None
+    )  # the model is on no disk here
 
 
 def in_this_process(
@@ -90,7 +93,7 @@ def test_a_run_that_fails_is_named_and_what_was_compared_is_kept(
     untrained: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner, "isolated", in_this_process)
+    monkeypatch.setattr(isolation, "isolated", in_this_process)
     answer = goft("reproduce", "figure4a/*/qgoft", f"seed={seed}")
     assert answer.code == code
     for word in (CELL, f"seed {seed}", said):
@@ -103,7 +106,7 @@ def test_a_run_that_fails_is_named_and_what_was_compared_is_kept(
 def test_the_traceback_is_that_of_the_runs_process(
     goft: Goft, untrained: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "isolated", in_this_process)
+    monkeypatch.setattr(isolation, "isolated", in_this_process)
     answer = goft("reproduce", CELL, f"seed={CRASHED}", "--debug")
     assert 'raise ZeroDivisionError("by nothing")' in answer.err
 
