@@ -44,9 +44,6 @@ def read_settings(folder: Path, peft_type: str | None = None) -> PeftConfig:
     Args:
         folder: of the adapter.
         peft_type: of the run that trained it, if there is one.
-
-    Raises:
-        GoftError: a file is missing, or the configuration is none of PEFT's, or another method's.
     """
     for name in (SETTINGS, WEIGHTS):
         if not (folder / name).is_file():
@@ -85,11 +82,7 @@ def edited(folder: Path, key: str, found: object, expected: object) -> GoftError
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Read the tensors of a saved adapter.
-
-    Raises:
-        GoftError: the file is damaged.
-    """
+    """Read the tensors of a saved adapter."""
     try:
         return load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
@@ -115,9 +108,6 @@ def check_settings(
         expected: what the run's configuration comes to, put on the model.
         names: of the base model's modules.
         own: the settings that the run's configuration states; the others are PEFT's defaults.
-
-    Raises:
-        GoftError: names the first setting that differs, with both values.
     """
     strange = unknown(written(folder), saved)
     for key, found, wanted in [*strange, *differences(saved, expected, names, own)]:
@@ -200,9 +190,6 @@ def check_tensors(folder: Path, found: Mapping[str, Tensor], implied: Mapping[st
         found: what the folder holds.
         implied: what PEFT would save of the adapter on this model; the values do not count, but
             for weights of the base model, which the folder may leave out and may not change.
-
-    Raises:
-        GoftError: says what is wrong with them, and names the first three.
     """
     for fault, names in faults(found, implied):
         if names:

@@ -30,11 +30,7 @@ PEFT_REFUSALS = (RuntimeError, ValueError, LookupError, TypeError, AttributeErro
 
 
 def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
-    """Put a saved adapter and its head on a freshly loaded backbone, as its own files say.
-
-    Raises:
-        GoftError: the adapter is missing, damaged, or belongs to another base model.
-    """
+    """Put a saved adapter and its head on a freshly loaded backbone, as its own files say."""
     return filled(put_on(backbone, folder, read_settings(folder)), folder)
 
 
@@ -46,9 +42,6 @@ def load_trained(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class:
         folder: of the adapter.
         cfg: of the run.
         auto_class: transformers' Auto class that built the model.
-
-    Raises:
-        GoftError: the adapter is missing, damaged, or not the one that the configuration tells.
     """
     adapter, head = cfg.adapter, cfg.model.head_modules
     saved = read_settings(folder, adapter.peft_type)
@@ -64,11 +57,7 @@ def load_trained(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class:
 
 
 def put_on(backbone: Backbone, folder: Path, config: PeftConfig) -> PeftModel:
-    """Put the layers of a saved adapter on a backbone, not yet with its numbers.
-
-    Raises:
-        GoftError: the backbone has not the modules that the configuration names.
-    """
+    """Put the layers of a saved adapter on a backbone, not yet with its numbers."""
     config.inference_mode, config.base_model_name_or_path = True, None
     names = [name for name, _ in backbone.model.named_modules()]
     check_pattern(getattr(config, "target_modules", None), names)
@@ -78,11 +67,7 @@ def put_on(backbone: Backbone, folder: Path, config: PeftConfig) -> PeftModel:
 
 @contextmanager
 def fitting(backbone: Backbone, folder: Path) -> Iterator[None]:
-    """Turn PEFT's complaints about an adapter and a base model into one sentence.
-
-    Raises:
-        GoftError: they do not belong together.
-    """
+    """Turn PEFT's complaints about an adapter and a base model into one sentence."""
     try:
         yield
     except PEFT_REFUSALS as error:
@@ -94,11 +79,7 @@ def fitting(backbone: Backbone, folder: Path) -> Iterator[None]:
 
 
 def filled(model: PeftModel, folder: Path) -> PeftModel:
-    """Give an adapter the numbers in its folder, each of them and no other.
-
-    Raises:
-        GoftError: the file is damaged, or holds other tensors than the adapter has.
-    """
+    """Give an adapter the numbers in its folder, each of them and no other."""
     config, found = model.peft_config[ADAPTER], read_tensors(folder)
     place, config.base_model_name_or_path = config.base_model_name_or_path, None
     with heeding_peft():

@@ -69,10 +69,6 @@ def attach_adapter(
         head: last names of the modules that train beside it.
         auto_class: transformers' Auto class that built the model.
         updates: how often this run updates the weights, as far as the raw rows tell.
-
-    Raises:
-        GoftError: a name in `target_modules` matches nothing, nothing would train, or PEFT refuses
-            the configuration or would change it.
     """
     whole = trained_modules(backbone.model, cfg, head)
     linear = [name for name in linear_layers(backbone.model) if not in_modules(name, whole)]
@@ -132,11 +128,7 @@ def heeding_peft() -> Iterator[None]:
 
 
 def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None:
-    """Refuse an adapter that PEFT put on as less than was asked for.
-
-    Raises:
-        GoftError: nothing would train, or BOFT has fewer factors.
-    """
+    """Refuse an adapter that PEFT put on as less than was asked for."""
     counts = count_parameters(model, head)
     if not (counts.head if isinstance(cfg, LinearProbeConfig) else counts.adapter):
         kind = type(model.get_base_model()).__name__
@@ -156,11 +148,7 @@ def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None
 
 
 def merge(model: PeftModel) -> PreTrainedModel:
-    """Put the adapter into the weights and return the plain model; `model` is used up.
-
-    Raises:
-        GoftError: a merged weight is not finite.
-    """
+    """Put the adapter into the weights and return the plain model; `model` is used up."""
     for name, module in list(model.named_modules()):
         if isinstance(module, ModulesToSaveWrapper):
             # PEFT's unwrapping asks a module for its weight, and a pooler has none of its own.

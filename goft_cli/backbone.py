@@ -69,11 +69,6 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
         cfg: where the model is, its precision, and whether its weights are to be packed.
         head: the task, or whatever says which head goes on the model.
         unpacked: give packed weights back as plain ones that hold what the packed ones stand for.
-
-    Raises:
-        GoftError: no such model, another architecture, pickled or damaged weights, no network, a
-            tokenizer that needs a missing package or is of another model, or an unknown rotation
-            engine.
     """
     check_engine()
     check_tokenizer(cfg)
@@ -94,21 +89,13 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
 
 
 def model_folder(cfg: ModelConfig) -> Path:
-    """Return the folder with a model's configuration and tokenizer, downloaded if need be.
-
-    Raises:
-        GoftError: there is no such model.
-    """
+    """Return the folder with a model's configuration and tokenizer, downloaded if need be."""
     location = model_location(cfg.path)
     return location if isinstance(location, Path) else bring_settings(cfg)
 
 
 def read_config(folder: Path, cfg: ModelConfig, head: Head) -> transformers.PretrainedConfig:
-    """Read a model's config.json, and enter what the task fixes.
-
-    Raises:
-        GoftError: it has more blocks than can be built.
-    """
+    """Read a model's config.json, and enter what the task fixes."""
     config = AutoConfig.from_pretrained(folder, **cfg.source)
     blocks = getattr(config, "num_hidden_layers", None)
     if isinstance(blocks, int) and blocks > MOST_BLOCKS:
@@ -131,11 +118,7 @@ def name_after(name: str, model: PreTrainedModel, processor: Any) -> None:  # no
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Turn the libraries' complaints about a model's files into one sentence.
-
-    Raises:
-        GoftError: what the files lack.
-    """
+    """Turn the libraries' complaints about a model's files into one sentence."""
     try:
         yield
     except GoftError:
@@ -158,9 +141,6 @@ def check_architecture(
     """Refuse a model that has no head of the wanted kind, or whose modules have other names.
 
     Some of the names often fit all the same; the others would stay without adapter, unnoticed.
-
-    Raises:
-        GoftError: names the architecture found.
     """
     found = config.model_type
     known = getattr(transformers, auto_class)._model_mapping
@@ -185,22 +165,14 @@ def load_model(
     config: transformers.PretrainedConfig,
     cfg: ModelConfig,
 ) -> PreTrainedModel:
-    """Load the weights and make sure that only the head is new.
-
-    Raises:
-        GoftError: the file is damaged, or weights of the backbone are missing from it.
-    """
+    """Load the weights and make sure that only the head is new."""
     model, info = open_weights(folder, auto_class, config, cfg)
     check_complete(model, info, cfg)
     return model
 
 
 def check_complete(model: PreTrainedModel, info: dict[str, Any], cfg: ModelConfig) -> None:
-    """Refuse weights that are not those of the configuration.
-
-    Raises:
-        GoftError: the file lacks tensors of the backbone, or has blocks that the model has not.
-    """
+    """Refuse weights that are not those of the configuration."""
     unfit = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     absent = [key for key in unfit if not in_modules(key, cfg.head_modules)]
     if absent:
@@ -247,9 +219,6 @@ def empty_model(cfg: ModelConfig, head: Head, device: str = "meta") -> PreTraine
         cfg: where its `config.json` is, which alone is read.
         head: the task, or whatever says which head goes on the model.
         device: where numbers at random take the place of the weights; on "meta" nothing does.
-
-    Raises:
-        GoftError: no such model, or another architecture.
     """
     folder = model_folder(cfg)
     with reading(cfg.path):

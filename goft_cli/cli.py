@@ -43,11 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """Answer what needs no verb, or dispatch to it.
-
-    Raises:
-        GoftError: the verb or a flag does not exist.
-    """
+    """Answer what needs no verb, or dispatch to it."""
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(help_text(), end="")
         return 0
@@ -65,11 +61,7 @@ def run(arguments: list[str]) -> int:
 
 
 def run_verb(verb: str, words: list[str]) -> int:
-    """Dispatch to `goft_cli.commands.<verb>`, which reads `sys.argv`, mostly through Hydra.
-
-    Raises:
-        GoftError: a flag does not exist.
-    """
+    """Dispatch to `goft_cli.commands.<verb>`, which reads `sys.argv`, mostly through Hydra."""
     from goft_cli.command_line.borders import refuse_words
     from goft_cli.command_line.flags import as_overrides, check_flags, own_flags
     from goft_cli.launching.launch_checks import check_nesting, check_rank
@@ -99,11 +91,7 @@ def run_verb(verb: str, words: list[str]) -> int:
 
 
 def check_place() -> None:
-    """Refuse to work in a folder that is gone.
-
-    Raises:
-        GoftError: says so.
-    """
+    """Refuse to work in a folder that is gone."""
     try:
         os.getcwd()  # noqa: PTH109 - Path.cwd() does the same
     except OSError:
@@ -114,11 +102,7 @@ def check_place() -> None:
 
 
 def check_words(verb: str, words: list[str]) -> None:
-    """Refuse a mistyped choice or key before Hydra composes anything.
-
-    Raises:
-        GoftError: names the word and the nearest right one.
-    """
+    """Refuse a mistyped choice or key before Hydra composes anything."""
     from goft_cli.command_line.suggest import CommandLine, mistyped
 
     if refusal := mistyped(CommandLine(verb, tuple(words))):

@@ -167,9 +167,6 @@ def require_agreement(
 
     Returns:
         the largest relative difference of outputs.
-
-    Raises:
-        GoftError: the difference is larger than rounding explains.
     """
     found = compare(trained, other).largest
     if not found <= allowed:

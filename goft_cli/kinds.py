@@ -25,21 +25,13 @@ def kind_of(path: Path) -> str | None:
 
 
 def refuse_no_file(path: Path) -> None:
-    """Refuse what is there and is no file; what is missing is left to whoever opens it.
-
-    Raises:
-        GoftError: says what it is.
-    """
+    """Refuse what is there and is no file; what is missing is left to whoever opens it."""
     if kind := kind_of(path):
         raise GoftError(f"{path} is {kind}", "expected a file, so put a regular file there")
 
 
 def refuse_specials(folder: Path) -> None:
-    """Refuse a folder that holds anything but files and folders.
-
-    Raises:
-        GoftError: names the first such entry, and says what it is.
-    """
+    """Refuse a folder that holds anything but files and folders."""
     for entry in sorted(folder.iterdir()):
         if not entry.is_dir():
             refuse_no_file(entry)

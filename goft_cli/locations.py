@@ -29,11 +29,7 @@ def data_root() -> Path:
 
 
 def asset_dir(name: str) -> Path:
-    """Return the folder of a tiny model shipped with the package.
-
-    Raises:
-        GoftError: there is no such asset.
-    """
+    """Return the folder of a tiny model shipped with the package."""
     root = PACKAGE / "assets"
     folder = root / name
     if not (folder / "config.json").is_file():
@@ -50,9 +46,6 @@ def model_location(path: str) -> Path | str:
 
     Returns:
         the folder as a Path, or the hub id as it was written.
-
-    Raises:
-        GoftError: the words name a folder that is missing, empty, or holds no model, or a pipe.
     """
     if path.startswith(ASSET_SCHEME):
         return asset_dir(path.removeprefix(ASSET_SCHEME))
@@ -73,11 +66,7 @@ def model_location(path: str) -> Path | str:
 
 
 def check_folder(path: str, *, key: str, content: str) -> None:
-    """Refuse a folder that is missing, not a folder, or empty.
-
-    Raises:
-        GoftError: says which of the three.
-    """
+    """Refuse a folder that is missing, not a folder, or empty."""
     folder = Path(path).expanduser()
     if not folder.exists():
         raise GoftError(f"{key}={path}: no such folder", f"pass the folder that holds {content}")
@@ -89,11 +78,7 @@ def check_folder(path: str, *, key: str, content: str) -> None:
 
 
 def check_writable(folder: Path, key: str = "output_dir") -> None:
-    """Refuse a run folder that cannot be made, cannot be written, or has no room.
-
-    Raises:
-        GoftError: names the obstacle and the remedy.
-    """
+    """Refuse a run folder that cannot be made, cannot be written, or has no room."""
     present = folder
     while not present.exists():
         if present.is_symlink():
@@ -116,21 +101,13 @@ def check_writable(folder: Path, key: str = "output_dir") -> None:
 
 
 def check_target(target: Path) -> None:
-    """Refuse a folder that holds something.
-
-    Raises:
-        GoftError: it does, or it is a file.
-    """
+    """Refuse a folder that holds something."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise GoftError(f"output_dir={target} is already there and not empty", "choose another one")
 
 
 def check_output(file: Path) -> None:
-    """Refuse a file that could not be written, before the work whose result it is to hold.
-
-    Raises:
-        GoftError: it is a folder, or its folder cannot be made or written.
-    """
+    """Refuse a file that could not be written, before the work whose result it is to hold."""
     if file.is_dir():
         raise GoftError(f"output={file} is a folder", "pass the name of a file")
     check_writable(file.parent, key="output")

@@ -44,11 +44,6 @@ def run(cfg: TrainConfig, *, held: bool = False) -> Path:
     Args:
         cfg: the run.
         held: whether the process that started this one keeps other starts of the run out.
-
-    Raises:
-        GoftError: bad input, data or base weights that are not those of the run so far, a
-            diverging loss, a rebuilt model that is not the trained one, or another start of the
-            run that is at work.
     """
     speaks = join(cfg)
     with open_together(cfg, speaks=speaks, held=held) as folder:

@@ -21,11 +21,7 @@ def write_lines(path: Path, lines: Lines) -> None:
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file in whose format predictions cannot be written.
-
-    Raises:
-        GoftError: names the endings that there are.
-    """
+    """Refuse a file in whose format predictions cannot be written."""
     if path.suffix.lower() not in WRITERS:
         raise GoftError(
             f"output={path}: the ending {path.suffix!r} names no format",

@@ -36,10 +36,6 @@ def load_processor(folder: Path, cfg: ModelConfig, reader: Reader) -> Any:  # no
         folder: where it is.
         cfg: whether code of its own may run, and what it is called.
         reader: says of which kind it is.
-
-    Raises:
-        GoftError: it knows no words, or has nothing to pad with; what else may be wrong, see
-            `backbone.reading`, which also tells of a tokenizer that breaks.
     """
     processor = getattr(transformers, reader.processor_class).from_pretrained(
         folder, **cfg.source, **reader.processor_options()
@@ -52,11 +48,7 @@ def load_processor(folder: Path, cfg: ModelConfig, reader: Reader) -> Any:  # no
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
-    """Refuse a tokenizer that knows no words: transformers makes one where the files are absent.
-
-    Raises:
-        GoftError: there are special tokens only.
-    """
+    """Refuse a tokenizer that knows no words: transformers makes one where the files are absent."""
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise GoftError(
             f"model.path={path}: no vocabulary there, expected tokenizer.json or the like",
@@ -69,9 +61,6 @@ def give_padding(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
 
     LLaMA 2 has an unknown token, which no text gives; LLaMA 3, GPT-2 and SmolLM2 pad with the end
     of a text. A new token would need a new row of the embedding.
-
-    Raises:
-        GoftError: it has neither.
     """
     if tokenizer.pad_token is not None:
         return
@@ -87,12 +76,7 @@ def give_padding(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
 
 
 def check_fit(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str) -> None:
-    """Refuse a tokenizer that is not the model's own.
-
-    Raises:
-        GoftError: one of its tokens has no row in the embedding, or a token that the model's
-            configuration names is none of the tokenizer's.
-    """
+    """Refuse a tokenizer that is not the model's own."""
     rows, known = embedding_rows(model), 1 + max(tokenizer.get_vocab().values())
     if rows is None:
         return
@@ -129,11 +113,7 @@ def limit_length(processor: Any, model: PreTrainedModel) -> None:  # noqa: ANN40
 
 
 def fit_together(processor: Any, model: PreTrainedModel, path: str) -> None:  # noqa: ANN401 - as above
-    """Let a tokenizer and its model know of each other: the longest text, and the padding.
-
-    Raises:
-        GoftError: the tokenizer is of another model.
-    """
+    """Let a tokenizer and its model know of each other: the longest text, and the padding."""
     if not isinstance(processor, PreTrainedTokenizerBase):
         return
     check_fit(processor, model, path)

@@ -26,11 +26,7 @@ MEASURED = ("train_seconds", "samples_per_second", "seconds_per_update", "peak_m
 
 
 def write_manifest(job: Job) -> None:
-    """Record what makes the numbers, before they are made.
-
-    Raises:
-        GoftError: the run goes on from a checkpoint, and its manifest names other files.
-    """
+    """Record what makes the numbers, before they are made."""
     content = {
         "config_sha256": config_sha256(job.cfg),
         "seed": job.cfg.seed,

@@ -12,11 +12,7 @@ from goft_cli.locations import model_location
 
 
 def check_tokenizer(model: ModelConfig) -> None:
-    """Refuse a tokenizer that no installed package can read.
-
-    Raises:
-        GoftError: names the packages to install.
-    """
+    """Refuse a tokenizer that no installed package can read."""
     location = model_location(model.path)
     if isinstance(location, Path) and (location / "tokenizer.json").is_file():
         return
@@ -39,11 +35,7 @@ def is_installed(package: str) -> bool:
 
 
 def require_bitsandbytes(words: str) -> None:
-    """Refuse to pack weights without the package that does it.
-
-    Raises:
-        GoftError: says how to install it.
-    """
+    """Refuse to pack weights without the package that does it."""
     if find_spec("bitsandbytes") is None:
         raise GoftError(
             f"{words}: bitsandbytes is not installed",
@@ -52,11 +44,7 @@ def require_bitsandbytes(words: str) -> None:
 
 
 def check_engine() -> None:
-    """Refuse an unknown rotation engine in the environment; imports torch.
-
-    Raises:
-        GoftError: names the engines there are.
-    """
+    """Refuse an unknown rotation engine in the environment; imports torch."""
     from goft_cli.rotation import forced_engine
     from goft_cli.rotation.engines import EngineError
 

@@ -41,9 +41,6 @@ def check_pattern(wanted: object, names: Sequence[str]) -> None:
     Args:
         wanted: `target_modules`; a list of names is no pattern.
         names: of the modules that PEFT will match with it.
-
-    Raises:
-        GoftError: says which of the two.
     """
     if not isinstance(wanted, str):
         return
@@ -73,9 +70,6 @@ def check_targets(cfg: LayerAdapterConfig, adapted: Sequence[str], linear: Seque
         cfg: names the layers.
         adapted: the layers that got an adapter.
         linear: all linear layers of the model.
-
-    Raises:
-        GoftError: names what selects nothing, and what the model has.
     """
     blocks = cfg.layers_to_transform or []
     known = numbers(linear)

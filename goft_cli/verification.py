@@ -42,9 +42,6 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
     """Score the trained model, the one rebuilt from disk, and that one merged.
 
     Whatever shares the trained one out, the other two are whole in every process.
-
-    Raises:
-        GoftError: either differs from the trained one by more than rounding.
     """
     splits = job.encoded.evaluation or evaluation_splits(job.task, job.data, job.backbone.processor)
     trained = run_trainer(trainer, splits)

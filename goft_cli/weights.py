@@ -36,9 +36,6 @@ def open_weights(
 
     Returns:
         the model, and what transformers says of tensors that are absent or left over.
-
-    Raises:
-        GoftError: there are no weights, the file is damaged, or it holds more than tensors.
     """
     form = find_weights(folder, cfg)
     try:
@@ -68,11 +65,7 @@ def open_weights(
 
 
 def find_weights(folder: Path, cfg: ModelConfig) -> str:
-    """Return which of `model_files.WEIGHTS` a model has, downloaded if need be.
-
-    Raises:
-        GoftError: there are no weights, or not all of them.
-    """
+    """Return which of `model_files.WEIGHTS` a model has, downloaded if need be."""
     if isinstance(model_location(cfg.path), str):
         form = bring_weights(cfg, folder)
     else:

@@ -26,8 +26,6 @@ def read_checked(path: Path, remedy: str = "correct the line") -> str:
         remedy: what to do where it cannot.
 
     Raises:
-        GoftError: it is no file, no UTF-8 or no YAML, or holds Python objects, itself, or too many
-            levels.
         OSError: it cannot be opened.
     """
     refuse_no_file(path)

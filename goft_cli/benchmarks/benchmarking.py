@@ -38,11 +38,7 @@ class LoadedBenchmark:
         return {"name": self.name, **self.data.describe(self.benchmark.config.benchmark_sizes)}
 
     def check_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Refuse a model that cannot be asked these questions.
-
-        Raises:
-            GoftError: says what it cannot take.
-        """
+        """Refuse a model that cannot be asked these questions."""
         self.benchmark.check_model(model, tokenizer, self.data)
 
     def score(
@@ -63,20 +59,12 @@ class LoadedBenchmark:
 
 
 def load_benchmark(benchmark: Benchmark[Any]) -> LoadedBenchmark:
-    """Read and check the questions.
-
-    Raises:
-        GoftError: they are missing or malformed.
-    """
+    """Read and check the questions."""
     return LoadedBenchmark(benchmark, benchmark.load())
 
 
 def require_kind(benchmark: Benchmark[Any], auto_class: str, what: str) -> None:
-    """Refuse a model with another head than the benchmark asks.
-
-    Raises:
-        GoftError: names both kinds.
-    """
+    """Refuse a model with another head than the benchmark asks."""
     if auto_class != benchmark.auto_class:
         raise GoftError(
             f"benchmark {benchmark.config.name} asks an {benchmark.auto_class}, {what} has an "

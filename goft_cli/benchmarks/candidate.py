@@ -37,11 +37,7 @@ class Candidate:
 
 
 def open_candidate(cfg: EvalConfig, benchmark: Benchmark[Any], *, merged: bool) -> Candidate:
-    """Load the run or the plain model that `goft eval` was given.
-
-    Raises:
-        GoftError: there is no such run or model, or it is of another kind than the benchmark asks.
-    """
+    """Load the run or the plain model that `goft eval` was given."""
     if cfg.model is not None:
         found = open_model(cfg.model, benchmark)
     else:
@@ -53,11 +49,7 @@ def open_candidate(cfg: EvalConfig, benchmark: Benchmark[Any], *, merged: bool) 
 def open_run(
     adapter: str, base_model: str | None, benchmark: Benchmark[Any], *, merged: bool
 ) -> Candidate:
-    """Load a trained run, its adapter on the model or merged into it.
-
-    Raises:
-        GoftError: no such run, another base model, or another kind than the benchmark asks.
-    """
+    """Load a trained run, its adapter on the model or merged into it."""
     run = open_trained(adapter, base_model=base_model)
     require_kind(benchmark, run.task.auto_class, f"adapter={adapter}")
     identity = {
@@ -72,11 +64,7 @@ def open_run(
 
 
 def open_model(cfg: ModelConfig, benchmark: Benchmark[Any]) -> Candidate:
-    """Load a plain model.
-
-    Raises:
-        GoftError: there is no such model, or it is of another kind than the benchmark asks.
-    """
+    """Load a plain model."""
     backbone = load_backbone(cfg, benchmark)
     folder = Path("outputs", benchmark.config.name, cfg.name)
     identity = {"model": real_name(cfg), "adapter": None, "fingerprint": backbone.fingerprint}

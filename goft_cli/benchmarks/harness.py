@@ -55,11 +55,7 @@ class HarnessBenchmark(Benchmark[MMLUConfig]):
 
 
 def build_harness(config: TaskConfig) -> HarnessBenchmark:
-    """Check that the harness is there and has the benchmark.
-
-    Raises:
-        GoftError: it is not installed, or has no such benchmark.
-    """
+    """Check that the harness is there and has the benchmark."""
     if not isinstance(config, MMLUConfig) or config.lm_eval_task is None:
         raise GoftError(
             f"harness=lm_eval: it has no counterpart of task {config.name}",

@@ -18,11 +18,7 @@ relative to where the command was typed."""
 
 
 def refuse_words(words: Sequence[str]) -> None:
-    """Refuse a folder of Hydra's and a secret among the words, before anything is composed.
-
-    Raises:
-        GoftError: names the key, and never shows the secret.
-    """
+    """Refuse a folder of Hydra's and a secret among the words, before anything is composed."""
     for word in words:
         key = word.lstrip("+~").partition("=")[0]
         if key in HYDRA_FOLDERS:
@@ -31,11 +27,7 @@ def refuse_words(words: Sequence[str]) -> None:
 
 
 def refuse_secret(key: str, text: str) -> None:
-    """Refuse a text that holds the value of a key or token.
-
-    Raises:
-        GoftError: names the key of the configuration, and the environment variable.
-    """
+    """Refuse a text that holds the value of a key or token."""
     if name := secret_in(text):
         where = "a word" if secret_in(key) else key
         raise GoftError(
@@ -45,12 +37,7 @@ def refuse_secret(key: str, text: str) -> None:
 
 
 def environment(name: str, *default: str | None, _node_: Node) -> str | None:
-    """Read an environment variable for `${oc.env:NAME}`, in place of OmegaConf's own resolver.
-
-    Raises:
-        GoftError: its value is a secret, which would reach folder names and files; or it is not
-            set and has no default.
-    """
+    """Read an environment variable for `${oc.env:NAME}`, in place of OmegaConf's own resolver."""
     key = _node_._get_full_key(None)
     if name not in os.environ and not default:
         raise GoftError(
@@ -66,10 +53,6 @@ def environment(name: str, *default: str | None, _node_: Node) -> str | None:
 
 
 def refuse_secrets(values: Mapping[str, object]) -> None:
-    """Refuse a configuration that holds the value of a key or token, wherever it is from.
-
-    Raises:
-        GoftError: names the key and the secret, not its value.
-    """
+    """Refuse a configuration that holds the value of a key or token, wherever it is from."""
     for key, value in flatten(values).items():
         refuse_secret(key, str(value))

@@ -35,9 +35,6 @@ def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YA
 
     The first to have it wins: the task's row for this adapter, the task's shared row, the model's
     budget for this adapter, the adapter's own fallback, the trainer's default.
-
-    Raises:
-        GoftError: none of them has it, or the task is only scored.
     """
     task, model, adapter = _root_.task, _root_.model, _root_.adapter
     kind = OmegaConf.get_type(task)
@@ -135,11 +132,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
 
 
 def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
-    """Refuse keys that a `+` forced past the schema; nothing would ever read them.
-
-    Raises:
-        GoftError: names the key and its section's keys.
-    """
+    """Refuse keys that a `+` forced past the schema; nothing would ever read them."""
     kind = OmegaConf.get_type(cfg)
     for key in cfg:
         path = f"{prefix}{key}"
@@ -154,11 +147,7 @@ def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
 
 
 def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
-    """Resolve a composed configuration into its dataclass, ranges checked.
-
-    Raises:
-        GoftError: a value is missing, of the wrong type, out of range or a secret.
-    """
+    """Resolve a composed configuration into its dataclass, ranges checked."""
     refuse_unknown(cfg)
     try:
         frozen = OmegaConf.to_object(cfg)

@@ -28,11 +28,7 @@ PLACES = {"model.path": "base_model", "task.data_dir": "data_dir"}
 
 
 def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
-    """Write each flag that is named after one of the verb's own keys as `key=value`.
-
-    Raises:
-        GoftError: a key that is no switch has no value, or is given without it and with it.
-    """
+    """Write each flag that is named after one of the verb's own keys as `key=value`."""
     typed = [verbatim(verb, word) for word in rewritten(verb, words)]
     keyed = with_key(verb, typed)
     return [worded(quoted(word)) for word in relocated(verb, keyed)]
@@ -56,11 +52,7 @@ def key_of(word: str) -> str:
 
 
 def with_key(verb: str, words: Sequence[str]) -> list[str]:
-    """Collect the words of a verb that have no key under the key that they stand for.
-
-    Raises:
-        GoftError: that key is given too.
-    """
+    """Collect the words of a verb that have no key under the key that they stand for."""
     at = [index for index in range(len(words)) if is_plain(verb, words, index)]
     if not at:
         return list(words)
@@ -117,11 +109,7 @@ def rewritten(verb: str, words: Sequence[str]) -> Iterator[str]:
 
 
 def following(flag: str, rest: Iterator[str]) -> str:
-    """Return the word after a flag.
-
-    Raises:
-        GoftError: there is none.
-    """
+    """Return the word after a flag."""
     value = next(rest, None)
     if value is None or value.startswith("--"):
         raise GoftError(f"{flag} has no value", f"write {flag} VALUE")
@@ -146,9 +134,6 @@ def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
     Args:
         words: as Hydra will read them.
         own: further flags, which a mistyped one may stand for.
-
-    Raises:
-        GoftError: a flag is none of Hydra's, has no value or a wrong one, or excludes another.
     """
     options = flag_parser()._option_string_actions
     known = [flag for flag in options if flag.startswith("--")]
@@ -169,11 +154,7 @@ def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
 
 
 def overrides_first(words: Sequence[str]) -> list[str]:
-    """Put the flags last: Hydra takes overrides before them or after them, but not both.
-
-    Raises:
-        GoftError: a flag is none of Hydra's, or lacks its value.
-    """
+    """Put the flags last: Hydra takes overrides before them or after them, but not both."""
     each = [Word(word) for word in words]
     overrides = read_flags(each).overrides
     flags = [word for word in each if not any(word is override for override in overrides)]
@@ -181,11 +162,7 @@ def overrides_first(words: Sequence[str]) -> list[str]:
 
 
 def read_flags(words: Sequence[str]) -> argparse.Namespace:
-    """Read Hydra's flags, and as `overrides` the words that are none, wherever they stand.
-
-    Raises:
-        GoftError: a flag is none of Hydra's, or lacks its value.
-    """
+    """Read Hydra's flags, and as `overrides` the words that are none, wherever they stand."""
     return flag_parser().parse_intermixed_args(words)
 
 

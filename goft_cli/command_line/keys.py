@@ -176,7 +176,6 @@ def read(file: Path) -> dict[str, Any]:
     """Read a YAML file without interpolations or Hydra's header.
 
     Raises:
-        GoftError: it is no YAML, whose line it names, or no mapping.
         UnreadableError: it is empty, or only Hydra's loader takes it.
     """
     try:

@@ -24,9 +24,6 @@ def compose_train(words: Sequence[str]) -> TrainConfig:
 
     Args:
         words: overrides; of several with one key, the last.
-
-    Raises:
-        GoftError: a word is not one that `goft train` knows, or a value is out of range.
     """
     chosen = list({word.partition("=")[0]: word for word in words}.values())
     register(VERB)
@@ -44,7 +41,6 @@ def compose_here(words: Sequence[str]) -> TrainConfig:
 
     Raises:
         HydraException, OmegaConfBaseException: the words do not compose.
-        GoftError: a value is out of range.
     """
     opened, settings = GlobalHydra.instance().hydra, HydraConfig.instance()
     assert opened is not None, "runs are composed where Hydra is at work"

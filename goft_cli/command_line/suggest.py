@@ -201,9 +201,6 @@ def mistyped(line: CommandLine) -> GoftError | None:
     """Say which choice or key there is not, without composing; None where all are known.
 
     A sweep is left to Hydra: its jobs may choose groups with different keys. So is completion.
-
-    Raises:
-        GoftError: a file of the user's own is no YAML.
     """
     for file in line.own_files():
         read_checked(file)

@@ -12,11 +12,7 @@ def main() -> None:
 
 
 def compare(cfg: CompareConfig) -> None:
-    """Check every run, then train those that are missing, then write the comparison.
-
-    Raises:
-        GoftError: a run refuses its input, or failed.
-    """
+    """Check every run, then train those that are missing, then write the comparison."""
     from goft_cli.comparison.runs import check_adapters, shared_words
     from goft_cli.preflight import check_inputs
 

@@ -15,11 +15,7 @@ def main() -> None:
 
 
 def evaluate(cfg: EvalConfig) -> None:
-    """Score, show and write the scores.
-
-    Raises:
-        GoftError: no such run or model, another base model, or data that does not fit the task.
-    """
+    """Score, show and write the scores."""
     from goft_cli.preflight import check_benchmark
 
     task = with_options(cfg.task, cfg) if cfg.task else None
@@ -35,11 +31,7 @@ def evaluate(cfg: EvalConfig) -> None:
 
 
 def rescore(cfg: EvalConfig) -> None:
-    """Score a run's evaluation splits again.
-
-    Raises:
-        GoftError: no such run, another base model, or data that does not fit the task.
-    """
+    """Score a run's evaluation splits again."""
     from pathlib import Path
 
     from goft_cli import report
@@ -68,11 +60,7 @@ def rescore(cfg: EvalConfig) -> None:
 
 
 def score(cfg: EvalConfig, config: TaskConfig) -> None:
-    """Score a run or a plain model on a benchmark.
-
-    Raises:
-        GoftError: no such run or model, one of another kind, or malformed questions.
-    """
+    """Score a run or a plain model on a benchmark."""
     import time
     from pathlib import Path
 
@@ -114,11 +102,7 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
 
 
 def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
-    """Return the benchmark with what the verb's own keys say of it.
-
-    Raises:
-        GoftError: it has no exemplars, or `shots` is no list of numbers.
-    """
+    """Return the benchmark with what the verb's own keys say of it."""
     if cfg.data_dir is not None:
         task = replace(task, data_dir=cfg.data_dir)
     if cfg.shots is None:

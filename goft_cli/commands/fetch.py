@@ -12,11 +12,7 @@ def main() -> None:
 
 
 def fetch(cfg: FetchConfig) -> None:
-    """Write the folder, and say how to use it there.
-
-    Raises:
-        GoftError: the folder is in use, or the model or the data is not to be had.
-    """
+    """Write the folder, and say how to use it there."""
     from pathlib import Path
     from shlex import quote
 

@@ -12,12 +12,7 @@ def main() -> None:
 
 
 def merge(cfg: MergeConfig) -> None:
-    """Write the model, its card and its certificate, and show the certificate.
-
-    Raises:
-        GoftError: no such run, another base model, a target folder that is not empty or cannot be
-            written, or an exported model that is not the adapted one.
-    """
+    """Write the model, its card and its certificate, and show the certificate."""
     from pathlib import Path
 
     from goft_cli.exporting.certificate_tables import layer_table, summary_table

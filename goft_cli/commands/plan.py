@@ -12,11 +12,7 @@ def main() -> None:
 
 
 def plan(cfg: PlanConfig) -> None:
-    """Show the plan, and leave its numbers where the run will find them.
-
-    Raises:
-        GoftError: the model's configuration or the rows are not to be had, or contradict the run.
-    """
+    """Show the plan, and leave its numbers where the run will find them."""
     from goft_cli.preflight import check_quantization
     from goft_cli.requirements import check_tokenizer
 

@@ -12,12 +12,7 @@ def main() -> None:
 
 
 def predict(cfg: PredictConfig) -> None:
-    """Write each input row with its prediction, or print that of a single text.
-
-    Raises:
-        GoftError: no such run, unreadable input, or an output file that is already there or whose
-            ending names no format.
-    """
+    """Write each input row with its prediction, or print that of a single text."""
     import json
     from pathlib import Path
 

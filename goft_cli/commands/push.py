@@ -15,12 +15,7 @@ def main() -> None:
 
 
 def push(cfg: PushConfig) -> None:
-    """Upload the adapter, the merged model or its LoRA form, with a model card.
-
-    Raises:
-        GoftError: no such run, another base model, no way or no right to upload, or an export that
-            is not the adapted model.
-    """
+    """Upload the adapter, the merged model or its LoRA form, with a model card."""
     import tempfile
     from pathlib import Path
 
@@ -44,11 +39,7 @@ def push(cfg: PushConfig) -> None:
 
 
 def confirmed(repo: str) -> bool:
-    """Ask whether everyone may read it.
-
-    Raises:
-        GoftError: there is no terminal to ask on.
-    """
+    """Ask whether everyone may read it."""
     from rich.prompt import Confirm
 
     if not sys.stdin.isatty():

@@ -12,11 +12,7 @@ def main() -> None:
 
 
 def report(cfg: ReportConfig) -> None:
-    """Measure what each adapter did, and write the page and its figures.
-
-    Raises:
-        GoftError: no finished run, damaged files, or another base model.
-    """
+    """Measure what each adapter did, and write the page and its figures."""
     from pathlib import Path
 
     from goft_cli.logs import quiet_libraries

@@ -25,11 +25,7 @@ Runs that are finished are reused: they are those of `goft train` with the same 
 
 
 def main() -> None:
-    """Read `sys.argv`, which Hydra has no grammar for, and run or list.
-
-    Raises:
-        GoftError: there is no such flag, seed or recipe, or a run refuses its input.
-    """
+    """Read `sys.argv`, which Hydra has no grammar for, and run or list."""
     arguments, unknown = parser().parse_known_intermixed_args(sys.argv[1:])
     if unknown:
         raise GoftError(f"{unknown[0]} is not a flag", did_you_mean(unknown[0], FLAGS))

@@ -51,9 +51,6 @@ def run_here(cfg: TrainConfig, *, held: bool = False) -> None:
     Args:
         cfg: the run.
         held: whether the process that started this one keeps other starts of the run out.
-
-    Raises:
-        GoftError: the memory ran out; names the keys to lower, and their values.
     """
     from goft_cli.pipeline import run
 

@@ -14,11 +14,7 @@ def main() -> None:
 
 
 def verify(cfg: VerifyConfig) -> None:
-    """Show what holds of each run; exit 0 if all does, 1 if something does not.
-
-    Raises:
-        GoftError: no such run, or one that is not finished or cannot be read.
-    """
+    """Show what holds of each run; exit 0 if all does, 1 if something does not."""
     from rich.console import Console
 
     from goft_cli.findings import is_healthy, table_of

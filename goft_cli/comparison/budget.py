@@ -40,9 +40,6 @@ def matched_sizes(runs: Sequence[TrainConfig], reference: str) -> dict[str, Size
 
     Returns:
         by name of the adapter; one of fixed size keeps its own.
-
-    Raises:
-        GoftError: the reference trains nothing besides the head, or the model cannot be read.
     """
     default = {cfg.adapter.name: size_of(cfg) for cfg in runs}
     budget = default[reference].parameters

@@ -39,11 +39,7 @@ class PlannedRun:
 
 
 def shared_words() -> list[str]:
-    """Return what the user said of all runs alike.
-
-    Raises:
-        GoftError: it was said of all runs, but differs from run to run.
-    """
+    """Return what the user said of all runs alike."""
     kept = []
     for word in HydraConfig.get().overrides.task:
         key = word.lstrip("+~").partition("=")[0]
@@ -67,7 +63,6 @@ def plan(words: Sequence[str], adapter: str, seed: int) -> PlannedRun:
 
     Raises:
         HydraException, OmegaConfBaseException: the words do not compose with this adapter.
-        GoftError: a value is out of range.
     """
     own = (f"adapter={adapter}", f"seed={seed}", *words)
     return PlannedRun(own, compose_here(own))

@@ -7,13 +7,11 @@ Nothing here imports torch, so that a mistyped word is answered at once.
 
 from __future__ import annotations
 
-from goft_cli.config.adapter import (
+from goft_cli.config.adapter import AdapterConfig, GoftAdapterConfig, LayerAdapterConfig
+from goft_cli.config.baselines import (
     AdaLoraAdapterConfig,
-    AdapterConfig,
     BoftAdapterConfig,
-    GoftAdapterConfig,
     HraAdapterConfig,
-    LayerAdapterConfig,
     LoraAdapterConfig,
     OftAdapterConfig,
 )

@@ -11,7 +11,7 @@ from omegaconf import MISSING
 
 from goft_cli.config.checks import check
 from goft_cli.config.choices import Angle, Method
-from goft_cli.config.growth import Growth, blocks, even_ranks, ranks, ranks_to_lower
+from goft_cli.config.growth import Growth
 from goft_cli.defaults import PENALTY_WEIGHT
 from goft_cli.errors import GoftError
 
@@ -55,17 +55,10 @@ class AdapterConfig:
         """Refuse what a user gives and this adapter would not read.
 
         A run folder of an earlier version may hold such a value, so reading one does not ask.
-
-        Raises:
-            GoftError: names the key as users type it.
         """
 
     def at_least(self, key: str, smallest: float, *, example: float) -> None:
-        """Refuse a field below its smallest value.
-
-        Raises:
-            GoftError: names the key as users type it.
-        """
+        """Refuse a field below its smallest value."""
         value = getattr(self, key)
         check(
             smallest <= value < math.inf,
@@ -120,173 +113,3 @@ class GoftAdapterConfig(LayerAdapterConfig):
     def unsettled(self) -> set[str]:
         """Strict rotations have no penalty, whatever weight is written down."""
         return {"penalty_weight"} if self.method is Method.goft else set()
-
-
-@dataclass
-class LoraAdapterConfig(LayerAdapterConfig):
-    """PEFT's LoRA."""
-
-    growth = Growth("r", ranks, along=("lora_alpha",))
-    peft_type: str = "LORA"
-    r: int = MISSING
-    """Rank of the update."""
-    lora_alpha: float = MISSING
-    """The update is multiplied by lora_alpha / r."""
-    lora_dropout: float = 0.0
-    """Share of the adapter's inputs that is dropped in training."""
-    use_rslora: bool = False
-    """Multiply by lora_alpha / sqrt(r) in place of lora_alpha / r."""
-    use_dora: bool = False
-    """Learn the lengths of the weights apart from their directions (DoRA)."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges of LoRA."""
-        self.at_least("r", 1, example=8)
-
-
-@dataclass
-class AdaLoraAdapterConfig(LayerAdapterConfig):
-    """PEFT's AdaLoRA: LoRA as A, E, B with singular values E, the least important of them dropped.
-
-    Until `tinit` updates nothing is dropped, from `tfinal` updates before the end nothing more;
-    in between, every `deltaT` updates, the mean rank falls from `init_r` to `target_r`.
-    """
-
-    growth = Growth("init_r", ranks_to_lower, along=("target_r", "lora_alpha"))
-    peft_type: str = "ADALORA"
-    init_r: int = MISSING
-    """Rank of each layer at the start."""
-    target_r: int = MISSING
-    """Mean rank of the layers at the end."""
-    lora_alpha: float = MISSING
-    """The update is multiplied by lora_alpha / rank."""
-    lora_dropout: float = 0.0
-    """Share of the adapter's inputs that is dropped in training."""
-    tinit: float = MISSING
-    """Updates, or below 1 the share of all updates; `tfinal` likewise."""
-    tfinal: float = MISSING
-    """Updates at the end in which no rank is dropped; below 1 a share of all updates."""
-    deltaT: int = MISSING  # noqa: N815 - PEFT's name
-    """Updates between two times that ranks are dropped."""
-    beta1: float = 0.85
-    """Decay of the running mean of a weight's importance."""
-    beta2: float = 0.85
-    """Decay of the running mean of that importance's uncertainty."""
-    orth_reg_weight: float = MISSING
-    """Weight of AdaLoRA's orthogonality penalty in the training loss."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges of AdaLoRA."""
-        self.at_least("target_r", 1, example=2)
-        self.at_least("init_r", self.target_r + 1, example=self.target_r + 1)
-        self.at_least("tinit", 0, example=0.1)
-        self.at_least("deltaT", 1, example=10)
-        self.at_least("orth_reg_weight", 0, example=0.1)
-        for key in ("beta1", "beta2"):
-            value = getattr(self, key)
-            check(
-                0 < value < 1,
-                key=f"adapter.{key}",
-                value=value,
-                expected="between 0 and 1",
-                example=0.85,
-            )
-        check(
-            self.tfinal > 0,
-            key="adapter.tfinal",
-            value=self.tfinal,
-            expected="above 0, for only then the ranks reach target_r",
-            example=0.5,
-        )
-
-    @property
-    def unsettled(self) -> set[str]:
-        """The schedule, which follows the number of updates."""
-        return {"tinit", "tfinal", "total_step"}
-
-    def peft_options(self, updates: int) -> dict[str, Any]:
-        """Turn shares into updates, and add how many there are.
-
-        Raises:
-            GoftError: the schedule does not fit into the run.
-        """
-        tinit = counted(self.tinit, updates)
-        tfinal = max(1, counted(self.tfinal, updates))
-        if tinit + tfinal >= updates:
-            raise GoftError(
-                f"adapter.tinit={self.tinit:g} and adapter.tfinal={self.tfinal:g} leave none of "
-                f"the run's {updates} updates to lower the ranks in",
-                "pass smaller ones",
-            )
-        schedule = {"tinit": tinit, "tfinal": tfinal, "total_step": updates}
-        return {**super().peft_options(updates), **schedule}
-
-
-@dataclass
-class OftAdapterConfig(LayerAdapterConfig):
-    """PEFT's OFT: a block-diagonal rotation, each block the Cayley transform of a skew matrix.
-
-    A block of size b has b(b-1)/2 parameters here; the paper counts b*b.
-    """
-
-    growth = Growth("oft_block_size", blocks)
-    peft_type: str = "OFT"
-    oft_block_size: int = MISSING
-    """Width of the diagonal blocks; it must divide the width of each layer."""
-    module_dropout: float = 0.0
-    """Share of the blocks that is replaced by the identity in training."""
-    block_share: bool = False
-    """Let all blocks of a layer share their parameters."""
-    use_cayley_neumann: bool = False
-    """A series in place of the inverse: quicker, but only nearly orthogonal."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges of OFT."""
-        self.at_least("oft_block_size", 2, example=4)
-
-
-@dataclass
-class BoftAdapterConfig(LayerAdapterConfig):
-    """PEFT's BOFT: a product of block-diagonal rotations in butterfly order, and output scales."""
-
-    growth = Growth("boft_block_size", blocks)
-    peft_type: str = "BOFT"
-    boft_block_size: int = MISSING
-    """Width of the diagonal blocks; it must divide the width of each layer."""
-    boft_n_butterfly_factor: int = 1
-    """More than one needs PEFT's CUDA extension, compiled on first use."""
-    boft_dropout: float = 0.0
-    """Share of the blocks that is replaced by the identity in training."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges of BOFT."""
-        self.at_least("boft_block_size", 2, example=4)
-        self.at_least("boft_n_butterfly_factor", 1, example=1)
-
-
-@dataclass
-class HraAdapterConfig(LayerAdapterConfig):
-    """PEFT's HRA: a product of r Householder reflections."""
-
-    takes_packed = False
-    growth = Growth("r", even_ranks)
-    peft_type: str = "HRA"
-    r: int = MISSING
-    """Number of reflections, an even one."""
-    apply_GS: bool = False  # noqa: N815 - PEFT's name
-    """Make the reflections orthogonal to one another (Gram-Schmidt)."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges of HRA: only pairs of equal reflections start at the identity."""
-        check(
-            self.r >= 2 and self.r % 2 == 0,
-            key="adapter.r",
-            value=self.r,
-            expected="an even number of reflections",
-            example=4,
-        )
-
-
-def counted(amount: float, updates: int) -> int:
-    """Return a number of updates, given as such or below 1 as a share of all of them."""
-    return round(amount * updates if amount < 1 else amount)

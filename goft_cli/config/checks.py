@@ -6,11 +6,7 @@ from goft_cli.errors import GoftError
 
 
 def check(condition: bool, *, key: str, value: object, expected: str, example: object) -> None:
-    """Refuse a value outside its range.
-
-    Raises:
-        GoftError: `condition` is false; the sentence names the key as users type it.
-    """
+    """Refuse a value outside its range."""
     if not condition:
         raise GoftError(
             f"{key}={value} is out of range: expected {expected}",
@@ -19,11 +15,7 @@ def check(condition: bool, *, key: str, value: object, expected: str, example: o
 
 
 def check_name(key: str, name: str) -> None:
-    """Refuse a name that would lead out of the folder that it is part of.
-
-    Raises:
-        GoftError: it is empty, absolute, or goes up.
-    """
+    """Refuse a name that would lead out of the folder that it is part of."""
     plain = not any(part in {"", ".", ".."} for part in name.split("/"))
     if not plain or not name.isprintable() or "\\" in name:
         raise GoftError(

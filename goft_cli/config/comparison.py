@@ -48,11 +48,7 @@ class CompareConfig(TrainConfig):
         return self.reference or self.adapters[0]
 
     def seed_list(self) -> list[int]:
-        """Return the seeds one by one.
-
-        Raises:
-            GoftError: `seeds` is neither a positive number nor a list of different ones.
-        """
+        """Return the seeds one by one."""
         seeds = self.seeds
         if type(seeds) is int and seeds > 0:
             return list(range(1, seeds + 1))

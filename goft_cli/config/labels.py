@@ -47,9 +47,6 @@ class Labels:
 
     Attributes:
         names: the labels in the order of their ids.
-
-    Raises:
-        GoftError: a label is empty, or two of them are spellings of one.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -98,11 +95,7 @@ class Labels:
         return int(what) if self._numbers_are_ids and is_id else None
 
     def ids_of(self, names: Sequence[str], origin: str) -> list[int]:
-        """Return the ids of the names that a data set has for its own numbers.
-
-        Raises:
-            GoftError: they are not the task's labels, one for one.
-        """
+        """Return the ids of the names that a data set has for its own numbers."""
         found = [self.id_of(name) for name in names]
         ids = [index for index in found if index is not None]
         if sorted(ids) != list(range(len(self.names))) or len(ids) != len(names):

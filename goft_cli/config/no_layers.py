@@ -29,11 +29,7 @@ class NoLayersConfig(AdapterConfig):
         self.only("target_modules", NO_LAYERS)
 
     def only(self, key: str, value: str) -> None:
-        """Refuse any other value of a field that says what kind of adapter this is.
-
-        Raises:
-            GoftError: names the key as users type it.
-        """
+        """Refuse any other value of a field that says what kind of adapter this is."""
         found = getattr(self, key)
         check(
             found == value,

@@ -55,11 +55,7 @@ class ReproductionConfig:
     """What a rehearsal changes besides, so that the stand-in can do it."""
 
     def __post_init__(self) -> None:
-        """Check that there is something to compare, and that no method is misspelt.
-
-        Raises:
-            GoftError: names the section at fault.
-        """
+        """Check that there is something to compare, and that no method is misspelt."""
         if not all(measure.paper for measure in self.measures.values()) or not self.measures:
             raise GoftError("measures: each needs the paper's value of one method at least")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):

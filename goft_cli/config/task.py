@@ -91,9 +91,6 @@ def check_scored(task: TaskConfig, key: str) -> None:
     Args:
         task: what is scored.
         key: of its section.
-
-    Raises:
-        GoftError: names the key.
     """
     splits = task.eval_splits or [TRAIN_SAMPLE]
     check(

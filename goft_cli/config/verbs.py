@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from goft_cli.config.adapter import AdaLoraAdapterConfig, AdapterConfig
+from goft_cli.config.adapter import AdapterConfig
+from goft_cli.config.baselines import AdaLoraAdapterConfig
 from goft_cli.config.checks import check, check_name
 from goft_cli.config.choices import Dtype, Harness, Quantization
 from goft_cli.config.launcher import LauncherConfig
@@ -261,9 +262,5 @@ class FetchConfig:
 
 
 def check_batch_size(size: int) -> None:
-    """Refuse a batch without rows.
-
-    Raises:
-        GoftError: the size is not positive.
-    """
+    """Refuse a batch without rows."""
     check(size > 0, key="batch_size", value=size, expected="at least 1", example=64)

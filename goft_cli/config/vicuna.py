@@ -122,11 +122,7 @@ class VicunaConfig(BenchmarkConfig):
 
 
 def check_endpoint(url: str) -> None:
-    """Refuse what is no plain address of a service; not shown, because it may hold a secret.
-
-    Raises:
-        GoftError: says what an address looks like.
-    """
+    """Refuse what is no plain address of a service; not shown, because it may hold a secret."""
     try:
         parts = urlsplit(url)
         known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -57,11 +57,7 @@ def examine_inputs(cfg: TrainConfig) -> list[Finding]:
 
 
 def check_task(task: TaskConfig, key: str) -> None:
-    """Refuse a task whose rows are not to be had.
-
-    Raises:
-        GoftError: says what is missing.
-    """
+    """Refuse a task whose rows are not to be had."""
     check_data_dir(task, key)
     if isinstance(task, ImageClassificationConfig):
         check_images(task)
@@ -112,11 +108,7 @@ def examine_offline(cfg: TrainConfig) -> Finding:
 
 
 def load_everything(cfg: TrainConfig) -> int:
-    """Load data and model and make inputs of a row of each split; return the number of rows.
-
-    Raises:
-        GoftError: something is missing.
-    """
+    """Load data and model and make inputs of a row of each split; return the number of rows."""
     task = build_task(cfg.task)
     data = task.load()
     backbone = load_backbone(cfg.model, task)

@@ -117,11 +117,7 @@ def agreement(
     exported: Mapping[str, Arrays],
     tolerance: float | None,
 ) -> OutputAgreement:
-    """Hold the exported model's outputs against the adapter's.
-
-    Raises:
-        GoftError: they are farther apart than `tolerance`.
-    """
+    """Hold the exported model's outputs against the adapter's."""
     dtype, found = compute_dtype(run.cfg), compare(adapted, exported)
     rows = {name: len(split.rows) for name, split in splits.items()}
     if tolerance is not None and not found.largest <= tolerance:

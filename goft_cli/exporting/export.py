@@ -47,11 +47,7 @@ class Reference:
     batch_size: int
 
     def against(self, model: nn.Module, accepted: float | None) -> OutputAgreement | None:
-        """Compare, if there are rows to compare on.
-
-        Raises:
-            GoftError: the outputs are farther apart than accepted.
-        """
+        """Compare, if there are rows to compare on."""
         if not self.splits:
             return None
         found = self.run.outputs(model, self.splits, self.batch_size)
@@ -59,11 +55,7 @@ class Reference:
 
 
 def reference(run: TrainedRun, cfg: ExportConfig) -> Reference:
-    """Run the adapted model on as many rows as were asked for.
-
-    Raises:
-        GoftError: the task's data is not there or cannot be read.
-    """
+    """Run the adapted model on as many rows as were asked for."""
     splits = run.sample(cfg.samples) if cfg.samples else {}
     return Reference(run, splits, run.outputs(run.model, splits, cfg.batch_size), cfg.batch_size)
 
@@ -73,10 +65,6 @@ def export_merged(run: TrainedRun, target: Path, cfg: ExportConfig) -> Certifica
 
     What is certified is the folder as transformers alone reads it again, its weights included;
     packed ones, which cannot be compared, as they were before packing.
-
-    Raises:
-        GoftError: a merged weight is not finite, or the folder gives other outputs than the
-            adapter by more than rounding, or `cfg.tolerance`, allows. Then there is no folder.
     """
     adapted = reference(run, cfg)
     model = run.mergeable()
@@ -93,11 +81,7 @@ def export_merged(run: TrainedRun, target: Path, cfg: ExportConfig) -> Certifica
 
 
 def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -> Certificate:
-    """Write the adapter as LoRA, with tokenizer, card and certificate.
-
-    Raises:
-        GoftError: the adapter cannot be converted, or `cfg.tolerance` is exceeded.
-    """
+    """Write the adapter as LoRA, with tokenizer, card and certificate."""
     adapted, model = reference(run, cfg), run.mergeable()
     lora = lora_of(model, rank)
     changes, before = products(lora[1]), adapted_weights(model)

@@ -31,9 +31,6 @@ def lora_of(model: PeftModel, rank: float) -> Lora:
 
     Returns:
         PEFT's configuration, and tensors by the names in its files.
-
-    Raises:
-        GoftError: the adapter is LoRA already, is no change of weights, or the rank is too large.
     """
     config = model.peft_config[ADAPTER]
     method = str(getattr(config.peft_type, "value", config.peft_type))

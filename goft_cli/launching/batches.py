@@ -27,9 +27,6 @@ def device_batch(most: int, update: GlobalBatch | None, devices: int) -> int:
 
     Returns:
         the largest size up to `most` that shares them out evenly.
-
-    Raises:
-        GoftError: the devices cannot share them evenly.
     """
     if update is None:
         return most
@@ -47,9 +44,6 @@ def accumulation_steps(steps: int, size: int, update: GlobalBatch | None, device
         size: one device's batch.
         update: examples of one update, if the task fixes them.
         devices: that share them out.
-
-    Raises:
-        GoftError: batches of this size do not add up to one update.
     """
     if update is None or size < 1:  # a size out of range is refused with the other ranges
         return steps

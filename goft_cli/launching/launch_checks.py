@@ -32,11 +32,7 @@ def is_rank() -> bool:
 
 
 def check_rank() -> None:
-    """Refuse a number of processes that no launcher can have left here.
-
-    Raises:
-        GoftError: WORLD_SIZE is no number, or what a launcher sets beside it is missing.
-    """
+    """Refuse a number of processes that no launcher can have left here."""
     given = os.environ.get("WORLD_SIZE", "1")
     if not given.isdecimal() or int(given) < 1:
         raise GoftError(f"WORLD_SIZE={given}: expected the number of processes", LEFT_OVER)
@@ -51,11 +47,7 @@ def check_rank() -> None:
 
 
 def check_nesting(words: Sequence[str]) -> None:
-    """Refuse a sweep inside a launch.
-
-    Raises:
-        GoftError: every process would run the sweep by itself, waiting for the others' jobs.
-    """
+    """Refuse a sweep inside a launch."""
     if processes() > 1 and MULTIRUN_FLAGS & set(words):
         raise GoftError(
             f"-m inside a launch: each of the {processes()} processes would run a sweep of its "
@@ -66,12 +58,7 @@ def check_nesting(words: Sequence[str]) -> None:
 
 
 def check_launch(cfg: TrainConfig) -> None:
-    """Compare the processes that were asked for with those that there are, or can be.
-
-    Raises:
-        GoftError: a launcher started another number, gave a port that is taken, or has an engine
-            that cannot do it; or there are too few GPUs.
-    """
+    """Compare the processes that were asked for with those that there are, or can be."""
     wanted = cfg.launcher.num_processes
     if is_rank():
         if wanted != processes():
@@ -89,11 +76,7 @@ def check_launch(cfg: TrainConfig) -> None:
 
 
 def check_asked(asked: int) -> None:
-    """Refuse a launch that started one process in place of several.
-
-    Raises:
-        GoftError: says how to start them on CPUs.
-    """
+    """Refuse a launch that started one process in place of several."""
     if asked > 1:
         raise GoftError(
             f"accelerate launch was asked for {asked} processes and started 1, as it does on CPUs",
@@ -122,9 +105,6 @@ def check_port() -> None:
     """Refuse a port that the first process would open in vain, before anything heavy is imported.
 
     torchrun and accelerate have opened theirs already; other launchers leave it to that process.
-
-    Raises:
-        GoftError: MASTER_PORT is taken, or no port.
     """
     opened = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     if opened or processes() == 1 or os.environ.get("RANK") != "0":
@@ -146,11 +126,7 @@ def check_port() -> None:
 
 
 def check_gpus(wanted: int) -> None:
-    """Refuse more processes than GPUs; a machine without any trains on its cores.
-
-    Raises:
-        GoftError: there are GPUs, but too few.
-    """
+    """Refuse more processes than GPUs; a machine without any trains on its cores."""
     import torch
 
     found = torch.cuda.device_count()
@@ -169,11 +145,7 @@ def sharding_engine() -> str | None:
 
 
 def check_sharding(cfg: TrainConfig) -> None:
-    """Refuse what such an engine cannot do, or accelerate would replace, before hours are spent.
-
-    Raises:
-        GoftError: names the engine, and what to change.
-    """
+    """Refuse what such an engine cannot do, or accelerate would replace, before hours are spent."""
     engine = sharding_engine()
     if engine and (unfitness := unfit(engine, cfg)):
         reason, remedy = unfitness

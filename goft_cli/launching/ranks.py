@@ -42,10 +42,6 @@ def open_together(cfg: TrainConfig, *, speaks: bool, held: bool) -> Iterator[Run
         cfg: the run.
         speaks: whether this process writes for all.
         held: whether the launcher of the processes keeps other starts out.
-
-    Raises:
-        GoftError: as `opened` does, in the process that writes; or the folder was deleted
-            meanwhile, whatever error that led to.
     """
     if not speaks:
         opening = nullcontext(RunFolder(Path(cfg.output_dir)))

@@ -32,11 +32,7 @@ def engine_of(checkpoint: Path) -> str | None:
 
 
 def check_same_engine(checkpoint: Path) -> None:
-    """Refuse to go on with another engine: Trainer would, without the optimizer's state.
-
-    Raises:
-        GoftError: names both.
-    """
+    """Refuse to go on with another engine: Trainer would, without the optimizer's state."""
     wrote, here = engine_of(checkpoint), sharding_engine()
     if wrote != here:
         raise GoftError(
@@ -88,11 +84,7 @@ def together(model: nn.Module) -> AbstractContextManager[object]:
 
 
 def check_deepspeed(cfg: TrainConfig, arguments: TrainingArguments) -> None:
-    """Refuse settings with which ZeRO-3 would do something else than the configuration says.
-
-    Raises:
-        GoftError: weights would be widened, or shared out before they can be checked.
-    """
+    """Refuse settings with which ZeRO-3 would do something else than the configuration says."""
     plugin = arguments.deepspeed_plugin
     if plugin is None or plugin.zero_stage != 3:
         return

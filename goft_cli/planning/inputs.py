@@ -23,11 +23,7 @@ from goft_cli.tasks.base import TaskData
 
 
 def rows_at_hand(task: Task[Any, Any]) -> TaskData | None:
-    """Read the rows that lie in a folder or that this package makes; nothing from the hub.
-
-    Raises:
-        GoftError: the folder is missing, or its files cannot be read.
-    """
+    """Read the rows that lie in a folder or that this package makes; nothing from the hub."""
     config = task.config
     check_data_dir(config, "task")
     absent = isinstance(config, ImageClassificationConfig) and not (

@@ -69,11 +69,7 @@ class Plan:
 
 
 def make_plan(planned: PlanConfig) -> Plan:
-    """Work out a run: the configuration of its model is read, and rows that are here; no weights.
-
-    Raises:
-        GoftError: there is no such model or folder, or the adapter does not fit the model.
-    """
+    """Plan a run from its model's configuration and rows that are here, without weights."""
     cfg = TrainConfig(**{f.name: getattr(planned, f.name) for f in fields(TrainConfig)})
     device = "cuda" if torch.cuda.is_available() and not cfg.trainer.use_cpu else "cpu"
     task = build_task(cfg.task)

@@ -51,11 +51,7 @@ class Rescored:
 
     @classmethod
     def of(cls, run: TrainedRun, data: TaskData, cfg: VerifyConfig) -> Rescored:
-        """Run the model on the rows.
-
-        Raises:
-            GoftError: the run's scores cannot be read.
-        """
+        """Run the model on the rows."""
         metrics = read_json(run.folder.metrics)
         chosen, rows = None, data
         if cfg.max_samples is not None:

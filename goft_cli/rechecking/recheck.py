@@ -29,11 +29,7 @@ from goft_cli.tasks.base import TaskData
 
 
 def run_folders(places: Sequence[str]) -> list[RunFolder]:
-    """Return the runs that places name: a run, its adapter folder, or a folder with runs below it.
-
-    Raises:
-        GoftError: there is none, or it is not finished.
-    """
+    """Return the runs at places: a run, its adapter folder, or a folder with runs below it."""
     found: list[RunFolder] = []
     for place in places:
         path = Path(place).expanduser()
@@ -51,9 +47,6 @@ def recheck(folder: RunFolder, cfg: VerifyConfig) -> Iterator[Finding]:
 
     Yields:
         findings, each as soon as it is known.
-
-    Raises:
-        GoftError: the run's configuration, manifest or scores cannot be read.
     """
     manifest = read_json(folder.manifest)
     run_cfg = placed(read_config(folder.config), manifest, cfg.base_model, cfg.data_dir)
@@ -107,11 +100,7 @@ def read_data(recorded: Mapping[str, Any], task: TaskConfig) -> tuple[Finding, T
 
 
 def from_outputs(run: TrainedRun, data: TaskData, cfg: VerifyConfig) -> Iterator[Finding]:
-    """Run the model on rows, merge it, and compare with scores and certificates.
-
-    Raises:
-        GoftError: the run's scores cannot be read.
-    """
+    """Run the model on rows, merge it, and compare with scores and certificates."""
     rescored = Rescored.of(run, data, cfg)
     yield from scored_again(rescored)
     yield from certificates(rescored)

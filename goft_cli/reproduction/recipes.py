@@ -70,11 +70,7 @@ def folder_of(name: str) -> str:
 
 
 def read_recipe(name: str, root: Path | None = None) -> ReproductionConfig:
-    """Read a recipe onto what its folder shares.
-
-    Raises:
-        GoftError: a key is unknown, missing, of the wrong type or at odds with another.
-    """
+    """Read a recipe onto what its folder shares."""
     return _read((root or data_root() / "recipes") / f"{name}.yaml")
 
 
@@ -102,9 +98,6 @@ def select(target: str) -> list[Cell]:
 
     Args:
         target: `table1/cola/qgoft`, `table1/cola`, `table1`, or `table1/*/qgoft`.
-
-    Raises:
-        GoftError: nothing is called so; names what is.
     """
     known = cells()
     found = [one for one in known if fnmatch(one.name, target) or fnmatch(one.name, f"{target}/*")]

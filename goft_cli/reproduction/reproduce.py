@@ -55,7 +55,6 @@ def reproduce(request: Request) -> Path:
     """Run or reuse every run of a target, show the comparison, return the folder it is in.
 
     Raises:
-        GoftError: there is no such target, or a run is refused; what was compared before is kept.
         RankError: a run failed; what was compared before is kept too.
     """
     found: list[Comparison] = []

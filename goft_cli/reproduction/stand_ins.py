@@ -31,11 +31,7 @@ EXEMPLARS = 5
 
 
 def write_stand_in(task: TaskConfig, folder: Path) -> None:
-    """Write a tiny data folder that the task reads as it would read the published one.
-
-    Raises:
-        GoftError: there is nothing to stand in for this family.
-    """
+    """Write a tiny data folder that the task reads as it would read the published one."""
     folder.mkdir(parents=True)
     match task:
         case TextClassificationConfig():

@@ -34,9 +34,6 @@ def describe_base(cfg: ModelConfig, *, fresh: bool = False) -> dict[str, Any]:
     Returns:
         `source` (a folder, or the hub id), `revision`, `sha256` by file name; without files where
         the hub's cache has none.
-
-    Raises:
-        GoftError: the folder is missing, or holds no model.
     """
     location = model_location(cfg.path)
     is_local = isinstance(location, Path)

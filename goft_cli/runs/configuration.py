@@ -48,9 +48,6 @@ def read_config(path: Path) -> TrainConfig:
     """Read the configuration that a run was started with, by this version or an earlier one.
 
     Keys that its version did not have take their defaults.
-
-    Raises:
-        GoftError: the file is damaged, or has a key or schema that this version does not know.
     """
     plain, version = read_yaml(path), FIRST_VERSION
     try:
@@ -84,7 +81,6 @@ def typed(plain: Mapping[str, Any], named: Mapping[str, str]) -> TrainConfig:
         named: the schema of each section, where the file names it.
 
     Raises:
-        GoftError: a value is out of range.
         KeyError, OmegaConfBaseException: a section is missing, a key unknown or of another type.
     """
     root = OmegaConf.structured(TrainConfig)

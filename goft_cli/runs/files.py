@@ -18,11 +18,7 @@ START_AGAIN = "delete the run folder and start again"
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a configuration that an earlier run wrote.
-
-    Raises:
-        GoftError: the file is not a YAML mapping.
-    """
+    """Read a configuration that an earlier run wrote."""
     text = read_checked(path, START_AGAIN)
     try:
         plain = yaml.load(text, Loader=YAML_LOADER)
@@ -34,11 +30,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a file that an earlier run wrote.
-
-    Raises:
-        GoftError: the file is missing or not JSON.
-    """
+    """Read a file that an earlier run wrote."""
     refuse_no_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -27,9 +27,6 @@ def locked(path: Path) -> Iterator[None]:
     """Hold a lock file until the block ends; the file stays behind and locks nothing then.
 
     A disk without locks gets none: a file that merely lies there would outlive its holder.
-
-    Raises:
-        GoftError: another process holds it; says which.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0, fallback_to_soft=False)

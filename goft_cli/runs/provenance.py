@@ -52,22 +52,14 @@ def section(parent: Mapping[str, Any], key: str) -> Section:
 
 
 def require_unchanged(changes: Sequence[Change], run: Path, remedy: str) -> None:
-    """Refuse to use a run with other files than it recorded.
-
-    Raises:
-        GoftError: names the first file, both digests, and what to do.
-    """
+    """Refuse to use a run with other files than it recorded."""
     if changes:
         more = f", and {len(changes) - 1} more files" if changes[1:] else ""
         raise GoftError(f"{changes[0]}{more} since {run} used it", remedy)
 
 
 def base_on_disk(recorded: Section, cfg: ModelConfig, *, fresh: bool = False) -> list[Change]:
-    """Compare the record of a base model with its files; an earlier version left no record.
-
-    Raises:
-        GoftError: there is no such model.
-    """
+    """Compare the record of a base model with its files; an earlier version left no record."""
     found = describe_base(cfg, fresh=fresh) if recorded.get("sha256") else {"source": cfg.path}
     return base_changes(recorded, found)
 
@@ -184,9 +176,6 @@ def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
     Returns:
         files of the record that are gone: they change no number of a run that is finished, and a
         run that needs them will say so.
-
-    Raises:
-        GoftError: names the first file.
     """
     folder = RunFolder(Path(cfg.output_dir))
     there = earlier(folder) if folder.has_results and folder.manifest.is_file() else None
@@ -201,21 +190,13 @@ def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
 
 
 def is_reusable(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> bool:
-    """Tell whether exactly this run is finished and not to be replaced.
-
-    Raises:
-        GoftError: it is, but its base model or its data has changed since.
-    """
+    """Tell whether exactly this run is finished and not to be replaced."""
     check_ground(cfg, remedy)
     return is_finished(cfg)
 
 
 def require_same_ground(before: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> None:
-    """Refuse to resume a run on other files than its manifest names; nothing is written.
-
-    Raises:
-        GoftError: names the first file.
-    """
+    """Refuse to resume a run on other files than its manifest names; nothing is written."""
     changes = base_changes(section(before, "model"), now["model"])
     for key in ("data", "benchmark"):
         if section(before, key):

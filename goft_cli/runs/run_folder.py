@@ -112,11 +112,7 @@ class RunFolder:
         return self.metrics.is_file()
 
     def check_there(self) -> None:
-        """Refuse to go on in a folder that is not the one that was opened.
-
-        Raises:
-            GoftError: somebody deleted or moved it, and perhaps made a new one in its place.
-        """
+        """Refuse to go on in a folder that is not the one that was opened."""
         if self.lock_seen is not None and stamp(self.lock) != self.lock_seen:
             raise GoftError(
                 f"{self.path}: the run folder was deleted or moved while the run was at work",
@@ -139,9 +135,6 @@ def opened(cfg: TrainConfig) -> Iterator[RunFolder]:
 
     A start that fails before its training leaves no folder. A finished run is not written to, so it
     may lie on a read-only disk.
-
-    Raises:
-        GoftError: as `open_run`; or another process is at work on the run.
     """
     folder = RunFolder(Path(cfg.output_dir))
     if is_finished(cfg):
@@ -160,11 +153,7 @@ def opened(cfg: TrainConfig) -> Iterator[RunFolder]:
 
 
 def open_run(cfg: TrainConfig) -> RunFolder:
-    """Create the run folder, or find the same run in it; the caller keeps other starts out.
-
-    Raises:
-        GoftError: the folder holds something else, or another configuration's run.
-    """
+    """Create the run folder, or find the same run in it; the caller keeps other starts out."""
     refuse_other(cfg)
     folder = RunFolder(Path(cfg.output_dir))
     folder = RunFolder(folder.path, stamp(folder.lock))
@@ -195,12 +184,7 @@ def earlier(folder: RunFolder) -> TrainConfig | None:
 
 
 def refuse_other(cfg: TrainConfig) -> None:
-    """Refuse a folder that this run may not use, before anything is written.
-
-    Raises:
-        GoftError: its files are not a run's, whatever `overwrite` says; or they are the results of
-            another configuration, or of a version whose keys are unknown.
-    """
+    """Refuse a folder that this run may not use, before anything is written."""
     folder = RunFolder(Path(cfg.output_dir))
     if not folder.is_run:
         own = {folder.lock, folder.record}  # all there is where a start was killed at once

@@ -53,11 +53,7 @@ class TrainedRun:
     other_data: bool = False
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
-        """Read splits of the task's data.
-
-        Raises:
-            GoftError: the data is not there, cannot be read, or has changed since the run read it.
-        """
+        """Read splits of the task's data."""
         data = self.task.load_splits(names)
         if not self.other_data:
             changes = self.data_changes(data)
@@ -90,11 +86,7 @@ class TrainedRun:
         )
 
     def sample(self, count: int) -> dict[str, Split]:
-        """Return up to `count` encoded rows of the headline's split, spread over it evenly.
-
-        Raises:
-            GoftError: the task's data is not there, cannot be read, or has changed.
-        """
+        """Return up to `count` encoded rows of the headline's split, spread over it evenly."""
         config = self.task.config
         name = config.headline_split
         source = config.train_split if name == TRAIN_SAMPLE else name
@@ -112,11 +104,7 @@ class TrainedRun:
     def predict(
         self, rows: Dataset, *, batch_size: int, max_new_tokens: int
     ) -> list[dict[str, Any]]:
-        """Return one readable prediction per raw row, in words of the model's own or decoded.
-
-        Raises:
-            GoftError: a row leaves no room for an answer.
-        """
+        """Return one readable prediction per raw row, in words of the model's own or decoded."""
         task, processor = self.task, self.backbone.processor
         if isinstance(task, AnsweringTask):
             model = self.model.to(self.arguments(batch_size).device).eval()
@@ -128,11 +116,7 @@ class TrainedRun:
 
 
 def find_run(adapter: str) -> RunFolder:
-    """Find the run that a path belongs to: the run folder itself, or its adapter folder.
-
-    Raises:
-        GoftError: neither; or the run is not finished.
-    """
+    """Find the run that a path belongs to: the run folder itself, or its adapter folder."""
     path = Path(adapter).expanduser()
     for candidate in (path, path.parent):
         folder = RunFolder(candidate)
@@ -160,9 +144,6 @@ def open_trained(
         adapter: the run folder.
         base_model: where its base model is now, if not where it was.
         data_dir: where its data is now, if not where it was.
-
-    Raises:
-        GoftError: no such run, or base model or adapter are not those that it recorded.
     """
     folder = find_run(adapter)
     manifest = read_json(folder.manifest)
@@ -217,9 +198,6 @@ def check_base(
     """Refuse a base model whose files have changed where the run found them.
 
     Weights that were saved anew elsewhere are known by their fingerprint, once they are loaded.
-
-    Raises:
-        GoftError: names the first file.
     """
     changes = provenance.base_on_disk(provenance.section(manifest, "model"), cfg.model)
     if moved and changes:
@@ -231,11 +209,7 @@ def check_base(
 def check_fingerprint(
     manifest: Mapping[str, Any], backbone: Backbone, cfg: TrainConfig, adapter: str
 ) -> None:
-    """Refuse a base model with other weights.
-
-    Raises:
-        GoftError: its fingerprint is another one, or the run has recorded none.
-    """
+    """Refuse a base model with other weights."""
     expected = provenance.section(manifest, "model").get("fingerprint")
     if expected is None:
         raise GoftError(

@@ -10,11 +10,7 @@ from goft_cli.sharing.reasons import Item, explain, is_loading_error
 
 
 def check_model(model: ModelConfig) -> None:
-    """Refuse a model that is neither cached nor to be had, or that has no weights.
-
-    Raises:
-        GoftError: says what stands in the way.
-    """
+    """Refuse a model that is neither cached nor to be had, or that has no weights."""
     if model_files.is_cached(model):
         return
     item = model_files.item_of(model)
@@ -29,9 +25,6 @@ def check_dataset(dataset: DatasetConfig, splits: Sequence[str], key: str) -> No
         dataset: on the hub.
         splits: which are needed.
         key: of the task whose it is.
-
-    Raises:
-        GoftError: says what stands in the way.
     """
     if dataset_is_cached(dataset, splits):
         return
@@ -55,11 +48,7 @@ def is_built(dataset: DatasetConfig) -> bool:
 
 
 def check_permission(item: Item) -> None:
-    """Ask the hub whether a licence is still to be accepted; a mirror may not know the question.
-
-    Raises:
-        GoftError: it is.
-    """
+    """Ask the hub whether a licence is still to be accepted; a mirror may not know the question."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import GatedRepoError
 

@@ -51,9 +51,6 @@ def bring_splits(dataset: DatasetConfig, splits: Sequence[str]) -> Found | None:
 
     Returns:
         None where only datasets' own loader, or its cache, can tell where the rows are.
-
-    Raises:
-        GoftError: there is no such dataset or split, or no way to it.
     """
     if hub.away("dataset"):
         return find_splits(dataset, splits)
@@ -153,9 +150,6 @@ def label_names(folder: Path, dataset: DatasetConfig) -> dict[str, list[str]]:
     Args:
         folder: with the card.
         dataset: of which configuration.
-
-    Raises:
-        GoftError: the card describes its columns in a way that datasets cannot read.
     """
     from datasets import ClassLabel
     from datasets.info import DatasetInfosDict
@@ -184,11 +178,7 @@ def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
 
 
 def require_splits(wanted: Sequence[str], found: Sequence[str], name: str) -> None:
-    """Refuse splits that a dataset does not have.
-
-    Raises:
-        GoftError: names them.
-    """
+    """Refuse splits that a dataset does not have."""
     missing = [split for split in wanted if split not in found]
     if missing:
         raise GoftError(

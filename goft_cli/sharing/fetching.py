@@ -38,9 +38,6 @@ def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
 
     Returns:
         which of "model" and "data" were written; with neither, nothing is.
-
-    Raises:
-        GoftError: one of them is not to be had.
     """
     dataset = cfg.task.remote_dataset
     wanted = {"model"} if not cfg.model.path.startswith(ASSET_SCHEME) else set[str]()
@@ -67,10 +64,6 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
     """Save weights as safetensors, with the head they were published with, and the processor.
 
     A tokenizer is saved in its fast form, which needs no sentencepiece to be read again.
-
-    Raises:
-        GoftError: there is no such model, it is of another kind than the task asks for, or its
-            tokenizer needs a missing package.
     """
     check_tokenizer(cfg)
     source = model_folder(cfg)
@@ -90,11 +83,7 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
 
 
 def fetch_data(dataset: DatasetConfig, splits: Sequence[str], folder: Path) -> None:
-    """Save the splits of a hub dataset, unchanged, where `task.data_dir` finds them.
-
-    Raises:
-        GoftError: the dataset is neither on the hub nor in the cache, or lacks a split.
-    """
+    """Save the splits of a hub dataset, unchanged, where `task.data_dir` finds them."""
     folder.mkdir()
     name, found = dataset_files.named(dataset), find_files(dataset, splits)
     names: dict[str, list[str]] = {}

@@ -29,12 +29,7 @@ TIMEOUT_SECONDS = 3.0
 
 @contextmanager
 def require(item: Item) -> Iterator[None]:
-    """Run a block that loads one item from the hub, or from the cache when the hub is away.
-
-    Raises:
-        GoftError: the item can be neither downloaded nor found in the cache; the sentence has the
-            reason, what is cached, and the remedy.
-    """
+    """Run a block that loads one item from the hub, or from the cache when the hub is away."""
     reason = away(item.kind)
     if reason:
         logger.warning("%s; looking for %s %s in the cache", reason, item.kind, item.name)

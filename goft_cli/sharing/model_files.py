@@ -44,11 +44,7 @@ def item_of(model: ModelConfig) -> Item:
 
 
 def bring_settings(model: ModelConfig) -> Path:
-    """Return the folder of a hub's model with all that is read of it but its weights.
-
-    Raises:
-        GoftError: it is neither on the hub nor in the cache.
-    """
+    """Return the folder of a hub's model with all that is read of it but its weights."""
     folder = snapshots.bring(item_of(model), settings(model))
     if not (folder / "config.json").is_file():
         raise GoftError(
@@ -71,9 +67,6 @@ def bring_weights(model: ModelConfig, folder: Path) -> str:
     Args:
         model: where the model is.
         folder: what `bring_settings` returned.
-
-    Raises:
-        GoftError: it has no weights, or they are neither on the hub nor in the cache.
     """
     item = replace(item_of(model), revision=folder.name)
     here = stored(folder) if are_complete(folder) else None
@@ -93,11 +86,7 @@ def bring_weights(model: ModelConfig, folder: Path) -> str:
 
 
 def require_weights(names: Sequence[str], path: str) -> str:
-    """Return which of `WEIGHTS` is among the files of the model that is called `path`.
-
-    Raises:
-        GoftError: none is.
-    """
+    """Return which of `WEIGHTS` is among the files of the model that is called `path`."""
     form = next((form for form in WEIGHTS if form in names), None)
     if form is None:
         found = ", ".join(sorted(names)[:8])
@@ -114,11 +103,7 @@ def stored(folder: Path) -> str | None:
 
 
 def shards(index: Path, path: str) -> list[str]:
-    """Return the files that an index of weights names, of the model that is called `path`.
-
-    Raises:
-        GoftError: the file is no such index, or names a file outside its folder.
-    """
+    """Return the files that an index of weights names, of the model that is called `path`."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -136,11 +121,7 @@ def shards(index: Path, path: str) -> list[str]:
 
 
 def require_shards(folder: Path, form: str, path: str) -> None:
-    """Refuse an index of weights beside which not all of its files are.
-
-    Raises:
-        GoftError: names one that is missing.
-    """
+    """Refuse an index of weights beside which not all of its files are."""
     missing = missing_shards(folder, form, path)
     if missing:
         raise GoftError(f"model.path={path}: {form} names {missing[0]}, which is absent", "add it")

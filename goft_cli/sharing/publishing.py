@@ -28,12 +28,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 def find_repo(cfg: PushConfig) -> str:
-    """Return the full name of the repository, after every check that needs no model.
-
-    Raises:
-        GoftError: no such name, no way to the hub, no token, or a repository that others may read,
-            or may not, other than `cfg.public` says.
-    """
+    """Return the full name of the repository, after every check that needs no model."""
     try:
         validate_repo_id(cfg.repo)
     except HFValidationError as error:
@@ -51,11 +46,7 @@ def find_repo(cfg: PushConfig) -> str:
 
 
 def check_readers(repo: str, *, public: bool) -> None:
-    """Refuse a repository whose readers are others than was said.
-
-    Raises:
-        GoftError: it is public and private was asked for, or the other way round.
-    """
+    """Refuse a repository whose readers are others than was said."""
     try:
         private = HfApi().model_info(repo).private
     except RepositoryNotFoundError:
@@ -73,11 +64,7 @@ def check_readers(repo: str, *, public: bool) -> None:
 
 
 def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
-    """Fill a folder with what will be uploaded: nothing in it says where things lie here.
-
-    Raises:
-        GoftError: the run cannot be exported in this form.
-    """
+    """Fill a folder with what will be uploaded: nothing in it says where things lie here."""
     kind: Kind = "merged" if cfg.merged else "adapter" if cfg.as_lora is None else "lora"
     certificate = None
     if cfg.merged:
@@ -99,11 +86,7 @@ def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
 
 
 def upload(folder: Path, repo: str, *, public: bool) -> str:
-    """Create the repository if need be, upload the folder in one commit, and return its address.
-
-    Raises:
-        GoftError: the hub refuses, or the repository has other readers than was said.
-    """
+    """Create the repository if need be, upload the folder in one commit, and return its address."""
     api = HfApi()
     with answering(repo):
         address = api.create_repo(repo, private=not public, exist_ok=True)
@@ -114,11 +97,7 @@ def upload(folder: Path, repo: str, *, public: bool) -> str:
 
 @contextmanager
 def answering(repo: str) -> Iterator[None]:
-    """Turn the hub's refusals into one sentence.
-
-    Raises:
-        GoftError: what the hub answered.
-    """
+    """Turn the hub's refusals into one sentence."""
     try:
         yield
     except HfHubHTTPError as error:

@@ -44,12 +44,7 @@ class Files:
 
 
 def bring(item: Item, files: Files) -> Path:
-    """Return the folder that holds the wanted files, and download those that the cache lacks.
-
-    Raises:
-        GoftError: they can be neither downloaded nor found in the cache; the sentence has the
-            reason, what is cached, and the remedy.
-    """
+    """Return the folder that holds the wanted files, and download those that the cache lacks."""
     cause: Exception | None = None
     reason = hub.away(item.kind)
     if reason is None:
@@ -85,11 +80,7 @@ def find(item: Item, files: Files) -> Path | None:
 
 
 def contents(item: Item) -> list[str]:
-    """Name the files of a repository.
-
-    Raises:
-        GoftError: the hub does not say.
-    """
+    """Name the files of a repository."""
     reason = hub.away(item.kind)
     if reason is not None:
         raise hub.refusal(item, reason)
@@ -152,9 +143,6 @@ def check_room(item: Item, size: int) -> None:
     Args:
         item: what is downloaded.
         size: bytes to come.
-
-    Raises:
-        GoftError: says how much it needs and how much there is.
     """
     from huggingface_hub import constants
 

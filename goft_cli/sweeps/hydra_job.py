@@ -26,7 +26,6 @@ def run_composed(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object
 
     Raises:
         HydraException, OmegaConfBaseException: the words do not compose; `cli` explains them.
-        GoftError: a value is out of range, the job refuses its input, or jobs of a sweep failed.
     """
     register(verb)
     refused: list[Exception] = []

@@ -46,11 +46,7 @@ BENCHMARKS: dict[str, type[Benchmark[Any]]] = {
 
 
 def build_task(config: TaskConfig) -> Task[Any, Any]:
-    """Build the task that a configuration describes.
-
-    Raises:
-        GoftError: the family is unknown or only scored, or the configuration contradicts itself.
-    """
+    """Build the task that a configuration describes."""
     family = FAMILIES.get(config.family)
     if family is not None:
         return family(config)
@@ -66,11 +62,7 @@ def build_task(config: TaskConfig) -> Task[Any, Any]:
 
 
 def build_benchmark(config: TaskConfig) -> Benchmark[Any]:
-    """Build the benchmark that a configuration describes.
-
-    Raises:
-        GoftError: the family is none of a benchmark.
-    """
+    """Build the benchmark that a configuration describes."""
     family = BENCHMARKS.get(config.family)
     if family is None:
         raise GoftError(

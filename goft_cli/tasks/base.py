@@ -97,11 +97,7 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
 
     @abstractmethod
     def load_splits(self, names: Sequence[str]) -> TaskData:
-        """Read and check the raw rows of the named splits.
-
-        Raises:
-            GoftError: a file is missing, empty, ragged or not UTF-8, or a label is out of range.
-        """
+        """Read and check the raw rows of the named splits."""
 
     def respelled(self, provenance: Mapping[str, Any]) -> Task[ConfigT, ProcessorT]:
         """Return this task with the names that its training data has for things; by default none.
@@ -113,19 +109,11 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
 
     @abstractmethod
     def read(self, path: Path) -> Dataset:
-        """Read one file of rows to predict on; targets, if any, are left out.
-
-        Raises:
-            GoftError: the file cannot be read, or a column of inputs is missing.
-        """
+        """Read one file of rows to predict on; targets, if any, are left out."""
 
     @abstractmethod
     def read_text(self, text: str) -> Dataset:
-        """Make one row to predict on from a text.
-
-        Raises:
-            GoftError: an input of this task is more than one text.
-        """
+        """Make one row to predict on from a text."""
 
     @abstractmethod
     def encode(self, rows: Dataset, processor: ProcessorT) -> Inputs:
@@ -178,11 +166,7 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         return {}
 
     def check_model(self, model: PreTrainedModel) -> None:
-        """Refuse a model that cannot take this task's batches; by default none.
-
-        Raises:
-            GoftError: says what it cannot take.
-        """
+        """Refuse a model that cannot take this task's batches; by default none."""
         return
 
     @abstractmethod
@@ -219,7 +203,4 @@ class AnsweringTask(Task[ConfigT, ProcessorT]):
             processor: of the model.
             batch_size: rows at a time.
             max_new_tokens: where an answer is broken off.
-
-        Raises:
-            GoftError: a row leaves no room for an answer.
         """

@@ -47,20 +47,12 @@ class Benchmark(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def load(self) -> TaskData:
-        """Read and check the questions.
-
-        Raises:
-            GoftError: a file is missing, empty or malformed.
-        """
+        """Read and check the questions."""
 
     def check_model(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
     ) -> None:
-        """Refuse a model that cannot be asked these questions; by default none.
-
-        Raises:
-            GoftError: says what it cannot take.
-        """
+        """Refuse a model that cannot be asked these questions; by default none."""
         return
 
     @abstractmethod

@@ -25,9 +25,6 @@ def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bo
 
     Returns:
         The text columns, and with `labelled` the label column: named ids, or float64 targets.
-
-    Raises:
-        GoftError: a column is missing, a text is not text, or a label is not one of the task's.
     """
     table = table.renamed(config.column_aliases)
     wanted = [*config.text_columns, *([config.label_column] if labelled else [])]
@@ -56,11 +53,7 @@ def _remedy(table: Table, *, labelled: bool) -> str:
 
 
 def refuse_header(table: Table, config: TextClassificationConfig) -> None:
-    """Refuse a table without header whose first row alone has no label of the task: it is one.
-
-    Raises:
-        GoftError: names the line.
-    """
+    """Refuse a table without header whose first row alone has no label of the task: it is one."""
     values = list(table.columns.get(config.label_column, []))
     if not table.headless or not config.labels or len(values) < 2:
         return
@@ -74,11 +67,7 @@ def refuse_header(table: Table, config: TextClassificationConfig) -> None:
 
 
 def require_columns(table: Table, wanted: Sequence[str], remedy: str) -> None:
-    """Refuse a table that lacks a column.
-
-    Raises:
-        GoftError: names the columns missing, found and wanted, and then the remedy.
-    """
+    """Refuse a table that lacks a column."""
     missing = [name for name in wanted if name not in table.columns]
     if missing:
         raise GoftError(
@@ -101,11 +90,7 @@ def require_distinct(table: Table, name: str, values: Sequence[Hashable], remedy
 
 
 def texts(table: Table, name: str) -> list[str]:
-    """Return a column of texts.
-
-    Raises:
-        GoftError: a value is not text.
-    """
+    """Return a column of texts."""
     values = list(table.columns[name])
     for index, value in enumerate(values):
         if not isinstance(value, str) or not is_unicode(value):

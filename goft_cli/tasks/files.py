@@ -38,9 +38,6 @@ def read_folder(
 
     Returns:
         Tables by split, and the folder and SHA-256 of every file for the manifest.
-
-    Raises:
-        GoftError: the folder or a split is missing, ambiguous, or cannot be read.
     """
     if not folder.is_dir():
         found = kind_of(folder) or ("a file" if folder.exists() else "nothing")
@@ -58,20 +55,12 @@ def read_folder(
 
 
 def read_file(path: Path, layout: Layout) -> Table:
-    """Read one file of rows.
-
-    Raises:
-        GoftError: the file is missing, empty, malformed, or of an unknown format.
-    """
+    """Read one file of rows."""
     return read_shards([path], layout)[0]
 
 
 def read_content(path: Path) -> tuple[bytes, str]:
-    """Read a file's bytes, to be parsed, and their SHA-256.
-
-    Raises:
-        GoftError: it is no file, or cannot be read.
-    """
+    """Read a file's bytes, to be parsed, and their SHA-256."""
     refuse_no_file(path)
     try:
         return read_with_digest(path)
@@ -143,11 +132,7 @@ def _require_all_shards(paths: Sequence[Path]) -> None:
 
 
 def read_shards(paths: Sequence[Path], layout: Layout) -> tuple[Table, dict[Path, str]]:
-    """Read the files of one split, and return their SHA-256 too.
-
-    Raises:
-        GoftError: a file is missing, empty, malformed, or of an unknown format.
-    """
+    """Read the files of one split, and return their SHA-256 too."""
     if (paths[0] / SAVED).is_file():
         return _read_saved(paths[0])
     tables, read = [], {}

@@ -67,11 +67,7 @@ JSON_ERRORS = (ValueError, RecursionError)
 
 
 def parse(content: bytes, path: Path, layout: Layout) -> Table:
-    """Parse a file by its extension.
-
-    Raises:
-        GoftError: the extension is unknown, or the content is empty or malformed.
-    """
+    """Parse a file by its extension."""
     parser = PARSERS.get(path.suffix.lower())
     if parser is None:
         raise GoftError(f"{path}: unknown extension", f"expected one of {', '.join(PARSERS)}")
@@ -235,11 +231,7 @@ def _parse_parquet(content: bytes, path: Path, layout: Layout) -> Table:
 
 
 def _text(content: bytes, path: Path) -> str:
-    """Decode a file.
-
-    Raises:
-        GoftError: it is not written as its first bytes say, or there is no content.
-    """
+    """Decode a file."""
     encoding = next((ENCODINGS[mark] for mark in ENCODINGS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)

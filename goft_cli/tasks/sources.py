@@ -40,9 +40,6 @@ def read_splits(
 
     Returns:
         Tables by split, and what identifies the data for the manifest.
-
-    Raises:
-        GoftError: the data is not there or cannot be read.
     """
     if data_dir is not None:
         folder = Path(data_dir).expanduser()
@@ -113,11 +110,7 @@ def _load(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
 
 
 def find_files(dataset: DatasetConfig, splits: Sequence[str]) -> dataset_files.Found | None:
-    """Return the parquet files of a hub dataset; None where `load_all` has to find the rows.
-
-    Raises:
-        GoftError: the dataset is neither on the hub nor in a cache, or lacks a split.
-    """
+    """Return the parquet files of a hub dataset; None where `load_all` has to find the rows."""
     try:
         return dataset_files.bring_splits(dataset, splits)
     except GoftError:
@@ -127,11 +120,7 @@ def find_files(dataset: DatasetConfig, splits: Sequence[str]) -> dataset_files.F
 
 
 def load_all(dataset: DatasetConfig) -> tuple[DatasetDict, str | None]:
-    """Load every split of a dataset, and return the commit that they are of.
-
-    Raises:
-        GoftError: the dataset is neither on the hub nor in the cache, or there in another commit.
-    """
+    """Load every split of a dataset, and return the commit that they are of."""
     with hub.require(dataset_files.item_of(dataset)):
         commit = dataset_files.commit(dataset)
         if commit is not None and not availability.is_built(dataset):
@@ -142,11 +131,7 @@ def load_all(dataset: DatasetConfig) -> tuple[DatasetDict, str | None]:
 
 
 def _revision(rows: Dataset, wanted: str | None) -> str | None:
-    """Return the commit that the rows were built from: the cache folder that holds them.
-
-    Raises:
-        GoftError: a commit was asked for and the cache, all there is offline, has another.
-    """
+    """Return the commit that the rows were built from: the cache folder that holds them."""
     files = rows.cache_files
     found = Path(files[0]["filename"]).parent.name if files else wanted
     if wanted and snapshots.COMMIT.fullmatch(wanted) and found != wanted:

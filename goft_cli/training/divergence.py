@@ -23,11 +23,7 @@ class FiniteGradients(TrainerCallback):
         model: nn.Module | None = None,
         **kwargs: object,
     ) -> None:
-        """Check the accumulated gradients.
-
-        Raises:
-            GoftError: a gradient is not finite.
-        """
+        """Check the accumulated gradients."""
         if model is None or args.fp16:  # fp16's loss scaler expects infinities and skips them
             return
         gradients = [p.grad for p in model.parameters() if p.grad is not None]

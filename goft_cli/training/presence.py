@@ -20,9 +20,5 @@ class StopWithoutFolder(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """End the run if the folder is gone.
-
-        Raises:
-            GoftError: somebody deleted or moved it.
-        """
+        """End the run if the folder is gone."""
         self.check_there()

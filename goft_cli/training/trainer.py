@@ -51,11 +51,7 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
         inputs: dict[str, Tensor | Any],
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """Return the task loss of one micro-batch, its gradients and the penalty's in place.
-
-        Raises:
-            GoftError: the loss is not finite; the weights are still those of the last update.
-        """
+        """Return the task loss of one micro-batch, its gradients and the penalty's in place."""
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
             raise diverged(f"the loss became {loss.item()}", self.state)
@@ -93,11 +89,7 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
 def training_arguments(
     cfg: TrainConfig, checkpoints: Path, task: Task[Any, Any]
 ) -> TrainingArguments:
-    """Translate our configuration; the keys under `trainer` are already Trainer's own.
-
-    Raises:
-        GoftError: the values exclude one another, or this machine cannot do what they ask.
-    """
+    """Translate our configuration; the keys under `trainer` are already Trainer's own."""
     own = {entry.name: plain(getattr(cfg.trainer, entry.name)) for entry in fields(cfg.trainer)}
     if not own["gradient_checkpointing"]:
         del own["gradient_checkpointing"]  # renamed in transformers 5.23: naming it at all warns
@@ -168,11 +160,7 @@ def build_trainer(
     arguments: TrainingArguments,
     rate: EpochRate | None = None,
 ) -> PenaltyTrainer:
-    """Assemble the trainer; the first evaluation split, if any, picks the best checkpoint.
-
-    Raises:
-        GoftError: incomplete batches are left out, and there is no complete one.
-    """
+    """Assemble the trainer; the first evaluation split, if any, picks the best checkpoint."""
     require_a_batch(data.train, arguments)
     judge = next(iter(data.evaluation.values()), None)
 
@@ -199,11 +187,7 @@ def build_trainer(
 
 
 def require_a_batch(rows: Inputs, arguments: TrainingArguments) -> None:
-    """Refuse a training without any update.
-
-    Raises:
-        GoftError: incomplete batches are left out, and there is no complete one.
-    """
+    """Refuse a training without any update."""
     batch = arguments.train_batch_size * arguments.world_size
     if arguments.dataloader_drop_last and len(cast("Sized", rows)) < batch:
         raise GoftError(

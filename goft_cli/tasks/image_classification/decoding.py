@@ -32,9 +32,6 @@ def open_image(name: str, folder: Path) -> Image.Image:
     Args:
         name: path in `folder`, an absolute path, or the name of a demo's row.
         folder: of the task's data.
-
-    Raises:
-        GoftError: the file is no whole image, too large, or of a mode without a known range.
     """
     if name.rpartition("/")[0] == DIGITS:
         return digit(name).convert("RGB")
@@ -59,11 +56,7 @@ def open_image(name: str, folder: Path) -> Image.Image:
 
 
 def to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    """Convert an image of any mode to RGB, its rotation left as it is.
-
-    Raises:
-        GoftError: the mode has no range that could be brought to 0..255.
-    """
+    """Convert an image of any mode to RGB, its rotation left as it is."""
     mode = image.mode
     if mode.startswith("I;16") or (mode == "I" and image.format == "PPM"):
         image = eight_bits(image)

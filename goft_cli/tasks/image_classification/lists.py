@@ -28,9 +28,6 @@ def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], d
     Returns:
         Tables by split, and for the manifest the folder, the SHA-256 of every list and of its
         images, and that it is not the benchmark where the folder says so.
-
-    Raises:
-        GoftError: a list is missing, empty or not UTF-8, or an image of it is missing.
     """
     lists = {split: folder / f"{split}.txt" for split in splits}
     tables = {split: read_list(path) for split, path in lists.items()}
@@ -45,11 +42,7 @@ def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], d
 
 
 def read_list(path: Path) -> Table:
-    """Read one list; where a line has no class, its label is None.
-
-    Raises:
-        GoftError: the list is missing, empty or not UTF-8, or an image of it is missing.
-    """
+    """Read one list; where a line has no class, its label is None."""
     lines = numbered_lines(path)
     found = [match for line in lines.values() if (match := LINE.fullmatch(line))]
     columns = {
@@ -62,30 +55,18 @@ def read_list(path: Path) -> Table:
 
 
 def image_names(path: Path) -> list[str]:
-    """Return what a list calls its images, whether they are there or not.
-
-    Raises:
-        GoftError: the list is missing, empty or not UTF-8.
-    """
+    """Return what a list calls its images, whether they are there or not."""
     found = (LINE.fullmatch(line) for line in numbered_lines(path).values())
     return [match["image"] for match in found if match]
 
 
 def image_digests(path: Path, *, fresh: bool = False) -> str:
-    """Return the digits of the SHA-256 of each image of a list, in its order.
-
-    Raises:
-        GoftError: the list is missing, empty or not UTF-8.
-    """
+    """Return the digits of the SHA-256 of each image of a list, in its order."""
     return joined_digits([path.parent / name for name in image_names(path)], fresh=fresh)
 
 
 def numbered_lines(path: Path) -> dict[int, str]:
-    """Return the lines that are not blank, by their numbers.
-
-    Raises:
-        GoftError: the list is missing, no file, empty or not UTF-8.
-    """
+    """Return the lines that are not blank, by their numbers."""
     refuse_no_file(path)
     try:
         content = path.read_text(encoding="utf-8-sig")
@@ -105,11 +86,7 @@ def numbered_lines(path: Path) -> dict[int, str]:
 
 
 def require_images(table: Table, folder: Path) -> None:
-    """Refuse a list that names a file which is not there.
-
-    Raises:
-        GoftError: names the first one, and the line, or says what it is.
-    """
+    """Refuse a list that names a file which is not there."""
     for index, name in enumerate(table.columns[IMAGE]):
         refuse_no_file(folder / name)
         if not (folder / name).is_file():
@@ -120,11 +97,7 @@ def require_images(table: Table, folder: Path) -> None:
 
 
 def unlabelled_rows(path: Path) -> Dataset:
-    """Make rows of a list, classes left out, or of one image; they name files absolutely.
-
-    Raises:
-        GoftError: the file is missing, or a list that is empty or names a missing image.
-    """
+    """Make rows of a list, classes left out, or of one image; they name files absolutely."""
     path = path.expanduser()
     if path.suffix.lower() == ".txt" or not path.is_file():
         names = [str((path.parent / name).resolve()) for name in read_list(path).columns[IMAGE]]
@@ -134,11 +107,7 @@ def unlabelled_rows(path: Path) -> Dataset:
 
 
 def checked_rows(table: Table, classes: int) -> Dataset:
-    """Make rows of a table, each with a class.
-
-    Raises:
-        GoftError: a line has no class, or one that the task does not have.
-    """
+    """Make rows of a table, each with a class."""
     ids, labels = Labels([str(number) for number in range(classes)]), []
     for index, value in enumerate(table.columns[LABEL]):
         label = ids.id_of(value)

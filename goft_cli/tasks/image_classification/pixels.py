@@ -26,11 +26,7 @@ Read = Callable[[str], np.ndarray]
 
 
 def check_proportions(image: Image.Image, name: str, processor: Any) -> None:  # noqa: ANN401 - as below
-    """Refuse a thin image whose long side, once the short one has the model's size, is enormous.
-
-    Raises:
-        GoftError: it would have more pixels than Pillow opens without a warning.
-    """
+    """Refuse a thin image whose long side, once the short one has the model's size, is enormous."""
     edge, most = processor.size.get("shortest_edge"), Image.MAX_IMAGE_PIXELS
     short, long = sorted(image.size)
     if edge and most and edge**2 * long / short > most:

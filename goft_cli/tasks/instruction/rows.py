@@ -30,9 +30,6 @@ def checked_rows(table: Table, *, answered: bool) -> Dataset:
     Returns:
         `instruction`, `input`, and with `answered` `output`; then without the rows that have no
         question or no answer, which the reference leaves out too.
-
-    Raises:
-        GoftError: a column is missing, a text is not text, or no row is left.
     """
     names = [*QUESTION, *([ANSWER] if answered else [])]
     require_columns(table, [name for name in names if name != "input"], REMEDY)
@@ -54,9 +51,6 @@ def divide(rows: Dataset, share: float) -> tuple[Dataset, Dataset]:
 
     Returns:
         the other rows, and the share: at least one row of each.
-
-    Raises:
-        GoftError: there is one row only.
     """
     if len(rows) < 2:
         raise GoftError(

@@ -38,21 +38,13 @@ def encode_prompts(queries: Sequence[str], tokenizer: PreTrainedTokenizerBase) -
 
 
 def encode_answers(answers: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
-    """Return the ids of the answers, each with the end of the text.
-
-    Raises:
-        GoftError: the tokenizer has no token for it.
-    """
+    """Return the ids of the answers, each with the end of the text."""
     end = end_id(tokenizer)
     return [[*ids, end] for ids in _encode(answers, tokenizer)]
 
 
 def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the id of the end of a text.
-
-    Raises:
-        GoftError: the tokenizer has no token for it.
-    """
+    """Return the id of the end of a text."""
     end = cast("int | None", tokenizer.eos_token_id)
     if end is None:
         raise GoftError(

@@ -32,11 +32,7 @@ class MMLU(Benchmark[MMLUConfig]):
     """Multiple choice by subject; the likeliest letter after `Answer:` is the model's answer."""
 
     def load(self) -> TaskData:
-        """Read the exemplars and the questions of every subject.
-
-        Raises:
-            GoftError: a file is missing or malformed, or a subject has too few exemplars.
-        """
+        """Read the exemplars and the questions of every subject."""
         data = read_questions(self.config)
         self._require_exemplars(data)
         return data
@@ -44,11 +40,7 @@ class MMLU(Benchmark[MMLUConfig]):
     def check_model(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
     ) -> None:
-        """Refuse a model that cannot take the longest question, or has no letters for answers.
-
-        Raises:
-            GoftError: names the question, or the tokens.
-        """
+        """Refuse a model that cannot take the longest question, or has no letters for answers."""
         answer_tokens(tokenizer)
         self._prompts(data, 0, tokenizer, longest_text(model, tokenizer))
 
@@ -86,9 +78,6 @@ class MMLU(Benchmark[MMLUConfig]):
         """Refuse subjects with fewer exemplars than asked for.
 
         A loader that loses rows is content with what it has: its five shots are four.
-
-        Raises:
-            GoftError: names the first of them.
         """
         wanted = max(self.config.shots)
         least = min(wanted, 1) if self.config.drop_first_rows else wanted

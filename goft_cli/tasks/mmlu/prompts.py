@@ -63,9 +63,6 @@ class Prompter:
         """Tokenize each prompt whole, then shorten those that the model cannot take.
 
         Either its last exemplars are left out one by one, or its first tokens.
-
-        Raises:
-            GoftError: a question is too long by itself, and only exemplars may be left out.
         """
         drafts = list(zip(questions, orders, strict=True))
         encoded = self._tokens([self.text(*draft) for draft in drafts])
@@ -97,11 +94,7 @@ def question_text(question: Question) -> str:
 
 
 def answer_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the token of each answer: what its letter adds to the end of a prompt.
-
-    Raises:
-        GoftError: a letter is not one token, or the tokenizer does not tell the letters apart.
-    """
+    """Return the token of each answer: what its letter adds to the end of a prompt."""
     texts = [ASKS, *(f"{ASKS} {letter}" for letter in LETTERS)]
     asks, *answered = tokenizer(texts, add_special_tokens=False)["input_ids"]
     added = [ids[len(asks) :] for ids in answered]

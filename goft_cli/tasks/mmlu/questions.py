@@ -40,12 +40,7 @@ class Question:
 
 
 def read_questions(config: MMLUConfig) -> TaskData:
-    """Read the exemplars and the questions.
-
-    Raises:
-        GoftError: a file is missing or malformed, a row is no question with four answers, or no
-            question is left.
-    """
+    """Read the exemplars and the questions."""
     names = [config.train_split, config.headline_split]
     folder = Path(config.data_dir).expanduser() if config.data_dir else None
     if folder and has_tables(folder / config.headline_split):

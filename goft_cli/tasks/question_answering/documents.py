@@ -23,9 +23,6 @@ def read_document(document: object, origin: str) -> Table:
 
     Returns:
         Columns id, title, context, question, answers, unchecked; None where a question lacks one.
-
-    Raises:
-        GoftError: the nesting is not SQuAD's.
     """
     if isinstance(document, dict) and "data" not in document:
         return Table(origin, {name: [value] for name, value in document.items()})

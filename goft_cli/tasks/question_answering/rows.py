@@ -27,10 +27,6 @@ def checked_rows(table: Table, *, answered: bool) -> Dataset:
     Returns:
         Columns id, question, context, and answers as `{"text": [...], "answer_start": [...]}`,
         the starts counted in characters from 0.
-
-    Raises:
-        GoftError: a column is missing or not of texts, an id occurs twice, a question has no
-            answer, or an answer is not in its context where it says.
     """
     require_columns(table, (*TEXTS, *(("id", "answers") if answered else ())), REMEDY)
     identified = answered or "id" in table.columns

@@ -46,9 +46,6 @@ def encode(
     Returns:
         The model's inputs; `row`, `starts` and `ends` as `read_windows` returns them; and where
         rows have answers, `start_positions` and `end_positions`, the first and the last token.
-
-    Raises:
-        GoftError: the tokenizer knows no offsets, or a question leaves no room for its context.
     """
     if not tokenizer.is_fast:
         raise GoftError(

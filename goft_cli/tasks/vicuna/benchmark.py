@@ -38,11 +38,7 @@ class Vicuna(Benchmark[VicunaConfig]):
     """Answers are generated here; a judge elsewhere rates them, if one is configured."""
 
     def load(self) -> TaskData:
-        """Read the questions, and check all that the judge will need before a model is loaded.
-
-        Raises:
-            GoftError: a file is missing or malformed, or a reference answer is not there.
-        """
+        """Read the questions, and check all that the judge will need before a model is loaded."""
         config = self.config
         if config.data_dir is None and config.dataset is None:
             raise GoftError(
@@ -64,11 +60,7 @@ class Vicuna(Benchmark[VicunaConfig]):
     def check_model(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
     ) -> None:
-        """Refuse a model without room for question and answer, or without an end of text.
-
-        Raises:
-            GoftError: names the longest question, or the tokenizer.
-        """
+        """Refuse a model without room for question and answer, or without an end of text."""
         (rows,) = data.splits.values()
         if self.config.answers is None:
             make_prompts(model, tokenizer, from_rows(rows), self.config)
@@ -82,11 +74,7 @@ class Vicuna(Benchmark[VicunaConfig]):
         folder: Path,
         batch_size: int,
     ) -> Scores:
-        """Answer, have rated, count; both files in `folder` are resumed after an interruption.
-
-        Raises:
-            GoftError: the model has too few positions, or the judge refuses or cannot be reached.
-        """
+        """Answer, have rated, count; both files in `folder` are resumed after an interruption."""
         config = self.config
         (rows,) = data.splits.values()
         questions = from_rows(rows)
@@ -161,11 +149,7 @@ class Vicuna(Benchmark[VicunaConfig]):
 
 
 def require_answers(answers: Mapping[int, str], questions: Sequence[Question], path: str) -> None:
-    """Refuse a file that leaves questions unanswered.
-
-    Raises:
-        GoftError: names some of them.
-    """
+    """Refuse a file that leaves questions unanswered."""
     missing = [str(q.question_id) for q in questions if q.question_id not in answers]
     if missing:
         raise GoftError(

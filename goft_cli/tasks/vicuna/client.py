@@ -59,11 +59,7 @@ class ChatClient:
     """One model at one address; threads may share it."""
 
     def __init__(self, judge: JudgeConfig) -> None:
-        """Read the key from the environment.
-
-        Raises:
-            GoftError: the key cannot stand in a header.
-        """
+        """Read the key from the environment."""
         self.name = f"judge {judge.model} at {judge.base_url}"
         self.retries = Retries(judge.retries, judge.backoff_seconds)
         self.judge = judge
@@ -76,7 +72,6 @@ class ChatClient:
         """Return the reply to a conversation.
 
         Raises:
-            GoftError: the server refuses, or is not to be had after all retries.
             UnusableReplyError: after all retries there is still no text in the reply.
             RefusedRequestError: the server refuses this conversation.
         """
@@ -183,11 +178,7 @@ class ChatClient:
 
 
 def read_key(variable: str) -> str:
-    """Return the key in an environment variable; empty where there is none.
-
-    Raises:
-        GoftError: it holds characters that no header can carry; they are not shown.
-    """
+    """Return the key in an environment variable; empty where there is none."""
     key = os.environ.get(variable, "").strip()
     if not key.isascii() or not key.isprintable():
         raise GoftError(

@@ -65,11 +65,7 @@ def spoken(reply: str) -> str:
 def make_requests(
     questions: Sequence[Question], answers: Mapping[int, str], rubric: Rubric, judge_model: str
 ) -> list[Request]:
-    """Write the conversations, less those for questions that the rubric leaves out.
-
-    Raises:
-        GoftError: a reference answer is missing.
-    """
+    """Write the conversations, less those for questions that the rubric leaves out."""
     requests = []
     for question in questions:
         prompt = rubric.prompt_for(question)
@@ -100,9 +96,6 @@ def judge_answers(
 
     Returns:
         judgment by question number.
-
-    Raises:
-        GoftError: the judge refuses or is not to be had; what was judged by then is on record.
     """
     known = {
         row["request_sha256"]: {**row, "score": parse_rating(row["judgment"])}

@@ -25,12 +25,7 @@ class Question:
 
 
 def checked_questions(table: Table) -> list[Question]:
-    """Turn rows as they were read into questions.
-
-    Raises:
-        GoftError: a column is missing, a value is not of its kind, a number occurs twice, or there
-            are no questions.
-    """
+    """Turn rows as they were read into questions."""
     require_columns(table, COLUMNS, "pass FastChat's question.jsonl")
     columns = (table.columns[name] for name in COLUMNS)
     questions = [

@@ -26,11 +26,7 @@ class Records:
         self._lock = Lock()
 
     def read(self) -> list[Row]:
-        """Return the rows so far; a last line that was not written to its end is cut off the file.
-
-        Raises:
-            GoftError: another line is not a JSON object.
-        """
+        """Return the rows so far; a last line that was not written whole is cut off the file."""
         content = self.path.read_bytes() if self.path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
@@ -47,11 +43,7 @@ class Records:
 
 
 def read_rows(path: str, *, wanted: Sequence[str]) -> list[Row]:
-    """Read a file of JSON lines that the user names.
-
-    Raises:
-        GoftError: the file cannot be read, or its rows lack a wanted key.
-    """
+    """Read a file of JSON lines that the user names."""
     table = read_file(Path(path).expanduser(), Layout())
     require_columns(table, wanted, "pass a file in FastChat's format")
     return rows_of(table)
@@ -61,9 +53,6 @@ def read_answers(path: str) -> dict[int, str]:
     """Read a file of FastChat's answer format: the first choice's first turn by question number.
 
     Of several rows of one question the last counts.
-
-    Raises:
-        GoftError: the file cannot be read, or is of another format.
     """
     rows = read_rows(path, wanted=("question_id", "choices"))
     try:

@@ -68,11 +68,7 @@ class Rubric:
     without_reference: WithoutReference = WithoutReference.refuse
 
     def prompt_for(self, question: Question) -> JudgePrompt | None:
-        """Return how a question is judged; None if it is left out.
-
-        Raises:
-            GoftError: it needs a reference answer and there is none.
-        """
+        """Return how a question is judged; None if it is left out."""
         if question.category not in REFERENCED:
             return self.general
         if question.question_id in self.references:
@@ -88,11 +84,7 @@ class Rubric:
 
 
 def read_rubric(judge: JudgeConfig) -> Rubric:
-    """Read prompts and reference answers.
-
-    Raises:
-        GoftError: a file cannot be read or is not of FastChat's format.
-    """
+    """Read prompts and reference answers."""
     general, referenced = (
         (OWN_GENERAL, OWN_REFERENCED) if judge.prompts == OWN else read_prompts(judge.prompts)
     )
@@ -101,11 +93,7 @@ def read_rubric(judge: JudgeConfig) -> Rubric:
 
 
 def read_prompts(path: str) -> tuple[JudgePrompt, JudgePrompt]:
-    """Read the two prompts for single answers of one turn from FastChat's judge_prompts.jsonl.
-
-    Raises:
-        GoftError: one of them is not there, or lacks a place for its texts.
-    """
+    """Read the two prompts for single answers of one turn from FastChat's judge_prompts.jsonl."""
     rows = read_rows(path, wanted=("name", "system_prompt", "prompt_template"))
     by_name = {row["name"]: row for row in rows}
     prompts = []

@@ -21,9 +21,6 @@ def rating_scores(questions: Sequence[Question], judgments: Mapping[int, Row]) -
     """Return the mean rating, of all and by category, and how many answers have one.
 
     Answers without a rating are left out of the means, as FastChat's show_result does.
-
-    Raises:
-        GoftError: no answer has a rating.
     """
     ratings = rated(judgments)
     if not ratings:
@@ -70,9 +67,6 @@ def read_judgments(path: str, name: str) -> list[Row]:
     Args:
         path: the file, or a folder with a file of this name.
         name: what the file is called in the folder.
-
-    Raises:
-        GoftError: there is no such file, or its format is another.
     """
     place = Path(path).expanduser()
     file = place / name if place.is_dir() else place
@@ -89,11 +83,7 @@ def rated_anew(row: Row) -> Row:
 def opponent_ratings(
     rows: Sequence[Row], questions: Sequence[Question], ours: Mapping[int, Row], path: str
 ) -> dict[int, float]:
-    """Take of another run's judgments those by the same judge, prompt and question as ours.
-
-    Raises:
-        GoftError: there are none.
-    """
+    """Take of another run's judgments those by the same judge, prompt and question as ours."""
     texts = {question.question_id: question.text for question in questions}
     same = {
         row["question_id"]: row
