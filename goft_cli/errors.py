@@ -26,7 +26,8 @@ MEMORY_SIGNS = (
 class GoftError(Exception):
     """A mistake the user can mend; the command line prints it and exits with `exit_code`.
 
-    `--debug` adds the traceback.
+    `--debug` adds the traceback. Whatever reads what a user gave may raise it, so that docstrings
+    name only other exceptions.
 
     Attributes:
         problem: subject, what was found and what was expected.
