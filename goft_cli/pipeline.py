@@ -23,7 +23,7 @@ from goft_cli.recording import finish, write_manifest
 from goft_cli.runs.base_files import hash_ahead
 from goft_cli.runs.provenance import check_ground
 from goft_cli.runs.run_folder import RunFolder
-from goft_cli.tasks import Scores
+from goft_cli.tasks.benchmark import Scores
 from goft_cli.training.checkpoints import newest_complete
 from goft_cli.training.presence import StopWithoutFolder
 from goft_cli.training.schedules import EPOCH_RATES

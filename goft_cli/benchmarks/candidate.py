@@ -16,7 +16,7 @@ from goft_cli.benchmarks.benchmarking import require_kind
 from goft_cli.config import EvalConfig, ModelConfig
 from goft_cli.naming import real_name
 from goft_cli.runs.trained import open_trained
-from goft_cli.tasks import Benchmark
+from goft_cli.tasks.benchmark import Benchmark
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 
 from goft_cli.config import GoftAdapterConfig, TrainConfig
 from goft_cli.findings import Finding, Verdict
-from goft_cli.rotation import build, forced_engine, team
+from goft_cli.rotation import compiled, forced_engine
 from goft_cli.rotation.engines import EngineError, choose_engine
 
 SUBJECT = "rotation"
@@ -31,7 +31,7 @@ def examine_rotation(cfg: TrainConfig) -> Finding:
     if said:
         return Finding(SUBJECT, Verdict.note, str(said[0].message))
     chosen = forced_engine() == "auto"
-    if chosen and engine == "blocked" and team.available() and not build.available():
-        found = f"{engine} engine, for there is no C compiler ({build.command()[0]})"
+    if chosen and engine == "blocked" and compiled.has_team() and not compiled.can_build():
+        found = f"{engine} engine, for there is no C compiler ({compiled.command()[0]})"
         return Finding(SUBJECT, Verdict.note, found, "install gcc or clang, or let CC name one")
     return Finding(SUBJECT, Verdict.ok, f"{engine} engine")

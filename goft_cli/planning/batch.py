@@ -11,8 +11,7 @@ from datasets import Dataset, Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from goft_cli.tasks import Task
-from goft_cli.tasks.base import Collator, Inputs
+from goft_cli.tasks.base import Collator, Inputs, Task
 from goft_cli.tokens import usable_positions
 
 INPUT = "input_ids"

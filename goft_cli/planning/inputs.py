@@ -18,8 +18,7 @@ from goft_cli.planning.batch import (
 )
 from goft_cli.preflight import check_data_dir
 from goft_cli.processors import fit_together, load_processor
-from goft_cli.tasks import Task
-from goft_cli.tasks.base import TaskData
+from goft_cli.tasks.base import Task, TaskData
 
 
 def rows_at_hand(task: Task[Any, Any]) -> TaskData | None:

@@ -17,7 +17,7 @@ COLUMNS = ("result", "measure", "ours", "n", "paper", "off by", "verdict")
 STYLES = {INSIDE: "green", OUTSIDE: "yellow"}
 
 
-def obstacles(found: Sequence[Comparison]) -> list[str]:
+def distinct_obstacles(found: Sequence[Comparison]) -> list[str]:
     """Return each reason not to compare, once."""
     return list(dict.fromkeys(one.obstacle for one in found if one.obstacle))
 
@@ -38,7 +38,9 @@ def cells_of(one: Comparison, reasons: Sequence[str]) -> list[str]:
 
 def footnotes(found: Sequence[Comparison]) -> list[str]:
     """Return the numbered reasons, what the recipes note, and the rule of the verdict."""
-    reasons = [f"({index}) {reason}" for index, reason in enumerate(obstacles(found), start=1)]
+    reasons = [
+        f"({index}) {reason}" for index, reason in enumerate(distinct_obstacles(found), start=1)
+    ]
     names = dict.fromkeys(one.recipe for one in found)
     notes = dict.fromkeys(note for name in names for note in read_recipe(name).notes)
     rule = [RULE] if any(one.verdict in STYLES for one in found) else []
@@ -47,7 +49,7 @@ def footnotes(found: Sequence[Comparison]) -> list[str]:
 
 def result_tables(found: Sequence[Comparison]) -> list[Table]:
     """Lay out a comparison for the terminal: a table per measure, a section per recipe."""
-    reasons, shared = obstacles(found), common_folder(found)
+    reasons, shared = distinct_obstacles(found), common_folder(found)
     rows: dict[str, list[Sequence[str]]] = {}
     for _, group in groupby(found, key=lambda one: one.recipe):
         for earlier in rows.values():
@@ -70,7 +72,7 @@ def common_folder(found: Sequence[Comparison]) -> str:
 
 def as_markdown(target: str, found: Sequence[Comparison]) -> str:
     """Lay out a comparison for a document."""
-    reasons = obstacles(found)
+    reasons = distinct_obstacles(found)
     body = Table(COLUMNS, [cells_of(one, reasons) for one in found]).markdown()
     notes = "".join(f"- {note}\n" for note in footnotes(found))
     return f"# {target}: ours against the paper's\n\n{body}\n\n{notes}\n![](result.png)\n"

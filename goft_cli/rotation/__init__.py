@@ -24,11 +24,9 @@ Fine-Tuning via Givens Rotation", ICML 2024, arXiv:2404.04316). The rotations re
 
 from __future__ import annotations
 
-from goft_cli.rotation.apply import rotate, rotate_transposed
+from goft_cli.rotation.apply import Prepared, rotate, rotate_transposed
 from goft_cli.rotation.engines import ENGINES, force_engine, forced_engine
-from goft_cli.rotation.pairs import Angle, angles_from, quasi_penalty
-from goft_cli.rotation.reuse import Prepared
-from goft_cli.rotation.schedule import Stage, schedule
+from goft_cli.rotation.schedule import Angle, Stage, angles_from, quasi_penalty, schedule
 
 __all__ = [
     "ENGINES",

@@ -1,16 +1,4 @@
-"""R^T x as a few products of many small matrices.
-
-Stages with stride below b = BLOCK mix coordinates only inside blocks of b neighbours, the coarser
-stages only the first coordinates of the blocks, their heads. So R^T x is exactly
-
-    the heads x[:, ::b] turned by the coarser stages, the same way, and put back in place, then
-    each block of x times a matrix of its own: a tier of (d/b, b, b)
-
-and R x is the same backwards with all matrices transposed. A width that blocks do not divide is
-filled up with coordinates that take part in no pair. It costs 2 d (b + 1 + 1/b + ...) operations
-per vector instead of 6 d, in large products instead of dozens of small passes over memory.
-`goft_cli.rotation.trees` makes the matrices.
-"""
+"""Vectors a few at a time, so that what is made of them on the way stays in the cache."""
 
 from __future__ import annotations
 
@@ -21,9 +9,31 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 
-from goft_cli.rotation.pairs import blocks_from, compute_dtype, rotation_gradient
-from goft_cli.rotation.tiles import tiles
+from goft_cli.rotation.schedule import blocks_from, compute_dtype, rotation_gradient
 from goft_cli.rotation.trees import Plan, Shapes, make_plan, tree_matrices, tree_pullback
+
+TILE_BYTES = 2**20
+"""Of the vectors taken at a time on a CPU."""
+
+
+def tiles(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Views of the same few vectors of each tensor; together they are all vectors.
+
+    On a CPU, tensors of a tile's size stay in its second cache, and the allocator hands out the
+    same memory again. Larger ones it maps anew each time, and clearing their pages takes longer
+    than the products that fill them. A GPU wants large kernels instead, torch.compile one graph for
+    any number of vectors: both get all at once.
+
+    Args:
+        tensors: (n, d) each.
+    """
+    first = tensors[0]
+    if first.device.type != "cpu" or torch.compiler.is_compiling():
+        yield tensors
+        return
+    count = max(1, math.ceil(first.nbytes / TILE_BYTES))
+    yield from zip(*(tensor.chunk(count) for tensor in tensors), strict=True)
+
 
 BLOCK = 16
 """Width of a block, a power of two."""

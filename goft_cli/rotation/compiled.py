@@ -1,24 +1,134 @@
-"""R^T x, R x and their gradients on a CPU, by loops in C.
-
-The tree as it is defined, pair by pair, 6 d operations per vector; each pair turns 32 vectors at
-once with vector instructions. `loops.c` has the loops, `build` has them compiled for the processor
-at hand, and PyTorch's own threads run them (`team`). Arithmetic is in float32, to which narrower
-vectors are cast.
-"""
+"""Have `loops.c` compiled by the C compiler of the system, once for each kind of processor."""
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from goft_cli.rotation import build, team
 from goft_cli.rotation.self_check import passes
+
+SOURCE = Path(__file__).with_name("loops.c")
+
+# Of all that fast mathematics stands for, what a sum over lanes needs: that its terms may be added
+# in another order, which is the same in each call. -ffast-math itself would also change how the
+# whole process rounds, where GCC links it.
+FLAGS = (
+    *("-std=gnu11", "-O3", "-march=native", "-fPIC", "-shared"),
+    *("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno"),
+)
+
+
+def can_build() -> bool:
+    """Whether there is a C compiler: the command in CC, or else cc."""
+    return shutil.which(command()[0]) is not None
+
+
+def command() -> list[str]:
+    """What starts the C compiler, and its own words behind it."""
+    return os.environ.get("CC", "").split() or ["cc"]
+
+
+def load() -> ctypes.CDLL:
+    """The compiled loops, from the user's cache folder if they are there.
+
+    Raises:
+        RuntimeError: the compiler fails; says how.
+        OSError: the compiler cannot be started, or the system refuses what it wrote.
+    """
+    cache = _cache()
+    target = cache / f"loops-{_key()}.so"
+    with suppress(OSError):  # not there, or of another system that shares the folder
+        return ctypes.CDLL(str(target))
+    with _folder_in(cache) as folder:
+        made = Path(folder) / target.name
+        _compile(made)
+        library = ctypes.CDLL(str(made))
+        with suppress(OSError):  # what is loaded stays so, wherever the file goes
+            made.replace(target)  # at once, for other processes may look for it
+    return library
+
+
+def _key() -> str:
+    """Of the source, and of what the compiler understands by the flags on this processor.
+
+    A cache folder may be shared by machines of several kinds.
+    """
+    asked = [*command(), *FLAGS, "-###", "-E", "-x", "c", os.devnull]
+    said = subprocess.run(asked, capture_output=True, check=False).stderr
+    return hashlib.sha256(SOURCE.read_bytes() + said).hexdigest()[:16]
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(home) / "goft-cli"
+
+
+def _folder_in(cache: Path) -> tempfile.TemporaryDirectory[str]:
+    """A new folder beside the file that is to be, or elsewhere if nothing can be written there."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=cache)
+    except OSError:
+        return tempfile.TemporaryDirectory()
+
+
+def _compile(target: Path) -> None:
+    compiler, *words = command()
+    words += [*FLAGS, str(SOURCE), "-o", str(target), "-lm"]
+    done = subprocess.run([compiler, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reasons = [line for line in done.stderr.splitlines() if "error" in line]
+        reason = reasons[0] if reasons else f"exit code {done.returncode}"
+        raise RuntimeError(f"{compiler} cannot compile {SOURCE.name}, {reason}")
+
+
+_LIBRARY = ctypes.CDLL(torch._C.__file__)  # and with it all that it was linked to
+
+
+def has_team() -> bool:
+    """Whether PyTorch was linked to such a library, as on Linux."""
+    return hasattr(_LIBRARY, "GOMP_parallel")
+
+
+def address(name: str) -> int:
+    """Where a function of the library is.
+
+    Raises:
+        AttributeError: there is none of that name.
+    """
+    return ctypes.cast(getattr(_LIBRARY, name), ctypes.c_void_p).value or 0
+
+
+def run(function: Any, work: ctypes.Structure, threads: int) -> None:  # noqa: ANN401 - a function of C
+    """Call a function of C on each thread of a team, and wait, without the interpreter's lock.
+
+    Args:
+        function: it is given the address of the work.
+        work: lives until all are done.
+        threads: at most so many; the calling one is number 0 of them.
+    """
+    _parallel(function, ctypes.byref(work), threads, 0)
+
+
+if has_team():
+    _parallel = _LIBRARY.GOMP_parallel
+    _parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    _parallel.restype = None
+
 
 NARROW = torch.float32, torch.bfloat16, torch.float16
 """What float32 holds exactly."""
@@ -46,7 +156,7 @@ def available() -> bool:
     in the way, a warning says what.
     """
     if not _healthy:
-        _healthy.append(build.available() and team.available() and _checked())
+        _healthy.append(can_build() and has_team() and _checked())
     return _healthy[0]
 
 
@@ -131,7 +241,7 @@ class Work(ctypes.Structure):
         loops = _loops()
         scratch = _memory.at_least(loops.plan(ctypes.byref(self)))
         self.scratch = scratch.data_ptr()
-        team.run(getattr(loops, loop), self, self.threads)
+        run(getattr(loops, loop), self, self.threads)
 
 
 class _Memory(threading.local):
@@ -160,8 +270,8 @@ _memory = _Memory()
 
 @cache
 def _loops() -> ctypes.CDLL:
-    library = build.load()
+    library = load()
     functions = "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier"
     library.plan.restype = ctypes.c_int64
-    library.join(*(ctypes.c_void_p(team.address(name)) for name in functions))
+    library.join(*(ctypes.c_void_p(address(name)) for name in functions))
     return library

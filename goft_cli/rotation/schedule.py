@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -51,3 +56,82 @@ def schedule(dim: int) -> tuple[Stage, ...]:
         live -= live // 2
         stride *= 2
     return tuple(stages)
+
+
+Angle = Literal["tanh", "direct"]
+"""How a strict parameter p becomes an angle: pi * tanh(p), or p itself."""
+
+
+def compute_dtype(*tensors: Tensor) -> torch.dtype:
+    """float64 if any tensor is float64, else float32: what blocks are computed in."""
+    double = any(tensor.dtype == torch.float64 for tensor in tensors)
+    return torch.float64 if double else torch.float32
+
+
+def angles_from(parameter: Tensor, angle: Angle = "tanh") -> Tensor:
+    """Angles in radians from the trainable tensor of a strict rotation.
+
+    Args:
+        parameter: (d-1,) trainable values, zero for no rotation.
+        angle: "tanh" for pi * tanh(parameter), as in the authors' code, for which the published
+            learning rates were tuned; "direct" for the parameter itself.
+
+    Returns:
+        (d-1,) in float32, or float64 for a float64 parameter.
+
+    Raises:
+        ValueError: unknown angle.
+    """
+    wide = parameter.to(compute_dtype(parameter))
+    if angle == "tanh":
+        return math.pi * torch.tanh(wide)
+    if angle == "direct":
+        return wide
+    raise ValueError(f"angle={angle!r} is unknown; choose one of {', '.join(get_args(Angle))}")
+
+
+def quasi_penalty(blocks: Tensor) -> Tensor:
+    """How far the columns of the blocks are from orthogonal: sum of (a1*b1 + a2*b2)^2.
+
+    Args:
+        blocks: (d-1, 2, 2), each [[a1, b1], [a2, b2]].
+
+    Returns:
+        () in float32, or float64 for float64 blocks; 0 for a strict rotation.
+
+    The regularizer of qGOFT in arXiv:2404.04316, before its weight lambda.
+    """
+    wide = blocks.to(compute_dtype(blocks))
+    first, second = wide.unbind(-1)
+    return (first * second).sum(dim=-1).square().sum()
+
+
+def blocks_from(rotation: Tensor, dtype: torch.dtype) -> Tensor:
+    """Blocks (d-1, 2, 2), each [[a1, b1], [a2, b2]], of strict angles or quasi blocks.
+
+    Args:
+        rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2).
+        dtype: what they are computed and returned in.
+    """
+    wide = rotation.to(dtype)
+    if rotation.dim() == 3:
+        return wide
+    cos, sin = wide.cos(), wide.sin()
+    return torch.stack((cos, -sin, sin, cos), dim=-1).view(-1, 2, 2)
+
+
+def rotation_gradient(rotation: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of a rotation from that of its blocks.
+
+    Args:
+        rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2).
+        gradient: (d-1, 2, 2), of a loss in each entry of the blocks.
+
+    Returns:
+        The shape of rotation, in gradient.dtype; for angles per radian.
+    """
+    if rotation.dim() == 3:
+        return gradient
+    angles = rotation.to(gradient.dtype)
+    a1, b1, a2, b2 = gradient.view(-1, 4).unbind(-1)
+    return angles.cos() * (a2 - b1) - angles.sin() * (a1 + b2)

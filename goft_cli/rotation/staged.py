@@ -11,8 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from goft_cli.rotation.pairs import blocks_from, compute_dtype, rotation_gradient
-from goft_cli.rotation.schedule import Stage, schedule
+from goft_cli.rotation.schedule import (
+    Stage,
+    blocks_from,
+    compute_dtype,
+    rotation_gradient,
+    schedule,
+)
 
 
 def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:

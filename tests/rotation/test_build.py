@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.rotation import build
+from goft_cli.rotation import compiled
 
-pytestmark = pytest.mark.skipif(not build.available(), reason="needs a C compiler")
+pytestmark = pytest.mark.skipif(not compiled.can_build(), reason="needs a C compiler")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def works(library: ctypes.CDLL) -> bool:
 
 def test_the_source_gives_no_warning(tmp_path: Path) -> None:
     strict = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wno-sign-conversion"]
-    words = [*build.command(), *build.FLAGS, *strict, "-Werror", str(build.SOURCE), "-o"]
+    words = [*compiled.command(), *compiled.FLAGS, *strict, "-Werror", str(compiled.SOURCE), "-o"]
     done = subprocess.run(
         [*words, str(tmp_path / "loops.so"), "-lm"], capture_output=True, text=True, check=False
     )
@@ -44,40 +44,42 @@ def test_the_source_gives_no_warning(tmp_path: Path) -> None:
 
 
 def test_it_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert works(build.load())
+    assert works(compiled.load())
     (kept,) = cache.iterdir()
-    monkeypatch.setattr(build, "_compile", lambda target: pytest.fail("compiled again"))
-    assert works(build.load())
+    monkeypatch.setattr(compiled, "_compile", lambda target: pytest.fail("compiled again"))
+    assert works(compiled.load())
     assert [kept] == list(cache.iterdir())
 
 
 def test_another_source_or_processor_is_another_file(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build.load()
+    compiled.load()
     changed = tmp_path / "loops.c"
-    changed.write_bytes(build.SOURCE.read_bytes() + b"\n")
+    changed.write_bytes(compiled.SOURCE.read_bytes() + b"\n")
     with monkeypatch.context() as patched:
-        patched.setattr(build, "SOURCE", changed)
-        build.load()
-    monkeypatch.setattr(build, "FLAGS", tuple(one for one in build.FLAGS if "march" not in one))
-    build.load()
+        patched.setattr(compiled, "SOURCE", changed)
+        compiled.load()
+    monkeypatch.setattr(
+        compiled, "FLAGS", tuple(one for one in compiled.FLAGS if "march" not in one)
+    )
+    compiled.load()
     assert len(list(cache.iterdir())) == 3
 
 
 def test_many_at_once_leave_one_file(cache: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        assert all(works(one) for one in pool.map(lambda _: build.load(), range(4)))
+        assert all(works(one) for one in pool.map(lambda _: compiled.load(), range(4)))
     assert len(list(cache.iterdir())) == 1
 
 
 def test_a_file_that_cannot_be_loaded_is_made_anew(cache: Path) -> None:
-    build.load()
+    compiled.load()
     (kept,) = cache.iterdir()
     right = kept.read_bytes()
     kept.unlink()  # the memory of a loaded file must not change
     kept.write_bytes(b"of another system")
-    assert works(build.load())
+    assert works(compiled.load())
     assert kept.read_bytes() == right
 
 
@@ -85,7 +87,7 @@ def test_a_home_that_cannot_be_written_is_done_without(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.parent.parent.write_text("a file, not a folder", encoding="utf-8")
-    assert works(build.load())
+    assert works(compiled.load())
 
 
 def test_a_compiler_that_fails_is_named_with_its_reason(
@@ -93,9 +95,9 @@ def test_a_compiler_that_fails_is_named_with_its_reason(
 ) -> None:
     says = "loops.c:10: fatal error: math.h: No such file"
     monkeypatch.setenv("CC", f"{compiler_that_says(says, tmp_path)} -m32")
-    assert build.available()
+    assert compiled.can_build()
     with pytest.raises(RuntimeError, match=f"compiler cannot compile loops.c, {says}"):
-        build.load()
+        compiled.load()
     assert not list(cache.iterdir())
 
 
@@ -106,4 +108,4 @@ def test_the_environment_names_the_compiler(
     value: str, there: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CC", value)
-    assert build.available() is there
+    assert compiled.can_build() is there

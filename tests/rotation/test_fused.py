@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from goft_cli.rotation import fused, launches, rotate_transposed, staged
+from goft_cli.rotation import fused, rotate_transposed, staged
 from goft_cli.rotation.self_check import results
 
 pytest.importorskip("triton", reason="the fused kernels need Triton")
@@ -115,7 +115,7 @@ def test_any_number_of_blocks_and_rows(
 def test_the_width_of_a_block_does_not_matter(
     kind: str, dim: int, draw: Draw, tolerance: Tolerance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launches, "BLOCK", 16)
+    monkeypatch.setattr(fused, "BLOCK", 16)
     case = vectors(2, dim), vectors(2, dim, seed=2), draw(kind, dim).float()
     check(results(fused, *case), of_staged(*case), case, tolerance)
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from goft_cli.rotation import launches
-from goft_cli.rotation.launches import Tiling
+from goft_cli.rotation import fused
+from goft_cli.rotation.fused import Tiling
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,10 +52,10 @@ CASES = [
 
 def constants(case: Case) -> dict[str, int]:
     """What a launch would set."""
-    stride = launches.BLOCK if case.heads else 1
+    stride = fused.BLOCK if case.heads else 1
     dtype = torch.float32 if case.heads or case.dtype == "fp32" else torch.bfloat16
     x = torch.empty(0, -(-case.dim // stride), dtype=dtype)
-    found = Tiling.of(x, torch.empty(4, launches.padded(case.dim)), stride).constants()
+    found = Tiling.of(x, torch.empty(4, fused.padded(case.dim)), stride).constants()
     if case.kernel != "synthesis":
         found["STRIDE"] = stride
     if case.kernel == "pullback":

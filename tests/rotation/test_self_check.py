@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from goft_cli.rotation import fused, launches
+from goft_cli.rotation import fused
 
 pytest.importorskip("triton", reason="the fused kernels need Triton")
 
@@ -47,7 +47,7 @@ def test_what_is_right_is_used_and_found_out_outside_of_a_graph() -> None:
 
 
 def test_a_lie_is_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernels = launches._kernels()
+    kernels = fused._kernels()
     for name, place in (("synthesis", 2), ("collect", 1)):
         monkeypatch.setattr(kernels, name, Lying(getattr(kernels, name), place))
     lies = r"strict R\^T x is off by [^,]*, strict gradient of the rotation is off by .*"
@@ -72,7 +72,7 @@ def test_what_cannot_run_is_named_with_a_remedy(
     def fail() -> ModuleType:
         raise error
 
-    monkeypatch.setattr(launches, "_kernels", fail)
+    monkeypatch.setattr(fused, "_kernels", fail)
     with pytest.warns(RuntimeWarning, match=sentence):
         assert not fused.supports(96, torch.float32, CPU)
 

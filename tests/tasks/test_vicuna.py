@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from goft_cli.config import JudgeConfig, TaskConfig, VicunaConfig, WithoutReference
 from goft_cli.errors import GoftError
 from goft_cli.locations import asset_dir
-from goft_cli.tasks import Scores, build_benchmark
+from goft_cli.tasks import build_benchmark
+from goft_cli.tasks.benchmark import Scores
 from goft_cli.tasks.vicuna.benchmark import Vicuna
 from tests.tasks.judge_server import JudgeServer, says
 

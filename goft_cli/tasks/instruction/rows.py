@@ -14,7 +14,7 @@ from goft_cli.tasks.table import Table
 
 logger = logging.getLogger(__name__)
 
-QUESTION = ("instruction", "input")
+QUESTION_COLUMNS = ("instruction", "input")
 ANSWER = "output"
 REMEDY = "rename the columns, or name yours: 'task.column_aliases={output: response}'"
 HOLDOUT_SEED = 0
@@ -31,7 +31,7 @@ def checked_rows(table: Table, *, answered: bool) -> Dataset:
         `instruction`, `input`, and with `answered` `output`; then without the rows that have no
         question or no answer, which the reference leaves out too.
     """
-    names = [*QUESTION, *([ANSWER] if answered else [])]
+    names = [*QUESTION_COLUMNS, *([ANSWER] if answered else [])]
     require_columns(table, [name for name in names if name != "input"], REMEDY)
     table = _with_inputs(table)
     columns = {name: texts(table, name) for name in names}

@@ -19,7 +19,7 @@ def squad(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> di
         (words(text), [words(answer) for answer in answers])
         for text, answers in zip(predictions, references, strict=True)
     ]
-    return {"exact_match": percent(exact_match, pairs), "f1": percent(f1, pairs)}
+    return {"exact_match": percent(exact_match, pairs), "f1": percent(word_f1, pairs)}
 
 
 SQUAD = Metric(squad, "string", several=True)
@@ -38,7 +38,7 @@ def exact_match(prediction: list[str], answer: list[str]) -> float:
     return float(prediction == answer)
 
 
-def f1(prediction: list[str], answer: list[str]) -> float:
+def word_f1(prediction: list[str], answer: list[str]) -> float:
     """Return the harmonic mean of precision and recall of words; 0 where none is shared.
 
     Two texts without a word share none: v1.1 knows no empty answers.

@@ -11,7 +11,8 @@ import torch
 from goft_cli.config import ExemplarOrder, MMLUConfig, Overflow
 from goft_cli.errors import GoftError
 from goft_cli.evaluation import tolerance
-from goft_cli.tasks import Scores, build_benchmark, build_task
+from goft_cli.tasks import build_benchmark, build_task
+from goft_cli.tasks.benchmark import Scores
 from goft_cli.tasks.mmlu import benchmark as module
 from goft_cli.tasks.mmlu.answers import averages
 from tests.multiple_choice import SUBJECTS, config, tiny_llama, write_folder
