@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 SETTINGS = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

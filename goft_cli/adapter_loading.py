@@ -22,7 +22,7 @@ from goft_cli.adapters import (
 )
 from goft_cli.backbone import Backbone
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.targets import check_pattern
 
 PEFT_REFUSALS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, UserWarning)

@@ -27,8 +27,8 @@ from goft_cli.config import (
     LayerAdapterConfig,
     LinearProbeConfig,
 )
-from goft_cli.errors import GoftError
-from goft_cli.runs.fingerprint import in_modules
+from goft_cli.system.digests import in_modules
+from goft_cli.system.errors import GoftError
 from goft_cli.targets import check_pattern, check_targets, linear_layers
 
 logger = logging.getLogger(__name__)

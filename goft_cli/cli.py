@@ -12,9 +12,8 @@ from importlib import import_module
 from goft_cli import __version__
 from goft_cli.command_line.nearest import nearest
 from goft_cli.command_line.refusals import describe
-from goft_cli.errors import GoftError, panics_as_errors
-from goft_cli.secrets import redact
-from goft_cli.signals import Stopped, handling, stop_now
+from goft_cli.system.errors import GoftError, Stopped, handling, panics_as_errors, stop_now
+from goft_cli.system.secrets import redact
 from goft_cli.verb_table import VERBS, WITHOUT_CONFIG, help_text
 
 READER_GONE = 141

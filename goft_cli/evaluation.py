@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from goft_cli.config import TRAIN_SAMPLE
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
 
 # Each linear layer rounds once more on either side, so differences grow as a random walk in the

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 if TYPE_CHECKING:
     from evaluate import Metric as EvaluateMetric

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from goft_cli.config import ModelConfig
-from goft_cli.locations import data_root
-from goft_cli.runs.files import read_yaml
+from goft_cli.system.files import read_yaml
+from goft_cli.system.locations import data_root
 
 
 def real_name(model: ModelConfig) -> str:

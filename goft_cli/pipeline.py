@@ -13,16 +13,15 @@ from transformers import PreTrainedModel
 from goft_cli import report
 from goft_cli.adapters import heeding_peft
 from goft_cli.config import TrainConfig
-from goft_cli.errors import OutOfMemoryError, is_out_of_memory
 from goft_cli.launching import sharding
 from goft_cli.launching.ranks import join, leave, open_together, wait
-from goft_cli.logs import logging_to, silent
 from goft_cli.prepare import Job, prepare
-from goft_cli.progress import console
 from goft_cli.recording import finish, write_manifest
 from goft_cli.runs.base_files import hash_ahead
 from goft_cli.runs.provenance import check_ground
 from goft_cli.runs.run_folder import RunFolder
+from goft_cli.system.errors import OutOfMemoryError, is_out_of_memory
+from goft_cli.system.screen import console, logging_to, silent
 from goft_cli.tasks.benchmark import Scores
 from goft_cli.training.checkpoints import newest_complete
 from goft_cli.training.presence import StopWithoutFolder

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from goft_cli.errors import GoftError
-from goft_cli.runs.files import write_bytes
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import write_bytes
 
 Lines = Sequence[Mapping[str, Any]]
 

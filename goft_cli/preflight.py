@@ -20,11 +20,11 @@ from goft_cli.config import (
     TrainConfig,
     WandbMode,
 )
-from goft_cli.errors import GoftError
-from goft_cli.locations import asset_dir as asset_dir
-from goft_cli.locations import check_folder, check_writable, model_location
 from goft_cli.requirements import check_tokenizer, require_bitsandbytes
 from goft_cli.sharing import availability
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import asset_dir as asset_dir
+from goft_cli.system.locations import check_folder, check_writable, model_location
 
 
 def check_inputs(cfg: TrainConfig) -> None:

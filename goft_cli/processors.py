@@ -10,7 +10,7 @@ import transformers
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ModelConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tokens import usable_positions
 
 logger = logging.getLogger(__name__)

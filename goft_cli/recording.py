@@ -14,9 +14,9 @@ from goft_cli.prepare import Job
 from goft_cli.runs import manifest
 from goft_cli.runs.base_files import describe_base
 from goft_cli.runs.configuration import config_sha256
-from goft_cli.runs.files import read_json, write_json
 from goft_cli.runs.provenance import adapter_sha256, require_same_ground
 from goft_cli.runs.run_folder import FORECAST, RunFolder
+from goft_cli.system.files import read_json, write_json
 from goft_cli.tasks.benchmark import Scores
 from goft_cli.training.trainer import PenaltyTrainer
 from goft_cli.verification import Verification

@@ -13,11 +13,10 @@ from rich.console import Console
 
 from goft_cli.config import TrainConfig
 from goft_cli.naming import real_name
-from goft_cli.runs.files import read_json, write_text
 from goft_cli.runs.run_folder import RunFolder
-from goft_cli.runs.written import note
-from goft_cli.studies.figures import COLOURS, save, style
-from goft_cli.studies.tables import Table, measures, styled
+from goft_cli.system.figures import COLOURS, save, style
+from goft_cli.system.files import note, read_json, write_text
+from goft_cli.system.tables import Table, measures, styled
 from goft_cli.tasks.base import Arrays, Split, Task
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from goft_cli.config import ModelConfig
-from goft_cli.errors import GoftError
-from goft_cli.locations import model_location
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import model_location
 
 
 def check_tokenizer(model: ModelConfig) -> None:

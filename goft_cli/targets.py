@@ -12,7 +12,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from goft_cli.config import LayerAdapterConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 BLOCK = re.compile(r".*?\.[^.]*\.(\d+)\.")
 """The number of a block in a module's name, where PEFT looks for it."""

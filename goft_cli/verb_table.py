@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from goft_cli import __version__
-from goft_cli.errors import CRASH, FAILED_JOBS, USAGE_ERROR
+from goft_cli.system.errors import CRASH, FAILED_JOBS, USAGE_ERROR
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",

@@ -12,10 +12,10 @@ import transformers
 from safetensors import SafetensorError
 
 from goft_cli.config import ModelConfig
-from goft_cli.errors import GoftError
-from goft_cli.locations import model_location
 from goft_cli.packing import packing
 from goft_cli.sharing.model_files import SAFE, bring_weights, require_shards, require_weights
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import model_location
 
 logger = logging.getLogger(__name__)
 

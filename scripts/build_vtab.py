@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from scripts.vtab.build import PUBLISHED_ONLY, SOURCES, build
 
 

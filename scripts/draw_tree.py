@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from goft_cli.rotation import schedule
-from goft_cli.studies.figures import COLOURS, INK, SECOND_INK
+from goft_cli.system.figures import COLOURS, INK, SECOND_INK
 
 OUTPUT = Path(__file__).resolve().parent.parent / "recipes" / "images" / "tree.png"
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from goft_cli.command_line.composition import register
 from goft_cli.command_line.keys import group_choices
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig
-from goft_cli.locations import data_root
+from goft_cli.system.locations import data_root
 from tests.small import composed
 
 CONFIGS = data_root() / "configs"

@@ -64,8 +64,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     from datasets import config as datasets_config
     from huggingface_hub import constants
 
-    from goft_cli.sharing import hub as own_hub
-    from goft_cli.sharing import listing, snapshots
+    from goft_cli.system import hub as own_hub
+    from goft_cli.system import snapshots
 
     with serving() as hub:
         for name, value in {"HF_HUB_OFFLINE": "", "no_proxy": "*", "HF_TOKEN": TOKEN}.items():
@@ -77,9 +77,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(datasets_config, "HF_ENDPOINT", hub.url)
         for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
             monkeypatch.setattr(datasets_config, name, False)
-        monkeypatch.setattr(listing, "WAITS", (0.0, 0.0))
+        monkeypatch.setattr(snapshots, "WAITS", (0.0, 0.0))
         snapshots.warn_once.cache_clear()
-        listing.ask_patiently.cache_clear()
+        snapshots.ask_patiently.cache_clear()
         own_hub.unreachable.cache_clear()
         yield hub
         own_hub.unreachable.cache_clear()

@@ -24,7 +24,7 @@ from transformers import (
 
 from goft_cli import tasks
 from goft_cli.config import SCHEMAS, TaskConfig, TrainConfig
-from goft_cli.locations import asset_dir
+from goft_cli.system.locations import asset_dir
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors
 from tests.small import composed
 

@@ -22,7 +22,7 @@ from goft_cli.adapter_loading import load_adapter, load_trained
 from goft_cli.adapters import attach_adapter
 from goft_cli.backbone import Backbone
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from tests import small
 from tests.cells import CHOICES
 from tests.small import composed

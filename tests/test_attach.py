@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from goft_cli import targets
 from goft_cli.adapters import attach_adapter, count_parameters, merge
 from goft_cli.backbone import Backbone
-from goft_cli.errors import GoftError
 from goft_cli.evaluation import compare, tolerance
-from goft_cli.locations import asset_dir
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import asset_dir
 from tests.small import composed
 
 AUTO = "AutoModelForCausalLM"

@@ -17,8 +17,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from goft_cli.adapters import attach_adapter, count_adapted_layers, count_parameters
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import GoftAdapterConfig, LinearProbeConfig, ModelConfig
-from goft_cli.errors import GoftError
 from goft_cli.rotation import engines
+from goft_cli.system.errors import GoftError
 from tests import small
 from tests.small import composed
 

@@ -15,9 +15,9 @@ import torch
 
 from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
 from goft_cli.doctor import inputs, machine, rotation
-from goft_cli.findings import Finding, Verdict, is_healthy
 from goft_cli.rotation import compiled, engines
-from goft_cli.sharing import hub
+from goft_cli.system import hub
+from goft_cli.system.tables import Finding, Verdict, is_healthy
 from tests import small
 from tests.conftest import Goft
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from goft_cli.logs import logging_to
+from goft_cli.system.screen import logging_to
 
 
 def test_a_sentence_is_once_on_the_screen_and_as_often_as_said_in_the_file(

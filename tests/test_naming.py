@@ -10,8 +10,8 @@ import pytest
 
 from goft_cli import pipeline, report
 from goft_cli.config import ModelConfig
-from goft_cli.locations import asset_dir
 from goft_cli.naming import real_name
+from goft_cli.system.locations import asset_dir
 from tests.cells import CHOICES, alone
 from tests.small import composed
 

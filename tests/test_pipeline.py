@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from goft_cli import evaluation, pipeline, verification
-from goft_cli.errors import GoftError
 from goft_cli.runs.run_folder import RunFolder
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Arrays
 from goft_cli.tasks.classification import TextClassification
 from goft_cli.training import resuming

@@ -16,9 +16,9 @@ from pyarrow import parquet
 
 from goft_cli.commands.predict import predict
 from goft_cli.config import PredictConfig
-from goft_cli.errors import GoftError
 from goft_cli.predictions import WRITERS, write_lines
 from goft_cli.report import with_predictions
+from goft_cli.system.errors import GoftError
 from tests import small
 from tests.conftest import Goft
 

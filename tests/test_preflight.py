@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError
-from goft_cli.locations import MIN_FREE_BYTES, asset_dir, model_location
 from goft_cli.preflight import check_benchmark, check_inputs
-from goft_cli.sharing import hub
+from goft_cli.system import hub
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import MIN_FREE_BYTES, asset_dir, model_location
 from tests.caches import cache_dataset, cache_model, turn_to
 from tests.cells import cell
 from tests.multiple_choice import config

@@ -20,7 +20,7 @@ from transformers import (
 
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import ModelConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from tests.small import WORDS, Head
 
 LLAMA2 = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}

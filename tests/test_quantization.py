@@ -20,10 +20,10 @@ from goft_cli.backbone import load_backbone
 from goft_cli.commands.eval import evaluate
 from goft_cli.commands.merge import merge
 from goft_cli.config import EvalConfig, MergeConfig, Quantization, TrainConfig
-from goft_cli.errors import GoftError
 from goft_cli.preflight import check_quantization
 from goft_cli.rotation import rotate
 from goft_cli.runs.run_folder import RunFolder
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks import build_task
 from goft_cli.tuner import GoftConfig
 from goft_cli.tuner.base_weight import base_weight

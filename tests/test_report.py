@@ -14,8 +14,8 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from goft_cli import report
-from goft_cli.runs.files import write_json
 from goft_cli.runs.run_folder import RunFolder
+from goft_cli.system.files import write_json
 from goft_cli.tasks import build_task
 from goft_cli.tasks.base import Split
 from tests.cells import cell

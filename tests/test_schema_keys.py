@@ -14,8 +14,8 @@ from goft_cli.config import (
     VerifyConfig,
     VicunaConfig,
 )
-from goft_cli.errors import GoftError
 from goft_cli.preflight import check_inputs
+from goft_cli.system.errors import GoftError
 from tests.small import composed
 
 TASKS = {

@@ -17,10 +17,10 @@ from goft_cli import pipeline
 from goft_cli.commands.merge import merge
 from goft_cli.commands.predict import predict
 from goft_cli.config import MergeConfig, PredictConfig
-from goft_cli.errors import GoftError
 from goft_cli.preflight import check_inputs
-from goft_cli.runs.files import read_json
 from goft_cli.runs.run_folder import RunFolder
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import read_json
 from goft_cli.training.schedules import fact_cosine
 from tests.pictures import write_images, write_vit
 from tests.small import composed

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.locations import data_root
+from goft_cli.system.locations import data_root
 from tests.conftest import ROOT
 from tests.documents import README, lines_of
 

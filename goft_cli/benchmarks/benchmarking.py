@@ -9,9 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from goft_cli.errors import GoftError
-from goft_cli.runs.files import write_text
-from goft_cli.runs.written import note
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import note, write_text
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from omegaconf import Node
 from omegaconf.resolvers import oc
 
-from goft_cli.errors import GoftError
 from goft_cli.runs.configuration import flatten
-from goft_cli.secrets import is_secret, secret_in
+from goft_cli.system.errors import GoftError
+from goft_cli.system.secrets import is_secret, secret_in
 
 HYDRA_FOLDERS = ("hydra.run.dir", "hydra.output_subdir", "hydra.job.chdir")
 """Where Hydra would put files of its own, or change to: the run folder is ours, and paths are

@@ -17,7 +17,7 @@ from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.command_line.quoting import lettered, verbatim
 from goft_cli.command_line.wording import worded
 from goft_cli.config import SCHEMAS
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 PLAIN_WORDS = {"verify": "runs"}
 """The key that words without one stand for, by verb."""

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, EnumNode, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from goft_cli.command_line.suggest import CommandLine
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 WIDTH = 100
 COLUMN = 46

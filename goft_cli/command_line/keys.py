@@ -17,9 +17,9 @@ import yaml
 
 from goft_cli.command_line.store import reads_folder, verb_groups
 from goft_cli.config import SCHEMAS
-from goft_cli.errors import GoftError
-from goft_cli.locations import data_root
-from goft_cli.yaml_files import YAML_LOADER, read_checked
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import YAML_LOADER, read_checked
+from goft_cli.system.locations import data_root
 
 PRESETS = "+sweep"
 """A group that no configuration has by itself."""

@@ -14,7 +14,7 @@ from goft_cli.command_line.composition import freeze, register
 from goft_cli.command_line.store import config_source
 from goft_cli.command_line.suggest import CommandLine, explain, open_configs, without_hydra
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 VERB = "train"
 

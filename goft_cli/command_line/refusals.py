@@ -9,9 +9,15 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from goft_cli.config import SCHEMAS
-from goft_cli.errors import CRASH, USAGE_ERROR, GoftError, RankError, is_out_of_memory
-from goft_cli.secrets import redact
-from goft_cli.signals import Stopped
+from goft_cli.system.errors import (
+    CRASH,
+    USAGE_ERROR,
+    GoftError,
+    RankError,
+    Stopped,
+    is_out_of_memory,
+)
+from goft_cli.system.secrets import redact
 
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full; free some space and start the same command again to resume",
@@ -60,7 +66,7 @@ def _describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str
     from yaml import MarkedYAMLError
 
     from goft_cli.command_line.suggest import CommandLine, explain
-    from goft_cli.yaml_files import line_of
+    from goft_cli.system.files import line_of
 
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         place = f"{error.problem_mark.name}, line {line_of(error)}"

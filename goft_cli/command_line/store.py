@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from goft_cli.config import SCHEMAS
-from goft_cli.locations import data_root
+from goft_cli.system.locations import data_root
 
 # For a verb on a trained run: a place without group folders, where `adapter=DIR` is a key.
 NO_FOLDERS = "goft_cli.command_line"

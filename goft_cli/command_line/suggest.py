@@ -31,8 +31,8 @@ from goft_cli.command_line.nearest import did_you_mean, nearest_key
 from goft_cli.command_line.store import config_source, mappings_of_names, verb_groups
 from goft_cli.command_line.values import explain_form, explain_value
 from goft_cli.config import SCHEMAS
-from goft_cli.errors import GoftError
-from goft_cli.yaml_files import read_checked
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import read_checked
 
 PLAIN = re.compile(r"(?!null$)[\w./-]+")
 """One choice by its name: no list, no sweep, nothing that Hydra computes."""

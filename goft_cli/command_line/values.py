@@ -13,7 +13,7 @@ from omegaconf import DictConfig, Node
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from goft_cli.command_line.nearest import did_you_mean
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 TYPE_WORDS: dict[object, str] = {
     float: "a number",

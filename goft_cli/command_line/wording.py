@@ -11,7 +11,7 @@ import yaml
 from omegaconf import _utils as omegaconf_internals
 
 from goft_cli.config import SCHEMAS
-from goft_cli.yaml_files import read_checked
+from goft_cli.system.files import read_checked
 
 TEXT = "tag:yaml.org,2002:str"
 # Items of a list that Hydra's grammar takes for another type, and would write in its own way.

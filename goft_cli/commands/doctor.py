@@ -20,7 +20,7 @@ def doctor(cfg: DoctorConfig) -> None:
     from rich.console import Console
 
     from goft_cli.doctor import examine
-    from goft_cli.findings import is_healthy, show_remedies, table_of
+    from goft_cli.system.tables import is_healthy, show_remedies, table_of
 
     logging.getLogger("goft_cli").addHandler(logging.NullHandler())  # the table says it all
     findings, screen = examine(cfg), Console(highlight=False)

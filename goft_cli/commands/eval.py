@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from goft_cli.config import EvalConfig, Harness, MMLUConfig, TaskConfig
-from goft_cli.errors import GoftError
 from goft_cli.sweeps.hydra_job import run_composed
+from goft_cli.system.errors import GoftError
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def evaluate(cfg: EvalConfig) -> None:
     task = with_options(cfg.task, cfg) if cfg.task else None
     if task is not None and cfg.harness is Harness.own:
         check_benchmark(task, cfg.model)
-    from goft_cli.logs import quiet_libraries  # only now: it imports the libraries
+    from goft_cli.system.screen import quiet_libraries  # only now: it imports the libraries
 
     with quiet_libraries():
         if task is None:
@@ -37,10 +37,10 @@ def rescore(cfg: EvalConfig) -> None:
     from goft_cli import report
     from goft_cli.adapters import merge
     from goft_cli.evaluation import evaluation_splits, run_model, score_splits
-    from goft_cli.locations import check_output
     from goft_cli.naming import real_name
-    from goft_cli.runs.files import write_json
     from goft_cli.runs.trained import open_trained
+    from goft_cli.system.files import write_json
+    from goft_cli.system.locations import check_output
 
     run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
     target = Path(cfg.output) if cfg.output else run.folder.path / "eval.json"
@@ -68,10 +68,9 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     from goft_cli.benchmarks.benchmarking import load_benchmark
     from goft_cli.benchmarks.candidate import open_candidate
     from goft_cli.benchmarks.harness import build_harness
-    from goft_cli.locations import check_output
     from goft_cli.runs import manifest
-    from goft_cli.runs.files import write_json
-    from goft_cli.runs.written import note
+    from goft_cli.system.files import note, write_json
+    from goft_cli.system.locations import check_output
     from goft_cli.tasks import build_benchmark
 
     by_harness = cfg.harness is Harness.lm_eval

@@ -17,12 +17,12 @@ def merge(cfg: MergeConfig) -> None:
 
     from goft_cli.exporting.certificate_tables import layer_table, summary_table
     from goft_cli.exporting.export import export_lora, export_merged
-    from goft_cli.locations import check_target, check_writable
-    from goft_cli.logs import quiet_libraries
     from goft_cli.report import screen
     from goft_cli.requirements import require_bitsandbytes
     from goft_cli.runs.trained import find_run, open_trained
-    from goft_cli.runs.written import note
+    from goft_cli.system.files import note
+    from goft_cli.system.locations import check_target, check_writable
+    from goft_cli.system.screen import quiet_libraries
 
     rank = cfg.as_lora
     name = "merged" if rank is None else f"lora-{rank:g}"

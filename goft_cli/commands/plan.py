@@ -18,10 +18,10 @@ def plan(cfg: PlanConfig) -> None:
 
     check_quantization(cfg)
     check_tokenizer(cfg.model)
-    from goft_cli.logs import quiet_libraries
     from goft_cli.planning.plan import make_plan
     from goft_cli.planning.record import write_plan
     from goft_cli.planning.show import show
+    from goft_cli.system.screen import quiet_libraries
 
     with quiet_libraries():
         made = make_plan(cfg)

@@ -16,11 +16,11 @@ def predict(cfg: PredictConfig) -> None:
     import json
     from pathlib import Path
 
-    from goft_cli.errors import GoftError
-    from goft_cli.logs import quiet_libraries
     from goft_cli.predictions import check_ending, write_lines
     from goft_cli.report import screen, with_predictions
     from goft_cli.runs.trained import open_trained
+    from goft_cli.system.errors import GoftError
+    from goft_cli.system.screen import quiet_libraries
 
     output = Path(cfg.output)
     if cfg.text is None:

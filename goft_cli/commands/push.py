@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from goft_cli.config import PushConfig
-from goft_cli.errors import GoftError
 from goft_cli.sweeps.hydra_job import run_composed
+from goft_cli.system.errors import GoftError
 
 
 def main() -> None:
@@ -19,10 +19,10 @@ def push(cfg: PushConfig) -> None:
     import tempfile
     from pathlib import Path
 
-    from goft_cli.logs import quiet_libraries
     from goft_cli.report import screen
     from goft_cli.runs.trained import find_run, open_trained
     from goft_cli.sharing.publishing import find_repo, stage, upload
+    from goft_cli.system.screen import quiet_libraries
 
     find_run(cfg.adapter)
     repo = find_repo(cfg)

@@ -15,13 +15,13 @@ def report(cfg: ReportConfig) -> None:
     """Measure what each adapter did, and write the page and its figures."""
     from pathlib import Path
 
-    from goft_cli.logs import quiet_libraries
     from goft_cli.page import page
     from goft_cli.page.gather import command, of_one_subject, one_per_adapter
     from goft_cli.page.layers import layer_reports
     from goft_cli.report import screen
     from goft_cli.runs.trained import open_trained
-    from goft_cli.runs.written import note
+    from goft_cli.system.files import note
+    from goft_cli.system.screen import quiet_libraries
 
     runs = of_one_subject(cfg.runs)
     commands = [command(run.cfg) for run in runs]

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from goft_cli.command_line.flags import FlagParser
 from goft_cli.command_line.nearest import did_you_mean
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 LIST = "list"
 FLAGS = ["--rehearse", "--help"]
@@ -74,7 +74,7 @@ def show_recipes() -> None:
     from rich.console import Console
 
     from goft_cli.reproduction.recipes import folder_of, read_recipe, recipe_names
-    from goft_cli.studies.tables import Table
+    from goft_cli.system.tables import Table
 
     rows: list[Sequence[str]] = []
     for _, names in groupby(recipe_names(), key=folder_of):

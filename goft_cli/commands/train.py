@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goft_cli.config import TrainConfig
-from goft_cli.errors import USAGE_ERROR, GoftError, OutOfMemoryError, RankError
-from goft_cli.signals import Stopped, handling, stop_now
 from goft_cli.sweeps.hydra_job import run_composed
+from goft_cli.system.errors import (
+    USAGE_ERROR,
+    GoftError,
+    OutOfMemoryError,
+    RankError,
+    Stopped,
+    handling,
+    stop_now,
+)
 
 if TYPE_CHECKING:
     from goft_cli.runs.record import RunRecord

@@ -17,11 +17,10 @@ def verify(cfg: VerifyConfig) -> None:
     """Show what holds of each run; exit 0 if all does, 1 if something does not."""
     from rich.console import Console
 
-    from goft_cli.findings import is_healthy, table_of
-    from goft_cli.logs import quiet_libraries
-    from goft_cli.progress import console
     from goft_cli.rechecking.findings import WORDS
     from goft_cli.rechecking.recheck import recheck, run_folders
+    from goft_cli.system.screen import console, quiet_libraries
+    from goft_cli.system.tables import is_healthy, table_of
 
     hold = True
     for folder in run_folders(cfg.places):

@@ -13,7 +13,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from goft_cli.adapters import ANY_UPDATES, attach_adapter, count_parameters
 from goft_cli.backbone import Backbone, empty_model
 from goft_cli.config import AdapterConfig, TrainConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks import build_task
 from goft_cli.tuner.base_weight import features
 

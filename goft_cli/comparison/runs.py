@@ -14,8 +14,8 @@ from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.command_line.recomposition import compose_here
 from goft_cli.commands.train import finish_run
 from goft_cli.config import CompareConfig, TrainConfig
-from goft_cli.errors import GoftError, RankError
 from goft_cli.runs.provenance import is_reusable
+from goft_cli.system.errors import GoftError, RankError
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
 """What differs from run to run, and what says it here."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from goft_cli.comparison.summary import Summary, same_machine
 from goft_cli.studies.statistics import CONFIDENCE, Difference, mean_and_deviation
-from goft_cli.studies.tables import Table, styled
+from goft_cli.system.tables import Table, styled
 
 MINUS = "\N{MINUS SIGN}"
 SIZES, COSTS = ("parameters", "head_parameters"), ("train_seconds", "peak_memory_bytes")

@@ -13,7 +13,7 @@ from goft_cli.config.checks import check
 from goft_cli.config.choices import Angle, Method
 from goft_cli.config.growth import Growth
 from goft_cli.defaults import PENALTY_WEIGHT
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 
 @dataclass

@@ -10,7 +10,7 @@ from omegaconf import MISSING
 from goft_cli.config.adapter import LayerAdapterConfig
 from goft_cli.config.checks import check
 from goft_cli.config.growth import Growth, blocks, even_ranks, ranks, ranks_to_lower
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 
 @dataclass

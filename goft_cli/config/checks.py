@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 
 def check(condition: bool, *, key: str, value: object, expected: str, example: object) -> None:

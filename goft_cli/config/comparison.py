@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from goft_cli.config.verbs import TrainConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 
 class Budget(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from numbers import Integral, Real
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 # No exponents and no underscores: such texts are names more often than numbers.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 EVERY = "all"
 """Stands for every method of a recipe."""

@@ -15,7 +15,7 @@ from goft_cli.config.launcher import LauncherConfig
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import TaskConfig, check_scored
 from goft_cli.config.trainer import TrackerConfig, TrainerConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 
 @dataclass

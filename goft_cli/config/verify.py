@@ -7,7 +7,7 @@ from typing import Any
 
 from goft_cli.config.checks import check
 from goft_cli.config.verbs import check_batch_size
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 
 @dataclass

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from goft_cli.config.checks import check
 from goft_cli.config.choices import ChatTemplate, WithoutReference
 from goft_cli.config.task import BenchmarkConfig, DatasetConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 
 @dataclass

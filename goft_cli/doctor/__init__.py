@@ -19,7 +19,7 @@ from goft_cli.doctor.machine import (
     examine_packages,
 )
 from goft_cli.doctor.rotation import examine_rotation
-from goft_cli.findings import Finding
+from goft_cli.system.tables import Finding
 
 
 def examine(cfg: DoctorConfig) -> list[Finding]:

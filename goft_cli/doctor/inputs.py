@@ -19,9 +19,6 @@ from goft_cli.config import (
     TrainConfig,
     WandbMode,
 )
-from goft_cli.errors import GoftError
-from goft_cli.findings import Finding, Verdict, refused
-from goft_cli.logs import quiet_libraries
 from goft_cli.preflight import (
     check_data_dir,
     check_dataset,
@@ -31,7 +28,10 @@ from goft_cli.preflight import (
     check_tracker,
 )
 from goft_cli.requirements import check_tokenizer
-from goft_cli.sharing import hub
+from goft_cli.system import hub
+from goft_cli.system.errors import GoftError
+from goft_cli.system.screen import quiet_libraries
+from goft_cli.system.tables import Finding, Verdict, refused
 from goft_cli.tasks import build_benchmark, build_task
 
 

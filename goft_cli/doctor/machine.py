@@ -15,9 +15,9 @@ from accelerate.commands.config.config_args import default_config_file, load_con
 from packaging.requirements import Requirement
 
 from goft_cli.config import Dtype, FullConfig, ModelConfig, TrainConfig, TrainerConfig
-from goft_cli.errors import GoftError
-from goft_cli.findings import Finding, Verdict, refused
-from goft_cli.locations import MIN_FREE_BYTES, check_writable, model_location
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import MIN_FREE_BYTES, check_writable, model_location
+from goft_cli.system.tables import Finding, Verdict, refused
 
 SHOWN = ("torch", "transformers", "peft", "accelerate", "datasets")
 MULTILINGUAL_VOCABULARY = 200_000

@@ -7,9 +7,9 @@ import warnings
 import torch
 
 from goft_cli.config import GoftAdapterConfig, TrainConfig
-from goft_cli.findings import Finding, Verdict
 from goft_cli.rotation import compiled, forced_engine
 from goft_cli.rotation.engines import EngineError, choose_engine
+from goft_cli.system.tables import Finding, Verdict
 
 SUBJECT = "rotation"
 DIM = 768

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from goft_cli.errors import GoftError
 from goft_cli.evaluation import compare, score_splits
 from goft_cli.geometry import NeuronChange, RotationGeometry
 from goft_cli.naming import real_name
 from goft_cli.runs import manifest
 from goft_cli.runs.base_files import describe_base
 from goft_cli.runs.configuration import config_sha256
-from goft_cli.runs.digests import digests
 from goft_cli.runs.provenance import adapter_sha256
 from goft_cli.runs.trained import TrainedRun
+from goft_cli.system.digests import digests
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Arrays, Split
 from goft_cli.verification import compute_dtype
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from os.path import commonpath
 
 from goft_cli.exporting.certificate import Certificate, LayerChange
-from goft_cli.studies.tables import Table, measures, styled
+from goft_cli.system.tables import Table, measures, styled
 
 SHOWN_LAYERS = 8
 """How many layers the table on the screen has; the file has all of them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from goft_cli.config import GlobalBatch
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 
 def processes() -> int:

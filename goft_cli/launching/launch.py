@@ -17,8 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goft_cli.config import TrainConfig
-from goft_cli.errors import CRASH, USAGE_ERROR, RankError
-from goft_cli.signals import ENDING, Stopped, handling, hangup_is_ignored, stop_now
+from goft_cli.system.errors import (
+    CRASH,
+    ENDING,
+    USAGE_ERROR,
+    RankError,
+    Stopped,
+    handling,
+    hangup_is_ignored,
+    stop_now,
+)
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure

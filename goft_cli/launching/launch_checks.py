@@ -11,8 +11,8 @@ import socket
 from collections.abc import Sequence
 
 from goft_cli.config import AdaLoraAdapterConfig, Optimizer, TrainConfig
-from goft_cli.errors import GoftError
 from goft_cli.launching.batches import processes
+from goft_cli.system.errors import GoftError
 
 MULTIRUN_FLAGS = {"-m", "--multirun"}
 SHARDING = {"DeepSpeed": "ACCELERATE_USE_DEEPSPEED", "FSDP": "ACCELERATE_USE_FSDP"}

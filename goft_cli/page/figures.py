@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from goft_cli.page.layers import LayerReport, by_stage
 from goft_cli.runs.record import RunRecord
-from goft_cli.studies.figures import COLOURS, GRID, INK, SECOND_INK, image, look_of, style
+from goft_cli.system.figures import COLOURS, GRID, INK, SECOND_INK, image, look_of, style
 
 BINS = 41
 WHOLE_PAGE = 10.8

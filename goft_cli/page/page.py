@@ -16,12 +16,12 @@ from goft_cli.naming import real_name
 from goft_cli.page import figures
 from goft_cli.page.layers import LayerReport
 from goft_cli.runs.configuration import flatten
-from goft_cli.runs.files import write_text
 from goft_cli.runs.record import RunRecord
-from goft_cli.studies.figures import save
 from goft_cli.studies.statistics import mean_and_deviation
-from goft_cli.studies.tables import Table, of_records
 from goft_cli.sweeps.leaderboard import told_apart
+from goft_cli.system.figures import save
+from goft_cli.system.files import write_text
+from goft_cli.system.tables import Table, of_records
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from goft_cli.config import TrainConfig
-from goft_cli.locations import model_location
 from goft_cli.sharing import availability, model_files
+from goft_cli.system.locations import model_location
 
 
 def hub_items(cfg: TrainConfig) -> dict[str, bool]:

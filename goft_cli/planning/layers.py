@@ -10,7 +10,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from goft_cli.rotation import schedule
-from goft_cli.runs.fingerprint import in_modules
+from goft_cli.system.digests import in_modules
 from goft_cli.tuner.base_weight import features
 from goft_cli.tuner.layer import GoftLayer
 

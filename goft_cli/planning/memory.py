@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from goft_cli.config import ModelConfig, Optimizer, Quantization, TrainConfig
 from goft_cli.planning.tracing import step_bytes
-from goft_cli.runs.fingerprint import in_modules
+from goft_cli.system.digests import in_modules
 
 BITS = {Quantization["4bit"]: 4.127, Quantization["8bit"]: 8}
 """Per packed weight: NF4 has a scale of 8 bits per 64, and one of 32 per 256 of those."""

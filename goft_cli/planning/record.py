@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goft_cli.runs.configuration import config_sha256
-from goft_cli.runs.files import write_json
 from goft_cli.runs.run_folder import FORECAST, RunFolder
+from goft_cli.system.files import write_json
 
 if TYPE_CHECKING:
     from goft_cli.planning.plan import Plan

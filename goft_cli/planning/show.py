@@ -8,7 +8,7 @@ from goft_cli.naming import real_name
 from goft_cli.planning.memory import Memory
 from goft_cli.planning.plan import Plan
 from goft_cli.report import describe_recipe, megabytes, screen
-from goft_cli.studies.tables import Table, styled
+from goft_cli.system.tables import Table, styled
 
 WIDTH = 60
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from goft_cli.findings import Finding, Verdict
 from goft_cli.runs.provenance import Change
+from goft_cli.system.tables import Finding, Verdict
 
 SHOWN_CHANGES = 3
 

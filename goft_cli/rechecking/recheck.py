@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.config import TaskConfig, TrainConfig, VerifyConfig
-from goft_cli.errors import GoftError
-from goft_cli.findings import Finding
 from goft_cli.rechecking.findings import judged, of_files, unrecorded
 from goft_cli.rechecking.outputs import Rescored, certificates, merged_again, scored_again
 from goft_cli.runs.configuration import read_config
-from goft_cli.runs.files import read_json
 from goft_cli.runs.provenance import (
     adapter_changes,
     are_comparable,
@@ -24,6 +21,9 @@ from goft_cli.runs.provenance import (
 from goft_cli.runs.record import find_runs
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.runs.trained import TrainedRun, find_run, open_trained, placed
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import read_json
+from goft_cli.system.tables import Finding
 from goft_cli.tasks import build_task
 from goft_cli.tasks.base import TaskData
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goft_cli.reproduction.comparison import Comparison
-from goft_cli.studies.figures import COLOURS, save, style
+from goft_cli.system.figures import COLOURS, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

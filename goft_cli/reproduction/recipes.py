@@ -16,8 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from goft_cli.command_line.composition import freeze
 from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.config import ReproductionConfig
-from goft_cli.errors import GoftError
-from goft_cli.locations import data_root
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import data_root
 
 SHARED = "_base.yaml"
 """What the recipes of a folder have in common."""

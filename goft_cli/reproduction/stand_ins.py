@@ -19,8 +19,8 @@ from goft_cli.config import (
     VicunaConfig,
     VtabConfig,
 )
-from goft_cli.errors import GoftError
-from goft_cli.runs.files import write_text
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import write_text
 from goft_cli.tasks.demo import DIGITS, FOLDER, digit, read_demo, read_rows
 from goft_cli.tasks.image_classification.lists import DRAW
 from goft_cli.tasks.mmlu.questions import LETTERS

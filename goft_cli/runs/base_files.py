@@ -8,11 +8,11 @@ from threading import Thread
 from typing import Any
 
 from goft_cli.config import ModelConfig
-from goft_cli.errors import GoftError
-from goft_cli.locations import model_location
-from goft_cli.runs.digests import digests
-from goft_cli.sharing import snapshots
 from goft_cli.sharing.model_files import item_of, revision_of, settings, shards, stored
+from goft_cli.system import snapshots
+from goft_cli.system.digests import digests
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import model_location
 
 PROCESSOR = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),

@@ -16,8 +16,8 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from goft_cli import __version__
 from goft_cli.config import SCHEMAS, TrainConfig
-from goft_cli.errors import GoftError
-from goft_cli.runs.files import read_yaml, write_text
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import read_yaml, write_text
 
 SECTIONS = ("model", "task", "adapter", "trainer", "launcher", "tracker")
 WRITER = "goft_cli"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 logger = logging.getLogger(__name__)
 

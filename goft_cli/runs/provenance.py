@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.config import ModelConfig, TaskConfig, TrainConfig
-from goft_cli.errors import GoftError
 from goft_cli.runs.base_files import describe_base
 from goft_cli.runs.configuration import differing
-from goft_cli.runs.digests import digests, split_digits
-from goft_cli.runs.files import read_json
 from goft_cli.runs.run_folder import RunFolder, earlier, is_finished
+from goft_cli.system.digests import digests, split_digits
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import read_json
 
 Section = Mapping[str, Any]
 """Of the manifest: `sha256` by file name below `source`, or below the hub's `cache`."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError
 from goft_cli.runs.configuration import (
     SECTIONS,
     WRITER,
@@ -16,9 +15,9 @@ from goft_cli.runs.configuration import (
     read_config,
     write_config,
 )
-from goft_cli.runs.files import read_yaml
 from goft_cli.runs.lock import locked
-from goft_cli.runs.written import RECORD, begin_record, clear
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import RECORD, begin_record, clear, read_yaml
 
 MAX_DIFFERENCES = 6
 FORECAST = "forecast"

@@ -16,13 +16,13 @@ from transformers import TrainingArguments
 from goft_cli.adapter_loading import load_trained
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import TRAIN_SAMPLE, TrainConfig
-from goft_cli.errors import GoftError
 from goft_cli.evaluation import run_model
 from goft_cli.runs import provenance
 from goft_cli.runs.configuration import read_config
-from goft_cli.runs.files import read_json
 from goft_cli.runs.run_folder import RunFolder
-from goft_cli.sharing.snapshots import COMMIT
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import read_json
+from goft_cli.system.snapshots import COMMIT
 from goft_cli.tasks import build_task
 from goft_cli.tasks.base import AnsweringTask, Arrays, Split, Task, TaskData
 from goft_cli.training.trainer import training_arguments

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from goft_cli.config import DatasetConfig, ModelConfig
-from goft_cli.sharing import dataset_files, hub, model_files, snapshots
-from goft_cli.sharing.reasons import Item, explain, is_loading_error
+from goft_cli.sharing import dataset_files, model_files
+from goft_cli.system import hub, snapshots
+from goft_cli.system.hub import Item, explain, is_loading_error
 
 
 def check_model(model: ModelConfig) -> None:

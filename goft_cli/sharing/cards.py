@@ -9,12 +9,12 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from goft_cli.exporting.certificate import Certificate
-from goft_cli.locations import ASSET_SCHEME, model_location
 from goft_cli.naming import real_name
 from goft_cli.runs.configuration import as_plain
-from goft_cli.runs.files import read_json
 from goft_cli.runs.trained import TrainedRun
 from goft_cli.sharing.snippets import adapter_snippet, merged_snippet
+from goft_cli.system.files import read_json
+from goft_cli.system.locations import ASSET_SCHEME, model_location
 
 Kind = Literal["merged", "adapter", "lora"]
 

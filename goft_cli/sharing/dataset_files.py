@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.config import DatasetConfig
-from goft_cli.errors import GoftError
-from goft_cli.sharing import hub, snapshots
-from goft_cli.sharing.listing import listing
-from goft_cli.sharing.reasons import Item
-from goft_cli.sharing.snapshots import Files
+from goft_cli.system import hub, snapshots
+from goft_cli.system.errors import GoftError
+from goft_cli.system.hub import Item
+from goft_cli.system.snapshots import Files, listing
 
 DATA_REMEDY = "pass task.data_dir=DIR with local files"
 CARD = "README.md"

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.config import ModelConfig
-from goft_cli.errors import GoftError
-from goft_cli.sharing import snapshots
-from goft_cli.sharing.reasons import Item
-from goft_cli.sharing.snapshots import Files
+from goft_cli.system import snapshots
+from goft_cli.system.errors import GoftError
+from goft_cli.system.hub import Item
+from goft_cli.system.snapshots import Files
 
 # Where a model is still loaded by its hub id, as by code of its own repository, transformers would
 # ask a service to convert its weights, and store them under the commit of a pull request.

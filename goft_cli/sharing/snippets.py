@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from goft_cli.locations import ASSET_SCHEME
+from goft_cli.system.locations import ASSET_SCHEME
 from goft_cli.tasks.base import Task
 
 LABEL = "print(model.config.id2label[int(model(**inputs).logits.argmax())])"

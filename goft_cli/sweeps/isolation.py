@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from goft_cli.command_line.refusals import describe
-from goft_cli.errors import CRASH, panics_as_errors
-from goft_cli.secrets import redact
-from goft_cli.signals import Stopped, handling, stop_now
 from goft_cli.sweeps.devices import gpus
+from goft_cli.system.errors import CRASH, Stopped, handling, panics_as_errors, stop_now
+from goft_cli.system.secrets import redact
 
 ConfigT = TypeVar("ConfigT")
 

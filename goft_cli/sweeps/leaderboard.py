@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.runs.configuration import settings
-from goft_cli.runs.files import write_text
 from goft_cli.runs.record import RunRecord
 from goft_cli.studies.statistics import mean_and_deviation
-from goft_cli.studies.tables import Table
+from goft_cli.system.files import write_text
+from goft_cli.system.tables import Table
 
 COLUMNS = ("task", "model", "adapter", "changed", "runs", "score", "best", "parameters", "seconds")
 SHAREABLE = COLUMNS[:4]

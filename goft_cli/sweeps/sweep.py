@@ -12,7 +12,6 @@ from rich.console import Console
 
 from goft_cli.command_line.composition import folder_name
 from goft_cli.command_line.flags import read_flags
-from goft_cli.errors import FAILED_JOBS, GoftError
 from goft_cli.sweeps.leaderboard import table, write_csv
 from goft_cli.sweeps.records import (
     LEADERBOARD,
@@ -22,6 +21,7 @@ from goft_cli.sweeps.records import (
     read_records,
     results,
 )
+from goft_cli.system.errors import FAILED_JOBS, GoftError
 
 POLL_SECONDS = 0.5
 FOLDER = "hydra.sweep.dir"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from goft_cli.config import TaskConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.classification import TextClassification

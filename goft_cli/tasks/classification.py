@@ -14,7 +14,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from goft_cli import metrics
 from goft_cli.config import TextClassificationConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
 from goft_cli.tasks.columns import checked_rows, label_spelling, refuse_header
 from goft_cli.tasks.files import read_file

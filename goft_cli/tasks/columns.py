@@ -11,7 +11,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from goft_cli.config import TextClassificationConfig
 from goft_cli.config.labels import Labels
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.table import Table
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from PIL import Image
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch

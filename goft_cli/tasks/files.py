@@ -14,9 +14,9 @@ from typing import Any
 
 from datasets import Dataset
 
-from goft_cli.errors import GoftError
-from goft_cli.kinds import kind_of, refuse_no_file, refuse_specials
-from goft_cli.runs.digests import digests, read_with_digest
+from goft_cli.system.digests import digests, read_with_digest
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import kind_of, refuse_no_file, refuse_specials
 from goft_cli.tasks.formats import PARSERS, Layout, parse
 from goft_cli.tasks.table import Table, from_dataset
 

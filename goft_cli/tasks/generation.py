@@ -22,7 +22,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tokens import usable_positions
 
 TOP_K = 50  # what transformers' generate takes where the model's generation_config says nothing

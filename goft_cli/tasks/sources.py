@@ -12,10 +12,11 @@ from typing import Any
 from datasets import Dataset, DatasetDict, load_dataset
 
 from goft_cli.config import DatasetConfig
-from goft_cli.errors import GoftError
-from goft_cli.progress import announce
-from goft_cli.runs.digests import digests
-from goft_cli.sharing import availability, dataset_files, hub, model_files, snapshots
+from goft_cli.sharing import availability, dataset_files, model_files
+from goft_cli.system import hub, snapshots
+from goft_cli.system.digests import digests
+from goft_cli.system.errors import GoftError
+from goft_cli.system.screen import announce
 from goft_cli.tasks.demo import read_demo
 from goft_cli.tasks.files import read_folder, read_shards
 from goft_cli.tasks.formats import Layout

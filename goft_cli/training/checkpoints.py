@@ -19,8 +19,8 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 from transformers import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from goft_cli.kinds import kind_of
-from goft_cli.runs.digests import file_sha256
+from goft_cli.system.digests import file_sha256
+from goft_cli.system.files import kind_of
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 
 class FiniteGradients(TrainerCallback):

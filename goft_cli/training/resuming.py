@@ -14,7 +14,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import TrainOutput
 
 from goft_cli.evaluation import InOrder
-from goft_cli.signals import handling
+from goft_cli.system.errors import handling
 from goft_cli.training.checkpoints import ASIDE, STATE, checkpoint_name, publish, rotate, seal
 from goft_cli.training.stopping import StopAtSignal
 

@@ -10,7 +10,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import SaveStrategy
 
-from goft_cli.signals import Stopped
+from goft_cli.system.errors import Stopped
 
 logger = logging.getLogger(__name__)
 

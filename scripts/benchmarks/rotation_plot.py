@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from goft_cli.studies.figures import COLOURS
+from goft_cli.system.figures import COLOURS
 from scripts.benchmarks.rotations import AUTO, BOTH, FORWARD, Timed
 
 LINES = {BOTH: "-", FORWARD: "--"}

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from scripts.demo_rows.grammar import Chance, Phrase, spell
 from scripts.demo_rows.sentences import Sentences
 from scripts.demo_rows.splits import check_split

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 
 def check_split(task: str, split: str, known: Iterable[str]) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from goft_cli.errors import GoftError
-from goft_cli.kinds import refuse_no_file
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import refuse_no_file
 from scripts.vtab.layout import Example, Pools
 
 CIFAR_RECORD = 2 + 3 * 32 * 32

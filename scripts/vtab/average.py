@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import yaml
 
 from goft_cli.config import VtabGroup
-from goft_cli.locations import data_root
+from goft_cli.system.locations import data_root
 
 
 def groups() -> dict[str, VtabGroup]:

@@ -12,8 +12,8 @@ import yaml
 from goft_cli import pipeline
 from goft_cli.commands.eval import evaluate
 from goft_cli.config import BenchmarkConfig, EvalConfig, TrainConfig
-from goft_cli.errors import GoftError
 from goft_cli.runs.configuration import read_config
+from goft_cli.system.errors import GoftError
 from tests import small
 from tests.conftest import Goft
 from tests.decoders import sentences_run

@@ -13,7 +13,7 @@ import pytest
 from goft_cli.benchmarks import harness
 from goft_cli.commands.eval import evaluate
 from goft_cli.config import EvalConfig, Harness
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from tests import small
 from tests.multiple_choice import config
 

@@ -34,7 +34,7 @@ from goft_cli.config import (
     TrainConfig,
     TrainerConfig,
 )
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from tests.cells import CHOICES, CONFIGS, DIAGONAL, alone, cell, inherited, model_cell, stated
 from tests.small import composed
 

@@ -18,7 +18,7 @@ from goft_cli.command_line.flags import (
     read_flags,
     tolerate_lazy_help,
 )
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 
 @pytest.mark.parametrize(

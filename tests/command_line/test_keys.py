@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from goft_cli.command_line.keys import PRESETS, UnreadableError, known_keys, verb_choices
 from goft_cli.command_line.suggest import CommandLine, composed_keys
 from goft_cli.config import SCHEMAS
-from goft_cli.locations import data_root
+from goft_cli.system.locations import data_root
 from goft_cli.verb_table import VERBS, WITHOUT_CONFIG
 
 COMPOSING = [verb for verb in VERBS if verb not in WITHOUT_CONFIG]

@@ -21,7 +21,7 @@ import goft_cli
 from goft_cli.command_line.keys import known_keys, verb_choices
 from goft_cli.command_line.suggest import CommandLine, mistyped
 from goft_cli.config import SCHEMAS, InstructionConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from tests.small import composed
 
 PACKAGE = Path(goft_cli.__file__).parent

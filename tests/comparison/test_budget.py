@@ -16,7 +16,7 @@ from goft_cli.config import (
     LoraAdapterConfig,
     OftAdapterConfig,
 )
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from tests import small
 from tests.sizes import SMALL
 

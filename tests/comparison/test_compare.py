@@ -12,12 +12,12 @@ import yaml
 from goft_cli.commands import train
 from goft_cli.comparison import compare, runs
 from goft_cli.comparison.runs import PlannedRun
-from goft_cli.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.runs.configuration import as_plain
-from goft_cli.runs.files import write_json, write_text
 from goft_cli.runs.record import RunRecord
 from goft_cli.sweeps import isolation
 from goft_cli.sweeps.isolation import Outcome, Surroundings
+from goft_cli.system.errors import CRASH, USAGE_ERROR, GoftError
+from goft_cli.system.files import write_json, write_text
 from tests.conftest import Goft
 from tests.small import composed
 

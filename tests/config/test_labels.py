@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from goft_cli.config import TextClassificationConfig
 from goft_cli.config.labels import Labels, identity, level
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 BLANKS = st.text(" \t\u00a0", max_size=2)
 WORDS = st.text(st.characters(categories=["Lu", "Ll"], max_codepoint=0x17F), min_size=1, max_size=6)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from goft_cli.command_line.refusals import describe
-from goft_cli.errors import USAGE_ERROR
+from goft_cli.system.errors import USAGE_ERROR
 
 Change = Callable[[Path], object]
 """What makes a good folder bad."""

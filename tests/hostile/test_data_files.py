@@ -12,7 +12,7 @@ from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.classification import TextClassification
 from goft_cli.tasks.formats import PARSERS
 from tests.hostile.border import (

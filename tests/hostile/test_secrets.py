@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from goft_cli.command_line.composition import register
-from goft_cli.errors import USAGE_ERROR, GoftError
-from goft_cli.secrets import SECRET_NAME, redact, stored_token
+from goft_cli.system.errors import USAGE_ERROR, GoftError
+from goft_cli.system.secrets import SECRET_NAME, redact, stored_token
 from tests import small
 from tests.conftest import Goft
 from tests.hostile.border import described, snapshot

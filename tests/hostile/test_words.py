@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.errors import USAGE_ERROR
+from goft_cli.system.errors import USAGE_ERROR
 from tests.conftest import Goft
 from tests.hostile.border import NOISE, snapshot
 

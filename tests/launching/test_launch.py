@@ -20,12 +20,11 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from goft_cli import pipeline
 from goft_cli.commands import train
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError, RankError
 from goft_cli.launching import launch
 from goft_cli.launching.launch import as_error, root_cause
 from goft_cli.launching.launch_checks import check_asked, check_launch, check_nesting
 from goft_cli.runs.run_folder import RunFolder, opened
-from goft_cli.signals import Stopped
+from goft_cli.system.errors import GoftError, RankError, Stopped
 from tests import small
 from tests.conftest import ROOT, Goft
 from tests.processes import accelerate_launch

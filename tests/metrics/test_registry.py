@@ -9,8 +9,8 @@ import evaluate
 import pytest
 
 from goft_cli import metrics
-from goft_cli.errors import GoftError
 from goft_cli.metrics import REGISTRY, Metric
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.question_answering.squad_metric import SQUAD
 
 METRICS = [*REGISTRY.values(), SQUAD]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goft_cli import metrics
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.question_answering.squad_metric import SQUAD, words
 from tests.squad_scorer import Case, score
 

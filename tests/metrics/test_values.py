@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from goft_cli import metrics
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 EPSILON = np.finfo(np.float64).eps
 LABELS = ("accuracy", "f1", "matthews_correlation")

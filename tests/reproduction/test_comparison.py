@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goft_cli.config import MeasureConfig, TrainConfig
-from goft_cli.errors import GoftError
 from goft_cli.reproduction.comparison import (
     INSIDE,
     NOT_COMPARABLE,
@@ -25,6 +24,7 @@ from goft_cli.reproduction.comparison import (
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.runs.record import RunRecord
 from goft_cli.studies.statistics import CONFIDENCE, prediction_radius
+from goft_cli.system.errors import GoftError
 from tests.cells import cell
 from tests.small import composed
 

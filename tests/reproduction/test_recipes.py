@@ -12,8 +12,8 @@ import yaml
 
 from goft_cli.command_line.recomposition import compose_train
 from goft_cli.config import EVERY
-from goft_cli.errors import GoftError
 from goft_cli.reproduction.recipes import Cell, cells, folder_of, read_recipe, recipe_names, select
+from goft_cli.system.errors import GoftError
 from scripts.vtab.average import average
 from tests.cells import CHOICES, CONFIGS
 from tests.conftest import Goft

@@ -19,12 +19,12 @@ from goft_cli.command_line.refusals import describe
 from goft_cli.commands import train
 from goft_cli.commands.train import finish_run
 from goft_cli.config import TrainConfig
-from goft_cli.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
-from goft_cli.runs.files import read_json
 from goft_cli.sweeps import isolation
 from goft_cli.sweeps.isolation import Outcome, Surroundings
+from goft_cli.system.errors import CRASH, USAGE_ERROR, GoftError
+from goft_cli.system.files import read_json
 from tests.conftest import ROOT, Goft
 from tests.reproduction import trainings
 from tests.reproduction.trainings import CRASHED, KILLED, REFUSED

@@ -6,9 +6,9 @@ import os
 import signal
 
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError
-from goft_cli.runs.files import write_json
 from goft_cli.runs.run_folder import open_run
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import write_json
 
 REFUSED, CRASHED, KILLED = 13, 14, 15
 """Seeds that end badly, on RTE."""

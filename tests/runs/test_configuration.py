@@ -18,7 +18,6 @@ from omegaconf import MISSING as MANDATORY
 
 from goft_cli import __version__
 from goft_cli.config import SCHEMAS, TrainerConfig
-from goft_cli.errors import GoftError
 from goft_cli.runs import configuration
 from goft_cli.runs.configuration import (
     FIRST_VERSION,
@@ -30,6 +29,7 @@ from goft_cli.runs.configuration import (
     read_config,
     write_config,
 )
+from goft_cli.system.errors import GoftError
 from tests.cells import KINDS, cell
 from tests.conftest import ROOT
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from goft_cli.runs import digests as module
-from goft_cli.runs.digests import (
+from goft_cli.system import digests as module
+from goft_cli.system.digests import (
     ABSENT,
     DIGITS,
     SMALL_BYTES,

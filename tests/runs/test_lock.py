@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError
 from goft_cli.runs import lock
-from goft_cli.runs.files import write_json
 from goft_cli.runs.run_folder import RunFolder, open_run, opened
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import write_json
 from tests.conftest import ROOT, Goft
 from tests.hostile.border import described, snapshot
 

@@ -19,11 +19,10 @@ from goft_cli.commands.predict import predict
 from goft_cli.commands.train import train
 from goft_cli.comparison.runs import PlannedRun, is_done
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig, TrainConfig
-from goft_cli.errors import GoftError
-from goft_cli.runs.files import read_json, write_json
 from goft_cli.runs.provenance import check_ground, is_reusable
 from goft_cli.runs.run_folder import RunFolder
-from goft_cli.signals import Stopped
+from goft_cli.system.errors import GoftError, Stopped
+from goft_cli.system.files import read_json, write_json
 from goft_cli.training.trainer import PenaltyTrainer
 from tests import small
 from tests.hostile.border import Change, refusal, remove, substitute, write

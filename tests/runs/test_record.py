@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.errors import GoftError
 from goft_cli.runs.record import find_runs
+from goft_cli.system.errors import GoftError
 
 
 def test_only_finished_runs_are_found(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from scripts.demo_rows import lexicon
 from scripts.demo_rows.acceptability import (
     SIZES,

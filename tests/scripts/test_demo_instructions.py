@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from scripts.demo_rows.instructions import SIZES, generate
 
 SPLITS = list(SIZES)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from goft_cli.errors import GoftError
-from goft_cli.locations import asset_dir
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import asset_dir
 from scripts.demo_rows.acceptability import Split
 from scripts.demo_rows.questions import SIZES, THINGS, VERBS, generate
 

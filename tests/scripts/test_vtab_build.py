@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.image_classification.lists import checked_rows, read_list
 from scripts import build_vtab
 from scripts.vtab import arrays, files

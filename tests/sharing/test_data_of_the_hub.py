@@ -12,10 +12,10 @@ from datasets import Dataset
 from huggingface_hub import constants
 
 from goft_cli.config import DatasetConfig
-from goft_cli.errors import GoftError
 from goft_cli.sharing import availability, dataset_files
 from goft_cli.sharing.dataset_files import split_patterns
 from goft_cli.sharing.fetching import fetch_data
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.sources import read_splits
 from tests.caches import COMMIT as BUILT

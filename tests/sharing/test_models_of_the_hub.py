@@ -13,9 +13,9 @@ from huggingface_hub import constants
 
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import ModelConfig
-from goft_cli.errors import GoftError
-from goft_cli.sharing import hub as own_hub
 from goft_cli.sharing import model_files
+from goft_cli.system import hub as own_hub
+from goft_cli.system.errors import GoftError
 from tests import small
 from tests.caches import turn_to
 from tests.hub_downloads import Files, files_of

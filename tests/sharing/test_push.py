@@ -15,7 +15,7 @@ from rich.prompt import Confirm
 
 from goft_cli.commands.push import push
 from goft_cli.config import PushConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from tests.hub_server import TOKEN, Hub
 
 

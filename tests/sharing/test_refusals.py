@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import DatasetConfig, ModelConfig
-from goft_cli.errors import GoftError
-from goft_cli.sharing import availability, listing, reasons, snapshots
+from goft_cli.sharing import availability
 from goft_cli.sharing.model_files import bring_settings, bring_weights
+from goft_cli.system import hub, snapshots
+from goft_cli.system.errors import GoftError
 from tests.caches import turn_to
 from tests.hub_server import TOKEN, Hub
 
@@ -93,7 +94,7 @@ def test_what_is_cached_serves_all_the_same(
 ) -> None:
     folder = bring_settings(MODEL)
     bring_weights(MODEL, folder)
-    listing.ask_patiently.cache_clear()
+    snapshots.ask_patiently.cache_clear()
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     change, words = CASES[case]
     change(hub)
@@ -104,7 +105,7 @@ def test_what_is_cached_serves_all_the_same(
 
 
 def test_a_hub_that_is_busy_for_a_while_is_asked_again(hub: Hub) -> None:
-    hub.shelf.busy = len(listing.WAITS)
+    hub.shelf.busy = len(snapshots.WAITS)
     availability.check_model(MODEL)
 
 
@@ -152,7 +153,7 @@ def test_a_disk_that_fills_during_the_download(
 
     with monkeypatch.context() as patch:
         patch.setattr("huggingface_hub.file_download.http_get", fail)
-        patch.setattr(reasons, "free_bytes", lambda: 0)
+        patch.setattr(hub, "free_bytes", lambda: 0)
         with pytest.raises(GoftError) as refused:
             bring_weights(MODEL, folder)
     for word in ["model me/mini", *words]:

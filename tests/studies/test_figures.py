@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from goft_cli.studies.figures import INK, look_of, save, style
+from goft_cli.system.figures import INK, look_of, save, style
 from tests.cells import CHOICES
 
 

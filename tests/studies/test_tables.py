@@ -7,7 +7,7 @@ import io
 
 from rich.console import Console
 
-from goft_cli.studies.tables import Table, styled
+from goft_cli.system.tables import Table, styled
 
 TABLE = Table(
     ["adapter", "score"],

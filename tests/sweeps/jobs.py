@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 from goft_cli.config import TrainConfig
-from goft_cli.errors import GoftError
-from goft_cli.runs.files import write_json
 from goft_cli.runs.run_folder import open_run
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import write_json
 
 
 def train(cfg: TrainConfig) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.runs.files import read_json
 from goft_cli.sweeps import isolation
 from goft_cli.sweeps.isolation import Outcome, Surroundings, isolated
+from goft_cli.system.files import read_json
 from tests.conftest import ROOT
 from tests.sweeps import jobs
 

@@ -18,13 +18,12 @@ from omegaconf import OmegaConf
 
 from goft_cli.command_line.keys import group_choices
 from goft_cli.config import TrainConfig
-from goft_cli.errors import FAILED_JOBS, GoftError
 from goft_cli.runs.configuration import read_config
-from goft_cli.signals import Stopped
 from goft_cli.sweeps import job, sweep
 from goft_cli.sweeps.hydra_job import run_composed
 from goft_cli.sweeps.isolation import Outcome, Surroundings
 from goft_cli.sweeps.records import LEADERBOARD
+from goft_cli.system.errors import FAILED_JOBS, GoftError, Stopped
 from tests.cells import CONFIGS, cell
 from tests.conftest import ROOT, Goft
 from tests.small import composed

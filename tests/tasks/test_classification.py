@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from goft_cli.config import DatasetConfig, TaskConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks import build_task
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.classification import TextClassification, _softmax

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from goft_cli.config import TaskConfig, TextClassificationConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.classification import TextClassification
 
 ConfigReader = Callable[[str], TaskConfig]

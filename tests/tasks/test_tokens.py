@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from goft_cli.config import ChatTemplate
-from goft_cli.locations import asset_dir
+from goft_cli.system.locations import asset_dir
 from goft_cli.tasks.instruction.template import encode_prompts
 from goft_cli.tasks.mmlu.prompts import Prompter
 from goft_cli.tasks.mmlu.questions import Question

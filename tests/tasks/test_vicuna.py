@@ -13,8 +13,8 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from goft_cli.config import JudgeConfig, TaskConfig, VicunaConfig, WithoutReference
-from goft_cli.errors import GoftError
-from goft_cli.locations import asset_dir
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import asset_dir
 from goft_cli.tasks import build_benchmark
 from goft_cli.tasks.benchmark import Scores
 from goft_cli.tasks.vicuna.benchmark import Vicuna

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from goft_cli.config import JudgeConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.vicuna.client import ChatClient, RefusedRequestError, UnusableReplyError
 from tests.tasks.judge_server import JudgeServer, Reply, Seen, break_off, hang_up, says, status
 

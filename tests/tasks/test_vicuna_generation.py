@@ -18,8 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from goft_cli import GoftConfig
 from goft_cli.config import ChatTemplate, VicunaConfig
-from goft_cli.errors import GoftError
-from goft_cli.locations import asset_dir
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import asset_dir
 from goft_cli.tasks.demo import read_demo
 from goft_cli.tasks.generation import SeededChoice, draw_uniforms, samplers
 from goft_cli.tasks.vicuna import answers

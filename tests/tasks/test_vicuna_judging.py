@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goft_cli.config import JudgeConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.vicuna.client import ChatClient
 from goft_cli.tasks.vicuna.judging import judge_answers, make_requests, parse_rating
 from goft_cli.tasks.vicuna.questions import Question

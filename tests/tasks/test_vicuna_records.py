@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.vicuna.records import Records
 
 rows_of_text = st.lists(st.fixed_dictionaries({"a": st.text(), "b": st.integers()}), min_size=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import JudgeConfig, WithoutReference
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.vicuna.judging import make_requests
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.rubric import OWN_GENERAL, OWN_REFERENCED, Rubric, read_rubric

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import Row
 from goft_cli.tasks.vicuna.scores import (

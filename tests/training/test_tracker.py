@@ -9,7 +9,7 @@ import wandb
 
 from goft_cli import pipeline, preflight
 from goft_cli.config import TrackerConfig, TrackerName, WandbMode
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from tests import small
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 
 KEPT_BYTES = 2**29
 """A split up to this size is decoded once: 3,500 images of 224 x 224 pixels."""

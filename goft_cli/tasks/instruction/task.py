@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import HELD_OUT, InstructionConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors
 from goft_cli.tasks.files import read_file
 from goft_cli.tasks.formats import Layout

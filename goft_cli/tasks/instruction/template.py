@@ -11,7 +11,7 @@ from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tokens import text_start
 
 PREAMBLE = (

@@ -11,8 +11,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ExemplarOrder, MMLUConfig
-from goft_cli.errors import GoftError
-from goft_cli.progress import counting
+from goft_cli.system.errors import GoftError
+from goft_cli.system.screen import counting
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.mmlu.answers import Answers, accuracy, averages, describe

@@ -9,7 +9,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from goft_cli.config import Overflow
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.mmlu.questions import LETTERS, Question
 
 ASKS = "Answer:"

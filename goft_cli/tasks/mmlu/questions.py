@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from goft_cli.config import MMLUConfig
 from goft_cli.config.labels import Labels
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.columns import require_columns
 from goft_cli.tasks.files import SAVED, read_content

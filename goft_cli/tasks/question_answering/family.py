@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from goft_cli.config import QuestionAnsweringConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
 from goft_cli.tasks.files import read_file
 from goft_cli.tasks.formats import Layout

@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets import Dataset, Features, List, Value
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.columns import require_columns, require_distinct, texts
 from goft_cli.tasks.table import Table
 

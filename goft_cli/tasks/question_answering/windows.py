@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from goft_cli.config import QuestionAnsweringConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tokens import usable_length
 
 OUTSIDE = -1

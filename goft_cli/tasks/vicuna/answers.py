@@ -13,9 +13,9 @@ from rich.progress import track
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ChatTemplate, VicunaConfig
-from goft_cli.errors import GoftError
-from goft_cli.progress import console
-from goft_cli.runs.fingerprint import fingerprint
+from goft_cli.system.digests import fingerprint
+from goft_cli.system.errors import GoftError
+from goft_cli.system.screen import console
 from goft_cli.tasks.generation import room_after, stop_tokens, write_batch
 from goft_cli.tasks.instruction.template import PREAMBLE, SEPARATOR, encode_prompts
 from goft_cli.tasks.vicuna.questions import Question

@@ -10,8 +10,8 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import DatasetConfig, VicunaConfig
-from goft_cli.errors import GoftError
-from goft_cli.runs.written import note
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import note
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.formats import Layout

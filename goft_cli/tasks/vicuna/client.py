@@ -17,8 +17,8 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from goft_cli.config import JudgeConfig
-from goft_cli.errors import GoftError
-from goft_cli.secrets import BLOT, SHORTEST_SECRET
+from goft_cli.system.errors import GoftError
+from goft_cli.system.secrets import BLOT, SHORTEST_SECRET
 from goft_cli.tasks.vicuna.retries import Retries, TransientError, seconds_asked
 from goft_cli.tasks.vicuna.rubric import Messages
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rich.progress import track
 
-from goft_cli.progress import console
+from goft_cli.system.screen import console
 from goft_cli.tasks.vicuna.client import ChatClient, RefusedRequestError, UnusableReplyError
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import Records, Row

@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.columns import require_columns, require_distinct
 from goft_cli.tasks.table import Table
 

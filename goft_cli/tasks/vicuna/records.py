@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.columns import require_columns
 from goft_cli.tasks.files import read_file
 from goft_cli.tasks.formats import Layout, parse

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from goft_cli.config import JudgeConfig, WithoutReference
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import read_answers, read_rows
 

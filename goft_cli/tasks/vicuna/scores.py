@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.vicuna.judging import UNRATED, parse_rating
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.records import Row, read_rows

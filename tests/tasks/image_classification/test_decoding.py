@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.image_classification.decoding import open_image, to_rgb
 
 Array = np.ndarray

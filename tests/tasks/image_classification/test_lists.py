@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import ImageClassificationConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.image_classification import ImageClassification
 from tests.pictures import write_images
 

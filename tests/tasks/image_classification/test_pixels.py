@@ -18,7 +18,7 @@ from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT
 
 from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import ImageClassificationConfig, ModelConfig, Transform
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.image_classification import ImageClassification, pixels
 from tests.pictures import SIZE, write_images, write_vit

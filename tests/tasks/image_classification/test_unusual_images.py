@@ -17,7 +17,7 @@ from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPi
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from goft_cli.config import ImageClassificationConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.image_classification import ImageClassification
 from goft_cli.tasks.image_classification.decoding import open_image
 from tests.pictures import SIZE

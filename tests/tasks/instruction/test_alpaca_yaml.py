@@ -11,7 +11,7 @@ from goft_cli.config import (
     Scheduler,
     TrainConfig,
 )
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from tests.cells import cell
 from tests.small import composed
 

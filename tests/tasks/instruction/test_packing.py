@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator
 from goft_cli.tasks.instruction import Instruction
 from goft_cli.tasks.instruction.batches import collator

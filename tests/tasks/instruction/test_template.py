@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.instruction.template import cut, encode_answers, encode_prompts, query_of
 
 PREAMBLE = (

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from goft_cli.config import ExemplarOrder, MMLUConfig, Overflow
-from goft_cli.errors import GoftError
 from goft_cli.evaluation import tolerance
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks import build_benchmark, build_task
 from goft_cli.tasks.benchmark import Scores
 from goft_cli.tasks.mmlu import benchmark as module

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from goft_cli.config import Overflow
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.mmlu.prompts import Prompter, answer_tokens
 from goft_cli.tasks.mmlu.questions import Question
 from tests.multiple_choice import config, tiny_llama

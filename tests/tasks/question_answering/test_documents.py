@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.question_answering import QuestionAnswering
 
 QaMaker = Callable[..., QuestionAnswering]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from goft_cli.config import GoftAdapterConfig, QuestionAnsweringConfig
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks import build_task
 from tests.cells import cell
 from tests.small import composed

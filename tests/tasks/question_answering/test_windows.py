@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from goft_cli.errors import GoftError
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.question_answering import QuestionAnswering
 from goft_cli.tasks.question_answering.windows import OUTSIDE, read_windows
 

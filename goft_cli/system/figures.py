@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goft_cli.runs.files import write_bytes
+from goft_cli.system.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

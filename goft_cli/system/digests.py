@@ -18,6 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
 
 CHUNK_BYTES = 2**20
 SMALL_BYTES = 2**20
@@ -167,3 +172,23 @@ def _write(place: Path, known: Known) -> None:
     oldest = sorted(place.parent.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     for path in oldest[:-KEPT_FOLDERS]:
         path.unlink(missing_ok=True)
+
+
+SAMPLED_PER_TENSOR = 256
+
+
+def in_modules(name: str, modules: Sequence[str]) -> bool:
+    """Tell whether a parameter lies in one of the modules, by their last name."""
+    return any(part in modules for part in name.split("."))
+
+
+def fingerprint(model: nn.Module, head_modules: Sequence[str] = ()) -> str:
+    """Digest names, shapes and sampled values of the backbone, to know it again."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        if in_modules(name, head_modules):
+            continue
+        sample = parameter.detach().flatten()[:: max(1, parameter.numel() // SAMPLED_PER_TENSOR)]
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        digest.update(sample.float().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from goft_cli.errors import GoftError
-from goft_cli.kinds import kind_of, refuse_specials
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import kind_of, refuse_specials
 
 PACKAGE = Path(__file__).resolve().parent
 ASSET_SCHEME = "asset:"

@@ -1,0 +1,1 @@
+"""What any program needs of its machine: errors, secrets, files, the hub, the screen."""

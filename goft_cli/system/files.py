@@ -1,0 +1,244 @@
+"""Files of a user or a run: refused by kind, read with a sentence, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.reader import Reader
+
+from goft_cli.system.errors import GoftError
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def kind_of(path: Path) -> str | None:
+    """Name what a path leads to; None for a file and where there is nothing."""
+    try:
+        return KINDS.get(stat.S_IFMT(path.stat().st_mode))
+    except (OSError, ValueError):
+        return None
+
+
+def refuse_no_file(path: Path) -> None:
+    """Refuse what is there and is no file; what is missing is left to whoever opens it."""
+    if kind := kind_of(path):
+        raise GoftError(f"{path} is {kind}", "expected a file, so put a regular file there")
+
+
+def refuse_specials(folder: Path) -> None:
+    """Refuse a folder that holds anything but files and folders."""
+    for entry in sorted(folder.iterdir()):
+        if not entry.is_dir():
+            refuse_no_file(entry)
+
+
+# The safe loader either way: the one in C reads ten times as fast, and not every PyYAML has it.
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MAX_DEPTH = 64
+"""Loaders call themselves for each level, and Python ends that at some hundreds."""
+PYTHON_TAG = "tag:yaml.org,2002:python/"
+
+
+def read_checked(path: Path, remedy: str = "correct the line") -> str:
+    """Return the text of a YAML file that a loader can be given.
+
+    Args:
+        path: of the file.
+        remedy: what to do where it cannot.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    refuse_no_file(path)
+    content = path.read_bytes()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        found = line, f"byte 0x{content[error.start]:02x} is not UTF-8"
+    else:
+        found = find_fault(text)
+        if found is None:
+            return text
+    line, reason = found
+    raise GoftError(f"{path}, line {line}: not readable as YAML ({reason})", remedy)
+
+
+def find_fault(text: str) -> tuple[int, str] | None:
+    """Return the line and the reason why a YAML text is not to be loaded, if there is one."""
+    strange = Reader.NON_PRINTABLE.search(text)
+    if strange:
+        line = text.count("\n", 0, strange.start()) + 1
+        return line, f"the character U+{ord(strange[0]):04X} is not allowed"
+    try:
+        return find_trap(yaml.parse(text, Loader=YAML_LOADER))
+    except yaml.MarkedYAMLError as error:
+        return line_of(error), str(error.problem)
+
+
+def find_trap(events: Iterable[yaml.Event]) -> tuple[int, str] | None:
+    """Return the line and the kind of what is YAML, and would break or misuse a loader.
+
+    Raises:
+        yaml.MarkedYAMLError: it is no YAML.
+    """
+    within: list[str | None] = []
+    named: set[str | None] = set()
+    for event in events:
+        line = event.start_mark.line + 1
+        tag = getattr(event, "tag", None) or ""
+        if tag.startswith(PYTHON_TAG):
+            return line, f"!!{tag.rpartition(',2002:')[2]} would make a Python object"
+        if isinstance(event, yaml.AliasEvent) and event.anchor in within:
+            return line, f"*{event.anchor} is within what it stands for"
+        if isinstance(event, yaml.AliasEvent) and event.anchor not in named:
+            return line, f"*{event.anchor} stands for nothing"
+        named.add(getattr(event, "anchor", None))
+        if isinstance(event, yaml.CollectionStartEvent):
+            within.append(event.anchor)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            within.pop()
+        if len(within) > MAX_DEPTH:
+            return line, f"more than {MAX_DEPTH} levels"
+    return None
+
+
+def line_of(error: yaml.MarkedYAMLError) -> int:
+    """Return the line at which a loader gave up."""
+    mark = error.problem_mark or error.context_mark
+    return mark.line + 1 if mark else 1
+
+
+START_AGAIN = "delete the run folder and start again"
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a configuration that an earlier run wrote."""
+    text = read_checked(path, START_AGAIN)
+    try:
+        plain = yaml.load(text, Loader=YAML_LOADER)
+    except (yaml.YAMLError, ValueError) as error:  # such as a date in a thirteenth month
+        raise GoftError(f"{path}: not readable as YAML", START_AGAIN) from error
+    if not isinstance(plain, dict):
+        raise GoftError(f"{path}: found no configuration", START_AGAIN)
+    return plain
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that an earlier run wrote."""
+    refuse_no_file(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise GoftError(f"{path}: no such file", "is the run finished?") from error
+    except (ValueError, RecursionError) as error:
+        raise GoftError(f"{path}: not readable as JSON", "run the training again") from error
+    if not isinstance(content, dict):
+        raise GoftError(f"{path}: found no JSON object", "run the training again")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a file whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write aside, then rename: a full disk or a kill leaves what was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+RECORD = "written.txt"
+"""Names of the files and folders beside it, one a line, that only some runs have."""
+ALWAYS = (
+    "metrics.json",
+    "adapter",
+    "checkpoints",
+    "curves.png",
+    "eval.json",
+    "history.json",
+    "manifest.json",
+    "run.log",
+    "tensorboard",
+    "wandb",
+)
+"""What any run may write, in the order of removal: without its numbers a run is not finished."""
+FIRST_VERSION = (
+    "predictions.*.jsonl",
+    "predictions.json",
+    "nbest_predictions.json",
+    "answers.*.jsonl",
+    "judgments.*.jsonl",
+    "eval.*.json",
+    "merged/merge_report.json",
+    "lora-*/merge_report.json",
+    "report/report.html",
+)
+"""What goft-cli 0.1.0 wrote besides; it kept no record."""
+
+
+def begin_record(folder: Path) -> None:
+    """Start the record of a run, with what the first version wrote if it is one of its runs."""
+    if not (folder / RECORD).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        append(folder, recorded(folder))
+
+
+def note(folder: Path, *names: str) -> None:
+    """Record what is about to be written into a run folder; a folder of no run keeps no record."""
+    if (folder / "config.yaml").is_file():
+        begin_record(folder)
+        append(folder, set(names) - recorded(folder))
+
+
+def append(folder: Path, names: set[str]) -> None:
+    """Add to the record; two verbs may do so at once."""
+    with (folder / RECORD).open("a", encoding="utf-8") as record:
+        record.writelines(f"{name}\n" for name in sorted(names))
+
+
+def recorded(folder: Path) -> set[str]:
+    """Return the names in the record, or those that the first version would have recorded."""
+    if (folder / RECORD).is_file():
+        return set((folder / RECORD).read_text(encoding="utf-8").splitlines())
+    found = [path for pattern in FIRST_VERSION for path in folder.glob(pattern)]
+    return {path.relative_to(folder).parts[0] for path in found}
+
+
+def clear(folder: Path) -> None:
+    """Remove what goft wrote into a run folder, except its configuration, and empty the record.
+
+    A folder that goft wrote, such as the adapter or a merged model, goes with all that is in it.
+    """
+    # a name that leads elsewhere, as "" and ".." do, was not written by goft
+    names = [name for name in sorted(recorded(folder)) if name.strip(".") and "/" not in name]
+    for path in (folder / name for name in (*ALWAYS, *names)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    (folder / RECORD).write_text("", encoding="utf-8")
