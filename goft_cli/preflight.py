@@ -20,7 +20,7 @@ from goft_cli.config import (
     TrainConfig,
     WandbMode,
 )
-from goft_cli.requirements import check_tokenizer, require_bitsandbytes
+from goft_cli.config.model import check_tokenizer, require_bitsandbytes
 from goft_cli.sharing import availability
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import asset_dir as asset_dir

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from goft_cli import report
 from goft_cli.config import TrainConfig
+from goft_cli.config.model import real_name
 from goft_cli.evaluation import score_splits
-from goft_cli.naming import real_name
 from goft_cli.prepare import Job
 from goft_cli.runs import manifest
 from goft_cli.runs.base_files import describe_base

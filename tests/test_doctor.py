@@ -122,7 +122,7 @@ def test_an_adapter_that_turns_nothing_needs_no_engine(monkeypatch: pytest.Monke
 
 
 def test_a_tokenizer_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("goft_cli.requirements.is_installed", lambda _: False)
+    monkeypatch.setattr("goft_cli.config.model.is_installed", lambda _: False)
     remote = configured("model=deberta-v3-base").model
     needs_mending(inputs.examine_tokenizer(remote), "pip install sentencepiece protobuf")
     assert inputs.examine_tokenizer(configured().model).verdict is Verdict.ok

@@ -10,7 +10,7 @@ import pytest
 
 from goft_cli import pipeline, report
 from goft_cli.config import ModelConfig
-from goft_cli.naming import real_name
+from goft_cli.config.model import real_name
 from goft_cli.system.locations import asset_dir
 from tests.cells import CHOICES, alone
 from tests.small import composed

@@ -15,8 +15,8 @@ from goft_cli.command_line.borders import environment, refuse_secrets
 from goft_cli.command_line.store import offer
 from goft_cli.command_line.wording import keep_words
 from goft_cli.config import BenchmarkConfig, TrainConfig, TrainerConfig
-from goft_cli.defaults import PENALTY_WEIGHT
-from goft_cli.launching.batches import accumulation_steps, device_batch, processes
+from goft_cli.config.choices import PENALTY_WEIGHT
+from goft_cli.config.trainer import accumulation_steps, device_batch, processes
 from goft_cli.system.errors import GoftError
 
 ConfigT = TypeVar("ConfigT")

@@ -10,11 +10,15 @@ from __future__ import annotations
 from goft_cli.config.adapter import AdapterConfig, GoftAdapterConfig, LayerAdapterConfig
 from goft_cli.config.baselines import (
     AdaLoraAdapterConfig,
+    BitFitConfig,
     BoftAdapterConfig,
+    FullConfig,
     HraAdapterConfig,
+    LinearProbeConfig,
     LoraAdapterConfig,
     OftAdapterConfig,
 )
+from goft_cli.config.benchmarks import JudgeConfig, MMLUConfig, VicunaConfig
 from goft_cli.config.choices import (
     Angle,
     ChatTemplate,
@@ -36,20 +40,25 @@ from goft_cli.config.choices import (
     WandbMode,
     WithoutReference,
 )
-from goft_cli.config.comparison import Budget, CompareConfig
-from goft_cli.config.image_classification import (
+from goft_cli.config.families import (
+    HELD_OUT,
     ImageClassificationConfig,
+    InstructionConfig,
+    QuestionAnsweringConfig,
     SplitsConfig,
     VtabConfig,
 )
-from goft_cli.config.instruction import HELD_OUT, InstructionConfig
-from goft_cli.config.launcher import LauncherConfig
-from goft_cli.config.mmlu import MMLUConfig
 from goft_cli.config.model import ModelConfig
-from goft_cli.config.no_layers import BitFitConfig, FullConfig, LinearProbeConfig
-from goft_cli.config.question_answering import QuestionAnsweringConfig
-from goft_cli.config.report import ReportConfig
-from goft_cli.config.reproduction import EVERY, HEADLINE, MeasureConfig, ReproductionConfig
+from goft_cli.config.studies import (
+    EVERY,
+    HEADLINE,
+    Budget,
+    CompareConfig,
+    MeasureConfig,
+    ReportConfig,
+    ReproductionConfig,
+    VerifyConfig,
+)
 from goft_cli.config.task import (
     TRAIN_SAMPLE,
     BenchmarkConfig,
@@ -58,7 +67,7 @@ from goft_cli.config.task import (
     TaskConfig,
     TextClassificationConfig,
 )
-from goft_cli.config.trainer import TrackerConfig, TrainerConfig
+from goft_cli.config.trainer import LauncherConfig, TrackerConfig, TrainerConfig
 from goft_cli.config.verbs import (
     DoctorConfig,
     EvalConfig,
@@ -71,8 +80,6 @@ from goft_cli.config.verbs import (
     TrainConfig,
     TrainedConfig,
 )
-from goft_cli.config.verify import VerifyConfig
-from goft_cli.config.vicuna import JudgeConfig, VicunaConfig
 
 __all__ = [
     "EVERY",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum, StrEnum
 
+from goft_cli.system.errors import GoftError
+
 
 class Method(StrEnum):
     """Strict rotations (GOFT) or relaxed 2x2 blocks (qGOFT)."""
@@ -168,3 +170,26 @@ class WithoutReference(StrEnum):
     refuse = "refuse"
     skip = "skip"
     general = "general"
+
+
+def check(condition: bool, *, key: str, value: object, expected: str, example: object) -> None:
+    """Refuse a value outside its range."""
+    if not condition:
+        raise GoftError(
+            f"{key}={value} is out of range: expected {expected}",
+            f"pass {key}={example}",
+        )
+
+
+def check_name(key: str, name: str) -> None:
+    """Refuse a name that would lead out of the folder that it is part of."""
+    plain = not any(part in {"", ".", ".."} for part in name.split("/"))
+    if not plain or not name.isprintable() or "\\" in name:
+        raise GoftError(
+            f"{key}={name!r} leads out of its folder: expected a name, or names joined by /",
+            "choose another, and give a folder with output_dir=DIR",
+        )
+
+
+PENALTY_WEIGHT = 0.01
+"""Weight of qGOFT's penalty where nobody gives one; the paper takes 0.001 to 0.05."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
 
 from goft_cli.config.choices import Dtype, Quantization
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import read_yaml
+from goft_cli.system.locations import data_root, model_location
 
 
 @dataclass
@@ -43,3 +49,82 @@ class ModelConfig:
     def source(self) -> dict[str, Any]:
         """What `from_pretrained` is told of the model's repository."""
         return {"revision": self.revision or "main", "trust_remote_code": self.trust_remote_code}
+
+
+def real_name(model: ModelConfig) -> str:
+    """Return the name of a model's YAML, or of the folder that was put in its place.
+
+    A YAML of this package says which weights it is about; with another `model.path` its name
+    would be that of another model.
+    """
+    known = {own_name(model.name), Path(model.name).name, own_name(shipped_path(model.name))}
+    found = own_name(model.path)
+    if shipped_path(model.name) is None or found in known:
+        return model.name
+    return f"{found} (settings of {model.name})"
+
+
+def shipped_path(name: str) -> str | None:
+    """Return where the weights of a model of this package are; None for a YAML of the user's."""
+    file = data_root() / "configs" / "model" / f"{name}.yaml"
+    if not file.is_file():
+        return None
+    content = read_yaml(file)
+    if "path" in content:
+        return content["path"]
+    above = [entry for entry in content["defaults"] if str(entry).startswith("/model/")]
+    found = [shipped_path(str(entry).removeprefix("/model/").partition("@")[0]) for entry in above]
+    return next((path for path in found if path), None)
+
+
+def own_name(path: str | None) -> str | None:
+    """Return the last part of a path or hub id; of a snapshot in the hub's cache, the model's."""
+    if path is None:
+        return None
+    place = Path(path.rpartition(":")[2])
+    if place.parent.name == "snapshots":
+        return place.parent.parent.name.rpartition("--")[2]
+    return place.name
+
+
+def check_tokenizer(model: ModelConfig) -> None:
+    """Refuse a tokenizer that no installed package can read."""
+    location = model_location(model.path)
+    if isinstance(location, Path) and (location / "tokenizer.json").is_file():
+        return
+    missing = [package for package in model.requires if not is_installed(package)]
+    if missing:
+        raise GoftError(
+            f"model={model.name}: its tokenizer needs {' and '.join(missing)}, found no such "
+            "package",
+            f"run pip install {' '.join(missing)}",
+        )
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether a package is there, by the name that pip knows it by."""
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def require_bitsandbytes(words: str) -> None:
+    """Refuse to pack weights without the package that does it."""
+    if find_spec("bitsandbytes") is None:
+        raise GoftError(
+            f"{words}: bitsandbytes is not installed",
+            "run pip install 'goft-cli[quant]'",
+        )
+
+
+def check_engine() -> None:
+    """Refuse an unknown rotation engine in the environment; imports torch."""
+    from goft_cli.rotation import forced_engine
+    from goft_cli.rotation.engines import EngineError
+
+    try:
+        forced_engine()
+    except EngineError as error:
+        raise GoftError(error.problem, error.remedy) from error

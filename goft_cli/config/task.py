@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
-from goft_cli.config.checks import check
+from goft_cli.config.choices import check
 from goft_cli.config.labels import Labels
 
 LOSSES = ("loss", "perplexity")

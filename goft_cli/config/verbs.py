@@ -9,12 +9,10 @@ from omegaconf import MISSING
 
 from goft_cli.config.adapter import AdapterConfig
 from goft_cli.config.baselines import AdaLoraAdapterConfig
-from goft_cli.config.checks import check, check_name
-from goft_cli.config.choices import Dtype, Harness, Quantization
-from goft_cli.config.launcher import LauncherConfig
+from goft_cli.config.choices import Dtype, Harness, Quantization, check, check_name
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import TaskConfig, check_scored
-from goft_cli.config.trainer import TrackerConfig, TrainerConfig
+from goft_cli.config.trainer import LauncherConfig, TrackerConfig, TrainerConfig
 from goft_cli.system.errors import GoftError
 
 

@@ -19,6 +19,7 @@ from goft_cli.config import (
     TrainConfig,
     WandbMode,
 )
+from goft_cli.config.model import check_tokenizer
 from goft_cli.preflight import (
     check_data_dir,
     check_dataset,
@@ -27,7 +28,6 @@ from goft_cli.preflight import (
     check_quantization,
     check_tracker,
 )
-from goft_cli.requirements import check_tokenizer
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import quiet_libraries

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from goft_cli.config.model import real_name
 from goft_cli.evaluation import compare, score_splits
 from goft_cli.geometry import NeuronChange, RotationGeometry
-from goft_cli.naming import real_name
 from goft_cli.runs import manifest
 from goft_cli.runs.base_files import describe_base
 from goft_cli.runs.configuration import config_sha256

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 
 from goft_cli.config import AdaLoraAdapterConfig, Optimizer, TrainConfig
-from goft_cli.launching.batches import processes
+from goft_cli.config.trainer import processes
 from goft_cli.system.errors import GoftError
 
 MULTIRUN_FLAGS = {"-m", "--multirun"}

@@ -12,7 +12,7 @@ import torch
 from accelerate import PartialState
 
 from goft_cli.config import TrainConfig
-from goft_cli.launching.batches import processes
+from goft_cli.config.trainer import processes
 from goft_cli.launching.launch_checks import sharding_engine
 from goft_cli.runs.run_folder import RunFolder, open_run, opened
 

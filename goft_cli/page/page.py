@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from goft_cli.naming import real_name
+from goft_cli.config.model import real_name
 from goft_cli.page import figures
 from goft_cli.page.layers import LayerReport
 from goft_cli.runs.configuration import flatten

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from goft_cli.comparison.budget import closest
-from goft_cli.config.growth import blocks, ranks
+from goft_cli.config.adapter import blocks, ranks
 from goft_cli.planning.layers import AdaptedLayers
 
 

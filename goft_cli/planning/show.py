@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from goft_cli.naming import real_name
+from goft_cli.config.model import real_name
 from goft_cli.planning.memory import Memory
 from goft_cli.planning.plan import Plan
 from goft_cli.report import describe_recipe, megabytes, screen

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from goft_cli.config.model import real_name
 from goft_cli.exporting.certificate import Certificate
-from goft_cli.naming import real_name
 from goft_cli.runs.configuration import as_plain
 from goft_cli.runs.trained import TrainedRun
 from goft_cli.sharing.snippets import adapter_snippet, merged_snippet

@@ -18,7 +18,7 @@ from goft_cli.config import (
     ModelConfig,
     TaskConfig,
 )
-from goft_cli.requirements import check_tokenizer
+from goft_cli.config.model import check_tokenizer
 from goft_cli.sharing import dataset_files
 from goft_cli.sharing.model_files import FETCHED, revision_of
 from goft_cli.system.digests import file_sha256

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from peft import PeftConfig
 from peft.utils import PeftType
 
-from goft_cli.defaults import PENALTY_WEIGHT
+from goft_cli.config.choices import PENALTY_WEIGHT
 from goft_cli.rotation import Angle
 
 Method = Literal["goft", "qgoft"]
@@ -32,7 +32,7 @@ class GoftConfig(PeftConfig):
     scale: bool = False
     """Learn a factor per input as well (norm adjustment)."""
     penalty_weight: float | None = None
-    """Weight of qGOFT's pull towards orthogonal columns, `goft_cli.defaults.PENALTY_WEIGHT` if not
+    """Weight of qGOFT's pull towards orthogonal columns, `goft_cli.config.choices.PENALTY_WEIGHT` if not
     given; 0 for strict rotations, which have nothing to pull."""
     target_modules: list[str] | set[str] | str | None = None
     """Names or name endings, a regex matched against the whole name, or "all-linear"."""

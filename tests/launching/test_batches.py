@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goft_cli.config import GlobalBatch
-from goft_cli.launching.batches import accumulation_steps, device_batch
+from goft_cli.config.trainer import accumulation_steps, device_batch
 from goft_cli.system.errors import GoftError
 from tests.small import composed
 

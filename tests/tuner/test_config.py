@@ -17,8 +17,8 @@ from peft.utils import PeftType
 
 from goft_cli import GoftConfig, GoftModel
 from goft_cli.config import GoftAdapterConfig
+from goft_cli.config.choices import PENALTY_WEIGHT
 from goft_cli.config.choices import Method as Choice
-from goft_cli.defaults import PENALTY_WEIGHT
 from goft_cli.tuner.config import Method
 from goft_cli.tuner.register import register_goft
 

@@ -1,0 +1,175 @@
+"""Images and their classes; VTAB-1K among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, OmegaConf
+
+from goft_cli.config.choices import GlobalBatch, Selection, Transform, VtabGroup, check
+from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig
+
+
+@dataclass
+class ImageClassificationConfig(TaskConfig):
+    """One image in, one class out.
+
+    `data_dir` holds one list of `relative/path class` lines per split, such as `train.txt`.
+    """
+
+    family: str = "image_classification"
+    headline: str = "accuracy"
+    generator: str | None = None
+    """A demo of this package (`demo:NAME`), for want of a `data_dir`."""
+    classes: int = MISSING
+    """Number of classes."""
+    transform: Transform = Transform.model
+    """How images are resized and normalised: as the model's own processor does, or as FacT does."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The task's folder, which `data_dir` names or holds (as VTAB-1K's archive does)."""
+        folder = super().folder
+        inner = None if folder is None else folder / Path(self.name).name
+        return inner if inner is not None and inner.is_dir() else folder
+
+    def __post_init__(self) -> None:
+        """Check the ranges of this family."""
+        check(
+            self.headline == "accuracy",
+            key="task.headline",
+            value=self.headline,
+            expected="the one metric of images",
+            example="accuracy",
+        )
+        check(
+            self.classes >= 2,
+            key="task.classes",
+            value=self.classes,
+            expected="at least 2",
+            example=10,
+        )
+
+
+@dataclass
+class SplitsConfig:
+    """Which splits are trained on and scored, in the words of `TaskConfig`."""
+
+    train_split: str = MISSING
+    """The split to train on."""
+    eval_splits: list[str] = MISSING
+    """The splits to score."""
+
+
+@dataclass
+class VtabConfig(ImageClassificationConfig):
+    """One of VTAB-1K's nineteen tasks, in the public folder layout."""
+
+    group: VtabGroup = MISSING
+    """VTAB's group of tasks."""
+    selection: Selection = Selection.val200
+    """Which split picks the best checkpoint."""
+    selections: dict[str, SplitsConfig] = field(default_factory=dict)
+    """What each selection means."""
+    transform: Transform = Transform.imagenet
+
+
+HELD_OUT = "validation"
+"""The split that a share of the training rows becomes."""
+
+
+def held_out(share: float) -> list[str]:
+    """Name the splits that are made from a share of the training rows."""
+    return [HELD_OUT] if share else []
+
+
+OmegaConf.register_new_resolver("held_out", held_out, replace=True)
+
+
+@dataclass
+class InstructionConfig(TaskConfig):
+    """An instruction and perhaps an input in, an answer out (Alpaca's columns and template)."""
+
+    family: str = "instruction"
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    """Where the rows come from without a `data_dir`."""
+    column_aliases: dict[str, str] = field(default_factory=dict)
+    """What published files call `instruction`, `input` or `output`: `{output: response}`."""
+    max_length: int = 1024
+    """Tokens of an example; of a longer one, prompt and answer are cut in proportion."""
+    packing: bool = False
+    """Lay the examples of a batch end to end in place of padding; each still sees itself alone."""
+    global_batch: GlobalBatch = GlobalBatch.per_device_128
+    """Examples per update, however many devices share them out."""
+    holdout: float = 0.0
+    """Share of the training rows that is kept back as the split `validation`."""
+    eval_splits: Any = "${held_out:${.holdout}}"
+    headline: str = "loss"
+    greater_is_better: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges of this family."""
+        check(
+            self.headline in LOSSES,
+            key="task.headline",
+            value=self.headline,
+            expected=" or ".join(LOSSES),
+            example=LOSSES[0],
+        )
+        check(
+            self.max_length >= 2,
+            key="task.max_length",
+            value=self.max_length,
+            expected="at least 2 tokens, one of the prompt and one of the answer",
+            example=1024,
+        )
+        check(
+            0 <= self.holdout < 1,
+            key="task.holdout",
+            value=self.holdout,
+            expected="a share from 0 to below 1",
+            example=0.05,
+        )
+
+
+SCORES = ("exact_match", "f1")
+
+
+@dataclass
+class QuestionAnsweringConfig(TaskConfig):
+    """A question and a context in, a span of the context out, scored as SQuAD v1.1 is."""
+
+    family: str = "question_answering"
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    """Where the rows come from without a `data_dir`."""
+    headline: str = "f1"
+    max_length: int = 384
+    """Tokens of one window: question, piece of the context, special tokens."""
+    doc_stride: int = 128
+    """Tokens of the context that two neighbouring windows share."""
+    n_best_size: int = 20
+    """How many starts and ends of a window are paired, and how many answers are kept."""
+    max_answer_length: int = 30
+    """Tokens."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges of this family."""
+        check(
+            self.headline in SCORES,
+            key="task.headline",
+            value=self.headline,
+            expected=" or ".join(SCORES),
+            example=SCORES[-1],
+        )
+        check(
+            0 <= self.doc_stride < self.max_length,
+            key="task.doc_stride",
+            value=self.doc_stride,
+            expected=f"at least 0 and below task.max_length={self.max_length}",
+            example=self.max_length // 3,
+        )
+        for key in ("n_best_size", "max_answer_length"):
+            value = getattr(self, key)
+            check(value >= 1, key=f"task.{key}", value=value, expected="at least 1", example=20)

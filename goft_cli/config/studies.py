@@ -1,0 +1,196 @@
+"""What `goft compare` takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from omegaconf import MISSING
+
+from goft_cli.config.choices import check
+from goft_cli.config.verbs import TrainConfig, check_batch_size
+from goft_cli.system.errors import GoftError
+
+
+class Budget(StrEnum):
+    """How large the adapters are: as the recipe has each, or as near as can be to the reference."""
+
+    default = "default"
+    matched = "matched"
+
+
+@dataclass
+class CompareConfig(TrainConfig):
+    """`goft compare`: the keys of `goft train` hold for every run."""
+
+    adapters: list[str] = field(default_factory=lambda: ["goft", "qgoft", "lora", "linear"])
+    """Names of the adapters to compare."""
+    seeds: Any = 3
+    """How many, counted from 1; or which, such as `[1,2,3]`."""
+    budget: Budget = Budget.default
+    """Sizes of the adapters: each its own, or all as near as possible to the reference's."""
+    reference: str | None = None
+    """The adapter that differences are to, and whose size is the matched budget; the first one."""
+
+    def __post_init__(self) -> None:
+        """Check that there are runs, none of them twice, and the reference among them."""
+        super().__post_init__()
+        adapters, reference = self.adapters, self.reference
+        if not adapters or len(set(adapters)) < len(adapters):
+            raise GoftError(
+                f"adapters={found(adapters)}: expected names, each once, such as [goft,qgoft,lora]"
+            )
+        if reference is not None and reference not in adapters:
+            raise GoftError(f"reference={reference}: expected one of adapters={found(adapters)}")
+        self.seed_list()
+
+    @property
+    def baseline(self) -> str:
+        """The reference, by name."""
+        return self.reference or self.adapters[0]
+
+    def seed_list(self) -> list[int]:
+        """Return the seeds one by one."""
+        seeds = self.seeds
+        if type(seeds) is int and seeds > 0:
+            return list(range(1, seeds + 1))
+        if (
+            isinstance(seeds, list)
+            and all(type(seed) is int for seed in seeds)
+            and 0 < len(set(seeds)) == len(seeds)
+        ):
+            return seeds
+        raise GoftError(
+            f"seeds={found(seeds)}: expected how many, such as seeds=5, or a list of different "
+            "whole numbers, such as seeds=[1,2,3]"
+        )
+
+
+def found(value: object) -> object:
+    """Return a list as users type it, anything else as it is."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
+
+
+EVERY = "all"
+"""Stands for every method of a recipe."""
+HEADLINE = "score"
+"""The measure that goes by the name of its task's headline."""
+
+
+@dataclass
+class MeasureConfig:
+    """One number per method: where ours is in `metrics.json`, and the paper's."""
+
+    key: str = MISSING
+    """The way to our number, its steps parted by dots."""
+    scale: float = 100.0
+    """Times our number is the paper's unit: 100 where it prints percent."""
+    digits: int = 2
+    """Decimals that the paper prints."""
+    paper: dict[str, float | None] = field(default_factory=dict)
+    """By method; null where the paper draws the result and prints no number."""
+
+
+@dataclass
+class ReproductionConfig:
+    """A file under `recipes/`. Hyperparameters are not here: they are the task's."""
+
+    source: str = MISSING
+    """Where in the paper the numbers are."""
+    task: str = MISSING
+    model: str = MISSING
+    words: list[str] = field(default_factory=list)
+    """What else `goft train` is told, whatever the method."""
+    methods: dict[str, list[str]] = field(default_factory=dict)
+    """Words for a method, where they are not `adapter=METHOD`."""
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
+    hardware: str = MISSING
+    """What a run needs."""
+    measures: dict[str, MeasureConfig] = field(default_factory=dict)
+    """By name; `score` is shown under the name of the task's headline."""
+    not_comparable: dict[str, str] = field(default_factory=dict)
+    """Why a method's number says nothing about the paper's; `all` stands for every method."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the numbers should know."""
+    stand_in: str = MISSING
+    """The shipped model of a rehearsal, which is of the same family."""
+    rehearsal: list[str] = field(default_factory=list)
+    """What a rehearsal changes besides, so that the stand-in can do it."""
+
+    def __post_init__(self) -> None:
+        """Check that there is something to compare, and that no method is misspelt."""
+        if not all(measure.paper for measure in self.measures.values()) or not self.measures:
+            raise GoftError("measures: each needs the paper's value of one method at least")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise GoftError(f"seeds={self.seeds}: expected numbers, each once, such as [1, 2, 3]")
+        for section in ("methods", "not_comparable"):
+            strange = getattr(self, section).keys() - {*self.published, EVERY}
+            if strange:
+                raise GoftError(
+                    f"{section}: no measure has a value for {', '.join(sorted(strange))}",
+                    f"found {', '.join(self.published)}",
+                )
+
+    @property
+    def published(self) -> list[str]:
+        """The methods, as the measures name them."""
+        return list(dict.fromkeys(name for one in self.measures.values() for name in one.paper))
+
+
+@dataclass
+class ReportConfig:
+    """`goft report`: one page on one or several finished runs."""
+
+    runs: Any = MISSING
+    """A run folder, a folder with runs somewhere below it, or a list of such."""
+    base_model: str | None = None
+    """Where the base model is now, if it has moved since training."""
+    output_dir: str | None = None
+    """Folder for the page and its figures; `report` beside the runs by default."""
+
+
+@dataclass
+class VerifyConfig:
+    """`goft verify RUN ...`: words without a key are `runs`."""
+
+    adapter: str | None = None
+    """The run folder, or the adapter folder inside it."""
+    runs: Any = None
+    """Several: run folders, or folders with runs somewhere below them."""
+    base_model: str | None = None
+    """Where the base model is now, if it has moved since training."""
+    data_dir: str | None = None
+    """Folder with the task's data, if it has moved since training."""
+    max_samples: int | None = None
+    """Rows of each split to score again; all of them by default."""
+    batch_size: int = 64
+    """Rows at a time."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges, and that there is a run."""
+        check_batch_size(self.batch_size)
+        rows = self.max_samples
+        check(
+            rows is None or rows > 0,
+            key="max_samples",
+            value=rows,
+            expected="at least 1",
+            example=64,
+        )
+        if (self.adapter is None) == (self.runs is None):
+            found = "none" if self.adapter is None else "both adapter and runs"
+            raise GoftError(
+                f"verify: expected a run, found {found}",
+                "write goft verify RUN_FOLDER, or runs=[RUN_FOLDER,RUN_FOLDER]",
+            )
+        if not self.places or not all(isinstance(place, str) and place for place in self.places):
+            raise GoftError(
+                f"runs={self.runs}: expected one or several folders, such as runs=[FOLDER,FOLDER]"
+            )
+
+    @property
+    def places(self) -> list[str]:
+        """The folders that were named."""
+        named: Any = self.adapter if self.runs is None else self.runs
+        return list(named) if isinstance(named, list) else [named]
