@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from goft_cli.penalty import PenaltyMixin
     from goft_cli.tuner import GoftConfig, GoftLayer, GoftModel
+    from goft_cli.tuner.penalty import PenaltyMixin
 
 __version__ = "0.2.0"
 __all__ = ["GoftConfig", "GoftLayer", "GoftModel", "PenaltyMixin", "__version__"]
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562 hook, one type per 
 
         return getattr(tuner, name)
     if name == "PenaltyMixin":
-        from goft_cli.penalty import PenaltyMixin
+        from goft_cli.tuner.penalty import PenaltyMixin
 
         return PenaltyMixin
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from goft_cli import GoftConfig
-from goft_cli.penalty import total_penalty
 from goft_cli.rotation import fused
+from goft_cli.tuner.penalty import total_penalty
 from scripts.benchmarks.timing import Case, Samples, interleave, sync_of
 
 DEVICE = torch.device("cuda")

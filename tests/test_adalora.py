@@ -18,10 +18,10 @@ from torch import Tensor
 from goft_cli import pipeline
 from goft_cli.adalora import AdaLora, RankAllocation, separate_penalty
 from goft_cli.config import AdaLoraAdapterConfig
-from goft_cli.penalty import total_penalty
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.training.trainer import update_count
+from goft_cli.tuner.penalty import total_penalty
 from tests import short_training as training
 from tests import small
 from tests.cells import cell

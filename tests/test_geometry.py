@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from goft_cli.adapters import merge
-from goft_cli.geometry import (
+from goft_cli.rotation import rotate_transposed
+from goft_cli.tuner.geometry import (
     adapted_weights,
     neuron_change,
     neuron_changes,
@@ -20,7 +21,6 @@ from goft_cli.geometry import (
     rotation_geometries,
     rotation_geometry,
 )
-from goft_cli.rotation import rotate_transposed
 from tests.short_training import adapted
 
 EPS = torch.finfo(torch.float64).eps

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
 import goft_cli
-from goft_cli.penalty import total_penalty
+from goft_cli.tuner.penalty import total_penalty
 from tests import small
 from tests.conftest import ROOT
 

@@ -27,13 +27,18 @@ from goft_cli.exporting.certificate import (
     layer_changes,
 )
 from goft_cli.exporting.lora import lora_of, products, residuals, save_lora
-from goft_cli.geometry import adapted_weights, neuron_change, neuron_changes, rotation_geometries
 from goft_cli.packing import packing
 from goft_cli.runs.trained import TrainedRun
 from goft_cli.sharing.cards import Kind, card
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.locations import whole_folder
 from goft_cli.tasks.base import Arrays, Split
+from goft_cli.tuner.geometry import (
+    adapted_weights,
+    neuron_change,
+    neuron_changes,
+    rotation_geometries,
+)
 from goft_cli.verification import compute_dtype
 
 

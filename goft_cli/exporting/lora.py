@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from goft_cli.adapters import ADAPTER
-from goft_cli.geometry import WRAPPER
 from goft_cli.system.errors import GoftError
+from goft_cli.tuner.geometry import WRAPPER
 
 Lora = tuple[LoraConfig, dict[str, Tensor]]
 

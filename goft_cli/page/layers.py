@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from goft_cli import adapters
-from goft_cli.geometry import (
+from goft_cli.runs.trained import TrainedRun
+from goft_cli.tuner.geometry import (
     NeuronChange,
     RotationGeometry,
     adapted_weights,
@@ -20,7 +21,6 @@ from goft_cli.geometry import (
     neurons,
     rotation_geometries,
 )
-from goft_cli.runs.trained import TrainedRun
 
 
 @dataclass(frozen=True)

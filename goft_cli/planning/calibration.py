@@ -13,8 +13,8 @@ from torch import Tensor
 
 from goft_cli.comparison.budget import attached
 from goft_cli.config import EvalStrategy, TrainConfig
-from goft_cli.penalty import total_penalty
 from goft_cli.planning.tracing import autocast
+from goft_cli.tuner.penalty import total_penalty
 
 WARM, TIMED = 1, 3
 """Times before the clock counts, and those of which the median counts."""

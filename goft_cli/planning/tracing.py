@@ -15,9 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from goft_cli.config import TrainerConfig
-from goft_cli.penalty import total_penalty
 from goft_cli.rotation import force_engine, rotate_transposed
 from goft_cli.tuner.layer import GoftLayer
+from goft_cli.tuner.penalty import total_penalty
 
 MANY_VECTORS = 64
 """Enough for the engine that a CPU uses in training."""

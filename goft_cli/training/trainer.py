@@ -19,13 +19,13 @@ from transformers.trainer_callback import PrinterCallback
 from goft_cli.adalora import AdaLora, RankAllocation
 from goft_cli.config import TrackerName, TrainConfig, TrainerConfig
 from goft_cli.evaluation import reducer, single
-from goft_cli.penalty import PenaltyMixin
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import ProgressBar
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
 from goft_cli.training.divergence import FiniteGradients, diverged
 from goft_cli.training.resuming import ResumableTrainer
 from goft_cli.training.schedules import EPOCH_RATES, EpochRate, by_epoch
+from goft_cli.tuner.penalty import PenaltyMixin
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         goft_rotation: per adapter, (in-1,) or (in-1, 2, 2); see `goft_cli.rotation`.
         goft_scale: per adapter with `scale`, (in,).
         penalty: () of the last training forward, already weighted, zero once it is in the model's
-            loss, or None if there is nothing to penalise: see `goft_cli.tuner.penalty_in_loss`. Any
+            loss, or None if there is nothing to penalise: see `goft_cli.tuner.penalty`. Any
             module may offer a `penalty: Tensor | None`. A layer used twice in a step counts once.
 
     While merged, the original layer is kept as well (one more copy of the adapted weights), for a

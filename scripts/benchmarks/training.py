@@ -18,9 +18,8 @@ from goft_cli.adapters import attach_adapter, count_parameters, merge
 from goft_cli.backbone import Backbone
 from goft_cli.command_line.composition import freeze, register
 from goft_cli.config import TrainConfig
-from goft_cli.penalty import total_penalty
 from goft_cli.system.locations import data_root
-from goft_cli.tuner.penalty_in_loss import forget_penalties
+from goft_cli.tuner.penalty import forget_penalties, total_penalty
 from scripts.benchmarks.authors import METHODS, attach_authors, load_authors
 from scripts.benchmarks.shapes import Shape
 from scripts.benchmarks.timing import Case

@@ -9,9 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.geometry import hyperspherical_energy, rotation_geometries
 from goft_cli.rotation import rotate
-from goft_cli.training.live import geometry_scalars
+from goft_cli.tuner.geometry import geometry_scalars, hyperspherical_energy, rotation_geometries
 from tests.short_training import adapted
 
 

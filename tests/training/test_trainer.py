@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from goft_cli.penalty import total_penalty
 from goft_cli.system.errors import GoftError
+from goft_cli.tuner.penalty import total_penalty
 from tests import short_training as training
 from tests.processes import torchrun
 

@@ -19,8 +19,8 @@ from goft_cli import GoftConfig, GoftModel
 from goft_cli.config import GoftAdapterConfig
 from goft_cli.config.choices import PENALTY_WEIGHT
 from goft_cli.config.choices import Method as Choice
+from goft_cli.tuner import register_goft
 from goft_cli.tuner.config import Method
-from goft_cli.tuner.register import register_goft
 
 names = st.text("abcdefgh_", min_size=1, max_size=6)
 

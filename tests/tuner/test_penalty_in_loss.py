@@ -14,7 +14,7 @@ from peft import PeftModel, get_peft_model
 from torch import Tensor, nn
 
 from goft_cli import GoftConfig, GoftModel
-from goft_cli.penalty import total_penalty
+from goft_cli.tuner.penalty import total_penalty
 
 if TYPE_CHECKING:
     from conftest import Family

@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from goft_cli.penalty import total_penalty
+from goft_cli.tuner.penalty import total_penalty
 
 if TYPE_CHECKING:
     from conftest import Attach, Family
