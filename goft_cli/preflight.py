@@ -21,7 +21,7 @@ from goft_cli.config import (
     WandbMode,
 )
 from goft_cli.config.model import check_tokenizer, require_bitsandbytes
-from goft_cli.sharing import availability
+from goft_cli.data import dataset_files
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import asset_dir as asset_dir
 from goft_cli.system.locations import check_folder, check_writable, model_location
@@ -72,13 +72,13 @@ def check_data_dir(task: TaskConfig, key: str) -> None:
 def check_model(model: ModelConfig) -> None:
     """Refuse a hub id that is neither cached nor to be had, and a path without a model."""
     if isinstance(model_location(model.path), str):
-        availability.check_model(model)
+        dataset_files.check_model(model)
 
 
 def check_dataset(task: TaskConfig, key: str) -> None:
     """Refuse hub data that is neither cached nor to be had."""
     if task.remote_dataset:
-        availability.check_dataset(task.remote_dataset, task.splits, key)
+        dataset_files.check_dataset(task.remote_dataset, task.splits, key)
 
 
 def check_images(task: ImageClassificationConfig) -> None:

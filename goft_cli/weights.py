@@ -12,8 +12,8 @@ import transformers
 from safetensors import SafetensorError
 
 from goft_cli.config import ModelConfig
+from goft_cli.data.model_files import SAFE, bring_weights, require_shards, require_weights
 from goft_cli.packing import packing
-from goft_cli.sharing.model_files import SAFE, bring_weights, require_shards, require_weights
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import model_location
 

@@ -21,10 +21,10 @@ from goft_cli.command_line.recomposition import compose_train
 from goft_cli.commands.train import train
 from goft_cli.comparison import compare
 from goft_cli.comparison.runs import PER_COMPARISON
+from goft_cli.data.sources import read_demo
 from goft_cli.reproduction.recipes import select
 from goft_cli.reproduction.rehearsal import SHORT, stand_ins
 from goft_cli.system.locations import data_root
-from goft_cli.tasks.demo import read_demo
 from tests.caches import cache_dataset, cache_model, turn_to
 from tests.conftest import ROOT, Goft
 from tests.documents import LINES, OTHER_LANGUAGES, blocks, lines_of, write_own_task

@@ -14,9 +14,9 @@ from goft_cli.commands.eval import evaluate
 from goft_cli.commands.merge import merge
 from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig
+from goft_cli.data.sources import read_demo
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.demo import read_demo
 from tests import small
 
 QUESTION = "What is two plus three?"

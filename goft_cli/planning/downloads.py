@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from goft_cli.config import TrainConfig
-from goft_cli.sharing import availability, model_files
+from goft_cli.data import dataset_files, model_files
 from goft_cli.system.locations import model_location
 
 
@@ -15,6 +15,6 @@ def hub_items(cfg: TrainConfig) -> dict[str, bool]:
     for task in (cfg.task, cfg.benchmark):
         dataset = task.remote_dataset if task else None
         if task and dataset:
-            found = availability.dataset_is_cached(dataset, task.splits)
+            found = dataset_files.dataset_is_cached(dataset, task.splits)
             items[f"dataset {dataset.id}"] = found
     return items

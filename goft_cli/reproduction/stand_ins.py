@@ -19,9 +19,9 @@ from goft_cli.config import (
     VicunaConfig,
     VtabConfig,
 )
+from goft_cli.data.sources import DIGITS, FOLDER, digit, read_demo, read_rows
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_text
-from goft_cli.tasks.demo import DIGITS, FOLDER, digit, read_demo, read_rows
 from goft_cli.tasks.image_classification.lists import DRAW
 from goft_cli.tasks.mmlu.questions import LETTERS
 

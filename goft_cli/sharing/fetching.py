@@ -19,13 +19,13 @@ from goft_cli.config import (
     TaskConfig,
 )
 from goft_cli.config.model import check_tokenizer
-from goft_cli.sharing import dataset_files
-from goft_cli.sharing.model_files import FETCHED, revision_of
+from goft_cli.data import dataset_files
+from goft_cli.data.model_files import FETCHED, revision_of
+from goft_cli.data.sources import LABEL_NAMES, find_files, load_all
 from goft_cli.system.digests import file_sha256
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.locations import ASSET_SCHEME, whole_folder
 from goft_cli.tasks import build_benchmark, build_task
-from goft_cli.tasks.sources import LABEL_NAMES, find_files, load_all
 from goft_cli.weights import find_weights, reading_of
 
 

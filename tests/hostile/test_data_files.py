@@ -12,9 +12,9 @@ from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from goft_cli.data.formats import PARSERS
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.classification import TextClassification
-from goft_cli.tasks.formats import PARSERS
 from tests.hostile.border import (
     Change,
     at,

@@ -19,11 +19,11 @@ import torch
 from safetensors.torch import load_file
 
 from goft_cli import pipeline
+from goft_cli.data.sources import read_demo
 from goft_cli.launching.launch_checks import SHARDING
 from goft_cli.launching.sharding import check_deepspeed, check_same_engine, unpickling_nothing
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.demo import read_demo
 from tests import small
 from tests.conftest import ROOT
 from tests.processes import accelerate_launch

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.tasks.demo import FOLDER, read_rows
+from goft_cli.data.sources import FOLDER, read_rows
 from scripts.make_demo_rows import main
 
 

@@ -12,12 +12,12 @@ from datasets import Dataset
 from huggingface_hub import constants
 
 from goft_cli.config import DatasetConfig
-from goft_cli.sharing import availability, dataset_files
-from goft_cli.sharing.dataset_files import split_patterns
+from goft_cli.data import dataset_files
+from goft_cli.data.dataset_files import split_patterns
+from goft_cli.data.formats import Layout
+from goft_cli.data.sources import read_splits
 from goft_cli.sharing.fetching import fetch_data
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.formats import Layout
-from goft_cli.tasks.sources import read_splits
 from tests.caches import COMMIT as BUILT
 from tests.caches import cache_dataset, turn_to
 from tests.hub_downloads import Files
@@ -84,7 +84,7 @@ def test_only_the_wanted_splits_are_fetched_and_serve_offline(
 ) -> None:
     files = glue()
     hub.shelf.publish("me/glue", files, COMMIT, kind="dataset")
-    assert not availability.dataset_is_cached(COLA, SPLITS)
+    assert not dataset_files.dataset_is_cached(COLA, SPLITS)
     rows, provenance = read()
     assert rows == ROWS
     wanted = [name for name in files if name.startswith(("cola/train", "cola/validation"))]
@@ -96,8 +96,8 @@ def test_only_the_wanted_splits_are_fetched_and_serve_offline(
     assert read() == (rows, provenance)
     assert hub.shelf.asked == []
     assert dataset_files.available() == {"me/glue cola"}
-    assert availability.dataset_is_cached(COLA, SPLITS)
-    assert not availability.dataset_is_cached(COLA, ["test"])
+    assert dataset_files.dataset_is_cached(COLA, SPLITS)
+    assert not dataset_files.dataset_is_cached(COLA, ["test"])
 
 
 NAMED = CARD.replace(

@@ -16,12 +16,12 @@ from huggingface_hub import constants
 from transformers import AutoConfig
 
 from goft_cli.config import DatasetConfig, ModelConfig
-from goft_cli.sharing import model_files
+from goft_cli.data import model_files
+from goft_cli.data.formats import Layout
+from goft_cli.data.sources import Splits, read_splits
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
 from goft_cli.system.hub import Item
-from goft_cli.tasks.formats import Layout
-from goft_cli.tasks.sources import Splits, read_splits
 from tests.caches import COMMIT, cache_dataset, cache_model
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import DatasetConfig, ModelConfig
-from goft_cli.sharing import availability
-from goft_cli.sharing.model_files import bring_settings, bring_weights
+from goft_cli.data import dataset_files
+from goft_cli.data.model_files import bring_settings, bring_weights
 from goft_cli.system import hub, snapshots
 from goft_cli.system.errors import GoftError
 from tests.caches import turn_to
@@ -59,8 +59,8 @@ def test_each_obstacle_has_its_sentence_before_anything_is_loaded(
     change, words = CASES[case]
     change(hub)
     check = {
-        "model": lambda: availability.check_model(MODEL),
-        "dataset": lambda: availability.check_dataset(DATA, ["train"], "task"),
+        "model": lambda: dataset_files.check_model(MODEL),
+        "dataset": lambda: dataset_files.check_dataset(DATA, ["train"], "task"),
     }[kind]
     with pytest.raises(GoftError) as refused:
         check()
@@ -98,7 +98,7 @@ def test_what_is_cached_serves_all_the_same(
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     change, words = CASES[case]
     change(hub)
-    availability.check_model(MODEL)
+    dataset_files.check_model(MODEL)
     assert bring_settings(MODEL) == folder
     assert bring_weights(MODEL, folder) == "model.safetensors"
     assert all(word in caplog.text for word in [*words, "me/mini from the cache"])
@@ -106,13 +106,13 @@ def test_what_is_cached_serves_all_the_same(
 
 def test_a_hub_that_is_busy_for_a_while_is_asked_again(hub: Hub) -> None:
     hub.shelf.busy = len(snapshots.WAITS)
-    availability.check_model(MODEL)
+    dataset_files.check_model(MODEL)
 
 
 def test_a_mirror_that_does_not_know_the_question_of_licences(hub: Hub) -> None:
     hub.shelf.has_gates = False
-    availability.check_model(MODEL)
-    availability.check_dataset(DATA, ["train"], "task")
+    dataset_files.check_model(MODEL)
+    dataset_files.check_dataset(DATA, ["train"], "task")
     assert bring_settings(MODEL).name == "a" * 40
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from goft_cli.tasks.files import read_file
-from goft_cli.tasks.formats import Layout
+from goft_cli.data.files import read_file
+from goft_cli.data.formats import Layout
 from tests.tasks.test_formats import (
     RAW,
     Rows,

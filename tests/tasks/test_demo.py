@@ -9,8 +9,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
+from goft_cli.data.sources import DEMOS, DIGIT_SPLITS, DIGITS, digit, read_demo
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.demo import DEMOS, DIGIT_SPLITS, DIGITS, digit, read_demo
 
 
 def test_every_digit_is_in_one_split() -> None:

@@ -16,10 +16,9 @@ from datasets import ClassLabel, Dataset, Features, Value
 from pyarrow import parquet
 
 from goft_cli.config import TaskConfig, TextClassificationConfig
+from goft_cli.data.table import Table, checked_rows, from_dataset
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.classification import TextClassification
-from goft_cli.tasks.columns import checked_rows
-from goft_cli.tasks.table import Table, from_dataset
 
 TaskMaker = Callable[..., TextClassification]
 Writer = Callable[[Path, Sequence[Any]], object]

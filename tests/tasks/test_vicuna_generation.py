@@ -18,9 +18,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from goft_cli import GoftConfig
 from goft_cli.config import ChatTemplate, VicunaConfig
+from goft_cli.data.sources import read_demo
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import asset_dir
-from goft_cli.tasks.demo import read_demo
 from goft_cli.tasks.generation import SeededChoice, draw_uniforms, samplers
 from goft_cli.tasks.vicuna import answers
 from goft_cli.tasks.vicuna.answers import encode, generate_answers

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from goft_cli.data.sources import DIGITS, digit
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.demo import DIGITS, digit
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from typing import Any
 from datasets import Dataset, Features, Value
 
 from goft_cli.config.labels import Labels
+from goft_cli.data.table import Table
 from goft_cli.system.digests import digests, joined_digits
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import refuse_no_file
-from goft_cli.tasks.table import Table
 
 IMAGE, LABEL = "image", "label"
 DRAW = "draw.json"

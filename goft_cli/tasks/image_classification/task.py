@@ -17,6 +17,7 @@ from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT
 
 from goft_cli import metrics
 from goft_cli.config import ImageClassificationConfig, Transform
+from goft_cli.data.sources import demo_splits
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
 from goft_cli.tasks.image_classification.decoding import open_image
@@ -32,7 +33,6 @@ from goft_cli.tasks.image_classification.pixels import (
     Images,
     check_proportions,
 )
-from goft_cli.tasks.sources import demo_splits
 
 logger = logging.getLogger(__name__)
 

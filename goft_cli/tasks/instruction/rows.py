@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from datasets import Dataset, Features, Value
 
+from goft_cli.data.table import Table, require_columns, texts
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.columns import require_columns, texts
 from goft_cli.tasks.instruction.template import query_of
-from goft_cli.tasks.table import Table
 
 logger = logging.getLogger(__name__)
 

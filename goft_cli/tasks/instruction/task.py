@@ -12,10 +12,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import HELD_OUT, InstructionConfig
+from goft_cli.data.files import read_file
+from goft_cli.data.formats import Layout
+from goft_cli.data.sources import read_splits
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors
-from goft_cli.tasks.files import read_file
-from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.generation import write
 from goft_cli.tasks.instruction.batches import collator, keeps_apart
 from goft_cli.tasks.instruction.loss import IGNORED, example_losses
@@ -27,7 +28,6 @@ from goft_cli.tasks.instruction.template import (
     end_id,
     query_of,
 )
-from goft_cli.tasks.sources import read_splits
 from goft_cli.tokens import Batch, tokenized, usable_length
 
 

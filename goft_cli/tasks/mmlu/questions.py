@@ -11,14 +11,13 @@ from datasets import Dataset
 
 from goft_cli.config import MMLUConfig
 from goft_cli.config.labels import Labels
+from goft_cli.data.files import SAVED, read_content
+from goft_cli.data.formats import Layout, parse
+from goft_cli.data.sources import read_splits
+from goft_cli.data.table import Table, require_columns
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import TaskData
-from goft_cli.tasks.columns import require_columns
-from goft_cli.tasks.files import SAVED, read_content
-from goft_cli.tasks.formats import Layout, parse
 from goft_cli.tasks.mmlu.legacy import as_pandas_reads
-from goft_cli.tasks.sources import read_splits
-from goft_cli.tasks.table import Table
 
 LETTERS = "ABCD"
 ANSWERS = Labels(LETTERS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.table import Table
 
 COLUMNS = ("id", "title", "context", "question", "answers")
 SHAPE = "data, its articles paragraphs, and those a context and qas"

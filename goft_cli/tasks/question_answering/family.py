@@ -13,16 +13,16 @@ from datasets import Dataset
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from goft_cli.config import QuestionAnsweringConfig
+from goft_cli.data.files import read_file
+from goft_cli.data.formats import Layout
+from goft_cli.data.sources import read_splits
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
-from goft_cli.tasks.files import read_file
-from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.question_answering.documents import read_document
 from goft_cli.tasks.question_answering.rows import checked_rows
 from goft_cli.tasks.question_answering.spans import Answer, best_answers
 from goft_cli.tasks.question_answering.squad_metric import SQUAD
 from goft_cli.tasks.question_answering.windows import encode, read_windows
-from goft_cli.tasks.sources import read_splits
 
 LAYOUT = Layout(document=read_document)
 

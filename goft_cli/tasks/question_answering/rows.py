@@ -6,9 +6,8 @@ from typing import Any
 
 from datasets import Dataset, Features, List, Value
 
+from goft_cli.data.table import Table, require_columns, require_distinct, texts
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.columns import require_columns, require_distinct, texts
-from goft_cli.tasks.table import Table
 
 TEXTS = ("question", "context")
 ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int32"))}

@@ -10,13 +10,13 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import DatasetConfig, VicunaConfig
+from goft_cli.data.formats import Layout
+from goft_cli.data.sources import read_splits
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import note
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
-from goft_cli.tasks.formats import Layout
 from goft_cli.tasks.generation import stop_tokens
-from goft_cli.tasks.sources import read_splits
 from goft_cli.tasks.vicuna.answers import generate_answers, make_prompts
 from goft_cli.tasks.vicuna.client import ChatClient
 from goft_cli.tasks.vicuna.judging import judge_answers, make_requests

@@ -8,9 +8,8 @@ from typing import Any
 
 from datasets import Dataset
 
+from goft_cli.data.table import Table, require_columns, require_distinct
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.columns import require_columns, require_distinct
-from goft_cli.tasks.table import Table
 
 COLUMNS = ("question_id", "category", "turns")
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from goft_cli.data.files import read_file
+from goft_cli.data.formats import Layout, parse
+from goft_cli.data.table import Table, require_columns
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.columns import require_columns
-from goft_cli.tasks.files import read_file
-from goft_cli.tasks.formats import Layout, parse
-from goft_cli.tasks.table import Table
 
 Row = dict[str, Any]
 

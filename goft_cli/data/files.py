@@ -14,11 +14,11 @@ from typing import Any
 
 from datasets import Dataset
 
+from goft_cli.data.formats import PARSERS, Layout, parse
+from goft_cli.data.table import Table, from_dataset
 from goft_cli.system.digests import digests, read_with_digest
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import kind_of, refuse_no_file, refuse_specials
-from goft_cli.tasks.formats import PARSERS, Layout, parse
-from goft_cli.tasks.table import Table, from_dataset
 
 VALIDATION = ("validation", "dev", "valid", "val")
 SHARD = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})")

@@ -1,26 +1,82 @@
-"""Where raw rows come from: the project's own demos, a local folder, or the hub."""
+"""Where rows come from: files of the user, the hub, or the demos that ship with the package."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from datasets import Dataset, DatasetDict, load_dataset
+from PIL import Image
 
 from goft_cli.config import DatasetConfig
-from goft_cli.sharing import availability, dataset_files, model_files
+from goft_cli.data import dataset_files, model_files
+from goft_cli.data.files import read_folder, read_shards
+from goft_cli.data.formats import Layout
+from goft_cli.data.table import Table, from_dataset
 from goft_cli.system import hub, snapshots
 from goft_cli.system.digests import digests
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import announce
-from goft_cli.tasks.demo import read_demo
-from goft_cli.tasks.files import read_folder, read_shards
-from goft_cli.tasks.formats import Layout
-from goft_cli.tasks.table import Table, from_dataset
+
+if TYPE_CHECKING:
+    from sklearn.utils import Bunch
+
+
+FOLDER = Path(__file__).resolve().parents[1] / "assets" / "demo"
+DIGITS = "demo:digits"
+DIGIT_SPLITS = {"train": range(1000), "validation": range(1000, 1397), "test": range(1397, 1797)}
+BRIGHTEST = 16
+SPLITS = ("train", "validation", "test")
+DEMOS = {
+    "demo:acceptability": SPLITS,
+    DIGITS: tuple(DIGIT_SPLITS),
+    "demo:choices": ("dev", "test"),
+    "demo:chat": (),
+    "demo:instructions": SPLITS,
+    "demo:qa": SPLITS,
+}
+"""Splits of each demo, by the dataset id that stands for it; without any, all are the same."""
+
+
+def read_demo(name: str, split: str) -> list[dict[str, Any]]:
+    """Return the rows of a split of one of `DEMOS`."""
+    if name not in DEMOS:
+        raise GoftError(f"{name}: no such generator", f"there is {', '.join(DEMOS)}")
+    known, folder = DEMOS[name], name.removeprefix("demo:")
+    if known and split not in known:
+        raise GoftError(f"demo/{folder}: unknown split {split!r}, expected {', '.join(known)}")
+    if name == DIGITS:
+        labels = _digits().target
+        indices = DIGIT_SPLITS[split]
+        return [{"image": f"{name}/{index}", "label": int(labels[index])} for index in indices]
+    return read_rows(FOLDER / folder / f"{split if known else 'question'}.jsonl.gz")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a file of rows, each a line of JSON."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def digit(name: str) -> Image.Image:
+    """Return the grey image of a row of the digits, by its name."""
+    pixels = _digits().images[int(name.rpartition("/")[2])]
+    return Image.fromarray((pixels * (255 / BRIGHTEST)).astype(np.uint8))
+
+
+@cache
+def _digits() -> Bunch:
+    from sklearn.datasets import load_digits  # slow to import, and for these rows alone
+
+    return cast("Bunch", load_digits())
+
 
 LABEL_NAMES = "label_names"
 """What `goft fetch` calls the names of labels that a card has and its files need not have."""
@@ -115,7 +171,7 @@ def find_files(dataset: DatasetConfig, splits: Sequence[str]) -> dataset_files.F
     try:
         return dataset_files.bring_splits(dataset, splits)
     except GoftError:
-        if not availability.dataset_is_cached(dataset, splits):
+        if not dataset_files.dataset_is_cached(dataset, splits):
             raise
         return None
 
@@ -124,7 +180,7 @@ def load_all(dataset: DatasetConfig) -> tuple[DatasetDict, str | None]:
     """Load every split of a dataset, and return the commit that they are of."""
     with hub.require(dataset_files.item_of(dataset)):
         commit = dataset_files.commit(dataset)
-        if commit is not None and not availability.is_built(dataset):
+        if commit is not None and not dataset_files.is_built(dataset):
             announce(dataset.id, 0)
         loaded = load_dataset(dataset.id, dataset.config, revision=commit or dataset.revision)
     rows = next(iter(loaded.values()))

@@ -21,8 +21,8 @@ from datasets import Dataset
 from datasets.table import InMemoryTable
 
 from goft_cli.config.labels import level
+from goft_cli.data.table import Table, from_dataset
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.table import Table, from_dataset
 
 NumberedRow = tuple[int, list[str]]
 

@@ -11,10 +11,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from goft_cli.config import DatasetConfig
+from goft_cli.config import DatasetConfig, ModelConfig
+from goft_cli.data import model_files
 from goft_cli.system import hub, snapshots
 from goft_cli.system.errors import GoftError
-from goft_cli.system.hub import Item
+from goft_cli.system.hub import Item, explain, is_loading_error
 from goft_cli.system.snapshots import Files, listing
 
 DATA_REMEDY = "pass task.data_dir=DIR with local files"
@@ -215,3 +216,59 @@ def cached() -> Iterator[str]:
             patterns = split_patterns(folder / CARD, config) or {}
             if any(matching(names, some) for some in patterns.values()):
                 yield f"{snapshots.name_of(folder)} {config}"
+
+
+def check_model(model: ModelConfig) -> None:
+    """Refuse a model that is neither cached nor to be had, or that has no weights."""
+    if model_files.is_cached(model):
+        return
+    item = model_files.item_of(model)
+    check_permission(item)
+    model_files.require_weights(snapshots.contents(item), model.path)
+
+
+def check_dataset(dataset: DatasetConfig, splits: Sequence[str], key: str) -> None:
+    """Refuse a dataset that is neither cached nor to be had.
+
+    Args:
+        dataset: on the hub.
+        splits: which are needed.
+        key: of the task whose it is.
+    """
+    if dataset_is_cached(dataset, splits):
+        return
+    remedy = DATA_REMEDY.replace("task", key, 1)
+    item = item_of(dataset, remedy)
+    check_permission(item)
+    snapshots.contents(item)
+
+
+def dataset_is_cached(dataset: DatasetConfig, splits: Sequence[str]) -> bool:
+    """Tell whether the wanted rows are here, as files of the hub or as datasets has built them."""
+    return is_built(dataset) or find_splits(dataset, splits) is not None
+
+
+def is_built(dataset: DatasetConfig) -> bool:
+    """Tell whether datasets has the rows in its own cache, from an earlier `load_dataset`."""
+    return any(
+        name == dataset.id and dataset.config in {None, config}
+        for name, _, config in (item.partition(" ") for item in hub.built())
+    )
+
+
+def check_permission(item: Item) -> None:
+    """Ask the hub whether a licence is still to be accepted; a mirror may not know the question."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError
+
+    reason, cause = hub.away(item.kind), None
+    if reason is None:
+        try:
+            HfApi(endpoint=constants.ENDPOINT).auth_check(item.name, repo_type=item.kind)
+        except GatedRepoError as error:
+            reason, cause = explain(error, item.kind, item.name), error
+        except Exception as error:
+            if not is_loading_error(error):
+                raise
+    if reason:
+        raise hub.refusal(item, reason) from cause
