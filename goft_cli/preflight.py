@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from goft_cli import metrics
 from goft_cli.config import (
     BenchmarkConfig,
     ImageClassificationConfig,
@@ -25,6 +24,7 @@ from goft_cli.data import dataset_files
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import asset_dir as asset_dir
 from goft_cli.system.locations import check_folder, check_writable, model_location
+from goft_cli.tasks import metrics
 
 
 def check_inputs(cfg: TrainConfig) -> None:

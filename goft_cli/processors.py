@@ -11,7 +11,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from goft_cli.config import ModelConfig
 from goft_cli.system.errors import GoftError
-from goft_cli.tokens import usable_positions
+from goft_cli.tasks.tokens import usable_positions
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from goft_cli.runs.provenance import changes_on_disk
 from goft_cli.system import digests
 from goft_cli.system.locations import asset_dir
 from goft_cli.system.screen import quiet_libraries
-from goft_cli.tasks import build_task
+from goft_cli.tasks.families import build_task
 
 
 def write_rows(folder: Path, rows: int) -> None:

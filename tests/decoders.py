@@ -22,9 +22,9 @@ from transformers import (
     set_seed,
 )
 
-from goft_cli import tasks
 from goft_cli.config import SCHEMAS, TaskConfig, TrainConfig
 from goft_cli.system.locations import asset_dir
+from goft_cli.tasks import families
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors
 from tests.small import composed
 
@@ -114,7 +114,7 @@ class Sentences(Task[TaskConfig, PreTrainedTokenizerBase]):
 
 def sentences_run(monkeypatch: pytest.MonkeyPatch, output: Path, *words: str) -> TrainConfig:
     """Compose a short run of tiny-llama, and make its task known for the length of a test."""
-    monkeypatch.setitem(tasks.FAMILIES, FAMILY, Sentences)
+    monkeypatch.setitem(families.FAMILIES, FAMILY, Sentences)
     monkeypatch.setitem(SCHEMAS, "task/sentences", TaskConfig)
     cfg = composed(
         [

@@ -19,8 +19,7 @@ from goft_cli.backbone import Backbone
 from goft_cli.config import GoftAdapterConfig, InstructionConfig, Method
 from goft_cli.evaluation import run_model
 from goft_cli.tasks.base import Split
-from goft_cli.tasks.instruction import Instruction
-from goft_cli.tasks.instruction.batches import PadRight
+from goft_cli.tasks.instruction import Instruction, PadRight
 from goft_cli.training.trainer import EncodedData, PenaltyTrainer, build_trainer
 from tests.decoders import logits_of, random_llama, random_rows
 

@@ -19,8 +19,8 @@ from transformers import (
 )
 
 from goft_cli.backbone import load_backbone
-from goft_cli.tasks import build_task
-from goft_cli.tokens import usable_positions
+from goft_cli.tasks.families import build_task
+from goft_cli.tasks.tokens import usable_positions
 from tests import small
 
 POSITIONS = 20

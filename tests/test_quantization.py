@@ -24,7 +24,7 @@ from goft_cli.preflight import check_quantization
 from goft_cli.rotation import rotate
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks import build_task
+from goft_cli.tasks.families import build_task
 from goft_cli.tuner import GoftConfig
 from goft_cli.tuner.base_weight import base_weight
 from goft_cli.tuner.layer import GoftLayer

@@ -16,8 +16,8 @@ from rich.console import Console
 from goft_cli import report
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.system.files import write_json
-from goft_cli.tasks import build_task
 from goft_cli.tasks.base import Split
+from goft_cli.tasks.families import build_task
 from tests.cells import cell
 from tests.small import composed
 

@@ -12,11 +12,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.adapters import merge
 from goft_cli.backbone import load_backbone
-from goft_cli.benchmarks.benchmarking import require_kind
 from goft_cli.config import EvalConfig, ModelConfig
 from goft_cli.config.model import real_name
 from goft_cli.runs.trained import open_trained
-from goft_cli.tasks.benchmark import Benchmark
+from goft_cli.tasks.benchmark import Benchmark, require_kind
 
 
 @dataclass(frozen=True)

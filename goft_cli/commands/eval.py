@@ -65,13 +65,12 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     from pathlib import Path
 
     from goft_cli import report
-    from goft_cli.benchmarks.benchmarking import load_benchmark
     from goft_cli.benchmarks.candidate import open_candidate
-    from goft_cli.benchmarks.harness import build_harness
     from goft_cli.runs import manifest
     from goft_cli.system.files import note, write_json
     from goft_cli.system.locations import check_output
-    from goft_cli.tasks import build_benchmark
+    from goft_cli.tasks.benchmark import build_harness, load_benchmark
+    from goft_cli.tasks.families import build_benchmark
 
     by_harness = cfg.harness is Harness.lm_eval
     loaded = load_benchmark(build_harness(config) if by_harness else build_benchmark(config))

@@ -32,7 +32,7 @@ from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import quiet_libraries
 from goft_cli.system.tables import Finding, Verdict, refused
-from goft_cli.tasks import build_benchmark, build_task
+from goft_cli.tasks.families import build_benchmark, build_task
 
 
 def examine_hub() -> Finding:

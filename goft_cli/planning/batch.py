@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from goft_cli.tasks.base import Collator, Inputs, Task
-from goft_cli.tokens import usable_positions
+from goft_cli.tasks.tokens import usable_positions
 
 INPUT = "input_ids"
 CANDIDATES = 256

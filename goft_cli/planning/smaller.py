@@ -15,7 +15,7 @@ from goft_cli.planning.inputs import largest_batch, rows_at_hand
 from goft_cli.planning.memory import Memory, forecast_memory
 from goft_cli.report import megabytes
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks import build_task
+from goft_cli.tasks.families import build_task
 
 BATCH = "trainer.per_device_train_batch_size"
 STEPS = "trainer.gradient_accumulation_steps"

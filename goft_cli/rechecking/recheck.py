@@ -24,8 +24,8 @@ from goft_cli.runs.trained import TrainedRun, find_run, open_trained, placed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.tables import Finding
-from goft_cli.tasks import build_task
 from goft_cli.tasks.base import TaskData
+from goft_cli.tasks.families import build_task
 
 
 def run_folders(places: Sequence[str]) -> list[RunFolder]:

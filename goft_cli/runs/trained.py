@@ -23,8 +23,8 @@ from goft_cli.runs.run_folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.snapshots import COMMIT
-from goft_cli.tasks import build_task
 from goft_cli.tasks.base import AnsweringTask, Arrays, Split, Task, TaskData
+from goft_cli.tasks.families import build_task
 from goft_cli.training.trainer import training_arguments
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from goft_cli.data.sources import LABEL_NAMES, find_files, load_all
 from goft_cli.system.digests import file_sha256
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.locations import ASSET_SCHEME, whole_folder
-from goft_cli.tasks import build_benchmark, build_task
+from goft_cli.tasks.families import build_benchmark, build_task
 from goft_cli.weights import find_weights, reading_of
 
 

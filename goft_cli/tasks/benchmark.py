@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Generic
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from goft_cli.config import MMLUConfig, TaskConfig
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import note, write_text
 from goft_cli.tasks.base import ConfigT, TaskData
 
 
@@ -73,3 +79,123 @@ class Benchmark(ABC, Generic[ConfigT]):
             folder: where files that outlive an interruption may be kept.
             batch_size: questions at a time.
         """
+
+
+@dataclass(frozen=True)
+class LoadedBenchmark:
+    """A benchmark and its questions, read before anything expensive begins."""
+
+    benchmark: Benchmark[Any]
+    data: TaskData
+
+    @property
+    def name(self) -> str:
+        """What the benchmark is called."""
+        return self.benchmark.config.name
+
+    @property
+    def file_stem(self) -> str:
+        """The name as part of a file's name."""
+        return self.name.replace("/", "-")
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the questions, for a manifest."""
+        return {"name": self.name, **self.data.describe(self.benchmark.config.benchmark_sizes)}
+
+    def check_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Refuse a model that cannot be asked these questions."""
+        self.benchmark.check_model(model, tokenizer, self.data)
+
+    def score(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        folder: Path,
+        batch_size: int,
+    ) -> Scores:
+        """Ask a model every question, and write `predictions.BENCHMARK.jsonl` into `folder`."""
+        name = f"predictions.{self.file_stem}.jsonl"
+        note(folder, name)
+        scores = self.benchmark.evaluate(model.eval(), tokenizer, self.data, folder, batch_size)
+        lines = [json.dumps(one, ensure_ascii=False) + "\n" for one in scores.predictions]
+        if lines:
+            write_text(folder / name, "".join(lines))
+        return scores
+
+
+def load_benchmark(benchmark: Benchmark[Any]) -> LoadedBenchmark:
+    """Read and check the questions."""
+    return LoadedBenchmark(benchmark, benchmark.load())
+
+
+def require_kind(benchmark: Benchmark[Any], auto_class: str, what: str) -> None:
+    """Refuse a model with another head than the benchmark asks."""
+    if auto_class != benchmark.auto_class:
+        raise GoftError(
+            f"benchmark {benchmark.config.name} asks an {benchmark.auto_class}, {what} has an "
+            f"{auto_class}",
+            "choose a task whose model generates text",
+        )
+
+
+class HarnessBenchmark(Benchmark[MMLUConfig]):
+    """Hands the model to lm_eval, which brings its own questions, prompts and averages.
+
+    Of the task's configuration it heeds `lm_eval_task` and `shots` alone.
+    """
+
+    def load(self) -> TaskData:
+        """Load nothing: the harness reads its own data."""
+        return TaskData({}, {"source": f"lm_eval {self.config.lm_eval_task}"})
+
+    def evaluate(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        data: TaskData,
+        folder: Path,
+        batch_size: int,
+    ) -> Scores:
+        """Run the harness once with each number of exemplars.
+
+        Returns:
+            metrics such as `mmlu_acc_5_shot`, of the groups where the harness averages over tasks;
+            those of all its tasks by number of exemplars.
+        """
+        lm_eval, models = import_module("lm_eval"), import_module("lm_eval.models.huggingface")
+        wrapped = models.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+        metrics: dict[str, float] = {}
+        breakdown: dict[str, dict[str, float]] = {}
+        for shots in self.config.shots:
+            tasks = [self.config.lm_eval_task]
+            found = lm_eval.simple_evaluate(model=wrapped, tasks=tasks, num_fewshot=shots)
+            every = numbers(found["results"])
+            averages = numbers(found.get("groups") or {}) or every
+            metrics |= {f"{name}_{shots}_shot": value for name, value in averages.items()}
+            breakdown[f"{shots}_shot"] = every
+        return Scores(metrics, breakdown=breakdown)
+
+
+def build_harness(config: TaskConfig) -> HarnessBenchmark:
+    """Check that the harness is there and has the benchmark."""
+    if not isinstance(config, MMLUConfig) or config.lm_eval_task is None:
+        raise GoftError(
+            f"harness=lm_eval: it has no counterpart of task {config.name}",
+            "pass harness=own",
+        )
+    if find_spec("lm_eval") is None:
+        raise GoftError(
+            "harness=lm_eval: its package is not installed",
+            "run pip install 'goft-cli[harness]', or pass harness=own",
+        )
+    return HarnessBenchmark(config)
+
+
+def numbers(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Flatten `{task: {"acc,none": value}}` to `{"task_acc": value}`, without standard errors."""
+    return {
+        f"{task}_{key.partition(',')[0]}": float(value)
+        for task, values in results.items()
+        for key, value in values.items()
+        if "," in key and "_stderr" not in key
+    }

@@ -12,15 +12,15 @@ import numpy as np
 from datasets import Dataset
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from goft_cli import metrics
 from goft_cli.config import TextClassificationConfig
 from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_splits
 from goft_cli.data.table import checked_rows, label_spelling, refuse_header
 from goft_cli.system.errors import GoftError
+from goft_cli.tasks import metrics
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
-from goft_cli.tokens import tokenized, usable_length
+from goft_cli.tasks.tokens import tokenized, usable_length
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from goft_cli.system.errors import GoftError
-from goft_cli.tokens import usable_positions
+from goft_cli.tasks.tokens import usable_positions
 
 TOP_K = 50  # what transformers' generate takes where the model's generation_config says nothing
 

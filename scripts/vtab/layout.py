@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.image_classification.decoding import open_image
+from goft_cli.tasks.image_classification.pixels import open_image
 
 TRAIN, VALIDATION = 800, 200
 

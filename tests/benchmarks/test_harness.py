@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from goft_cli.benchmarks import harness
 from goft_cli.commands.eval import evaluate
 from goft_cli.config import EvalConfig, Harness
 from goft_cli.system.errors import GoftError
+from goft_cli.tasks import benchmark
 from tests import small
 from tests.multiple_choice import config
 
@@ -41,7 +41,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         "lm_eval.models.huggingface": models,
     }.items():
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(harness, "find_spec", lambda name: name)
+    monkeypatch.setattr(benchmark, "find_spec", lambda name: name)
     return found
 
 
@@ -77,11 +77,11 @@ def test_the_harness_gets_the_model_and_its_numbers_are_kept(
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness, "find_spec", lambda name: None)
+    monkeypatch.setattr(benchmark, "find_spec", lambda name: None)
     with pytest.raises(GoftError, match=r"goft-cli\[harness\]"):
-        harness.build_harness(config("mmlu/full"))
+        benchmark.build_harness(config("mmlu/full"))
 
 
 def test_it_knows_the_full_protocol_alone() -> None:
     with pytest.raises(GoftError, match=r"mmlu/legacy.*harness=own"):
-        harness.build_harness(config("mmlu/legacy"))
+        benchmark.build_harness(config("mmlu/legacy"))

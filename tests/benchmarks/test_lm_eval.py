@@ -11,7 +11,7 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from goft_cli.evaluation import tolerance
-from goft_cli.tasks import build_benchmark
+from goft_cli.tasks.families import build_benchmark
 from tests.multiple_choice import STRANGE, Row, config, made_up, tiny_llama, write_rows
 
 pytestmark = pytest.mark.slow

@@ -8,10 +8,9 @@ from typing import Any
 import evaluate
 import pytest
 
-from goft_cli import metrics
-from goft_cli.metrics import REGISTRY, Metric
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.question_answering.squad_metric import SQUAD
+from goft_cli.tasks import metrics
+from goft_cli.tasks.metrics import REGISTRY, SQUAD, Metric
 
 METRICS = [*REGISTRY.values(), SQUAD]
 LABELS = ([0, 1, 1, 0], [0, 1, 0, 0])

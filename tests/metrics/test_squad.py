@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goft_cli import metrics
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.question_answering.squad_metric import SQUAD, words
+from goft_cli.tasks import metrics
+from goft_cli.tasks.metrics import SQUAD, words
 from tests.squad_scorer import Case, score
 
 # Texts of what normalisation touches: articles, punctuation, blanks, capitals, other alphabets.

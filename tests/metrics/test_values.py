@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from goft_cli import metrics
 from goft_cli.system.errors import GoftError
+from goft_cli.tasks import metrics
 
 EPSILON = np.finfo(np.float64).eps
 LABELS = ("accuracy", "f1", "matthews_correlation")

@@ -10,7 +10,7 @@ from goft_cli.comparison.budget import attached
 from goft_cli.planning.batch import longest_batch, most_text, shape_of, stand_in_batch
 from goft_cli.planning.inputs import rows_at_hand
 from goft_cli.planning.tracing import step_bytes
-from goft_cli.tasks import build_task
+from goft_cli.tasks.families import build_task
 from tests import small
 
 

@@ -13,7 +13,7 @@ from datasets import Dataset
 from goft_cli.backbone import load_backbone
 from goft_cli.config import TrainConfig
 from goft_cli.data.sources import read_demo
-from goft_cli.tasks import build_task
+from goft_cli.tasks.families import build_task
 from tests import small
 from tests.caches import cache_dataset, cache_model, turn_to
 from tests.conftest import Goft

@@ -24,9 +24,9 @@ from transformers import (
 
 from goft_cli.config import DatasetConfig, TaskConfig
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks import build_task
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.classification import TextClassification, _softmax
+from goft_cli.tasks.families import build_task
 
 TaskMaker = Callable[..., TextClassification]
 

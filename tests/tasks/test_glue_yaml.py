@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import TaskConfig, TextClassificationConfig
-from goft_cli.tasks import build_task
+from goft_cli.tasks.families import build_task
 
 ConfigReader = Callable[..., TextClassificationConfig]
 

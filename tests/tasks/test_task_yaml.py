@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import TRAIN_SAMPLE, TaskConfig
-from goft_cli.tasks import build_benchmark, build_task
+from goft_cli.tasks.families import build_benchmark, build_task
 from tests.cells import BENCHMARKS, CHOICES, CONFIGS, TRAINED
 
 ConfigReader = Callable[[str], TaskConfig]

@@ -12,11 +12,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from goft_cli.config import ChatTemplate
 from goft_cli.system.locations import asset_dir
-from goft_cli.tasks.instruction.template import encode_prompts
-from goft_cli.tasks.mmlu.prompts import Prompter
-from goft_cli.tasks.mmlu.questions import Question
+from goft_cli.tasks.instruction.rows import encode_prompts
+from goft_cli.tasks.mmlu.questions import Prompter, Question
+from goft_cli.tasks.tokens import text_start
 from goft_cli.tasks.vicuna.answers import encode
-from goft_cli.tokens import text_start
 from tests.multiple_choice import config
 
 ADDS_BOS, ADDS_BOTH, ADDS_EOS, ADDS_NONE = "<s> $A", "<s> $A </s>", "$A </s>", None

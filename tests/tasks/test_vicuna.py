@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from goft_cli.config import JudgeConfig, TaskConfig, VicunaConfig, WithoutReference
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import asset_dir
-from goft_cli.tasks import build_benchmark
 from goft_cli.tasks.benchmark import Scores
-from goft_cli.tasks.vicuna.benchmark import Vicuna
+from goft_cli.tasks.families import build_benchmark
+from goft_cli.tasks.vicuna import Vicuna
 from tests.tasks.judge_server import JudgeServer, says
 
 CATEGORIES = {

@@ -24,8 +24,7 @@ from goft_cli.system.locations import asset_dir
 from goft_cli.tasks.generation import SeededChoice, draw_uniforms, samplers
 from goft_cli.tasks.vicuna import answers
 from goft_cli.tasks.vicuna.answers import encode, generate_answers
-from goft_cli.tasks.vicuna.questions import Question
-from goft_cli.tasks.vicuna.records import Records, answer_text
+from goft_cli.tasks.vicuna.questions import Question, Records, answer_text
 
 ASKED = [
     Question(row["question_id"], row["category"], *row["turns"])

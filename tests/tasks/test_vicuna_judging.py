@@ -15,11 +15,15 @@ from hypothesis import strategies as st
 from goft_cli.config import JudgeConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.vicuna.client import ChatClient
-from goft_cli.tasks.vicuna.judging import judge_answers, make_requests, parse_rating
-from goft_cli.tasks.vicuna.questions import Question
-from goft_cli.tasks.vicuna.records import Records, Row
+from goft_cli.tasks.vicuna.judging import (
+    judge_answers,
+    make_requests,
+    parse_rating,
+    rating_scores,
+    read_judgments,
+)
+from goft_cli.tasks.vicuna.questions import Question, Records, Row
 from goft_cli.tasks.vicuna.rubric import read_rubric
-from goft_cli.tasks.vicuna.scores import rating_scores, read_judgments
 from tests.tasks.judge_server import JudgeServer, Reply, Seen, says, status, write_prompts
 
 QUESTIONS = [

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.vicuna.records import Records
+from goft_cli.tasks.vicuna.questions import Records
 
 rows_of_text = st.lists(st.fixed_dictionaries({"a": st.text(), "b": st.integers()}), min_size=1)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.tasks.vicuna.retries import (
+from goft_cli.tasks.vicuna.client import (
     LONGEST_WAIT_SECONDS,
     Retries,
     TransientError,

@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.vicuna.questions import Question
-from goft_cli.tasks.vicuna.records import Row
-from goft_cli.tasks.vicuna.scores import (
+from goft_cli.tasks.vicuna.judging import (
     comparison_scores,
     opponent_ratings,
     rating_scores,
     read_judgments,
 )
+from goft_cli.tasks.vicuna.questions import Question, Row
 
 CATEGORIES = ["generic", "writing", "common-sense", "generic"] * 3
 QUESTIONS = [Question(n, category, f"Question <{n}>?") for n, category in enumerate(CATEGORIES, 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from goft_cli.config import GoftAdapterConfig, Scheduler, Transform, VtabConfig
-from goft_cli.tasks import build_task
+from goft_cli.tasks.families import build_task
 from tests.cells import CHOICES, alone, cell
 from tests.small import composed
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from goft_cli import GoftConfig, PenaltyMixin
-from goft_cli.tasks.instruction.batches import PadRight
+from goft_cli.tasks.instruction import PadRight
 from goft_cli.training.trainer import PenaltyTrainer
 from tests.decoders import random_llama, random_rows
 from tests.short_training import rows as classified_rows

@@ -1,7 +1,132 @@
-"""Image classification: lists of files, decoded once or batch by batch, one class each."""
+"""One image in, one class out."""
 
 from __future__ import annotations
 
-from goft_cli.tasks.image_classification.task import ImageClassification
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from datasets import Dataset
+from scipy.special import softmax
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.image_utils import PILImageResampling
+from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from goft_cli.config import ImageClassificationConfig, Transform
+from goft_cli.data.sources import demo_splits
+from goft_cli.system.errors import GoftError
+from goft_cli.tasks import metrics
+from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
+from goft_cli.tasks.image_classification.lists import (
+    IMAGE,
+    LABEL,
+    checked_rows,
+    read_lists,
+    unlabelled_rows,
+)
+from goft_cli.tasks.image_classification.pixels import (
+    ImageCollator,
+    Images,
+    check_proportions,
+    open_image,
+)
+
+logger = logging.getLogger(__name__)
+
+TEST = "test"
+TRANSFORMS: dict[Transform, dict[str, Any]] = {
+    Transform.model: {},
+    Transform.imagenet: {
+        "resample": PILImageResampling.BICUBIC,
+        "image_mean": IMAGENET_DEFAULT_MEAN,
+        "image_std": IMAGENET_DEFAULT_STD,
+    },
+}
+"""What each choice changes in the configuration of the model's image processor."""
+
+
+class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
+    """Images from a folder with a list per split, or from a demo of this package."""
+
+    auto_class: ClassVar[str] = "AutoModelForImageClassification"
+    processor_class: ClassVar[str] = "AutoImageProcessor"
+
+    def load(self) -> TaskData:
+        """Read and check the rows, and say what is unusual about them."""
+        data, config = super().load(), self.config
+        if data.provenance.get("is_the_benchmark") is False:
+            logger.warning("not the benchmark: the folder holds a draw of images of its own")
+        if config.eval_splits[0] == TEST:
+            logger.warning(
+                "the test split picks the checkpoint: its score is the best of several looks, and "
+                "higher than new images would give"
+            )
+        seen = {label for rows in data.splits.values() for label in rows[LABEL]}
+        absent = config.classes - len(seen)
+        if absent:
+            logger.warning("%d of the %d classes occur in no row", absent, config.classes)
+        return data
+
+    def load_splits(self, names: Sequence[str]) -> TaskData:
+        """Read and check the named splits; images are looked for, but not yet decoded."""
+        if self.config.data_dir is None:
+            tables, provenance = demo_splits(self.config.generator or "", names)
+        else:
+            tables, provenance = read_lists(self._folder, names)
+        splits = {name: checked_rows(table, self.config.classes) for name, table in tables.items()}
+        return TaskData(splits, provenance)
+
+    def read(self, path: Path) -> Dataset:
+        """Read a list of images, or one image; classes, if any, are left out."""
+        return unlabelled_rows(path)
+
+    def read_text(self, text: str) -> Dataset:
+        """Refuse a text."""
+        raise GoftError(
+            f"task {self.config.name} takes images, found a text",
+            "pass input=FILE, an image or a list with one path per line",
+        )
+
+    def encode(self, rows: Dataset, processor: BaseImageProcessor) -> Images:
+        """Bring the images to the model's size: now, or if they are too many when asked for."""
+        labels = list(rows[LABEL]) if LABEL in rows.column_names else None
+        return Images(list(rows[IMAGE]), labels, partial(self._pixels, processor))
+
+    def collate(self, processor: BaseImageProcessor) -> Collator:
+        """Stack, scale and normalise."""
+        return ImageCollator(processor)
+
+    def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
+        """Compute the accuracy of (rows, classes) logits."""
+        predictions = np.asarray(outputs).argmax(axis=-1)
+        return metrics.compute(["accuracy"], predictions, np.asarray(split.rows[LABEL]))
+
+    def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
+        """Return `{"label", "score"}` per row."""
+        probabilities = softmax(np.asarray(outputs, dtype=np.float64), axis=-1)
+        return [{"label": int(row.argmax()), "score": float(row.max())} for row in probabilities]
+
+    def model_options(self) -> dict[str, Any]:
+        """Return config entries for a head of one output per class, named by its number."""
+        return class_options([str(index) for index in range(self.config.classes)])
+
+    def processor_options(self) -> dict[str, Any]:
+        """Return what the transform changes; saved with the adapter, it travels with the model."""
+        # torchvision's own resizing, where it is installed, differs from Pillow's in some pixels.
+        return {"backend": "pil", **TRANSFORMS[self.config.transform]}
+
+    def _pixels(self, processor: BaseImageProcessor, name: str) -> np.ndarray:
+        """Read one image as (3, height, width) bytes at the model's size."""
+        image = open_image(name, self._folder)
+        check_proportions(image, name, processor)
+        return processor(images=image, do_rescale=False, do_normalize=False)["pixel_values"][0]
+
+    @property
+    def _folder(self) -> Path:
+        return self.config.folder or Path()
+
 
 __all__ = ["ImageClassification"]

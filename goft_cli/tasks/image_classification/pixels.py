@@ -1,22 +1,118 @@
-"""Pixels on the way to the model: decoded and resized once where they fit into memory.
+"""From a file to RGB, whatever of Pillow's modes the file is in.
 
-What is kept is one byte per value; scaling and normalising are left to the batch, where they cost
-next to nothing.
+The pixels are those of transformers' `load_image`, through which others will show images to the
+trained model: EXIF's rotation is applied, the first of several frames counts, and so does the
+colour under a transparent pixel. Where Pillow spoils pixels, they differ: 16-bit grey is scaled to
+8 bits, not clipped, and a TIFF that is to be rotated is not scrambled.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from goft_cli.data.sources import DIGITS, digit
 from goft_cli.system.errors import GoftError
+
+logger = logging.getLogger(__name__)
+
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
+"""Tags of TIFF, and the value of the second that stands for inverted grey."""
+UNRELATED_FRAMES = {"MPO", "PSD"}
+"""Formats whose first frame is the whole picture: the others are previews or layers."""
+_said: dict[tuple[Path, str], object] = {}
+
+
+def open_image(name: str, folder: Path) -> Image.Image:
+    """Decode one image to RGB.
+
+    Args:
+        name: path in `folder`, an absolute path, or the name of a demo's row.
+        folder: of the task's data.
+    """
+    if name.rpartition("/")[0] == DIGITS:
+        return digit(name).convert("RGB")
+    path = folder / name
+    try:
+        # by its name, Pillow 12.2 maps an uncompressed TIFF into memory with height and width
+        # exchanged before the rotation, and scrambles its pixels
+        with path.open("rb") as file, Image.open(file) as image:
+            image.load()
+            if getattr(image, "is_animated", False) and image.format not in UNRELATED_FRAMES:
+                warn_once(path.parent, "images with several frames: the first of them counts")
+            return upright(to_rgb(image, path))
+    except (GoftError, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise GoftError(f"{path}: too large an image ({error})", "save a smaller one") from error
+    except Exception as error:  # damaged bytes may break any line of Pillow
+        raise GoftError(
+            f"{path}: no whole image ({error})",
+            "copy it again, or save it as PNG or JPEG",
+        ) from error
+
+
+def to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """Convert an image of any mode to RGB, its rotation left as it is."""
+    mode = image.mode
+    if mode.startswith("I;16") or (mode == "I" and image.format == "PPM"):
+        image = eight_bits(image)
+    elif mode in {"I", "F"}:
+        raise GoftError(
+            f"{path}: found Pillow's mode {mode}, whose numbers have no fixed range for black and "
+            "white",
+            "save it as 8-bit or 16-bit grey, or as RGB",
+        )
+    elif mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema() != (255, 255):
+            warn_once(
+                path.parent,
+                "images with transparent pixels: their hidden colour counts, as it does for "
+                "transformers and torchvision; paint them on a background if it should not",
+            )
+    return image.convert("RGB")
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey, or the 12 bits that some TIFFs have of it, to 8 bits, black on 0.
+
+    Pillow's own conversion makes white of all above 255, and takes no notice of inverted TIFFs.
+    """
+    tags = getattr(image, "tag_v2", {})
+    (bits,) = tags.get(BITS_PER_SAMPLE, (16,))
+    values = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+    grey = Image.fromarray(255 - values if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else values)
+    # the rotation is in there; a transparent grey is too, as 16 bits that 8 have no room for
+    grey.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    return grey
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF says."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except SyntaxError:  # that is no EXIF, and says nothing of a rotation
+        return image
+
+
+def warn_once(folder: Path, sentence: str) -> None:
+    """Warn of the images of a folder, for the first of them only, whichever thread reads it."""
+    mine = object()
+    if _said.setdefault((folder, sentence), mine) is mine:
+        logger.warning("%s: %s", folder, sentence)
+
 
 KEPT_BYTES = 2**29
 """A split up to this size is decoded once: 3,500 images of 224 x 224 pixels."""

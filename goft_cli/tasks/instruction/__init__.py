@@ -1,5 +1,245 @@
-"""Instruction tuning: an instruction and perhaps an input in, an answer out, in Alpaca's form."""
+"""Fine-tuning on instructions: Alpaca rows in, the loss of the answers out."""
 
-from goft_cli.tasks.instruction.task import Instruction
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.nn.functional import cross_entropy, pad
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    DataCollatorWithFlattening,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from goft_cli.config import HELD_OUT, InstructionConfig
+from goft_cli.data.files import read_file
+from goft_cli.data.formats import Layout
+from goft_cli.data.sources import read_splits
+from goft_cli.system.errors import GoftError
+from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors
+from goft_cli.tasks.generation import write
+from goft_cli.tasks.instruction.rows import (
+    checked_rows,
+    cut,
+    divide,
+    encode_answers,
+    encode_prompts,
+    end_id,
+    query_of,
+)
+from goft_cli.tasks.tokens import Batch, tokenized, usable_length
+
+IGNORED = -100
+"""The label of a token that is not scored."""
+
+
+def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum the negative log-likelihood of each example's scored tokens.
+
+    An example is one run of labels, since a prompt, which is not scored, comes before each answer.
+    That holds for padded rows and for examples laid end to end.
+
+    Args:
+        logits: (rows, length, vocabulary) in any precision; those at i predict the label at i + 1.
+        labels: (rows, length), `IGNORED` where a token is not scored, which the first one is not.
+
+    Returns:
+        (examples, 2) in float32: the sum in nats, and the number of tokens.
+    """
+    scored = labels != IGNORED
+    begins = scored & ~pad(scored, (1, 0))[:, :-1]
+    run = begins.flatten().cumsum(0)[scored.flatten()]
+    counts = run.unique_consecutive(return_counts=True)[1]
+    answers = scored[:, 1:]
+    # Only the scored logits go to float32: there are vocabulary times more of them than tokens.
+    losses = cross_entropy(
+        logits[:, :-1][answers].float(), labels[:, 1:][answers], reduction="none"
+    )
+    sums = [part.sum() for part in losses.split(counts.tolist())]
+    return torch.stack([torch.stack(sums), counts.float()], dim=1)
+
+
+def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return an id to fill up with.
+
+    LLaMA 2 has none for that, and a new one would need a new row of the embedding. Any id does,
+    because the attention mask hides it: it follows from the lengths, not from this id.
+    """
+    padding = cast("int | None", tokenizer.pad_token_id)
+    return end_id(tokenizer) if padding is None else padding
+
+
+def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    """Stack rows of numbers into (rows, longest), filled up with `value` on the right."""
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
+
+
+@dataclass(frozen=True)
+class PadRight:
+    """Fills up on the right, whatever side the tokenizer prefers: positions count from 0.
+
+    Attributes:
+        padding: id to fill up with.
+    """
+
+    padding: int
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Return `input_ids`, `attention_mask` and `labels`, each (rows, longest)."""
+        ids = [row["input_ids"] for row in rows]
+        return {
+            "input_ids": padded(ids, self.padding),
+            "attention_mask": padded([[1] * len(row) for row in ids], 0),
+            "labels": padded([row["labels"] for row in rows], IGNORED),
+        }
+
+
+def collator(tokenizer: PreTrainedTokenizerBase, *, packing: bool) -> Collator:
+    """Return what batches the examples: padded, or laid end to end.
+
+    Laid end to end, (1, tokens), they have position ids that start anew with each example. From
+    these the model makes a mask that keeps examples apart, provided that it gets no attention mask
+    and uses no cache; Trainer switches the cache off.
+    """
+    return DataCollatorWithFlattening() if packing else PadRight(padding_id(tokenizer))
+
+
+@torch.no_grad()
+def keeps_apart(model: PreTrainedModel) -> bool:
+    """Try whether a packed example is blind to the one before it.
+
+    LLaMA and its kin are. OPT, Falcon, BLOOM, MPT and Mamba are not, and would not say so.
+    """
+    pack = DataCollatorWithFlattening()
+    last = []
+    for neighbour in ([0, 1, 2], [2, 0, 1]):
+        batch: dict[str, Any] = pack([{"input_ids": neighbour}, {"input_ids": [1, 2]}])
+        inputs = {name: batch[name].to(model.device) for name in ("input_ids", "position_ids")}
+        try:
+            last.append(model(**inputs, use_cache=False).logits[0, -2:].float())
+        except TypeError:  # it takes no position ids
+            return False
+    return torch.allclose(*last, rtol=0, atol=torch.finfo(model.dtype).eps ** 0.5)
+
+
+class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
+    """An instruction and perhaps an input in, an answer out; the loss is the answer's alone."""
+
+    auto_class: ClassVar[str] = "AutoModelForCausalLM"
+
+    def load_splits(self, names: Sequence[str]) -> TaskData:
+        """Read and check the named splits; `validation` is a share of the rows, if there is one."""
+        config = self.config
+        stored = [config.train_split if self._is_share(name) else name for name in names]
+        tables, provenance = read_splits(
+            config.dataset, list(dict.fromkeys(stored)), data_dir=config.data_dir, layout=Layout()
+        )
+        splits = {
+            name: checked_rows(table.renamed(config.column_aliases), answered=True)
+            for name, table in tables.items()
+        }
+        if config.holdout and config.train_split in splits:
+            rest, share = divide(splits[config.train_split], config.holdout)
+            splits |= {config.train_split: rest, HELD_OUT: share}
+        return TaskData({name: splits[name] for name in names}, provenance)
+
+    def read(self, path: Path) -> Dataset:
+        """Read one file of instructions; answers, if any, are left out."""
+        table = read_file(path, Layout()).renamed(self.config.column_aliases)
+        return checked_rows(table, answered=False)
+
+    def read_text(self, text: str) -> Dataset:
+        """Make one instruction without input."""
+        return Dataset.from_dict({"instruction": [text], "input": [""]})
+
+    def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
+        """Tokenize prompt and answer, cut to length, the prompt unscored; or the prompt alone."""
+
+        def prompts(batch: Batch) -> Batch:
+            queries = map(query_of, batch["instruction"], batch["input"])
+            return {"input_ids": encode_prompts(list(queries), processor)}
+
+        def examples(batch: Batch) -> Batch:
+            answers = encode_answers(batch["output"], processor)
+            asked = zip(prompts(batch)["input_ids"], answers, strict=True)
+            pairs = [cut(prompt, answer, length) for prompt, answer in asked]
+            return {
+                "input_ids": [prompt + answer for prompt, answer in pairs],
+                "labels": [[IGNORED] * len(prompt) + answer for prompt, answer in pairs],
+            }
+
+        if "output" not in rows.column_names:
+            return tokenized(rows, prompts)
+        length = usable_length(self.config.max_length, processor)
+        return tokenized(rows, examples)
+
+    def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
+        """Pad each batch to its own longest row, or with `packing` lay its rows end to end."""
+        return collator(processor, packing=self.config.packing)
+
+    def reduce(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Keep each example's summed loss and number of scored tokens, (examples, 2)."""
+        if isinstance(outputs, tuple) or isinstance(targets, tuple):
+            raise TypeError("a causal language model returns logits alone, and has labels alone")
+        return example_losses(outputs, targets)
+
+    def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
+        """Compute the mean loss of all scored tokens, in nats, and its exponential."""
+        total, tokens = np.asarray(outputs, dtype=np.float64).sum(axis=0)
+        with np.errstate(over="ignore"):  # a ruined model's perplexity is infinite, not an error
+            return {"loss": float(total / tokens), "perplexity": float(np.exp(total / tokens))}
+
+    def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
+        """Return `{"loss", "tokens"}` per row: the answer's mean loss, and its length."""
+        return [
+            {"loss": float(loss / tokens), "tokens": int(tokens)}
+            for loss, tokens in np.asarray(outputs, dtype=np.float64)
+        ]
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuse to pack for a model whose attention takes no notice of it."""
+        if self.config.packing and not keeps_apart(model):
+            raise GoftError(
+                f"task.packing=true: {type(model).__name__} would let packed examples see one "
+                "another",
+                "pass task.packing=false",
+            )
+
+    def model_options(self) -> dict[str, Any]:
+        """Return no entries: a causal language model is taken as it is."""
+        return {}
+
+    def answer(
+        self,
+        model: Any,  # noqa: ANN401 - of transformers or PEFT
+        rows: Dataset,
+        processor: PreTrainedTokenizerBase,
+        *,
+        batch_size: int,
+        max_new_tokens: int,
+    ) -> list[dict[str, Any]]:
+        """Return `{"output"}` per row: what the model answers, always the likeliest token."""
+        prompts = list(self.encode(rows, processor)["input_ids"])
+        answers = write(
+            model,
+            prompts,
+            processor,
+            stops=[end_id(processor)],
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+        )
+        return [{"output": text} for text in answers]
+
+    def _is_share(self, name: str) -> bool:
+        return name == HELD_OUT and self.config.holdout > 0
+
 
 __all__ = ["Instruction"]

@@ -1,5 +1,185 @@
-"""MMLU: four lettered answers to a question, and the model's next token among the four letters."""
+"""The benchmark: prompts by subject, answers by the next token, averages by category."""
 
-from goft_cli.tasks.mmlu.benchmark import MMLU
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from goft_cli.config import ExemplarOrder, MMLUConfig
+from goft_cli.system.errors import GoftError
+from goft_cli.system.screen import counting
+from goft_cli.tasks.base import TaskData
+from goft_cli.tasks.benchmark import Benchmark, Scores
+from goft_cli.tasks.mmlu.next_token import Answers, accuracy, averages, describe, next_token_logits
+from goft_cli.tasks.mmlu.questions import (
+    Order,
+    Prompt,
+    Prompter,
+    Question,
+    Shuffles,
+    answer_tokens,
+    by_subject,
+    read_questions,
+)
+from goft_cli.tasks.tokens import usable_positions
+
+logger = logging.getLogger(__name__)
+
+Questions = dict[str, list[Question]]
+Prompts = dict[str, list[Prompt]]
+
+
+class MMLU(Benchmark[MMLUConfig]):
+    """Multiple choice by subject; the likeliest letter after `Answer:` is the model's answer."""
+
+    def load(self) -> TaskData:
+        """Read the exemplars and the questions of every subject."""
+        data = read_questions(self.config)
+        self._require_exemplars(data)
+        return data
+
+    def check_model(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
+    ) -> None:
+        """Refuse a model that cannot take the longest question, or has no letters for answers."""
+        answer_tokens(tokenizer)
+        self._prompts(data, 0, tokenizer, longest_text(model, tokenizer))
+
+    def evaluate(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        data: TaskData,
+        folder: Path,
+        batch_size: int,
+    ) -> Scores:
+        """Ask every question with each number of exemplars.
+
+        Returns:
+            metrics such as `average_5_shot` and `stem_5_shot`: the share of right answers among
+            all questions of the category; broken down, each subject's too.
+        """
+        questions, tokens = self._questions(data), answer_tokens(tokenizer)
+        limit = longest_text(model, tokenizer)
+        asked = {n: self._prompts(data, n, tokenizer, limit) for n in self.config.shots}
+        self._report_shortened(asked, limit)
+        total = sum(map(len, questions.values())) * len(asked)
+        with counting(self.config.name, total) as advance:
+            ask = partial(self._ask, model, tokens, batch_size, advance)
+            answers = {
+                shots: {
+                    subject: describe(questions[subject], given, ask(given))
+                    for subject, given in prompts.items()
+                }
+                for shots, prompts in asked.items()
+            }
+        return self._scores(answers)
+
+    def _require_exemplars(self, data: TaskData) -> None:
+        """Refuse subjects with fewer exemplars than asked for.
+
+        A loader that loses rows is content with what it has: its five shots are four.
+        """
+        wanted = max(self.config.shots)
+        least = min(wanted, 1) if self.config.drop_first_rows else wanted
+        shown = self._exemplars(data)
+        counts = {subject: len(shown.get(subject, [])) for subject in self._questions(data)}
+        lacking = {subject: found for subject, found in counts.items() if found < least}
+        if lacking:
+            subject, found = next(iter(lacking.items()))
+            raise GoftError(
+                f"task {self.config.name}: {self.config.train_split} has {found} of the {wanted} "
+                f"exemplars of {subject} that are asked for",
+                f"add some, or pass shots={min(lacking.values())}",
+            )
+
+    def _report_shortened(self, asked: Mapping[int, Prompts], limit: int) -> None:
+        for shots, prompts in asked.items():
+            short = [prompt.shortened for given in prompts.values() for prompt in given]
+            if any(short):
+                logger.warning(
+                    "%s: %d of %d prompts with %d exemplars are longer than the %d tokens that "
+                    "the model takes and are shortened (overflow=%s)",
+                    *(self.config.name, sum(short), len(short), shots, limit),
+                    self.config.overflow.value,
+                )
+
+    def _questions(self, data: TaskData) -> Questions:
+        rows = data.splits[self.config.headline_split].to_list()
+        return by_subject(Question(**row) for row in rows)
+
+    def _exemplars(self, data: TaskData) -> Questions:
+        rows = data.splits[self.config.train_split].to_list()
+        return by_subject(Question(**row) for row in rows)
+
+    def _prompts(
+        self, data: TaskData, shots: int, tokenizer: PreTrainedTokenizerBase, limit: int
+    ) -> Prompts:
+        exemplars, shuffles = self._exemplars(data), Shuffles(self.config.shuffle_seed)
+        prompts: Prompts = {}
+        for subject, questions in self._questions(data).items():
+            shown = exemplars.get(subject, [])
+            orders = [self._order(len(shown), shuffles)[:shots] for _ in questions]
+            prompter = Prompter(self.config.header, shown, tokenizer, limit, self.config.overflow)
+            prompts[subject] = prompter.encode(questions, orders)
+        return prompts
+
+    def _order(self, available: int, shuffles: Shuffles) -> Order:
+        if self.config.exemplar_order is ExemplarOrder.shuffled:
+            return tuple(shuffles.draw(available))
+        return tuple(range(available))
+
+    def _ask(
+        self,
+        model: PreTrainedModel,
+        tokens: Sequence[int],
+        batch_size: int,
+        advance: Callable[[int], None],
+        prompts: Sequence[Prompt],
+    ) -> torch.Tensor:
+        """Return (questions, letters) logits of one subject; what begins alike goes together."""
+        cache_prefix = self.config.cache_prefix
+        groups: dict[tuple[Order, bool] | None, list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            alike = (prompt.exemplars, prompt.shortened) if cache_prefix else None
+            groups.setdefault(alike, []).append(row)
+        logits = torch.empty(len(prompts), len(tokens))
+        for rows in groups.values():
+            logits[rows] = next_token_logits(
+                model,
+                [prompts[row].ids for row in rows],
+                tokens,
+                batch_size=batch_size,
+                cache_prefix=cache_prefix,
+                advance=advance,
+            )
+        return logits
+
+    def _scores(self, answers: Mapping[int, Mapping[str, Answers]]) -> Scores:
+        metrics: dict[str, float] = {}
+        breakdown: dict[str, dict[str, float]] = {}
+        for shots, by_name in answers.items():
+            found = averages(by_name, self.config.categories)
+            metrics |= {f"{name}_{shots}_shot": value for name, value in found.items()}
+            subjects = {subject: accuracy(given) for subject, given in by_name.items()}
+            breakdown[f"{shots}_shot"] = found | subjects
+        predictions = [
+            {"shots": shots, **one}
+            for shots, by_name in answers.items()
+            for given in by_name.values()
+            for one in given
+        ]
+        return Scores(metrics, predictions, breakdown)
+
+
+def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return how many tokens the model takes, by its configuration or else its tokenizer's."""
+    return usable_positions(model) or tokenizer.model_max_length
+
 
 __all__ = ["MMLU"]

@@ -1,20 +1,70 @@
-"""Logits of a few tokens after each of many prompts that begin alike.
-
-What the prompts of a group have in common goes through the model once. The common part is found in
-their token ids, not in their texts, so it ends where the tokens differ, whatever the tokenizer does
-at the border.
-"""
+"""From logits to answers, and from answers to the numbers of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
+
+from goft_cli.tasks.mmlu.questions import LETTERS, Prompt, Question
+
+Answers = Sequence[Mapping[str, Any]]
+
+
+def describe(
+    questions: Sequence[Question], prompts: Sequence[Prompt], logits: Tensor
+) -> list[dict[str, Any]]:
+    """Return each question with the right answer, the model's, and how sure it was.
+
+    Args:
+        questions: of one subject.
+        prompts: what the model was given for each.
+        logits: (questions, letters); the largest one is the answer.
+    """
+    probabilities = logits.softmax(dim=-1).tolist()
+    best = logits.argmax(dim=-1).tolist()
+    return [
+        {
+            "subject": question.subject,
+            "question": question.question,
+            "choices": list(question.choices),
+            "exemplars": len(prompt.exemplars),
+            "shortened": prompt.shortened,
+            "answer": LETTERS[question.answer],
+            "prediction": LETTERS[chosen],
+            "probabilities": shares,
+        }
+        for question, prompt, chosen, shares in zip(
+            questions, prompts, best, probabilities, strict=True
+        )
+    ]
+
+
+def accuracy(answers: Answers) -> float:
+    """Return the share of answers that are right."""
+    return sum(one["prediction"] == one["answer"] for one in answers) / len(answers)
+
+
+def averages(
+    answers: Mapping[str, Answers], categories: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """Return the accuracy of all answers and of each category's; every question counts alike.
+
+    Args:
+        answers: by subject.
+        categories: subjects by category; a category without any question is left out.
+    """
+    members = {"average": list(answers), **categories}
+    pooled = {
+        name: [one for subject in subjects for one in answers.get(subject, [])]
+        for name, subjects in members.items()
+    }
+    return {name: accuracy(found) for name, found in pooled.items() if found}
 
 
 class PrefixLayer(DynamicLayer):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
 
-from goft_cli.config import MMLUConfig
+from goft_cli.config import MMLUConfig, Overflow
 from goft_cli.config.labels import Labels
 from goft_cli.data.files import SAVED, read_content
 from goft_cli.data.formats import Layout, parse
@@ -17,7 +21,10 @@ from goft_cli.data.sources import read_splits
 from goft_cli.data.table import Table, require_columns
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import TaskData
-from goft_cli.tasks.mmlu.legacy import as_pandas_reads
+
+if TYPE_CHECKING:
+    pass
+
 
 LETTERS = "ABCD"
 ANSWERS = Labels(LETTERS)
@@ -136,3 +143,136 @@ def _checked(subject: Any, question: Any, choices: Any, answer: Any, *, place: s
             "correct the row",
         )
     return Question(subject, question, choices, right)
+
+
+class Shuffles:
+    """The permutations that `Dataset.shuffle()` draws one after another when it is given no seed.
+
+    Each is seeded by the next word of numpy's global generator, which then advances by one number.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.generator = np.random.RandomState(seed)
+
+    def draw(self, count: int) -> list[int]:
+        """Return the next permutation of `count` indices."""
+        state = self.generator.get_state(legacy=False)["state"]
+        words, position = state["key"], state["pos"]
+        seed = words[position % len(words)]
+        self.generator.random_sample()
+        return np.random.default_rng(seed).permutation(count).tolist()
+
+
+def as_pandas_reads(questions: Sequence[Question]) -> list[Question]:
+    """Return one file's questions with their texts as `pandas.read_csv` understands the cells.
+
+    A cell such as None or N/A becomes nan, and in a column of numbers alone 0.50 becomes 0.5.
+    """
+    import pandas as pd
+
+    if not questions:
+        return []
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([question.question, *question.choices] for question in questions)
+    table.seek(0)
+    read = pd.read_csv(table, header=None).to_dict("records")
+    texts = [[str(cell) for cell in row.values()] for row in read]
+    return [
+        replace(question, question=text, choices=choices)
+        for question, (text, *choices) in zip(questions, texts, strict=True)
+    ]
+
+
+ASKS = "Answer:"
+"""How every prompt ends."""
+Order = tuple[int, ...]
+"""Which exemplars of a subject stand before a question, one after the other."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question as the model takes it.
+
+    Attributes:
+        ids: (length,) int32 token ids.
+        exemplars: which ones it has room for; of a prompt cut on the left, all of them.
+        shortened: whether the model could not take all of it.
+    """
+
+    ids: np.ndarray
+    exemplars: Order
+    shortened: bool
+
+
+@dataclass(frozen=True)
+class Prompter:
+    """Writes and tokenizes the prompts of one subject.
+
+    Attributes:
+        header: opens each prompt, with `{subject}` for the subject's name; empty for none.
+        exemplars: of the subject.
+        tokenizer: of the model.
+        limit: most tokens that the model takes.
+        overflow: what gives way where a prompt has more.
+    """
+
+    header: str
+    exemplars: Sequence[Question]
+    tokenizer: PreTrainedTokenizerBase
+    limit: int
+    overflow: Overflow
+
+    def text(self, question: Question, exemplars: Order) -> str:
+        """Write a prompt; blank lines stand between its parts."""
+        name = question.subject.replace("_", " ")
+        opening = [self.header.replace("{subject}", name)] if self.header else []
+        shown = [self.exemplars[index] for index in exemplars]
+        solved = [f"{question_text(one)} {LETTERS[one.answer]}" for one in shown]
+        return "\n\n".join([*opening, *solved, question_text(question)])
+
+    def encode(self, questions: Sequence[Question], orders: Sequence[Order]) -> list[Prompt]:
+        """Tokenize each prompt whole, then shorten those that the model cannot take.
+
+        Either its last exemplars are left out one by one, or its first tokens.
+        """
+        drafts = list(zip(questions, orders, strict=True))
+        encoded = self._tokens([self.text(*draft) for draft in drafts])
+        return [self._fitted(*draft, ids) for draft, ids in zip(drafts, encoded, strict=True)]
+
+    def _fitted(self, question: Question, exemplars: Order, ids: list[int]) -> Prompt:
+        shortened = len(ids) > self.limit
+        if self.overflow is Overflow.cut_left:
+            ids = ids[-self.limit :]
+        while len(ids) > self.limit:
+            if not exemplars:
+                raise GoftError(
+                    f"{question.subject}: the model takes {self.limit} tokens, found a question "
+                    f"of {len(ids)} ({question.question[:40]!r}...)",
+                    "choose another model",
+                )
+            exemplars = exemplars[:-1]
+            (ids,) = self._tokens([self.text(question, exemplars)])
+        return Prompt(np.asarray(ids, dtype=np.int32), exemplars, shortened)
+
+    def _tokens(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(texts, return_attention_mask=False, verbose=False)["input_ids"]
+
+
+def question_text(question: Question) -> str:
+    """Write the question, its lettered choices, and what asks for the answer."""
+    options = zip(LETTERS, question.choices, strict=True)
+    return "\n".join([question.question, *(f"{key}. {text}" for key, text in options), ASKS])
+
+
+def answer_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the token of each answer: what its letter adds to the end of a prompt."""
+    texts = [ASKS, *(f"{ASKS} {letter}" for letter in LETTERS)]
+    asks, *answered = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    added = [ids[len(asks) :] for ids in answered]
+    if {len(ids) for ids in added} != {1} or len({ids[0] for ids in added}) != len(LETTERS):
+        raise GoftError(
+            f"the tokenizer does not tell {', '.join(LETTERS)} apart by one token after {ASKS!r}, "
+            f"found the tokens {added}",
+            "choose a model whose vocabulary has these letters",
+        )
+    return [token for (token,) in added]

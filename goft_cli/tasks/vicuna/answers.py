@@ -17,10 +17,9 @@ from goft_cli.system.digests import fingerprint
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import console
 from goft_cli.tasks.generation import room_after, stop_tokens, write_batch
-from goft_cli.tasks.instruction.template import PREAMBLE, SEPARATOR, encode_prompts
-from goft_cli.tasks.vicuna.questions import Question
-from goft_cli.tasks.vicuna.records import Records, Row, answer_text
-from goft_cli.tokens import text_start, usable_positions
+from goft_cli.tasks.instruction.rows import PREAMBLE, SEPARATOR, encode_prompts
+from goft_cli.tasks.tokens import text_start, usable_positions
+from goft_cli.tasks.vicuna.questions import Question, Records, Row, answer_text
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from goft_cli.config import JudgeConfig, WithoutReference
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.vicuna.questions import Question
-from goft_cli.tasks.vicuna.records import read_answers, read_rows
+from goft_cli.tasks.vicuna.questions import Question, read_answers, read_rows
 
 OWN = "own"
 REFERENCED = ("math", "reasoning", "coding")

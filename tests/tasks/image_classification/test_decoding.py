@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.image_classification.decoding import open_image, to_rgb
+from goft_cli.tasks.image_classification.pixels import open_image, to_rgb
 
 Array = np.ndarray
 RANDOM = np.random.default_rng(0)

@@ -19,7 +19,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from goft_cli.config import ImageClassificationConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.image_classification import ImageClassification
-from goft_cli.tasks.image_classification.decoding import open_image
+from goft_cli.tasks.image_classification.pixels import open_image
 from tests.pictures import SIZE
 
 Array = np.ndarray

@@ -11,8 +11,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorWithFlattening
 
-from goft_cli.tasks.instruction.batches import PadRight
-from goft_cli.tasks.instruction.loss import example_losses
+from goft_cli.tasks.instruction import PadRight, example_losses
 from tests.decoders import VOCABULARY, Row, random_llama, random_rows
 
 EPS = torch.finfo(torch.float32).eps

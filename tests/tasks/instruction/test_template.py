@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.instruction.template import cut, encode_answers, encode_prompts, query_of
+from goft_cli.tasks.instruction.rows import cut, encode_answers, encode_prompts, query_of
 
 PREAMBLE = (
     "Below is an instruction that describes a task. "

@@ -7,7 +7,7 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goft_cli.tasks.mmlu.legacy import Shuffles, as_pandas_reads
+from goft_cli.tasks.mmlu.questions import Shuffles, as_pandas_reads
 
 
 @settings(max_examples=10, deadline=None)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.tasks import build_benchmark
-from goft_cli.tasks.mmlu.benchmark import MMLU
+from goft_cli.tasks.families import build_benchmark
+from goft_cli.tasks.mmlu import MMLU
 from tests.multiple_choice import STRANGE, Row, config, tiny_llama, write_rows
 
 SUBJECT = "high_school_us_history"

@@ -11,8 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from goft_cli.config import Overflow
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.mmlu.prompts import Prompter, answer_tokens
-from goft_cli.tasks.mmlu.questions import Question
+from goft_cli.tasks.mmlu.questions import Prompter, Question, answer_tokens
 from tests.multiple_choice import config, tiny_llama
 
 SHOWN = [

@@ -10,7 +10,7 @@ import pytest
 from datasets import ClassLabel, Dataset
 
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks import build_benchmark
+from goft_cli.tasks.families import build_benchmark
 from goft_cli.tasks.mmlu.questions import Question, by_subject
 from tests.multiple_choice import (
     DEV_ROWS,

@@ -19,7 +19,7 @@ from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, PredictConfig
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks import build_task
+from goft_cli.tasks.families import build_task
 from tests import small
 from tests.squad_scorer import score_files
 

@@ -6,7 +6,7 @@ import pytest
 
 from goft_cli.config import GoftAdapterConfig, QuestionAnsweringConfig
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks import build_task
+from goft_cli.tasks.families import build_task
 from tests.cells import cell
 from tests.small import composed
 

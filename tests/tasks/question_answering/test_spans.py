@@ -7,8 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goft_cli.tasks.question_answering.spans import NOTHING, Answer, best_answers
-from goft_cli.tasks.question_answering.windows import OUTSIDE, Windows
+from goft_cli.tasks.question_answering.windows import (
+    NOTHING,
+    OUTSIDE,
+    Answer,
+    Windows,
+    best_answers,
+)
 
 LEAD = 3  # [CLS], one token of the question, [SEP]
 Logits = tuple[np.ndarray, np.ndarray]

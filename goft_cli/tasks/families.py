@@ -1,0 +1,72 @@
+"""Tasks: data in, metric out; one class per family, one YAML per task.
+
+A `Task` is trained and scored by the pipeline; a `Benchmark` is only scored, in its own way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from goft_cli.config import TaskConfig
+from goft_cli.system.errors import GoftError
+from goft_cli.tasks.base import Split, Task, TaskData
+from goft_cli.tasks.benchmark import Benchmark, Scores
+from goft_cli.tasks.classification import TextClassification
+from goft_cli.tasks.image_classification import ImageClassification
+from goft_cli.tasks.instruction import Instruction
+from goft_cli.tasks.mmlu import MMLU
+from goft_cli.tasks.question_answering import QuestionAnswering
+from goft_cli.tasks.vicuna import Vicuna
+
+__all__ = [
+    "BENCHMARKS",
+    "FAMILIES",
+    "Benchmark",
+    "Scores",
+    "Split",
+    "Task",
+    "TaskData",
+    "build_benchmark",
+    "build_task",
+]
+
+FAMILIES: dict[str, type[Task[Any, Any]]] = {
+    "text_classification": TextClassification,
+    "image_classification": ImageClassification,
+    "question_answering": QuestionAnswering,
+    "instruction": Instruction,
+}
+"""The class behind `task.family`, for tasks that are trained."""
+
+BENCHMARKS: dict[str, type[Benchmark[Any]]] = {
+    "mmlu": MMLU,
+    "vicuna": Vicuna,
+}
+"""The class behind `task.family`, for tasks that are only scored."""
+
+
+def build_task(config: TaskConfig) -> Task[Any, Any]:
+    """Build the task that a configuration describes."""
+    family = FAMILIES.get(config.family)
+    if family is not None:
+        return family(config)
+    if config.family in BENCHMARKS:
+        raise GoftError(
+            f"task {config.name} has nothing to train on",
+            f"score it with goft eval task={config.name} adapter=RUN_FOLDER",
+        )
+    raise GoftError(
+        f"task {config.name}: unknown family {config.family!r}",
+        f"task.family is one of {', '.join([*FAMILIES, *BENCHMARKS])}",
+    )
+
+
+def build_benchmark(config: TaskConfig) -> Benchmark[Any]:
+    """Build the benchmark that a configuration describes."""
+    family = BENCHMARKS.get(config.family)
+    if family is None:
+        raise GoftError(
+            f"task {config.name} is no benchmark (task.family={config.family})",
+            f"expected one of {', '.join(BENCHMARKS)}",
+        )
+    return family(config)
