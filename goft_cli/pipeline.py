@@ -11,10 +11,10 @@ import torch
 from transformers import PreTrainedModel
 
 from goft_cli import report
-from goft_cli.adapters import heeding_peft
 from goft_cli.config import TrainConfig
 from goft_cli.launching import sharding
 from goft_cli.launching.ranks import join, leave, open_together, wait
+from goft_cli.models.adapters import heeding_peft
 from goft_cli.prepare import Job, prepare
 from goft_cli.recording import finish, write_manifest
 from goft_cli.runs.base_files import hash_ahead

@@ -9,9 +9,6 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
-from goft_cli.adapter_loading import load_trained
-from goft_cli.adapters import count_adapted_layers, merge
-from goft_cli.backbone import load_backbone
 from goft_cli.config import Quantization, TrainConfig
 from goft_cli.evaluation import (
     evaluation_splits,
@@ -21,6 +18,9 @@ from goft_cli.evaluation import (
     tolerance,
 )
 from goft_cli.launching import sharding
+from goft_cli.models.adapter_loading import load_trained
+from goft_cli.models.adapters import count_adapted_layers, merge
+from goft_cli.models.backbone import load_backbone
 from goft_cli.prepare import Job
 from goft_cli.tasks.base import Arrays, Split
 from goft_cli.training.trainer import PenaltyTrainer, training_arguments

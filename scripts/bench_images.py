@@ -19,9 +19,9 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from goft_cli.adapters import attach_adapter
-from goft_cli.backbone import Backbone
 from goft_cli.config import GoftAdapterConfig, ImageClassificationConfig, Method
+from goft_cli.models.adapters import attach_adapter
+from goft_cli.models.backbone import Backbone
 from goft_cli.tasks.image_classification import ImageClassification, pixels
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"]

@@ -23,9 +23,9 @@ from transformers import AutoConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from goft_cli.adapters import attach_adapter
-from goft_cli.backbone import Backbone, load_model
-from goft_cli.packing import keep_packing
+from goft_cli.models.adapters import attach_adapter
+from goft_cli.models.backbone import Backbone, load_model
+from goft_cli.models.weights import keep_packing
 from goft_cli.system.screen import quiet_libraries
 from scripts.benchmarks.memory import forget_peak, peak_in_child, resident_peak
 from scripts.benchmarks.shapes import SHAPES, build

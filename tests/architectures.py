@@ -14,9 +14,9 @@ import transformers
 from peft import PeftModel
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
-from goft_cli.adapters import ParameterCount, attach_adapter, count_parameters
-from goft_cli.backbone import Backbone
 from goft_cli.config import ModelConfig, TrainConfig
+from goft_cli.models.adapters import ParameterCount, attach_adapter, count_parameters
+from goft_cli.models.backbone import Backbone
 from goft_cli.system.locations import ASSET_SCHEME, asset_dir
 
 SEQUENCE_CLASSIFICATION = "AutoModelForSequenceClassification"

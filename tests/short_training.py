@@ -22,7 +22,7 @@ from transformers import (
     set_seed,
 )
 
-from goft_cli.adalora import separate_penalty
+from goft_cli.models.adalora import separate_penalty
 from goft_cli.training.schedules import EpochRate
 from goft_cli.training.trainer import PenaltyTrainer
 from goft_cli.tuner import GoftConfig

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from goft_cli.adapter_files import CIRCUMSTANCES, SETTINGS, WEIGHTS
-from goft_cli.adapter_loading import load_adapter, load_trained
-from goft_cli.adapters import attach_adapter
-from goft_cli.backbone import Backbone
 from goft_cli.config import TrainConfig
+from goft_cli.models.adapter_files import CIRCUMSTANCES, SETTINGS, WEIGHTS
+from goft_cli.models.adapter_loading import load_adapter, load_trained
+from goft_cli.models.adapters import attach_adapter
+from goft_cli.models.backbone import Backbone
 from goft_cli.system.errors import GoftError
 from tests import small
 from tests.cells import CHOICES

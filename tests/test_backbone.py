@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from goft_cli.adapters import attach_adapter, count_adapted_layers, count_parameters
-from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import GoftAdapterConfig, LinearProbeConfig, ModelConfig
+from goft_cli.models.adapters import attach_adapter, count_adapted_layers, count_parameters
+from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.rotation import engines
 from goft_cli.system.errors import GoftError
 from tests import small

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from goft_cli.adapters import merge
+from goft_cli.models.adapters import merge
 from goft_cli.rotation import rotate_transposed
 from goft_cli.tuner.geometry import (
     adapted_weights,

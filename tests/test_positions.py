@@ -18,7 +18,7 @@ from transformers import (
     XLNetConfig,
 )
 
-from goft_cli.backbone import load_backbone
+from goft_cli.models.backbone import load_backbone
 from goft_cli.tasks.families import build_task
 from goft_cli.tasks.tokens import usable_positions
 from tests import small

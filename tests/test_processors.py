@@ -18,8 +18,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import ModelConfig
+from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.system.errors import GoftError
 from tests.small import WORDS, Head
 

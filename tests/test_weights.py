@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from goft_cli.backbone import load_backbone
 from goft_cli.config import Dtype, ModelConfig
+from goft_cli.models.backbone import load_backbone
 from tests import small
 from tests.small import Head
 from tests.stored_models import FORMS, store_as

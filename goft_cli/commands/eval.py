@@ -35,9 +35,9 @@ def rescore(cfg: EvalConfig) -> None:
     from pathlib import Path
 
     from goft_cli import report
-    from goft_cli.adapters import merge
     from goft_cli.config.model import real_name
     from goft_cli.evaluation import evaluation_splits, run_model, score_splits
+    from goft_cli.models.adapters import merge
     from goft_cli.runs.trained import open_trained
     from goft_cli.system.files import write_json
     from goft_cli.system.locations import check_output

@@ -10,9 +10,9 @@ from functools import cache
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from goft_cli.adapters import ANY_UPDATES, attach_adapter, count_parameters
-from goft_cli.backbone import Backbone, empty_model
 from goft_cli.config import AdapterConfig, TrainConfig
+from goft_cli.models.adapters import ANY_UPDATES, attach_adapter, count_parameters
+from goft_cli.models.backbone import Backbone, empty_model
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.families import build_task
 from goft_cli.tuner.base_weight import features

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from huggingface_hub import constants, get_token
 
-from goft_cli.backbone import load_backbone
 from goft_cli.config import (
     ImageClassificationConfig,
     ModelConfig,
@@ -20,6 +19,7 @@ from goft_cli.config import (
     WandbMode,
 )
 from goft_cli.config.model import check_tokenizer
+from goft_cli.models.backbone import load_backbone
 from goft_cli.preflight import (
     check_data_dir,
     check_dataset,

@@ -11,9 +11,6 @@ import transformers
 from torch import nn
 from transformers import PreTrainedModel
 
-from goft_cli.adapter_loading import load_adapter
-from goft_cli.adapters import merge
-from goft_cli.backbone import load_backbone
 from goft_cli.config import ExportConfig
 from goft_cli.evaluation import tolerance
 from goft_cli.exporting.certificate import (
@@ -27,7 +24,10 @@ from goft_cli.exporting.certificate import (
     layer_changes,
 )
 from goft_cli.exporting.lora import lora_of, products, residuals, save_lora
-from goft_cli.packing import packing
+from goft_cli.models.adapter_loading import load_adapter
+from goft_cli.models.adapters import merge
+from goft_cli.models.backbone import load_backbone
+from goft_cli.models.weights import packing
 from goft_cli.runs.trained import TrainedRun
 from goft_cli.sharing.cards import Kind, card
 from goft_cli.system.files import write_json, write_text

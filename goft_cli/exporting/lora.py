@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from goft_cli.adapters import ADAPTER
+from goft_cli.models.adapters import ADAPTER
 from goft_cli.system.errors import GoftError
 from goft_cli.tuner.geometry import WRAPPER
 

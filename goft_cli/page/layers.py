@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from goft_cli import adapters
+from goft_cli.models import adapters
 from goft_cli.runs.trained import TrainedRun
 from goft_cli.tuner.geometry import (
     NeuronChange,

@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from goft_cli.backbone import model_folder, reading
 from goft_cli.config import ImageClassificationConfig, TrainConfig
+from goft_cli.models.backbone import model_folder, reading
+from goft_cli.models.processors import fit_together, load_processor
 from goft_cli.planning.batch import (
     CANDIDATES,
     longest_batch,
@@ -17,7 +18,6 @@ from goft_cli.planning.batch import (
     stand_in_batch,
 )
 from goft_cli.preflight import check_data_dir
-from goft_cli.processors import fit_together, load_processor
 from goft_cli.tasks.base import Task, TaskData
 
 

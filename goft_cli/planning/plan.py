@@ -11,9 +11,9 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from goft_cli.adapters import ParameterCount, count_parameters
 from goft_cli.comparison.budget import attached
 from goft_cli.config import PlanConfig, TrainConfig
+from goft_cli.models.adapters import ParameterCount, count_parameters
 from goft_cli.planning.batch import shape_of
 from goft_cli.planning.calibration import Timing, calibrate, evaluations
 from goft_cli.planning.downloads import hub_items

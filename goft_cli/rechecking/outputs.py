@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import nn
 
-from goft_cli.adapter_loading import load_adapter
-from goft_cli.adapters import merge
-from goft_cli.backbone import load_backbone
 from goft_cli.config import VerifyConfig
 from goft_cli.evaluation import compare, evaluation_splits, score_splits
 from goft_cli.exporting.certificate import REPORT, exported_sha256
 from goft_cli.exporting.export import reopened
+from goft_cli.models.adapter_loading import load_adapter
+from goft_cli.models.adapters import merge
+from goft_cli.models.backbone import load_backbone
 from goft_cli.rechecking.findings import judged, of_files, unrecorded
 from goft_cli.runs.provenance import Change, file_changes, section
 from goft_cli.runs.trained import TrainedRun, spread

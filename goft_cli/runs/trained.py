@@ -13,10 +13,10 @@ from peft import PeftModel
 from torch import nn
 from transformers import TrainingArguments
 
-from goft_cli.adapter_loading import load_trained
-from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import TRAIN_SAMPLE, TrainConfig
 from goft_cli.evaluation import run_model
+from goft_cli.models.adapter_loading import load_trained
+from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.runs import provenance
 from goft_cli.runs.configuration import read_config
 from goft_cli.runs.run_folder import RunFolder

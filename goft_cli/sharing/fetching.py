@@ -10,7 +10,6 @@ from pathlib import Path
 import transformers
 from transformers import AutoConfig, AutoModel
 
-from goft_cli.backbone import Head, check_architecture, model_folder, reading
 from goft_cli.config import (
     BenchmarkConfig,
     DatasetConfig,
@@ -22,11 +21,12 @@ from goft_cli.config.model import check_tokenizer
 from goft_cli.data import dataset_files
 from goft_cli.data.model_files import FETCHED, revision_of
 from goft_cli.data.sources import LABEL_NAMES, find_files, load_all
+from goft_cli.models.backbone import Head, check_architecture, model_folder, reading
+from goft_cli.models.weights import find_weights, reading_of
 from goft_cli.system.digests import file_sha256
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.locations import ASSET_SCHEME, whole_folder
 from goft_cli.tasks.families import build_benchmark, build_task
-from goft_cli.weights import find_weights, reading_of
 
 
 def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:

@@ -16,9 +16,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from goft_cli.adalora import AdaLora, RankAllocation
 from goft_cli.config import TrackerName, TrainConfig, TrainerConfig
 from goft_cli.evaluation import reducer, single
+from goft_cli.models.adalora import AdaLora, RankAllocation
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import ProgressBar
 from goft_cli.tasks.base import Collator, Inputs, Split, Task

@@ -14,10 +14,10 @@ from hydra.core.global_hydra import GlobalHydra
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from goft_cli.adapters import attach_adapter, count_parameters, merge
-from goft_cli.backbone import Backbone
 from goft_cli.command_line.composition import freeze, register
 from goft_cli.config import TrainConfig
+from goft_cli.models.adapters import attach_adapter, count_parameters, merge
+from goft_cli.models.backbone import Backbone
 from goft_cli.system.locations import data_root
 from goft_cli.tuner.penalty import forget_penalties, total_penalty
 from scripts.benchmarks.authors import METHODS, attach_authors, load_authors

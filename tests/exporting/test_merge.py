@@ -15,11 +15,11 @@ from peft import HRAConfig, LoraConfig, PeftConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
 
-from goft_cli.adapters import merge as merge_adapter
 from goft_cli.commands.merge import merge
 from goft_cli.config import MergeConfig
 from goft_cli.exporting import export
 from goft_cli.exporting.lora import lora_of, products, residuals
+from goft_cli.models.adapters import merge as merge_adapter
 from goft_cli.system.errors import GoftError
 from goft_cli.tuner import GoftConfig
 from tests.short_training import adapted, tiny_bert

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import ViTConfig, ViTModel
 
-from goft_cli.backbone import load_backbone
 from goft_cli.config import ModelConfig
+from goft_cli.models.backbone import load_backbone
 from tests import small
 from tests.hostile.border import (
     Change,

@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 from datasets import Dataset
 
-from goft_cli.backbone import load_backbone
 from goft_cli.config import TrainConfig
 from goft_cli.data.sources import read_demo
+from goft_cli.models.backbone import load_backbone
 from goft_cli.tasks.families import build_task
 from tests import small
 from tests.caches import cache_dataset, cache_model, turn_to

@@ -11,9 +11,9 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import ModelConfig
 from goft_cli.data import model_files
+from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.system import hub as own_hub
 from goft_cli.system.errors import GoftError
 from tests import small

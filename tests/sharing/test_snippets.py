@@ -9,7 +9,7 @@ import pytest
 from peft import get_peft_model
 
 from goft_cli import GoftConfig
-from goft_cli.backbone import load_backbone
+from goft_cli.models.backbone import load_backbone
 from goft_cli.sharing.snippets import adapter_snippet, merged_snippet
 from goft_cli.tasks.families import build_task
 from tests import small

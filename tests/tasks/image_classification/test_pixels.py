@@ -16,8 +16,8 @@ from PIL import Image
 from transformers import AutoImageProcessor
 from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from goft_cli.backbone import Backbone, load_backbone
 from goft_cli.config import ImageClassificationConfig, ModelConfig, Transform
+from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.image_classification import ImageClassification, pixels

@@ -10,20 +10,20 @@ from textwrap import shorten
 from peft import PeftConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
-from goft_cli.adalora import separate_penalty
-from goft_cli.adapter_files import check_settings, check_tensors, read_settings, read_tensors
-from goft_cli.adapters import (
+from goft_cli.config import TrainConfig
+from goft_cli.models.adalora import separate_penalty
+from goft_cli.models.adapter_files import check_settings, check_tensors, read_settings, read_tensors
+from goft_cli.models.adapters import (
     ADAPTER,
     ANY_UPDATES,
     MODULES_TO_SAVE,
+    check_pattern,
     heeding_peft,
     peft_config,
     trained_modules,
 )
-from goft_cli.backbone import Backbone
-from goft_cli.config import TrainConfig
+from goft_cli.models.backbone import Backbone
 from goft_cli.system.errors import GoftError
-from goft_cli.targets import check_pattern
 
 PEFT_REFUSALS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, UserWarning)
 """What PEFT raises for a configuration that does not fit a model."""

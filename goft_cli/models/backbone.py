@@ -16,12 +16,11 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from goft_cli.config import ModelConfig
 from goft_cli.config.model import check_engine, check_tokenizer
 from goft_cli.data.model_files import bring_settings, revision_of
-from goft_cli.packing import keep_packing
-from goft_cli.processors import Reader, fit_together, load_processor
+from goft_cli.models.processors import Reader, fit_together, load_processor
+from goft_cli.models.weights import keep_packing, open_weights
 from goft_cli.system.digests import fingerprint, in_modules
 from goft_cli.system.errors import GoftError, is_out_of_memory, is_panic
 from goft_cli.system.locations import model_location
-from goft_cli.weights import open_weights
 
 EXAMPLES = {
     "AutoModelForSequenceClassification": "deberta-v3-base",
