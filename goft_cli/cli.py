@@ -63,7 +63,7 @@ def run_verb(verb: str, words: list[str]) -> int:
     """Dispatch to `goft_cli.commands.<verb>`, which reads `sys.argv`, mostly through Hydra."""
     from goft_cli.command_line.borders import refuse_words
     from goft_cli.command_line.flags import as_overrides, check_flags, own_flags
-    from goft_cli.launching.launch_checks import check_nesting, check_rank
+    from goft_cli.training.launch_checks import check_nesting, check_rank
 
     check_place()
     refuse_words(words)

@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 
 from goft_cli import report
 from goft_cli.config import TrainConfig
-from goft_cli.launching import sharding
 from goft_cli.launching.ranks import join, leave, open_together, wait
 from goft_cli.models.adapters import heeding_peft
 from goft_cli.prepare import Job, prepare
@@ -23,10 +22,9 @@ from goft_cli.runs.run_folder import RunFolder
 from goft_cli.system.errors import OutOfMemoryError, is_out_of_memory
 from goft_cli.system.screen import console, logging_to, silent
 from goft_cli.tasks.benchmark import Scores
+from goft_cli.training import sharding
+from goft_cli.training.callbacks import EPOCH_RATES, StopWithoutFolder, tracking
 from goft_cli.training.checkpoints import newest_complete
-from goft_cli.training.presence import StopWithoutFolder
-from goft_cli.training.schedules import EPOCH_RATES
-from goft_cli.training.tracking import tracking
 from goft_cli.training.trainer import (
     PenaltyTrainer,
     build_trainer,

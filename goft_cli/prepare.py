@@ -10,13 +10,13 @@ from transformers import TrainingArguments, set_seed
 
 from goft_cli import report
 from goft_cli.config import TrainConfig
-from goft_cli.launching import sharding
 from goft_cli.models.adapters import ParameterCount, attach_adapter, count_parameters
 from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.tasks.benchmark import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.tasks.families import build_benchmark, build_task
+from goft_cli.training import sharding
 from goft_cli.training.trainer import (
     EncodedData,
     training_arguments,

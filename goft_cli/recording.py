@@ -9,7 +9,6 @@ from typing import Any, cast
 from goft_cli import report
 from goft_cli.config import TrainConfig
 from goft_cli.config.model import real_name
-from goft_cli.evaluation import score_splits
 from goft_cli.prepare import Job
 from goft_cli.runs import manifest
 from goft_cli.runs.base_files import describe_base
@@ -18,6 +17,7 @@ from goft_cli.runs.provenance import adapter_sha256, require_same_ground
 from goft_cli.runs.run_folder import FORECAST, RunFolder
 from goft_cli.system.files import read_json, write_json
 from goft_cli.tasks.benchmark import Scores
+from goft_cli.training.evaluation import score_splits
 from goft_cli.training.trainer import PenaltyTrainer
 from goft_cli.verification import Verification
 

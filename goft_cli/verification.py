@@ -10,19 +10,19 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from goft_cli.config import Quantization, TrainConfig
-from goft_cli.evaluation import (
+from goft_cli.models.adapter_loading import load_trained
+from goft_cli.models.adapters import count_adapted_layers, merge
+from goft_cli.models.backbone import load_backbone
+from goft_cli.prepare import Job
+from goft_cli.tasks.base import Arrays, Split
+from goft_cli.training import sharding
+from goft_cli.training.evaluation import (
     evaluation_splits,
     require_agreement,
     run_model,
     run_trainer,
     tolerance,
 )
-from goft_cli.launching import sharding
-from goft_cli.models.adapter_loading import load_trained
-from goft_cli.models.adapters import count_adapted_layers, merge
-from goft_cli.models.backbone import load_backbone
-from goft_cli.prepare import Job
-from goft_cli.tasks.base import Arrays, Split
 from goft_cli.training.trainer import PenaltyTrainer, training_arguments
 
 

@@ -18,7 +18,7 @@ from accelerate import PartialState
 from accelerate.utils import DeepSpeedPlugin, DistributedType
 
 from goft_cli.cli import main
-from goft_cli.launching import launch_checks
+from goft_cli.training import launch_checks
 
 
 def take_cpus_for_gpus() -> None:

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from goft_cli.models.adalora import separate_penalty
-from goft_cli.training.schedules import EpochRate
+from goft_cli.training.callbacks import EpochRate
 from goft_cli.training.trainer import PenaltyTrainer
 from goft_cli.tuner import GoftConfig
 

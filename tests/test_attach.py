@@ -11,12 +11,12 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from goft_cli.evaluation import compare, tolerance
 from goft_cli.models import adapters
 from goft_cli.models.adapters import attach_adapter, count_parameters, merge
 from goft_cli.models.backbone import Backbone
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import asset_dir
+from goft_cli.training.evaluation import compare, tolerance
 from tests.small import composed
 
 AUTO = "AutoModelForCausalLM"

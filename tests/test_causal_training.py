@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers import DataCollatorWithFlattening, TrainingArguments
 
 from goft_cli.config import GoftAdapterConfig, InstructionConfig, Method
-from goft_cli.evaluation import run_model
 from goft_cli.models.adapters import attach_adapter
 from goft_cli.models.backbone import Backbone
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.instruction import Instruction, PadRight
+from goft_cli.training.evaluation import run_model
 from goft_cli.training.trainer import EncodedData, PenaltyTrainer, build_trainer
 from tests.decoders import logits_of, random_llama, random_rows
 

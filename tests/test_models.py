@@ -15,10 +15,10 @@ import transformers
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
-from goft_cli.evaluation import compare, tolerance
 from goft_cli.models.adapter_loading import load_adapter
 from goft_cli.models.adapters import attach_adapter, count_adapted_layers, merge
 from goft_cli.models.backbone import Backbone
+from goft_cli.training.evaluation import compare, tolerance
 from tests.architectures import (
     CAUSAL_LM,
     IMAGE_CLASSIFICATION,

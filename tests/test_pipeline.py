@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from goft_cli import evaluation, pipeline, verification
+from goft_cli import pipeline, verification
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Arrays
 from goft_cli.tasks.classification import TextClassification
-from goft_cli.training import resuming
+from goft_cli.training import evaluation, resuming
 from goft_cli.training.checkpoints import ASIDE, STATE, find_damage, seal
 from tests import small
 

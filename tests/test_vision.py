@@ -21,7 +21,7 @@ from goft_cli.preflight import check_inputs
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
-from goft_cli.training.schedules import fact_cosine
+from goft_cli.training.callbacks import fact_cosine
 from tests.pictures import write_images, write_vit
 from tests.small import composed
 

@@ -36,11 +36,11 @@ def rescore(cfg: EvalConfig) -> None:
 
     from goft_cli import report
     from goft_cli.config.model import real_name
-    from goft_cli.evaluation import evaluation_splits, run_model, score_splits
     from goft_cli.models.adapters import merge
     from goft_cli.runs.trained import open_trained
     from goft_cli.system.files import write_json
     from goft_cli.system.locations import check_output
+    from goft_cli.training.evaluation import evaluation_splits, run_model, score_splits
 
     run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
     target = Path(cfg.output) if cfg.output else run.folder.path / "eval.json"

@@ -35,9 +35,9 @@ def main() -> None:
 
 def train(cfg: TrainConfig) -> None:
     """Run the pipeline here or in processes of its own; torch is imported only now."""
-    from goft_cli.launching.launch_checks import check_launch, is_rank
     from goft_cli.preflight import check_inputs
     from goft_cli.runs.provenance import check_ground
+    from goft_cli.training.launch_checks import check_launch, is_rank
 
     check_launch(cfg)
     check_inputs(cfg)

@@ -43,7 +43,7 @@ class Scheduler(StrEnum):
     polynomial = "polynomial"
     inverse_sqrt = "inverse_sqrt"
     fact_cosine = "fact_cosine"
-    """FacT's for VTAB-1K, once an epoch; see `goft_cli.training.schedules`."""
+    """FacT's for VTAB-1K, once an epoch; see `goft_cli.training.callbacks`."""
 
 
 class Optimizer(StrEnum):

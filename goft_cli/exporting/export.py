@@ -12,7 +12,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from goft_cli.config import ExportConfig
-from goft_cli.evaluation import tolerance
 from goft_cli.exporting.certificate import (
     CARD,
     REPORT,
@@ -33,6 +32,7 @@ from goft_cli.sharing.cards import Kind, card
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.locations import whole_folder
 from goft_cli.tasks.base import Arrays, Split
+from goft_cli.training.evaluation import tolerance
 from goft_cli.tuner.geometry import (
     adapted_weights,
     neuron_change,

@@ -13,8 +13,8 @@ from accelerate import PartialState
 
 from goft_cli.config import TrainConfig
 from goft_cli.config.trainer import processes
-from goft_cli.launching.launch_checks import sharding_engine
 from goft_cli.runs.run_folder import RunFolder, open_run, opened
+from goft_cli.training.launch_checks import sharding_engine
 
 
 def join(cfg: TrainConfig) -> bool:

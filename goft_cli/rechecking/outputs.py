@@ -12,7 +12,6 @@ from typing import Any
 from torch import nn
 
 from goft_cli.config import VerifyConfig
-from goft_cli.evaluation import compare, evaluation_splits, score_splits
 from goft_cli.exporting.certificate import REPORT, exported_sha256
 from goft_cli.exporting.export import reopened
 from goft_cli.models.adapter_loading import load_adapter
@@ -25,6 +24,7 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.tables import Finding
 from goft_cli.tasks.base import Arrays, Split, TaskData
+from goft_cli.training.evaluation import compare, evaluation_splits, score_splits
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from goft_cli import __version__
-from goft_cli.launching.launch_checks import sharding_engine
 from goft_cli.rotation import forced_engine
+from goft_cli.training.launch_checks import sharding_engine
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "hydra-core")
 

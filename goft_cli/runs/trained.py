@@ -14,7 +14,6 @@ from torch import nn
 from transformers import TrainingArguments
 
 from goft_cli.config import TRAIN_SAMPLE, TrainConfig
-from goft_cli.evaluation import run_model
 from goft_cli.models.adapter_loading import load_trained
 from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.runs import provenance
@@ -25,6 +24,7 @@ from goft_cli.system.files import read_json
 from goft_cli.system.snapshots import COMMIT
 from goft_cli.tasks.base import AnsweringTask, Arrays, Split, Task, TaskData
 from goft_cli.tasks.families import build_task
+from goft_cli.training.evaluation import run_model
 from goft_cli.training.trainer import training_arguments
 
 logger = logging.getLogger(__name__)

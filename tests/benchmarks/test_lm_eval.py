@@ -10,8 +10,8 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
-from goft_cli.evaluation import tolerance
 from goft_cli.tasks.families import build_benchmark
+from goft_cli.training.evaluation import tolerance
 from tests.multiple_choice import STRANGE, Row, config, made_up, tiny_llama, write_rows
 
 pytestmark = pytest.mark.slow

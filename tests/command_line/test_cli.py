@@ -134,7 +134,7 @@ def test_a_command_that_nohup_started_outlives_its_terminal(
     monkeypatch.setattr(
         "goft_cli.preflight.check_inputs", lambda _: signal.raise_signal(signal.SIGHUP)
     )
-    monkeypatch.setattr("goft_cli.launching.launch_checks.is_rank", lambda: True)
+    monkeypatch.setattr("goft_cli.training.launch_checks.is_rank", lambda: True)
     monkeypatch.setattr("goft_cli.pipeline.run", lambda _, **__: None)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:

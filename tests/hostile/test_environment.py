@@ -20,11 +20,11 @@ import torch
 from goft_cli import pipeline, preflight
 from goft_cli.commands.train import train
 from goft_cli.config import LauncherConfig, TrackerConfig, TrackerName, TrainConfig
-from goft_cli.launching.launch_checks import check_launch
 from goft_cli.rotation import engines
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
 from goft_cli.system.secrets import BLOT, Redaction, redact
+from goft_cli.training.launch_checks import check_launch
 from tests import small
 from tests.hostile.border import described, refusal, snapshot
 

@@ -18,7 +18,6 @@ from goft_cli import pipeline
 from goft_cli.command_line.refusals import SAVE_FAILED, describe
 from goft_cli.commands.train import run_here
 from goft_cli.config import TrainConfig
-from goft_cli.launching.launch_checks import check_rank
 from goft_cli.pipeline import heeding_memory
 from goft_cli.planning import smaller
 from goft_cli.planning.memory import Memory
@@ -26,6 +25,7 @@ from goft_cli.planning.smaller import advice, at, fitting_size, forecast
 from goft_cli.report import megabytes
 from goft_cli.system.errors import USAGE_ERROR, GoftError, OutOfMemoryError
 from goft_cli.system.locations import check_writable
+from goft_cli.training.launch_checks import check_rank
 from tests import small
 from tests.conftest import Goft
 from tests.hostile.border import described, snapshot

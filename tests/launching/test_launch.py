@@ -22,9 +22,9 @@ from goft_cli.commands import train
 from goft_cli.config import TrainConfig
 from goft_cli.launching import launch
 from goft_cli.launching.launch import as_error, root_cause
-from goft_cli.launching.launch_checks import check_asked, check_launch, check_nesting
 from goft_cli.runs.run_folder import RunFolder, opened
 from goft_cli.system.errors import GoftError, RankError, Stopped
+from goft_cli.training.launch_checks import check_asked, check_launch, check_nesting
 from tests import small
 from tests.conftest import ROOT, Goft
 from tests.processes import accelerate_launch

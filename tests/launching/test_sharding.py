@@ -20,10 +20,10 @@ from safetensors.torch import load_file
 
 from goft_cli import pipeline
 from goft_cli.data.sources import read_demo
-from goft_cli.launching.launch_checks import SHARDING
-from goft_cli.launching.sharding import check_deepspeed, check_same_engine, unpickling_nothing
 from goft_cli.runs.run_folder import RunFolder
 from goft_cli.system.errors import GoftError
+from goft_cli.training.launch_checks import SHARDING
+from goft_cli.training.sharding import check_deepspeed, check_same_engine, unpickling_nothing
 from tests import small
 from tests.conftest import ROOT
 from tests.processes import accelerate_launch

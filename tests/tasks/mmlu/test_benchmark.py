@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from goft_cli.config import ExemplarOrder, MMLUConfig, Overflow
-from goft_cli.evaluation import tolerance
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import mmlu as module
 from goft_cli.tasks.benchmark import Scores
 from goft_cli.tasks.families import build_benchmark, build_task
 from goft_cli.tasks.mmlu.next_token import averages
+from goft_cli.training.evaluation import tolerance
 from tests.multiple_choice import SUBJECTS, config, tiny_llama, write_folder
 
 QUESTIONS = sum(SUBJECTS.values())

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, set_seed
 
-from goft_cli.evaluation import tolerance
 from goft_cli.tasks.mmlu.next_token import by_length, common_length, next_token_logits
+from goft_cli.training.evaluation import tolerance
 
 VOCABULARY = 40
 SHAPE: dict[str, Any] = {

@@ -20,8 +20,8 @@ from transformers.integrations.deepspeed import (
 from transformers.trainer import OPTIMIZER_NAME
 
 from goft_cli.config import TrainConfig
-from goft_cli.launching.launch_checks import SHARDING, sharding_engine
 from goft_cli.system.errors import GoftError
+from goft_cli.training.launch_checks import SHARDING, sharding_engine
 
 
 def engine_of(checkpoint: Path) -> str | None:

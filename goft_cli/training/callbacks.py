@@ -1,0 +1,144 @@
+"""Training that cannot go on stops while the weights are still good."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from goft_cli.config import TrackerConfig, TrackerName, WandbMode
+from goft_cli.system.errors import GoftError
+
+
+class FiniteGradients(TrainerCallback):
+    """Stops before an update that would spoil the weights.
+
+    Attention can hide a NaN from the loss but not from the gradients.
+    """
+
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Check the accumulated gradients."""
+        if model is None or args.fp16:  # fp16's loss scaler expects infinities and skips them
+            return
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        if not torch.isfinite(nn.utils.get_total_norm(gradients)):
+            raise diverged("a gradient is not finite", state)
+
+
+def diverged(what: str, state: TrainerState) -> GoftError:
+    """Return the error for a training that cannot go on."""
+    return GoftError(
+        f"{what} at step {state.global_step + 1}",
+        "training stopped and the last checkpoint is kept: try a lower trainer.learning_rate, or "
+        "trainer.bf16 in place of trainer.fp16",
+    )
+
+
+class StopWithoutFolder(TrainerCallback):
+    """Looks for the run folder after each update, before a checkpoint is written."""
+
+    def __init__(self, check_there: Callable[[], None]) -> None:
+        self.check_there = check_there
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """End the run if the folder is gone."""
+        self.check_there()
+
+
+FACT_START = 1e-6
+FACT_FLOOR = 1e-5
+
+
+class EpochRate(Protocol):
+    """The learning rate of one epoch."""
+
+    def __call__(self, done: int, *, peak: float, warmup: float, epochs: float) -> float:
+        """Return it, given the epochs done before and two lengths in epochs."""
+        ...
+
+
+def fact_cosine(done: int, *, peak: float, warmup: float, epochs: float) -> float:
+    """Return the learning rate of one epoch under FacT's schedule for VTAB-1K.
+
+    A line from 1e-6 towards `peak` over the warm-up, then a cosine down to 1e-5. Two habits of the
+    original are kept (PETL-ViT's FacT/fact_tk.py on timm's CosineLRScheduler): it steps after each
+    epoch with the number of that epoch, so the first two epochs both train at 1e-6; and the cosine
+    counts the epochs of the warm-up too, so `peak` itself is never reached.
+
+    Args:
+        done: epochs before this one.
+        peak: the learning rate that the configuration states.
+        warmup: epochs of the warm-up.
+        epochs: epochs in all.
+    """
+    last = max(done - 1, 0)
+    if last < warmup:
+        return FACT_START + last * (peak - FACT_START) / warmup
+    return FACT_FLOOR + (peak - FACT_FLOOR) * (1 + math.cos(math.pi * last / epochs)) / 2
+
+
+EPOCH_RATES: Mapping[str, EpochRate] = {"fact_cosine": fact_cosine}
+"""The schedules by `trainer.lr_scheduler_type`."""
+
+
+def by_epoch(
+    rate: EpochRate, optimizer: Optimizer, *, updates: int, warmup: int, epochs: float
+) -> LambdaLR:
+    """Hold the learning rate of each epoch through all of its updates.
+
+    Args:
+        rate: the schedule.
+        optimizer: its learning rate is the schedule's peak.
+        updates: of the whole training.
+        warmup: updates of the warm-up.
+        epochs: of the whole training.
+    """
+    peak = optimizer.param_groups[0]["lr"]
+    per_epoch = math.ceil(updates / epochs)
+    lengths = {"warmup": warmup / per_epoch, "epochs": updates / per_epoch}
+    return LambdaLR(optimizer, lambda done: rate(done // per_epoch, peak=peak, **lengths) / peak)
+
+
+@contextmanager
+def tracking(tracker: TrackerConfig, folder: Path) -> Iterator[None]:
+    """Set the tracker up through its own environment variables, and close its run in the end."""
+    if tracker.name is TrackerName.tensorboard:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
+    if tracker.name is not TrackerName.wandb:
+        yield
+        return
+    import wandb
+
+    os.environ.setdefault("WANDB_PROJECT", tracker.project)
+    os.environ["WANDB_DIR"] = str(folder)
+    if tracker.mode is WandbMode.offline:  # else the user's own WANDB_MODE holds
+        os.environ["WANDB_MODE"] = "offline"
+    exit_code = 1
+    try:
+        yield
+        exit_code = 0
+    finally:
+        # by itself it waits for the interpreter's end, which a job of a sweep does not have
+        wandb.finish(exit_code=exit_code)
