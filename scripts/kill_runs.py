@@ -31,7 +31,7 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from goft_cli.recording import MEASURED
+from goft_cli.run.outcome import MEASURED
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-m", "goft_cli", "train", "task=glue/cola", "model=tiny-deberta-v3"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from goft_cli.runs.record import find_runs
+from goft_cli.run.record import find_runs
 from goft_cli.sweeps.leaderboard import markdown
 
 

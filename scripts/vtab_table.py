@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 from goft_cli.config import VtabGroup
-from goft_cli.runs.record import find_runs
+from goft_cli.run.record import find_runs
 from goft_cli.system.files import read_yaml
 from scripts.vtab.average import average, group_means, groups
 

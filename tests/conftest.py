@@ -49,7 +49,7 @@ Goft = Callable[..., Answer]
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of qGOFT on a BERT of two blocks; tests leave its files as they are."""
-    from goft_cli import pipeline
+    from goft_cli.run import pipeline
     from tests import small
 
     root = tmp_path_factory.mktemp("trained")

@@ -20,7 +20,7 @@ from transformers import (
 
 from goft_cli.command_line.composition import freeze, register
 from goft_cli.config import TrainConfig
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run.folder import RunFolder
 from goft_cli.system.locations import data_root
 
 WORDS = ["the", "a", "dog", "cat", "bird", "runs", "sleeps", "sings", "not", "well", "."]

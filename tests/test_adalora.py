@@ -15,10 +15,10 @@ from peft.tuners.adalora import AdaLoraModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from goft_cli import pipeline
 from goft_cli.config import AdaLoraAdapterConfig
 from goft_cli.models.adalora import AdaLora, RankAllocation, separate_penalty
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import pipeline
+from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.training.trainer import update_count
 from goft_cli.tuner.penalty import total_penalty

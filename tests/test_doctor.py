@@ -161,7 +161,7 @@ def test_a_configuration_of_accelerate_that_does_not_fit(
 def test_a_tracker_that_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
     online = TrackerConfig(name=TrackerName.wandb)
     needs_mending(inputs.examine_tracker(online, offline=True), "tracker.mode=offline")
-    monkeypatch.setattr("goft_cli.preflight.wandb_key", lambda: False)
+    monkeypatch.setattr("goft_cli.run.preflight.wandb_key", lambda: False)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     needs_mending(inputs.examine_tracker(online, offline=False), "wandb login")
     assert inputs.examine_tracker(TrackerConfig(), offline=True).verdict is Verdict.ok

@@ -16,7 +16,6 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
 
-from goft_cli import report
 from goft_cli.command_line.recomposition import compose_train
 from goft_cli.commands.train import train
 from goft_cli.comparison import compare
@@ -24,6 +23,7 @@ from goft_cli.comparison.runs import PER_COMPARISON
 from goft_cli.data.sources import read_demo
 from goft_cli.reproduction.recipes import select
 from goft_cli.reproduction.rehearsal import SHORT, stand_ins
+from goft_cli.run import summary
 from goft_cli.system.locations import data_root
 from tests.caches import cache_dataset, cache_model, turn_to
 from tests.conftest import ROOT, Goft
@@ -113,7 +113,7 @@ def rehearsed(words: Sequence[str]) -> Iterator[list[str]]:
 def test_a_training_runs(
     line: str, goft: Goft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "plot_curves", lambda *_: None)  # half a second, tested elsewhere
+    monkeypatch.setattr(summary, "plot_curves", lambda *_: None)  # half a second, tested elsewhere
     with rehearsed(words_of(line)[1:]) as words:
         answer = goft("train", *words)
     assert answer.code == 0, answer.err
@@ -125,7 +125,7 @@ def test_a_training_runs(
 def test_a_comparison_runs(
     line: str, goft: Goft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "plot_curves", lambda *_: None)
+    monkeypatch.setattr(summary, "plot_curves", lambda *_: None)
     monkeypatch.setattr(compare, "finish", lambda run: train(run.cfg))  # no process of its own
     with rehearsed(words_of(line)[1:]) as words:
         answer = goft("compare", *words, "seeds=2", "trainer.max_steps=1")

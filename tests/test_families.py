@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from goft_cli import pipeline
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import pipeline
+from goft_cli.run.folder import RunFolder
 from tests import small
 
 PAIR = "the dog runs .\tthe cat sleeps ."

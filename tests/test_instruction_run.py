@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from goft_cli import pipeline
 from goft_cli.commands.eval import evaluate
 from goft_cli.commands.merge import merge
 from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig
 from goft_cli.data.sources import read_demo
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import pipeline
+from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
 from tests import small
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli import pipeline, report
 from goft_cli.config import ModelConfig
 from goft_cli.config.model import real_name
+from goft_cli.run import pipeline, summary
 from goft_cli.system.locations import asset_dir
 from tests.cells import CHOICES, alone
 from tests.small import composed
@@ -48,8 +48,8 @@ def test_the_log_the_recipe_and_the_scores_name_it(
     words = [f"model.path={folder}", "model=tiny-deberta-v3", f"output_dir={tmp_path / 'run'}"]
     cfg = composed([*words, "task=demo/acceptability", "trainer.use_cpu=true"])
     with caplog.at_level("INFO"):
-        report.announce(cfg, {})
-    assert report.describe_recipe(cfg).count("another") == 1
+        summary.announce(cfg, {})
+    assert summary.describe_recipe(cfg).count("another") == 1
     assert "another (settings of tiny-deberta-v3)" in caplog.text
 
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from goft_cli import pipeline, verification
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import outcome, pipeline
+from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Arrays
 from goft_cli.tasks.classification import TextClassification
@@ -174,7 +174,7 @@ def test_a_model_that_is_not_the_trained_one_fails_the_run(
             return {key: np.asarray(values) + 0.1 for key, values in outputs.items()}
         return outputs
 
-    monkeypatch.setattr(verification, "run_model", tampered)
+    monkeypatch.setattr(outcome, "run_model", tampered)
     with pytest.raises(GoftError, match=f"{which} model"):
         start(folders, tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.json").exists()

@@ -17,7 +17,7 @@ from pyarrow import parquet
 from goft_cli.commands.predict import predict
 from goft_cli.config import PredictConfig
 from goft_cli.predictions import WRITERS, write_lines
-from goft_cli.report import with_predictions
+from goft_cli.run.summary import with_predictions
 from goft_cli.system.errors import GoftError
 from tests import small
 from tests.conftest import Goft

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import TrainConfig
-from goft_cli.preflight import check_benchmark, check_inputs
+from goft_cli.run.preflight import check_benchmark, check_inputs
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import MIN_FREE_BYTES, asset_dir, model_location

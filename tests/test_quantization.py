@@ -14,15 +14,15 @@ from peft import get_model_status, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from goft_cli import pipeline, preflight
 from goft_cli.commands.eval import evaluate
 from goft_cli.commands.merge import merge
 from goft_cli.config import EvalConfig, MergeConfig, Quantization, TrainConfig
 from goft_cli.models.adapters import attach_adapter, count_adapted_layers, count_parameters
 from goft_cli.models.backbone import load_backbone
-from goft_cli.preflight import check_quantization
 from goft_cli.rotation import rotate
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import pipeline, preflight
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.preflight import check_quantization
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.families import build_task
 from goft_cli.tuner import GoftConfig

@@ -13,8 +13,8 @@ from datasets import Dataset
 from matplotlib.image import imread
 from rich.console import Console
 
-from goft_cli import report
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import summary
+from goft_cli.run.folder import RunFolder
 from goft_cli.system.files import write_json
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.families import build_task
@@ -48,33 +48,33 @@ def run(tmp_path: Path) -> RunFolder:
 def screen(monkeypatch: pytest.MonkeyPatch) -> Console:
     """A wide screen that remembers what it showed."""
     console = Console(record=True, width=200, quiet=False)
-    monkeypatch.setattr(report, "screen", console)
+    monkeypatch.setattr(summary, "screen", console)
     return console
 
 
 def test_the_papers_row_is_named() -> None:
-    described = report.describe_recipe(composed(["task=glue/rte", "model=deberta-v3-base"]))
+    described = summary.describe_recipe(composed(["task=glue/rte", "model=deberta-v3-base"]))
     assert described.startswith(PAPER)
     assert "tuned for" not in described
     assert "overridden" not in described
 
 
 def test_another_model_is_said() -> None:
-    described = report.describe_recipe(cell("glue/rte", "goft"))
+    described = summary.describe_recipe(cell("glue/rte", "goft"))
     assert "tuned for deberta-v3-base, not for tiny-deberta-v3" in described
     same_weights = composed(["task=vtab/cifar", "model=vit-b16-qv"])
-    assert "tuned for" not in report.describe_recipe(same_weights)
+    assert "tuned for" not in summary.describe_recipe(same_weights)
 
 
 def test_an_adapter_without_a_row_is_said() -> None:
-    assert "no row for linear" in report.describe_recipe(cell("glue/rte", "linear"))
-    assert "no row" not in report.describe_recipe(cell("glue/rte", "goft-scaled"))
+    assert "no row for linear" in summary.describe_recipe(cell("glue/rte", "linear"))
+    assert "no row" not in summary.describe_recipe(cell("glue/rte", "goft-scaled"))
 
 
 def test_overridden_values_are_shown_with_the_recipes() -> None:
     words = ["trainer.learning_rate=0.5", "trainer.num_train_epochs=2"]
     cfg = composed(["task=glue/rte", "adapter=qgoft", "adapter.penalty_weight=0", *words])
-    shared, _, overridden = report.describe_recipe(cfg).partition("; overridden: ")
+    shared, _, overridden = summary.describe_recipe(cfg).partition("; overridden: ")
     assert shared.startswith(PAPER)
     assert set(overridden.split(", ")) == {
         "num_train_epochs 30 -> 2.0",
@@ -85,16 +85,16 @@ def test_overridden_values_are_shown_with_the_recipes() -> None:
 
 def test_repeating_the_recipe_overrides_nothing() -> None:
     cfg = composed(["task=glue/rte", "trainer.learning_rate=2e-3", "trainer.num_train_epochs=30"])
-    assert "overridden" not in report.describe_recipe(cfg)
+    assert "overridden" not in summary.describe_recipe(cfg)
 
 
 def test_data_of_another_size_is_not_the_benchmark() -> None:
-    assert report.describe_deviations(DEVIATIONS) == [NOTICE]
-    assert report.describe_deviations({}) == []
+    assert summary.describe_deviations(DEVIATIONS) == [NOTICE]
+    assert summary.describe_deviations({}) == []
 
 
 def test_the_summary_holds_every_number(run: RunFolder, screen: Console) -> None:
-    report.show_summary(run, METRICS, DEVIATIONS)
+    summary.show_summary(run, METRICS, DEVIATIONS)
     shown = screen.export_text()
     rows = {
         cells[0]: cells[1]
@@ -120,7 +120,7 @@ def test_the_summary_holds_every_number(run: RunFolder, screen: Console) -> None
 def test_a_finished_run_says_what_it_said_before(run: RunFolder, screen: Console) -> None:
     write_json(run.metrics, METRICS)
     write_json(run.manifest, {"data": {"size_deviations": DEVIATIONS}})
-    report.show_finished(run)
+    summary.show_finished(run)
     shown = screen.export_text()
     assert "this run is already finished; overwrite=true trains it again" in shown
     assert "0.1235" in shown
@@ -129,7 +129,7 @@ def test_a_finished_run_says_what_it_said_before(run: RunFolder, screen: Console
 
 def test_scores_of_another_evaluation(run: RunFolder, screen: Console) -> None:
     scores = {"validation": {"accuracy": 0.5}}
-    report.show_scores("glue/rte  goft", scores, DEVIATIONS, run.path / "eval.json")
+    summary.show_scores("glue/rte  goft", scores, DEVIATIONS, run.path / "eval.json")
     shown = screen.export_text()
     assert "validation accuracy" in shown
     assert "0.5000" in shown
@@ -141,7 +141,7 @@ def test_predictions_stand_beside_their_rows(run: RunFolder) -> None:
     config = replace(cell("demo/acceptability", "goft").task, data_dir=None)
     rows = Dataset.from_dict({"sentence": ["naïve ones", "two"], "label": [1, 0]})
     outputs = {"validation": np.array([[3.0, 0.0], [0.0, 3.0]], np.float32)}
-    report.write_predictions(run, build_task(config), {"validation": Split(rows, rows)}, outputs)
+    summary.write_predictions(run, build_task(config), {"validation": Split(rows, rows)}, outputs)
     written = (run.path / "predictions.validation.jsonl").read_text(encoding="utf-8")
     first, second = (json.loads(line) for line in written.splitlines())
     assert "naïve" in written
@@ -168,16 +168,16 @@ def drawn(run: RunFolder) -> tuple[bool, bool]:
 
 
 def test_both_curves_are_drawn(run: RunFolder) -> None:
-    report.plot_curves(run, HISTORY, "accuracy")
+    summary.plot_curves(run, HISTORY, "accuracy")
     assert (run.path / "curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert drawn(run) == (True, True)
 
 
 def test_a_run_too_short_for_curves_leaves_empty_panels(run: RunFolder) -> None:
-    report.plot_curves(run, [], "accuracy")
+    summary.plot_curves(run, [], "accuracy")
     assert drawn(run) == (False, False)
 
 
 def test_a_single_evaluation_is_a_point(run: RunFolder) -> None:
-    report.plot_curves(run, HISTORY[1:2], "accuracy")
+    summary.plot_curves(run, HISTORY[1:2], "accuracy")
     assert drawn(run) == (True, True)

@@ -14,7 +14,7 @@ from goft_cli.config import (
     VerifyConfig,
     VicunaConfig,
 )
-from goft_cli.preflight import check_inputs
+from goft_cli.run.preflight import check_inputs
 from goft_cli.system.errors import GoftError
 from tests.small import composed
 

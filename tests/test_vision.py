@@ -13,12 +13,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTConfig
 
-from goft_cli import pipeline
 from goft_cli.commands.merge import merge
 from goft_cli.commands.predict import predict
 from goft_cli.config import MergeConfig, PredictConfig
-from goft_cli.preflight import check_inputs
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import pipeline
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.preflight import check_inputs
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.training.callbacks import fact_cosine

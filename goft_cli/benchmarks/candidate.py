@@ -14,7 +14,7 @@ from goft_cli.config import EvalConfig, ModelConfig
 from goft_cli.config.model import real_name
 from goft_cli.models.adapters import merge
 from goft_cli.models.backbone import load_backbone
-from goft_cli.runs.trained import open_trained
+from goft_cli.run.trained import open_trained
 from goft_cli.tasks.benchmark import Benchmark, require_kind
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from omegaconf import Node
 from omegaconf.resolvers import oc
 
-from goft_cli.runs.configuration import flatten
+from goft_cli.run.configuration import flatten
 from goft_cli.system.errors import GoftError
 from goft_cli.system.secrets import is_secret, secret_in
 

@@ -14,7 +14,7 @@ def main() -> None:
 def compare(cfg: CompareConfig) -> None:
     """Check every run, then train those that are missing, then write the comparison."""
     from goft_cli.comparison.runs import check_adapters, shared_words
-    from goft_cli.preflight import check_inputs
+    from goft_cli.run.preflight import check_inputs
 
     words = shared_words()
     check_adapters(cfg.adapters)

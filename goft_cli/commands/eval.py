@@ -16,7 +16,7 @@ def main() -> None:
 
 def evaluate(cfg: EvalConfig) -> None:
     """Score, show and write the scores."""
-    from goft_cli.preflight import check_benchmark
+    from goft_cli.run.preflight import check_benchmark
 
     task = with_options(cfg.task, cfg) if cfg.task else None
     if task is not None and cfg.harness is Harness.own:
@@ -34,10 +34,10 @@ def rescore(cfg: EvalConfig) -> None:
     """Score a run's evaluation splits again."""
     from pathlib import Path
 
-    from goft_cli import report
     from goft_cli.config.model import real_name
     from goft_cli.models.adapters import merge
-    from goft_cli.runs.trained import open_trained
+    from goft_cli.run import summary
+    from goft_cli.run.trained import open_trained
     from goft_cli.system.files import write_json
     from goft_cli.system.locations import check_output
     from goft_cli.training.evaluation import evaluation_splits, run_model, score_splits
@@ -56,7 +56,7 @@ def rescore(cfg: EvalConfig) -> None:
     same = {"data": dict(data.provenance), "data_as_recorded": run.read_same(data)}
     write_json(target, content | same)
     title = f"{run.cfg.task.name}  {real_name(run.cfg.model)}  {run.cfg.adapter.name}"
-    report.show_scores(title, scores, run.task.size_deviations(data), target)
+    summary.show_scores(title, scores, run.task.size_deviations(data), target)
 
 
 def score(cfg: EvalConfig, config: TaskConfig) -> None:
@@ -64,9 +64,8 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     import time
     from pathlib import Path
 
-    from goft_cli import report
     from goft_cli.benchmarks.candidate import open_candidate
-    from goft_cli.runs import manifest
+    from goft_cli.run import manifest, summary
     from goft_cli.system.files import note, write_json
     from goft_cli.system.locations import check_output
     from goft_cli.tasks.benchmark import build_harness, load_benchmark
@@ -96,7 +95,7 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     write_json(target, content)
     title = f"{config.name}  {found.identity['model']}"
     deviations = loaded.data.size_deviations(config.benchmark_sizes)
-    report.show_scores(title, content["metrics"], deviations, target, scores.breakdown)
+    summary.show_scores(title, content["metrics"], deviations, target, scores.breakdown)
 
 
 def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:

@@ -16,7 +16,7 @@ def fetch(cfg: FetchConfig) -> None:
     from pathlib import Path
     from shlex import quote
 
-    from goft_cli.report import screen
+    from goft_cli.run.summary import screen
     from goft_cli.sharing.fetching import command, fetch_run
     from goft_cli.system.locations import check_target, check_writable
     from goft_cli.system.screen import quiet_libraries

@@ -18,8 +18,8 @@ def merge(cfg: MergeConfig) -> None:
     from goft_cli.config.model import require_bitsandbytes
     from goft_cli.exporting.certificate_tables import layer_table, summary_table
     from goft_cli.exporting.export import export_lora, export_merged
-    from goft_cli.report import screen
-    from goft_cli.runs.trained import find_run, open_trained
+    from goft_cli.run.summary import screen
+    from goft_cli.run.trained import find_run, open_trained
     from goft_cli.system.files import note
     from goft_cli.system.locations import check_target, check_writable
     from goft_cli.system.screen import quiet_libraries

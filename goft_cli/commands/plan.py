@@ -14,7 +14,7 @@ def main() -> None:
 def plan(cfg: PlanConfig) -> None:
     """Show the plan, and leave its numbers where the run will find them."""
     from goft_cli.config.model import check_tokenizer
-    from goft_cli.preflight import check_quantization
+    from goft_cli.run.preflight import check_quantization
 
     check_quantization(cfg)
     check_tokenizer(cfg.model)

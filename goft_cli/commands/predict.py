@@ -17,8 +17,8 @@ def predict(cfg: PredictConfig) -> None:
     from pathlib import Path
 
     from goft_cli.predictions import check_ending, write_lines
-    from goft_cli.report import screen, with_predictions
-    from goft_cli.runs.trained import open_trained
+    from goft_cli.run.summary import screen, with_predictions
+    from goft_cli.run.trained import open_trained
     from goft_cli.system.errors import GoftError
     from goft_cli.system.screen import quiet_libraries
 

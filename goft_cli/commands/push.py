@@ -19,8 +19,8 @@ def push(cfg: PushConfig) -> None:
     import tempfile
     from pathlib import Path
 
-    from goft_cli.report import screen
-    from goft_cli.runs.trained import find_run, open_trained
+    from goft_cli.run.summary import screen
+    from goft_cli.run.trained import find_run, open_trained
     from goft_cli.sharing.publishing import find_repo, stage, upload
     from goft_cli.system.screen import quiet_libraries
 

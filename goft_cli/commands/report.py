@@ -18,8 +18,8 @@ def report(cfg: ReportConfig) -> None:
     from goft_cli.page import page
     from goft_cli.page.gather import command, of_one_subject, one_per_adapter
     from goft_cli.page.layers import layer_reports
-    from goft_cli.report import screen
-    from goft_cli.runs.trained import open_trained
+    from goft_cli.run.summary import screen
+    from goft_cli.run.trained import open_trained
     from goft_cli.system.files import note
     from goft_cli.system.screen import quiet_libraries
 

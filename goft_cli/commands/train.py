@@ -24,7 +24,7 @@ from goft_cli.system.errors import (
 )
 
 if TYPE_CHECKING:
-    from goft_cli.runs.record import RunRecord
+    from goft_cli.run.record import RunRecord
     from goft_cli.sweeps.isolation import Outcome
 
 
@@ -35,8 +35,8 @@ def main() -> None:
 
 def train(cfg: TrainConfig) -> None:
     """Run the pipeline here or in processes of its own; torch is imported only now."""
-    from goft_cli.preflight import check_inputs
-    from goft_cli.runs.provenance import check_ground
+    from goft_cli.run.preflight import check_inputs
+    from goft_cli.run.provenance import check_ground
     from goft_cli.training.launch_checks import check_launch, is_rank
 
     check_launch(cfg)
@@ -45,8 +45,8 @@ def train(cfg: TrainConfig) -> None:
     if cfg.launcher.num_processes == 1 or is_rank():
         run_here(cfg)
     else:
-        from goft_cli.launching.launch import launch
-        from goft_cli.runs.run_folder import opened
+        from goft_cli.run.folder import opened
+        from goft_cli.run.launch import launch
 
         with opened(cfg) as folder:
             launch(cfg, folder.config, __name__)
@@ -59,7 +59,7 @@ def run_here(cfg: TrainConfig, *, held: bool = False) -> None:
         cfg: the run.
         held: whether the process that started this one keeps other starts of the run out.
     """
-    from goft_cli.pipeline import run
+    from goft_cli.run.pipeline import run
 
     try:
         run(cfg, held=held)
@@ -81,10 +81,10 @@ def finish_run(cfg: TrainConfig, *, several: bool) -> RunRecord:
         RankError: the run failed.
         KeyboardInterrupt: after the run, which was told to end too, has saved a checkpoint.
     """
-    from goft_cli.launching.launch import RankTracebackError
-    from goft_cli.preflight import check_inputs
-    from goft_cli.runs.provenance import is_reusable
-    from goft_cli.runs.record import RunRecord
+    from goft_cli.run.launch import RankTracebackError
+    from goft_cli.run.preflight import check_inputs
+    from goft_cli.run.provenance import is_reusable
+    from goft_cli.run.record import RunRecord
     from goft_cli.sweeps.isolation import Surroundings, isolated
 
     if not is_reusable(cfg):
@@ -104,7 +104,7 @@ def as_error(outcome: Outcome) -> GoftError | RankError:
 
 def train_quietly(cfg: TrainConfig) -> None:
     """Train without the run's own summary on the screen; progress and warnings go elsewhere."""
-    from goft_cli.report import screen
+    from goft_cli.run.summary import screen
 
     screen.quiet = True
     train(cfg)
@@ -113,8 +113,8 @@ def train_quietly(cfg: TrainConfig) -> None:
 def work(config: Path) -> int:
     """Train as one of several processes; return the exit code, as `goft` does."""
     from goft_cli.command_line.refusals import describe
-    from goft_cli.launching.launch import end_with_parent, leave_word
-    from goft_cli.runs.configuration import read_config
+    from goft_cli.run.configuration import read_config
+    from goft_cli.run.launch import end_with_parent, leave_word
 
     end_with_parent()
     try:

@@ -12,8 +12,8 @@ from goft_cli.comparison.summary import Summary, setting_of, summarize
 from goft_cli.comparison.table import Caption
 from goft_cli.config import Budget, CompareConfig
 from goft_cli.config.model import real_name
-from goft_cli.report import screen
-from goft_cli.runs.record import RunRecord
+from goft_cli.run.record import RunRecord
+from goft_cli.run.summary import screen
 from goft_cli.system.files import write_text
 from goft_cli.system.screen import quiet_libraries
 

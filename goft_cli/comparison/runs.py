@@ -14,7 +14,7 @@ from goft_cli.command_line.nearest import did_you_mean
 from goft_cli.command_line.recomposition import compose_here
 from goft_cli.commands.train import finish_run
 from goft_cli.config import CompareConfig, TrainConfig
-from goft_cli.runs.provenance import is_reusable
+from goft_cli.run.provenance import is_reusable
 from goft_cli.system.errors import GoftError, RankError
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from goft_cli.config import AdapterConfig
-from goft_cli.runs.record import RunRecord
+from goft_cli.run.record import RunRecord
 from goft_cli.studies.statistics import Difference, deviation, paired_difference
 
 

@@ -20,7 +20,7 @@ from goft_cli.config import (
 )
 from goft_cli.config.model import check_tokenizer
 from goft_cli.models.backbone import load_backbone
-from goft_cli.preflight import (
+from goft_cli.run.preflight import (
     check_data_dir,
     check_dataset,
     check_images,

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from goft_cli.config.model import real_name
-from goft_cli.runs import manifest
-from goft_cli.runs.base_files import describe_base
-from goft_cli.runs.configuration import config_sha256
-from goft_cli.runs.provenance import adapter_sha256
-from goft_cli.runs.trained import TrainedRun
+from goft_cli.run import manifest
+from goft_cli.run.configuration import config_sha256
+from goft_cli.run.manifest import describe_base
+from goft_cli.run.outcome import compute_dtype
+from goft_cli.run.provenance import adapter_sha256
+from goft_cli.run.trained import TrainedRun
 from goft_cli.system.digests import digests
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Arrays, Split
 from goft_cli.training.evaluation import compare, score_splits
 from goft_cli.tuner.geometry import NeuronChange, RotationGeometry
-from goft_cli.verification import compute_dtype
 
 REPORT, CARD = "merge_report.json", "README.md"
 """The certificate itself, and the page about it."""

@@ -27,7 +27,8 @@ from goft_cli.models.adapter_loading import load_adapter
 from goft_cli.models.adapters import merge
 from goft_cli.models.backbone import load_backbone
 from goft_cli.models.weights import packing
-from goft_cli.runs.trained import TrainedRun
+from goft_cli.run.outcome import compute_dtype
+from goft_cli.run.trained import TrainedRun
 from goft_cli.sharing.cards import Kind, card
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.locations import whole_folder
@@ -39,7 +40,6 @@ from goft_cli.tuner.geometry import (
     neuron_changes,
     rotation_geometries,
 )
-from goft_cli.verification import compute_dtype
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from goft_cli.page.layers import LayerReport, by_stage
-from goft_cli.runs.record import RunRecord
+from goft_cli.run.record import RunRecord
 from goft_cli.system.figures import COLOURS, GRID, INK, SECOND_INK, image, look_of, style
 
 BINS = 41

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from goft_cli.command_line.recomposition import compose_train
 from goft_cli.config import TrainConfig
 from goft_cli.config.model import real_name
-from goft_cli.runs.configuration import settings
-from goft_cli.runs.record import RunRecord, find_runs
+from goft_cli.run.configuration import settings
+from goft_cli.run.record import RunRecord, find_runs
 from goft_cli.system.errors import GoftError
 
 

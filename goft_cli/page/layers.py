@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from goft_cli.models import adapters
-from goft_cli.runs.trained import TrainedRun
+from goft_cli.run.trained import TrainedRun
 from goft_cli.tuner.geometry import (
     NeuronChange,
     RotationGeometry,

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from goft_cli.config.model import real_name
 from goft_cli.page import figures
 from goft_cli.page.layers import LayerReport
-from goft_cli.runs.configuration import flatten
-from goft_cli.runs.record import RunRecord
+from goft_cli.run.configuration import flatten
+from goft_cli.run.record import RunRecord
 from goft_cli.studies.statistics import mean_and_deviation
 from goft_cli.sweeps.leaderboard import told_apart
 from goft_cli.system.figures import save

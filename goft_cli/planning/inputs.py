@@ -17,7 +17,7 @@ from goft_cli.planning.batch import (
     most_text,
     stand_in_batch,
 )
-from goft_cli.preflight import check_data_dir
+from goft_cli.run.preflight import check_data_dir
 from goft_cli.tasks.base import Task, TaskData
 
 

@@ -22,7 +22,7 @@ from goft_cli.planning.inputs import largest_batch, row_count, rows_at_hand
 from goft_cli.planning.layers import AdaptedLayers, adapted_layers
 from goft_cli.planning.memory import Memory, forecast_memory, free_bytes
 from goft_cli.planning.published import Published, published
-from goft_cli.report import megabytes
+from goft_cli.run.summary import megabytes
 from goft_cli.tasks.families import build_task
 from goft_cli.training.trainer import update_count
 

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goft_cli.runs.configuration import config_sha256
-from goft_cli.runs.run_folder import FORECAST, RunFolder
+from goft_cli.run.configuration import config_sha256
+from goft_cli.run.folder import FORECAST, RunFolder
 from goft_cli.system.files import write_json
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from goft_cli.config.model import real_name
 from goft_cli.planning.memory import Memory
 from goft_cli.planning.plan import Plan
-from goft_cli.report import describe_recipe, megabytes, screen
+from goft_cli.run.summary import describe_recipe, megabytes, screen
 from goft_cli.system.tables import Table, styled
 
 WIDTH = 60

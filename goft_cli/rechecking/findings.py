@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from goft_cli.runs.provenance import Change
+from goft_cli.run.provenance import Change
 from goft_cli.system.tables import Finding, Verdict
 
 SHOWN_CHANGES = 3

@@ -18,8 +18,8 @@ from goft_cli.models.adapter_loading import load_adapter
 from goft_cli.models.adapters import merge
 from goft_cli.models.backbone import load_backbone
 from goft_cli.rechecking.findings import judged, of_files, unrecorded
-from goft_cli.runs.provenance import Change, file_changes, section
-from goft_cli.runs.trained import TrainedRun, spread
+from goft_cli.run.provenance import Change, file_changes, section
+from goft_cli.run.trained import TrainedRun, spread
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.tables import Finding

@@ -9,8 +9,9 @@ from typing import Any
 from goft_cli.config import TaskConfig, TrainConfig, VerifyConfig
 from goft_cli.rechecking.findings import judged, of_files, unrecorded
 from goft_cli.rechecking.outputs import Rescored, certificates, merged_again, scored_again
-from goft_cli.runs.configuration import read_config
-from goft_cli.runs.provenance import (
+from goft_cli.run.configuration import read_config
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.provenance import (
     adapter_changes,
     are_comparable,
     base_on_disk,
@@ -18,9 +19,8 @@ from goft_cli.runs.provenance import (
     data_changes,
     section,
 )
-from goft_cli.runs.record import find_runs
-from goft_cli.runs.run_folder import RunFolder
-from goft_cli.runs.trained import TrainedRun, find_run, open_trained, placed
+from goft_cli.run.record import find_runs
+from goft_cli.run.trained import TrainedRun, find_run, open_trained, placed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.tables import Finding

@@ -10,8 +10,8 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from goft_cli.config.model import real_name
 from goft_cli.exporting.certificate import Certificate
-from goft_cli.runs.configuration import as_plain
-from goft_cli.runs.trained import TrainedRun
+from goft_cli.run.configuration import as_plain
+from goft_cli.run.trained import TrainedRun
 from goft_cli.sharing.snippets import adapter_snippet, merged_snippet
 from goft_cli.system.files import read_json
 from goft_cli.system.locations import ASSET_SCHEME, model_location

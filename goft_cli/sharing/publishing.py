@@ -18,7 +18,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from goft_cli.config import PushConfig
 from goft_cli.exporting.export import export_lora, export_merged, write_documents
-from goft_cli.runs.trained import TrainedRun
+from goft_cli.run.trained import TrainedRun
 from goft_cli.sharing.cards import Kind, card, public_path
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError

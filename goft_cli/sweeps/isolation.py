@@ -31,7 +31,7 @@ from goft_cli.system.secrets import redact
 ConfigT = TypeVar("ConfigT")
 
 # What every job imports first, and what takes longest: a server imports it once and forks.
-PRELOADED = [__name__, "goft_cli.pipeline"]
+PRELOADED = [__name__, "goft_cli.run.pipeline"]
 
 # as in `cli`: here every new process comes by before it imports PEFT
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -12,9 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 
 from goft_cli.command_line.refusals import describe
 from goft_cli.config import TrainConfig
-from goft_cli.runs.provenance import is_reusable
-from goft_cli.runs.record import RunRecord
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.provenance import is_reusable
+from goft_cli.run.record import RunRecord
 from goft_cli.sweeps.devices import gpus, own_gpu
 from goft_cli.sweeps.isolation import Outcome, Surroundings, free_port, isolated
 from goft_cli.sweeps.leaderboard import write_csv

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from goft_cli.runs.configuration import settings
-from goft_cli.runs.record import RunRecord
+from goft_cli.run.configuration import settings
+from goft_cli.run.record import RunRecord
 from goft_cli.studies.statistics import mean_and_deviation
 from goft_cli.system.files import write_text
 from goft_cli.system.tables import Table

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from goft_cli.runs.record import RunRecord
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.record import RunRecord
 from goft_cli.system.files import read_json, write_json
 
 RECORD = "job.json"

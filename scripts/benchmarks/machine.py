@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from goft_cli.runs.manifest import environment
+from goft_cli.run.manifest import environment
 
 
 def machine() -> dict[str, Any]:

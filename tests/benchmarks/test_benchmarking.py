@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from goft_cli import pipeline
 from goft_cli.commands.eval import evaluate
 from goft_cli.config import BenchmarkConfig, EvalConfig, TrainConfig
-from goft_cli.runs.configuration import read_config
+from goft_cli.run import pipeline
+from goft_cli.run.configuration import read_config
 from goft_cli.system.errors import GoftError
 from tests import small
 from tests.conftest import Goft
@@ -68,10 +68,10 @@ def test_the_run_knows_its_benchmark_again(trained: Path) -> None:
 def test_a_finished_run_shows_the_benchmark_again(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from goft_cli import report
-    from goft_cli.runs.run_folder import RunFolder
+    from goft_cli.run import summary
+    from goft_cli.run.folder import RunFolder
 
-    report.show_finished(RunFolder(trained))
+    summary.show_finished(RunFolder(trained))
     shown = capsys.readouterr().out
     assert "mmlu/full average_2_shot" in shown
     assert NOTICE in " ".join(shown.split())

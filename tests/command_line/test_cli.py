@@ -97,7 +97,7 @@ def test_a_crash_is_told_in_one_line(goft: Goft, monkeypatch: pytest.MonkeyPatch
     def crash(*_: object) -> None:
         raise RuntimeError("one\ntwo")
 
-    monkeypatch.setattr("goft_cli.preflight.check_inputs", crash)
+    monkeypatch.setattr("goft_cli.run.preflight.check_inputs", crash)
     answer = goft("train")
     assert answer.code == 1
     assert answer.err == (
@@ -119,7 +119,9 @@ def test_an_unwritable_disk_is_the_users_to_mend(number: int, word: str) -> None
 def test_a_signal_is_an_exit_code_and_a_sentence(
     number: signal.Signals, code: int, goft: Goft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("goft_cli.preflight.check_inputs", lambda _: signal.raise_signal(number))
+    monkeypatch.setattr(
+        "goft_cli.run.preflight.check_inputs", lambda _: signal.raise_signal(number)
+    )
     before = signal.getsignal(number)
     answer = goft("train")
     said = f"goft: interrupted by {number.name}; the same command resumes\n"
@@ -132,10 +134,10 @@ def test_a_command_that_nohup_started_outlives_its_terminal(
     ignored: bool, goft: Goft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "goft_cli.preflight.check_inputs", lambda _: signal.raise_signal(signal.SIGHUP)
+        "goft_cli.run.preflight.check_inputs", lambda _: signal.raise_signal(signal.SIGHUP)
     )
     monkeypatch.setattr("goft_cli.training.launch_checks.is_rank", lambda: True)
-    monkeypatch.setattr("goft_cli.pipeline.run", lambda _, **__: None)
+    monkeypatch.setattr("goft_cli.run.pipeline.run", lambda _, **__: None)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
         assert goft("train").code == (0 if ignored else 129)

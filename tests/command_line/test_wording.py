@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from goft_cli.command_line.wording import keep_words, lists_of_texts, worded
 from goft_cli.config import TextClassificationConfig
-from goft_cli.runs.configuration import as_plain, read_config
+from goft_cli.run.configuration import as_plain, read_config
 from tests import small
 from tests.conftest import Goft
 

@@ -12,8 +12,8 @@ import yaml
 from goft_cli.commands import train
 from goft_cli.comparison import compare, runs
 from goft_cli.comparison.runs import PlannedRun
-from goft_cli.runs.configuration import as_plain
-from goft_cli.runs.record import RunRecord
+from goft_cli.run.configuration import as_plain
+from goft_cli.run.record import RunRecord
 from goft_cli.sweeps import isolation
 from goft_cli.sweeps.isolation import Outcome, Surroundings
 from goft_cli.system.errors import CRASH, USAGE_ERROR, GoftError

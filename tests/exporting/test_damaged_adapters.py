@@ -16,7 +16,7 @@ from goft_cli.commands.merge import merge
 from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig
 from goft_cli.models.adapter_files import SETTINGS, WEIGHTS
-from goft_cli.runs.trained import open_trained
+from goft_cli.run.trained import open_trained
 from tests.conftest import ROOT
 from tests.hostile.border import Change, refusal
 

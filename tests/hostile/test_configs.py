@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from goft_cli.command_line.composition import freeze
 from goft_cli.config import TrainConfig
-from goft_cli.preflight import check_inputs
+from goft_cli.run.preflight import check_inputs
 from tests.cells import cell
 from tests.hostile.border import refusal
 

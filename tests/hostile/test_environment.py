@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from goft_cli import pipeline, preflight
 from goft_cli.commands.train import train
 from goft_cli.config import LauncherConfig, TrackerConfig, TrackerName, TrainConfig
 from goft_cli.rotation import engines
+from goft_cli.run import pipeline, preflight
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
 from goft_cli.system.secrets import BLOT, Redaction, redact

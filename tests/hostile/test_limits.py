@@ -14,15 +14,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli import pipeline
 from goft_cli.command_line.refusals import SAVE_FAILED, describe
 from goft_cli.commands.train import run_here
 from goft_cli.config import TrainConfig
-from goft_cli.pipeline import heeding_memory
 from goft_cli.planning import smaller
 from goft_cli.planning.memory import Memory
 from goft_cli.planning.smaller import advice, at, fitting_size, forecast
-from goft_cli.report import megabytes
+from goft_cli.run import pipeline
+from goft_cli.run.pipeline import heeding_memory
+from goft_cli.run.summary import megabytes
 from goft_cli.system.errors import USAGE_ERROR, GoftError, OutOfMemoryError
 from goft_cli.system.locations import check_writable
 from goft_cli.training.launch_checks import check_rank

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from goft_cli import pipeline
-from goft_cli.runs.trained import open_trained
+from goft_cli.run import pipeline
+from goft_cli.run.trained import open_trained
 from tests import small
 from tests.hostile.border import (
     Change,

@@ -17,12 +17,11 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from safetensors.torch import load_file
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from goft_cli import pipeline
 from goft_cli.commands import train
 from goft_cli.config import TrainConfig
-from goft_cli.launching import launch
-from goft_cli.launching.launch import as_error, root_cause
-from goft_cli.runs.run_folder import RunFolder, opened
+from goft_cli.run import launch, pipeline
+from goft_cli.run.folder import RunFolder, opened
+from goft_cli.run.launch import as_error, root_cause
 from goft_cli.system.errors import GoftError, RankError, Stopped
 from goft_cli.training.launch_checks import check_asked, check_launch, check_nesting
 from tests import small

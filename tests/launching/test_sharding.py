@@ -18,9 +18,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from goft_cli import pipeline
 from goft_cli.data.sources import read_demo
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import pipeline
+from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.training.launch_checks import SHARDING
 from goft_cli.training.sharding import check_deepspeed, check_same_engine, unpickling_nothing

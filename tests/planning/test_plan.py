@@ -18,8 +18,8 @@ from goft_cli.planning.equivalents import equivalents
 from goft_cli.planning.layers import adapted_layers, within_block
 from goft_cli.planning.memory import optimizer_bytes, saved_by_packing
 from goft_cli.planning.published import published
-from goft_cli.report import summary_table
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.summary import summary_table
 from tests import small
 from tests.conftest import Goft
 from tests.sizes import SMALL

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from goft_cli.commands.merge import merge
 from goft_cli.config import MergeConfig, VerifyConfig
 from goft_cli.rechecking.recheck import recheck, run_folders
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run.folder import RunFolder
 from goft_cli.system.files import read_json, write_json
 from goft_cli.system.tables import Finding, Verdict
 from tests.conftest import ROOT, Goft

@@ -22,7 +22,7 @@ from goft_cli.reproduction.comparison import (
     value,
 )
 from goft_cli.reproduction.recipes import Cell
-from goft_cli.runs.record import RunRecord
+from goft_cli.run.record import RunRecord
 from goft_cli.studies.statistics import CONFIDENCE, prediction_radius
 from goft_cli.system.errors import GoftError
 from tests.cells import cell

@@ -39,7 +39,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "PRELOADED", [])
     monkeypatch.setattr(train, "train_quietly", trainings.train)
     monkeypatch.setattr(
-        "goft_cli.preflight.check_inputs", lambda cfg: None
+        "goft_cli.run.preflight.check_inputs", lambda cfg: None
     )  # the model is on no disk here
 
 

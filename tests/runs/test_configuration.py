@@ -18,8 +18,8 @@ from omegaconf import MISSING as MANDATORY
 
 from goft_cli import __version__
 from goft_cli.config import SCHEMAS, TrainerConfig
-from goft_cli.runs import configuration
-from goft_cli.runs.configuration import (
+from goft_cli.run import configuration
+from goft_cli.run.configuration import (
     FIRST_VERSION,
     WRITER,
     as_plain,

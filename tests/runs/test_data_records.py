@@ -20,7 +20,7 @@ from goft_cli.config import (
 from goft_cli.data import sources
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import demo_splits, read_splits
-from goft_cli.runs.provenance import Change, changes_on_disk, data_changes
+from goft_cli.run.provenance import Change, changes_on_disk, data_changes
 from goft_cli.tasks.image_classification import ImageClassification
 from goft_cli.tasks.mmlu.questions import read_questions
 from tests.caches import cache_dataset, turn_to

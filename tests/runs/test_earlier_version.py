@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from goft_cli.command_line.recomposition import compose_train
-from goft_cli.runs.record import find_runs
-from goft_cli.runs.run_folder import is_finished
+from goft_cli.run.folder import is_finished
+from goft_cli.run.record import find_runs
 from goft_cli.sweeps import isolation
 from goft_cli.sweeps.leaderboard import rows
 from tests.conftest import ROOT, Goft

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import TrainConfig
-from goft_cli.runs import lock
-from goft_cli.runs.run_folder import RunFolder, open_run, opened
+from goft_cli.run import folder
+from goft_cli.run.folder import RunFolder, open_run, opened
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_json
 from tests.conftest import ROOT, Goft
@@ -111,9 +111,9 @@ def test_a_disk_without_locks_is_used_with_a_warning(
     cfg: TrainConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(_: object) -> None:
-        raise OSError(min(lock.NO_LOCKS), "not here")
+        raise OSError(min(folder.NO_LOCKS), "not here")
 
-    monkeypatch.setattr(lock.FileLock, "acquire", refuse)
+    monkeypatch.setattr(folder.FileLock, "acquire", refuse)
     with opened(cfg) as folder:
         assert folder.config.is_file()
     assert str(folder.path) in caplog.text

@@ -12,15 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from goft_cli import pipeline
 from goft_cli.commands.eval import evaluate
 from goft_cli.commands.merge import merge
 from goft_cli.commands.predict import predict
 from goft_cli.commands.train import train
 from goft_cli.comparison.runs import PlannedRun, is_done
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig, TrainConfig
-from goft_cli.runs.provenance import check_ground, is_reusable
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import pipeline
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.provenance import check_ground, is_reusable
 from goft_cli.system.errors import GoftError, Stopped
 from goft_cli.system.files import read_json, write_json
 from goft_cli.training.trainer import PenaltyTrainer

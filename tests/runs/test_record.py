@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.runs.record import find_runs
+from goft_cli.run.record import find_runs
 from goft_cli.system.errors import GoftError
 
 

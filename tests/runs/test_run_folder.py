@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 
 from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
-from goft_cli.runs.configuration import config_sha256, read_config
-from goft_cli.runs.run_folder import MAX_DIFFERENCES, RunFolder, open_run
+from goft_cli.run.configuration import config_sha256, read_config
+from goft_cli.run.folder import MAX_DIFFERENCES, RunFolder, open_run
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json, write_json, write_text
 from tests.cells import cell

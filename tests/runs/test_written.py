@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import TrainConfig
-from goft_cli.runs.configuration import read_config
-from goft_cli.runs.run_folder import RunFolder, open_run
+from goft_cli.run.configuration import read_config
+from goft_cli.run.folder import RunFolder, open_run
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import ALWAYS, RECORD, clear, note, write_json
 from tests.conftest import ROOT

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from goft_cli.config import TrainConfig
-from goft_cli.runs.run_folder import open_run
+from goft_cli.run.folder import open_run
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_json
 

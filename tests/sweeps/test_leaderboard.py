@@ -7,7 +7,7 @@ from copy import deepcopy
 from itertools import count
 from pathlib import Path
 
-from goft_cli.runs.record import RunRecord
+from goft_cli.run.record import RunRecord
 from goft_cli.sweeps.leaderboard import COLUMNS, markdown, rows, told_apart, write_csv
 from tests.cells import cell
 

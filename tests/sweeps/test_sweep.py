@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from goft_cli.command_line.keys import group_choices
 from goft_cli.config import TrainConfig
-from goft_cli.runs.configuration import read_config
+from goft_cli.run.configuration import read_config
 from goft_cli.sweeps import job, sweep
 from goft_cli.sweeps.hydra_job import run_composed
 from goft_cli.sweeps.isolation import Outcome, Surroundings

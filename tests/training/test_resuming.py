@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from goft_cli import pipeline
-from goft_cli.recording import MEASURED
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import pipeline
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.outcome import MEASURED
 from goft_cli.system.errors import GoftError, Stopped
 from goft_cli.training.trainer import PenaltyTrainer
 from tests import small

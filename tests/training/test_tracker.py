@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import wandb
 
-from goft_cli import pipeline, preflight
 from goft_cli.config import TrackerConfig, TrackerName, WandbMode
+from goft_cli.run import pipeline, preflight
 from goft_cli.system.errors import GoftError
 from tests import small
 

@@ -10,8 +10,8 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from goft_cli import report
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import summary
+from goft_cli.run.folder import RunFolder
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.question_answering import QuestionAnswering
 
@@ -31,7 +31,7 @@ def test_of_two_splits_the_headlines_is_handed_in(
         # [CLS] q [SEP], three letters of which the second is the best, [SEP].
         starts, ends = [[0, 0, 0, 1, 5, 2, 0]], [[0, 0, 0, 1, 5, 2.5, 0]]
         outputs[name] = (np.array(starts, np.float32), np.array(ends, np.float32))
-    report.write_predictions(RunFolder(tmp_path), task, splits, outputs)
+    summary.write_predictions(RunFolder(tmp_path), task, splits, outputs)
     assert {path.name for path in tmp_path.iterdir()} == {
         "predictions.validation.jsonl",
         "predictions.test.jsonl",

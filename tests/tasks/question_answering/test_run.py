@@ -11,13 +11,13 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from goft_cli import pipeline
 from goft_cli.commands.eval import evaluate
 from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, PredictConfig
 from goft_cli.models.adapters import attach_adapter
 from goft_cli.models.backbone import load_backbone
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import pipeline
+from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.families import build_task
 from tests import small

@@ -8,11 +8,11 @@ from typing import Any
 from peft import PeftModel
 from transformers import TrainingArguments, set_seed
 
-from goft_cli import report
 from goft_cli.config import TrainConfig
 from goft_cli.models.adapters import ParameterCount, attach_adapter, count_parameters
 from goft_cli.models.backbone import Backbone, load_backbone
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import summary
+from goft_cli.run.folder import RunFolder
 from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.tasks.benchmark import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.tasks.families import build_benchmark, build_task
@@ -51,7 +51,7 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     benchmark = prepare_benchmark(cfg, task)
     data = task.load()
     task = task.respelled(data.provenance)
-    report.announce(cfg, task.size_deviations(data))
+    summary.announce(cfg, task.size_deviations(data))
     backbone = load_backbone(cfg.model, task)
     task.check_model(backbone.model)
     if benchmark:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.config import ModelConfig, TaskConfig, TrainConfig
-from goft_cli.runs.base_files import describe_base
-from goft_cli.runs.configuration import differing
-from goft_cli.runs.run_folder import RunFolder, earlier, is_finished
+from goft_cli.run.configuration import differing
+from goft_cli.run.folder import RunFolder, earlier, is_finished
+from goft_cli.run.manifest import describe_base
 from goft_cli.system.digests import digests, split_digits
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from goft_cli.config import TrainConfig
 from goft_cli.config.model import real_name
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run.folder import RunFolder
 from goft_cli.system.figures import COLOURS, save, style
 from goft_cli.system.files import note, read_json, write_text
 from goft_cli.system.tables import Table, measures, styled

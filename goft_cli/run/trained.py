@@ -16,9 +16,9 @@ from transformers import TrainingArguments
 from goft_cli.config import TRAIN_SAMPLE, TrainConfig
 from goft_cli.models.adapter_loading import load_trained
 from goft_cli.models.backbone import Backbone, load_backbone
-from goft_cli.runs import provenance
-from goft_cli.runs.configuration import read_config
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import provenance
+from goft_cli.run.configuration import read_config
+from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.snapshots import COMMIT

@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from goft_cli import report
 from goft_cli.config import TrainConfig
-from goft_cli.launching.ranks import join, leave, open_together, wait
 from goft_cli.models.adapters import heeding_peft
-from goft_cli.prepare import Job, prepare
-from goft_cli.recording import finish, write_manifest
-from goft_cli.runs.base_files import hash_ahead
-from goft_cli.runs.provenance import check_ground
-from goft_cli.runs.run_folder import RunFolder
+from goft_cli.run import summary
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.launch import join, leave, open_together, wait
+from goft_cli.run.manifest import hash_ahead
+from goft_cli.run.outcome import finish, verify, write_manifest
+from goft_cli.run.prepare import Job, prepare
+from goft_cli.run.provenance import check_ground
 from goft_cli.system.errors import OutOfMemoryError, is_out_of_memory
 from goft_cli.system.screen import console, logging_to, silent
 from goft_cli.tasks.benchmark import Scores
@@ -30,7 +30,6 @@ from goft_cli.training.trainer import (
     build_trainer,
     fit,
 )
-from goft_cli.verification import verify
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ def run(cfg: TrainConfig, *, held: bool = False) -> Path:
             work(cfg, folder, speaks=speaks)
             leave()
         elif speaks:
-            report.show_finished(folder, [change.name for change in gone])
+            summary.show_finished(folder, [change.name for change in gone])
     return folder.path
 
 

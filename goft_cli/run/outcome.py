@@ -1,25 +1,93 @@
-"""What a run writes down: what will make its numbers, then the numbers."""
+"""The trained model against the one rebuilt from disk, and against that one merged."""
 
 from __future__ import annotations
 
 from collections.abc import Sized
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from goft_cli import report
-from goft_cli.config import TrainConfig
+import torch
+from peft import PeftModel
+from torch import nn
+from transformers import PreTrainedModel
+
+from goft_cli.config import Quantization, TrainConfig
 from goft_cli.config.model import real_name
-from goft_cli.prepare import Job
-from goft_cli.runs import manifest
-from goft_cli.runs.base_files import describe_base
-from goft_cli.runs.configuration import config_sha256
-from goft_cli.runs.provenance import adapter_sha256, require_same_ground
-from goft_cli.runs.run_folder import FORECAST, RunFolder
+from goft_cli.models.adapter_loading import load_trained
+from goft_cli.models.adapters import count_adapted_layers, merge
+from goft_cli.models.backbone import load_backbone
+from goft_cli.run import manifest, summary
+from goft_cli.run.configuration import config_sha256
+from goft_cli.run.folder import FORECAST, RunFolder
+from goft_cli.run.manifest import describe_base
+from goft_cli.run.prepare import Job
+from goft_cli.run.provenance import adapter_sha256, require_same_ground
 from goft_cli.system.files import read_json, write_json
+from goft_cli.tasks.base import Arrays, Split
 from goft_cli.tasks.benchmark import Scores
-from goft_cli.training.evaluation import score_splits
-from goft_cli.training.trainer import PenaltyTrainer
-from goft_cli.verification import Verification
+from goft_cli.training import sharding
+from goft_cli.training.evaluation import (
+    evaluation_splits,
+    require_agreement,
+    run_model,
+    run_trainer,
+    score_splits,
+    tolerance,
+)
+from goft_cli.training.trainer import PenaltyTrainer, training_arguments
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outputs of the trained model, and how far the rebuilt and the merged one are from them."""
+
+    merged: PreTrainedModel
+    splits: dict[str, Split]
+    outputs: dict[str, Arrays]
+    reloaded_difference: float
+    merged_difference: float
+    tolerance: float
+
+
+def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
+    """Score the trained model, the one rebuilt from disk, and that one merged.
+
+    Whatever shares the trained one out, the other two are whole in every process.
+    """
+    splits = job.encoded.evaluation or evaluation_splits(job.task, job.data, job.backbone.processor)
+    trained = run_trainer(trainer, splits)
+    sharding.leave()
+    arguments = training_arguments(job.cfg, job.folder.checkpoints, job.task)
+
+    def outputs_of(model: nn.Module) -> dict[str, Arrays]:
+        return run_model(model, job.task, splits, job.encoded.collate, arguments)
+
+    rebuilt = reloaded_model(job)
+    allowed = tolerance(compute_dtype(job.cfg), count_adapted_layers(rebuilt))
+    reloaded = require_agreement("reloaded", trained, outputs_of(rebuilt), allowed)
+    if job.cfg.model.quantization:
+        rebuilt = reloaded_model(job, unpacked=True)
+    merged = merge(rebuilt)
+    merged_difference = require_agreement("merged", trained, outputs_of(merged), allowed)
+    return Verification(merged, splits, trained, reloaded, merged_difference, allowed)
+
+
+def reloaded_model(job: Job, *, unpacked: bool = False) -> PeftModel:
+    """Load base model and adapter again, as the run's configuration says."""
+    backbone = load_backbone(job.cfg.model, job.task, unpacked=unpacked)
+    return load_trained(backbone, job.folder.adapter, job.cfg, job.task.auto_class)
+
+
+def compute_dtype(cfg: TrainConfig) -> torch.dtype:
+    """Return the coarsest precision that a forward pass goes through."""
+    # LLM.int8() rounds the activations to 8 bits: 1/127 of the largest, bfloat16's 2^-7.
+    if cfg.trainer.bf16 or cfg.model.quantization is Quantization["8bit"]:
+        return torch.bfloat16
+    if cfg.trainer.fp16:
+        return torch.float16
+    return getattr(torch, cfg.model.dtype.value)
+
 
 MEASURED = ("train_seconds", "samples_per_second", "seconds_per_update", "peak_memory_bytes")
 """Keys of `metrics.json` that depend on the machine; the others follow from the configuration."""
@@ -30,7 +98,7 @@ def write_manifest(job: Job) -> None:
     content = {
         "config_sha256": config_sha256(job.cfg),
         "seed": job.cfg.seed,
-        "recipe": report.describe_recipe(job.cfg),
+        "recipe": summary.describe_recipe(job.cfg),
         "model": {
             **describe_base(job.cfg.model),
             "path": job.cfg.model.path,
@@ -49,8 +117,8 @@ def finish(
     job: Job, trainer: PenaltyTrainer, checked: Verification, benchmark: Scores | None
 ) -> None:
     """Write predictions, plot and numbers, and show the table; `metrics.json` comes last."""
-    report.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
-    report.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
+    summary.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
+    summary.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
     write_json(job.folder.history, {"logged": trainer.state.log_history})
     adapter = {"adapter": {"sha256": adapter_sha256(job.folder)}}
     write_json(job.folder.manifest, read_json(job.folder.manifest) | adapter)
@@ -59,7 +127,7 @@ def finish(
         metrics["metrics"][job.benchmark.name] = benchmark.metrics
         metrics["breakdown"] = {job.benchmark.name: benchmark.breakdown}
     write_json(job.folder.metrics, metrics)
-    report.show_summary(job.folder, metrics, report.recorded_deviations(job.folder))
+    summary.show_summary(job.folder, metrics, summary.recorded_deviations(job.folder))
 
 
 def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) -> dict[str, Any]:

@@ -1,1 +1,0 @@
-"""A run on the disk: its folder, what made its numbers, and opening it again."""
