@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from goft_cli import __version__
-from goft_cli.command_line.nearest import nearest
-from goft_cli.command_line.refusals import describe
+from goft_cli.compose.refusals import describe
+from goft_cli.compose.words import VERBS, WITHOUT_CONFIG, help_text, nearest
 from goft_cli.system.errors import GoftError, Stopped, handling, panics_as_errors, stop_now
 from goft_cli.system.secrets import redact
-from goft_cli.verb_table import VERBS, WITHOUT_CONFIG, help_text
 
 READER_GONE = 141
 
@@ -61,8 +60,8 @@ def run(arguments: list[str]) -> int:
 
 def run_verb(verb: str, words: list[str]) -> int:
     """Dispatch to `goft_cli.commands.<verb>`, which reads `sys.argv`, mostly through Hydra."""
-    from goft_cli.command_line.borders import refuse_words
-    from goft_cli.command_line.flags import as_overrides, check_flags, own_flags
+    from goft_cli.compose.composition import refuse_words
+    from goft_cli.compose.flags import as_overrides, check_flags, own_flags
     from goft_cli.training.launch_checks import check_nesting, check_rank
 
     check_place()
@@ -102,7 +101,7 @@ def check_place() -> None:
 
 def check_words(verb: str, words: list[str]) -> None:
     """Refuse a mistyped choice or key before Hydra composes anything."""
-    from goft_cli.command_line.suggest import CommandLine, mistyped
+    from goft_cli.compose.suggest import CommandLine, mistyped
 
     if refusal := mistyped(CommandLine(verb, tuple(words))):
         raise refusal
@@ -111,7 +110,7 @@ def check_words(verb: str, words: list[str]) -> None:
 def show_help(verb: str, words: list[str]) -> int:
     """Print the groups and keys of a verb."""
     from goft_cli.command_line.help import help_page
-    from goft_cli.command_line.suggest import CommandLine
+    from goft_cli.compose.suggest import CommandLine
 
     line = CommandLine(verb, tuple(words))
     print(help_page(line, VERBS[verb]), end="")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from transformers import BertConfig, BertForSequenceClassification
 
-from goft_cli.command_line.recomposition import compose_train
+from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import TrainConfig
 from goft_cli.models.backbone import load_backbone
 from goft_cli.run.manifest import describe_base

@@ -7,8 +7,8 @@ from itertools import cycle
 
 from omegaconf import DictConfig, OmegaConf
 
-from goft_cli.command_line.composition import register
-from goft_cli.command_line.keys import group_choices
+from goft_cli.compose.composition import register
+from goft_cli.compose.keys import group_choices
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig
 from goft_cli.system.locations import data_root
 from tests.small import composed

@@ -18,7 +18,7 @@ from transformers import (
     set_seed,
 )
 
-from goft_cli.command_line.composition import freeze, register
+from goft_cli.compose.composition import freeze, register
 from goft_cli.config import TrainConfig
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.locations import data_root

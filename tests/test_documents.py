@@ -16,10 +16,10 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
 
-from goft_cli.command_line.recomposition import compose_train
 from goft_cli.commands.train import train
 from goft_cli.comparison import compare
 from goft_cli.comparison.runs import PER_COMPARISON
+from goft_cli.compose.recomposition import compose_train
 from goft_cli.data.sources import read_demo
 from goft_cli.reproduction.recipes import select
 from goft_cli.reproduction.rehearsal import SHORT, stand_ins

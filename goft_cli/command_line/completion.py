@@ -9,9 +9,9 @@ import re
 import sys
 from importlib import import_module
 
-from goft_cli.command_line.flags import is_plain
-from goft_cli.command_line.keys import verb_choices
-from goft_cli.verb_table import VERBS, WITHOUT_CONFIG
+from goft_cli.compose.flags import is_plain
+from goft_cli.compose.keys import verb_choices
+from goft_cli.compose.words import VERBS, WITHOUT_CONFIG
 
 # Places in Hydra's store that hold no choices of the user.
 OWN = {"schema", "verb", "hydra"}

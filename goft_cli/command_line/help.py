@@ -21,7 +21,7 @@ import yaml
 from omegaconf import DictConfig, EnumNode, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from goft_cli.command_line.suggest import CommandLine
+from goft_cli.compose.suggest import CommandLine
 from goft_cli.system.errors import GoftError
 
 WIDTH = 100

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 
-from goft_cli.command_line.flags import FlagParser
-from goft_cli.command_line.nearest import did_you_mean
+from goft_cli.compose.flags import FlagParser
+from goft_cli.compose.words import did_you_mean
 from goft_cli.system.errors import GoftError
 
 LIST = "list"

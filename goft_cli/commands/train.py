@@ -112,7 +112,7 @@ def train_quietly(cfg: TrainConfig) -> None:
 
 def work(config: Path) -> int:
     """Train as one of several processes; return the exit code, as `goft` does."""
-    from goft_cli.command_line.refusals import describe
+    from goft_cli.compose.refusals import describe
     from goft_cli.run.configuration import read_config
     from goft_cli.run.launch import end_with_parent, leave_word
 

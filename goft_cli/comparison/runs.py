@@ -9,10 +9,10 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
-from goft_cli.command_line.keys import verb_choices
-from goft_cli.command_line.nearest import did_you_mean
-from goft_cli.command_line.recomposition import compose_here
 from goft_cli.commands.train import finish_run
+from goft_cli.compose.keys import verb_choices
+from goft_cli.compose.recomposition import compose_here
+from goft_cli.compose.words import did_you_mean
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.run.provenance import is_reusable
 from goft_cli.system.errors import GoftError, RankError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from goft_cli.command_line.recomposition import compose_train
+from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import TrainConfig
 from goft_cli.config.model import real_name
 from goft_cli.run.configuration import settings

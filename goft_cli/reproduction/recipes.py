@@ -13,8 +13,8 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from goft_cli.command_line.composition import freeze
-from goft_cli.command_line.nearest import did_you_mean
+from goft_cli.compose.composition import freeze
+from goft_cli.compose.words import did_you_mean
 from goft_cli.config import ReproductionConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import data_root

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from goft_cli.command_line.recomposition import compose_train
 from goft_cli.commands.train import finish_run
+from goft_cli.compose.recomposition import compose_train
 from goft_cli.reproduction import rehearsal
 from goft_cli.reproduction.comparison import Comparison, compare
 from goft_cli.reproduction.plot import plot

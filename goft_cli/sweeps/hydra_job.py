@@ -12,9 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from goft_cli.command_line.composition import freeze, register
-from goft_cli.command_line.flags import overrides_first, read_flags
-from goft_cli.command_line.store import config_source
+from goft_cli.compose.composition import freeze, register
+from goft_cli.compose.flags import overrides_first, read_flags
+from goft_cli.compose.store import config_source
 
 ConfigT = TypeVar("ConfigT")
 

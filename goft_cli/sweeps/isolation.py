@@ -23,7 +23,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import TypeVar
 
-from goft_cli.command_line.refusals import describe
+from goft_cli.compose.refusals import describe
 from goft_cli.sweeps.devices import gpus
 from goft_cli.system.errors import CRASH, Stopped, handling, panics_as_errors, stop_now
 from goft_cli.system.secrets import redact

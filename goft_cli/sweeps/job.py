@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 
-from goft_cli.command_line.refusals import describe
+from goft_cli.compose.refusals import describe
 from goft_cli.config import TrainConfig
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.provenance import is_reusable

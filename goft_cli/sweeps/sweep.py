@@ -10,8 +10,8 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
-from goft_cli.command_line.composition import folder_name
-from goft_cli.command_line.flags import read_flags
+from goft_cli.compose.composition import folder_name
+from goft_cli.compose.flags import read_flags
 from goft_cli.sweeps.leaderboard import table, write_csv
 from goft_cli.sweeps.records import (
     LEADERBOARD,

@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from goft_cli.command_line.composition import freeze, register
+from goft_cli.compose.composition import freeze, register
 from goft_cli.config import TrainConfig
 from goft_cli.models.adapters import attach_adapter, count_parameters, merge
 from goft_cli.models.backbone import Backbone

@@ -15,10 +15,10 @@ import yaml
 from goft_cli import __version__
 from goft_cli.cli import READER_GONE
 from goft_cli.command_line.help import meanings
-from goft_cli.command_line.refusals import describe
+from goft_cli.compose.refusals import describe
+from goft_cli.compose.words import VERBS
 from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import CRASH, USAGE_ERROR
-from goft_cli.verb_table import VERBS
 from tests.conftest import ROOT, Goft
 
 

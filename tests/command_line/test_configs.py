@@ -15,7 +15,7 @@ from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
 from transformers import TrainingArguments
 
 import goft_cli
-from goft_cli.command_line.composition import (
+from goft_cli.compose.composition import (
     MAX_PLACE_NAME,
     MAX_RUN_NAME,
     folder_name,
@@ -25,7 +25,7 @@ from goft_cli.command_line.composition import (
     run_name,
     with_places,
 )
-from goft_cli.command_line.suggest import CommandLine
+from goft_cli.compose.suggest import CommandLine
 from goft_cli.config import (
     TRAIN_SAMPLE,
     AdapterConfig,

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.command_line.flags import (
+from goft_cli.compose.flags import (
     as_overrides,
     overrides_first,
     own_flags,

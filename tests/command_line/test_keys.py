@@ -8,11 +8,11 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from goft_cli.command_line.keys import PRESETS, UnreadableError, known_keys, verb_choices
-from goft_cli.command_line.suggest import CommandLine, composed_keys
+from goft_cli.compose.keys import PRESETS, UnreadableError, known_keys, verb_choices
+from goft_cli.compose.suggest import CommandLine, composed_keys
+from goft_cli.compose.words import VERBS, WITHOUT_CONFIG
 from goft_cli.config import SCHEMAS
 from goft_cli.system.locations import data_root
-from goft_cli.verb_table import VERBS, WITHOUT_CONFIG
 
 COMPOSING = [verb for verb in VERBS if verb not in WITHOUT_CONFIG]
 CHOICES = [

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from goft_cli.command_line.flags import as_overrides
+from goft_cli.compose.flags import as_overrides
 
 PARSER = OverridesParser.create()
 ANY = st.characters(exclude_categories=["Cs"], exclude_characters="\0")

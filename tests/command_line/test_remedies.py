@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 import goft_cli
-from goft_cli.command_line.keys import known_keys, verb_choices
-from goft_cli.command_line.suggest import CommandLine, mistyped
+from goft_cli.compose.keys import known_keys, verb_choices
+from goft_cli.compose.suggest import CommandLine, mistyped
 from goft_cli.config import SCHEMAS, InstructionConfig
 from goft_cli.system.errors import GoftError
 from tests.small import composed

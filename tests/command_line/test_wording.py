@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from goft_cli.command_line.wording import keep_words, lists_of_texts, worded
+from goft_cli.compose.composition import keep_words, lists_of_texts, worded
 from goft_cli.config import TextClassificationConfig
 from goft_cli.run.configuration import as_plain, read_config
 from tests import small

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.command_line.refusals import describe
+from goft_cli.compose.refusals import describe
 from goft_cli.system.errors import USAGE_ERROR
 
 Change = Callable[[Path], object]

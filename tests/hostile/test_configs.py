@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from goft_cli.command_line.composition import freeze
+from goft_cli.compose.composition import freeze
 from goft_cli.config import TrainConfig
 from goft_cli.run.preflight import check_inputs
 from tests.cells import cell

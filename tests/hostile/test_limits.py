@@ -14,8 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.command_line.refusals import SAVE_FAILED, describe
 from goft_cli.commands.train import run_here
+from goft_cli.compose.refusals import SAVE_FAILED, describe
 from goft_cli.config import TrainConfig
 from goft_cli.planning import smaller
 from goft_cli.planning.memory import Memory

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from goft_cli.command_line.composition import register
+from goft_cli.compose.composition import register
 from goft_cli.system.errors import USAGE_ERROR, GoftError
 from goft_cli.system.secrets import SECRET_NAME, redact, stored_token
 from tests import small

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from goft_cli.command_line.recomposition import compose_train
+from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import EVERY
 from goft_cli.reproduction.recipes import Cell, cells, folder_of, read_recipe, recipe_names, select
 from goft_cli.system.errors import GoftError

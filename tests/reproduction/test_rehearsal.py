@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.command_line.recomposition import compose_train
 from goft_cli.commands.train import finish_run
+from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import TaskConfig
 from goft_cli.reproduction.comparison import value
 from goft_cli.reproduction.recipes import Cell

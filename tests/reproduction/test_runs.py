@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.command_line.recomposition import compose_train
-from goft_cli.command_line.refusals import describe
 from goft_cli.commands import train
 from goft_cli.commands.train import finish_run
+from goft_cli.compose.recomposition import compose_train
+from goft_cli.compose.refusals import describe
 from goft_cli.config import TrainConfig
 from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins

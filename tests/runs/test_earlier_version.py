@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.command_line.recomposition import compose_train
+from goft_cli.compose.recomposition import compose_train
 from goft_cli.run.folder import is_finished
 from goft_cli.run.record import find_runs
 from goft_cli.sweeps import isolation

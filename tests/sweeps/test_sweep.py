@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from goft_cli.command_line.keys import group_choices
+from goft_cli.compose.keys import group_choices
 from goft_cli.config import TrainConfig
 from goft_cli.run.configuration import read_config
 from goft_cli.sweeps import job, sweep

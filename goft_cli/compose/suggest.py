@@ -17,19 +17,20 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from goft_cli.command_line.composition import own_refusal, register
-from goft_cli.command_line.flags import as_overrides, read_flags
-from goft_cli.command_line.keys import (
+from goft_cli.compose.composition import own_refusal, register
+from goft_cli.compose.flags import as_overrides, read_flags
+from goft_cli.compose.keys import (
     PRESETS,
     UnreadableError,
+    explain_form,
+    explain_value,
     group_choices,
     is_choice,
     known_keys,
     verb_choices,
 )
-from goft_cli.command_line.nearest import did_you_mean, nearest_key
-from goft_cli.command_line.store import config_source, mappings_of_names, verb_groups
-from goft_cli.command_line.values import explain_form, explain_value
+from goft_cli.compose.store import config_source, mappings_of_names, verb_groups
+from goft_cli.compose.words import did_you_mean, nearest_key
 from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_checked

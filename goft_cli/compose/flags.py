@@ -13,9 +13,8 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
-from goft_cli.command_line.nearest import did_you_mean
-from goft_cli.command_line.quoting import lettered, verbatim
-from goft_cli.command_line.wording import worded
+from goft_cli.compose.composition import worded
+from goft_cli.compose.words import did_you_mean, lettered, verbatim
 from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import GoftError
 

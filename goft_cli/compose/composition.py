@@ -1,23 +1,133 @@
-"""From words on the command line to typed configuration, through Hydra and nothing heavier."""
+"""YAML as people write it: `labels: [no, yes]` is two words, and a fault has its file and line."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
-from typing import Any, TypeVar, cast
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_type_hints
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+import yaml
+from omegaconf import MISSING, DictConfig, Node, OmegaConf
+from omegaconf import _utils as omegaconf_internals
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.resolvers import oc
 
-from goft_cli.command_line.borders import environment, refuse_secrets
-from goft_cli.command_line.store import offer
-from goft_cli.command_line.wording import keep_words
-from goft_cli.config import BenchmarkConfig, TrainConfig, TrainerConfig
+from goft_cli.compose.store import offer
+from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig, TrainerConfig
 from goft_cli.config.choices import PENALTY_WEIGHT
 from goft_cli.config.trainer import accumulation_steps, device_batch, processes
+from goft_cli.run.configuration import flatten
 from goft_cli.system.errors import GoftError
+from goft_cli.system.files import read_checked
+from goft_cli.system.secrets import is_secret, secret_in
+
+TEXT = "tag:yaml.org,2002:str"
+# Items of a list that Hydra's grammar takes for another type, and would write in its own way.
+CONVERTED = re.compile(
+    r"(?<=[\[,])\s*(true|false|null|nan|[+-]?(?:inf|\d[\d_]*[._e][\d._e+-]*|\.\d[\d._e+-]*))\s*(?=[\],])",
+    re.IGNORECASE | re.ASCII,
+)
+plain_loader = omegaconf_internals.get_yaml_loader
+
+
+@cache
+def lists_of_texts() -> frozenset[str]:
+    """Return the keys whose value is a list of texts, in every section that has them."""
+    hints = [hint for kind in SCHEMAS.values() for hint in get_type_hints(kind).items()]
+    others = {name for name, hint in hints if hint != list[str]}
+    return frozenset(name for name, _ in hints if name not in others)
+
+
+def keep_words() -> None:
+    """Have OmegaConf, and with it Hydra, read such lists in YAML files as they are written.
+
+    OmegaConf has no setting for it: past its loader, `no` is the text `False`. A file that is no
+    YAML is refused before it is loaded.
+    """
+    omegaconf_internals.get_yaml_loader = loader
+
+
+def loader() -> Any:  # noqa: ANN401 - a class of PyYAML, which has no types
+    """Return OmegaConf's loader of YAML, which leaves the items of such lists as they are."""
+
+    class Loader(plain_loader()):
+        def __init__(self, stream: Any) -> None:  # noqa: ANN401 - a text or an open file
+            place = getattr(stream, "name", None)
+            if place is None:
+                super().__init__(stream)
+            else:
+                super().__init__(read_checked(Path(place)))
+                self.name = place
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:  # noqa: ANN401
+            for key, value in node.value:
+                if key.value in lists_of_texts() and isinstance(value, yaml.SequenceNode):
+                    for item in value.value:
+                        if isinstance(item, yaml.ScalarNode):
+                            item.tag = TEXT
+            return super().construct_mapping(node, deep=deep)
+
+    return Loader
+
+
+def worded(word: str) -> str:
+    """Quote the items of such a list on the command line that Hydra would take for no text."""
+    key, equals, value = word.partition("=")
+    if key.rpartition(".")[2] not in lists_of_texts() or set(value) & set("'\"${"):
+        return word
+    return key + equals + CONVERTED.sub(r"'\1'", value)
+
+
+HYDRA_FOLDERS = ("hydra.run.dir", "hydra.output_subdir", "hydra.job.chdir")
+"""Where Hydra would put files of its own, or change to: the run folder is ours, and paths are
+relative to where the command was typed."""
+
+
+def refuse_words(words: Sequence[str]) -> None:
+    """Refuse a folder of Hydra's and a secret among the words, before anything is composed."""
+    for word in words:
+        key = word.lstrip("+~").partition("=")[0]
+        if key in HYDRA_FOLDERS:
+            raise GoftError(f"{word}: goft has a folder of its own", "pass output_dir=DIR instead")
+        refuse_secret(key, word)
+
+
+def refuse_secret(key: str, text: str) -> None:
+    """Refuse a text that holds the value of a key or token."""
+    if name := secret_in(text):
+        where = "a word" if secret_in(key) else key
+        raise GoftError(
+            f"{where}: it holds the secret {name}, and would write it into names and files",
+            "leave it out, for it is read from there where it is needed",
+        )
+
+
+def environment(name: str, *default: str | None, _node_: Node) -> str | None:
+    """Read an environment variable for `${oc.env:NAME}`, in place of OmegaConf's own resolver."""
+    key = _node_._get_full_key(None)
+    if name not in os.environ and not default:
+        raise GoftError(
+            f"{key}: the environment variable {name} is not set",
+            f"set it, or give a default: ${{oc.env:{name},DEFAULT}}",
+        )
+    if is_secret(name):
+        raise GoftError(
+            f"{key}: ${{oc.env:{name}}} is a secret, and {key} is written into names and files",
+            "leave it out, for it is read from the environment where it is needed",
+        )
+    return oc.env(name, *default)
+
+
+def refuse_secrets(values: Mapping[str, object]) -> None:
+    """Refuse a configuration that holds the value of a key or token, wherever it is from."""
+    for key, value in flatten(values).items():
+        refuse_secret(key, str(value))
+
 
 ConfigT = TypeVar("ConfigT")
 
@@ -137,7 +247,7 @@ def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
     for key in cfg:
         path = f"{prefix}{key}"
         if is_dataclass(kind) and key not in {entry.name for entry in fields(kind)}:
-            from goft_cli.command_line.nearest import nearest_key
+            from goft_cli.compose.words import nearest_key
 
             known = [f"{prefix}{entry.name}" for entry in fields(kind)]
             raise GoftError(f"+{path}: there is no key {path}", nearest_key(path, known))

@@ -65,7 +65,7 @@ def _describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str
         return str(what_to_lower(arguments[0])), USAGE_ERROR
     from yaml import MarkedYAMLError
 
-    from goft_cli.command_line.suggest import CommandLine, explain
+    from goft_cli.compose.suggest import CommandLine, explain
     from goft_cli.system.files import line_of
 
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:

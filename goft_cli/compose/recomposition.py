@@ -10,9 +10,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from goft_cli.command_line.composition import freeze, register
-from goft_cli.command_line.store import config_source
-from goft_cli.command_line.suggest import CommandLine, explain, open_configs, without_hydra
+from goft_cli.compose.composition import freeze, register
+from goft_cli.compose.store import config_source
+from goft_cli.compose.suggest import CommandLine, explain, open_configs, without_hydra
 from goft_cli.config import TrainConfig
 from goft_cli.system.errors import GoftError
 

@@ -1,0 +1,173 @@
+"""Words on a command line: the verbs, the nearest known word, and quotes for Hydra."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+from goft_cli import __version__
+from goft_cli.system.errors import CRASH, FAILED_JOBS, USAGE_ERROR
+
+VERBS = {
+    "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
+    "plan": "parameters, updates, memory and time of a run before it starts, without weights",
+    "compare": "adapters side by side: runs over seeds, paired differences, table, figure",
+    "eval": "score a trained run again, or a run or a model on a benchmark",
+    "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
+    "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
+    "verify": "recheck a run: digests, scores, merged model, certificate: goft verify RUN_FOLDER",
+    "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
+    "report": "one page on runs, their curves and what turned: goft report runs=FOLDER",
+    "reproduce": "run a result of the paper, and compare: goft reproduce table1/cola/qgoft",
+    "doctor": "check machine and configuration before they hurt; exits 1 if something is to mend",
+    "fetch": "bring a configuration's model and data to a folder: goft fetch output_dir=DIR ...",
+}
+WITHOUT_CONFIG = {"reproduce"}
+"""Verbs that read their words themselves; the others compose `configs/VERB.yaml`."""
+
+
+def help_text() -> str:
+    """Return what `goft --help` prints."""
+    verbs = "\n".join(f"  {name:<11}{summary}" for name, summary in VERBS.items())
+    return f"""goft {__version__}: fine-tune with exact Givens rotations (GOFT, qGOFT)
+
+usage: goft VERB [group=choice ...] [key=value ...]
+
+{verbs}
+
+  goft train                                         the offline demo, about a minute on two cores
+  goft train task=glue/cola model=deberta-v3-base    the paper's GLUE recipe for CoLA
+  goft train -m adapter=goft,qgoft,lora seed=1,2,3   a sweep
+  goft eval adapter=RUN_FOLDER                       a trained run on its own task again
+  goft eval task=mmlu/full shots=5 adapter=RUN_FOLDER     a trained run on a benchmark
+  goft verify RUN_FOLDER                             whether all that a run recorded still holds
+  goft reproduce list                                every result of the paper that has a recipe
+  goft doctor task=glue/cola model=deberta-v3-base offline=true    would this run unplugged?
+  goft train --help                                  every choice and key of a verb
+  goft train --cfg job --resolve                     the composed configuration, without running it
+
+  --debug shows the traceback of an error; --version prints the version
+  exit codes: 0 done, {CRASH} a crash, or what doctor or verify found, {USAGE_ERROR} a mistake,
+  {FAILED_JOBS} jobs of a sweep failed, 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP
+  eval "$(goft train --shell-completion install=bash)" completes verbs, groups and keys
+"""
+
+
+MAX_LISTED = 12
+LIKE = 0.75
+"""Share of equal letters from which one word is taken for a misspelling of another."""
+
+
+def nearest(word: str, options: Collection[str]) -> str | None:
+    """Return the option that a word most likely stands for, or None if none is near.
+
+    A word stands for an option that it misspells (`lerning_rate`), of which it is the initials
+    (`lr`) or some words (`epochs` for `num_train_epochs`), whose words it has beside others
+    (`max_seq_length` for `max_length`), or whose beginning it is, or the other way round.
+    """
+    alike = difflib.get_close_matches(word, options, n=1, cutoff=LIKE)
+    parts = set(words_of(word))
+    initials = [name for name in options if "".join(part[0] for part in words_of(name)) == word]
+    longer = [name for name in options if parts and parts <= set(words_of(name))]
+    shorter = [name for name in options if len(words_of(name)) > 1 and set(words_of(name)) <= parts]
+    by_words = sorted([*longer, *shorter], key=lambda name: len(words_of(name)))
+    begun = [name for name in options if word.startswith(name) or name.startswith(word)]
+    found = [*alike, *initials, *by_words, *begun]
+    return found[0] if found and len(word) > 1 else None
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words that a name is made of."""
+    return re.findall(r"[a-z0-9]+", name.lower())
+
+
+def did_you_mean(word: str, choices: Iterable[str], *, prefix: str = "") -> str:
+    """Return the nearest choice as a question, or else the list of choices.
+
+    A choice is also known by its last part (`cola` for `glue/cola`), and the choices of a folder by
+    the folder's name.
+    """
+    options = sorted(set(choices))
+    inside = [option for option in options if option.startswith(f"{word}/")]
+    if inside:
+        return listed(inside)
+    tails = {option.rpartition("/")[2]: option for option in options}
+    near = tails.get(word) or nearest(word, options) or tails.get(nearest(word, tails) or "")
+    return f"did you mean {prefix}{near}?" if near else listed(options)
+
+
+def nearest_key(key: str, keys: Sequence[str]) -> str:
+    """Return the nearest key as a question, or else the keys of its section.
+
+    A key of the same section comes first, then one of the same name in another section, then any.
+    """
+    section, _, leaf = key.rpartition(".")
+    siblings, everywhere = by_last_name(keys, section), by_last_name(keys)
+    near = (
+        siblings.get(nearest(leaf, siblings) or "")
+        or everywhere.get(leaf)
+        or everywhere.get(nearest(leaf, everywhere) or "")
+    )
+    if near:
+        return f"did you mean {near}?"
+    names = sorted(name for name in siblings if not name.startswith("+"))
+    of_section = f"keys of {section} are" if section else "the first part of a key is one of"
+    return f"{of_section} {', '.join(names)}" if names else "see --help for the keys"
+
+
+def by_last_name(keys: Sequence[str], section: str | None = None) -> dict[str, str]:
+    """Return keys, of one section or of all, by their last names; of equal ones the shortest."""
+    split = {key: key.rpartition(".") for key in sorted(keys, key=len, reverse=True)}
+    return {last: key for key, (place, _, last) in split.items() if section in {None, place}}
+
+
+def listed(options: Sequence[str]) -> str:
+    """Return the first options of a list."""
+    more = ", ..." if len(options) > MAX_LISTED else ""
+    return f"expected one of {', '.join(options[:MAX_LISTED])}{more}"
+
+
+FREE_TEXTS = {"predict": "text"}
+"""By verb, the key whose value is what a person wrote, read as it stands."""
+IN_QUOTES = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1""", re.DOTALL)
+INTERPOLATION = re.compile(r"(\\*)\$\{")
+ITEM, ITEM_OF_MAPPING = re.compile(r"[^,\[\]()]+"), re.compile(r"[^,\[\]{}():]+")
+
+
+def in_quotes(text: str) -> str:
+    """Quote a text so that Hydra reads it back as it is.
+
+    A backslash counts as one only before a quotation mark and at the end.
+    """
+    return "'" + re.sub(r"(\\*)(?:(')|$)", _escaped, text) + "'"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[1] * 2 + ("\\'" if found[2] else "")
+
+
+def verbatim(verb: str, word: str) -> str:
+    """Quote a free text, with `${` as two characters; in quotes already, it keeps those."""
+    key, _, value = word.partition("=")
+    if key.lstrip("+") != FREE_TEXTS.get(verb) or value in {"", "null"}:
+        return word
+    literal = INTERPOLATION.sub(lambda found: found[1] * 2 + "\\${", value)
+    return f"{key}={literal if IN_QUOTES.fullmatch(value) else in_quotes(literal)}"
+
+
+def lettered(word: str) -> str:
+    """Quote a value, or the items of a list or mapping, that have letters beyond ASCII.
+
+    A value with quotes or with something to be computed is left as it is.
+    """
+    key, equals, value = word.partition("=")
+    if value.isascii() or word.startswith("-") or set(value) & set("'\"$"):
+        return word
+    item = ITEM_OF_MAPPING if "{" in value else ITEM
+    return key + equals + item.sub(_lettered_item, value)
+
+
+def _lettered_item(found: re.Match[str]) -> str:
+    text = found[0].strip()
+    return found[0] if text.isascii() else found[0].replace(text, in_quotes(text))
