@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from goft_cli.run.record import find_runs
-from goft_cli.sweeps.leaderboard import markdown
+from goft_cli.studies.leaderboard import markdown
 
 
 def main() -> None:

@@ -21,9 +21,9 @@ from goft_cli.comparison import compare
 from goft_cli.comparison.runs import PER_COMPARISON
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.data.sources import read_demo
-from goft_cli.reproduction.recipes import select
 from goft_cli.reproduction.rehearsal import SHORT, stand_ins
 from goft_cli.run import summary
+from goft_cli.studies.recipes import select
 from goft_cli.system.locations import data_root
 from tests.caches import cache_dataset, cache_model, turn_to
 from tests.conftest import ROOT, Goft

@@ -79,7 +79,7 @@ def nested_choices(verb: str, typed: str) -> list[str]:
 
 def recipe_targets(typed: str) -> list[str]:
     """Return the recipes, and past a recipe's name its methods, that begin with what is typed."""
-    from goft_cli.reproduction.recipes import cells, recipe_names
+    from goft_cli.studies.recipes import cells, recipe_names
 
     names = [name for name in recipe_names() if name.startswith(typed)]
     return names or [one.name for one in cells() if one.name.startswith(typed)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from goft_cli.config import DoctorConfig
-from goft_cli.sweeps.hydra_job import run_composed
+from goft_cli.studies.sweep import run_composed
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from goft_cli.config import EvalConfig, Harness, MMLUConfig, TaskConfig
-from goft_cli.sweeps.hydra_job import run_composed
+from goft_cli.studies.sweep import run_composed
 from goft_cli.system.errors import GoftError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from goft_cli.config import PushConfig
-from goft_cli.sweeps.hydra_job import run_composed
+from goft_cli.studies.sweep import run_composed
 from goft_cli.system.errors import GoftError
 
 

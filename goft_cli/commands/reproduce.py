@@ -33,7 +33,7 @@ def main() -> None:
         show_recipes()
         return
     seeds, words = split_seeds(arguments.words)
-    from goft_cli.reproduction.recipes import select
+    from goft_cli.studies.recipes import select
 
     select(arguments.name)  # a mistyped name is answered before anything heavy is imported
     from goft_cli.reproduction.reproduce import Request, reproduce
@@ -73,7 +73,7 @@ def show_recipes() -> None:
     """List what can be reproduced, folder by folder."""
     from rich.console import Console
 
-    from goft_cli.reproduction.recipes import folder_of, read_recipe, recipe_names
+    from goft_cli.studies.recipes import folder_of, read_recipe, recipe_names
     from goft_cli.system.tables import Table
 
     rows: list[Sequence[str]] = []

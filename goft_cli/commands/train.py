@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goft_cli.config import TrainConfig
-from goft_cli.sweeps.hydra_job import run_composed
+from goft_cli.studies.sweep import run_composed
 from goft_cli.system.errors import (
     USAGE_ERROR,
     GoftError,
@@ -25,7 +25,7 @@ from goft_cli.system.errors import (
 
 if TYPE_CHECKING:
     from goft_cli.run.record import RunRecord
-    from goft_cli.sweeps.isolation import Outcome
+    from goft_cli.studies.runner import Outcome
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def finish_run(cfg: TrainConfig, *, several: bool) -> RunRecord:
     from goft_cli.run.preflight import check_inputs
     from goft_cli.run.provenance import is_reusable
     from goft_cli.run.record import RunRecord
-    from goft_cli.sweeps.isolation import Surroundings, isolated
+    from goft_cli.studies.runner import Surroundings, isolated
 
     if not is_reusable(cfg):
         check_inputs(cfg)  # here, where an answer does not wait for a process

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from goft_cli.comparison import figure, table
-from goft_cli.comparison.budget import Size, matched_sizes
 from goft_cli.comparison.runs import PlannedRun, finish, is_done, plan
 from goft_cli.comparison.summary import Summary, setting_of, summarize
 from goft_cli.comparison.table import Caption
@@ -14,6 +13,7 @@ from goft_cli.config import Budget, CompareConfig
 from goft_cli.config.model import real_name
 from goft_cli.run.record import RunRecord
 from goft_cli.run.summary import screen
+from goft_cli.studies.budget import Size, matched_sizes
 from goft_cli.system.files import write_text
 from goft_cli.system.screen import quiet_libraries
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from goft_cli.comparison.summary import Summary
 from goft_cli.comparison.table import Caption
-from goft_cli.studies.statistics import pareto_front
+from goft_cli.studies.leaderboard import pareto_front
 from goft_cli.system.figures import SECOND_INK, look_of, save, style
 
 FORMATS = ("png", "svg", "pdf")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from goft_cli.config import AdapterConfig
 from goft_cli.run.record import RunRecord
-from goft_cli.studies.statistics import Difference, deviation, paired_difference
+from goft_cli.studies.leaderboard import Difference, deviation, paired_difference
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from goft_cli.comparison.summary import Summary, same_machine
-from goft_cli.studies.statistics import CONFIDENCE, Difference, mean_and_deviation
+from goft_cli.studies.leaderboard import CONFIDENCE, Difference, mean_and_deviation
 from goft_cli.system.tables import Table, styled
 
 MINUS = "\N{MINUS SIGN}"

@@ -17,8 +17,7 @@ from goft_cli.page import figures
 from goft_cli.page.layers import LayerReport
 from goft_cli.run.configuration import flatten
 from goft_cli.run.record import RunRecord
-from goft_cli.studies.statistics import mean_and_deviation
-from goft_cli.sweeps.leaderboard import told_apart
+from goft_cli.studies.leaderboard import mean_and_deviation, told_apart
 from goft_cli.system.figures import save
 from goft_cli.system.files import write_text
 from goft_cli.system.tables import Table, of_records

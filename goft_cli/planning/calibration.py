@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from goft_cli.comparison.budget import attached
 from goft_cli.config import EvalStrategy, TrainConfig
 from goft_cli.planning.tracing import autocast
+from goft_cli.studies.budget import attached
 from goft_cli.tuner.penalty import total_penalty
 
 WARM, TIMED = 1, 3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from goft_cli.comparison.budget import closest
 from goft_cli.config.adapter import blocks, ranks
 from goft_cli.planning.layers import AdaptedLayers
+from goft_cli.studies.budget import closest
 
 
 def lora_parameters(layers: Sequence[AdaptedLayers], rank: int) -> int:

@@ -11,7 +11,6 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from goft_cli.comparison.budget import attached
 from goft_cli.config import PlanConfig, TrainConfig
 from goft_cli.models.adapters import ParameterCount, count_parameters
 from goft_cli.planning.batch import shape_of
@@ -23,6 +22,7 @@ from goft_cli.planning.layers import AdaptedLayers, adapted_layers
 from goft_cli.planning.memory import Memory, forecast_memory, free_bytes
 from goft_cli.planning.published import Published, published
 from goft_cli.run.summary import megabytes
+from goft_cli.studies.budget import attached
 from goft_cli.tasks.families import build_task
 from goft_cli.training.trainer import update_count
 

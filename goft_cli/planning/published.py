@@ -9,7 +9,7 @@ from enum import Enum
 import yaml
 
 from goft_cli.config import EVERY, HEADLINE, TrainConfig
-from goft_cli.reproduction.recipes import Cell, cells
+from goft_cli.studies.recipes import Cell, cells
 
 
 @dataclass(frozen=True)

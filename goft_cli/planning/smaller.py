@@ -9,11 +9,11 @@ import psutil
 import torch
 from transformers import PreTrainedModel
 
-from goft_cli.comparison.budget import attached
 from goft_cli.config import TrainConfig
 from goft_cli.planning.inputs import largest_batch, rows_at_hand
 from goft_cli.planning.memory import Memory, forecast_memory
 from goft_cli.run.summary import megabytes
+from goft_cli.studies.budget import attached
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.families import build_task
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from goft_cli.config import EVERY, HEADLINE, MeasureConfig
-from goft_cli.reproduction.recipes import Cell
 from goft_cli.run.record import RunRecord
-from goft_cli.studies.statistics import deviation, prediction_radius
+from goft_cli.studies.leaderboard import deviation, prediction_radius
+from goft_cli.studies.recipes import Cell
 from goft_cli.system.errors import GoftError
 
 INSIDE, OUTSIDE, NOT_COMPARABLE = "inside", "outside", "not comparable"

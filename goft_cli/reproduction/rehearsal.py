@@ -10,8 +10,8 @@ from pathlib import Path
 
 from goft_cli.config import TaskConfig, TrainConfig, VicunaConfig
 from goft_cli.reproduction.judge import agree, serving
-from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.stand_ins import write_stand_in
+from goft_cli.studies.recipes import Cell
 
 ROOT = Path("outputs/rehearsal")
 # Two updates, for AdaLoRA lowers its ranks in between; what a recipe says of columns, heads and

@@ -12,10 +12,10 @@ from goft_cli.compose.recomposition import compose_train
 from goft_cli.reproduction import rehearsal
 from goft_cli.reproduction.comparison import Comparison, compare
 from goft_cli.reproduction.plot import plot
-from goft_cli.reproduction.recipes import Cell, select
 from goft_cli.reproduction.tables import as_markdown, as_plain, footnotes, result_tables
 from goft_cli.run.record import RunRecord
 from goft_cli.run.summary import screen
+from goft_cli.studies.recipes import Cell, select
 from goft_cli.system.errors import GoftError, RankError
 from goft_cli.system.files import write_json, write_text
 

@@ -9,8 +9,8 @@ from itertools import groupby
 from typing import Any
 
 from goft_cli.reproduction.comparison import INSIDE, OUTSIDE, RULE, Comparison
-from goft_cli.reproduction.recipes import read_recipe
-from goft_cli.studies.statistics import mean_and_deviation
+from goft_cli.studies.leaderboard import mean_and_deviation
+from goft_cli.studies.recipes import read_recipe
 from goft_cli.system.tables import Table, styled
 
 COLUMNS = ("result", "measure", "ours", "n", "paper", "off by", "verdict")

@@ -1,1 +1,1 @@
-"""What studies of several runs share: tables, statistics of small samples, figures."""
+"""What verbs on several runs share: run a set of runs, sweeps, statistics, leaderboard."""

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.comparison.budget import Size, closest, matched_sizes
 from goft_cli.config import (
     AdaLoraAdapterConfig,
     HraAdapterConfig,
     LoraAdapterConfig,
     OftAdapterConfig,
 )
+from goft_cli.studies.budget import Size, closest, matched_sizes
 from goft_cli.system.errors import GoftError
 from tests import small
 from tests.sizes import SMALL

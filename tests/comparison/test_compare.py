@@ -14,8 +14,8 @@ from goft_cli.comparison import compare, runs
 from goft_cli.comparison.runs import PlannedRun
 from goft_cli.run.configuration import as_plain
 from goft_cli.run.record import RunRecord
-from goft_cli.sweeps import isolation
-from goft_cli.sweeps.isolation import Outcome, Surroundings
+from goft_cli.studies import runner
+from goft_cli.studies.runner import Outcome, Surroundings
 from goft_cli.system.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.system.files import write_json, write_text
 from tests.conftest import Goft
@@ -148,7 +148,7 @@ def test_a_run_that_fails_says_why_and_is_named(
         assert (job, given, several) == (train.train_quietly, cfg, False)
         return outcome
 
-    monkeypatch.setattr(isolation, "isolated", ended)
+    monkeypatch.setattr(runner, "isolated", ended)
     with pytest.raises(GoftError, match=r"goft train adapter=lora seed=2 failed, as it says above"):
         runs.finish(PlannedRun(("adapter=lora", "seed=2"), cfg))
     assert capsys.readouterr().err == f"goft: {outcome.sentence}\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from goft_cli.compose.composition import register
-from goft_cli.reproduction.recipes import read_recipe
+from goft_cli.studies.recipes import read_recipe
 from goft_cli.system.errors import USAGE_ERROR
 from goft_cli.system.files import read_json, read_yaml
 from tests.conftest import Goft

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from goft_cli.comparison.budget import attached, matched_sizes
 from goft_cli.config import ModelConfig, Optimizer, Quantization
 from goft_cli.planning.calibration import evaluations
 from goft_cli.planning.equivalents import equivalents
@@ -20,6 +19,7 @@ from goft_cli.planning.memory import optimizer_bytes, saved_by_packing
 from goft_cli.planning.published import published
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.summary import summary_table
+from goft_cli.studies.budget import attached, matched_sizes
 from tests import small
 from tests.conftest import Goft
 from tests.sizes import SMALL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from goft_cli.reproduction.recipes import Cell, folder_of, read_recipe, recipe_names
+from goft_cli.studies.recipes import Cell, folder_of, read_recipe, recipe_names
 
 ROTATED = [
     Cell(name, methods[index % len(methods)])

@@ -21,9 +21,9 @@ from goft_cli.reproduction.comparison import (
     compare,
     value,
 )
-from goft_cli.reproduction.recipes import Cell
 from goft_cli.run.record import RunRecord
-from goft_cli.studies.statistics import CONFIDENCE, prediction_radius
+from goft_cli.studies.leaderboard import CONFIDENCE, prediction_radius
+from goft_cli.studies.recipes import Cell
 from goft_cli.system.errors import GoftError
 from tests.cells import cell
 from tests.small import composed

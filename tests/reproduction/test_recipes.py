@@ -12,7 +12,7 @@ import yaml
 
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import EVERY
-from goft_cli.reproduction.recipes import Cell, cells, folder_of, read_recipe, recipe_names, select
+from goft_cli.studies.recipes import Cell, cells, folder_of, read_recipe, recipe_names, select
 from goft_cli.system.errors import GoftError
 from scripts.vtab.average import average
 from tests.cells import CHOICES, CONFIGS

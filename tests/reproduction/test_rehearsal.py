@@ -10,10 +10,10 @@ from goft_cli.commands.train import finish_run
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import TaskConfig
 from goft_cli.reproduction.comparison import value
-from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
 from goft_cli.reproduction.stand_ins import write_stand_in
 from goft_cli.run.record import RunRecord
+from goft_cli.studies.recipes import Cell
 from goft_cli.system.errors import GoftError
 from tests.reproduction.rotated import ROTATED
 

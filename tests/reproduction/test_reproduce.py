@@ -10,9 +10,9 @@ from PIL import Image
 
 from goft_cli.reproduction.comparison import RULE, Comparison
 from goft_cli.reproduction.plot import plot
-from goft_cli.reproduction.recipes import recipe_names
 from goft_cli.reproduction.stand_ins import write_stand_in
 from goft_cli.reproduction.tables import as_markdown, as_plain, footnotes, result_tables
+from goft_cli.studies.recipes import recipe_names
 from tests.cells import cell
 from tests.conftest import Goft
 

@@ -19,10 +19,10 @@ from goft_cli.commands.train import finish_run
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.compose.refusals import describe
 from goft_cli.config import TrainConfig
-from goft_cli.reproduction.recipes import Cell
 from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
-from goft_cli.sweeps import isolation
-from goft_cli.sweeps.isolation import Outcome, Surroundings
+from goft_cli.studies import runner
+from goft_cli.studies.recipes import Cell
+from goft_cli.studies.runner import Outcome, Surroundings
 from goft_cli.system.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.system.files import read_json
 from tests.conftest import ROOT, Goft
@@ -36,7 +36,7 @@ BALLAST = 1_500_000_000
 
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "PRELOADED", [])
+    monkeypatch.setattr(runner, "PRELOADED", [])
     monkeypatch.setattr(train, "train_quietly", trainings.train)
     monkeypatch.setattr(
         "goft_cli.run.preflight.check_inputs", lambda cfg: None
@@ -93,7 +93,7 @@ def test_a_run_that_fails_is_named_and_what_was_compared_is_kept(
     untrained: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(isolation, "isolated", in_this_process)
+    monkeypatch.setattr(runner, "isolated", in_this_process)
     answer = goft("reproduce", "figure4a/*/qgoft", f"seed={seed}")
     assert answer.code == code
     for word in (CELL, f"seed {seed}", said):
@@ -106,7 +106,7 @@ def test_a_run_that_fails_is_named_and_what_was_compared_is_kept(
 def test_the_traceback_is_that_of_the_runs_process(
     goft: Goft, untrained: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolation, "isolated", in_this_process)
+    monkeypatch.setattr(runner, "isolated", in_this_process)
     answer = goft("reproduce", CELL, f"seed={CRASHED}", "--debug")
     assert 'raise ZeroDivisionError("by nothing")' in answer.err
 

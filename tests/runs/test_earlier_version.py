@@ -13,8 +13,8 @@ import pytest
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.run.folder import is_finished
 from goft_cli.run.record import find_runs
-from goft_cli.sweeps import isolation
-from goft_cli.sweeps.leaderboard import rows
+from goft_cli.studies import runner
+from goft_cli.studies.leaderboard import rows
 from tests.conftest import ROOT, Goft
 from tests.hostile.border import snapshot
 
@@ -124,7 +124,7 @@ def test_a_comparison_takes_it_as_it_is(
     place = compose_train([f"adapter={run}", "seed=42", *words]).output_dir
     (copied / run).rename(copied / "moved")
     shutil.copytree(copied / "moved", copied / place)
-    monkeypatch.setattr(isolation, "isolated", None)  # nothing is left to train
+    monkeypatch.setattr(runner, "isolated", None)  # nothing is left to train
     answer = goft("compare", f"adapters=[{run}]", "seeds=[42]", *words, "output_dir=told")
     assert answer.code == 0, answer.err
     assert (copied / "told" / "comparison.csv").is_file()

@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.studies.statistics import (
-    deviation,
-    paired_difference,
-    pareto_front,
-    student_t,
-)
+from goft_cli.studies.leaderboard import deviation, paired_difference, pareto_front, student_t
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])

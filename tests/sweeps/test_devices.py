@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.sweeps import devices
-from goft_cli.sweeps.devices import gpus, own_gpu
-from goft_cli.sweeps.isolation import free_port, process_context
+from goft_cli.studies import runner
+from goft_cli.studies.runner import free_port, gpus, own_gpu, process_context
 
 
 @pytest.mark.parametrize(
@@ -43,7 +42,7 @@ def test_jobs_at_a_time_hold_different_gpus(tmp_path: Path) -> None:
 
 
 def test_a_job_waits_for_a_free_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.01)
     got: list[str | None] = []
 
     def late() -> None:

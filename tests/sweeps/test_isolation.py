@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.sweeps import isolation
-from goft_cli.sweeps.isolation import Outcome, Surroundings, isolated
+from goft_cli.studies import runner
+from goft_cli.studies.runner import Outcome, Surroundings, isolated
 from goft_cli.system.files import read_json
 from tests.conftest import ROOT
 from tests.sweeps import jobs
@@ -21,7 +21,7 @@ from tests.sweeps import jobs
 
 @pytest.fixture(autouse=True)
 def nothing_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "PRELOADED", [])
+    monkeypatch.setattr(runner, "PRELOADED", [])
 
 
 @pytest.fixture

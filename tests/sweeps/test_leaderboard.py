@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from goft_cli.run.record import RunRecord
-from goft_cli.sweeps.leaderboard import COLUMNS, markdown, rows, told_apart, write_csv
+from goft_cli.studies.leaderboard import COLUMNS, markdown, rows, told_apart, write_csv
 from tests.cells import cell
 
 FOLDERS = count()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from goft_cli.run.configuration import read_config
-from goft_cli.sweeps.records import LEADERBOARD
+from goft_cli.studies.jobs import LEADERBOARD
 from goft_cli.system.errors import FAILED_JOBS
 from goft_cli.system.files import read_json
 from tests import small

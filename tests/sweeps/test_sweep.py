@@ -19,10 +19,10 @@ from omegaconf import OmegaConf
 from goft_cli.compose.keys import group_choices
 from goft_cli.config import TrainConfig
 from goft_cli.run.configuration import read_config
-from goft_cli.sweeps import job, sweep
-from goft_cli.sweeps.hydra_job import run_composed
-from goft_cli.sweeps.isolation import Outcome, Surroundings
-from goft_cli.sweeps.records import LEADERBOARD
+from goft_cli.studies import jobs, sweep
+from goft_cli.studies.jobs import LEADERBOARD
+from goft_cli.studies.runner import Outcome, Surroundings
+from goft_cli.studies.sweep import run_composed
 from goft_cli.system.errors import FAILED_JOBS, GoftError, Stopped
 from tests.cells import CONFIGS, cell
 from tests.conftest import ROOT, Goft
@@ -46,7 +46,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Surroundings]:
             return Outcome(2, str(error))
         return Outcome()
 
-    monkeypatch.setattr(job, "isolated", here)
+    monkeypatch.setattr(jobs, "isolated", here)
     monkeypatch.setattr(sweep, "POLL_SECONDS", 0.05)
     monkeypatch.delenv("WANDB_RUN_GROUP", raising=False)
     return surroundings
@@ -97,8 +97,8 @@ def test_the_same_sweep_again_runs_only_what_is_missing(
         raise Stopped(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        calls = [job.isolated, interrupted]
-        patch.setattr(job, "isolated", lambda *a, **k: calls.pop(0)(*a, **k))
+        calls = [jobs.isolated, interrupted]
+        patch.setattr(jobs, "isolated", lambda *a, **k: calls.pop(0)(*a, **k))
         assert goft(*SWEEP).code == 130
     assert len(ran) == 1
     answer = goft(*SWEEP)
