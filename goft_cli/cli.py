@@ -59,7 +59,7 @@ def run(arguments: list[str]) -> int:
 
 
 def run_verb(verb: str, words: list[str]) -> int:
-    """Dispatch to `goft_cli.commands.<verb>`, which reads `sys.argv`, mostly through Hydra."""
+    """Dispatch to `goft_cli.verbs.<verb>`, which reads `sys.argv`, mostly through Hydra."""
     from goft_cli.compose.composition import refuse_words
     from goft_cli.compose.flags import as_overrides, check_flags, own_flags
     from goft_cli.training.launch_checks import check_nesting, check_rank
@@ -82,7 +82,7 @@ def run_verb(verb: str, words: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *words]
     try:
-        import_module(f"goft_cli.commands.{verb}").main()
+        import_module(f"goft_cli.verbs.{verb}").main()
     except SystemExit as done:  # how Hydra leaves after --help
         return int(done.code or 0)
     return 0

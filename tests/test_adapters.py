@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from goft_cli.commands.eval import evaluate
 from goft_cli.config import EvalConfig
 from goft_cli.run import pipeline
 from goft_cli.run.configuration import read_config
 from goft_cli.run.folder import RunFolder
+from goft_cli.verbs.eval import evaluate
 from tests import small
 from tests.architectures import without_memory
 from tests.cells import CHOICES, cell

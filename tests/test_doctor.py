@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
-from goft_cli.doctor import inputs, machine, rotation
 from goft_cli.rotation import compiled, engines
 from goft_cli.system import hub
 from goft_cli.system.tables import Finding, Verdict, is_healthy
+from goft_cli.verbs.doctor import inputs, machine
 from tests import small
 from tests.conftest import Goft
 
@@ -111,14 +111,14 @@ def test_the_engine_that_the_machine_allows(
 ) -> None:
     monkeypatch.setattr(engines, "_forced", engine)
     monkeypatch.setenv("CC", compiler)
-    finding = rotation.examine_rotation(configured())
+    finding = machine.examine_rotation(configured())
     assert finding.verdict is verdict
     assert words in f"{finding.found}; {finding.remedy}"
 
 
 def test_an_adapter_that_turns_nothing_needs_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rotation, "choose_engine", lambda x: pytest.fail("tried"))
-    assert rotation.examine_rotation(configured("adapter=lora")).verdict is Verdict.ok
+    monkeypatch.setattr(machine, "choose_engine", lambda x: pytest.fail("tried"))
+    assert machine.examine_rotation(configured("adapter=lora")).verdict is Verdict.ok
 
 
 def test_a_tokenizer_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:

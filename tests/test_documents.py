@@ -16,15 +16,15 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
 
-from goft_cli.commands.train import train
-from goft_cli.comparison import compare
-from goft_cli.comparison.runs import PER_COMPARISON
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.data.sources import read_demo
-from goft_cli.reproduction.rehearsal import SHORT, stand_ins
 from goft_cli.run import summary
 from goft_cli.studies.recipes import select
 from goft_cli.system.locations import data_root
+from goft_cli.verbs.compare import comparison
+from goft_cli.verbs.compare.runs import PER_COMPARISON
+from goft_cli.verbs.reproduce.rehearsal import SHORT, stand_ins
+from goft_cli.verbs.train import train
 from tests.caches import cache_dataset, cache_model, turn_to
 from tests.conftest import ROOT, Goft
 from tests.documents import LINES, OTHER_LANGUAGES, blocks, lines_of, write_own_task
@@ -126,7 +126,7 @@ def test_a_comparison_runs(
     line: str, goft: Goft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(summary, "plot_curves", lambda *_: None)
-    monkeypatch.setattr(compare, "finish", lambda run: train(run.cfg))  # no process of its own
+    monkeypatch.setattr(comparison, "finish", lambda run: train(run.cfg))  # no process of its own
     with rehearsed(words_of(line)[1:]) as words:
         answer = goft("compare", *words, "seeds=2", "trainer.max_steps=1")
     assert answer.code == 0, answer.err

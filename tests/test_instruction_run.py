@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from goft_cli.commands.eval import evaluate
-from goft_cli.commands.merge import merge
-from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig
 from goft_cli.data.sources import read_demo
 from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
+from goft_cli.verbs.eval import evaluate
+from goft_cli.verbs.merge import merge
+from goft_cli.verbs.predict import predict
 from tests import small
 
 QUESTION = "What is two plus three?"

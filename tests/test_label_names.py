@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig
 
-from goft_cli.commands.eval import evaluate
-from goft_cli.commands.merge import merge
-from goft_cli.commands.predict import predict
-from goft_cli.commands.push import push
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig, PushConfig
 from goft_cli.run import pipeline
 from goft_cli.run.trained import open_trained
+from goft_cli.verbs.eval import evaluate
+from goft_cli.verbs.merge import merge
+from goft_cli.verbs.predict import predict
+from goft_cli.verbs.push import push
 from tests import small
 from tests.hub_server import Hub
 

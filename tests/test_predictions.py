@@ -14,11 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from goft_cli.commands.predict import predict
 from goft_cli.config import PredictConfig
-from goft_cli.predictions import WRITERS, write_lines
 from goft_cli.run.summary import with_predictions
 from goft_cli.system.errors import GoftError
+from goft_cli.verbs.predict import WRITERS, predict, write_lines
 from tests import small
 from tests.conftest import Goft
 

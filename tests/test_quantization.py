@@ -14,8 +14,6 @@ from peft import get_model_status, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from goft_cli.commands.eval import evaluate
-from goft_cli.commands.merge import merge
 from goft_cli.config import EvalConfig, MergeConfig, Quantization, TrainConfig
 from goft_cli.models.adapters import attach_adapter, count_adapted_layers, count_parameters
 from goft_cli.models.backbone import load_backbone
@@ -28,6 +26,8 @@ from goft_cli.tasks.families import build_task
 from goft_cli.tuner import GoftConfig
 from goft_cli.tuner.base_weight import base_weight
 from goft_cli.tuner.layer import GoftLayer
+from goft_cli.verbs.eval import evaluate
+from goft_cli.verbs.merge import merge
 from tests import small
 from tests.cells import CHOICES
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.commands.eval import evaluate
-from goft_cli.commands.merge import merge
-from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig
 from goft_cli.system.errors import GoftError
+from goft_cli.verbs.eval import evaluate
+from goft_cli.verbs.merge import merge
+from goft_cli.verbs.predict import predict
 from tests import small
 
 SENTENCE = "the dog not runs ."

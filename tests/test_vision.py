@@ -13,8 +13,6 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTConfig
 
-from goft_cli.commands.merge import merge
-from goft_cli.commands.predict import predict
 from goft_cli.config import MergeConfig, PredictConfig
 from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
@@ -22,6 +20,8 @@ from goft_cli.run.preflight import check_inputs
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.training.callbacks import fact_cosine
+from goft_cli.verbs.merge import merge
+from goft_cli.verbs.predict import predict
 from tests.pictures import write_images, write_vit
 from tests.small import composed
 

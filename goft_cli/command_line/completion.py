@@ -36,7 +36,7 @@ def complete(arguments: list[str]) -> int:
     os.environ["COMP_LINE"] = with_keys_only(verb, line.replace(f" {verb}", "", 1))
     sys.argv = [sys.argv[0], *arguments]
     if not querying:
-        import_module(f"goft_cli.commands.{verb}").main()
+        import_module(f"goft_cli.verbs.{verb}").main()
         return 0
     printed = io.StringIO()
     # a half-typed line is no error: whatever Hydra cannot read has no candidates
@@ -45,7 +45,7 @@ def complete(arguments: list[str]) -> int:
         contextlib.redirect_stdout(printed),
         contextlib.redirect_stderr(io.StringIO()),
     ):
-        import_module(f"goft_cli.commands.{verb}").main()
+        import_module(f"goft_cli.verbs.{verb}").main()
     typed = "" if line.endswith(" ") else words[-1]
     print(" ".join(nested_choices(verb, typed) or wanted(printed.getvalue().split())))
     return 0

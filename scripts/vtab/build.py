@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from goft_cli.reproduction.stand_ins import write_vtab
 from goft_cli.system.errors import GoftError
+from goft_cli.verbs.reproduce.rehearsal import write_vtab
 from scripts.vtab import arrays, files
 from scripts.vtab.layout import Pools, as_image, draw
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from goft_cli.commands.eval import evaluate
 from goft_cli.config import BenchmarkConfig, EvalConfig, TrainConfig
 from goft_cli.run import pipeline
 from goft_cli.run.configuration import read_config
 from goft_cli.system.errors import GoftError
+from goft_cli.verbs.eval import evaluate
 from tests import small
 from tests.conftest import Goft
 from tests.decoders import sentences_run

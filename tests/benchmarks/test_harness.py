@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from goft_cli.commands.eval import evaluate
 from goft_cli.config import EvalConfig, Harness
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import benchmark
+from goft_cli.verbs.eval import evaluate
 from tests import small
 from tests.multiple_choice import config
 

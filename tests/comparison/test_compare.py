@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from goft_cli.commands import train
-from goft_cli.comparison import compare, runs
-from goft_cli.comparison.runs import PlannedRun
 from goft_cli.run.configuration import as_plain
 from goft_cli.run.record import RunRecord
 from goft_cli.studies import runner
 from goft_cli.studies.runner import Outcome, Surroundings
 from goft_cli.system.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.system.files import write_json, write_text
+from goft_cli.verbs import train
+from goft_cli.verbs.compare import comparison, runs
+from goft_cli.verbs.compare.runs import PlannedRun
 from tests.conftest import Goft
 from tests.small import composed
 
@@ -51,13 +51,13 @@ class Trainings:
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
     made = Trainings()
-    monkeypatch.setattr(compare, "finish", made.finish)
+    monkeypatch.setattr(comparison, "finish", made.finish)
     return made
 
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare.figure, "draw", lambda *_: [])
+    monkeypatch.setattr(comparison.figure, "draw", lambda *_: [])
 
 
 def table(folder: Path) -> dict[str, dict[str, str]]:

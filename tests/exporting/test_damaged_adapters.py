@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from goft_cli.commands.eval import evaluate
-from goft_cli.commands.merge import merge
-from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig
 from goft_cli.models.adapter_files import SETTINGS, WEIGHTS
 from goft_cli.run.trained import open_trained
+from goft_cli.verbs.eval import evaluate
+from goft_cli.verbs.merge import merge
+from goft_cli.verbs.predict import predict
 from tests.conftest import ROOT
 from tests.hostile.border import Change, refusal
 

@@ -15,13 +15,12 @@ from peft import HRAConfig, LoraConfig, PeftConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
 
-from goft_cli.commands.merge import merge
 from goft_cli.config import MergeConfig
-from goft_cli.exporting import export
-from goft_cli.exporting.lora import lora_of, products, residuals
 from goft_cli.models.adapters import merge as merge_adapter
 from goft_cli.system.errors import GoftError
 from goft_cli.tuner import GoftConfig
+from goft_cli.verbs.merge import export, merge
+from goft_cli.verbs.merge.export import lora_of, products, residuals
 from tests.short_training import adapted, tiny_bert
 
 EPS = torch.finfo(torch.float32).eps

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from goft_cli.commands.train import train
 from goft_cli.config import LauncherConfig, TrackerConfig, TrackerName, TrainConfig
 from goft_cli.rotation import engines
 from goft_cli.run import pipeline, preflight
@@ -25,6 +24,7 @@ from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
 from goft_cli.system.secrets import BLOT, Redaction, redact
 from goft_cli.training.launch_checks import check_launch
+from goft_cli.verbs.train import train
 from tests import small
 from tests.hostile.border import described, refusal, snapshot
 

@@ -14,18 +14,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.commands.train import run_here
 from goft_cli.compose.refusals import SAVE_FAILED, describe
 from goft_cli.config import TrainConfig
-from goft_cli.planning import smaller
-from goft_cli.planning.memory import Memory
-from goft_cli.planning.smaller import advice, at, fitting_size, forecast
 from goft_cli.run import pipeline
 from goft_cli.run.pipeline import heeding_memory
 from goft_cli.run.summary import megabytes
 from goft_cli.system.errors import USAGE_ERROR, GoftError, OutOfMemoryError
 from goft_cli.system.locations import check_writable
 from goft_cli.training.launch_checks import check_rank
+from goft_cli.verbs.plan import batches
+from goft_cli.verbs.plan.batches import advice, at, fitting_size, forecast
+from goft_cli.verbs.plan.memory import Memory
+from goft_cli.verbs.train import run_here
 from tests import small
 from tests.conftest import Goft
 from tests.hostile.border import described, snapshot
@@ -164,8 +164,8 @@ def test_an_update_out_of_memory_names_smaller_batches_and_more_of_them(
 ) -> None:
     gigabyte = 2**30
     expected = Memory(0, gigabyte, 0, 0, 6 * gigabyte, 0, 0)
-    monkeypatch.setattr(smaller, "forecast", lambda cfg: expected)
-    monkeypatch.setattr(smaller, "total_bytes", lambda cfg: 3 * gigabyte)
+    monkeypatch.setattr(batches, "forecast", lambda cfg: expected)
+    monkeypatch.setattr(batches, "total_bytes", lambda cfg: 3 * gigabyte)
     model = torch.nn.Linear(1, 1)
     with pytest.raises(OutOfMemoryError) as caught, heeding_memory(model):
         raise error

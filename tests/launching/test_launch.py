@@ -17,13 +17,13 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from safetensors.torch import load_file
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from goft_cli.commands import train
 from goft_cli.config import TrainConfig
 from goft_cli.run import launch, pipeline
 from goft_cli.run.folder import RunFolder, opened
 from goft_cli.run.launch import as_error, root_cause
 from goft_cli.system.errors import GoftError, RankError, Stopped
 from goft_cli.training.launch_checks import check_asked, check_launch, check_nesting
+from goft_cli.verbs import train
 from tests import small
 from tests.conftest import ROOT, Goft
 from tests.processes import accelerate_launch

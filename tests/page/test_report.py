@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from goft_cli.page.gather import command, of_one_subject
-from goft_cli.page.layers import layer_reports
-from goft_cli.page.page import adapter_table, score_row
 from goft_cli.run import pipeline
 from goft_cli.run.configuration import identity
 from goft_cli.run.trained import open_trained
 from goft_cli.system.errors import GoftError
+from goft_cli.verbs.report.gather import command, layer_reports, of_one_subject
+from goft_cli.verbs.report.page import adapter_table, score_row
 from tests import small
 from tests.conftest import Goft
 

@@ -6,11 +6,16 @@ import pytest
 import torch
 from datasets import Dataset
 
-from goft_cli.planning.batch import longest_batch, most_text, shape_of, stand_in_batch
-from goft_cli.planning.inputs import rows_at_hand
-from goft_cli.planning.tracing import step_bytes
 from goft_cli.studies.budget import attached
 from goft_cli.tasks.families import build_task
+from goft_cli.verbs.plan.batches import (
+    longest_batch,
+    most_text,
+    rows_at_hand,
+    shape_of,
+    stand_in_batch,
+)
+from goft_cli.verbs.plan.memory import step_bytes
 from tests import small
 
 

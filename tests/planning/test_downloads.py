@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.doctor.inputs import examine_inputs
-from goft_cli.planning.downloads import hub_items
 from goft_cli.system.tables import Verdict
+from goft_cli.verbs.doctor.inputs import examine_inputs
+from goft_cli.verbs.plan.forecast import hub_items
 from tests import small
 from tests.caches import cache_dataset, cache_model, turn_to
 from tests.conftest import Goft

@@ -12,14 +12,12 @@ import torch
 from torch import nn
 
 from goft_cli.config import ModelConfig, Optimizer, Quantization
-from goft_cli.planning.calibration import evaluations
-from goft_cli.planning.equivalents import equivalents
-from goft_cli.planning.layers import adapted_layers, within_block
-from goft_cli.planning.memory import optimizer_bytes, saved_by_packing
-from goft_cli.planning.published import published
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.summary import summary_table
 from goft_cli.studies.budget import attached, matched_sizes
+from goft_cli.verbs.plan.forecast import published
+from goft_cli.verbs.plan.layers import adapted_layers, equivalents, evaluations, within_block
+from goft_cli.verbs.plan.memory import optimizer_bytes, saved_by_packing
 from tests import small
 from tests.conftest import Goft
 from tests.sizes import SMALL
@@ -81,7 +79,7 @@ def test_rows_on_the_hub_are_counted_as_published(goft: Goft, place: Path) -> No
 def test_what_does_not_fit_is_not_timed(
     goft: Goft, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("goft_cli.planning.plan.free_bytes", lambda _: 2**20)
+    monkeypatch.setattr("goft_cli.verbs.plan.forecast.free_bytes", lambda _: 2**20)
     said, plan = planned(goft, *words(place, "calibrate=true"))
     assert plan["forecast"]["train_seconds"] is None
     assert "too large for here, where 1 MB are free" in said

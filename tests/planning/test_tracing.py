@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from goft_cli.planning.tracing import LiveBytes, step_bytes
 from goft_cli.studies.budget import attached
+from goft_cli.verbs.plan.memory import LiveBytes, step_bytes
 from tests import small
 
 ROWS, LENGTH = 8, 16

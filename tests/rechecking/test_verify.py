@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from goft_cli.commands.merge import merge
 from goft_cli.config import MergeConfig, VerifyConfig
-from goft_cli.rechecking.recheck import recheck, run_folders
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.files import read_json, write_json
 from goft_cli.system.tables import Finding, Verdict
+from goft_cli.verbs.merge import merge
+from goft_cli.verbs.verify.recheck import recheck, run_folders
 from tests.conftest import ROOT, Goft
 from tests.hostile.border import Change, cut, snapshot, substitute
 from tests.small import Ground, copied

@@ -12,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goft_cli.config import MeasureConfig, TrainConfig
-from goft_cli.reproduction.comparison import (
+from goft_cli.run.record import RunRecord
+from goft_cli.studies.leaderboard import CONFIDENCE, prediction_radius
+from goft_cli.studies.recipes import Cell
+from goft_cli.system.errors import GoftError
+from goft_cli.verbs.reproduce.comparison import (
     INSIDE,
     NOT_COMPARABLE,
     OUTSIDE,
@@ -21,10 +25,6 @@ from goft_cli.reproduction.comparison import (
     compare,
     value,
 )
-from goft_cli.run.record import RunRecord
-from goft_cli.studies.leaderboard import CONFIDENCE, prediction_radius
-from goft_cli.studies.recipes import Cell
-from goft_cli.system.errors import GoftError
 from tests.cells import cell
 from tests.small import composed
 

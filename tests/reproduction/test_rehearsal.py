@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.commands.train import finish_run
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import TaskConfig
-from goft_cli.reproduction.comparison import value
-from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
-from goft_cli.reproduction.stand_ins import write_stand_in
 from goft_cli.run.record import RunRecord
 from goft_cli.studies.recipes import Cell
 from goft_cli.system.errors import GoftError
+from goft_cli.verbs.reproduce.comparison import value
+from goft_cli.verbs.reproduce.rehearsal import rehearsal_words, stand_ins, write_stand_in
+from goft_cli.verbs.train import finish_run
 from tests.reproduction.rotated import ROTATED
 
 SEED = 3

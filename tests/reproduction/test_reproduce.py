@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from goft_cli.reproduction.comparison import RULE, Comparison
-from goft_cli.reproduction.plot import plot
-from goft_cli.reproduction.stand_ins import write_stand_in
-from goft_cli.reproduction.tables import as_markdown, as_plain, footnotes, result_tables
 from goft_cli.studies.recipes import recipe_names
+from goft_cli.verbs.reproduce.comparison import (
+    RULE,
+    Comparison,
+    as_markdown,
+    as_plain,
+    footnotes,
+    plot,
+    result_tables,
+)
+from goft_cli.verbs.reproduce.rehearsal import write_stand_in
 from tests.cells import cell
 from tests.conftest import Goft
 

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.commands import train
-from goft_cli.commands.train import finish_run
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.compose.refusals import describe
 from goft_cli.config import TrainConfig
-from goft_cli.reproduction.rehearsal import rehearsal_words, stand_ins
 from goft_cli.studies import runner
 from goft_cli.studies.recipes import Cell
 from goft_cli.studies.runner import Outcome, Surroundings
 from goft_cli.system.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.system.files import read_json
+from goft_cli.verbs import train
+from goft_cli.verbs.reproduce.rehearsal import rehearsal_words, stand_ins
+from goft_cli.verbs.train import finish_run
 from tests.conftest import ROOT, Goft
 from tests.reproduction import trainings
 from tests.reproduction.trainings import CRASHED, KILLED, REFUSED

@@ -12,11 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from goft_cli.commands.eval import evaluate
-from goft_cli.commands.merge import merge
-from goft_cli.commands.predict import predict
-from goft_cli.commands.train import train
-from goft_cli.comparison.runs import PlannedRun, is_done
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig, TrainConfig
 from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
@@ -24,6 +19,11 @@ from goft_cli.run.provenance import check_ground, is_reusable
 from goft_cli.system.errors import GoftError, Stopped
 from goft_cli.system.files import read_json, write_json
 from goft_cli.training.trainer import PenaltyTrainer
+from goft_cli.verbs.compare.runs import PlannedRun, is_done
+from goft_cli.verbs.eval import evaluate
+from goft_cli.verbs.merge import merge
+from goft_cli.verbs.predict import predict
+from goft_cli.verbs.train import train
 from tests import small
 from tests.hostile.border import Change, refusal, remove, substitute, write
 from tests.small import Ground, copied

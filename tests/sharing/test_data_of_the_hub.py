@@ -16,8 +16,8 @@ from goft_cli.data import dataset_files
 from goft_cli.data.dataset_files import split_patterns
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_splits
-from goft_cli.sharing.fetching import fetch_data
 from goft_cli.system.errors import GoftError
+from goft_cli.verbs.fetch import fetch_data
 from tests.caches import COMMIT as BUILT
 from tests.caches import cache_dataset, turn_to
 from tests.hub_downloads import Files

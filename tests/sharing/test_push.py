@@ -13,9 +13,9 @@ import torch
 from huggingface_hub import constants
 from rich.prompt import Confirm
 
-from goft_cli.commands.push import push
 from goft_cli.config import PushConfig
 from goft_cli.system.errors import GoftError
+from goft_cli.verbs.push import push
 from tests.hub_server import TOKEN, Hub
 
 
@@ -123,7 +123,7 @@ def test_what_stops_a_push_before_anything_is_loaded(
     refused("the hub answers 403.*the token of hf auth login or HF_TOKEN may write there")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     refused("the hub answers 401")
-    monkeypatch.setattr("goft_cli.sharing.publishing.get_token", lambda: None)
+    monkeypatch.setattr("goft_cli.verbs.push.get_token", lambda: None)
     refused("no token for the hub; run hf auth login, or set HF_TOKEN")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     refused(r"offline mode is on \(HF_HUB_OFFLINE\)")

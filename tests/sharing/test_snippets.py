@@ -10,8 +10,8 @@ from peft import get_peft_model
 
 from goft_cli import GoftConfig
 from goft_cli.models.backbone import load_backbone
-from goft_cli.sharing.snippets import adapter_snippet, merged_snippet
 from goft_cli.tasks.families import build_task
+from goft_cli.verbs.merge.cards import adapter_snippet, merged_snippet
 from tests import small
 
 KINDS = [

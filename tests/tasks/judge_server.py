@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from goft_cli.reproduction.judge import Reply, serving
+from goft_cli.verbs.reproduce.rehearsal import Reply, serving
 
 
 @dataclass(frozen=True)

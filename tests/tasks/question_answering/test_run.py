@@ -11,8 +11,6 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from goft_cli.commands.eval import evaluate
-from goft_cli.commands.predict import predict
 from goft_cli.config import EvalConfig, PredictConfig
 from goft_cli.models.adapters import attach_adapter
 from goft_cli.models.backbone import load_backbone
@@ -20,6 +18,8 @@ from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.families import build_task
+from goft_cli.verbs.eval import evaluate
+from goft_cli.verbs.predict import predict
 from tests import small
 from tests.squad_scorer import score_files
 

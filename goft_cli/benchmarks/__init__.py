@@ -1,1 +1,0 @@
-"""A model scored on questions that nothing is trained on."""

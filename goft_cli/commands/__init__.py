@@ -1,1 +1,0 @@
-"""One file per verb; each lets Hydra compose its configuration and imports the rest late."""

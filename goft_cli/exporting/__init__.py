@@ -1,1 +1,0 @@
-"""A trained run as plain weights or LoRA, with a certificate."""

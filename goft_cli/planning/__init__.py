@@ -1,1 +1,0 @@
-"""`goft plan`: what a run will take, worked out from its configuration without any weights."""

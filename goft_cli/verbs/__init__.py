@@ -1,0 +1,1 @@
+"""One room for each word that a user types after `goft`."""

@@ -1,0 +1,24 @@
+"""`goft compare`: adapters side by side on one task."""
+
+from __future__ import annotations
+
+from goft_cli.config import CompareConfig
+from goft_cli.studies.sweep import run_composed
+
+
+def main() -> None:
+    """Compose `configs/compare.yaml` and compare."""
+    run_composed("compare", CompareConfig, compare)
+
+
+def compare(cfg: CompareConfig) -> None:
+    """Check every run, then train those that are missing, then write the comparison."""
+    from goft_cli.run.preflight import check_inputs
+    from goft_cli.verbs.compare.runs import check_adapters, shared_words
+
+    words = shared_words()
+    check_adapters(cfg.adapters)
+    check_inputs(cfg)
+    from goft_cli.verbs.compare.comparison import compare  # only now: it imports the libraries
+
+    compare(cfg, words)

@@ -1,0 +1,222 @@
+"""What the runs of one adapter come to, over its seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from goft_cli.config import AdapterConfig
+from goft_cli.run.record import RunRecord
+from goft_cli.studies.leaderboard import (
+    CONFIDENCE,
+    Difference,
+    deviation,
+    mean_and_deviation,
+    paired_difference,
+)
+from goft_cli.system.tables import Table, styled
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One adapter's row.
+
+    Attributes:
+        adapter: its name.
+        setting: what sets its size, such as `r=2`; empty where that is fixed.
+        results: one per seed.
+        difference: of its scores to the reference's, seed by seed; None for the reference.
+        greater_is_better: which score is the best.
+    """
+
+    adapter: str
+    setting: str
+    results: tuple[RunRecord, ...]
+    difference: Difference | None
+    greater_is_better: bool = True
+
+    @property
+    def scores(self) -> list[float]:
+        """One per seed."""
+        return [result.score for result in self.results]
+
+    @property
+    def mean(self) -> float:
+        """Mean score."""
+        return statistics.mean(self.scores)
+
+    @property
+    def deviation(self) -> float | None:
+        """The scores' standard deviation, None for a single run."""
+        return deviation(self.scores)
+
+    @property
+    def best(self) -> float:
+        """Score of the best seed."""
+        return max(self.scores) if self.greater_is_better else min(self.scores)
+
+    @property
+    def parameters(self) -> int:
+        """Trained by the adapter, the head left out."""
+        return self.results[0].parameters
+
+    @property
+    def seconds(self) -> float:
+        """Median training time."""
+        return statistics.median(result.train_seconds for result in self.results)
+
+    @property
+    def memory(self) -> float:
+        """Median peak, in bytes."""
+        return statistics.median(result.peak_memory_bytes for result in self.results)
+
+
+def summarize(
+    results: Mapping[str, Sequence[RunRecord]],
+    settings: Mapping[str, str],
+    reference: str,
+    *,
+    greater_is_better: bool,
+) -> list[Summary]:
+    """Return one row per adapter, in the order of `results`; the others against the reference."""
+    scores = {name: {run.seed: run.score for run in runs} for name, runs in results.items()}
+    return [
+        Summary(
+            adapter=name,
+            setting=settings[name],
+            results=tuple(runs),
+            difference=(
+                None if name == reference else paired_difference(scores[name], scores[reference])
+            ),
+            greater_is_better=greater_is_better,
+        )
+        for name, runs in results.items()
+    ]
+
+
+def setting_of(adapter: AdapterConfig) -> str:
+    """Say what sets an adapter's size, if anything does."""
+    growth = adapter.growth
+    return "" if growth is None else f"{growth.key}={getattr(adapter, growth.key)}"
+
+
+def same_machine(results: Sequence[RunRecord]) -> bool:
+    """Tell whether times and memory may be compared: one environment made them all."""
+    return all(result.environment == results[0].environment for result in results)
+
+
+MINUS = "\N{MINUS SIGN}"
+SIZES, COSTS = ("parameters", "head_parameters"), ("train_seconds", "peak_memory_bytes")
+SCORES = ("mean", "standard_deviation", "best", "difference", "interval_low", "interval_high")
+SUMMARY_COLUMNS = ("adapter", "size", *SIZES, "seeds", *SCORES, *COSTS)
+RUN_COLUMNS = ("adapter", "size", "seed", "score", *SIZES, *COSTS, "folder")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a table or figure must say besides its numbers."""
+
+    task: str
+    model: str
+    headline: str
+    reference: str
+    budget: str
+
+    @property
+    def title(self) -> str:
+        """One line above."""
+        return f"{self.task}  {self.model}"
+
+
+def header(caption: Caption) -> list[str]:
+    """Return the names of the columns."""
+    score = caption.headline.replace("_", " ")
+    against = f"difference to {caption.reference}, {CONFIDENCE:.0%} interval"
+    return ["adapter", "size", "parameters", score, "best", against, "time", "memory"]
+
+
+def cells(row: Summary) -> list[str]:
+    """Return one line of text per column."""
+    return [
+        row.adapter,
+        row.setting,
+        f"{row.parameters:,}",
+        mean_and_deviation(row.scores, 3).replace("-", MINUS),
+        f"{row.best:.3f}".replace("-", MINUS),
+        "reference" if row.difference is None else difference_text(row.difference),
+        f"{row.seconds:.1f} s",
+        f"{row.memory / 2**20:,.0f} MB",
+    ]
+
+
+def difference_text(difference: Difference) -> str:
+    """Return mean and interval, such as `+0.031 [-0.010, +0.072]`."""
+    ends = difference.interval
+    interval = "one seed" if ends is None else f"[{ends[0]:+.3f}, {ends[1]:+.3f}]"
+    return f"{difference.mean:+.3f} {interval}".replace("-", MINUS)
+
+
+def notes(rows: Sequence[Summary], caption: Caption) -> list[str]:
+    """Return what a reader should know, one sentence each."""
+    seeds = [result.seed for result in rows[0].results]
+    listed = ", ".join(map(str, seeds))
+    said = [
+        f"Mean ± standard deviation over {len(seeds)} seeds ({listed}); time and memory: medians."
+        if len(seeds) > 1
+        else f"A single seed ({listed}): nothing here tells one adapter from another.",
+        "Interval: Student's t on the differences seed by seed, each comparison by itself.",
+        "Parameters: the adapter's; head and pooler train beside all of them.",
+        caption.budget,
+    ]
+    if not same_machine([result for row in rows for result in row.results]):
+        said.append("The runs were made on different machines or versions: do not compare times.")
+    return said
+
+
+def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
+    """Lay the rows out in the terminal, two lines each, so that 80 columns hold them."""
+    adapter, size, parameters, score, best, _, time, memory = header(caption)
+    against = f"to {caption.reference}\n{CONFIDENCE:.0%} interval"
+    scores, costs = f"{score}\n{best}", f"{time}\n{memory}"
+    columns = [f"{adapter}\n{size}", scores, against, costs, parameters]
+    lines: list[Sequence[str]] = []
+    for row in rows:
+        name, setting, count, mean, highest, difference, seconds, peak = cells(row)
+        to_reference, _, interval = difference.partition(" ")
+        lines.append((name, mean, to_reference, seconds, count))
+        lines.append(styled("dim", setting, highest, interval, peak))
+    return Table(columns, lines, caption.title, "wr", centred=False, framed=False)
+
+
+def markdown(rows: Sequence[Summary], caption: Caption) -> str:
+    """Lay the rows out for a document, with the notes below."""
+    table = Table(header(caption), [cells(row) for row in rows], layout="llr")
+    said = "\n".join(f"- {note}" for note in notes(rows, caption))
+    return f"**{caption.title}**\n\n{table.markdown()}\n\n{said}\n"
+
+
+def summary_csv(rows: Sequence[Summary]) -> str:
+    """Return one line per adapter, numbers unrounded, empty where there is none."""
+    return Table(SUMMARY_COLUMNS, [summary_line(row) for row in rows]).csv()
+
+
+def summary_line(row: Summary) -> list[object]:
+    """Return a row's numbers."""
+    difference = row.difference
+    against = None if difference is None else difference.mean
+    interval = (difference.interval if difference else None) or (None, None)
+    sizes = [row.parameters, row.results[0].head_parameters, len(row.results)]
+    scores = [row.mean, row.deviation, row.best, against, *interval]
+    return [row.adapter, row.setting, *sizes, *scores, row.seconds, row.memory]
+
+
+def runs_csv(rows: Sequence[Summary]) -> str:
+    """Return one line per run."""
+    lines = [
+        [row.setting if name == "size" else getattr(result, name) for name in RUN_COLUMNS[:-1]]
+        + [result.folder.path]
+        for row in rows
+        for result in row.results
+    ]
+    return Table(RUN_COLUMNS, lines).csv()

@@ -1,0 +1,155 @@
+"""The model and data of a run, or of a benchmark, in one folder for a machine without network."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import transformers
+from transformers import AutoConfig, AutoModel
+
+from goft_cli.config import (
+    BenchmarkConfig,
+    DatasetConfig,
+    FetchConfig,
+    ModelConfig,
+    TaskConfig,
+)
+from goft_cli.config.model import check_tokenizer
+from goft_cli.data import dataset_files
+from goft_cli.data.model_files import FETCHED, revision_of
+from goft_cli.data.sources import LABEL_NAMES, find_files, load_all
+from goft_cli.models.backbone import Head, check_architecture, model_folder, reading
+from goft_cli.models.weights import find_weights, reading_of
+from goft_cli.studies.sweep import run_composed
+from goft_cli.system.digests import file_sha256
+from goft_cli.system.files import write_json, write_text
+from goft_cli.system.locations import ASSET_SCHEME, whole_folder
+from goft_cli.tasks.families import build_benchmark, build_task
+
+
+def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
+    """Write what does not come with this package: `model/`, `data/` and `SHA256SUMS`.
+
+    Args:
+        cfg: which model and task.
+        target: folder to be made.
+
+    Returns:
+        which of "model" and "data" were written; with neither, nothing is.
+    """
+    dataset = cfg.task.remote_dataset
+    wanted = {"model"} if not cfg.model.path.startswith(ASSET_SCHEME) else set[str]()
+    wanted |= {"data"} if dataset else set()
+    if not wanted:
+        return wanted
+    with whole_folder(target) as folder:
+        if "model" in wanted:
+            build = build_benchmark if isinstance(cfg.task, BenchmarkConfig) else build_task
+            fetch_model(cfg.model, build(cfg.task), folder / "model")
+        if dataset:
+            fetch_data(dataset, cfg.task.splits, folder / "data")
+        write_text(folder / "SHA256SUMS", checksums(folder))
+    return wanted
+
+
+def reads_folder(task: TaskConfig) -> bool:
+    """Tell whether the rows are in a folder of the user's own."""
+    sources = (getattr(task, "dataset", None), getattr(task, "generator", None))
+    return task.data_dir is not None or not any(sources)
+
+
+def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
+    """Save weights as safetensors, with the head they were published with, and the processor.
+
+    A tokenizer is saved in its fast form, which needs no sentencepiece to be read again.
+    """
+    check_tokenizer(cfg)
+    source = model_folder(cfg)
+    with reading(cfg.path):
+        config = AutoConfig.from_pretrained(source, **cfg.source)
+        check_architecture(config, head.auto_class, cfg)
+        published = (getattr(config, "architectures", None) or [""])[0]
+        kind = getattr(transformers, published, AutoModel)
+        options = reading_of(find_weights(source, cfg))
+        model = kind.from_pretrained(source, dtype="auto", **options, **cfg.source)
+        processor = getattr(transformers, head.processor_class).from_pretrained(
+            source, **cfg.source
+        )
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    write_json(folder / FETCHED, {"source": cfg.path, "revision": revision_of(source)})
+
+
+def fetch_data(dataset: DatasetConfig, splits: Sequence[str], folder: Path) -> None:
+    """Save the splits of a hub dataset, unchanged, where `task.data_dir` finds them."""
+    folder.mkdir()
+    name, found = dataset_files.named(dataset), find_files(dataset, splits)
+    names: dict[str, list[str]] = {}
+    if found is not None:
+        revision, names = found.folder.name, dataset_files.label_names(found.folder, dataset)
+        for split in splits:
+            paths = found.paths(split)
+            for number, path in enumerate(paths):
+                shard = f"{split}-{number:05d}-of-{len(paths):05d}.parquet"
+                shutil.copyfile(path, folder / shard)
+    else:
+        loaded, revision = load_all(dataset)
+        dataset_files.require_splits(splits, [str(split) for split in loaded], name)
+        for split in splits:
+            loaded[split].save_to_disk(str(folder / split))
+    origin = {"source": name, "revision": revision}
+    write_json(folder / FETCHED, origin | ({LABEL_NAMES: names} if names else {}))
+
+
+def checksums(folder: Path) -> str:
+    """Return the SHA-256 of every file below a folder, in the form of `sha256sum`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return "".join(
+        f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files
+    )
+
+
+def command(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
+    """Return what to type to use the folder."""
+    verb = "eval" if isinstance(cfg.task, BenchmarkConfig) else "train"
+    chosen = ["goft", verb, f"task={cfg.task.name}", f"model={cfg.model.name}"]
+    if "model" in fetched:
+        chosen.append(f"model.path={target / 'model'}")
+    if "data" in fetched:
+        chosen.append(f"task.data_dir={target / 'data'}")
+    elif reads_folder(cfg.task):
+        chosen.append(f"task.data_dir={cfg.task.data_dir or 'DIR'}")
+    return shlex.join(chosen)
+
+
+def main() -> None:
+    """Compose `configs/fetch.yaml` and fetch."""
+    run_composed("fetch", FetchConfig, fetch)
+
+
+def fetch(cfg: FetchConfig) -> None:
+    """Write the folder, and say how to use it there."""
+    from pathlib import Path
+    from shlex import quote
+
+    from goft_cli.run.summary import screen
+    from goft_cli.system.locations import check_target, check_writable
+    from goft_cli.system.screen import quiet_libraries
+
+    target = Path(cfg.output_dir)
+    check_target(target)
+    check_writable(target)
+    with quiet_libraries():
+        fetched = fetch_run(cfg, target)
+    if fetched:
+        screen.print(f"copy {target} to the other machine, and there:", soft_wrap=True)
+        check = f"  (cd {quote(str(target))} && sha256sum -c SHA256SUMS)"
+        screen.print(check, soft_wrap=True, highlight=False)
+    else:
+        screen.print(
+            "nothing to fetch: model and data come with goft-cli, or are in folders of yours"
+        )
+    screen.print(f"  {command(cfg, target, fetched)}", soft_wrap=True, highlight=False)

@@ -1,0 +1,45 @@
+"""`goft merge adapter=RUN_FOLDER`: the adapted model as a plain one, certified; or as LoRA."""
+
+from __future__ import annotations
+
+from goft_cli.config import MergeConfig
+from goft_cli.studies.sweep import run_composed
+
+
+def main() -> None:
+    """Compose `configs/merge.yaml` and merge."""
+    run_composed("merge", MergeConfig, merge)
+
+
+def merge(cfg: MergeConfig) -> None:
+    """Write the model, its card and its certificate, and show the certificate."""
+    from pathlib import Path
+
+    from goft_cli.config.model import require_bitsandbytes
+    from goft_cli.run.summary import screen
+    from goft_cli.run.trained import find_run, open_trained
+    from goft_cli.system.files import note
+    from goft_cli.system.locations import check_target, check_writable
+    from goft_cli.system.screen import quiet_libraries
+    from goft_cli.verbs.merge.certificate import layer_table, summary_table
+    from goft_cli.verbs.merge.export import export_lora, export_merged
+
+    rank = cfg.as_lora
+    name = "merged" if rank is None else f"lora-{rank:g}"
+    target = Path(cfg.output_dir) if cfg.output_dir else find_run(cfg.adapter).path / name
+    check_target(target)
+    check_writable(target)
+    if cfg.quantization is not None:
+        require_bitsandbytes(f"quantization={cfg.quantization.value}")
+    with quiet_libraries():
+        run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
+        if rank is None:
+            certificate = export_merged(run, target, cfg)
+        else:
+            certificate = export_lora(run, target, cfg, rank)
+    if cfg.output_dir is None:
+        note(target.parent, target.name)
+    screen.print(summary_table(certificate))
+    if certificate.layers:
+        screen.print(layer_table(certificate.layers))
+    screen.print(f"model, certificate and card with the lines to load it: {target}", soft_wrap=True)

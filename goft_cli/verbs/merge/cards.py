@@ -1,0 +1,240 @@
+"""The lines of Python that load a model again, for its card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+
+from goft_cli.config.model import real_name
+from goft_cli.run.configuration import as_plain
+from goft_cli.run.trained import TrainedRun
+from goft_cli.system.files import read_json
+from goft_cli.system.locations import ASSET_SCHEME, model_location
+from goft_cli.tasks.base import Task
+from goft_cli.verbs.merge.certificate import Certificate
+
+LABEL = "print(model.config.id2label[int(model(**inputs).logits.argmax())])"
+NUMBER = "print(model(**inputs).logits.item())"
+ANSWER = """\
+found = model(**inputs)
+start, end = int(found.start_logits.argmax()), int(found.end_logits.argmax())
+print(processor.decode(inputs["input_ids"][0, start : end + 1]))"""
+CONTINUATION = """\
+written = model.generate(**inputs, max_new_tokens=20)
+print(processor.decode(written[0], skip_special_tokens=True))"""
+
+
+def merged_snippet(task: Task[Any, Any], location: str) -> str:
+    """Return a program that loads a plain model and runs it once.
+
+    Args:
+        task: what the model was trained for.
+        location: its folder or hub id.
+    """
+    imports = f"from transformers import {task.auto_class}, {task.processor_class}"
+    model = f"model = {task.auto_class}.from_pretrained({quoted(location)})"
+    return program(task, location, [imports], [model])
+
+
+def adapter_snippet(task: Task[Any, Any], location: str, base: str, peft_type: str) -> str:
+    """Return a program that puts an adapter on its base model and runs it once.
+
+    Args:
+        task: what the adapter was trained for.
+        location: the adapter's folder or hub id.
+        base: the base model's hub id, its name in this package (`asset:NAME`), or its folder.
+        peft_type: PEFT's name for the adapter's method.
+    """
+    shipped = base.startswith(ASSET_SCHEME)
+    source = f"asset_dir({quoted(base.removeprefix(ASSET_SCHEME))})" if shipped else quoted(base)
+    imports = [
+        "from peft import PeftModel",
+        f"from transformers import AutoConfig, {task.auto_class}, {task.processor_class}",
+    ]
+    if peft_type == "GOFT":
+        imports.append("import goft_cli.tuner  # from here on PEFT knows GOFT and qGOFT")
+    if shipped:
+        imports.append("from goft_cli.preflight import asset_dir")
+    model = [
+        f"config = AutoConfig.from_pretrained({quoted(location)})",
+        f"base = {task.auto_class}.from_pretrained(",
+        f"    {source}, config=config, ignore_mismatched_sizes=True",
+        ")",
+        f"model = PeftModel.from_pretrained(base, {quoted(location)}).eval()",
+    ]
+    return program(task, location, imports, model)
+
+
+def program(task: Task[Any, Any], location: str, imports: list[str], model: list[str]) -> str:
+    """Return imports, processor, model, and one example, as text."""
+    prepare, example, show = demonstration(task)
+    lines = [
+        *imports,
+        *prepare,
+        "",
+        f"processor = {task.processor_class}.from_pretrained({quoted(location)})",
+        *model,
+        f'inputs = processor({example}, return_tensors="pt")',
+        show,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def quoted(text: str) -> str:
+    """Return a string as this project's Python would write it."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def demonstration(task: Task[Any, Any]) -> tuple[list[str], str, str]:
+    """Return further imports, what the processor is given, and how an answer is shown."""
+    if task.auto_class == "AutoModelForQuestionAnswering":
+        return [], '"Who sings?", "The bird sings."', ANSWER
+    if task.auto_class == "AutoModelForCausalLM":
+        return [], '"Name a bird."', CONTINUATION
+    if task.auto_class == "AutoModelForImageClassification":
+        return ["from PIL import Image"], 'Image.new("RGB", (32, 32))', LABEL
+    columns = getattr(task.config, "text_columns", ["text"])
+    texts = ", ".join(f'"The bird sings{mark}"' for mark in ".!"[: len(columns)])
+    return [], texts, LABEL if getattr(task.config, "labels", None) else NUMBER
+
+
+Kind = Literal["merged", "adapter", "lora"]
+
+PAPER = "[Ma et al., ICML 2024](https://arxiv.org/abs/2404.04316)"
+FORMS = {
+    "merged": "The adapter is merged into the weights: transformers alone loads it.",
+    "adapter": "This is the adapter and the head that trained beside it, in PEFT's format.",
+    "lora": "This is the adapter converted to LoRA, and the head that trained beside it.",
+}
+
+
+def card(
+    run: TrainedRun, kind: Kind, *, location: str, base: str, certificate: Certificate | None = None
+) -> str:
+    """Write a model card; of this machine it has nothing but the two places it is told.
+
+    Args:
+        run: what was trained.
+        kind: what the card goes with.
+        location: the folder or hub id that the card's snippet loads.
+        base: the base model's, likewise.
+        certificate: how far the model is from the adapter, if it was exported.
+    """
+    config = run.cfg
+    snippet = merged_snippet(run.task, location)
+    if kind != "merged":
+        snippet = adapter_snippet(run.task, location, base, peft_type(run, kind))
+    sections = [
+        f"# {config.task.name} with {config.adapter.name} on {real_name(config.model)}",
+        introduction(run, kind),
+        f"## Load it\n\n```python\n{snippet}```",
+        f"## Scores\n\n{score_table(run)}",
+    ]
+    if certificate is not None:
+        sections.append(f"## Certificate\n\n{certificate_text(certificate)}")
+    settings = yaml.safe_dump(public_settings(run), sort_keys=False, allow_unicode=True)
+    sections.append(f"## Configuration\n\n```yaml\n{settings}```")
+    return f"---\n{front_matter(run, kind)}\n---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def peft_type(run: TrainedRun, kind: Kind) -> str:
+    """Return the name of the PEFT method that is in the folder."""
+    return "LORA" if kind == "lora" else run.cfg.adapter.peft_type
+
+
+def introduction(run: TrainedRun, kind: Kind) -> str:
+    """Return what was trained on what, and whose method it is."""
+    config = run.cfg
+    method = f" ({PAPER})" if config.adapter.peft_type == "GOFT" else ""
+    return (
+        f"{real_name(config.model)}, fine-tuned on {config.task.name} with "
+        f"{config.adapter.name}{method} by goft-cli, seed {config.seed}. {FORMS[kind]}"
+    )
+
+
+def front_matter(run: TrainedRun, kind: Kind) -> str:
+    """Return what the hub reads of a card."""
+    dataset = getattr(run.cfg.task, "dataset", None)
+    published = None if dataset is None or dataset.is_generated else dataset.id
+    base = public_path(run.cfg.model.path)
+    data = ModelCardData(
+        base_model=base if is_hub_id(run.cfg.model.path) else None,
+        library_name="transformers" if kind == "merged" else "peft",
+        tags=["goft-cli", run.cfg.adapter.name],
+        datasets=[published] if published else None,
+        model_name=f"{run.cfg.task.name} {run.cfg.adapter.name}",
+        eval_results=[
+            EvalResult(
+                task_type="other",
+                dataset_type=published or run.cfg.task.name,
+                dataset_name=run.cfg.task.name,
+                dataset_split=split,
+                metric_type=metric,
+                metric_value=value,
+            )
+            for split, values in scores(run).items()
+            for metric, value in values.items()
+        ],
+    )
+    return data.to_yaml()
+
+
+def scores(run: TrainedRun) -> dict[str, dict[str, float]]:
+    """Return the metrics of the run by split."""
+    return read_json(run.folder.metrics)["metrics"]
+
+
+def score_table(run: TrainedRun) -> str:
+    """Return the run's metrics, and whether they are the published benchmark's."""
+    lines = ["| split | metric | value |", "|---|---|---|"]
+    for split, values in scores(run).items():
+        lines += [f"| {split} | {metric} | {value:.4f} |" for metric, value in values.items()]
+    data = run.manifest["data"]
+    if not data["is_the_benchmark"]:
+        lines += ["", "These rows are not, or not known to be, those of a published benchmark."]
+    return "\n".join(lines)
+
+
+def certificate_text(certificate: Certificate) -> str:
+    """Return how far the exported model is from the adapter, in a sentence or two."""
+    found, layers = certificate.outputs, certificate.layers.values()
+    residuals = [layer.residual for layer in layers if layer.residual is not None]
+    sentences = ["No outputs were compared."]
+    if found is not None:
+        sentences = [
+            f"On {sum(found.rows.values())} rows the outputs differ from the adapter's by at most "
+            f"{found.largest:.1e} and on average by {found.mean:.1e}, relative to their root mean "
+            f"square; one rounding in {found.dtype} is {found.rounding:.1e}."
+        ]
+    if residuals:
+        sentences.append(
+            f"LoRA leaves out between {min(residuals):.1%} and {max(residuals):.1%} of a layer's "
+            "change (Frobenius norm)."
+        )
+    return " ".join([*sentences, "`merge_report.json` has every layer."])
+
+
+def public_settings(run: TrainedRun) -> dict[str, Any]:
+    """Return the configuration without folders of this machine."""
+    plain = as_plain(run.cfg)
+    for key in ("output_dir", "run_name", "overwrite", "tracker"):
+        del plain[key]
+    plain["model"]["path"] = public_path(run.cfg.model.path)
+    for section in ("task", "benchmark"):
+        if plain[section] is not None:
+            plain[section]["data_dir"] = None
+    return plain
+
+
+def is_hub_id(path: str) -> bool:
+    """Tell a hub id from a folder or a shipped model."""
+    return not path.startswith(ASSET_SCHEME) and isinstance(model_location(path), str)
+
+
+def public_path(path: str) -> str:
+    """Return a hub id or a shipped model's name as it is, of a folder only its name."""
+    return path if path.startswith(ASSET_SCHEME) or is_hub_id(path) else Path(path).name

@@ -1,0 +1,239 @@
+"""An adapter as LoRA of a given rank, by PEFT's own conversion, and what that leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import transformers
+from peft import LoraConfig, PeftModel
+from peft.tuners.lora.conversion import convert_to_lora
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from goft_cli.config import ExportConfig
+from goft_cli.models.adapter_loading import load_adapter
+from goft_cli.models.adapters import ADAPTER, merge
+from goft_cli.models.backbone import load_backbone
+from goft_cli.models.weights import packing
+from goft_cli.run.outcome import compute_dtype
+from goft_cli.run.trained import TrainedRun
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import write_json, write_text
+from goft_cli.system.locations import whole_folder
+from goft_cli.tasks.base import Arrays, Split
+from goft_cli.training.evaluation import tolerance
+from goft_cli.tuner.geometry import (
+    WRAPPER,
+    adapted_weights,
+    neuron_change,
+    neuron_changes,
+    rotation_geometries,
+)
+from goft_cli.verbs.merge.cards import Kind, card
+from goft_cli.verbs.merge.certificate import (
+    CARD,
+    REPORT,
+    Certificate,
+    OutputAgreement,
+    agreement,
+    certify,
+    exported_sha256,
+    layer_changes,
+)
+
+Lora = tuple[LoraConfig, dict[str, Tensor]]
+
+
+def lora_of(model: PeftModel, rank: float) -> Lora:
+    """Convert a model's adapter; the head that trained beside it comes along unchanged.
+
+    Args:
+        model: with one adapter, not merged.
+        rank: of every layer; or, below 1, the share of each layer's squared change to keep.
+
+    Returns:
+        PEFT's configuration, and tensors by the names in its files.
+    """
+    config = model.peft_config[ADAPTER]
+    method = str(getattr(config.peft_type, "value", config.peft_type))
+    if method == "LORA":
+        raise GoftError("as_lora: the adapter is LoRA already", "drop as_lora, or pass another run")
+    try:
+        lora, tensors = convert_to_lora(model, int(rank) if rank >= 1 else rank, ADAPTER)
+    except TypeError as error:
+        raise GoftError(
+            f"as_lora: PEFT cannot convert {method}, only adapters that add to the weights",
+            "merge it without as_lora",
+        ) from error
+    except ValueError as error:
+        raise GoftError(f"as_lora={rank:g}: {error}") from error
+    lora.task_type = config.task_type
+    lora.target_modules = sorted(lora.target_modules or [])
+    lora.modules_to_save = sorted(set(lora.modules_to_save or [])) or None
+    prefix = cast(Any, model.base_model).prefix
+    # PEFT's conversion drops the middle of a deep head's names: pooler.dense.weight
+    own = get_peft_model_state_dict(model, save_embedding_layers=False)
+    head = {name: tensor for name, tensor in own.items() if prefix not in name}
+    factors = {name: tensor for name, tensor in tensors.items() if ".lora_" in name}
+    return lora, factors | head
+
+
+def save_lora(lora: Lora, folder: Path) -> None:
+    """Write configuration and tensors the way PEFT reads them."""
+    config, tensors = lora
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(whole, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def products(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return B A (out, in) of each layer, by its name in the plain model."""
+    ending = ".lora_A.weight"
+    layers = [name.removesuffix(ending) for name in tensors if name.endswith(ending)]
+    return {
+        layer.removeprefix(WRAPPER): tensors[f"{layer}.lora_B.weight"].float()
+        @ tensors[f"{layer}{ending}"].float()
+        for layer in layers
+    }
+
+
+@torch.no_grad()
+def residuals(model: PeftModel, approximations: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return ||D - B A|| / ||D|| of each layer, D the change of its weight; 0 where D is 0."""
+    found = {}
+    for name, product in approximations.items():
+        layer = model.get_submodule(f"{WRAPPER}{name}")
+        change = cast(Any, layer).get_delta_weight(ADAPTER).float()
+        if isinstance(cast(BaseTunerLayer, layer).get_base_layer(), Conv1D):
+            change = change.T
+        size = float(change.norm())
+        found[name] = float((change - product.to(change)).norm()) / size if size else 0.0
+    return found
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The adapter's outputs on real rows, to hold an exported model against."""
+
+    run: TrainedRun
+    splits: dict[str, Split]
+    outputs: dict[str, Arrays]
+    batch_size: int
+
+    def against(self, model: nn.Module, accepted: float | None) -> OutputAgreement | None:
+        """Compare, if there are rows to compare on."""
+        if not self.splits:
+            return None
+        found = self.run.outputs(model, self.splits, self.batch_size)
+        return agreement(self.run, self.splits, self.outputs, found, accepted)
+
+
+def reference(run: TrainedRun, cfg: ExportConfig) -> Reference:
+    """Run the adapted model on as many rows as were asked for."""
+    splits = run.sample(cfg.samples) if cfg.samples else {}
+    return Reference(run, splits, run.outputs(run.model, splits, cfg.batch_size), cfg.batch_size)
+
+
+def export_merged(run: TrainedRun, target: Path, cfg: ExportConfig) -> Certificate:
+    """Write the plain model, tokenizer, card and certificate; `run.model` is used up.
+
+    What is certified is the folder as transformers alone reads it again, its weights included;
+    packed ones, which cannot be compared, as they were before packing.
+    """
+    adapted = reference(run, cfg)
+    model = run.mergeable()
+    geometries, before = rotation_geometries(model), adapted_weights(model)
+    merged = merge(model)
+    with whole_folder(target) as folder:
+        write_model(run, merged, folder, cfg)
+        run.backbone.processor.save_pretrained(folder)
+        again, allowed = reopened(run, folder), accepted(run, cfg, len(before))
+        changes = neuron_changes(before, merged if cfg.quantization else again)
+        layers = layer_changes(geometries, changes)
+        certificate = certify(run, adapted.against(again, allowed), layers)
+        return write_documents(run, folder, "merged", certificate, location=str(target))
+
+
+def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -> Certificate:
+    """Write the adapter as LoRA, with tokenizer, card and certificate."""
+    adapted, model = reference(run, cfg), run.mergeable()
+    lora = lora_of(model, rank)
+    changes, before = products(lora[1]), adapted_weights(model)
+    neurons = {
+        name: neuron_change(before[name], before[name].float() + change.to(before[name].device))
+        for name, change in changes.items()
+    }
+    layers = layer_changes({}, neurons, residuals(model, changes))
+    with whole_folder(target) as folder:
+        save_lora(lora, folder)
+        run.backbone.model.config.save_pretrained(folder)  # with the labels of the head
+        run.backbone.processor.save_pretrained(folder)
+        again = load_adapter(load_backbone(run.cfg.model, run.task), folder)
+        certificate = certify(run, adapted.against(again, cfg.tolerance), layers)
+        return write_documents(run, folder, "lora", certificate, location=str(target))
+
+
+def write_model(run: TrainedRun, merged: PreTrainedModel, folder: Path, cfg: ExportConfig) -> None:
+    """Write the merged weights in the precision, or packed as, the user asked for."""
+    dtype = cfg.dtype or run.cfg.model.dtype
+    cast("nn.Module", merged).to(getattr(torch, dtype.value))
+    merged.save_pretrained(folder)
+    if cfg.quantization is None:
+        return
+    form = replace(run.cfg.model, dtype=dtype, quantization=cfg.quantization)
+    packed = getattr(transformers, run.task.auto_class).from_pretrained(folder, **packing(form))
+    for plain in folder.glob("model*.safetensors*"):
+        plain.unlink()
+    packed.save_pretrained(folder)
+
+
+def accepted(run: TrainedRun, cfg: ExportConfig, layers: int) -> float | None:
+    """Return the largest difference of outputs to accept, None for any."""
+    if cfg.tolerance is not None:
+        return cfg.tolerance
+    if cfg.dtype is not None or cfg.quantization is not None:
+        return None
+    return tolerance(compute_dtype(run.cfg), layers)
+
+
+def reopened(run: TrainedRun, folder: Path) -> PreTrainedModel:
+    """Load a merged folder the way everybody else will."""
+    model = getattr(transformers, run.task.auto_class).from_pretrained(folder)
+    model.is_quantized = False  # else Trainer, which only evaluates here, wants an adapter to train
+    return model
+
+
+def write_documents(
+    run: TrainedRun,
+    folder: Path,
+    kind: Kind,
+    certificate: Certificate,
+    *,
+    location: str,
+    base: str | None = None,
+) -> Certificate:
+    """Write the certificate and the model card, after every other file; return what is certified.
+
+    Args:
+        run: what was exported.
+        folder: the files, whose digests the certificate gets.
+        kind: the form of the model.
+        certificate: what was measured on it.
+        location: where it will be loaded from.
+        base: where the base model is, if its own path is not what others are to read.
+    """
+    sha256 = certificate.sha256 | {"exported": exported_sha256(folder)}
+    certificate = replace(certificate, sha256=sha256)
+    write_json(folder / REPORT, certificate.as_json())
+    places = {"location": location, "base": base or run.cfg.model.path}
+    write_text(folder / CARD, card(run, kind, **places, certificate=certificate))
+    return certificate

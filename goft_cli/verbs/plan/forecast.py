@@ -1,0 +1,226 @@
+"""Which cell of the paper a run is, and what it should reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import cast
+
+import torch
+import yaml
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from goft_cli.config import EVERY, HEADLINE, PlanConfig, TrainConfig
+from goft_cli.data import dataset_files, model_files
+from goft_cli.models.adapters import ParameterCount, count_parameters
+from goft_cli.run.summary import megabytes
+from goft_cli.studies.budget import attached
+from goft_cli.studies.recipes import Cell, cells
+from goft_cli.system.locations import model_location
+from goft_cli.tasks.families import build_task
+from goft_cli.training.trainer import update_count
+from goft_cli.verbs.plan.batches import largest_batch, row_count, rows_at_hand, shape_of
+from goft_cli.verbs.plan.layers import (
+    AdaptedLayers,
+    Timing,
+    adapted_layers,
+    calibrate,
+    equivalents,
+    evaluations,
+)
+from goft_cli.verbs.plan.memory import Memory, forecast_memory, free_bytes
+
+
+@dataclass(frozen=True)
+class Published:
+    """A cell of the paper.
+
+    Attributes:
+        name: what `goft reproduce` calls it.
+        source: where in the paper it is.
+        values: what the paper prints, by measure; None where it draws the result only.
+        not_comparable: why the paper's number says nothing about ours; empty if it does.
+    """
+
+    name: str
+    source: str
+    values: Mapping[str, float | None]
+    not_comparable: str
+
+
+def published(cfg: TrainConfig) -> Published | None:
+    """Find the cell whose words say what this run does; of several, the one that says most."""
+    found = [cell for cell in cells() if is_of(cell, cfg)]
+    if not found:
+        return None
+    cell = max(found, key=lambda one: len(one.words(cfg.seed)))
+    recipe = cell.recipe
+    values = {
+        cfg.task.headline if name == HEADLINE else name: measure.paper[cell.method]
+        for name, measure in recipe.measures.items()
+        if cell.method in measure.paper
+    }
+    why = recipe.not_comparable.get(cell.method) or recipe.not_comparable.get(EVERY, "")
+    return Published(cell.name, recipe.source, values, why)
+
+
+def is_of(cell: Cell, cfg: TrainConfig) -> bool:
+    """Tell whether every word of a cell holds of a run; its seeds are the reader's choice."""
+    *words, _ = cell.words(cfg.seed)
+    pairs = [word.partition("=") for word in words]
+    return all(holds(key, value, cfg) for key, _, value in pairs)
+
+
+def holds(key: str, value: str, cfg: TrainConfig) -> bool:
+    """Tell whether a run was composed with this value, or as if it had been."""
+    found: object = cfg
+    for step in key.split("."):
+        found = getattr(found, step, None)
+    if hasattr(found, "name") and not isinstance(found, Enum):
+        return getattr(found, "name") == value  # noqa: B009 - a group, of whichever schema
+    plain = found.value if isinstance(found, Enum) else found
+    return plain == yaml.safe_load(value)
+
+
+def hub_items(cfg: TrainConfig) -> dict[str, bool]:
+    """Tell of the model and the datasets on the hub whether the caches hold all that is read."""
+    items = {}
+    if isinstance(model_location(cfg.model.path), str):
+        items[f"model {cfg.model.path}"] = model_files.is_cached(cfg.model)
+    for task in (cfg.task, cfg.benchmark):
+        dataset = task.remote_dataset if task else None
+        if task and dataset:
+            found = dataset_files.dataset_is_cached(dataset, task.splits)
+            items[f"dataset {dataset.id}"] = found
+    return items
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is known of a run before it starts.
+
+    Attributes:
+        cfg: of the run.
+        device: "cpu" or "cuda", where it will train.
+        layers: that the adapter sits on.
+        parameters: numbers of them.
+        equivalents: words that size another adapter alike, and its parameters, by adapter.
+        rows: of the training split; None where they are not at hand and their number is unknown.
+        rows_from: where that number is from.
+        updates: of the weights; None as `rows`.
+        batch: shape of the largest one.
+        memory: in each process; None where the model cannot be traced.
+        timing: of an update and of scoring; None where they were not measured.
+        train_seconds: of the whole training; None where its parts are unknown.
+        notes: why something is missing, and on what it rests.
+        published: the cell of the paper that this run is of.
+        downloads: what of the hub is not here yet.
+        cached: what of the hub is here.
+    """
+
+    cfg: TrainConfig
+    device: str
+    layers: Sequence[AdaptedLayers]
+    parameters: ParameterCount
+    equivalents: Mapping[str, tuple[str, int]]
+    rows: int | None
+    rows_from: str
+    updates: int | None
+    batch: tuple[int, ...]
+    memory: Memory | None
+    timing: Timing | None
+    train_seconds: float | None
+    notes: Sequence[str]
+    published: Published | None
+    downloads: Sequence[str]
+    cached: Sequence[str]
+
+
+def make_plan(planned: PlanConfig) -> Plan:
+    """Plan a run from its model's configuration and rows that are here, without weights."""
+    cfg = TrainConfig(**{f.name: getattr(planned, f.name) for f in fields(TrainConfig)})
+    device = "cuda" if torch.cuda.is_available() and not cfg.trainer.use_cpu else "cpu"
+    task = build_task(cfg.task)
+    data = rows_at_hand(task)
+    model = attached(cfg, cfg.adapter)
+    layers = adapted_layers(model, cfg.model.head_modules)
+    counts = count_parameters(model, cfg.model.head_modules)
+    rows, rows_from = row_count(cfg, data, cfg.task.train_split)
+    updates = updates_of(cfg, rows)
+    batch, notes = largest_batch(cfg, task, data, cast("PreTrainedModel", model.get_base_model()))
+    memory, more = memory_or_reason(model, batch, cfg, device)
+    timing, why = calibrated(cfg, batch, memory, device) if planned.calibrate else (None, [])
+    items = hub_items(cfg)
+    to_score = row_count(cfg, data, cfg.task.eval_splits[0])[0] if cfg.task.eval_splits else 0
+    return Plan(
+        cfg=cfg,
+        device=device,
+        layers=layers,
+        parameters=counts,
+        equivalents=equivalents(layers, counts.adapter),
+        rows=rows,
+        rows_from=rows_from,
+        updates=updates,
+        batch=shape_of(batch),
+        memory=memory,
+        timing=timing,
+        train_seconds=total_seconds(cfg, timing, updates, rows, to_score),
+        notes=[*notes, *more, *why],
+        published=published(cfg),
+        downloads=[item for item, is_here in items.items() if not is_here],
+        cached=[item for item, is_here in items.items() if is_here],
+    )
+
+
+def updates_of(cfg: TrainConfig, rows: int | None) -> int | None:
+    """Return how often the weights are updated; None where that hangs on unknown rows."""
+    if rows is None and cfg.trainer.max_steps <= 0:
+        return None
+    return update_count(rows or 0, cfg.trainer, cfg.launcher.num_processes)
+
+
+def total_seconds(
+    cfg: TrainConfig,
+    timing: Timing | None,
+    updates: int | None,
+    rows: int | None,
+    scored: int | None,
+) -> float | None:
+    """Add up the updates and the evaluations between them, as the measured time does."""
+    if timing is None or updates is None:
+        return None
+    epoch = replace(cfg.trainer, num_train_epochs=1, max_steps=-1)
+    per_epoch = update_count(rows or 1, epoch, cfg.launcher.num_processes)
+    evaluated = evaluations(cfg, updates, max(1, per_epoch)) * (scored or 0)
+    return updates * timing.update + evaluated * timing.scored_row / cfg.launcher.num_processes
+
+
+def memory_or_reason(
+    model: PeftModel, batch: dict[str, Tensor], cfg: TrainConfig, device: str
+) -> tuple[Memory | None, list[str]]:
+    """Forecast the memory, and say so where there is too little of it or the model is opaque."""
+    try:
+        memory = forecast_memory(model, batch, cfg, device)
+    except Exception as error:  # any line of a model may ask a tensor for its values
+        reason = (str(error).splitlines() or [""])[0]
+        kind = type(model.get_base_model()).__name__
+        return None, [f"no forecast of memory: {kind} cannot be run without data ({reason})"]
+    free = free_bytes(device)
+    if memory.peak > free:
+        return memory, [f"too large for here, where {megabytes(free)} are free"]
+    return memory, []
+
+
+def calibrated(
+    cfg: TrainConfig, batch: dict[str, Tensor], memory: Memory | None, device: str
+) -> tuple[Timing | None, list[str]]:
+    """Measure the times if it can be done here, and say what it means or why not."""
+    if cfg.model.quantization is not None:
+        return None, ["no forecast of time: packed weights cannot be made up"]
+    if memory is None or memory.peak > free_bytes(device):
+        return None, ["no forecast of time: nothing says that the run fits here"]
+    note = "the time is that of updates and evaluations, all at the largest batch, on a model alone"
+    return calibrate(cfg, batch, device), [note]

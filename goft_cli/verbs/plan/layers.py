@@ -1,0 +1,178 @@
+"""Which layers of a model an adapter sits on, those of one kind together."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from goft_cli.config import EvalStrategy, TrainConfig
+from goft_cli.config.adapter import blocks, ranks
+from goft_cli.rotation import schedule
+from goft_cli.studies.budget import attached, closest
+from goft_cli.system.digests import in_modules
+from goft_cli.tuner.base_weight import features
+from goft_cli.tuner.layer import GoftLayer
+from goft_cli.tuner.penalty import total_penalty
+from goft_cli.verbs.plan.memory import autocast
+
+
+@dataclass(frozen=True)
+class AdaptedLayers:
+    """All layers of one name and shape.
+
+    Attributes:
+        name: what they are called within a block.
+        count: how many there are.
+        inputs: features that go in; the width of a rotation.
+        outputs: features that come out.
+        stages: of a rotation of that width; None for other adapters.
+        parameters: that the adapter trains on each.
+    """
+
+    name: str
+    count: int
+    inputs: int
+    outputs: int
+    stages: int | None
+    parameters: int
+
+
+def adapted_layers(model: PeftModel, head: list[str]) -> list[AdaptedLayers]:
+    """Group the adapted layers by name and shape, in the order of the model.
+
+    Args:
+        model: with its adapter; it may be without weights.
+        head: last names of the modules that train whole, which are not layers of the adapter.
+    """
+    groups: dict[tuple[str, int, int, int | None, int], int] = defaultdict(int)
+    for name, module in model.get_base_model().named_modules():
+        if isinstance(module, BaseTunerLayer) and isinstance(module, nn.Module):
+            if in_modules(name, head):
+                continue
+            inputs, outputs = features(module.get_base_layer())
+            rotated = isinstance(module, GoftLayer)
+            stages = len(schedule(inputs)) if rotated else None
+            trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+            groups[within_block(name), inputs, outputs, stages, trained] += 1
+    return [
+        AdaptedLayers(name, count, inputs, outputs, stages, parameters)
+        for (name, inputs, outputs, stages, parameters), count in groups.items()
+    ]
+
+
+def within_block(name: str) -> str:
+    """Return what follows the last number of a module's name."""
+    parts = name.split(".")
+    numbers = [index for index, part in enumerate(parts) if part.isdigit()]
+    return ".".join(parts[numbers[-1] + 1 :] if numbers else parts)
+
+
+def lora_parameters(layers: Sequence[AdaptedLayers], rank: int) -> int:
+    """Count LoRA's: two factors per layer."""
+    return sum(rank * (one.inputs + one.outputs) * one.count for one in layers)
+
+
+def oft_parameters(layers: Sequence[AdaptedLayers], block: int) -> int:
+    """Count OFT's as PEFT stores them: the skew half of each block."""
+    return sum(one.inputs * (block - 1) // 2 * one.count for one in layers)
+
+
+def equivalents(layers: Sequence[AdaptedLayers], budget: int) -> dict[str, tuple[str, int]]:
+    """Return the words that size LoRA and OFT nearest to a budget, and what they come to.
+
+    Args:
+        layers: that an adapter sits on; with none there is nothing to compare.
+        budget: number of parameters, the head left out.
+    """
+    if not layers:
+        return {}
+    inputs = [one.inputs for one in layers]
+    narrowest = [min(one.inputs, one.outputs) for one in layers]
+    rank = closest(ranks(narrowest), budget, lambda size: lora_parameters(layers, size))
+    found = {"lora": (f"adapter.r={rank}", lora_parameters(layers, rank))}
+    if sizes := blocks(inputs):
+        block = closest(sizes, budget, lambda size: oft_parameters(layers, size))
+        found["oft"] = (f"adapter.oft_block_size={block}", oft_parameters(layers, block))
+    return found
+
+
+WARM, TIMED = 1, 3
+"""Times before the clock counts, and those of which the median counts."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds on this machine.
+
+    Attributes:
+        update: of one update in one process.
+        scored_row: of one row of an evaluation.
+    """
+
+    update: float
+    scored_row: float
+
+
+def calibrate(cfg: TrainConfig, batch: Mapping[str, Tensor], device: str) -> Timing:
+    """Train for some updates, score, and take the times; what reading the data costs is left out.
+
+    Args:
+        cfg: model, adapter, precision, accumulation.
+        batch: the largest of the run, so that the times are rather too long.
+        device: "cpu" or "cuda".
+    """
+    model = attached(cfg, cfg.adapter, device).train()
+    if cfg.trainer.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
+    inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+
+    def update() -> None:
+        for _ in range(cfg.trainer.gradient_accumulation_steps):
+            with autocast(cfg.trainer, device):
+                loss, penalty = model(**inputs).loss, total_penalty(model)
+            (loss if penalty is None else loss + penalty).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    @torch.no_grad()
+    def score() -> None:
+        with autocast(cfg.trainer, device):
+            model(**inputs)
+
+    per_update = median_seconds(update, device)
+    model.eval()
+    rows = len(next(iter(inputs.values())))
+    return Timing(per_update, median_seconds(score, device) / rows)
+
+
+def median_seconds(work: Callable[[], None], device: str) -> float:
+    """Take the time of something that is done more than once."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    return statistics.median([once() for _ in range(WARM + TIMED)][WARM:])
+
+
+def evaluations(cfg: TrainConfig, updates: int, updates_per_epoch: int) -> int:
+    """Return how often the training is interrupted to score the evaluation split."""
+    if not cfg.task.eval_splits:
+        return 0
+    if cfg.trainer.eval_strategy is EvalStrategy.epoch:
+        return math.ceil(updates / updates_per_epoch)
+    every = cfg.trainer.eval_steps or 1
+    return updates // (round(every) if every >= 1 else max(1, math.ceil(every * updates)))

@@ -1,0 +1,169 @@
+"""A plan's numbers in a file beside the run folder, where the run finds them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from goft_cli.config.model import real_name
+from goft_cli.run.configuration import config_sha256
+from goft_cli.run.folder import FORECAST, RunFolder
+from goft_cli.run.summary import describe_recipe, megabytes, screen
+from goft_cli.system.files import write_json
+from goft_cli.system.tables import Table, styled
+from goft_cli.verbs.plan.forecast import Plan
+from goft_cli.verbs.plan.memory import Memory
+
+if TYPE_CHECKING:
+    from goft_cli.verbs.plan.forecast import Plan
+
+
+def write_plan(plan: Plan) -> Path:
+    """Write everything that the plan shows, and return the file."""
+    file = RunFolder(Path(plan.cfg.output_dir)).plan
+    write_json(file, as_plain(plan))
+    return file
+
+
+def as_plain(plan: Plan) -> dict[str, Any]:
+    """Return a plan as dicts, lists and scalars."""
+    content = {key: value for key, value in asdict(plan).items() if key != "cfg"}
+    content["equivalents"] = {
+        adapter: {"words": words, "parameters": count}
+        for adapter, (words, count) in plan.equivalents.items()
+    }
+    return {"config_sha256": config_sha256(plan.cfg), FORECAST: forecast_of(plan), **content}
+
+
+def forecast_of(plan: Plan) -> dict[str, float | None]:
+    """Return the numbers that a run measures, by their names in `metrics.json`."""
+    return {
+        "trainable_parameters": plan.parameters.adapter,
+        "head_parameters": plan.parameters.head,
+        "peak_memory_bytes": None if plan.memory is None else plan.memory.peak,
+        "train_seconds": plan.train_seconds,
+    }
+
+
+WIDTH = 60
+
+
+def show(plan: Plan) -> None:
+    """Print a plan."""
+    cfg = plan.cfg
+    screen.print(f"[bold]plan[/]  {cfg.task.name}  {real_name(cfg.model)}  {cfg.adapter.name}")
+    screen.print(describe_recipe(cfg), style="dim", markup=False)
+    if plan.layers:
+        screen.print(layer_table(plan))
+    screen.print(number_table("parameters", parameter_rows(plan)))
+    screen.print(number_table("training", training_rows(plan)))
+    if plan.memory is not None:
+        screen.print(number_table(memory_title(plan), memory_rows(plan.memory)))
+    for line in remarks(plan):
+        screen.print(line, markup=False)
+
+
+def layer_table(plan: Plan) -> Table:
+    """Lay out the adapted layers."""
+    columns = ["layer", "count", "in", "out", "stages", "parameters each"]
+    rows = [
+        [one.name, *(None if n is None else f"{n:,}" for n in numbers)]
+        for one in plan.layers
+        for numbers in [(one.count, one.inputs, one.outputs, one.stages, one.parameters)]
+    ]
+    return Table(columns, rows, "adapted layers", "lr", min_width=WIDTH)
+
+
+def number_table(title: str, rows: Sequence[Sequence[str]]) -> Table:
+    """Lay out names and values."""
+    return Table(["", ""], rows, title, "lr", min_width=WIDTH)
+
+
+def parameter_rows(plan: Plan) -> list[tuple[str, str]]:
+    """Count what trains, and what would spend as much."""
+    counts = plan.parameters
+    rows = [
+        ("adapter", f"{counts.adapter:,}"),
+        ("head, which trains beside it", f"{counts.head:,}"),
+        ("frozen", f"{counts.total - counts.adapter - counts.head:,}"),
+    ]
+    same = plan.equivalents.items()
+    return rows + [
+        (f"as many: adapter={name} {words}", f"{count:,}")
+        for name, (words, count) in same
+        if name != plan.cfg.adapter.name
+    ]
+
+
+def training_rows(plan: Plan) -> list[tuple[str, str]]:
+    """Say how long the run is."""
+    trainer, devices = plan.cfg.trainer, plan.cfg.launcher.num_processes
+    batch, steps = trainer.per_device_train_batch_size, trainer.gradient_accumulation_steps
+    rows = "" if plan.rows is None else f"{plan.rows:,}, "
+    shared = f" = {batch} x {devices} processes x {steps} steps" if devices * steps > 1 else ""
+    found = [
+        ("rows", f"{rows}{plan.rows_from}"),
+        ("examples per update", f"{batch * devices * steps:,}{shared}"),
+        ("updates", "unknown" if plan.updates is None else f"{plan.updates:,}"),
+        ("epochs", f"{trainer.num_train_epochs:g}" if trainer.max_steps < 0 else "cut short"),
+        ("largest batch", " x ".join(map(str, plan.batch))),
+    ]
+    if plan.timing is not None:
+        found.append(("time per update", f"{plan.timing.update:.2f} s"))
+    if plan.train_seconds is not None:
+        found.append(("training time", duration(plan.train_seconds)))
+    return found
+
+
+def memory_title(plan: Plan) -> str:
+    """Say where the memory is."""
+    where = "GPU" if plan.device == "cuda" else "process on the CPU"
+    return f"memory of each {where}"
+
+
+def memory_rows(memory: Memory) -> list[Sequence[str]]:
+    """List the parts and the peak."""
+    names = {
+        "weights": memory.weights,
+        "gradients": memory.gradients,
+        "optimizer": memory.optimizer,
+        "activations": memory.activations,
+        "pieces that the allocator keeps": memory.fragments,
+        "second model, to check the adapter": memory.rebuilt,
+        "process": memory.process,
+    }
+    rows: list[Sequence[str]] = [(name, megabytes(value)) for name, value in names.items() if value]
+    rows.append(styled("bold", "peak", megabytes(memory.peak)))
+    if memory.process:
+        rows.append(("on a GPU it would be", megabytes(memory.tensors)))
+    return rows
+
+
+def remarks(plan: Plan) -> list[str]:
+    """Return sentences on what the tables rest on, the paper, and the hub."""
+    lines = list(plan.notes)
+    cell = plan.published
+    if cell is not None:
+        values = ", ".join(
+            f"{name} {value:g}" for name, value in cell.values.items() if value is not None
+        )
+        lines.append(f"paper: {cell.source} ({cell.name}), which reports {values or 'a plot only'}")
+        if cell.not_comparable:
+            lines.append(f"not comparable: {cell.not_comparable}")
+    else:
+        lines.append("paper: it has no such run")
+    if plan.cached:
+        lines.append(f"cached: {', '.join(plan.cached)}")
+    lines.append(f"to download: {', '.join(plan.downloads) or 'nothing'}")
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as hours and minutes where there are many."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

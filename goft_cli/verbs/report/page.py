@@ -1,0 +1,190 @@
+"""One HTML page on finished runs: scores, curves, what the adapter did to the weights, provenance.
+
+Everything is in the file: styles, figures, no request to anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from goft_cli.config.model import real_name
+from goft_cli.run.configuration import flatten
+from goft_cli.run.record import RunRecord
+from goft_cli.studies.leaderboard import mean_and_deviation, told_apart
+from goft_cli.system.figures import save
+from goft_cli.system.files import write_text
+from goft_cli.system.tables import Table, of_records
+from goft_cli.verbs.report import figures
+from goft_cli.verbs.report.gather import LayerReport
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure and what it shows; `name` is its PNG's."""
+
+    name: str
+    title: str
+    figure: Figure
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it takes the whole page."""
+        return self.figure.get_figwidth() >= figures.WHOLE_PAGE
+
+    @property
+    def svg(self) -> Markup:
+        """The figure, to stand in the page."""
+        return Markup(figures.as_svg(self.figure))
+
+
+def panels(*drawn: tuple[str, str, Figure | None]) -> list[Panel]:
+    """Keep what there was something to draw of."""
+    return [Panel(name, title, figure) for name, title, figure in drawn if figure is not None]
+
+
+def curve_panels(runs: Sequence[RunRecord]) -> list[Panel]:
+    """Draw loss and headline over updates."""
+    headline = runs[0].cfg.task.headline
+    score = spaced(headline)
+    losses = figures.curves(runs, {"loss": "-", "eval_loss": "o--"}, "loss")
+    scores = figures.curves(runs, {f"eval_{headline}": "o-"}, score)
+    return panels(
+        ("loss", "Task loss: training (line), evaluation (dots)", losses),
+        ("score", f"Evaluation: {score}", scores),
+    )
+
+
+def geometry_panels(layers: Sequence[LayerReport], number: int) -> list[Panel]:
+    """Draw what one run did to its layers."""
+    return panels(
+        (f"turned-{number}", "Which layers turned most", figures.turned(layers)),
+        (f"stages-{number}", "How far each stage of the tree turns", figures.stages(layers)),
+        (f"angles-{number}", "Angles of every layer", figures.angles_by_layer(layers)),
+    )
+
+
+def layer_row(layer: LayerReport) -> dict[str, object]:
+    """Return one line of the table of layers, by column."""
+    rotation, ratios = layer.rotation, layer.neurons.norm_ratios
+    pairs, change = layer.pair_angles.abs(), layer.energy_change
+    return {
+        "layer": layer.name,
+        "neurons turn": f"{layer.turned:.2f}°",
+        "pairs, mean": f"{pairs.mean():.2f}°" if rotation else None,
+        "pairs, most": f"{pairs.max():.1f}°" if rotation else None,
+        "orthogonality error": f"{rotation.orthogonality_error:.1e}" if rotation else None,
+        "block deviation, most": f"{rotation.deviations.max():.3f}" if rotation else None,
+        "neuron length, after / before": f"{ratios.min():.3f} to {ratios.max():.3f}",
+        "energy before": f"{layer.energy_before:.4f}",
+        "energy change": f"{change:+.2%}" if math.isfinite(change) else None,
+    }
+
+
+def score_row(run: RunRecord) -> dict[str, object]:
+    """Return one line of the table of runs, the headline first."""
+    scores = {spaced(key): f"{value:.4f}" for key, value in flatten(run.metrics["metrics"]).items()}
+    return {
+        "adapter": run.cfg.adapter.name,
+        "seed": run.cfg.seed,
+        spaced(run.cfg.task.headline): f"{run.score:.4f}",
+        "parameters": f"{run.metrics['trainable_parameters']:,}",
+        "time": f"{run.metrics['train_seconds']:.1f} s",
+        "memory": f"{run.metrics['peak_memory_bytes'] / 2**20:,.0f} MB",
+        "merged to trained": f"{run.metrics['agreement']['merged']:.1e}",
+        **scores,
+    }
+
+
+def spaced(name: str) -> str:
+    """Write the name of a score as words."""
+    return name.replace(".", " ").replace("_", " ")
+
+
+def adapter_table(runs: Sequence[RunRecord]) -> Table:
+    """Return one row per adapter, or per setting of it: scores over the seeds."""
+    by_setting: dict[str, list[float]] = defaultdict(list)
+    for run, changed in told_apart(runs).items():
+        by_setting[f"{run.adapter} {changed}".rstrip()].append(run.score)
+    lines = []
+    for name, scores in by_setting.items():
+        ends = f"{min(scores):.4f} to {max(scores):.4f}"
+        lines.append([name, str(len(scores)), mean_and_deviation(scores, 4), ends])
+    headline = spaced(runs[0].cfg.task.headline)
+    columns = ["adapter", "runs", f"{headline}, mean ± deviation", "lowest to highest"]
+    return Table(columns, lines)
+
+
+def facts(run: RunRecord, command: str | None) -> dict[str, str]:
+    """Return what made the numbers, by name."""
+    manifest, environment = run.manifest, run.manifest["environment"]
+    packages = ", ".join(f"{name} {number}" for name, number in environment["packages"].items())
+    return {
+        "command": command or f"as {run.folder.config} says",
+        "recipe": manifest["recipe"],
+        "model": f"{run.cfg.model.path}, weights {manifest['model']['fingerprint'][:12]}",
+        "data": f"{manifest['data'].get('source', run.cfg.task.data_dir)}, "
+        + ", ".join(f"{rows:,} {split}" for split, rows in manifest["data"]["rows"].items()),
+        "versions": f"goft {environment['goft_cli']}, Python {environment['python']}, {packages}",
+        "machine": f"{environment['platform']}, {environment['cpu_threads']} threads, "
+        + (", ".join(environment["gpus"]) or "no GPU"),
+        "source": str(environment["source_revision"]),
+        "configuration": str(run.metrics["config_sha256"])[:12],
+        "folder": str(run.folder.path),
+    }
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run's layers, as a table and as figures."""
+
+    run: RunRecord
+    table: Table
+    panels: list[Panel]
+
+
+def measured(run: RunRecord, layers: Sequence[LayerReport], number: int) -> Measured:
+    """Lay out what one run did to its layers; `number` tells its figures from others'."""
+    table = of_records([layer_row(layer) for layer in layers])
+    return Measured(run, table, geometry_panels(layers, number))
+
+
+def render(
+    runs: Sequence[RunRecord], geometry: Sequence[Measured], commands: Sequence[str | None]
+) -> tuple[str, list[Panel]]:
+    """Return the page, and the figures in it; `commands` make each run again."""
+    environment = Environment(
+        loader=PackageLoader("goft_cli.verbs.report.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    curves = curve_panels(runs)
+    html = environment.get_template("report.html.j2").render(
+        title=f"{runs[0].cfg.task.name} · {real_name(runs[0].cfg.model)}",
+        runs=runs,
+        headline=spaced(runs[0].cfg.task.headline),
+        scores=of_records([score_row(run) for run in runs]),
+        adapters=adapter_table(runs),
+        curves=curves,
+        geometry=geometry,
+        facts=[(run.label, facts(run, cmd)) for run, cmd in zip(runs, commands, strict=True)],
+    )
+    return html, [*curves, *(panel for one in geometry for panel in one.panels)]
+
+
+def write(html: str, drawn: Sequence[Panel], folder: Path) -> Path:
+    """Write `report.html`, and each figure as PNG beside it."""
+    page = folder / "report.html"
+    write_text(page, html)
+    for panel in drawn:
+        save(panel.figure, folder / f"{panel.name}.png", dpi=180)
+    return page

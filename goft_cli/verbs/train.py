@@ -1,0 +1,132 @@
+"""`goft train`: fine-tune, evaluate, save, merge, score again.
+
+Each of several processes runs this module on the frozen configuration of the run.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from goft_cli.config import TrainConfig
+from goft_cli.studies.sweep import run_composed
+from goft_cli.system.errors import (
+    USAGE_ERROR,
+    GoftError,
+    OutOfMemoryError,
+    RankError,
+    Stopped,
+    handling,
+    stop_now,
+)
+
+if TYPE_CHECKING:
+    from goft_cli.run.record import RunRecord
+    from goft_cli.studies.runner import Outcome
+
+
+def main() -> None:
+    """Compose `configs/train.yaml` and run the pipeline on it."""
+    run_composed("train", TrainConfig, train)
+
+
+def train(cfg: TrainConfig) -> None:
+    """Run the pipeline here or in processes of its own; torch is imported only now."""
+    from goft_cli.run.preflight import check_inputs
+    from goft_cli.run.provenance import check_ground
+    from goft_cli.training.launch_checks import check_launch, is_rank
+
+    check_launch(cfg)
+    check_inputs(cfg)
+    check_ground(cfg)  # here, for nothing heavy is imported yet
+    if cfg.launcher.num_processes == 1 or is_rank():
+        run_here(cfg)
+    else:
+        from goft_cli.run.folder import opened
+        from goft_cli.run.launch import launch
+
+        with opened(cfg) as folder:
+            launch(cfg, folder.config, __name__)
+
+
+def run_here(cfg: TrainConfig, *, held: bool = False) -> None:
+    """Run the pipeline in this process.
+
+    Args:
+        cfg: the run.
+        held: whether the process that started this one keeps other starts of the run out.
+    """
+    from goft_cli.run.pipeline import run
+
+    try:
+        run(cfg, held=held)
+    except OutOfMemoryError as error:
+        from goft_cli.verbs.plan.batches import advice
+
+        raise advice(cfg, updating=error.updating) from error
+
+
+def finish_run(cfg: TrainConfig, *, several: bool) -> RunRecord:
+    """Train in a process of its own, whose peak of memory is its own too, or find it done.
+
+    Args:
+        cfg: of the run.
+        several: whether its process may be forked from one that has imported what runs need, which
+            is faster, and counts less of those imports as the run's memory than `goft train` does.
+
+    Raises:
+        RankError: the run failed.
+        KeyboardInterrupt: after the run, which was told to end too, has saved a checkpoint.
+    """
+    from goft_cli.run.launch import RankTracebackError
+    from goft_cli.run.preflight import check_inputs
+    from goft_cli.run.provenance import is_reusable
+    from goft_cli.run.record import RunRecord
+    from goft_cli.studies.runner import Surroundings, isolated
+
+    if not is_reusable(cfg):
+        check_inputs(cfg)  # here, where an answer does not wait for a process
+        outcome = isolated(train_quietly, cfg, Surroundings(), several=several)
+        if outcome.code:
+            raise as_error(outcome) from RankTracebackError(f"\n{outcome.traceback}")
+    return RunRecord.of(cfg)
+
+
+def as_error(outcome: Outcome) -> GoftError | RankError:
+    """Return the exception that a process ended with, as this process would have raised it."""
+    if outcome.code == USAGE_ERROR:
+        return GoftError(outcome.sentence)
+    return RankError(outcome.sentence, outcome.code)
+
+
+def train_quietly(cfg: TrainConfig) -> None:
+    """Train without the run's own summary on the screen; progress and warnings go elsewhere."""
+    from goft_cli.run.summary import screen
+
+    screen.quiet = True
+    train(cfg)
+
+
+def work(config: Path) -> int:
+    """Train as one of several processes; return the exit code, as `goft` does."""
+    from goft_cli.compose.refusals import describe
+    from goft_cli.run.configuration import read_config
+    from goft_cli.run.launch import end_with_parent, leave_word
+
+    end_with_parent()
+    try:
+        with handling(stop_now):
+            # the launcher has replaced what was there, and keeps others out
+            run_here(replace(read_config(config), overwrite=False), held=True)
+    except (Exception, Stopped) as error:  # the border: the launcher says it
+        sentence, code = describe(error, ("train",))
+        leave_word(sentence, traceback.format_exc())
+        return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(work(Path(sys.argv[1])))

@@ -1,0 +1,35 @@
+"""`goft verify RUN`: whether what a run recorded still holds."""
+
+from __future__ import annotations
+
+import sys
+
+from goft_cli.config import VerifyConfig
+from goft_cli.studies.sweep import run_composed
+
+
+def main() -> None:
+    """Compose `configs/verify.yaml` and verify."""
+    run_composed("verify", VerifyConfig, verify)
+
+
+def verify(cfg: VerifyConfig) -> None:
+    """Show what holds of each run; exit 0 if all does, 1 if something does not."""
+    from rich.console import Console
+
+    from goft_cli.system.screen import console, quiet_libraries
+    from goft_cli.system.tables import is_healthy, table_of
+    from goft_cli.verbs.verify.outputs import WORDS
+    from goft_cli.verbs.verify.recheck import recheck, run_folders
+
+    hold = True
+    for folder in run_folders(cfg.places):
+        findings = []
+        with quiet_libraries():
+            for finding in recheck(folder, cfg):
+                findings.append(finding)
+                console.print(f"checked: {finding.subject}", style="dim", markup=False)
+        Console(highlight=False).print(table_of(str(folder.path), findings, WORDS))
+        hold &= is_healthy(findings)
+    if not hold:
+        sys.exit(1)

@@ -1,0 +1,114 @@
+"""Every check of one run, in an order that goes on as far as what was found before allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from goft_cli.config import TaskConfig, TrainConfig, VerifyConfig
+from goft_cli.run.configuration import read_config
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.provenance import (
+    adapter_changes,
+    are_comparable,
+    base_on_disk,
+    changes_on_disk,
+    data_changes,
+    section,
+)
+from goft_cli.run.record import find_runs
+from goft_cli.run.trained import TrainedRun, find_run, open_trained, placed
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import read_json
+from goft_cli.system.tables import Finding
+from goft_cli.tasks.base import TaskData
+from goft_cli.tasks.families import build_task
+from goft_cli.verbs.verify.outputs import (
+    Rescored,
+    certificates,
+    judged,
+    merged_again,
+    of_files,
+    scored_again,
+    unrecorded,
+)
+
+
+def run_folders(places: Sequence[str]) -> list[RunFolder]:
+    """Return the runs at places: a run, its adapter folder, or a folder with runs below it."""
+    found: list[RunFolder] = []
+    for place in places:
+        path = Path(place).expanduser()
+        is_run = any((folder / "config.yaml").is_file() for folder in (path, path.parent))
+        found += [find_run(place)] if is_run else [run.folder for run in find_runs(place)]
+    return found
+
+
+def recheck(folder: RunFolder, cfg: VerifyConfig) -> Iterator[Finding]:
+    """Recheck every digest, reload, score again, merge again.
+
+    Args:
+        folder: of a finished run.
+        cfg: where model and data are now, and how many rows to score.
+
+    Yields:
+        findings, each as soon as it is known.
+    """
+    manifest = read_json(folder.manifest)
+    run_cfg = placed(read_config(folder.config), manifest, cfg.base_model, cfg.data_dir)
+    yield base_files(manifest, run_cfg, is_moved=cfg.base_model is not None)
+    adapter = section(section(manifest, "adapter"), "sha256")
+    yield of_files("adapter files", list(adapter), adapter_changes(manifest, folder))
+    if run_cfg.benchmark is not None:
+        yield benchmark_files(section(manifest, "benchmark"), run_cfg.benchmark)
+    found, data = read_data(section(manifest, "data"), run_cfg.task)
+    yield found
+    try:
+        run = open_trained(str(folder.path), base_model=cfg.base_model, data_dir=cfg.data_dir)
+    except GoftError as error:
+        yield judged("reloaded", str(error), holds=False)
+        return
+    yield judged("reloaded", f"base weights {run.backbone.fingerprint[:12]}", holds=True)
+    if data is not None:
+        yield from from_outputs(run, data, cfg)
+
+
+def base_files(manifest: Mapping[str, Any], cfg: TrainConfig, *, is_moved: bool) -> Finding:
+    """Compare the base model's files; weights saved anew elsewhere are known by fingerprint."""
+    subject, recorded = "base model files", section(manifest, "model")
+    try:
+        changes = base_on_disk(recorded, cfg.model, fresh=True)
+    except GoftError as error:
+        return judged(subject, str(error), holds=False)
+    if is_moved and changes:
+        return unrecorded(subject, f"{changes[0]}; the fingerprint decides")
+    return of_files(subject, list(section(recorded, "sha256")), changes)
+
+
+def benchmark_files(recorded: Mapping[str, Any], task: TaskConfig) -> Finding:
+    """Compare the files of the benchmark's questions, every byte read."""
+    changes = changes_on_disk(recorded, task, fresh=True)
+    return of_files("benchmark files", list(section(recorded, "sha256")), changes)
+
+
+def read_data(recorded: Mapping[str, Any], task: TaskConfig) -> tuple[Finding, TaskData | None]:
+    """Read the data and compare it: every byte of its files, and what a reader makes of them."""
+    names = list(section(recorded, "sha256"))
+    try:
+        data = build_task(task).load()
+        if not are_comparable(recorded, data.provenance):
+            return unrecorded("data files"), data
+        changes = changes_on_disk(recorded, task, fresh=True)
+        changes = changes or data_changes(recorded, data.provenance, all_splits=True)
+    except GoftError as error:
+        return judged("data files", str(error), holds=False), None
+    return of_files("data files", names, changes), data
+
+
+def from_outputs(run: TrainedRun, data: TaskData, cfg: VerifyConfig) -> Iterator[Finding]:
+    """Run the model on rows, merge it, and compare with scores and certificates."""
+    rescored = Rescored.of(run, data, cfg)
+    yield from scored_again(rescored)
+    yield from certificates(rescored)
+    yield merged_again(rescored)
