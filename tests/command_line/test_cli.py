@@ -14,7 +14,7 @@ import yaml
 
 from goft_cli import __version__
 from goft_cli.cli import READER_GONE
-from goft_cli.command_line.help import meanings
+from goft_cli.cli.help import meanings
 from goft_cli.compose.refusals import describe
 from goft_cli.compose.words import VERBS
 from goft_cli.config import SCHEMAS

@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
         return 0
     verb, *rest = arguments
     if verb in {"-sc", "--shell-completion"}:  # the shell asks, or a person wants its script
-        from goft_cli.command_line.completion import complete
+        from goft_cli.cli.completion import complete
 
         return complete(arguments)
     if verb not in VERBS:
@@ -109,7 +109,7 @@ def check_words(verb: str, words: list[str]) -> None:
 
 def show_help(verb: str, words: list[str]) -> int:
     """Print the groups and keys of a verb."""
-    from goft_cli.command_line.help import help_page
+    from goft_cli.cli.help import help_page
     from goft_cli.compose.suggest import CommandLine
 
     line = CommandLine(verb, tuple(words))
