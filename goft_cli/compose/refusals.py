@@ -8,7 +8,6 @@ import resource
 from collections.abc import Sequence
 from dataclasses import fields
 
-from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import (
     CRASH,
     USAGE_ERROR,
@@ -79,6 +78,8 @@ def _describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str
 
 def what_to_lower(verb: str) -> str:
     """Return the sentence for a verb that ran out of memory outside a training."""
+    from goft_cli.config import SCHEMAS
+
     sized = verb in SCHEMAS and "batch_size" in {entry.name for entry in fields(SCHEMAS[verb])}
     smaller = "pass a smaller batch_size" if sized else "choose a smaller model"
     return f"goft {verb} ran out of memory; end other programs that hold memory, or {smaller}"

@@ -23,13 +23,14 @@ from goft_cli.data.table import Table, from_dataset
 from goft_cli.system import hub, snapshots
 from goft_cli.system.digests import digests
 from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import PACKAGE
 from goft_cli.system.screen import announce
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
 
 
-FOLDER = Path(__file__).resolve().parents[1] / "assets" / "demo"
+FOLDER = PACKAGE / "assets" / "demo"
 DIGITS = "demo:digits"
 DIGIT_SPLITS = {"train": range(1000), "validation": range(1000, 1397), "test": range(1397, 1797)}
 BRIGHTEST = 16

@@ -22,7 +22,6 @@ from goft_cli.config import (
 from goft_cli.config.model import check_tokenizer, require_bitsandbytes
 from goft_cli.data import dataset_files
 from goft_cli.system.errors import GoftError
-from goft_cli.system.locations import asset_dir as asset_dir
 from goft_cli.system.locations import check_folder, check_writable, model_location
 from goft_cli.tasks import metrics
 

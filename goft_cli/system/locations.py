@@ -11,7 +11,7 @@ from pathlib import Path
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import kind_of, refuse_specials
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 ASSET_SCHEME = "asset:"
 MIN_FREE_BYTES = 64 * 2**20
 

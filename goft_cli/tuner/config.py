@@ -32,8 +32,8 @@ class GoftConfig(PeftConfig):
     scale: bool = False
     """Learn a factor per input as well (norm adjustment)."""
     penalty_weight: float | None = None
-    """Weight of qGOFT's pull towards orthogonal columns, `goft_cli.config.choices.PENALTY_WEIGHT` if not
-    given; 0 for strict rotations, which have nothing to pull."""
+    """Weight of qGOFT's pull towards orthogonal columns, `PENALTY_WEIGHT` if not given;
+    0 for strict rotations, which have nothing to pull."""
     target_modules: list[str] | set[str] | str | None = None
     """Names or name endings, a regex matched against the whole name, or "all-linear"."""
     exclude_modules: list[str] | set[str] | str | None = None

@@ -111,7 +111,7 @@ class PenaltyInLoss:
         if self.due and not self.settled:
             warnings.warn(
                 "qGOFT: this training step has no penalty, for its loss is neither the one that "
-                "the model returns nor has goft_cli.tuner.penalty.total_penalty(model) been added; call "
+                "the model returns nor has goft_cli.penalty.total_penalty(model) been added; call "
                 "the model without labels and add total_penalty(model) to your loss, or put "
                 "goft_cli.PenaltyMixin before your Trainer, or pass penalty_weight=0",
                 stacklevel=2,

@@ -57,7 +57,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison.figure, "draw", lambda *_: [])
+    monkeypatch.setattr(comparison, "draw", lambda *_: [])
 
 
 def table(folder: Path) -> dict[str, dict[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import ModuleType
 
 import pytest
 import torch
@@ -119,12 +118,12 @@ def test_nothing_is_written_but_the_results(draw: Draw) -> None:
     assert all(torch.equal(one, other) for one, other in zip(tensors, before, strict=True))
 
 
-@pytest.mark.parametrize("missing", [compiled, compiled])
+@pytest.mark.parametrize("missing", ["can_build", "has_team"])
 def test_without_what_it_needs_the_blocked_engine_takes_over_silently(
-    missing: ModuleType, monkeypatch: pytest.MonkeyPatch
+    missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "_healthy", [])
-    monkeypatch.setattr(missing, "available", lambda: False)
+    monkeypatch.setattr(compiled, missing, lambda: False)
     assert choose_engine(torch.empty(64, DIM)) == "blocked"
 
 

@@ -114,9 +114,9 @@ def test_a_disk_without_locks_is_used_with_a_warning(
         raise OSError(min(folder.NO_LOCKS), "not here")
 
     monkeypatch.setattr(folder.FileLock, "acquire", refuse)
-    with opened(cfg) as folder:
-        assert folder.config.is_file()
-    assert str(folder.path) in caplog.text
+    with opened(cfg) as run:
+        assert run.config.is_file()
+    assert str(run.path) in caplog.text
 
 
 def start(cfg: TrainConfig, work: Callable[[RunFolder], object]) -> None:

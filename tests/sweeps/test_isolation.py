@@ -16,7 +16,7 @@ from goft_cli.studies import runner
 from goft_cli.studies.runner import Outcome, Surroundings, isolated
 from goft_cli.system.files import read_json
 from tests.conftest import ROOT
-from tests.sweeps import jobs
+from tests.sweeps import trivial_jobs
 
 
 @pytest.fixture(autouse=True)
@@ -31,10 +31,10 @@ def around(tmp_path: Path) -> Surroundings:
 
 
 ENDINGS: list[tuple[Callable[..., None], int, str]] = [
-    (jobs.refuse, 2, "no such thing"),
-    (jobs.crash, 1, "unexpected ZeroDivisionError: by zero (run again with --debug"),
-    (jobs.die, 1, "ended by SIGKILL; the system ends processes so when memory runs out"),
-    (jobs.leave, 3, "exited with code 3 and no word"),
+    (trivial_jobs.refuse, 2, "no such thing"),
+    (trivial_jobs.crash, 1, "unexpected ZeroDivisionError: by zero (run again with --debug"),
+    (trivial_jobs.die, 1, "ended by SIGKILL; the system ends processes so when memory runs out"),
+    (trivial_jobs.leave, 3, "exited with code 3 and no word"),
 ]
 
 
@@ -52,7 +52,7 @@ def test_a_job_finds_what_it_was_given(
     several: bool, around: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GREETING", "stale")
-    assert isolated(jobs.tell, "told.json", around, several=several) == Outcome()
+    assert isolated(trivial_jobs.tell, "told.json", around, several=several) == Outcome()
     told = read_json(tmp_path / "told.json")
     assert (told["GREETING"], told["folder"]) == ("hello", str(tmp_path))
     assert told["pid"] != os.getpid()
@@ -62,7 +62,7 @@ def test_a_job_finds_what_it_was_given(
 def test_a_crash_leaves_its_traceback_in_the_log_and_to_its_starter(
     around: Surroundings, tmp_path: Path
 ) -> None:
-    outcome = isolated(jobs.crash, None, around, several=True)
+    outcome = isolated(trivial_jobs.crash, None, around, several=True)
     assert "ZeroDivisionError: by zero" in outcome.traceback
     assert "ZeroDivisionError" in (tmp_path / "output.log").read_text()
 
@@ -73,9 +73,10 @@ import signal
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs us aside
 from goft_cli.sweeps.isolation import Surroundings, isolated
-from tests.sweeps import jobs
+from tests.sweeps import trivial_jobs
 try:
-    isolated(jobs.wait, "who", Surroundings(os.getcwd(), dict(os.environ), None), several=False)
+    around = Surroundings(os.getcwd(), dict(os.environ), None)
+    isolated(trivial_jobs.wait, "who", around, several=False)
 except KeyboardInterrupt:
     raise SystemExit(130)
 """

@@ -27,7 +27,7 @@ from goft_cli.system.errors import FAILED_JOBS, GoftError, Stopped
 from tests.cells import CONFIGS, cell
 from tests.conftest import ROOT, Goft
 from tests.small import composed
-from tests.sweeps import jobs
+from tests.sweeps import trivial_jobs
 
 SWEEP = ["train", "-m", "adapter=goft,qgoft", "seed=1"]
 NAME = "adapter=goft,qgoft,seed=1"
@@ -41,7 +41,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Surroundings]:
     def here(_: object, cfg: TrainConfig, around: Surroundings, **options: object) -> Outcome:
         surroundings.append(around)
         try:
-            jobs.train(cfg)
+            trivial_jobs.train(cfg)
         except GoftError as error:
             return Outcome(2, str(error))
         return Outcome()
@@ -137,7 +137,7 @@ def test_other_launchers_run_the_same_jobs(
     monkeypatch.setattr(sys, "argv", ["goft", "-m", "seed=1,13", *launcher])
     GlobalHydra.instance().clear()
     with pytest.raises(GoftError, match=r"1 of 2 .*seed=13"):
-        run_composed("train", TrainConfig, jobs.train)
+        run_composed("train", TrainConfig, trivial_jobs.train)
     (row,) = leaderboard("seed=1,13")
     assert row["seed"] == "1"
     assert Path("outputs/sweeps/seed=1,13/0/output.log").is_file()

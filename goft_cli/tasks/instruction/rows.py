@@ -23,7 +23,7 @@ PREAMBLE = (
     "Write a response that appropriately completes the request."
 )
 SEPARATOR = "\n\n"
-QUESTION_COLUMNS = "### Instruction:\n{query}\n\n### Response:\n"
+QUESTION = "### Instruction:\n{query}\n\n### Response:\n"
 Ids = list[int]
 
 
@@ -37,7 +37,7 @@ def encode_prompts(queries: Sequence[str], tokenizer: PreTrainedTokenizerBase) -
     head = text_start(tokenizer)
     for piece in _encode([PREAMBLE, SEPARATOR], tokenizer):
         head += piece
-    questions = [QUESTION_COLUMNS.format(query=query) for query in queries]
+    questions = [QUESTION.format(query=query) for query in queries]
     return [[*head, *ids] for ids in _encode(questions, tokenizer)]
 
 

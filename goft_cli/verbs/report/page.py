@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -161,7 +161,7 @@ def render(
 ) -> tuple[str, list[Panel]]:
     """Return the page, and the figures in it; `commands` make each run again."""
     environment = Environment(
-        loader=PackageLoader("goft_cli.verbs.report.page"),
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
