@@ -266,8 +266,7 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
             raise refusal from None
         if isinstance(error, MissingMandatoryValue):
             raise GoftError(
-                f"{error.full_key} has no value",
-                f"pass {error.full_key}=VALUE",
+                f"{error.full_key} has no value", f"pass {error.full_key}=VALUE"
             ) from None
         sentence = (str(error).splitlines() or [""])[0]
         raise GoftError(f"{error.full_key or 'configuration'}: {sentence}") from error

@@ -196,11 +196,7 @@ def read(file: Path) -> dict[str, Any]:
     return content
 
 
-TYPE_WORDS: dict[object, str] = {
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-}
+TYPE_WORDS: dict[object, str] = {float: "a number", int: "a whole number", bool: "true or false"}
 
 
 def explain_form(

@@ -211,8 +211,7 @@ def mistyped(line: CommandLine) -> GoftError | None:
     group, _, choice = (line.flags.config_name or "").partition("/")
     if choice in groups.get(group, []):
         return GoftError(
-            f"--config-name {group}/{choice} is a file of a group",
-            f"write {group}={choice}",
+            f"--config-name {group}/{choice} is a file of a group", f"write {group}={choice}"
         )
     for word in line.overrides:
         if word.startswith(f"{PRESETS}="):

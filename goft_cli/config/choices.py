@@ -176,8 +176,7 @@ def check(condition: bool, *, key: str, value: object, expected: str, example: o
     """Refuse a value outside its range."""
     if not condition:
         raise GoftError(
-            f"{key}={value} is out of range: expected {expected}",
-            f"pass {key}={example}",
+            f"{key}={value} is out of range: expected {expected}", f"pass {key}={example}"
         )
 
 

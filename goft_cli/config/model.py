@@ -114,8 +114,7 @@ def require_bitsandbytes(words: str) -> None:
     """Refuse to pack weights without the package that does it."""
     if find_spec("bitsandbytes") is None:
         raise GoftError(
-            f"{words}: bitsandbytes is not installed",
-            "run pip install 'goft-cli[quant]'",
+            f"{words}: bitsandbytes is not installed", "run pip install 'goft-cli[quant]'"
         )
 
 

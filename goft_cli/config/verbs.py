@@ -157,8 +157,7 @@ class PredictConfig(TrainedConfig):
         if (self.input is None) == (self.text is None):
             found = "neither" if self.input is None else "both"
             raise GoftError(
-                f"predict: found {found} of input and text",
-                "pass input=FILE or text=...",
+                f"predict: found {found} of input and text", "pass input=FILE or text=..."
             )
 
 

@@ -85,8 +85,7 @@ def _locate(folder: Path, split: str) -> list[Path]:
             candidates.setdefault(_whole(path) + path.suffix, []).append(path)
     if len(candidates) > 1:
         raise GoftError(
-            f"{folder}: {' and '.join(candidates)} may both be the {split} split",
-            "keep one",
+            f"{folder}: {' and '.join(candidates)} may both be the {split} split", "keep one"
         )
     if not candidates:
         raise _not_found(folder, split, entries)
@@ -100,8 +99,7 @@ def _not_found(folder: Path, split: str, entries: Sequence[Path]) -> GoftError:
     strange = [path.name for path in entries if path.is_file() and path.stem in stems]
     if strange:
         return GoftError(
-            f"{folder / strange[0]}: unknown extension",
-            f"expected one of {extensions}",
+            f"{folder / strange[0]}: unknown extension", f"expected one of {extensions}"
         )
     names = ", ".join(path.name for path in entries[:12]) + (", ..." if len(entries) > 12 else "")
     return GoftError(

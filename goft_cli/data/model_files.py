@@ -108,8 +108,7 @@ def shards(index: Path, path: str) -> list[str]:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise GoftError(
-            f"model.path={path}: {index.name} is no index of weights ({error})",
-            "copy it again",
+            f"model.path={path}: {index.name} is no index of weights ({error})", "copy it again"
         ) from None
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:

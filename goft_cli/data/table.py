@@ -156,8 +156,7 @@ def texts(table: Table, name: str) -> list[str]:
     for index, value in enumerate(values):
         if not isinstance(value, str) or not is_unicode(value):
             raise GoftError(
-                f"{table.place(index)}: {name} is {value!r}, expected text",
-                "correct the row",
+                f"{table.place(index)}: {name} is {value!r}, expected text", "correct the row"
             )
     return values
 

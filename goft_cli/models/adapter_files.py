@@ -48,8 +48,7 @@ def read_settings(folder: Path, peft_type: str | None = None) -> PeftConfig:
     for name in (SETTINGS, WEIGHTS):
         if not (folder / name).is_file():
             raise GoftError(
-                f"adapter={folder}: incomplete, no {name}",
-                "copy the whole folder again",
+                f"adapter={folder}: incomplete, no {name}", "copy the whole folder again"
             )
     try:
         found = written(folder)["peft_type"]
@@ -87,8 +86,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         return load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise GoftError(
-            f"adapter={folder}: damaged {WEIGHTS} ({error})",
-            "copy it again",
+            f"adapter={folder}: damaged {WEIGHTS} ({error})", "copy it again"
         ) from error
 
 

@@ -79,8 +79,7 @@ def check_pattern(wanted: object, names: Sequence[str]) -> None:
         raise GoftError(f"{subject} is no regular expression ({error})", remedy) from None
     except subprocess.TimeoutExpired:
         raise GoftError(
-            f"{subject}: found no end of matching it after {PATIENCE} seconds",
-            remedy,
+            f"{subject}: found no end of matching it after {PATIENCE} seconds", remedy
         ) from None
 
 
@@ -233,8 +232,7 @@ def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None
     if not (counts.head if isinstance(cfg, LinearProbeConfig) else counts.adapter):
         kind = type(model.get_base_model()).__name__
         raise GoftError(
-            f"adapter={cfg.name}: a {kind} has nothing that it trains",
-            "choose another",
+            f"adapter={cfg.name}: a {kind} has nothing that it trains", "choose another"
         )
     layers = [module for module in model.modules() if isinstance(module, BOFTLayer)]
     if isinstance(cfg, BoftAdapterConfig) and layers:

@@ -129,8 +129,7 @@ def reading(path: str) -> Iterator[None]:
         if not isinstance(error, OSError | ValueError):
             reason = f"its files hold what transformers cannot use ({reason})"
         raise GoftError(
-            f"model.path={path}: {reason}",
-            "pass a folder written by save_pretrained",
+            f"model.path={path}: {reason}", "pass a folder written by save_pretrained"
         ) from error
 
 
@@ -159,10 +158,7 @@ def check_architecture(
 
 
 def load_model(
-    folder: Path,
-    auto_class: str,
-    config: transformers.PretrainedConfig,
-    cfg: ModelConfig,
+    folder: Path, auto_class: str, config: transformers.PretrainedConfig, cfg: ModelConfig
 ) -> PreTrainedModel:
     """Load the weights and make sure that only the head is new."""
     model, info = open_weights(folder, auto_class, config, cfg)

@@ -50,10 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_weights(
-    folder: Path,
-    auto_class: str,
-    config: transformers.PretrainedConfig,
-    cfg: ModelConfig,
+    folder: Path, auto_class: str, config: transformers.PretrainedConfig, cfg: ModelConfig
 ) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
     """Load the weights in the precision of `cfg`, whatever that of the file is.
 
@@ -80,8 +77,7 @@ def open_weights(
         )
     except SafetensorError as error:
         raise GoftError(
-            f"model.path={cfg.path}: {form} is damaged ({error})",
-            "copy it again",
+            f"model.path={cfg.path}: {form} is damaged ({error})", "copy it again"
         ) from error
     except (pickle.UnpicklingError, EOFError, OSError) as error:
         if form in SAFE:

@@ -48,12 +48,7 @@ class Engine(Protocol):
         ...
 
     def pullback(
-        self,
-        x: Tensor,
-        grad: Tensor,
-        rotation: Tensor,
-        prepared: Sequence[Tensor],
-        needs_x: bool,
+        self, x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
     ) -> tuple[Tensor | None, Tensor]:
         """Gradients through R^T x from x alone, the same bits for the same inputs.
 

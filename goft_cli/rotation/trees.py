@@ -115,11 +115,7 @@ def _trees_by_tier(dim: int, shapes: Shapes) -> Iterator[tuple[Tensor, Tensor]]:
     """Entries and places of each tier, which takes as many stages as its trees are deep."""
     stages = schedule(dim)
     depths = [(leaves - 1).bit_length() for _, leaves, _ in shapes]
-    shared = {
-        "levels": max(depths),
-        "one": 4 * (dim - 1),
-        "nowhere": sum(map(math.prod, shapes)),
-    }
+    shared = {"levels": max(depths), "one": 4 * (dim - 1), "nowhere": sum(map(math.prod, shapes))}
     width, used, first = dim, 0, 0
     for (count, leaves, _), depth in zip(shapes, depths, strict=True):
         yield _trees(stages[used : used + depth], width, count, leaves, first, **shared)

@@ -25,11 +25,7 @@ from goft_cli.tasks.benchmark import Scores
 from goft_cli.training import sharding
 from goft_cli.training.callbacks import EPOCH_RATES, StopWithoutFolder, tracking
 from goft_cli.training.checkpoints import newest_complete
-from goft_cli.training.trainer import (
-    PenaltyTrainer,
-    build_trainer,
-    fit,
-)
+from goft_cli.training.trainer import PenaltyTrainer, build_trainer, fit
 
 logger = logging.getLogger(__name__)
 

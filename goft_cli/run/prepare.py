@@ -17,11 +17,7 @@ from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.tasks.benchmark import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.tasks.families import build_benchmark, build_task
 from goft_cli.training import sharding
-from goft_cli.training.trainer import (
-    EncodedData,
-    training_arguments,
-    update_count,
-)
+from goft_cli.training.trainer import EncodedData, training_arguments, update_count
 
 
 @dataclass(frozen=True)

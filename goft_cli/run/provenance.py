@@ -90,10 +90,7 @@ def data_changes(recorded: Section, found: Section, *, all_splits: bool) -> list
         return [Change(str(found["source"]), then, now)]
     # of another revision the files count: most commits change no more than a card
     changes = file_changes(recorded, found)
-    return [
-        *(one for one in changes if one.found or all_splits),
-        *image_changes(recorded, found),
-    ]
+    return [*(one for one in changes if one.found or all_splits), *image_changes(recorded, found)]
 
 
 def are_comparable(recorded: Section, found: Section) -> bool:

@@ -126,8 +126,7 @@ def find_run(adapter: str) -> RunFolder:
             if folder.is_run:
                 found = "is not finished" if folder.began else "ended before its training began"
                 raise GoftError(
-                    f"adapter={adapter}: the run {found}",
-                    "start its goft train command again",
+                    f"adapter={adapter}: the run {found}", "start its goft train command again"
                 )
     raise GoftError(
         f"adapter={adapter}: no run of goft train there (no config.yaml)",

@@ -112,11 +112,7 @@ def free_port() -> int:
 
 
 def isolated(
-    job: Callable[[ConfigT], object],
-    cfg: ConfigT,
-    surroundings: Surroundings,
-    *,
-    several: bool,
+    job: Callable[[ConfigT], object], cfg: ConfigT, surroundings: Surroundings, *, several: bool
 ) -> Outcome:
     """Run `job(cfg)` in a new process, and wait for it.
 
@@ -168,10 +164,7 @@ def _unannounced(exit_code: int | None) -> Outcome:
 
 
 def _enter(
-    sender: Connection,
-    job: Callable[[ConfigT], object],
-    cfg: ConfigT,
-    surroundings: Surroundings,
+    sender: Connection, job: Callable[[ConfigT], object], cfg: ConfigT, surroundings: Surroundings
 ) -> None:
     """Take the surroundings on, run the job, and say how it ended."""
     os.setsid()  # the starter passes Ctrl-C on, once, to the job and all that it started

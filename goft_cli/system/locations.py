@@ -35,8 +35,7 @@ def asset_dir(name: str) -> Path:
     if not (folder / "config.json").is_file():
         known = ", ".join(sorted(entry.parent.name for entry in root.glob("*/config.json")))
         raise GoftError(
-            f"model.path={ASSET_SCHEME}{name}: no such shipped model",
-            f"expected {known}",
+            f"model.path={ASSET_SCHEME}{name}: no such shipped model", f"expected {known}"
         )
     return folder
 
@@ -88,8 +87,7 @@ def check_writable(folder: Path, key: str = "output_dir") -> None:
         raise GoftError(f"{key}={folder}: {present} is a file", f"choose another {key}")
     if not os.access(present, os.W_OK | os.X_OK):
         raise GoftError(
-            f"{key}={folder}: no permission to write in {present}",
-            f"choose another {key}",
+            f"{key}={folder}: no permission to write in {present}", f"choose another {key}"
         )
     free = shutil.disk_usage(present).free
     if free < MIN_FREE_BYTES:

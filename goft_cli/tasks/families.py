@@ -38,10 +38,7 @@ FAMILIES: dict[str, type[Task[Any, Any]]] = {
 }
 """The class behind `task.family`, for tasks that are trained."""
 
-BENCHMARKS: dict[str, type[Benchmark[Any]]] = {
-    "mmlu": MMLU,
-    "vicuna": Vicuna,
-}
+BENCHMARKS: dict[str, type[Benchmark[Any]]] = {"mmlu": MMLU, "vicuna": Vicuna}
 """The class behind `task.family`, for tasks that are only scored."""
 
 

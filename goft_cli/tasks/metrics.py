@@ -97,8 +97,7 @@ def check_names(names: Sequence[str], *, headline: str, classes: int) -> None:
     for name in names:
         if name not in REGISTRY:
             raise GoftError(
-                f"task.metrics: unknown metric {name!r}",
-                f"choose from {', '.join(REGISTRY)}",
+                f"task.metrics: unknown metric {name!r}", f"choose from {', '.join(REGISTRY)}"
             )
         metric = REGISTRY[name]
         of_labels = metric.dtype == "int64"

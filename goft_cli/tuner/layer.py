@@ -11,14 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from goft_cli.rotation import (
-    Angle,
-    Prepared,
-    angles_from,
-    quasi_penalty,
-    rotate,
-    rotate_transposed,
-)
+from goft_cli.rotation import Angle, Prepared, angles_from, quasi_penalty, rotate, rotate_transposed
 from goft_cli.tuner.base_weight import base_weight, features, quantization_of
 from goft_cli.tuner.config import GoftConfig
 

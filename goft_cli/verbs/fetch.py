@@ -10,13 +10,7 @@ from pathlib import Path
 import transformers
 from transformers import AutoConfig, AutoModel
 
-from goft_cli.config import (
-    BenchmarkConfig,
-    DatasetConfig,
-    FetchConfig,
-    ModelConfig,
-    TaskConfig,
-)
+from goft_cli.config import BenchmarkConfig, DatasetConfig, FetchConfig, ModelConfig, TaskConfig
 from goft_cli.config.model import check_tokenizer
 from goft_cli.data import dataset_files
 from goft_cli.data.model_files import FETCHED, revision_of

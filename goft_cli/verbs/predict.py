@@ -87,8 +87,7 @@ def predict(cfg: PredictConfig) -> None:
         check_ending(output)
         if output.exists() and not cfg.overwrite:
             raise GoftError(
-                f"output={output} is already there",
-                "pass another file or overwrite=true",
+                f"output={output} is already there", "pass another file or overwrite=true"
             )
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model)

@@ -91,8 +91,7 @@ def require_images(table: Table, folder: Path) -> None:
         refuse_no_file(folder / name)
         if not (folder / name).is_file():
             raise GoftError(
-                f"{table.place(index)}: there is no image {folder / name}",
-                "copy the folder whole",
+                f"{table.place(index)}: there is no image {folder / name}", "copy the folder whole"
             )
 
 

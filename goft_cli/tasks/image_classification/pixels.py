@@ -56,8 +56,7 @@ def open_image(name: str, folder: Path) -> Image.Image:
         raise GoftError(f"{path}: too large an image ({error})", "save a smaller one") from error
     except Exception as error:  # damaged bytes may break any line of Pillow
         raise GoftError(
-            f"{path}: no whole image ({error})",
-            "copy it again, or save it as PNG or JPEG",
+            f"{path}: no whole image ({error})", "copy it again, or save it as PNG or JPEG"
         ) from error
 
 

@@ -13,11 +13,7 @@ from datasets import Dataset
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 from torch.nn.utils.rnn import pad_sequence
-from transformers import (
-    DataCollatorWithFlattening,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import DataCollatorWithFlattening, PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import HELD_OUT, InstructionConfig
 from goft_cli.data.files import read_file

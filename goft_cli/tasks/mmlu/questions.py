@@ -61,8 +61,7 @@ def read_questions(config: MMLUConfig) -> TaskData:
         split = config.headline_split
         least = "two of a subject, whose first is dropped" if config.drop_first_rows else "one"
         raise GoftError(
-            f"task {config.name}: no questions in {split}",
-            f"expected at least {least}",
+            f"task {config.name}: no questions in {split}", f"expected at least {least}"
         )
     splits = {name: Dataset.from_list(list(map(asdict, rows))) for name, rows in kept.items()}
     return TaskData(splits, provenance)

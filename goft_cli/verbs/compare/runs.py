@@ -45,8 +45,7 @@ def shared_words() -> list[str]:
         key = word.lstrip("+~").partition("=")[0]
         if key in PER_RUN:
             raise GoftError(
-                f"{word}: the runs of a comparison differ in it",
-                f"pass {PER_RUN[key]}",
+                f"{word}: the runs of a comparison differ in it", f"pass {PER_RUN[key]}"
             )
         if key not in PER_COMPARISON:
             kept.append(word)
@@ -94,6 +93,5 @@ def finish(run: PlannedRun) -> None:
     except (GoftError, RankError) as error:
         print(f"goft: {error}", file=sys.stderr)
         raise GoftError(
-            f"{run.command} failed, as it says above",
-            "then start the comparison again",
+            f"{run.command} failed, as it says above", "then start the comparison again"
         ) from error

@@ -48,7 +48,7 @@ def examine_hub() -> Finding:
 def examine_inputs(cfg: TrainConfig) -> list[Finding]:
     """See whether model and data are here, cached, or to be had."""
     parts: dict[str, tuple[str, Callable[[], None]]] = {
-        "model": (cfg.model.path, lambda: check_model(cfg.model)),
+        "model": (cfg.model.path, lambda: check_model(cfg.model))
     }
     for key, task in {"task": cfg.task, "benchmark": cfg.benchmark}.items():
         if task is not None:

@@ -181,10 +181,7 @@ def certify(
     run: TrainedRun, outputs: OutputAgreement | None, layers: dict[str, LayerChange]
 ) -> Certificate:
     """Put the parts together, with what they were measured on."""
-    sha256 = {
-        "adapter": adapter_sha256(run.folder),
-        "base": describe_base(run.cfg.model)["sha256"],
-    }
+    sha256 = {"adapter": adapter_sha256(run.folder), "base": describe_base(run.cfg.model)["sha256"]}
     return Certificate(identify(run), outputs, layers, manifest.environment(), sha256)
 
 

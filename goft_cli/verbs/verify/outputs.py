@@ -28,11 +28,7 @@ from goft_cli.verbs.merge.export import reopened
 SHOWN_CHANGES = 3
 
 
-WORDS = {
-    Verdict.ok: "holds",
-    Verdict.mend: "does not hold",
-    Verdict.note: "not recorded",
-}
+WORDS = {Verdict.ok: "holds", Verdict.mend: "does not hold", Verdict.note: "not recorded"}
 """What a verdict is called of a record; what was not recorded fails nothing."""
 
 
