@@ -29,7 +29,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from goft_cli import cli
-from tests.hub_server import TOKEN, Hub, serving
+from tests.support.hub_server import TOKEN, Hub, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,12 +50,12 @@ Goft = Callable[..., Answer]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of qGOFT on a BERT of two blocks; tests leave its files as they are."""
     from goft_cli.run import pipeline
-    from tests import small
+    from tests.support import small_runs
 
     root = tmp_path_factory.mktemp("trained")
-    model, data = small.write_model(root / "model"), small.write_data(root / "data")
-    words = small.overrides(model, data, root / "run", *small.TRAINED)
-    return pipeline.run(small.composed(words))
+    model, data = small_runs.write_model(root / "model"), small_runs.write_data(root / "data")
+    words = small_runs.overrides(model, data, root / "run", *small_runs.TRAINED)
+    return pipeline.run(small_runs.composed(words))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from scripts import build_vtab
 from scripts.vtab import arrays, files
 from scripts.vtab.build import PUBLISHED_ONLY, SOURCES, build
 from scripts.vtab.layout import Example, Pools, draw
-from tests.cells import CHOICES
+from tests.support.recipe_cells import CHOICES
 
 RANDOM = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ import pytest
 
 from goft_cli.config import TRAIN_SAMPLE, TaskConfig
 from goft_cli.tasks.families import build_benchmark, build_task
-from tests.cells import BENCHMARKS, CHOICES, CONFIGS, TRAINED
+from tests.support.recipe_cells import BENCHMARKS, CHOICES, CONFIGS, TRAINED
 
 ConfigReader = Callable[[str], TaskConfig]
 NAMES = CHOICES["task"]

@@ -16,7 +16,7 @@ from goft_cli.tasks.instruction.rows import encode_prompts
 from goft_cli.tasks.mmlu.questions import Prompter, Question
 from goft_cli.tasks.tokens import text_start
 from goft_cli.tasks.vicuna.answers import encode
-from tests.multiple_choice import config
+from tests.support.multiple_choice import config
 
 ADDS_BOS, ADDS_BOTH, ADDS_EOS, ADDS_NONE = "<s> $A", "<s> $A </s>", "$A </s>", None
 

@@ -18,7 +18,7 @@ from goft_cli.system.locations import asset_dir
 from goft_cli.tasks.benchmark import Scores
 from goft_cli.tasks.families import build_benchmark
 from goft_cli.tasks.vicuna import Vicuna
-from tests.tasks.judge_server import JudgeServer, says
+from tests.support.judge_server import JudgeServer, says
 
 CATEGORIES = {
     "generic",

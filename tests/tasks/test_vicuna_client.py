@@ -11,7 +11,7 @@ import pytest
 from goft_cli.config import JudgeConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.vicuna.client import ChatClient, RefusedRequestError, UnusableReplyError
-from tests.tasks.judge_server import JudgeServer, Reply, Seen, break_off, hang_up, says, status
+from tests.support.judge_server import JudgeServer, Reply, Seen, break_off, hang_up, says, status
 
 KEY = "sk-very-secret-key-0123456789"
 MESSAGES = [{"role": "system", "content": "Judge."}, {"role": "user", "content": "Ä {answer}?"}]

@@ -24,7 +24,7 @@ from goft_cli.tasks.vicuna.judging import (
 )
 from goft_cli.tasks.vicuna.questions import Question, Records, Row
 from goft_cli.tasks.vicuna.rubric import read_rubric
-from tests.tasks.judge_server import JudgeServer, Reply, Seen, says, status, write_prompts
+from tests.support.judge_server import JudgeServer, Reply, Seen, says, status, write_prompts
 
 QUESTIONS = [
     Question(number, category, f"Question <{number}>?")

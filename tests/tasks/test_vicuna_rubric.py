@@ -12,7 +12,7 @@ from goft_cli.system.errors import GoftError
 from goft_cli.tasks.vicuna.judging import make_requests
 from goft_cli.tasks.vicuna.questions import Question
 from goft_cli.tasks.vicuna.rubric import OWN_GENERAL, OWN_REFERENCED, Rubric, read_rubric
-from tests.tasks.judge_server import write_prompts
+from tests.support.judge_server import write_prompts
 
 MATHS = Question(1, "math", "What is {answer}?")
 

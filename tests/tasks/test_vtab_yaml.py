@@ -6,8 +6,8 @@ import pytest
 
 from goft_cli.config import GoftAdapterConfig, Scheduler, Transform, VtabConfig
 from goft_cli.tasks.families import build_task
-from tests.cells import CHOICES, alone, cell
-from tests.small import composed
+from tests.support.recipe_cells import CHOICES, alone, cell
+from tests.support.small_runs import composed
 
 NATURAL, SPECIALIZED, STRUCTURED = "natural", "specialized", "structured"
 # FacT's class counts; test images of the public folder.

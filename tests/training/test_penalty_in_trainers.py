@@ -18,9 +18,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from goft_cli import GoftConfig, PenaltyMixin
 from goft_cli.tasks.instruction import PadRight
 from goft_cli.training.trainer import PenaltyTrainer
-from tests.decoders import random_llama, random_rows
-from tests.short_training import rows as classified_rows
-from tests.short_training import tiny_bert
+from tests.support.decoders import random_llama, random_rows
+from tests.support.short_training import rows as classified_rows
+from tests.support.short_training import tiny_bert
 
 WEIGHT = 20.0
 ROWS = 8

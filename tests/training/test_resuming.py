@@ -19,8 +19,8 @@ from goft_cli.run.folder import RunFolder
 from goft_cli.run.outcome import MEASURED
 from goft_cli.system.errors import GoftError, Stopped
 from goft_cli.training.trainer import PenaltyTrainer
-from tests import small
-from tests.hostile.border import described
+from tests.support import small_runs
+from tests.support.refusals import described
 
 # Three updates an epoch, of two batches each.
 SETTINGS = ["adapter=qgoft", "trainer.num_train_epochs=2", "trainer.learning_rate=0.02"]
@@ -37,12 +37,12 @@ CASES = {
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("inputs")
-    return small.write_model(root / "model"), small.write_data(root / "data")
+    return small_runs.write_model(root / "model"), small_runs.write_data(root / "data")
 
 
 def start(folders: tuple[Path, Path], output: Path, *words: str) -> RunFolder:
-    settings = small.overrides(*folders, output, *SETTINGS, *words)
-    return RunFolder(pipeline.run(small.composed(settings)))
+    settings = small_runs.overrides(*folders, output, *SETTINGS, *words)
+    return RunFolder(pipeline.run(small_runs.composed(settings)))
 
 
 class Signals(TrainerCallback):
@@ -167,7 +167,7 @@ def test_a_run_that_fails_on_its_data_leaves_no_folder(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     model, _ = folders
-    data = small.write_data(tmp_path / "data")
+    data = small_runs.write_data(tmp_path / "data")
     (data / "train.tsv").write_text("sentence\tlabel\nthe dog .\tperhaps\n")
     with pytest.raises(GoftError, match="perhaps"):
         start((model, data), tmp_path / "run")

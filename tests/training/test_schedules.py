@@ -9,7 +9,7 @@ import torch
 from torch.optim import SGD
 
 from goft_cli.training.callbacks import by_epoch, fact_cosine
-from tests import short_training as training
+from tests.support import short_training as training
 
 PEAK, WARMUP, EPOCHS = 1e-3, 10, 100
 

@@ -10,15 +10,18 @@ import wandb
 from goft_cli.config import TrackerConfig, TrackerName, WandbMode
 from goft_cli.run import pipeline, preflight
 from goft_cli.system.errors import GoftError
-from tests import small
+from tests.support import small_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard")
 
 
 @pytest.fixture
 def words(tmp_path: Path) -> list[str]:
-    model, data = small.write_model(tmp_path / "model"), small.write_data(tmp_path / "data")
-    return small.overrides(
+    model, data = (
+        small_runs.write_model(tmp_path / "model"),
+        small_runs.write_data(tmp_path / "data"),
+    )
+    return small_runs.overrides(
         model, data, tmp_path / "run", "adapter=qgoft", "trainer.logging_steps=1"
     )
 
@@ -26,7 +29,7 @@ def words(tmp_path: Path) -> list[str]:
 def test_tensorboard_has_loss_penalty_headline_and_rotations(words: list[str]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = pipeline.run(small.composed([*words, "tracker=tensorboard"]))
+    run = pipeline.run(small_runs.composed([*words, "tracker=tensorboard"]))
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
     scalars = set(events.Tags()["scalars"])
@@ -38,7 +41,7 @@ def test_trackio_has_a_run_with_the_same_curves(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
-    cfg = small.composed([*words, "tracker=trackio"])
+    cfg = small_runs.composed([*words, "tracker=trackio"])
     pipeline.run(cfg)
     from trackio.sqlite_storage import SQLiteStorage
 
@@ -54,7 +57,7 @@ def test_wandb_offline_writes_into_the_run_folder(
 ) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_MODE", "online")  # restored afterwards; the configuration wins
-    run = pipeline.run(small.composed([*words, "tracker=wandb", "tracker.mode=offline"]))
+    run = pipeline.run(small_runs.composed([*words, "tracker=wandb", "tracker.mode=offline"]))
     assert list((run / "wandb").glob("offline-run-*/*.wandb"))
     assert wandb.run is None, "closed with the run, not with the process"
 

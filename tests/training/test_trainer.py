@@ -9,8 +9,8 @@ from torch import Tensor
 
 from goft_cli.system.errors import GoftError
 from goft_cli.tuner.penalty import total_penalty
-from tests import short_training as training
-from tests.processes import torchrun
+from tests.support import short_training as training
+from tests.support.gloo_processes import torchrun
 
 # Plain SGD: each of the updates adds one rounding of gradients that are sums in another order.
 TOLERANCE = 64 * training.STEPS * torch.finfo(torch.float32).eps

@@ -10,7 +10,7 @@ import pytest
 from goft_cli.config import ImageClassificationConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.image_classification import ImageClassification
-from tests.pictures import write_images
+from tests.support.small_images import write_images
 
 CLASSES = 3
 Maker = Callable[..., ImageClassification]

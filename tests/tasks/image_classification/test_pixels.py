@@ -21,7 +21,7 @@ from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.image_classification import ImageClassification, pixels
-from tests.pictures import SIZE, write_images, write_vit
+from tests.support.small_images import SIZE, write_images, write_vit
 
 ROWS = 5
 # The processor scales, subtracts and divides; so do we, in another order of roundings.

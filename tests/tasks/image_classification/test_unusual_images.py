@@ -20,7 +20,7 @@ from goft_cli.config import ImageClassificationConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.image_classification import ImageClassification
 from goft_cli.tasks.image_classification.pixels import open_image
-from tests.pictures import SIZE
+from tests.support.small_images import SIZE
 
 Array = np.ndarray
 COLOUR = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from goft_cli.config import DatasetConfig, InstructionConfig
 from goft_cli.tasks.instruction import Instruction
-from tests.decoders import shipped_llama
+from tests.support.decoders import shipped_llama
 
 
 @pytest.fixture

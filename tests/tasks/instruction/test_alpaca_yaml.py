@@ -12,8 +12,8 @@ from goft_cli.config import (
     TrainConfig,
 )
 from goft_cli.system.errors import GoftError
-from tests.cells import cell
-from tests.small import composed
+from tests.support.recipe_cells import cell
+from tests.support.small_runs import composed
 
 # Table 7 of arXiv:2404.04316v2: learning rate, and qGOFT's regularisation strength.
 TABLE7 = {"goft": (1.0e-4, 0.0), "qgoft": (1.0e-4, 0.01), "lora": (5.0e-5, None)}

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorWithFlattening
 
 from goft_cli.tasks.instruction import PadRight, example_losses
-from tests.decoders import VOCABULARY, Row, random_llama, random_rows
+from tests.support.decoders import VOCABULARY, Row, random_llama, random_rows
 
 EPS = torch.finfo(torch.float32).eps
 LENGTHS = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=6)

@@ -20,7 +20,7 @@ from transformers import (
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator
 from goft_cli.tasks.instruction import Instruction, collator
-from tests.decoders import Row, logits_of, random_llama, random_rows
+from tests.support.decoders import Row, logits_of, random_llama, random_rows
 
 Maker = Callable[..., Instruction]
 PACK: Collator = DataCollatorWithFlattening()

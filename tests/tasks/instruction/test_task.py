@@ -15,7 +15,7 @@ from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.generation import write
 from goft_cli.tasks.instruction import Instruction
-from tests.decoders import Row, logits_of, random_llama, random_rows, shipped_llama
+from tests.support.decoders import Row, logits_of, random_llama, random_rows, shipped_llama
 
 Maker = Callable[..., Instruction]
 ROWS = {

@@ -15,7 +15,7 @@ from goft_cli.tasks.benchmark import Scores
 from goft_cli.tasks.families import build_benchmark, build_task
 from goft_cli.tasks.mmlu.next_token import averages
 from goft_cli.training.evaluation import tolerance
-from tests.multiple_choice import SUBJECTS, config, tiny_llama, write_folder
+from tests.support.multiple_choice import SUBJECTS, config, tiny_llama, write_folder
 
 QUESTIONS = sum(SUBJECTS.values())
 # The share of right answers by category, Table 2's columns, with how many questions each has.

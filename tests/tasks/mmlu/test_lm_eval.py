@@ -8,7 +8,7 @@ import pytest
 
 from goft_cli.tasks.families import build_benchmark
 from goft_cli.tasks.mmlu import MMLU
-from tests.multiple_choice import STRANGE, Row, config, tiny_llama, write_rows
+from tests.support.multiple_choice import STRANGE, Row, config, tiny_llama, write_rows
 
 SUBJECT = "high_school_us_history"
 

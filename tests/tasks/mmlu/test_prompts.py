@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from goft_cli.config import Overflow
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.mmlu.questions import Prompter, Question, answer_tokens
-from tests.multiple_choice import config, tiny_llama
+from tests.support.multiple_choice import config, tiny_llama
 
 SHOWN = [
     Question("us_foreign_policy", "First?", ["a", "b", "c", "d"], 2),

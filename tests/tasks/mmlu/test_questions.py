@@ -12,7 +12,7 @@ from datasets import ClassLabel, Dataset
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.families import build_benchmark
 from goft_cli.tasks.mmlu.questions import Question, by_subject
-from tests.multiple_choice import (
+from tests.support.multiple_choice import (
     DEV_ROWS,
     SUBJECTS,
     config,

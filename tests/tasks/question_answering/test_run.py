@@ -20,8 +20,8 @@ from goft_cli.system.errors import GoftError
 from goft_cli.tasks.families import build_task
 from goft_cli.verbs.eval import evaluate
 from goft_cli.verbs.predict import predict
-from tests import small
-from tests.squad_scorer import score_files
+from tests.support import small_runs
+from tests.support.squad_scorer import score_files
 
 WORDS = ["task=squad/v1", "task.max_length=16", "task.doc_stride=4", "task.max_answer_length=3"]
 
@@ -37,7 +37,7 @@ def write_data(folder: Path, rows: int = 40) -> Path:
 
 
 def paragraph(name: str, index: int) -> dict[str, Any]:
-    animals, verbs = small.WORDS[2:5], small.WORDS[5:8]
+    animals, verbs = small_runs.WORDS[2:5], small_runs.WORDS[5:8]
     pairs = [(animals[(index + i) % 3], verbs[(index * 2 + i) % 3]) for i in range(3)]
     context = " ".join(f"{animal} {verb} not well ." for animal, verb in pairs)
     animal, verb = pairs[index // 3 % 3]
@@ -49,7 +49,7 @@ def paragraph(name: str, index: int) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("inputs")
-    return small.write_model(root / "model"), write_data(root / "data")
+    return small_runs.write_model(root / "model"), write_data(root / "data")
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def trained(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 
 
 def start(folders: tuple[Path, Path], output: Path, *more: str) -> RunFolder:
-    words = small.overrides(*folders, output, *WORDS, "trainer.learning_rate=0.02", *more)
-    return RunFolder(pipeline.run(small.composed(words)))
+    words = small_runs.overrides(*folders, output, *WORDS, "trainer.learning_rate=0.02", *more)
+    return RunFolder(pipeline.run(small_runs.composed(words)))
 
 
 @pytest.mark.parametrize("adapter", ["goft", "lora", "linear"])
@@ -77,7 +77,7 @@ def test_a_run_reports_what_the_official_script_finds(
 
 
 def test_its_rows_have_several_windows(trained: RunFolder, folders: tuple[Path, Path]) -> None:
-    cfg = small.composed(small.overrides(*folders, trained.path, *WORDS))
+    cfg = small_runs.composed(small_runs.overrides(*folders, trained.path, *WORDS))
     task = build_task(cfg.task)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folders[0])
     rows = task.load().splits["validation"]
@@ -128,8 +128,8 @@ def test_the_merged_model_scores_alike(trained: RunFolder, tmp_path: Path) -> No
 def test_token_types_reach_the_model(
     adapter: str, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    words = small.overrides(*folders, tmp_path / "run", *WORDS, f"adapter={adapter}")
-    cfg = small.composed(words)
+    words = small_runs.overrides(*folders, tmp_path / "run", *WORDS, f"adapter={adapter}")
+    cfg = small_runs.composed(words)
     task = build_task(cfg.task)
     backbone = load_backbone(cfg.model, task)
     head = cfg.model.head_modules

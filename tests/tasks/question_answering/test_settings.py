@@ -7,8 +7,8 @@ import pytest
 from goft_cli.config import GoftAdapterConfig, QuestionAnsweringConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.families import build_task
-from tests.cells import cell
-from tests.small import composed
+from tests.support.recipe_cells import cell
+from tests.support.small_runs import composed
 
 # Table 8 of arXiv:2404.04316v2, DeBERTaV3-base; the last value is qGOFT's regularisation strength.
 BATCH, EPOCHS, RATE, PENALTY = 32, 10, 8.0e-4, 0.001

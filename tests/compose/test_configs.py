@@ -1,0 +1,314 @@
+"""Every YAML under configs/ composes into its dataclass, and the recipes are the paper's."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
+from transformers import TrainingArguments
+
+import goft_cli
+from goft_cli.compose.composition import (
+    MAX_PLACE_NAME,
+    MAX_RUN_NAME,
+    folder_name,
+    freeze,
+    place_name,
+    recipe_value,
+    run_name,
+    with_places,
+)
+from goft_cli.compose.suggest import CommandLine
+from goft_cli.config import (
+    TRAIN_SAMPLE,
+    AdapterConfig,
+    GoftAdapterConfig,
+    ModelConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from goft_cli.system.errors import GoftError
+from tests.support.recipe_cells import (
+    CHOICES,
+    CONFIGS,
+    DIAGONAL,
+    alone,
+    cell,
+    inherited,
+    model_cell,
+    stated,
+)
+from tests.support.small_runs import composed
+
+# Table 5 of arXiv:2404.04316v2, DeBERTaV3-base: epochs, GOFT's learning rate, qGOFT's learning
+# rate, qGOFT's regularisation strength. The batch size is 32 everywhere.
+TABLE5 = {
+    "glue/mnli": (6, 5.0e-4, 6.0e-4, 0.001),
+    "glue/sst2": (8, 8.0e-4, 8.0e-4, 0.01),
+    "glue/cola": (20, 1.6e-3, 8.0e-4, 0.05),
+    "glue/qqp": (5, 5.0e-4, 1.5e-3, 0.001),
+    "glue/qnli": (5, 1.2e-3, 1.2e-3, 0.001),
+    "glue/rte": (30, 2.0e-3, 2.0e-3, 0.05),
+    "glue/mrpc": (30, 8.0e-4, 1.2e-3, 0.01),
+    "glue/stsb": (20, 7.0e-4, 5.0e-4, 0.001),
+}
+
+
+def goft_of(cfg: TrainConfig) -> GoftAdapterConfig:
+    """Return the adapter's section, which must be ours."""
+    assert isinstance(cfg.adapter, GoftAdapterConfig)
+    return cfg.adapter
+
+
+@pytest.mark.parametrize(("task", "adapter"), DIAGONAL)
+def test_each_task_composes_with_each_adapter(task: str, adapter: str) -> None:
+    cfg = cell(task, adapter)
+    assert (cfg.task.name, cfg.adapter.name) == (task, adapter)
+    assert cfg.output_dir == f"outputs/{task}/{cfg.model.name}/{adapter}/test"
+    assert cfg.trainer.learning_rate > 0
+    assert cfg.task.headline_split in (cfg.task.eval_splits or [TRAIN_SAMPLE])
+    assert cfg.task.recipe.by_adapter.keys() <= set(CHOICES["adapter"])
+    assert cfg.task.recipe.model in CHOICES["model"]
+
+
+def test_each_model_is_built_and_named_by_its_file() -> None:
+    for model in CHOICES["model"]:
+        found = alone(f"model/{model}")
+        assert isinstance(found, ModelConfig)
+        assert found.name == model
+        assert found.recipe in CHOICES["model"]
+
+
+def test_an_adapter_takes_the_models_targets() -> None:
+    cfg = model_cell("vit-b16-qv")
+    assert goft_of(cfg).target_modules == cfg.model.target_modules
+
+
+@pytest.mark.parametrize("tracker", CHOICES["tracker"])
+def test_each_tracker_composes(tracker: str) -> None:
+    assert composed([f"tracker={tracker}"]).tracker.name.value == tracker
+
+
+@pytest.mark.parametrize("benchmark", CHOICES["benchmark"])
+def test_each_benchmark_is_a_task_or_none(benchmark: str) -> None:
+    found = composed([f"benchmark={benchmark}"]).benchmark
+    if found is None:
+        assert benchmark == "none"
+    else:
+        assert found is not None
+        assert found == OmegaConf.to_object(inherited(f"/task/{found.name}"))
+
+
+@pytest.mark.parametrize("group", ["model", "task", "adapter", "tracker"])
+def test_a_file_is_called_what_it_names(group: str) -> None:
+    for choice in CHOICES[group]:
+        content = yaml.safe_load((CONFIGS / group / f"{choice}.yaml").read_text(encoding="utf-8"))
+        assert content["name"] == choice
+
+
+def test_all_of_glue_is_there() -> None:
+    assert {task for task in CHOICES["task"] if task.startswith("glue/")} == TABLE5.keys()
+
+
+@pytest.mark.parametrize("task", TABLE5)
+@pytest.mark.parametrize("adapter", ["goft", "qgoft"])
+def test_the_composed_recipe_is_the_papers(task: str, adapter: str) -> None:
+    epochs, goft_rate, qgoft_rate, penalty = TABLE5[task]
+    cfg = cell(task, adapter)
+    assert cfg.trainer.per_device_train_batch_size == 32
+    assert cfg.trainer.gradient_accumulation_steps == 1
+    assert cfg.trainer.num_train_epochs == epochs
+    assert cfg.trainer.learning_rate == (goft_rate if adapter == "goft" else qgoft_rate)
+    assert goft_of(cfg).penalty_weight == (penalty if adapter == "qgoft" else 0)
+
+
+def test_norm_adjustment_takes_the_row_of_goft() -> None:
+    assert cell("glue/rte", "goft-scaled").trainer == cell("glue/rte", "goft").trainer
+
+
+def test_an_override_wins_over_the_recipe() -> None:
+    cfg = composed(
+        [
+            "task=glue/rte",
+            "adapter=qgoft",
+            "trainer.learning_rate=0.5",
+            "trainer.num_train_epochs=1.5",
+            "adapter.penalty_weight=0.25",
+        ]
+    )
+    assert (cfg.trainer.learning_rate, cfg.trainer.num_train_epochs) == (0.5, 1.5)
+    assert goft_of(cfg).penalty_weight == 0.25
+    assert cfg.trainer.per_device_train_batch_size == 32
+
+
+def root(
+    row: dict[str, Any], shared: dict[str, Any], budget: dict[str, Any], fallback: dict[str, Any]
+) -> DictConfig:
+    """Return as much of a configuration as the recipe lookup reads."""
+    return OmegaConf.create(
+        {
+            "task": {"name": "t", "recipe": {"shared": shared, "by_adapter": {"r": row}}},
+            "model": {"budgets": {"r": budget}},
+            "adapter": {"name": "a", "recipe": "r", "fallback": fallback},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        (({"x": 1}, {"x": 2}, {"x": 3}, {"x": 4}), 1),
+        (({}, {"x": 2}, {"x": 3}, {"x": 4}), 2),
+        (({"y": 1}, {"y": 2}, {"x": 3}, {"x": 4}), 3),
+        (({"y": 1}, {"y": 2}, {"y": 3}, {"x": 4}), 4),
+        (({"x": 0}, {"x": 2}, {}, {}), 0),
+    ],
+)
+def test_the_most_particular_recipe_wins(sources: tuple[Any, Any, Any, Any], found: int) -> None:
+    assert recipe_value("x", _root_=root(*sources)) == found
+
+
+def test_a_recipe_without_the_value_says_so() -> None:
+    with pytest.raises(GoftError, match=r"task t: .* x .*adapter a"):
+        recipe_value("x", _root_=root({}, {}, {}, {}))
+
+
+def test_what_no_recipe_gives_is_the_trainers_default() -> None:
+    assert recipe_value("max_grad_norm", _root_=root({}, {}, {}, {})) == TrainerConfig.max_grad_norm
+    assert recipe_value("max_grad_norm", _root_=root({}, {"max_grad_norm": 0.0}, {}, {})) == 0.0
+    with pytest.raises(GoftError, match="gives no learning_rate"):
+        recipe_value("learning_rate", _root_=root({}, {}, {}, {}))
+
+
+def test_every_value_of_a_recipe_is_read_by_somebody() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml")]
+    read = {key for text in texts for key in re.findall(r"\$\{recipe:(\w+)\}", text)}
+    for task in CHOICES["task"]:
+        recipe = inherited(f"/task/{task}").recipe
+        given = {key for row in recipe.by_adapter.values() for key in row}
+        assert given | recipe.shared.keys() <= read, task
+
+
+def test_trainer_keys_are_those_of_transformers() -> None:
+    known = {entry.name for entry in fields(TrainingArguments)}
+    assert {entry.name for entry in fields(TrainerConfig)} <= known
+
+
+@pytest.mark.parametrize("adapter", CHOICES["adapter"])
+def test_adapter_keys_are_those_of_peft(adapter: str) -> None:
+    assert goft_cli.GoftConfig is not None  # registers the method
+    cfg = cell("demo/acceptability", adapter).adapter
+    peft_class = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType[cfg.peft_type]]
+    own = {entry.name for entry in fields(cfg)} - {entry.name for entry in fields(AdapterConfig)}
+    assert own <= {entry.name for entry in fields(peft_class)}
+
+
+# What names a file, and what is a published fact even where it equals the default.
+STATED_ANYWAY = {"name", "max_length"}
+
+
+def test_no_yaml_repeats_a_default() -> None:
+    for group in ("model", "task", "adapter"):
+        for choice in CHOICES[group]:
+            content, default = stated(group, choice)
+            plain = yaml.safe_load(OmegaConf.to_yaml(inherited(default)))
+            for key, value in yaml.safe_load(OmegaConf.to_yaml(content)).items():
+                if key not in STATED_ANYWAY:
+                    known = plain[key]
+                    assert value != known, f"{group}/{choice}: {key} is the default"
+
+
+def test_a_range_is_checked_wherever_the_value_comes_from() -> None:
+    cfg = OmegaConf.structured(cell("demo/acceptability", "goft"))
+    cfg.trainer.logging_steps = 0
+    with pytest.raises(GoftError, match=r"trainer.logging_steps=0"):
+        freeze(cfg, TrainConfig)
+
+
+def test_freezing_keeps_what_was_composed() -> None:
+    cfg = cell("glue/stsb", "qgoft")
+    assert freeze(OmegaConf.structured(cfg), TrainConfig) == cfg
+    assert replace(cfg, seed=1) != cfg
+
+
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=150)
+seeds = st.integers(0, 2**32 - 1)
+
+
+@given(seeds, words)
+def test_a_run_name_is_one_short_folder(seed: int, overrides: str) -> None:
+    name = run_name(seed, overrides)
+    assert name == run_name(seed, overrides)
+    assert name.startswith(f"seed{seed}")
+    assert len(name.encode()) <= MAX_RUN_NAME
+    assert not set(name) & set("/\\ \n\t:*?\"<>|'")
+
+
+@given(seeds, st.text("abc=.", min_size=MAX_RUN_NAME, max_size=200), st.integers(0, 100))
+def test_long_names_differ_where_the_words_do(seed: int, overrides: str, at: int) -> None:
+    other = overrides[:at] + "x" + overrides[at + 1 :]
+    assert run_name(seed, overrides) != run_name(seed, other)
+
+
+def test_a_short_name_can_be_read() -> None:
+    assert run_name(42, "") == "seed42"
+    assert run_name(1, "trainer.learning_rate=0.1") == "seed1-trainer.learning_rate=0.1"
+    assert run_name(1, "model.path=/ä b/c") == "seed1-model.path=_b_c"
+
+
+places = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@given(places, places)
+def test_each_place_has_a_short_name_of_its_own(one: str, other: str) -> None:
+    name = place_name(one)
+    assert len(name) <= MAX_PLACE_NAME + 7
+    assert folder_name(name) == name, "a folder can be called so"
+    assert (name == place_name(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "r=1"),
+        (["seed=1", "r=1", "model.path"], "r=1"),
+        (["task.data_dir=cola"], "task.data_dir=cola,r=1"),
+        (["+task.data_dir=a", "task.data_dir=b"], "task.data_dir=b,r=1"),
+        (["task.data_dir=b", "model.path=a"], "model.path=a,task.data_dir=b,r=1"),
+        (["benchmark.data_dir=a=b"], "benchmark.data_dir=a=b,r=1"),
+        (["model.path="], "model.path=,r=1"),
+    ],
+)
+def test_places_are_named_before_the_other_words(words: list[str], expected: str) -> None:
+    assert with_places("r=1", words) == expected
+
+
+def test_a_folder_is_named_by_its_last_part() -> None:
+    assert place_name("/data/cola").startswith("cola-")
+    assert place_name("/data/cola/").startswith("cola-")
+    assert place_name("'my data'").startswith("my_data-")
+    assert place_name("org/name").startswith("name-")
+    assert place_name("../cola") != place_name("/data/cola")
+
+
+@pytest.mark.parametrize("verb", ["train", "compare"])
+def test_each_data_set_and_base_model_has_a_folder_of_its_own(verb: str) -> None:
+    def folder(*words: str) -> str:
+        return CommandLine(verb, ()).compose(words).output_dir
+
+    alone = folder("task=glue/cola")
+    found = [
+        folder("task=glue/cola", f"{key}={value}")
+        for key in ("task.data_dir", "model.path")
+        for value in ("/a/data", "/b/data")
+    ]
+    assert len({alone, *found}) == 5
+    if verb != "compare":
+        assert alone == "outputs/glue/cola/tiny-deberta-v3/goft/seed42", "as before"

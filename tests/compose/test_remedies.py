@@ -1,0 +1,126 @@
+"""What an error tells the user to type can be typed: each `pass KEY=VALUE` of the package is tried.
+
+The texts are found in the source, so that a new one is tried by itself. The rotations' layer is
+left out: it is called from Python, and its errors name arguments.
+"""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import goft_cli
+from goft_cli.compose.keys import known_keys, verb_choices
+from goft_cli.compose.suggest import CommandLine, mistyped
+from goft_cli.config import SCHEMAS, InstructionConfig
+from goft_cli.system.errors import GoftError
+from tests.support.small_runs import composed
+
+PACKAGE = Path(goft_cli.__file__).parent
+HOLE = "\0"
+"""What an f-string fills in."""
+ADVICE = re.compile(
+    r"(?:pass|choose|set|with|write|yours:|such as|or|and) "
+    r"('[a-z][\w.]*=[^']*'|[a-z][\w.]*=(?:\[[^\]]*\]|[^\s;,`'\")]*))"
+)
+OPEN = re.compile(rf"{HOLE}|\.\.\.|=$|\b(?!A\b)[A-Z][A-Z_]+\b")
+"""In a word whose value the user, or the sentence itself, fills in."""
+SETTINGS = [
+    ["task=demo/instructions"],
+    ["task=demo/acceptability"],
+    ["task=demo/instructions", "benchmark=vicuna"],
+    ["task=demo/acceptability", "adapter=adalora"],
+]
+"""Words for a run; together they have all keys that are advised."""
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Yield the texts in a file, docstrings left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            inside.add(id(node.value))
+        elif isinstance(node, ast.JoinedStr):
+            inside |= {id(part) for part in node.values}
+            parts = [p.value if isinstance(p, ast.Constant) else HOLE for p in node.values]
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and id(node) not in inside:
+            yield str(node.value)
+
+
+@cache
+def advised() -> list[str]:
+    """Return the words that the package's texts advise, as a shell would hand them on."""
+    files = [path for path in PACKAGE.rglob("*.py") if "tuner" not in path.parts]
+    found = {word for path in files for text in texts(path) for word in ADVICE.findall(text)}
+    return sorted({" ".join(shlex.split(word)) for word in found})
+
+
+def test_the_texts_are_found() -> None:
+    assert {"task.column_aliases={output: response}", "tracker=none"} <= {*advised()}
+    assert len(advised()) > 20
+
+
+@cache
+def run_keys() -> list[set[str]]:
+    """Return the keys of a run, by `SETTINGS`."""
+    return [{*known_keys("train", words, ())} for words in SETTINGS]
+
+
+def test_an_advised_key_exists() -> None:
+    of_verbs = {entry.name for schema in SCHEMAS.values() for entry in fields(schema)}
+    known = of_verbs.union(*run_keys())
+    for word in advised():
+        key = word.partition("=")[0]
+        # a benchmark is a task, and its errors call it so
+        assert {key, f"benchmark.{key.removeprefix('task.')}"} & known, word
+
+
+@pytest.mark.parametrize("word", [word for word in advised() if not OPEN.search(word)])
+def test_an_advised_word_can_be_typed(word: str) -> None:
+    key, _, value = word.partition("=")
+    fitting = [words for words, keys in zip(SETTINGS, run_keys(), strict=True) if key in keys]
+    if key == "task":  # some are scored and not trained
+        assert value in verb_choices("train")["task"]
+    elif fitting:  # else a key of another verb, whose existence is tested above
+        assert composed([*fitting[0], word])
+
+
+@pytest.mark.parametrize(
+    "word", ["task.column_aliases={output: reply}", "task.column_aliases.output=reply"]
+)
+def test_a_column_is_named_by_either_word(word: str) -> None:
+    words = ["task=demo/instructions", word]
+    assert mistyped(CommandLine("train", tuple(words))) is None
+    task = composed(words).task
+    assert isinstance(task, InstructionConfig)
+    assert task.column_aliases == {"output": "reply"}
+
+
+def joined(path: Path) -> Iterator[str]:
+    """Yield the refusals of a file that have one argument with a semicolon in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == GoftError.__name__:
+            constants = (part for part in ast.walk(node) if isinstance(part, ast.Constant))
+            if len(node.args) == 1 and any("; " in str(part.value) for part in constants):
+                yield f"{path}:{node.lineno}"
+
+
+def test_a_remedy_is_a_field_of_its_own() -> None:
+    assert not [place for path in PACKAGE.rglob("*.py") for place in joined(path)]
+
+
+def test_another_process_gets_both_fields() -> None:
+    found = pickle.loads(pickle.dumps(GoftError("seed=x: no number", "pass seed=1")))
+    assert (found.problem, found.remedy) == ("seed=x: no number", "pass seed=1")
+    assert str(found) == "seed=x: no number; pass seed=1"
+    assert str(GoftError("seed=x: expected a number")) == "seed=x: expected a number"

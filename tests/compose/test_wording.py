@@ -1,0 +1,106 @@
+"""Labels arrive as they are written, in a task's file and on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from goft_cli.compose.composition import keep_words, lists_of_texts, worded
+from goft_cli.config import TextClassificationConfig
+from goft_cli.run.configuration import as_plain, read_config
+from tests.conftest import Goft
+from tests.support import small_runs
+
+WRITTEN = [
+    ["no", "yes"],
+    ["off", "on"],
+    ["y", "n"],
+    ["True", "false"],
+    ["1.0", "2"],
+    ["007", "1_000"],
+    ["1e3", "0x10"],
+    ["null", "~"],
+    ["12:30", "2020-01-01"],
+    [".5", "1.50"],
+    ["nan", ".inf"],
+]
+TASK = """\
+defaults:
+  - /schema/task/text_classification@_here_
+name: mine
+dataset: {{id: nobody/nothing}}
+text_columns: [sentence]
+labels: [{labels}]
+metrics: [accuracy]
+headline: accuracy
+recipe:
+  source: mine
+  model: minilm-l6
+  shared: {{num_train_epochs: 1, per_device_train_batch_size: 8, warmup_steps: 0}}
+  by_adapter: {{goft: {{learning_rate: 1.0e-2}}}}
+"""
+
+
+@pytest.mark.parametrize("labels", WRITTEN, ids=" ".join)
+def test_a_task_file_keeps_its_words(labels: list[str], goft: Goft, tmp_path: Path) -> None:
+    (tmp_path / "own" / "task").mkdir(parents=True)
+    text = TASK.format(labels=", ".join(labels))
+    (tmp_path / "own" / "task" / "mine.yaml").write_text(text, encoding="utf-8")
+    words = ["task=mine", "model=minilm-l6", "--config-dir", "own", "--cfg", "job"]
+    answer = goft("train", *words, "-p", "task.labels")
+    assert answer.code == 0, answer.err
+    assert yaml.safe_load(answer.out) == labels
+
+
+@pytest.mark.parametrize("labels", WRITTEN[::3], ids=" ".join)
+def test_the_command_line_keeps_its_words(labels: list[str], goft: Goft) -> None:
+    words = [f"task.labels=[{', '.join(labels)}]", "task=glue/cola", "model=minilm-l6"]
+    answer = goft("train", *words, "--cfg", "job", "-p", "task.labels")
+    assert answer.code == 0, answer.err
+    assert yaml.safe_load(answer.out) == labels
+
+
+def test_labels_that_fall_together_are_refused_before_the_data_is_read(
+    goft: Goft, tmp_path: Path
+) -> None:
+    words = ["task=glue/cola", "model=minilm-l6", "task.data_dir=nowhere"]
+    answer = goft("train", *words, "task.labels=[true,1.0]")
+    assert answer.code == 2
+    assert all(name in answer.err for name in ("task.labels", "'true'", "'1.0'"))
+    assert not any(path.is_file() for path in tmp_path.rglob("config.yaml"))
+
+
+@given(st.sampled_from([*WRITTEN, ["a", "b"]]), st.sampled_from(sorted(lists_of_texts())))
+def test_only_lists_of_texts_are_quoted(items: list[str], key: str) -> None:
+    listed = f"[{','.join(items)}]"
+    assert worded(f"trainer.seed={listed}") == f"trainer.seed={listed}"
+    quoted = worded(f"+task.{key}={listed}")
+    assert quoted.replace("'", "") == f"+task.{key}={listed}"
+    assert worded(quoted) == quoted
+
+
+def test_other_keys_have_the_types_of_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_text("fp16: no\nlabels: [no, [yes]]\nmore: {labels: [on], x: [on, 1.0]}\n")
+    keep_words()
+    assert OmegaConf.to_container(OmegaConf.load(path)) == {
+        "fp16": False,
+        "labels": ["no", [True]],
+        "more": {"labels": ["on"], "x": [True, 1.0]},
+    }
+
+
+@pytest.mark.parametrize("labels", WRITTEN, ids=" ".join)
+def test_a_run_folder_keeps_its_words(labels: list[str], tmp_path: Path) -> None:
+    listed = ",".join(f"'{label}'" for label in labels)
+    cfg = small_runs.composed(["task=glue/cola", "model=minilm-l6", f"task.labels=[{listed}]"])
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(as_plain(cfg), sort_keys=False))
+    found = read_config(path).task
+    assert isinstance(found, TextClassificationConfig)
+    assert found.labels == labels

@@ -1,0 +1,120 @@
+"""What is read only after the work is refused before it: while the words are composed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from goft_cli.config import (
+    EvalConfig,
+    MergeConfig,
+    PredictConfig,
+    VerifyConfig,
+    VicunaConfig,
+)
+from goft_cli.run.preflight import check_inputs
+from goft_cli.system.errors import GoftError
+from tests.support.small_runs import composed
+
+TASKS = {
+    "text": "task=demo/acceptability",
+    "answers": "task=demo/qa",
+    "images": "task=demo/digits",
+    "instructions": "task=demo/instructions",
+}
+TEXT, ANSWERS, IMAGES, INSTRUCTIONS = TASKS.values()
+CHOICES, VICUNA, JUDGE = "benchmark=demo-choices", "benchmark=vicuna", "benchmark.judge"
+
+REFUSED: dict[str, list[list[str]]] = {
+    "TaskConfig.headline": [
+        [TEXT, "task.headline=f1"],
+        [ANSWERS, "task.headline=accuracy"],
+        [IMAGES, "task.headline=f1"],
+        [INSTRUCTIONS, "task.headline=accuracy"],
+    ],
+    "TaskConfig.headline_split": [
+        [TEXT, "task.headline_split=nonesuch"],
+        [INSTRUCTIONS, "task.eval_splits=[validation]", "task.headline_split=test"],
+        [INSTRUCTIONS, "task.eval_splits=[]", "task.headline_split=test"],
+        [INSTRUCTIONS, CHOICES, "benchmark.headline_split=nonesuch"],
+    ],
+    "TaskConfig.greater_is_better": [
+        [TEXT, "task.greater_is_better=false"],
+        [INSTRUCTIONS, "task.greater_is_better=true"],
+    ],
+    "TaskConfig.eval_splits": [
+        [TEXT, "task.eval_splits=[test,test]"],
+        [TEXT, "task.eval_splits=[../test]"],
+    ],
+    "TaskConfig.name": [
+        [TEXT, "task.name=../x"],
+        [INSTRUCTIONS, CHOICES, "benchmark.name=test"],
+    ],
+    "TextClassificationConfig.metrics": [
+        [TEXT, "task.metrics=[nonesuch]"],
+        ["task=glue/mnli", "task.metrics=[accuracy,f1]"],
+        ["task=glue/stsb", "task.metrics=[accuracy,pearson]", "task.headline=pearson"],
+    ],
+    "QuestionAnsweringConfig.n_best_size": [[ANSWERS, "task.n_best_size=0"]],
+    "QuestionAnsweringConfig.max_answer_length": [[ANSWERS, "task.max_answer_length=0"]],
+    "TrainerConfig.per_device_eval_batch_size": [["trainer.per_device_eval_batch_size=0"]],
+    "TrainerConfig.save_total_limit": [["trainer.save_total_limit=0"]],
+    "TrainerConfig.eval_steps": [["trainer.eval_strategy=steps"]],
+    "VicunaConfig.temperature": [[INSTRUCTIONS, VICUNA, "benchmark.temperature=-1"]],
+    "VicunaConfig.temperatures": [[INSTRUCTIONS, VICUNA, "benchmark.temperatures={math: -1}"]],
+    "VicunaConfig.max_new_tokens": [[INSTRUCTIONS, VICUNA, "benchmark.max_new_tokens=0"]],
+    "JudgeConfig.concurrency": [[INSTRUCTIONS, VICUNA, f"{JUDGE}.concurrency=0"]],
+    "JudgeConfig.retries": [[INSTRUCTIONS, VICUNA, f"{JUDGE}.retries=-1"]],
+    "JudgeConfig.backoff_seconds": [[INSTRUCTIONS, VICUNA, f"{JUDGE}.backoff_seconds=-1"]],
+    "JudgeConfig.timeout_seconds": [[INSTRUCTIONS, VICUNA, f"{JUDGE}.timeout_seconds=0"]],
+    "JudgeConfig.base_url": [[INSTRUCTIONS, VICUNA, f"{JUDGE}.base_url=nowhere"]],
+    "JudgeConfig.api_key_variable": [[INSTRUCTIONS, VICUNA, f"{JUDGE}.api_key_variable=a-b"]],
+    "MMLUConfig.shots": [[INSTRUCTIONS, CHOICES, "benchmark.shots=[]"]],
+    "AdaLoraAdapterConfig.tinit": [["adapter=adalora", "adapter.tinit=-1"]],
+    "AdaLoraAdapterConfig.tfinal": [["adapter=adalora", "adapter.tfinal=0"]],
+    "AdaLoraAdapterConfig.deltaT": [["adapter=adalora", "adapter.deltaT=0"]],
+    "AdaLoraAdapterConfig.target_r": [["adapter=adalora", "adapter.target_r=0"]],
+    "AdaLoraAdapterConfig.beta1": [["adapter=adalora", "adapter.beta1=1"]],
+    "AdaLoraAdapterConfig.beta2": [["adapter=adalora", "adapter.beta2=0"]],
+    "NoLayersConfig.target_modules": [["adapter=linear", "adapter.target_modules=query"]],
+    "FullConfig.modules_to_save": [["adapter=full", "adapter.modules_to_save=classifier"]],
+    "TrainConfig.seed": [["seed=-1"]],
+    "ModelConfig.name": [["model.name=../x"]],
+}
+"""Words of `goft train` that are refused before anything is loaded."""
+
+VERBS: dict[str, Callable[[], object]] = {
+    "EvalConfig.batch_size": lambda: EvalConfig(adapter="x", batch_size=0),
+    "EvalConfig.adapter": EvalConfig,
+    "PredictConfig.batch_size": lambda: PredictConfig(adapter="x", text="x", batch_size=0),
+    "PredictConfig.max_new_tokens": lambda: PredictConfig(adapter="x", text="x", max_new_tokens=0),
+    "PredictConfig.input": lambda: PredictConfig(adapter="x"),
+    "PredictConfig.text": lambda: PredictConfig(adapter="x", input="x", text="x"),
+    "ExportConfig.batch_size": lambda: MergeConfig(adapter="x", batch_size=0),
+    "ExportConfig.samples": lambda: MergeConfig(adapter="x", samples=-1),
+    "ExportConfig.tolerance": lambda: MergeConfig(adapter="x", tolerance=-1),
+    "ExportConfig.as_lora": lambda: MergeConfig(adapter="x", as_lora=1.5),
+    "TrainConfig.run_name": lambda: replace(composed([]), run_name="../x"),
+    "VicunaConfig.against": lambda: VicunaConfig(against="x"),
+    "VerifyConfig.batch_size": lambda: VerifyConfig(adapter="x", batch_size=0),
+    "VerifyConfig.max_samples": lambda: VerifyConfig(adapter="x", max_samples=0),
+    "VerifyConfig.adapter": lambda: VerifyConfig(adapter="x", runs=["y"]),
+    "VerifyConfig.runs": lambda: VerifyConfig(runs=[]),
+}
+"""What other verbs refuse as soon as they are composed."""
+
+
+@pytest.mark.parametrize(
+    ("key", "words"), [(key, words) for key, cases in REFUSED.items() for words in cases]
+)
+def test_a_wrong_value_is_refused_before_the_work(key: str, words: list[str]) -> None:
+    with pytest.raises(GoftError, match=key.rpartition(".")[2]):
+        check_inputs(composed(words))
+
+
+@pytest.mark.parametrize("key", VERBS)
+def test_a_wrong_value_of_another_verb_is_refused_at_once(key: str) -> None:
+    with pytest.raises(GoftError, match=key.rpartition(".")[2]):
+        VERBS[key]()

@@ -1,0 +1,6 @@
+"""Tasks to read for, a tokenizer to encode with, a judge: fixtures of `tests/support`."""
+
+from tests.support.made_up_tasks import judge as judge
+from tests.support.made_up_tasks import make_task as make_task
+from tests.support.made_up_tasks import task_config as task_config
+from tests.support.made_up_tasks import tokenizer as tokenizer

@@ -1,0 +1,89 @@
+"""Quotes, lengths and encodings of tab- and comma-separated text that other programs wrote."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from goft_cli.data.files import read_file
+from goft_cli.data.formats import Layout
+from tests.data.test_formats import RAW, Rows, write_csv, write_json, write_jsonl, write_tsv
+
+ANY = st.characters(exclude_categories=["Cs"], exclude_characters="\0\r")
+FIELDS = st.text(st.sampled_from('"\t\n, 1') | ANY)
+ROWS = st.lists(st.tuples(FIELDS, st.integers(0, 1)), min_size=1, max_size=6)
+UMLAUTS = "größe, 漢字"
+# Sentences as in GLUE's files, which write no quotes around fields.
+RAW_SENTENCES = [
+    '"They drank the pub dry," he said.',
+    'He said "no"',
+    '"Yes," she said, "no"',
+    '"all of it"',
+    '"',
+    'the "',
+]
+AS_IF_QUOTED = '"a ""b"" c"'
+
+
+def sentences(path: Path, layout: Layout | None = None) -> list[str]:
+    return list(read_file(path, layout or Layout()).columns["sentence"])
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rows=ROWS)
+def test_tab_separated_text_of_pandas_loses_its_quotes(
+    tmp_path: Path, quoting: int, rows: Rows
+) -> None:
+    path = tmp_path / "new.tsv"
+    frame = pd.DataFrame(rows, columns=["sentence", "label"])
+    frame.to_csv(path, sep="\t", index=False, quoting=quoting)
+    assert sentences(path) == [text for text, _ in rows]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("write", [write_tsv, write_csv, write_json, write_jsonl])
+def test_what_a_file_is_written_in_is_told_by_its_first_bytes(
+    tmp_path: Path, encoding: str, write: Callable[[Path, Rows], None]
+) -> None:
+    write(tmp_path / "new", [(UMLAUTS, 1)])
+    (path,) = tmp_path.iterdir()
+    mark = "\ufeff" if encoding[-3:] in {"-le", "-be"} else ""
+    path.write_bytes((mark + path.read_bytes().decode()).encode(encoding))
+    assert sentences(path) == [UMLAUTS]
+
+
+@pytest.mark.parametrize("length", [131_072, 131_073, 2_000_000])
+@pytest.mark.parametrize("write", [write_tsv, write_csv])
+def test_a_field_may_be_of_any_length(
+    tmp_path: Path, write: Callable[[Path, Rows], None], length: int
+) -> None:
+    write(tmp_path / "new", [("a" * length, 1)])
+    (path,) = tmp_path.iterdir()
+    assert list(map(len, sentences(path))) == [length]
+
+
+@pytest.mark.parametrize("raw", [[one] for one in RAW_SENTENCES] + [RAW_SENTENCES])
+@pytest.mark.parametrize("more", [[], [AS_IF_QUOTED]])
+def test_a_quote_is_a_character_where_the_quoting_is_not_of_one_kind(
+    tmp_path: Path, raw: list[str], more: list[str]
+) -> None:
+    texts = [*raw, *more]
+    write_tsv(tmp_path / "new", [(text, 1) for text in texts])
+    assert sentences(tmp_path / "new.tsv") == texts
+
+
+def test_files_of_glue_itself_are_never_unquoted(tmp_path: Path) -> None:
+    path = tmp_path / "new.tsv"
+    path.write_text(f"src\t1\t*\t{AS_IF_QUOTED}\n")
+    assert sentences(path, Layout(raw_columns=RAW, header=RAW[3:])) == [AS_IF_QUOTED]
+    write_tsv(path, [(AS_IF_QUOTED, 1)])
+    assert sentences(path, Layout(skip_short_rows=True)) == [AS_IF_QUOTED]

@@ -1,0 +1,125 @@
+"""Each adapter under configs/ through the whole pipeline, at its size, merged and loaded again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from goft_cli.config import EvalConfig
+from goft_cli.run import pipeline
+from goft_cli.run.configuration import read_config
+from goft_cli.run.folder import RunFolder
+from goft_cli.verbs.eval import evaluate
+from tests.support import small_runs
+from tests.support.architectures import without_memory
+from tests.support.parameter_counts import DEBERTA, SMALL
+from tests.support.recipe_cells import CHOICES, cell
+from tests.support.small_runs import composed
+
+ADAPTERS = CHOICES["adapter"]
+HEAD = ("pooler", "classifier")
+Run = Callable[[str], RunFolder]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two epochs with an adapter, once per adapter."""
+    root = tmp_path_factory.mktemp("runs")
+    folders = small_runs.write_model(root / "model"), small_runs.write_data(root / "data")
+
+    @cache
+    def trained(adapter: str) -> RunFolder:
+        words = small_runs.overrides(*folders, root / adapter, f"adapter={adapter}")
+        return RunFolder(pipeline.run(composed(words)))
+
+    return trained
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_run_leaves_everything_it_promises(adapter: str, run: Run) -> None:
+    folder = run(adapter)
+    metrics = json.loads(folder.metrics.read_text())
+    assert metrics["headline"]["name"] == "matthews_correlation"
+    assert set(metrics["metrics"]["validation"]) == {"matthews_correlation", "accuracy"}
+    assert metrics["agreement"]["reloaded"] == 0.0
+    assert metrics["agreement"]["merged"] <= metrics["agreement"]["tolerance"]
+    assert metrics["peak_memory_bytes"] > 2**20
+    assert metrics["trainable_parameters"] == SMALL.trained(adapter)
+    assert metrics["head_parameters"] == 16 * 16 + 16 + 2 * 16 + 2
+    assert (folder.path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    predictions = (folder.path / "predictions.validation.jsonl").read_text().splitlines()
+    assert len(predictions) == 24
+    assert set(json.loads(predictions[0])) == {"sentence", "label", "prediction"}
+    rows = json.loads(folder.manifest.read_text())["data"]["rows"]
+    assert rows == {"train": 48, "validation": 24}
+    assert f"with {adapter}, seed 42" in folder.log.read_text()
+    assert {path.suffix for path in folder.adapter.iterdir()} <= {".json", ".safetensors", ".md"}
+
+
+# That each of them is, the run itself has checked: agreement.reloaded and agreement.merged above.
+@pytest.mark.parametrize("adapter", ["adalora", "full", "linear", "qgoft"])
+def test_the_run_is_opened_again_as_what_it_was(adapter: str, run: Run, tmp_path: Path) -> None:
+    folder, output = run(adapter), tmp_path / "eval.json"
+    evaluate(EvalConfig(adapter=str(folder.path), merged=True, output=str(output)))
+    scores = json.loads(folder.metrics.read_text())["metrics"]
+    assert json.loads(output.read_text())["metrics"] == scores
+    assert type(read_config(folder.config).adapter) is type(cell("glue/cola", adapter).adapter)
+
+
+@pytest.mark.parametrize("adapter", ["linear", "bitfit", "full"])
+def test_without_layers_of_its_own_an_adapter_trains_the_models(adapter: str, run: Run) -> None:
+    folder = run(adapter)
+    start = load_file(folder.path.parent / "model" / "model.safetensors")
+    saved = load_file(folder.adapter / "adapter_model.safetensors")
+    moved = {
+        name
+        for name, value in start.items()
+        if not torch.equal(saved.get(f"base_model.model.{name}", value), value)
+    }
+    biases = {name for name in start if name.endswith(".bias")}
+    expected = {"linear": set[str](), "bitfit": biases, "full": set(start)}[adapter]
+    assert {name for name in moved ^ expected if not any(part in name for part in HEAD)} == set()
+
+
+def deberta(*words: str) -> tuple[int, int]:
+    """Adapter's and head's parameters on DeBERTaV3-base."""
+    _, counts = without_memory(composed(["task=glue/cola", "model=deberta-v3-base", *words]))
+    return counts.adapter, counts.head
+
+
+@pytest.mark.parametrize("adapter", ["bitfit", "full", "goft", "lora", "qgoft"])
+def test_sizes_on_deberta_v3_base(adapter: str) -> None:
+    assert deberta(f"adapter={adapter}") == (
+        DEBERTA.trained(adapter),
+        768 * 768 + 768 + 2 * 768 + 2,
+    )
+
+
+def test_the_formulas_give_the_papers_sizes() -> None:
+    """Table 1, in millions: GOFT 0.08, qGOFT and LoRA 0.33, BitFit 0.1, full 184."""
+    exact = {"goft": 82_872, "qgoft": 331_488, "lora": 331_776, "bitfit": 102_912}
+    assert {adapter: DEBERTA.trained(adapter) for adapter in exact} == exact
+    assert round(DEBERTA.trained("full") / 1e6) == 184
+
+
+@pytest.mark.parametrize(("size", "paper"), [(4, 331_776), (8, 663_552)])
+def test_the_paper_counts_whole_blocks_of_oft_and_peft_skew_ones(size: int, paper: int) -> None:
+    """Table 1, in millions: 0.33 for blocks of 4, 0.66 for blocks of 8."""
+    blocks = sum(inputs // size for inputs, _ in DEBERTA.linears)
+    assert blocks * size * size == paper
+    trained, _ = deberta("adapter=oft", f"adapter.oft_block_size={size}")
+    assert trained == blocks * size * (size - 1) // 2
+
+
+def test_a_models_budget_is_taken_and_an_override_wins() -> None:
+    words = ["adapter=adalora", "+model.budgets.adalora={init_r: 24, target_r: 16}"]
+    adapter = composed(words).adapter
+    assert (vars(adapter)["init_r"], vars(adapter)["target_r"]) == (24, 16)
+    adapter = composed([*words, "adapter.init_r=20"]).adapter
+    assert (vars(adapter)["init_r"], vars(adapter)["target_r"]) == (20, 16)

@@ -1,0 +1,137 @@
+"""Causal language models, shipped and of random weights, rows for them, and a task to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DataCollatorForTokenClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+
+from goft_cli.config import SCHEMAS, TaskConfig, TrainConfig
+from goft_cli.system.locations import asset_dir
+from goft_cli.tasks import families
+from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors
+from tests.support.small_runs import composed
+
+VOCABULARY = 50
+IGNORED = -100
+Row = dict[str, Any]
+
+
+def random_llama(attention: str = "sdpa", *, seed: int = 0) -> LlamaForCausalLM:
+    """Two blocks of width 16 with random weights; no token for padding."""
+    set_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.3,  # else attention hardly matters
+    )
+    config._attn_implementation = attention
+    return LlamaForCausalLM(config).eval()
+
+
+def shipped_llama() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load tiny-llama and its tokenizer."""
+    folder = asset_dir("tiny-llama")
+    return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def random_rows(lengths: Sequence[tuple[int, int]], *, seed: int = 1) -> list[Row]:
+    """Make rows of random ids with so many tokens of prompt and of answer."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for prompt, answer in lengths:
+        ids = torch.randint(3, VOCABULARY, (prompt + answer,), generator=generator).tolist()
+        rows.append({"input_ids": ids, "labels": [IGNORED] * prompt + ids[prompt:]})
+    return rows
+
+
+@torch.no_grad()
+def logits_of(model: nn.Module, row: Row) -> Tensor:
+    """Return the logits of one row by itself, (length, vocabulary)."""
+    return model(input_ids=torch.tensor([row["input_ids"]]), use_cache=False).logits[0]
+
+
+FAMILY = "sentences"
+ROWS = 12
+
+
+class Sentences(Task[TaskConfig, PreTrainedTokenizerBase]):
+    """The next token of a few sentences."""
+
+    auto_class: ClassVar[str] = "AutoModelForCausalLM"
+
+    def load_splits(self, names: Sequence[str]) -> TaskData:
+        rows = Dataset.from_dict({"text": [f"{index} plus one is what?" for index in range(ROWS)]})
+        return TaskData(dict.fromkeys(names, rows), {"source": "here"})
+
+    def read(self, path: Path) -> Dataset:
+        return Dataset.from_dict({"text": path.read_text(encoding="utf-8").splitlines()})
+
+    def read_text(self, text: str) -> Dataset:
+        return Dataset.from_dict({"text": [text]})
+
+    def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
+        ids = processor(list(rows["text"]))["input_ids"]
+        return Dataset.from_dict({"input_ids": ids, "labels": ids})
+
+    def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
+        return DataCollatorForTokenClassification(processor)
+
+    def reduce(self, outputs: Tensors, targets: Tensors) -> Tensors:
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        assert isinstance(logits, Tensor)
+        return logits[:, -1]
+
+    def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
+        return {"spread": float(np.std(np.asarray(outputs)))}
+
+    def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
+        return [{"token": int(row.argmax())} for row in np.asarray(outputs)]
+
+    def model_options(self) -> dict[str, Any]:
+        return {}
+
+
+def sentences_run(monkeypatch: pytest.MonkeyPatch, output: Path, *words: str) -> TrainConfig:
+    """Compose a short run of tiny-llama, and make its task known for the length of a test."""
+    monkeypatch.setitem(families.FAMILIES, FAMILY, Sentences)
+    monkeypatch.setitem(SCHEMAS, "task/sentences", TaskConfig)
+    cfg = composed(
+        [
+            "model=tiny-llama",
+            "model.head_modules=[]",
+            "trainer.max_steps=2",
+            "trainer.per_device_train_batch_size=6",
+            "trainer.use_cpu=true",
+            f"output_dir={output}",
+            *words,
+        ]
+    )
+    cfg.task = TaskConfig(
+        name="sentences",
+        family=FAMILY,
+        headline="spread",
+        headline_split="validation",
+        recipe=cfg.task.recipe,
+    )
+    return cfg

@@ -1,0 +1,59 @@
+"""How many parameters each adapter trains, worked out from the layers that it sits on.
+
+The budgets are the adapters' fallbacks, which are those of DeBERTaV3 in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+PER_LINEAR: dict[str, Callable[[int, int], int]] = {
+    "goft": lambda inputs, _: inputs - 1,
+    "qgoft": lambda inputs, _: 4 * (inputs - 1),
+    "goft-scaled": lambda inputs, _: 2 * inputs - 1,
+    "lora": lambda inputs, outputs: 2 * (inputs + outputs),
+    "adalora": lambda inputs, outputs: 3 * (inputs + 1 + outputs),  # A, E, B before rows drop
+    "oft": lambda inputs, _: inputs // 4 * 6,  # skew matrices of 4 by 4
+    "boft": lambda inputs, outputs: inputs // 4 * 16 + outputs,  # whole matrices, and scales
+    "hra": lambda inputs, _: 4 * inputs,
+}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """BERT or DeBERTa without its head: blocks of six linears and two layer norms."""
+
+    blocks: int
+    width: int
+    inner: int
+    embeddings: int
+    """Rows of all embedding tables together."""
+    further_norms: int
+
+    @property
+    def linears(self) -> list[tuple[int, int]]:
+        """(inputs, outputs) of query, key, value, attention output, intermediate and output."""
+        width, inner = self.width, self.inner
+        return [*[(width, width)] * 4, (width, inner), (inner, width)] * self.blocks
+
+    @property
+    def norms(self) -> int:
+        """Layer norms, in the blocks and before or after them."""
+        return 2 * self.blocks + self.further_norms
+
+    def trained(self, adapter: str) -> int:
+        """Return how many parameters an adapter trains, the head's left out."""
+        biases = sum(outputs for _, outputs in self.linears) + self.norms * self.width
+        weights = sum(inputs * outputs for inputs, outputs in self.linears)
+        weights += (self.embeddings + self.norms) * self.width
+        whole = {"linear": 0, "bitfit": biases, "full": weights + biases}
+        if adapter in whole:
+            return whole[adapter]
+        return sum(PER_LINEAR[adapter](*linear) for linear in self.linears)
+
+
+SMALL = Encoder(blocks=2, width=16, inner=32, embeddings=16 + 32 + 2, further_norms=1)
+"""The model of tests/support/small_runs.py."""
+DEBERTA = Encoder(blocks=12, width=768, inner=3072, embeddings=128100 + 512, further_norms=2)
+"""DeBERTaV3-base: words and relative positions, each followed by a layer norm."""

@@ -1,0 +1,151 @@
+"""Training a causal language model: how an update is shared out does not count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from peft.utils import get_peft_model_state_dict
+from torch import Tensor
+from transformers import DataCollatorWithFlattening, TrainingArguments
+
+from goft_cli.config import GoftAdapterConfig, InstructionConfig, Method
+from goft_cli.models.adapters import attach_adapter
+from goft_cli.models.backbone import Backbone
+from goft_cli.tasks.base import Split
+from goft_cli.tasks.instruction import Instruction, PadRight
+from goft_cli.training.evaluation import run_model
+from goft_cli.training.trainer import EncodedData, PenaltyTrainer, build_trainer
+from tests.support.decoders import logits_of, random_llama, random_rows
+
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
+STEPS = 2
+# Answers of 1 to 13 tokens, so that a mean of means is far from the mean of all tokens.
+LENGTHS = [(1 + index % 5, 1 + (5 * index) % 13) for index in range(8 * STEPS)]
+# Plain SGD: each of the updates adds one rounding of gradients that are sums in another order.
+TOLERANCE = 64 * STEPS * torch.finfo(torch.float32).eps
+
+
+def rows() -> Dataset:
+    return Dataset.from_list(random_rows(LENGTHS))
+
+
+def task() -> Instruction:
+    config = InstructionConfig(name="made-up", eval_splits=["validation"])
+    return Instruction(config)
+
+
+def adapted() -> PeftModel:
+    """Put qGOFT on the decoder, away from its start so that the penalty is not zero."""
+    config = GoftAdapterConfig(
+        name="qgoft", method=Method.qgoft, penalty_weight=0.3, target_modules=TARGETS
+    )
+    backbone = Backbone(random_llama(), None, "")
+    model = attach_adapter(backbone, config, [], "AutoModelForCausalLM", updates=1)
+    generator = torch.Generator().manual_seed(2)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def trainer(model: PeftModel, collate: Callable[..., Any], **options: object) -> PenaltyTrainer:
+    values: dict[str, Any] = {
+        "output_dir": "unused",
+        "max_steps": STEPS,
+        "learning_rate": 0.05,
+        "optim": "sgd",
+        "max_grad_norm": 0.0,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "train_sampling_strategy": "sequential",
+        "per_device_train_batch_size": 8,
+        "report_to": [],
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "dataloader_pin_memory": False,
+        **options,
+    }
+    data = EncodedData(rows(), {"validation": Split(rows(), rows())}, collate)
+    return build_trainer(model, task(), data, None, TrainingArguments(**values))
+
+
+def trained(collate: Callable[..., Any], **options: object) -> dict[str, Tensor]:
+    model = adapted()
+    trainer(model, collate, **options).train()
+    return {key: value.clone() for key, value in get_peft_model_state_dict(model).items()}
+
+
+@pytest.mark.slow
+def test_sharing_an_update_out_otherwise_leads_to_the_same_weights() -> None:
+    pad, pack = PadRight(0), DataCollatorWithFlattening()
+    whole, start = trained(pad), get_peft_model_state_dict(adapted())
+    thrifty = {"gradient_checkpointing": True}
+    for collate, steps, more in ((pad, 2, {}), (pad, 4, {}), (pack, 1, thrifty), (pack, 4, {})):
+        sizes = {"per_device_train_batch_size": 8 // steps, "gradient_accumulation_steps": steps}
+        found = trained(collate, **sizes, **more)
+        for name, tensor in whole.items():
+            torch.testing.assert_close(found[name], tensor, rtol=TOLERANCE, atol=TOLERANCE)
+    assert any((whole[name] - start[name]).abs().max() > 100 * TOLERANCE for name in whole)
+
+
+def alone(model: PeftModel) -> list[float]:
+    """Return each row's mean loss, computed from its own logits."""
+    losses = []
+    for row in rows().to_list():
+        logits, labels = logits_of(model, row), torch.tensor(row["labels"])
+        losses.append(torch.nn.functional.cross_entropy(logits[:-1], labels[1:]).item())
+    return losses
+
+
+@pytest.mark.parametrize(
+    "collate", [PadRight(0), DataCollatorWithFlattening()], ids=["pad", "pack"]
+)
+@pytest.mark.parametrize("order", ["random", "group_by_length"])
+def test_the_evaluation_is_each_rows_own_whatever_the_batches(
+    collate: Callable[..., Any], order: str
+) -> None:
+    model = adapted().eval()
+    one = trainer(model, collate, train_sampling_strategy=order, per_device_eval_batch_size=5)
+    split = Split(rows(), rows())
+    outputs = run_model(model, task(), {"split": split}, collate, one.args)["split"]
+    decoded = task().decode(outputs, split)
+    assert [row["loss"] for row in decoded] == pytest.approx(alone(model), rel=1e-5)
+    assert [row["tokens"] for row in decoded] == [answer for _, answer in LENGTHS]
+    score = task().score(outputs, split)
+    weights = [answer for _, answer in LENGTHS]
+    assert score["loss"] == pytest.approx(np.average(alone(model), weights=weights), rel=1e-5)
+    # What picks the best checkpoint is this number too, not Trainer's mean over batches.
+    logged = one.evaluate()
+    assert logged["eval_loss"] == pytest.approx(score["loss"], rel=1e-6)
+
+
+def test_a_packed_epoch_has_the_loss_of_all_its_tokens() -> None:
+    model = adapted().eval()
+    weights = [answer for _, answer in LENGTHS]
+    options = {"learning_rate": 1e-12, "per_device_train_batch_size": len(LENGTHS), "max_steps": 1}
+    one = trainer(model, DataCollatorWithFlattening(), **options)
+    one.train()
+    expected = np.average(alone(model), weights=weights)
+    assert one.state.log_history[0]["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def spread(order: str) -> list[int]:
+    """Return by how much the rows of each batch differ in length, in one epoch of that order."""
+    sizes = {"per_device_train_batch_size": 2, "train_sampling_strategy": order}
+    one, spreads, seen = trainer(adapted(), PadRight(0), **sizes), [], []
+    for batch in one.get_train_dataloader():
+        lengths = batch["attention_mask"].sum(dim=1).tolist()
+        spreads.append(max(lengths) - min(lengths))
+        seen += lengths
+    assert sorted(seen) == sorted(map(sum, LENGTHS)), "every row once"
+    return spreads
+
+
+def test_rows_of_like_length_come_together() -> None:
+    assert sum(spread("group_by_length")) < sum(spread("sequential"))

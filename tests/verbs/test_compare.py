@@ -1,0 +1,175 @@
+"""`goft compare`: which runs it makes and reuses, and what it says and writes of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from goft_cli.run.configuration import as_plain
+from goft_cli.run.record import RunRecord
+from goft_cli.studies import runner
+from goft_cli.studies.runner import Outcome, Surroundings
+from goft_cli.system.errors import CRASH, USAGE_ERROR, GoftError
+from goft_cli.system.files import write_json, write_text
+from goft_cli.verbs import train
+from goft_cli.verbs.compare import comparison, runs
+from goft_cli.verbs.compare.runs import PlannedRun
+from tests.conftest import Goft
+from tests.support.small_runs import composed
+
+SCORES = {"goft": 0.5, "lora": 0.25, "qgoft": 0.625, "oft": 0.0}
+WORDS = ["compare", "adapters=[goft,lora]", "trainer.max_steps=7", "output_dir=told"]
+
+
+class Trainings:
+    """Stands in for the processes that train: leaves a finished run's files, and remembers."""
+
+    def __init__(self) -> None:
+        self.commands: list[str] = []
+
+    def finish(self, run: PlannedRun) -> None:
+        """Leave a score that grows with the seed."""
+        self.commands.append(run.command)
+        name, seed = run.cfg.adapter.name, run.cfg.seed
+        metrics = {
+            "headline": {"name": "matthews_correlation", "value": SCORES[name] + seed / 64},
+            "trainable_parameters": 100 * len(name),
+            "head_parameters": 10,
+            "train_seconds": float(len(name)),
+            "peak_memory_bytes": 2**28,
+        }
+        folder = RunRecord.of(run.cfg).folder
+        write_text(folder.config, yaml.safe_dump(as_plain(run.cfg)))
+        write_json(folder.metrics, metrics)
+        write_json(folder.manifest, {"environment": {"cpu_threads": 1}})
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
+    made = Trainings()
+    monkeypatch.setattr(comparison, "finish", made.finish)
+    return made
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "draw", lambda *_: [])
+
+
+def table(folder: Path) -> dict[str, dict[str, str]]:
+    """Read `comparison.csv`, by adapter."""
+    text = (folder / "comparison.csv").read_text(encoding="utf-8")
+    return {row["adapter"]: row for row in csv.DictReader(text.splitlines())}
+
+
+@pytest.mark.slow
+def test_the_numbers_are_those_of_the_runs(
+    goft: Goft, trainings: Trainings, tmp_path: Path
+) -> None:
+    answer = goft(*WORDS, "seeds=2", "reference=lora")
+    assert trainings.commands == [
+        f"goft train adapter={name} seed={seed} trainer.max_steps=7"
+        for seed in (1, 2)
+        for name in ("goft", "lora")
+    ]
+    rows = table(tmp_path / "told")
+    assert list(rows) == ["goft", "lora"]
+    numbers = {key: float(value) for key, value in rows["goft"].items() if key in NUMBERS}
+    assert numbers == pytest.approx(NUMBERS)
+    assert rows["lora"]["difference"] == ""
+    assert "0.523 ± 0.011" in answer.out
+    assert "[+0.250, +0.250]" in answer.out
+    written = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8")
+    assert "| lora | r=2 | 400 | 0.273 ± 0.011 | 0.281 | reference | 4.0 s | 256 MB |" in written
+    assert "over 2 seeds (1, 2)" in written
+    assert "different machines" not in written
+    for suffix, start in {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}.items():
+        assert (tmp_path / "told" / f"comparison.{suffix}").read_bytes().startswith(start)
+    assert len((tmp_path / "told" / "runs.csv").read_text(encoding="utf-8").splitlines()) == 1 + 4
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_reused_and_one_made_elsewhere_is_not_raced(
+    goft: Goft, trainings: Trainings, undrawn: None, tmp_path: Path
+) -> None:
+    assert "nothing here tells one adapter from another" in goft(*WORDS, "seeds=[5]").out
+    manifest = next(tmp_path.rglob("goft/*/manifest.json"))
+    manifest.write_text(json.dumps({"environment": {"cpu_threads": 8}}), encoding="utf-8")
+    trainings.commands.clear()
+    assert goft(*WORDS, "seeds=[5]").code == 0
+    assert trainings.commands == []
+    written = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8")
+    assert "different machines or versions: do not compare times" in written
+
+
+NUMBERS = {
+    "parameters": 400,
+    "head_parameters": 10,
+    "seeds": 2,
+    "mean": 0.5 + 1.5 / 64,
+    "standard_deviation": 0.5**0.5 / 64,
+    "best": 0.5 + 2 / 64,
+    "difference": 0.25,
+    "interval_low": 0.25,
+    "interval_high": 0.25,
+    "train_seconds": 4,
+    "peak_memory_bytes": 2**28,
+}
+
+
+@pytest.mark.slow
+def test_a_matched_budget_is_part_of_the_runs_and_is_said(
+    goft: Goft, trainings: Trainings, undrawn: None, tmp_path: Path
+) -> None:
+    words = ["adapters=[qgoft,lora,oft]", "seeds=1", "budget=matched", "output_dir=told"]
+    assert goft("compare", *words).code == 0
+    assert trainings.commands == [
+        "goft train adapter=qgoft seed=1",
+        "goft train adapter=lora seed=1",  # its default is the nearest already
+        "goft train adapter=oft seed=1 adapter.oft_block_size=8",
+    ]
+    written = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8")
+    assert "qgoft's 7,992 parameters; of it others spend lora 1.01, oft 0.88." in written
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome(CRASH, "unexpected error"), Outcome(USAGE_ERROR, "no such data")]
+)
+def test_a_run_that_fails_says_why_and_is_named(
+    outcome: Outcome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = composed(["adapter=lora", "seed=2"])
+
+    def ended(job: object, given: object, _: Surroundings, *, several: bool) -> Outcome:
+        assert (job, given, several) == (train.train_quietly, cfg, False)
+        return outcome
+
+    monkeypatch.setattr(runner, "isolated", ended)
+    with pytest.raises(GoftError, match=r"goft train adapter=lora seed=2 failed, as it says above"):
+        runs.finish(PlannedRun(("adapter=lora", "seed=2"), cfg))
+    assert capsys.readouterr().err == f"goft: {outcome.sentence}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("adapter=lora", ["adapter=lora", "adapters=[...]"]),
+        ("adapters=[goft,goft]", ["adapters=[goft,goft]", "each once"]),
+        ("adapters=[goft,lroa]", ["there is no adapter lroa", "did you mean lora?"]),
+        ("reference=oft", ["reference=oft", "one of adapters=[goft,qgoft,lora,linear]"]),
+        ("seeds=0", ["seeds=0", "seeds=[1,2,3]"]),
+        ("seeds=[1,1]", ["seeds=[1,1]", "different"]),
+        ("task=mmlu/full", ["nothing to train on"]),
+    ],
+)
+def test_a_mistake_is_answered_before_anything_trains(
+    words: str, expected: list[str], goft: Goft, trainings: Trainings
+) -> None:
+    answer = goft("compare", *words.split())
+    assert (answer.code, answer.out, trainings.commands) == (2, "", [])
+    for word in expected:
+        assert word in answer.err

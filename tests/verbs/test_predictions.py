@@ -1,0 +1,123 @@
+"""Predictions beside their rows: named labels, and the format of the file's ending."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from goft_cli.config import PredictConfig
+from goft_cli.run.summary import with_predictions
+from goft_cli.system.errors import GoftError
+from goft_cli.verbs.predict import WRITERS, predict, write_lines
+from tests.conftest import Goft
+from tests.support import small_runs
+
+Line = dict[str, Any]
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+LINES = st.lists(
+    st.builds(
+        lambda text, score: {
+            "sentence": text,
+            "prediction": {"label": "ham", "score": score, "probabilities": {"ham": score}},
+        },
+        TEXTS,
+        st.floats(0, 1),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def delimited(delimiter: str) -> Callable[[Path], list[Line]]:
+    """Read what Python's own reader makes of it."""
+
+    def read(path: Path) -> list[Line]:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, delimiter=delimiter, strict=True))
+        return [
+            {
+                "sentence": row["sentence"],
+                "prediction": {
+                    "label": row["prediction.label"],
+                    "score": float(row["prediction.score"]),
+                    "probabilities": {"ham": float(row["prediction.probabilities.ham"])},
+                },
+            }
+            for row in rows
+        ]
+
+    return read
+
+
+READERS: dict[str, Callable[[Path], list[Line]]] = {
+    ".jsonl": lambda path: [
+        json.loads(line) for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    ],
+    ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
+    ".csv": delimited(","),
+    ".tsv": delimited("\t"),
+    ".parquet": lambda path: parquet.read_table(path).to_pylist(),
+}
+
+
+def test_every_format_is_read_back() -> None:
+    assert READERS.keys() == WRITERS.keys()
+
+
+@pytest.mark.parametrize("ending", READERS)
+@settings(
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(lines=LINES)
+def test_what_is_written_is_what_is_read(ending: str, lines: list[Line], tmp_path: Path) -> None:
+    path = tmp_path / f"out{ending}"
+    write_lines(path, lines)
+    assert READERS[ending](path) == lines
+    write_lines(path.with_suffix(ending.upper()), lines)
+    assert path.with_suffix(ending.upper()).read_bytes() == path.read_bytes()
+
+
+def test_a_rows_label_and_its_prediction_speak_one_language() -> None:
+    features = Features({"sentence": Value("string"), "label": ClassLabel(names=["ham", "spam"])})
+    rows = Dataset.from_dict({"sentence": ["a", "b"], "label": [1, 0]}, features=features)
+    lines = with_predictions(rows, [{"label": "ham"}, {"label": "ham"}])
+    assert [line["label"] for line in lines] == ["spam", "ham"]
+    assert [line["prediction"]["label"] for line in lines] == ["ham", "ham"]
+
+
+@pytest.mark.parametrize("name", ["pred", "pred.xlsx", "pred.csv.gz", "pred.txt", "pred."])
+def test_another_ending_is_refused_before_anything_is_loaded(
+    name: str, goft: Goft, tmp_path: Path
+) -> None:
+    (tmp_path / "new.csv").write_text("sentence\nthe dog runs .\n")
+    answer = goft("predict", "adapter=nowhere", "input=new.csv", f"output={name}")
+    assert answer.code == 2
+    assert all(ending in answer.err for ending in [name, *WRITERS])
+    assert "nowhere" not in answer.err, "the run was not looked for"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["new.csv"]
+
+
+@pytest.mark.parametrize("ending", READERS)
+def test_predict_writes_the_format_of_the_ending(
+    ending: str, trained: Path, tmp_path: Path
+) -> None:
+    source = small_runs.write_data(tmp_path, rows=4) / "train.tsv"
+    output = tmp_path / f"out{ending}"
+    config = PredictConfig(adapter=str(trained), input=str(source), output=str(output))
+    predict(config)
+    content = output.read_bytes()
+    assert (content[:4] == b"PAR1") == (ending == ".parquet")
+    assert content.count(b"the dog") >= 1
+    assert any(name in content for name in (b"acceptable", b"unacceptable"))
+    with pytest.raises(GoftError, match="already there"):
+        predict(config)
+    assert output.read_bytes() == content

@@ -1,0 +1,130 @@
+"""`goft report`: one page that asks nobody for anything, on what runs left and did."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from goft_cli.run import pipeline
+from goft_cli.run.configuration import identity
+from goft_cli.run.trained import open_trained
+from goft_cli.system.errors import GoftError
+from goft_cli.verbs.report.gather import command, layer_reports, of_one_subject
+from goft_cli.verbs.report.page import adapter_table, score_row
+from tests.conftest import Goft
+from tests.support import small_runs
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("trained")
+    model, data = small_runs.write_model(root / "model"), small_runs.write_data(root / "data")
+    words = small_runs.overrides(
+        model, data, root / "run", "adapter=qgoft", "trainer.learning_rate=0.02"
+    )
+    return pipeline.run(small_runs.composed([*words, "trainer.logging_steps=1"]))
+
+
+class Structure(HTMLParser):
+    """Collects what a browser would fetch, and whether tags close."""
+
+    VOID = frozenset({"meta", "br", "hr", "img", "input", "link"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Remember the tag and any address in it."""
+        self.tags.append(tag)
+        self.fetched += [
+            value
+            for name, value in attrs
+            if value and name in {"src", "href", "xlink:href", "data", "action"} and value[0] != "#"
+        ]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """A tag that closes itself."""
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        """Match the last one opened."""
+        assert self.open.pop() == tag
+
+
+@pytest.mark.slow
+def test_the_page_stands_alone(goft: Goft, trained: Path, tmp_path: Path) -> None:
+    answer = goft("report", f"runs={trained}", "output_dir=told")
+    assert (answer.code, answer.err) == (0, "")
+    html = (tmp_path / "told" / "report.html").read_text(encoding="utf-8")
+    structure = Structure()
+    structure.feed(html)
+    assert structure.open == []
+    assert structure.tags.count("svg") == 5
+    assert [address for address in structure.fetched if not address.startswith("data:")] == []
+    assert not re.findall(r"url\((?!#)|@import|<script|<link", html)
+    assert "prefers-color-scheme: dark" in html
+    assert "goft train adapter=qgoft seed=42 task=glue/cola" in html
+    assert html.count("<td>bert.encoder.layer.") == 12
+    names = {file.stem for file in (tmp_path / "told").glob("*.png")}
+    assert names == {"loss", "score", "turned-1", "stages-1", "angles-1"}
+
+
+def test_the_command_composes_to_the_run(trained: Path) -> None:
+    (run,) = of_one_subject(str(trained))
+    line = command(run.cfg)
+    assert line is not None
+    goft, train, *words = shlex.split(line)
+    assert (goft, train) == ("goft", "train")
+    assert identity(vars(small_runs.composed(words))) == identity(vars(run.cfg))
+
+
+def test_a_run_of_another_place_has_no_command(trained: Path) -> None:
+    (run,) = of_one_subject(str(trained))
+    run.cfg.task.name, name = "elsewhere", run.cfg.task.name
+    assert command(run.cfg) is None
+    run.cfg.task.name = name
+
+
+def test_a_page_is_about_one_task_and_model(trained: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(trained, tmp_path / name)
+    runs = of_one_subject([str(tmp_path)])
+    score = f"{runs[0].score:.4f}"
+    row = ["qgoft", "2", f"{score} ± 0.0000", f"{score} to {score}"]
+    assert adapter_table(runs).rows == [row]
+    assert [[*score_row(run).values()][:3] for run in runs] == [["qgoft", 42, score]] * 2
+    config = tmp_path / "two" / "config.yaml"
+    config.write_text(config.read_text().replace("learning_rate: 0.02", "learning_rate: 0.03"))
+    lines = [[f"qgoft trainer.learning_rate={rate}", "1"] for rate in ("0.02", "0.03")]
+    again = of_one_subject(str(tmp_path))
+    assert [line[:2] for line in adapter_table(again).rows] == lines
+    config.write_text(config.read_text().replace("name: glue/cola", "name: glue/rte"))
+    with pytest.raises(GoftError, match=r"glue/cola .*glue/rte"):
+        of_one_subject(str(tmp_path))
+    with pytest.raises(GoftError, match="no finished run there or below"):
+        of_one_subject(str(tmp_path / "nowhere"))
+
+
+def test_what_turned_is_measured_on_the_merged_weights(trained: Path) -> None:
+    layers = layer_reports(open_trained(str(trained), base_model=None))
+    assert [layer.depth for layer in layers] == [0] * 6 + [1] * 6
+    assert {layer.kind for layer in layers} >= {"attention.self.query", "output.dense"}
+    for layer in layers:
+        assert layer.rotation is not None
+        assert layer.turned > 0
+        # lengths change by no more than the worst block of each of at most five stages lets them
+        worst = float(layer.rotation.deviations.max())
+        assert torch.all(layer.neurons.norm_ratios <= (1 + worst) ** 5 + 1e-5)
