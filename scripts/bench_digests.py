@@ -17,8 +17,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import TrainConfig
 from goft_cli.models.backbone import load_backbone
-from goft_cli.run.manifest import describe_base
-from goft_cli.run.provenance import changes_on_disk
+from goft_cli.run.provenance import changes_on_disk, describe_base
 from goft_cli.system import digests
 from goft_cli.system.locations import asset_dir
 from goft_cli.system.screen import quiet_libraries

@@ -85,6 +85,16 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         own_hub.unreachable.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def plain_logging() -> Iterator[None]:
+    """Undo what Hydra makes of the root logger: a level, and handlers on streams of one test."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    root.handlers[:] = [one for one in root.handlers if type(one) is not logging.StreamHandler]
+
+
 @pytest.fixture
 def goft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

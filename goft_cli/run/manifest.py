@@ -1,4 +1,4 @@
-"""The files of a base model that make a run's numbers: configuration, weights, processor."""
+"""What made the numbers: versions, hardware, data, model, source revision."""
 
 from __future__ import annotations
 
@@ -7,89 +7,15 @@ import re
 import resource
 import subprocess
 import sys
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import torch
 
 from goft_cli import __version__
-from goft_cli.config import ModelConfig
-from goft_cli.data.model_files import item_of, revision_of, settings, shards, stored
 from goft_cli.rotation import forced_engine
-from goft_cli.system import snapshots
-from goft_cli.system.digests import digests
-from goft_cli.system.errors import GoftError
-from goft_cli.system.locations import model_location
 from goft_cli.training.launch_checks import sharding_engine
-
-PROCESSOR = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.txt", "vocab.json", "merges.txt", "bpe.codes", "dict.txt"),
-    *("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model"),
-    *("preprocessor_config.json", "processor_config.json"),
-)
-"""What tokenizers and image processors are stored in."""
-SETTINGS = ("config.json", "generation_config.json")
-
-
-def describe_base(cfg: ModelConfig, *, fresh: bool = False) -> dict[str, Any]:
-    """Return where a base model's files are, the hub's revision, and the SHA-256 of each.
-
-    Args:
-        cfg: where the model is.
-        fresh: read every byte, whatever the cache of digests knows.
-
-    Returns:
-        `source` (a folder, or the hub id), `revision`, `sha256` by file name; without files where
-        the hub's cache has none.
-    """
-    location = model_location(cfg.path)
-    is_local = isinstance(location, Path)
-    folder = location if is_local else snapshots.find(item_of(cfg), settings(cfg))
-    if folder is None:
-        return {"source": cfg.path, "revision": cfg.revision, "sha256": {}}
-    found = digests([folder / name for name in names(folder, cfg)], fresh=fresh)
-    return {
-        "source": str(folder.resolve()) if is_local else cfg.path,
-        "revision": revision_of(folder),
-        "sha256": {path.name: digest for path, digest in found.items()},
-    }
-
-
-def hash_ahead(cfg: ModelConfig) -> Thread:
-    """Hash a base model's files beside other work, so that `describe_base` finds them known.
-
-    A model that is still to be downloaded is hashed then; what else is wrong, loading it says.
-    """
-
-    def work() -> None:
-        with suppress(GoftError, OSError):
-            describe_base(cfg)
-
-    thread = Thread(target=work, daemon=True)  # which ends with the program, whatever ends that
-    thread.start()
-    return thread
-
-
-def names(folder: Path, cfg: ModelConfig) -> list[str]:
-    """Name the files that loading the model reads, as far as they are there."""
-    code = [path.name for path in folder.glob("*.py")] if cfg.trust_remote_code else []
-    return [*SETTINGS, *weight_files(folder), *PROCESSOR, *code]
-
-
-def weight_files(folder: Path) -> list[str]:
-    """Name the file with the weights that is read, or an index with all its shards."""
-    form = stored(folder)
-    if form is None or not form.endswith(".json"):
-        return [form] if form else []
-    try:
-        return [form, *shards(folder / form, str(folder))]
-    except GoftError:
-        return [form]  # damaged, as loading will say
-
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "hydra-core")
 

@@ -20,9 +20,8 @@ from goft_cli.models.backbone import load_backbone
 from goft_cli.run import manifest, summary
 from goft_cli.run.configuration import config_sha256
 from goft_cli.run.folder import FORECAST, RunFolder
-from goft_cli.run.manifest import describe_base
 from goft_cli.run.prepare import Job
-from goft_cli.run.provenance import adapter_sha256, require_same_ground
+from goft_cli.run.provenance import adapter_sha256, describe_base, require_same_ground
 from goft_cli.system.files import read_json, write_json
 from goft_cli.tasks.base import Arrays, Split
 from goft_cli.tasks.benchmark import Scores

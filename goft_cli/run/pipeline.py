@@ -15,10 +15,9 @@ from goft_cli.models.adapters import heeding_peft
 from goft_cli.run import summary
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.launch import join, leave, open_together, wait
-from goft_cli.run.manifest import hash_ahead
 from goft_cli.run.outcome import finish, verify, write_manifest
 from goft_cli.run.prepare import Job, prepare
-from goft_cli.run.provenance import check_ground
+from goft_cli.run.provenance import check_ground, hash_ahead
 from goft_cli.system.errors import OutOfMemoryError, is_out_of_memory
 from goft_cli.system.screen import console, logging_to, silent
 from goft_cli.tasks.benchmark import Scores

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
-from omegaconf import DictConfig
 from rich.console import Console
 
-from goft_cli.compose.composition import folder_name, freeze, register
-from goft_cli.compose.flags import overrides_first, read_flags
-from goft_cli.compose.store import config_source
+from goft_cli.compose.composition import folder_name
+from goft_cli.compose.flags import read_flags
 from goft_cli.studies.jobs import (
     LEADERBOARD,
     JobRecord,
@@ -166,48 +159,3 @@ def conclude(sweep_dir: Path, fixed: set[str]) -> None:
             f"{failed[0].sentence}",
             "the same command runs what is missing",
         )
-
-
-ConfigT = TypeVar("ConfigT")
-
-
-def run_composed(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -> None:
-    """Let Hydra compose `configs/<verb>.yaml` with `sys.argv`, then hand the dataclass to `job`.
-
-    A sweep hands each of its configurations to `job` in a process of its own.
-
-    Raises:
-        HydraException, OmegaConfBaseException: the words do not compose; `cli` explains them.
-    """
-    register(verb)
-    refused: list[Exception] = []
-
-    def task(cfg: DictConfig) -> float | None:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            register(verb)  # a launcher may have brought a fresh process
-            from goft_cli.studies.jobs import swept
-
-            return swept(lambda: freeze(cfg, kind), job)
-        try:
-            job(freeze(cfg, kind))
-        except Exception as error:
-            # Hydra would announce it in its own words before passing it on, so it goes around
-            refused.append(error)
-        return None
-
-    place, name = config_source(verb)
-    main = hydra.main(version_base="1.3", config_path=place, config_name=name)(task)
-    words = sys.argv[1:]
-    with sweep_of(words) as added:
-        sys.argv[:] = ["goft", *overrides_first([*words, *added])]
-        main()
-    if refused:
-        raise refused[0]
-
-
-def sweep_of(words: Sequence[str]) -> AbstractContextManager[list[str]]:
-    """Return a context for a run of Hydra with these words, giving the words to add to them."""
-    if not read_flags(words).multirun:
-        return nullcontext([])
-
-    return sweeping(words)

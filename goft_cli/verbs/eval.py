@@ -15,7 +15,7 @@ from goft_cli.config.model import real_name
 from goft_cli.models.adapters import merge
 from goft_cli.models.backbone import load_backbone
 from goft_cli.run.trained import open_trained
-from goft_cli.studies.sweep import run_composed
+from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.benchmark import Benchmark, require_kind
 

@@ -17,7 +17,7 @@ from goft_cli.data.model_files import FETCHED, revision_of
 from goft_cli.data.sources import LABEL_NAMES, find_files, load_all
 from goft_cli.models.backbone import Head, check_architecture, model_folder, reading
 from goft_cli.models.weights import find_weights, reading_of
-from goft_cli.studies.sweep import run_composed
+from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.digests import file_sha256
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.locations import ASSET_SCHEME, whole_folder

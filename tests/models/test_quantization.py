@@ -18,7 +18,7 @@ from goft_cli.config import EvalConfig, MergeConfig, Quantization, TrainConfig
 from goft_cli.models.adapters import attach_adapter, count_adapted_layers, count_parameters
 from goft_cli.models.backbone import load_backbone
 from goft_cli.rotation import rotate
-from goft_cli.run import pipeline, preflight
+from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.preflight import check_quantization
 from goft_cli.system.errors import GoftError
@@ -209,7 +209,7 @@ def test_without_the_package_a_sentence_says_what_to_install(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = small_runs.composed([*words, "model.quantization=8bit"])
-    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
+    monkeypatch.setattr("goft_cli.config.model.find_spec", lambda name: None)
     with pytest.raises(
         GoftError,
         match=r"model\.quantization=8bit.*goft-cli\[quant\]",

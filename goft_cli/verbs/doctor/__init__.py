@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from goft_cli.config import DoctorConfig
-from goft_cli.studies.sweep import run_composed
+from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.tables import Finding
 from goft_cli.verbs.doctor.inputs import (
     examine_hub,

@@ -19,7 +19,7 @@ import torch
 
 from goft_cli.config import LauncherConfig, TrackerConfig, TrackerName, TrainConfig
 from goft_cli.rotation import engines
-from goft_cli.run import pipeline, preflight
+from goft_cli.run import preflight, prepare
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
 from goft_cli.system.secrets import BLOT, Redaction, redact
@@ -89,7 +89,7 @@ def no_key(patch: Patch) -> None:
 
 
 def at_loading(error: Exception) -> Callable[[Patch], None]:
-    return lambda patch: patch.setattr(pipeline, "load_backbone", raising(error))
+    return lambda patch: patch.setattr(prepare, "load_backbone", raising(error))
 
 
 def first_of(count: int, port: object) -> Callable[[Patch], None]:
