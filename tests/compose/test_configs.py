@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
 from transformers import TrainingArguments
@@ -228,7 +227,3 @@ def test_freezing_keeps_what_was_composed() -> None:
     cfg = cell("glue/stsb", "qgoft")
     assert freeze(OmegaConf.structured(cfg), TrainConfig) == cfg
     assert replace(cfg, seed=1) != cfg
-
-
-words = st.text(st.characters(exclude_categories=["Cs"]), max_size=150)
-seeds = st.integers(0, 2**32 - 1)

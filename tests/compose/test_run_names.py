@@ -1,4 +1,4 @@
-"""A run's folder is named after the words that make it: short, and different for different words."""
+"""A run's folder is named after the words that make it; the name is short and theirs alone."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from goft_cli.compose.composition import (
     with_places,
 )
 from goft_cli.compose.suggest import CommandLine
+
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=150)
+seeds = st.integers(0, 2**32 - 1)
 
 
 @given(seeds, words)
