@@ -1,4 +1,4 @@
-"""What is scored but never trained on: a benchmark brings its own way of asking the model."""
+"""What is scored but never trained on: a benchmark asks the model itself, or through lm_eval."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Scores:
     """What a benchmark found.
 
     Attributes:
-        metrics: value by metric name; the task's headline is among them.
+        metrics: value by metric name, headline included.
         predictions: one readable entry per question.
         breakdown: finer values by column, then by row of a table; none by default.
     """
@@ -70,14 +70,9 @@ class Benchmark(ABC, Generic[ConfigT]):
         folder: Path,
         batch_size: int,
     ) -> Scores:
-        """Ask every question and score the answers.
+        """Ask every question and score the answers; `folder` may keep files for a later resumption.
 
-        Args:
-            model: in evaluation mode, on its device; the adapter on it or merged into it.
-            tokenizer: of the model.
-            data: what `load` returned.
-            folder: where files that outlive an interruption may be kept.
-            batch_size: questions at a time.
+        The model is in evaluation mode, on its device; the adapter on it or merged into it.
         """
 
 
@@ -90,7 +85,7 @@ class LoadedBenchmark:
 
     @property
     def name(self) -> str:
-        """What the benchmark is called."""
+        """The name of the benchmark."""
         return self.benchmark.config.name
 
     @property
@@ -156,11 +151,9 @@ class HarnessBenchmark(Benchmark[MMLUConfig]):
         folder: Path,
         batch_size: int,
     ) -> Scores:
-        """Run the harness once with each number of exemplars.
+        """Run the harness with each number of exemplars, for metrics such as `mmlu_acc_5_shot`.
 
-        Returns:
-            metrics such as `mmlu_acc_5_shot`, of the groups where the harness averages over tasks;
-            those of all its tasks by number of exemplars.
+        They are of the groups where the harness averages over tasks; the breakdown has all tasks.
         """
         lm_eval, models = import_module("lm_eval"), import_module("lm_eval.models.huggingface")
         wrapped = models.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)

@@ -24,7 +24,7 @@ from goft_cli.tasks.tokens import tokenized, usable_length
 
 logger = logging.getLogger(__name__)
 
-# Where heads read their dropout: DeBERTa; BERT, RoBERTa, ELECTRA and their kin.
+# Where heads read their dropout: DeBERTa; BERT, RoBERTa, ELECTRA and others.
 DROPOUT_KEYS = ("cls_dropout", "classifier_dropout")
 
 
@@ -42,27 +42,20 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
         classes = len(config.labels)
         metrics.check_names(config.metrics, headline=config.headline, classes=classes)
 
-    @property
-    def is_regression(self) -> bool:
-        """Whether targets are numbers."""
-        return not self.config.labels
-
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read, check and convert the named splits; labels become ids."""
         config = self.config
         layout = replace(self._layout, skip_short_rows=config.skip_short_rows)
-        tables, provenance = read_splits(
-            config.dataset, names, data_dir=config.data_dir, layout=layout
-        )
+        tables, provenance = read_splits(config.dataset, names, config.data_dir, layout)
         left_out = {name: table.left_out for name, table in tables.items() if table.left_out}
         for name, count in left_out.items():
             logger.warning("%s: %d rows with too few fields are left out", name, count)
         if config.labels and config.train_split in tables:
             config = replace(config, labels=label_spelling(tables[config.train_split], config))
         if config.labels != self.config.labels:
-            provenance = {**provenance, "labels": config.labels}
+            provenance |= {"labels": config.labels}
         if left_out:
-            provenance = {**provenance, "left_out": left_out}
+            provenance |= {"left_out": left_out}
         rows = {name: checked_rows(table, config, labelled=True) for name, table in tables.items()}
         return TaskData(rows, provenance)
 
@@ -109,25 +102,22 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
         """Compute the configured metrics of (rows, labels) logits, or (rows, 1) numbers."""
         logits = np.asarray(outputs)
-        predictions = logits.squeeze(-1) if self.is_regression else logits.argmax(axis=-1)
+        predictions = logits.argmax(axis=-1) if self.config.labels else logits.squeeze(-1)
         references = np.asarray(split.rows[self.config.label_column])
         return metrics.compute(self.config.metrics, predictions, references)
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"value"}` per row, or `{"label", "score", "probabilities"}`."""
         logits = np.asarray(outputs, dtype=np.float64)
-        if self.is_regression:
+        if not self.config.labels:
             return [{"value": float(value)} for value in logits.squeeze(-1)]
         return [self._named(row) for row in _softmax(logits)]
 
     def model_options(self) -> dict[str, Any]:
         """Return config entries; the head's dropout goes under each name that heads read."""
-        dropout = self.config.classifier_dropout
-        options: dict[str, Any] = (
-            {"num_labels": 1, "problem_type": "regression"}
-            if self.is_regression
-            else class_options(self.config.labels)
-        )
+        labels, dropout = self.config.labels, self.config.classifier_dropout
+        regression: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
+        options = class_options(labels) if labels else regression
         return options if dropout is None else options | dict.fromkeys(DROPOUT_KEYS, dropout)
 
     @property

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import takewhile
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedTokenizerBase
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +55,14 @@ def text_start(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return [token for token, _ in takewhile(itemgetter(1), pairs)]
 
 
-def tokenized(rows: Dataset, tokenize: Callable[[Batch], Batch]) -> Dataset:
-    """Replace the columns of rows by what `tokenize` makes of them, in memory and uncached."""
+def tokenized(
+    rows: Dataset, tokenize: Callable[..., Mapping[str, Any]], *, with_indices: bool = False
+) -> Dataset:
+    """Replace the columns of rows by what `tokenize` makes of a `Batch`, in memory and uncached."""
     return rows.map(
         tokenize,
         batched=True,
+        with_indices=with_indices,
         remove_columns=rows.column_names,
         keep_in_memory=True,
         load_from_cache_file=False,
