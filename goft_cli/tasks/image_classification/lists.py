@@ -23,11 +23,9 @@ LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+(?:\.0*)?))?")
 
 
 def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], dict[str, Any]]:
-    """Read `<split>.txt` for each of the splits.
+    """Return a table for each `<split>.txt`, and for the manifest the SHA-256 of lists and images.
 
-    Returns:
-        Tables by split, and for the manifest the folder, the SHA-256 of every list and of its
-        images, and that it is not the benchmark where the folder says so.
+    Where the folder says so, the manifest has it that this is not the benchmark.
     """
     lists = {split: folder / f"{split}.txt" for split in splits}
     tables = {split: read_list(path) for split, path in lists.items()}
@@ -55,7 +53,7 @@ def read_list(path: Path) -> Table:
 
 
 def image_names(path: Path) -> list[str]:
-    """Return what a list calls its images, whether they are there or not."""
+    """Return the images that a list names, whether they are there or not."""
     found = (LINE.fullmatch(line) for line in numbered_lines(path).values())
     return [match["image"] for match in found if match]
 

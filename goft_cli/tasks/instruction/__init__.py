@@ -38,7 +38,7 @@ IGNORED = -100
 
 
 def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum the negative log-likelihood of each example's scored tokens.
+    """Return (examples, 2) float32: summed negative log-likelihood in nats, and number of tokens.
 
     An example is one run of labels, since a prompt, which is not scored, comes before each answer.
     That holds for padded rows and for examples laid end to end.
@@ -46,9 +46,6 @@ def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (rows, length, vocabulary) in any precision; those at i predict the label at i + 1.
         labels: (rows, length), `IGNORED` where a token is not scored, which the first one is not.
-
-    Returns:
-        (examples, 2) in float32: the sum in nats, and the number of tokens.
     """
     scored = labels != IGNORED
     begins = scored & ~pad(scored, (1, 0))[:, :-1]
@@ -63,16 +60,6 @@ def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([torch.stack(sums), counts.float()], dim=1)
 
 
-def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return an id to fill up with.
-
-    LLaMA 2 has none for that, and a new one would need a new row of the embedding. Any id does,
-    because the attention mask hides it: it follows from the lengths, not from this id.
-    """
-    padding = cast("int | None", tokenizer.pad_token_id)
-    return end_id(tokenizer) if padding is None else padding
-
-
 def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
     """Stack rows of numbers into (rows, longest), filled up with `value` on the right."""
     return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
@@ -80,11 +67,7 @@ def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
 
 @dataclass(frozen=True)
 class PadRight:
-    """Fills up on the right, whatever side the tokenizer prefers: positions count from 0.
-
-    Attributes:
-        padding: id to fill up with.
-    """
+    """Fills up on the right with an id, whatever the tokenizer does: positions count from 0."""
 
     padding: int
 
@@ -105,14 +88,18 @@ def collator(tokenizer: PreTrainedTokenizerBase, *, packing: bool) -> Collator:
     these the model makes a mask that keeps examples apart, provided that it gets no attention mask
     and uses no cache; Trainer switches the cache off.
     """
-    return DataCollatorWithFlattening() if packing else PadRight(padding_id(tokenizer))
+    if packing:
+        return DataCollatorWithFlattening()
+    padding = cast("int | None", tokenizer.pad_token_id)
+    # LLaMA 2 has no such id. Any does, as the attention mask follows from the lengths and hides it.
+    return PadRight(end_id(tokenizer) if padding is None else padding)
 
 
 @torch.no_grad()
 def keeps_apart(model: PreTrainedModel) -> bool:
-    """Try whether a packed example is blind to the one before it.
+    """Try whether the logits of a packed example are independent of the one before it.
 
-    LLaMA and its kin are. OPT, Falcon, BLOOM, MPT and Mamba are not, and would not say so.
+    LLaMA's are. Those of OPT, Falcon, BLOOM, MPT and Mamba are not, and no error says so.
     """
     pack = DataCollatorWithFlattening()
     last = []
@@ -132,12 +119,12 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
-        """Read and check the named splits; `validation` is a share of the rows, if there is one."""
+        """Read and check the named splits; with `holdout`, `validation` is a share of the rows."""
         config = self.config
-        stored = [config.train_split if self._is_share(name) else name for name in names]
-        tables, provenance = read_splits(
-            config.dataset, list(dict.fromkeys(stored)), data_dir=config.data_dir, layout=Layout()
-        )
+        shared = {HELD_OUT: config.train_split} if config.holdout > 0 else {}
+        stored = [shared.get(name, name) for name in names]
+        wanted = list(dict.fromkeys(stored))
+        tables, provenance = read_splits(config.dataset, wanted, config.data_dir, Layout())
         splits = {
             name: checked_rows(table.renamed(config.column_aliases), answered=True)
             for name, table in tables.items()
@@ -182,7 +169,7 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
         return collator(processor, packing=self.config.packing)
 
     def reduce(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """Keep each example's summed loss and number of scored tokens, (examples, 2)."""
+        """Keep what `example_losses` returns."""
         if isinstance(outputs, tuple) or isinstance(targets, tuple):
             raise TypeError("a causal language model returns logits alone, and has labels alone")
         return example_losses(outputs, targets)
@@ -233,9 +220,6 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
             max_new_tokens=max_new_tokens,
         )
         return [{"output": text} for text in answers]
-
-    def _is_share(self, name: str) -> bool:
-        return name == HELD_OUT and self.config.holdout > 0
 
 
 __all__ = ["Instruction"]

@@ -1,4 +1,4 @@
-"""The family: load, encode, collate, score, and the files that SQuAD's own scorer reads."""
+"""Extractive question answering: a span of a context, and the files that SQuAD's scorer reads."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read and check the named splits; each question has at least one answer."""
         config = self.config
-        tables, provenance = read_splits(
-            config.dataset, names, data_dir=config.data_dir, layout=LAYOUT
-        )
+        tables, provenance = read_splits(config.dataset, names, config.data_dir, LAYOUT)
         splits = {name: checked_rows(table, answered=True) for name, table in tables.items()}
         return TaskData(splits, provenance)
 
@@ -67,10 +65,8 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"text", "probability"}` per row: the answer, and its share among the best."""
-        found = self._answers(outputs, split)
-        return [
-            {"text": answers[0].text, "probability": probabilities(answers)[0]} for answers in found
-        ]
+        best = [described(answers)[0] for answers in self._answers(outputs, split)]
+        return [{"text": one["text"], "probability": one["probability"]} for one in best]
 
     def files(self, outputs: Arrays, split: Split) -> dict[str, str]:
         """Return `predictions.json`, text by id, and `nbest_predictions.json`."""
@@ -96,16 +92,11 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
         )
 
 
-def probabilities(answers: Sequence[Answer]) -> list[float]:
-    """Return the softmax of the scores of a row's best answers, the best first."""
+def described(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    """Return a row's best answers, the best first, with the softmax of their scores."""
     scores = np.array([answer.start_logit + answer.end_logit for answer in answers])
     shares = np.exp(scores - scores[0])
-    return (shares / shares.sum()).tolist()
-
-
-def described(answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Return a row's best answers with their probabilities, as JSON takes them."""
-    pairs = zip(answers, probabilities(answers), strict=True)
+    pairs = zip(answers, (shares / shares.sum()).tolist(), strict=True)
     return [asdict(answer) | {"probability": share} for answer, share in pairs]
 
 

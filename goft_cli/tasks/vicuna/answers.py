@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,19 +17,14 @@ from goft_cli.system.screen import console
 from goft_cli.tasks.generation import room_after, stop_tokens, write_batch
 from goft_cli.tasks.instruction.rows import PREAMBLE, SEPARATOR, encode_prompts
 from goft_cli.tasks.tokens import text_start, usable_positions
-from goft_cli.tasks.vicuna.questions import Question, Records, Row, answer_text
+from goft_cli.tasks.vicuna.questions import Question, Records, Row, answer_text, json_digest
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model is asked, and how.
+    """What the model is asked, and how; `answer_id` is a digest of all that determines the answer.
 
-    Attributes:
-        question_id: of the question.
-        ids: tokens of the prompt.
-        temperature: 0 for the likeliest token always.
-        seed: of this question's random numbers.
-        answer_id: digest of all that determines the answer; the same answer, the same id.
+    A temperature of 0 takes the likeliest token always.
     """
 
     question_id: int
@@ -53,18 +46,14 @@ def generate_answers(
 ) -> dict[int, str]:
     """Answer every question, except those that `records` holds answers to from the same model.
 
-    An answer depends on its neighbours in the batch by rounding only, and an interrupted batch is
-    done again as a whole: resuming gives the bytes that an uninterrupted run gives, another batch
-    size nearly always.
-
-    Returns:
-        answer by question number.
+    An answer depends on the rest of its batch by rounding only, and an interrupted batch is done
+    again as a whole: resuming gives the bytes that an uninterrupted run gives, another batch size
+    nearly always.
     """
     prompts = make_prompts(model, tokenizer, questions, config)
     answers = {row["answer_id"]: answer_text(row) for row in records.read()}
     batches = list(batched(prompts, batch_size))
-    hidden = not console.is_terminal
-    for batch in track(batches, "answers", console=console, disable=hidden):
+    for batch in track(batches, "answers", console=console, disable=not console.is_terminal):
         missing = [prompt for prompt in batch if prompt.answer_id not in answers]
         if not missing:
             continue
@@ -81,7 +70,7 @@ def make_prompts(
     questions: Sequence[Question],
     config: VicunaConfig,
 ) -> list[Prompt]:
-    """Encode the questions and settle temperature, seed and identity of each."""
+    """Encode the questions and set temperature, seed and identity of each."""
     weights, generation = fingerprint(model), model.generation_config
     prompts = []
     for question in questions:
@@ -89,8 +78,7 @@ def make_prompts(
         temperature = config.temperatures.get(question.category, config.temperature)
         seed = zlib.crc32(f"{config.seed}/{question.question_id}".encode())
         shared = [weights, config.max_new_tokens, generation.top_k, generation.top_p]
-        identity = json.dumps([*shared, question.question_id, ids, temperature, seed])
-        digest = hashlib.sha256(identity.encode()).hexdigest()
+        digest = json_digest([*shared, question.question_id, ids, temperature, seed])
         prompts.append(Prompt(question.question_id, ids, temperature, seed, digest))
     require_positions(model, prompts, config.max_new_tokens)
     return prompts
@@ -148,7 +136,7 @@ def generate(
 
 
 def as_row(prompt: Prompt, answer: str, model_id: str) -> Row:
-    """Lay an answer out in FastChat's format, less the time: equal runs write equal files."""
+    """Return an answer in FastChat's format, without the time: equal runs write equal files."""
     return {
         "question_id": prompt.question_id,
         "answer_id": prompt.answer_id,

@@ -1,4 +1,4 @@
-"""What the judge is told: the project's own words, or FastChat's from a file of the user's."""
+"""The judge's prompts: the project's own, or FastChat's from a file of the user."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class JudgePrompt:
     template: str
 
     def messages(self, question: str, answer: str, reference: str | None) -> Messages:
-        """Fill the places; what stands in a text that fills one is left alone."""
+        """Fill the places; a place within a text that fills one is left alone."""
         texts = {QUESTION: question, ANSWER: answer, REFERENCE: reference or ""}
         places = "|".join(map(re.escape, texts))
         filled = re.sub(places, lambda place: texts[place.group()], self.template)
