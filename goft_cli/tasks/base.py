@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from goft_cli.config import TaskConfig
+from goft_cli.tasks.tokens import AnyModel, Model
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
 ProcessorT = TypeVar("ProcessorT")
@@ -142,7 +142,7 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """
         return {}
 
-    def check_model(self, model: PreTrainedModel) -> None:
+    def check_model(self, model: Model) -> None:
         """Refuse a model that cannot take this task's batches; by default none."""
         return
 
@@ -165,7 +165,7 @@ class AnsweringTask(Task[ConfigT, ProcessorT]):
     @abstractmethod
     def answer(
         self,
-        model: Any,  # noqa: ANN401 - of transformers or PEFT, which share no type that generates
+        model: AnyModel,
         rows: Dataset,
         processor: ProcessorT,
         *,

@@ -11,12 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Generic
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from goft_cli.config import MMLUConfig, TaskConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import note, write_text
 from goft_cli.tasks.base import ConfigT, TaskData
+from goft_cli.tasks.tokens import Model, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -55,20 +54,13 @@ class Benchmark(ABC, Generic[ConfigT]):
     def load(self) -> TaskData:
         """Read and check the questions."""
 
-    def check_model(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
-    ) -> None:
+    def check_model(self, model: Model, tokenizer: Tokenizer, data: TaskData) -> None:
         """Refuse a model that cannot be asked these questions; by default none."""
         return
 
     @abstractmethod
     def evaluate(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        data: TaskData,
-        folder: Path,
-        batch_size: int,
+        self, model: Model, tokenizer: Tokenizer, data: TaskData, folder: Path, batch_size: int
     ) -> Scores:
         """Ask every question and score the answers; `folder` may keep files for a later resumption.
 
@@ -97,17 +89,11 @@ class LoadedBenchmark:
         """Return what identifies the questions, for a manifest."""
         return {"name": self.name, **self.data.describe(self.benchmark.config.benchmark_sizes)}
 
-    def check_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def check_model(self, model: Model, tokenizer: Tokenizer) -> None:
         """Refuse a model that cannot be asked these questions."""
         self.benchmark.check_model(model, tokenizer, self.data)
 
-    def score(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        folder: Path,
-        batch_size: int,
-    ) -> Scores:
+    def score(self, model: Model, tokenizer: Tokenizer, folder: Path, batch_size: int) -> Scores:
         """Ask a model every question, and write `predictions.BENCHMARK.jsonl` into `folder`."""
         name = f"predictions.{self.file_stem}.jsonl"
         note(folder, name)
@@ -144,12 +130,7 @@ class HarnessBenchmark(Benchmark[MMLUConfig]):
         return TaskData({}, {"source": f"lm_eval {self.config.lm_eval_task}"})
 
     def evaluate(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        data: TaskData,
-        folder: Path,
-        batch_size: int,
+        self, model: Model, tokenizer: Tokenizer, data: TaskData, folder: Path, batch_size: int
     ) -> Scores:
         """Run the harness with each number of exemplars, for metrics such as `mmlu_acc_5_shot`.
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from datasets import Dataset
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+from transformers import DataCollatorWithPadding
 
 from goft_cli.config import TextClassificationConfig
 from goft_cli.data.files import read_file
@@ -20,7 +20,7 @@ from goft_cli.data.table import checked_rows, label_spelling, refuse_header
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
-from goft_cli.tasks.tokens import tokenized, usable_length
+from goft_cli.tasks.tokens import Tokenizer, tokenized, usable_length
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 DROPOUT_KEYS = ("cls_dropout", "classifier_dropout")
 
 
-class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]):
+class TextClassification(Task[TextClassificationConfig, Tokenizer]):
     """One or two texts in, one label out; without labels, one number."""
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
@@ -80,7 +80,7 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
             )
         return Dataset.from_dict({columns[0]: [text]})
 
-    def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
+    def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Tokenize without padding; the longer text of a pair is cut first."""
         config = self.config
         length = usable_length(config.max_length, processor)
@@ -95,7 +95,7 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
 
         return tokenized(rows, tokenize)
 
-    def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
+    def collate(self, processor: Tokenizer) -> Collator:
         """Pad each batch to its own longest row."""
         return DataCollatorWithPadding(processor)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -16,25 +16,23 @@ from transformers import (
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
-    PreTrainedTokenizerBase,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.tokens import usable_positions
+from goft_cli.tasks.tokens import AnyModel, Tokenizer, usable_positions
 
 TOP_K = 50  # what transformers' generate takes where the model's generation_config says nothing
 
-Model = Any  # of transformers or PEFT, which share no type that generates
 Ids = list[int]
 
 
 def write(
-    model: Model,
+    model: AnyModel,
     prompts: Sequence[Ids],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     *,
     stops: Sequence[int],
     batch_size: int,
@@ -67,9 +65,9 @@ def room_after(prompts: Sequence[Ids], positions: int | None, wanted: int) -> in
 
 @torch.no_grad()
 def write_batch(
-    model: Model,
+    model: AnyModel,
     prompts: Sequence[Ids],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     *,
     stops: Sequence[int],
     max_new_tokens: int,
@@ -107,7 +105,7 @@ def write_batch(
     return tokenizer.batch_decode(found[:, ids.shape[1] :], skip_special_tokens=True)
 
 
-def stop_tokens(model: Model, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def stop_tokens(model: AnyModel, tokenizer: Tokenizer) -> list[int]:
     """Return the tokens that end an answer, by the model or the tokenizer of its fine-tuning."""
     known = model.generation_config.eos_token_id
     own = cast("int | None", tokenizer.eos_token_id)

@@ -10,10 +10,13 @@ from typing import Any
 
 from datasets import Dataset
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
+Model = PreTrainedModel
+AnyModel = Any  # of transformers or PEFT, which share no type that generates
+Tokenizer = PreTrainedTokenizerBase
 Batch = dict[str, list[Any]]
 
 
@@ -33,7 +36,7 @@ def usable_positions(model: nn.Module) -> int | None:
     return positions - max((padding + 1 for padding in paddings if padding is not None), default=0)
 
 
-def usable_length(wanted: int, tokenizer: PreTrainedTokenizerBase) -> int:
+def usable_length(wanted: int, tokenizer: Tokenizer) -> int:
     """Return the wanted number of tokens, or the tokenizer's own limit if that is smaller."""
     limit = tokenizer.model_max_length
     if wanted > limit:
@@ -44,7 +47,7 @@ def usable_length(wanted: int, tokenizer: PreTrainedTokenizerBase) -> int:
     return min(wanted, limit)
 
 
-def text_start(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def text_start(tokenizer: Tokenizer) -> list[int]:
     """Return the ids that the tokenizer itself puts before a text: its bos, or nothing.
 
     Neither `bos_token_id` nor `add_bos_token` tells: Qwen2.5 and SmolLM2 add none though they may

@@ -13,7 +13,7 @@ from datasets import Dataset
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DataCollatorWithFlattening, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DataCollatorWithFlattening
 
 from goft_cli.config import HELD_OUT, InstructionConfig
 from goft_cli.data.files import read_file
@@ -31,7 +31,7 @@ from goft_cli.tasks.instruction.rows import (
     end_id,
     query_of,
 )
-from goft_cli.tasks.tokens import Batch, tokenized, usable_length
+from goft_cli.tasks.tokens import AnyModel, Batch, Model, Tokenizer, tokenized, usable_length
 
 IGNORED = -100
 """The label of a token that is not scored."""
@@ -81,7 +81,7 @@ class PadRight:
         }
 
 
-def collator(tokenizer: PreTrainedTokenizerBase, *, packing: bool) -> Collator:
+def collator(tokenizer: Tokenizer, *, packing: bool) -> Collator:
     """Return what batches the examples: padded, or laid end to end.
 
     Laid end to end, (1, tokens), they have position ids that start anew with each example. From
@@ -96,7 +96,7 @@ def collator(tokenizer: PreTrainedTokenizerBase, *, packing: bool) -> Collator:
 
 
 @torch.no_grad()
-def keeps_apart(model: PreTrainedModel) -> bool:
+def keeps_apart(model: Model) -> bool:
     """Try whether the logits of a packed example are independent of the one before it.
 
     LLaMA's are. Those of OPT, Falcon, BLOOM, MPT and Mamba are not, and no error says so.
@@ -113,7 +113,7 @@ def keeps_apart(model: PreTrainedModel) -> bool:
     return torch.allclose(*last, rtol=0, atol=torch.finfo(model.dtype).eps ** 0.5)
 
 
-class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
+class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
     """An instruction and perhaps an input in, an answer out; the loss is the answer's alone."""
 
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
@@ -143,7 +143,7 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
         """Make one instruction without input."""
         return Dataset.from_dict({"instruction": [text], "input": [""]})
 
-    def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
+    def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Tokenize prompt and answer, cut to length, the prompt unscored; or the prompt alone."""
 
         def prompts(batch: Batch) -> Batch:
@@ -164,7 +164,7 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
         length = usable_length(self.config.max_length, processor)
         return tokenized(rows, examples)
 
-    def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
+    def collate(self, processor: Tokenizer) -> Collator:
         """Pad each batch to its own longest row, or with `packing` lay its rows end to end."""
         return collator(processor, packing=self.config.packing)
 
@@ -187,7 +187,7 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
             for loss, tokens in np.asarray(outputs, dtype=np.float64)
         ]
 
-    def check_model(self, model: PreTrainedModel) -> None:
+    def check_model(self, model: Model) -> None:
         """Refuse to pack for a model whose attention takes no notice of it."""
         if self.config.packing and not keeps_apart(model):
             raise GoftError(
@@ -202,9 +202,9 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
 
     def answer(
         self,
-        model: Any,  # noqa: ANN401 - of transformers or PEFT
+        model: AnyModel,
         rows: Dataset,
-        processor: PreTrainedTokenizerBase,
+        processor: Tokenizer,
         *,
         batch_size: int,
         max_new_tokens: int,

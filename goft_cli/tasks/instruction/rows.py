@@ -12,11 +12,10 @@ from dataclasses import replace
 from typing import cast
 
 from datasets import Dataset, Features, Value
-from transformers import PreTrainedTokenizerBase
 
 from goft_cli.data.table import Table, require_columns, texts
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.tokens import text_start
+from goft_cli.tasks.tokens import Tokenizer, text_start
 
 PREAMBLE = (
     "Below is an instruction that describes a task. "
@@ -37,7 +36,7 @@ def query_of(instruction: str, extra: str) -> str:
     return f"{instruction}\n{extra}" if extra else instruction
 
 
-def encode_prompts(queries: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
+def encode_prompts(queries: Sequence[str], tokenizer: Tokenizer) -> list[Ids]:
     """Return the ids of everything that comes before the answer."""
     head = text_start(tokenizer)
     for piece in _encode([PREAMBLE, SEPARATOR], tokenizer):
@@ -46,13 +45,13 @@ def encode_prompts(queries: Sequence[str], tokenizer: PreTrainedTokenizerBase) -
     return [[*head, *ids] for ids in _encode(questions, tokenizer)]
 
 
-def encode_answers(answers: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
+def encode_answers(answers: Sequence[str], tokenizer: Tokenizer) -> list[Ids]:
     """Return the ids of the answers, each with the end of the text."""
     end = end_id(tokenizer)
     return [[*ids, end] for ids in _encode(answers, tokenizer)]
 
 
-def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def end_id(tokenizer: Tokenizer) -> int:
     """Return the id of the end of a text."""
     end = cast("int | None", tokenizer.eos_token_id)
     if end is None:
@@ -78,7 +77,7 @@ def cut(prompt: Ids, answer: Ids, length: int) -> tuple[Ids, Ids]:
     return prompt[: length - kept], answer[:kept]
 
 
-def _encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
+def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> list[Ids]:
     return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ExemplarOrder, MMLUConfig
 from goft_cli.system.errors import GoftError
@@ -27,7 +26,7 @@ from goft_cli.tasks.mmlu.questions import (
     by_subject,
     read_questions,
 )
-from goft_cli.tasks.tokens import usable_positions
+from goft_cli.tasks.tokens import Model, Tokenizer, usable_positions
 
 logger = logging.getLogger(__name__)
 
@@ -44,20 +43,13 @@ class MMLU(Benchmark[MMLUConfig]):
         self._require_exemplars(data)
         return data
 
-    def check_model(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
-    ) -> None:
+    def check_model(self, model: Model, tokenizer: Tokenizer, data: TaskData) -> None:
         """Refuse a model that cannot take the longest question, or has no letters for answers."""
         answer_tokens(tokenizer)
         self._prompts(data, 0, tokenizer, longest_text(model, tokenizer))
 
     def evaluate(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        data: TaskData,
-        folder: Path,
-        batch_size: int,
+        self, model: Model, tokenizer: Tokenizer, data: TaskData, folder: Path, batch_size: int
     ) -> Scores:
         """Ask every question with each number of exemplars.
 
@@ -113,9 +105,7 @@ class MMLU(Benchmark[MMLUConfig]):
     def _exemplars(self, data: TaskData) -> Questions:
         return from_rows(data.splits[self.config.train_split])
 
-    def _prompts(
-        self, data: TaskData, shots: int, tokenizer: PreTrainedTokenizerBase, limit: int
-    ) -> Prompts:
+    def _prompts(self, data: TaskData, shots: int, tokenizer: Tokenizer, limit: int) -> Prompts:
         exemplars, shuffled = self._exemplars(data), ExemplarOrder.shuffled
         draw = Shuffles(self.config.shuffle_seed).draw
         order = draw if self.config.exemplar_order is shuffled else range
@@ -129,7 +119,7 @@ class MMLU(Benchmark[MMLUConfig]):
 
     def _ask(
         self,
-        model: PreTrainedModel,
+        model: Model,
         tokens: Sequence[int],
         batch_size: int,
         advance: Callable[[int], None],
@@ -175,7 +165,7 @@ def from_rows(rows: Dataset) -> Questions:
     return by_subject(Question(**row) for row in rows.to_list())
 
 
-def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+def longest_text(model: Model, tokenizer: Tokenizer) -> int:
     """Return how many tokens the model takes, by its configuration or else its tokenizer's."""
     return usable_positions(model) or tokenizer.model_max_length
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 from goft_cli.tasks.mmlu.questions import LETTERS, Prompt, Question
+from goft_cli.tasks.tokens import Model
 
 Answers = Sequence[Mapping[str, Any]]
 
@@ -87,7 +87,7 @@ class PrefixLayer(DynamicLayer):
 
 @torch.no_grad()
 def next_token_logits(
-    model: PreTrainedModel,
+    model: Model,
     prompts: Sequence[np.ndarray],
     tokens: Sequence[int],
     *,
@@ -127,7 +127,7 @@ def by_length(prompts: Sequence[np.ndarray], batch_size: int) -> Iterator[list[i
     yield from (order[at : at + batch_size] for at in range(0, len(order), batch_size))
 
 
-def last_logits(model: PreTrainedModel, ends: Sequence[np.ndarray], cache: Cache | None) -> Tensor:
+def last_logits(model: Model, ends: Sequence[np.ndarray], cache: Cache | None) -> Tensor:
     """Return (batch, vocabulary) logits after the last token of each of the `ends`.
 
     Rows are filled up on the right, where a causal model looks at nothing: no mask is needed, and

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from goft_cli.config import MMLUConfig, Overflow
 from goft_cli.config.labels import Labels
@@ -21,6 +20,7 @@ from goft_cli.data.sources import read_splits
 from goft_cli.data.table import Table, require_columns
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import TaskData
+from goft_cli.tasks.tokens import Tokenizer
 
 LETTERS = "ABCD"
 ANSWERS = Labels(LETTERS)
@@ -204,7 +204,7 @@ class Prompter:
 
     header: str
     exemplars: Sequence[Question]
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     limit: int
     overflow: Overflow
 
@@ -247,7 +247,7 @@ def question_text(question: Question) -> str:
     return "\n".join([question.question, *(f"{key}. {text}" for key, text in options), ASKS])
 
 
-def answer_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def answer_tokens(tokenizer: Tokenizer) -> list[int]:
     """Return the token of each answer: what its letter adds to the end of a prompt."""
     texts = [ASKS, *(f"{ASKS} {letter}" for letter in LETTERS)]
     asks, *answered = tokenizer(texts, add_special_tokens=False)["input_ids"]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 from datasets import Dataset
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+from transformers import DataCollatorWithPadding
 
 from goft_cli.config import QuestionAnsweringConfig
 from goft_cli.data.files import read_file
@@ -21,11 +21,12 @@ from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
 from goft_cli.tasks.metrics import SQUAD
 from goft_cli.tasks.question_answering.rows import checked_rows, read_document
 from goft_cli.tasks.question_answering.windows import Answer, best_answers, encode, read_windows
+from goft_cli.tasks.tokens import Tokenizer
 
 LAYOUT = Layout(document=read_document)
 
 
-class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
+class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
     """A question and a context in, a span of the context out."""
 
     auto_class: ClassVar[str] = "AutoModelForQuestionAnswering"
@@ -49,11 +50,11 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
             "pass input=FILE with these columns",
         )
 
-    def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
+    def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Cut each row into one window or several that overlap."""
         return encode(rows, processor, self.config)
 
-    def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
+    def collate(self, processor: Tokenizer) -> Collator:
         """Pad each batch to its own longest window."""
         return DataCollatorWithPadding(processor)
 

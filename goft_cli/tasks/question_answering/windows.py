@@ -13,11 +13,11 @@ from typing import Any, cast
 
 import numpy as np
 from datasets import Dataset
-from transformers import BatchEncoding, PreTrainedTokenizerBase
+from transformers import BatchEncoding
 
 from goft_cli.config import QuestionAnsweringConfig
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.tokens import tokenized, usable_length
+from goft_cli.tasks.tokens import Tokenizer, tokenized, usable_length
 
 OUTSIDE = -1
 """Character offset of tokens that are not the context's."""
@@ -42,9 +42,7 @@ class Windows:
     ends: np.ndarray
 
 
-def encode(
-    rows: Dataset, tokenizer: PreTrainedTokenizerBase, config: QuestionAnsweringConfig
-) -> Dataset:
+def encode(rows: Dataset, tokenizer: Tokenizer, config: QuestionAnsweringConfig) -> Dataset:
     """Cut rows into windows, unpadded: the model's inputs, and what `read_windows` returns.
 
     Where rows have answers, `start_positions` and `end_positions` are the first and the last token.
@@ -86,7 +84,7 @@ def read_windows(inputs: Dataset) -> Windows:
 
 
 def _cut(
-    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, length: int, overlap: int
+    batch: dict[str, list[Any]], tokenizer: Tokenizer, length: int, overlap: int
 ) -> BatchEncoding:
     # Some of SQuAD's questions begin with many blanks, which some tokenizers keep.
     questions = [question.lstrip() for question in batch["question"]]
@@ -102,9 +100,7 @@ def _cut(
     )
 
 
-def _require_room(
-    questions: list[str], tokenizer: PreTrainedTokenizerBase, length: int, overlap: int
-) -> None:
+def _require_room(questions: list[str], tokenizer: Tokenizer, length: int, overlap: int) -> None:
     """Refuse what the tokenizer would answer with a panic."""
     room = length - tokenizer.num_special_tokens_to_add(pair=True) - overlap
     sizes = map(len, cast("Any", tokenizer(questions, add_special_tokens=False)).input_ids)

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from goft_cli.config import DatasetConfig, VicunaConfig
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_splits
@@ -17,6 +15,7 @@ from goft_cli.system.files import note
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.generation import stop_tokens
+from goft_cli.tasks.tokens import Model, Tokenizer
 from goft_cli.tasks.vicuna.answers import generate_answers, make_prompts
 from goft_cli.tasks.vicuna.client import ChatClient
 from goft_cli.tasks.vicuna.judging import (
@@ -64,9 +63,7 @@ class Vicuna(Benchmark[VicunaConfig]):
             provenance |= {"judge": self._rehearse(questions)}
         return TaskData({split: as_rows(questions)}, provenance)
 
-    def check_model(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
-    ) -> None:
+    def check_model(self, model: Model, tokenizer: Tokenizer, data: TaskData) -> None:
         """Refuse a model without room for question and answer, or without an end-of-text token."""
         (rows,) = data.splits.values()
         if self.config.answers is None:
@@ -74,12 +71,7 @@ class Vicuna(Benchmark[VicunaConfig]):
             stop_tokens(model, tokenizer)
 
     def evaluate(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        data: TaskData,
-        folder: Path,
-        batch_size: int,
+        self, model: Model, tokenizer: Tokenizer, data: TaskData, folder: Path, batch_size: int
     ) -> Scores:
         """Answer, rate, count; both files in `folder` are resumed after an interruption."""
         config = self.config

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from rich.progress import track
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ChatTemplate, VicunaConfig
 from goft_cli.system.digests import fingerprint
@@ -16,7 +15,7 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import console
 from goft_cli.tasks.generation import room_after, stop_tokens, write_batch
 from goft_cli.tasks.instruction.rows import PREAMBLE, SEPARATOR, encode_prompts
-from goft_cli.tasks.tokens import text_start, usable_positions
+from goft_cli.tasks.tokens import Model, Tokenizer, text_start, usable_positions
 from goft_cli.tasks.vicuna.questions import Question, Records, Row, answer_text, json_digest
 
 
@@ -35,8 +34,8 @@ class Prompt:
 
 
 def generate_answers(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    model: Model,
+    tokenizer: Tokenizer,
     questions: Sequence[Question],
     config: VicunaConfig,
     records: Records,
@@ -65,10 +64,7 @@ def generate_answers(
 
 
 def make_prompts(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    questions: Sequence[Question],
-    config: VicunaConfig,
+    model: Model, tokenizer: Tokenizer, questions: Sequence[Question], config: VicunaConfig
 ) -> list[Prompt]:
     """Encode the questions and set temperature, seed and identity of each."""
     weights, generation = fingerprint(model), model.generation_config
@@ -84,7 +80,7 @@ def make_prompts(
     return prompts
 
 
-def encode(question: str, template: ChatTemplate, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def encode(question: str, template: ChatTemplate, tokenizer: Tokenizer) -> list[int]:
     """Return token ids of the prompt: `alpaca` exactly as in training, or FastChat's text."""
     if template is ChatTemplate.alpaca:
         return encode_prompts([question], tokenizer)[0]
@@ -93,9 +89,7 @@ def encode(question: str, template: ChatTemplate, tokenizer: PreTrainedTokenizer
     return [*text_start(tokenizer), *tokenizer(prompt, add_special_tokens=False).input_ids]
 
 
-def require_positions(
-    model: PreTrainedModel, prompts: Sequence[Prompt], max_new_tokens: int
-) -> None:
+def require_positions(model: Model, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
     """Refuse prompts that leave too little room for an answer; the longest is named."""
     positions = usable_positions(model)
     longest = max(prompts, key=lambda prompt: len(prompt.ids))
@@ -117,10 +111,7 @@ def batched(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
 
 
 def generate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    batch: Sequence[Prompt],
-    max_new_tokens: int,
+    model: Model, tokenizer: Tokenizer, batch: Sequence[Prompt], max_new_tokens: int
 ) -> dict[str, str]:
     """Return the answers to one batch of a common temperature, by their ids."""
     texts = write_batch(
