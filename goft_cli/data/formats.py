@@ -1,7 +1,7 @@
 """One data file into a table: tsv, csv, JSON, JSON lines, parquet.
 
 Every format is parsed from bytes that are in memory already, so that the checksum in the manifest
-is of the very data that was used, and no cache can hand back yesterday's file.
+is of the very data that was used, and no cache can return an older file.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def read_splits(
 def _with_names(
     tables: Mapping[str, Table], names: Mapping[str, Sequence[str]]
 ) -> dict[str, Table]:
-    """Replace the names of labels by those that stand beside the files."""
+    """Replace the names of labels by those that a card or `goft fetch` gives."""
     return {
         split: replace(table, label_names={**table.label_names, **names})
         for split, table in tables.items()

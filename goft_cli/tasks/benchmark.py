@@ -120,9 +120,9 @@ def require_kind(benchmark: Benchmark[Any], auto_class: str, what: str) -> None:
 
 
 class HarnessBenchmark(Benchmark[MMLUConfig]):
-    """Hands the model to lm_eval, which brings its own questions, prompts and averages.
+    """Gives the model to lm_eval, which has its own questions, prompts and averages.
 
-    Of the task's configuration it heeds `lm_eval_task` and `shots` alone.
+    Of the task's configuration it reads `lm_eval_task` and `shots` alone.
     """
 
     def load(self) -> TaskData:

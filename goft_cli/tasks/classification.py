@@ -20,7 +20,7 @@ from goft_cli.data.table import checked_rows, label_spelling, refuse_header
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
-from goft_cli.tasks.tokens import Tokenizer, tokenized, usable_length
+from goft_cli.tasks.tokens import Batch, Tokenizer, tokenized, usable_length
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
         config = self.config
         length = usable_length(config.max_length, processor)
 
-        def tokenize(batch: dict[str, list[Any]]) -> dict[str, Any]:
+        def tokenize(batch: Batch) -> dict[str, Any]:
             first, *second = (batch[name] for name in config.text_columns)
             pair = second[0] if second else None
             encoded = dict(processor(first, pair, truncation=True, max_length=length))
@@ -111,7 +111,15 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
         logits = np.asarray(outputs, dtype=np.float64)
         if not self.config.labels:
             return [{"value": float(value)} for value in logits.squeeze(-1)]
-        return [self._named(row) for row in _softmax(logits)]
+        labels = self.config.labels
+        return [
+            {
+                "label": labels[int(row.argmax())],
+                "score": float(row.max()),
+                "probabilities": dict(zip(labels, row.tolist(), strict=True)),
+            }
+            for row in _softmax(logits)
+        ]
 
     def model_options(self) -> dict[str, Any]:
         """Return config entries; the head's dropout goes under each name that heads read."""
@@ -124,15 +132,6 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
     def _layout(self) -> Layout:
         config = self.config
         return Layout(config.raw_columns, config.text_columns, config.column_aliases)
-
-    def _named(self, probabilities: np.ndarray) -> dict[str, Any]:
-        labels = self.config.labels
-        best = int(probabilities.argmax())
-        return {
-            "label": labels[best],
-            "score": float(probabilities[best]),
-            "probabilities": dict(zip(labels, map(float, probabilities), strict=True)),
-        }
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ class Metric:
                 "expected as many of both, and at least one",
             )
         # The constructor creates its cache folder even when it keeps all in memory; a folder of its
-        # own means that parallel processes never meet and that a read-only home does no harm.
+        # own keeps parallel processes apart, and works where the home folder is read-only.
         with tempfile.TemporaryDirectory(prefix="goft-metrics-") as folder:
             return self._compute_in(folder, predictions, references)
 

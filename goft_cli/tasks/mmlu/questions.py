@@ -78,7 +78,7 @@ def by_subject(questions: Iterable[Question]) -> dict[str, list[Question]]:
 
 
 def _as_loaded(questions: Iterable[Question], config: MMLUConfig) -> list[Question]:
-    """Return what the protocol's loader hands on."""
+    """Return what the protocol's loader would return."""
     kept: list[Question] = []
     for rows in by_subject(questions).values():
         left = rows[1:] if config.drop_first_rows else rows

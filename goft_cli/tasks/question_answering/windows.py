@@ -17,7 +17,7 @@ from transformers import BatchEncoding
 
 from goft_cli.config import QuestionAnsweringConfig
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.tokens import Tokenizer, tokenized, usable_length
+from goft_cli.tasks.tokens import Batch, Tokenizer, tokenized, usable_length
 
 OUTSIDE = -1
 """Character offset of tokens that are not the context's."""
@@ -54,7 +54,7 @@ def encode(rows: Dataset, tokenizer: Tokenizer, config: QuestionAnsweringConfig)
         )
     length = usable_length(config.max_length, tokenizer)
 
-    def cut(batch: dict[str, list[Any]], indices: list[int]) -> dict[str, Any]:
+    def cut(batch: Batch, indices: list[int]) -> dict[str, Any]:
         encoded = _cut(batch, tokenizer, length, config.doc_stride)
         sources = encoded.pop("overflow_to_sample_mapping")
         offsets = _offsets(encoded)
@@ -83,9 +83,7 @@ def read_windows(inputs: Dataset) -> Windows:
     return Windows(table["row"].to_numpy(), lengths, padded("starts"), padded("ends"))
 
 
-def _cut(
-    batch: dict[str, list[Any]], tokenizer: Tokenizer, length: int, overlap: int
-) -> BatchEncoding:
+def _cut(batch: Batch, tokenizer: Tokenizer, length: int, overlap: int) -> BatchEncoding:
     # Some of SQuAD's questions begin with many blanks, which some tokenizers keep.
     questions = [question.lstrip() for question in batch["question"]]
     _require_room(questions, tokenizer, length, overlap)
