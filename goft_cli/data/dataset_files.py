@@ -5,7 +5,7 @@ The dataset's card says so. Where it does not, `datasets.load_dataset` finds out
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -26,18 +26,13 @@ Patterns = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Found:
-    """Where some splits are.
-
-    Attributes:
-        folder: of the hub's cache, named by the commit.
-        files: by split, in the order of the rows.
-    """
+    """Where some splits are: a folder of the cache, named by the commit, and its files by split."""
 
     folder: Path
     files: Patterns
 
     def paths(self, split: str) -> list[Path]:
-        """Return the files of a split."""
+        """Return the files of a split, in the order of its rows."""
         return [self.folder / name for name in self.files[split]]
 
 
@@ -47,11 +42,7 @@ def item_of(dataset: DatasetConfig, remedy: str = DATA_REMEDY) -> Item:
 
 
 def bring_splits(dataset: DatasetConfig, splits: Sequence[str]) -> Found | None:
-    """Have the parquet files of some splits in the cache, and of no others.
-
-    Returns:
-        None where only datasets' own loader, or its cache, can tell where the rows are.
-    """
+    """Have the parquet files of these splits alone in the cache; None if it takes `datasets`."""
     if hub.away("dataset"):
         return find_splits(dataset, splits)
     item = item_of(dataset)
@@ -103,11 +94,9 @@ def parquet_in(folder: Path) -> list[str]:
 
 
 def split_patterns(card: Path, config: str | None) -> Patterns | None:
-    """Read from a card which files hold the splits of a configuration; None if it does not say.
+    """Read from a card, which may be absent, the files of each split; None if it does not say.
 
-    Args:
-        card: the file, which may be absent.
-        config: the configuration; without one the card's only one, or its default.
+    Without a configuration its only one counts, or its default.
     """
     entries = [entry for entry in configurations(card) if "data_dir" not in entry]
     if config is None and len(entries) > 1:
@@ -131,7 +120,7 @@ def split_patterns(card: Path, config: str | None) -> Patterns | None:
 
 
 def configurations(card: Path) -> list[dict[str, Any]]:
-    """Return what a card says of the configurations of its dataset; nothing if it has no such."""
+    """Return what a card says of the configurations of its dataset, if anything."""
     from huggingface_hub import metadata_load
     from yaml import YAMLError
 
@@ -145,12 +134,7 @@ def configurations(card: Path) -> list[dict[str, Any]]:
 
 
 def label_names(folder: Path, dataset: DatasetConfig) -> dict[str, list[str]]:
-    """Return what a card calls the numbers of its columns of labels; parquet files need not say it.
-
-    Args:
-        folder: with the card.
-        dataset: of which configuration.
-    """
+    """Return the names of each label column's numbers in a card; parquet files may lack them."""
     from datasets import ClassLabel
     from datasets.info import DatasetInfosDict
 
@@ -168,7 +152,7 @@ def label_names(folder: Path, dataset: DatasetConfig) -> dict[str, list[str]]:
 
 
 def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Return the names of files that fit one of the patterns, sorted; `*` stays in its folder."""
+    """Return the names that fit a pattern, sorted; `*` stays in its folder."""
     return sorted(
         name
         for name in names
@@ -203,19 +187,16 @@ def named(dataset: DatasetConfig) -> str:
 
 
 def available() -> set[str]:
-    """Name the datasets whose rows this machine's caches hold, with their configurations."""
-    return {*hub.built(), *cached()}
-
-
-def cached() -> Iterator[str]:
-    """Name the datasets with rows in the hub's cache, with their configurations."""
+    """Name the datasets whose rows the caches of datasets and the hub hold, with configurations."""
+    found = {*hub.built()}
     for folder in snapshots.cached("dataset"):
         names = parquet_in(folder)
         for entry in configurations(folder / CARD):
             config = str(entry.get("config_name", "default"))
             patterns = split_patterns(folder / CARD, config) or {}
             if any(matching(names, some) for some in patterns.values()):
-                yield f"{snapshots.name_of(folder)} {config}"
+                found.add(f"{snapshots.name_of(folder)} {config}")
+    return found
 
 
 def check_model(model: ModelConfig) -> None:
@@ -228,17 +209,10 @@ def check_model(model: ModelConfig) -> None:
 
 
 def check_dataset(dataset: DatasetConfig, splits: Sequence[str], key: str) -> None:
-    """Refuse a dataset that is neither cached nor to be had.
-
-    Args:
-        dataset: on the hub.
-        splits: which are needed.
-        key: of the task whose it is.
-    """
+    """Refuse a dataset that is neither cached nor to be had; `key` is that of its task."""
     if dataset_is_cached(dataset, splits):
         return
-    remedy = DATA_REMEDY.replace("task", key, 1)
-    item = item_of(dataset, remedy)
+    item = item_of(dataset, DATA_REMEDY.replace("task", key, 1))
     check_permission(item)
     snapshots.contents(item)
 

@@ -29,15 +29,9 @@ SAVED = "state.json"
 def read_folder(
     folder: Path, splits: Sequence[str], layout: Layout
 ) -> tuple[dict[str, Table], dict[str, Any]]:
-    """Read the named splits of a folder.
+    """Return tables by split, and the folder and SHA-256 of every file for the manifest.
 
-    Args:
-        folder: where the files are.
-        splits: names to read; `validation_matched` is found as `dev_matched.tsv` too.
-        layout: how to read tables without a header row.
-
-    Returns:
-        Tables by split, and the folder and SHA-256 of every file for the manifest.
+    A split such as `validation_matched` is found as `dev_matched.tsv` too.
     """
     if not folder.is_dir():
         found = kind_of(folder) or ("a file" if folder.exists() else "nothing")
@@ -48,8 +42,7 @@ def read_folder(
     tables: dict[str, Table] = {}
     sha256: dict[str, str] = {}
     for split in splits:
-        paths = _locate(folder, split)
-        tables[split], read = read_shards(paths, layout)
+        tables[split], read = read_shards(_locate(folder, split), layout)
         sha256 |= {path.relative_to(folder).as_posix(): value for path, value in read.items()}
     return tables, {"source": str(folder.resolve()), "sha256": sha256}
 
@@ -60,7 +53,7 @@ def read_file(path: Path, layout: Layout) -> Table:
 
 
 def read_content(path: Path) -> tuple[bytes, str]:
-    """Read a file's bytes, to be parsed, and their SHA-256."""
+    """Return a file's bytes and their SHA-256."""
     refuse_no_file(path)
     try:
         return read_with_digest(path)
@@ -90,7 +83,13 @@ def _locate(folder: Path, split: str) -> list[Path]:
     if not candidates:
         raise _not_found(folder, split, entries)
     (paths,) = candidates.values()
-    _require_all_shards(paths)
+    shard = SHARD.fullmatch(paths[0].stem)
+    expected = int(shard["parts"]) if shard else 1
+    if len(paths) != expected:
+        raise GoftError(
+            f"{folder}: found {len(paths)} of the {expected} shards of {_stem(paths[0])}",
+            "copy the others too",
+        )
     return paths
 
 
@@ -119,16 +118,6 @@ def _stem(path: Path) -> str:
     return VERSION.sub("", _whole(path))
 
 
-def _require_all_shards(paths: Sequence[Path]) -> None:
-    shard = SHARD.fullmatch(paths[0].stem)
-    expected = int(shard["parts"]) if shard else 1
-    if len(paths) != expected:
-        raise GoftError(
-            f"{paths[0].parent}: found {len(paths)} of the {expected} shards of {_stem(paths[0])}",
-            "copy the others too",
-        )
-
-
 def read_shards(paths: Sequence[Path], layout: Layout) -> tuple[Table, dict[Path, str]]:
     """Read the files of one split, and return their SHA-256 too."""
     if (paths[0] / SAVED).is_file():
@@ -144,18 +133,19 @@ def _joined(tables: Sequence[Table]) -> Table:
     """Put shards one after another; a row is then numbered within the whole split."""
     first = tables[0]
     for table in tables:
+        differences = []
         if set(table.columns) != set(first.columns):
-            raise GoftError(
-                f"{table.origin}: columns {', '.join(table.columns)} differ from those of "
-                f"{first.origin}, {', '.join(first.columns)}",
-                "keep shards of one data set",
+            differences.append(
+                f"columns {', '.join(table.columns)} differ from those of {first.origin}, "
+                f"{', '.join(first.columns)}"
             )
         if table.label_names != first.label_names:
-            raise GoftError(
-                f"{table.origin}: its labels are named {dict(table.label_names)}, those of "
-                f"{first.origin} {dict(first.label_names)}",
-                "keep shards of one data set",
+            differences.append(
+                f"its labels are named {dict(table.label_names)}, those of {first.origin} "
+                f"{dict(first.label_names)}"
             )
+        if differences:
+            raise GoftError(f"{table.origin}: {differences[0]}", "keep shards of one data set")
     columns = {
         name: [value for table in tables for value in table.columns[name]] for name in first.columns
     }

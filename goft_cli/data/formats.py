@@ -1,7 +1,7 @@
 """One data file into a table: tsv, csv, JSON, JSON lines, parquet.
 
 Every format is parsed from bytes that are in memory already, so that the checksum in the manifest
-is of the very data that was used, and no cache can hand back yesterday's file.
+is of the very data that was used, and no cache can return an older file.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from goft_cli.config.labels import level
 from goft_cli.data.table import Table, from_dataset
 from goft_cli.system.errors import GoftError
 
-NumberedRow = tuple[int, list[str]]
-
 ENCODINGS = {
     codecs.BOM_UTF32_LE: "utf-32",  # begins as UTF-16's does, so it is asked first
     codecs.BOM_UTF32_BE: "utf-32",
@@ -38,6 +36,10 @@ QUOTED = re.compile(r'"(?<![^\t\r\n]")([^"]*(?:""[^"]*)*)"(?![^\t\r\n])')
 """A whole field of tab-separated text in quotes, those inside doubled; found by its first quote."""
 NEEDS_QUOTES = re.compile(r'[\t\r\n"]')
 NO_NUMBERS = re.compile(r"[^\d.eE+\-\t\r\n]")
+# A number of thousands of digits, and brackets nested as deep, are refused in other words.
+JSON_ERRORS = (ValueError, RecursionError)
+
+NumberedRow = tuple[int, list[str]]
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,6 @@ class Layout:
     aliases: Mapping[str, str] = field(default_factory=dict)
     skip_short_rows: bool = False
     document: Callable[[Any, str], Table] | None = None
-
-
-# A number of thousands of digits, and brackets nested as deep, are refused in other words.
-JSON_ERRORS = (ValueError, RecursionError)
 
 
 def parse(content: bytes, path: Path, layout: Layout) -> Table:
@@ -114,9 +112,8 @@ def _rows(
 ) -> Iterator[NumberedRow]:
     """Yield the rows that are not blank, each with the number of its first line."""
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # the text is in memory already
-    lines = io.StringIO(text, newline="")
+    lines, start = io.StringIO(text, newline=""), 1
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
-    start = 1
     try:
         for fields in reader:
             if fields:
@@ -169,7 +166,7 @@ def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
     """Read what the layout makes of one value, one array of objects, or else JSON lines."""
     text = _text(content, path)
     if layout.document is not None:
-        return _document(text, path, layout.document) or _parse_lines(content, path, layout)
+        return _document(text.strip(), path, layout.document) or _parse_lines(content, path, layout)
     if not text.lstrip().startswith("["):
         return _parse_lines(content, path, layout)
     try:
@@ -186,10 +183,10 @@ def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
 def _document(text: str, path: Path, read: Callable[[Any, str], Table]) -> Table | None:
     """Read one JSON value; None if more follows it."""
     try:
-        value, end = json.JSONDecoder().raw_decode(text.strip())
+        value, end = json.JSONDecoder().raw_decode(text)
     except JSON_ERRORS as error:
         raise GoftError(f"{path}: not JSON ({error})", "copy the file again") from None
-    return read(value, str(path)) if end == len(text.strip()) else None
+    return read(value, str(path)) if end == len(text) else None
 
 
 def _parse_lines(content: bytes, path: Path, layout: Layout) -> Table:
@@ -231,7 +228,6 @@ def _parse_parquet(content: bytes, path: Path, layout: Layout) -> Table:
 
 
 def _text(content: bytes, path: Path) -> str:
-    """Decode a file."""
     encoding = next((ENCODINGS[mark] for mark in ENCODINGS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)

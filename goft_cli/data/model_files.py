@@ -1,4 +1,4 @@
-"""Which files of a model are read, in a folder of the user's own or from the hub.
+"""Which files of a model are read, in a folder of the user or from the hub.
 
 Its configuration and tokenizer come first, and its weights once those are known to fit.
 """
@@ -62,12 +62,7 @@ def settings(model: ModelConfig) -> Files:
 
 
 def bring_weights(model: ModelConfig, folder: Path) -> str:
-    """Have the weights of a hub's model in its folder, and return which of `WEIGHTS` it is.
-
-    Args:
-        model: where the model is.
-        folder: what `bring_settings` returned.
-    """
+    """Have the weights in the folder of `bring_settings`; return which of `WEIGHTS` they are."""
     item = replace(item_of(model), revision=folder.name)
     here = stored(folder) if are_complete(folder) else None
     if here in SAFE:
@@ -127,7 +122,7 @@ def require_shards(folder: Path, form: str, path: str) -> None:
 
 
 def missing_shards(folder: Path, form: str, path: str) -> list[str]:
-    """Return the files that an index names and that are not in its folder; of no index nothing."""
+    """Return the files that an index names and its folder lacks; nothing where it is no index."""
     names = shards(folder / form, path) if form.endswith(".json") else []
     return [name for name in names if not (folder / name).is_file()]
 
@@ -137,7 +132,7 @@ def are_complete(folder: Path) -> bool:
     form = stored(folder)
     try:
         return form is not None and not missing_shards(folder, form, folder.name)
-    except GoftError:
+    except GoftError:  # a damaged index
         return False
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict, load_dataset
@@ -26,14 +26,9 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import PACKAGE
 from goft_cli.system.screen import announce
 
-if TYPE_CHECKING:
-    from sklearn.utils import Bunch
-
-
 FOLDER = PACKAGE / "assets" / "demo"
 DIGITS = "demo:digits"
 DIGIT_SPLITS = {"train": range(1000), "validation": range(1000, 1397), "test": range(1397, 1797)}
-BRIGHTEST = 16
 SPLITS = ("train", "validation", "test")
 DEMOS = {
     "demo:acceptability": SPLITS,
@@ -44,61 +39,17 @@ DEMOS = {
     "demo:qa": SPLITS,
 }
 """Splits of each demo, by the dataset id that stands for it; without any, all are the same."""
-
-
-def read_demo(name: str, split: str) -> list[dict[str, Any]]:
-    """Return the rows of a split of one of `DEMOS`."""
-    if name not in DEMOS:
-        raise GoftError(f"{name}: no such generator", f"there is {', '.join(DEMOS)}")
-    known, folder = DEMOS[name], name.removeprefix("demo:")
-    if known and split not in known:
-        raise GoftError(f"demo/{folder}: unknown split {split!r}, expected {', '.join(known)}")
-    if name == DIGITS:
-        labels = _digits().target
-        indices = DIGIT_SPLITS[split]
-        return [{"image": f"{name}/{index}", "label": int(labels[index])} for index in indices]
-    return read_rows(FOLDER / folder / f"{split if known else 'question'}.jsonl.gz")
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a file of rows, each a line of JSON."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
-def digit(name: str) -> Image.Image:
-    """Return the grey image of a row of the digits, by its name."""
-    pixels = _digits().images[int(name.rpartition("/")[2])]
-    return Image.fromarray((pixels * (255 / BRIGHTEST)).astype(np.uint8))
-
-
-@cache
-def _digits() -> Bunch:
-    from sklearn.datasets import load_digits  # slow to import, and for these rows alone
-
-    return cast("Bunch", load_digits())
-
-
 LABEL_NAMES = "label_names"
 """What `goft fetch` calls the names of labels that a card has and its files need not have."""
 
 Splits = tuple[dict[str, Table], dict[str, Any]]
+"""Tables by split, and what identifies the data for the manifest."""
 
 
 def read_splits(
-    dataset: DatasetConfig, splits: Sequence[str], *, data_dir: str | None, layout: Layout
+    dataset: DatasetConfig, splits: Sequence[str], data_dir: str | None, layout: Layout
 ) -> Splits:
-    """Read the named splits, from `data_dir` if there is one.
-
-    Args:
-        dataset: demo or hub dataset to read without a `data_dir`.
-        splits: names to read; others that exist are not looked at.
-        data_dir: folder with local files.
-        layout: how to read local tables without a header row.
-
-    Returns:
-        Tables by split, and what identifies the data for the manifest.
-    """
+    """Read the named splits alone, from `data_dir` if there is one, by `layout`; else `dataset`."""
     if data_dir is not None:
         folder = Path(data_dir).expanduser()
         tables, provenance = read_folder(folder, splits, layout)
@@ -106,7 +57,7 @@ def read_splits(
         if not origin:
             return tables, provenance
         place = {"fetched_from": origin["source"], "revision": origin["revision"]}
-        return _with_names(tables, origin.get(LABEL_NAMES, {})), {**provenance, **place}
+        return _with_names(tables, origin.get(LABEL_NAMES, {})), provenance | place
     if dataset.is_generated:
         return demo_splits(dataset.id, splits)
     return _download(dataset, splits)
@@ -115,7 +66,7 @@ def read_splits(
 def _with_names(
     tables: Mapping[str, Table], names: Mapping[str, Sequence[str]]
 ) -> dict[str, Table]:
-    """Give the numbers of columns the names that stand beside the files, in place of their own."""
+    """Replace the names of labels by those that a card or `goft fetch` gives."""
     return {
         split: replace(table, label_names={**table.label_names, **names})
         for split, table in tables.items()
@@ -129,12 +80,41 @@ def demo_splits(name: str, splits: Sequence[str]) -> Splits:
         split: from_dataset(Dataset.from_list(made), f"{name}, {split}")
         for split, made in rows.items()
     }
-    sha256 = {split: _sha256(made) for split, made in rows.items()}
+    texts = {split: json.dumps(made, sort_keys=True) for split, made in rows.items()}
+    sha256 = {split: hashlib.sha256(text.encode()).hexdigest() for split, text in texts.items()}
     return tables, {"source": name, "sha256": sha256}
 
 
-def _sha256(rows: list[dict[str, Any]]) -> str:
-    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+def read_demo(name: str, split: str) -> list[dict[str, Any]]:
+    """Return the rows of a split of one of `DEMOS`."""
+    if name not in DEMOS:
+        raise GoftError(f"{name}: no such generator", f"there is {', '.join(DEMOS)}")
+    known, folder = DEMOS[name], name.removeprefix("demo:")
+    if known and split not in known:
+        raise GoftError(f"demo/{folder}: unknown split {split!r}, expected {', '.join(known)}")
+    if name == DIGITS:
+        labels, indices = _digits().target, DIGIT_SPLITS[split]
+        return [{"image": f"{name}/{index}", "label": int(labels[index])} for index in indices]
+    return read_rows(FOLDER / folder / f"{split if known else 'question'}.jsonl.gz")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a file of rows, each a line of JSON."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def digit(name: str) -> Image.Image:
+    """Return the grey image of a row of the digits, by its name."""
+    pixels = _digits().images[int(name.rpartition("/")[2])]  # from 0 to 16
+    return Image.fromarray((pixels * (255 / 16)).astype(np.uint8))
+
+
+@cache
+def _digits() -> Any:  # noqa: ANN401 - a Bunch, whose class does not say what it holds
+    from sklearn.datasets import load_digits  # slow to import, and for these rows alone
+
+    return load_digits()
 
 
 def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
@@ -148,8 +128,8 @@ def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
         table, read = read_shards(found.paths(split), Layout())
         tables[split] = replace(table, origin=f"{name}, {split}")
         sha256 |= {path.relative_to(found.folder).as_posix(): it for path, it in read.items()}
-    place = {"revision": found.folder.name, "cache": str(found.folder)}
     tables = _with_names(tables, dataset_files.label_names(found.folder, dataset))
+    place = {"revision": found.folder.name, "cache": str(found.folder)}
     return tables, {"source": name, **place, "sha256": sha256}
 
 

@@ -1,8 +1,9 @@
-"""Rows as they were read, each with the place to point at when something is wrong with it."""
+"""Rows as they were read, each with its place for error messages, and the checks of columns."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -13,6 +14,9 @@ from datasets import ClassLabel, Dataset, Features, Value
 from goft_cli.config import TextClassificationConfig
 from goft_cli.config.labels import Labels
 from goft_cli.system.errors import GoftError
+
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""Half a pair, which JSON can spell and no tokenizer or file takes."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +81,9 @@ def from_dataset(dataset: Dataset, origin: str) -> Table:
 
 
 def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bool) -> Dataset:
-    """Keep and check the columns of a text classification task, in memory.
+    """Return the checked text columns of a text classification task, in memory.
 
-    Args:
-        table: rows as read.
-        config: which columns to take and which labels to expect.
-        labelled: whether a label column must be there; otherwise one that exists is left out.
-
-    Returns:
-        The text columns, and with `labelled` the label column: named ids, or float64 targets.
+    With `labelled` there must be a label column, which becomes named ids or float64 targets.
     """
     table = table.renamed(config.column_aliases)
     wanted = [*config.text_columns, *([config.label_column] if labelled else [])]
@@ -114,7 +112,7 @@ def _remedy(table: Table, *, labelled: bool) -> str:
 
 
 def refuse_header(table: Table, config: TextClassificationConfig) -> None:
-    """Refuse a table without header whose first row alone has no label of the task: it is one."""
+    """Refuse a table without header whose first row alone has no label: that row is a header."""
     values = list(table.columns.get(config.label_column, []))
     if not table.headless or not config.labels or len(values) < 2:
         return
@@ -154,20 +152,11 @@ def texts(table: Table, name: str) -> list[str]:
     """Return a column of texts."""
     values = list(table.columns[name])
     for index, value in enumerate(values):
-        if not isinstance(value, str) or not is_unicode(value):
+        if not isinstance(value, str) or SURROGATE.search(value):
             raise GoftError(
                 f"{table.place(index)}: {name} is {value!r}, expected text", "correct the row"
             )
     return values
-
-
-def is_unicode(text: str) -> bool:
-    """Tell text from half surrogate pairs, which JSON can spell and no tokenizer or file takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def label_spelling(table: Table, config: TextClassificationConfig) -> list[str]:
@@ -197,19 +186,13 @@ def _number(config: TextClassificationConfig) -> tuple[Callable[[Any], float | N
     low, high = config.label_range or (-math.inf, math.inf)
 
     def convert(value: object) -> float | None:
-        number = _finite(value)
-        return number if number is not None and low <= number <= high else None
+        if not isinstance(value, (int, float, str)):
+            return None
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            return None
+        return number if math.isfinite(number) and low <= number <= high else None
 
     bounds = f" from {low:g} to {high:g}" if config.label_range else ""
     return convert, f"a number{bounds}"
-
-
-def _finite(value: object) -> float | None:
-    """Read a number, or the text of one; None for anything else, NaN and infinity included."""
-    if not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

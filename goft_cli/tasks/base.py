@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from goft_cli.config import TaskConfig
+from goft_cli.tasks.tokens import AnyModel, Model
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
 ProcessorT = TypeVar("ProcessorT")
@@ -29,11 +29,9 @@ Tensors = Tensor | tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class TaskData:
-    """Raw rows by split, and where they came from.
+    """Raw rows by split, columns as the task's YAML names them, and where they came from.
 
-    Attributes:
-        splits: rows by split name, columns as the task's YAML names them.
-        provenance: what identifies the data for the manifest: hub id and revision or file hashes.
+    For the manifest, `provenance` identifies the data by hub id and revision or file hashes.
     """
 
     splits: Mapping[str, Dataset]
@@ -45,7 +43,7 @@ class TaskData:
         return {n: (size, published[n]) for n, size in sizes.items() if size != published[n]}
 
     def describe(self, published: Mapping[str, int]) -> dict[str, Any]:
-        """Return rows, provenance, and whether they are the published benchmark, for a manifest."""
+        """Return what a manifest says of the data, `is_the_benchmark` included."""
         deviations = self.size_deviations(published)
         return {
             "rows": {name: len(rows) for name, rows in self.splits.items()},
@@ -57,12 +55,7 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Split:
-    """One split as it was read, and as the model takes it.
-
-    Attributes:
-        rows: raw rows.
-        inputs: model inputs in the order of the rows; one each, or several where rows are cut up.
-    """
+    """Raw rows of a split, and the model's inputs in their order: of a row one, or several."""
 
     rows: Dataset
     inputs: Inputs
@@ -100,11 +93,7 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """Read and check the raw rows of the named splits."""
 
     def respelled(self, provenance: Mapping[str, Any]) -> Task[ConfigT, ProcessorT]:
-        """Return this task with the names that its training data has for things; by default none.
-
-        Args:
-            provenance: of `TaskData`, or what a manifest keeps of it.
-        """
+        """Return this task with the names that its training data's provenance has; here none."""
         return self
 
     @abstractmethod
@@ -128,44 +117,32 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """Return the function that pads a list of encoded rows into one batch of tensors."""
 
     def reduce(self, outputs: Tensors, targets: Tensors) -> Tensors:
-        """Keep of one batch's raw outputs what `score` and `decode` need; all of it by default.
+        """Keep what `score` and `decode` need of a batch's raw outputs, without the loss; here all.
 
-        Args:
-            outputs: what the model returns besides the loss; first dimension the batch.
-            targets: the columns of `label_names`.
+        The first dimension is the batch; `targets` are the columns of `label_names`.
         """
         return outputs
 
     @abstractmethod
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
-        """Compute the metrics of one split whose rows carry targets.
+        """Compute the metrics, headline included, of one split whose rows carry targets.
 
-        Args:
-            outputs: what `reduce` kept, in the order of `split.inputs`; where batches differ in
-                length, filled up with -100.
-            split: what the outputs belong to.
-
-        Returns:
-            value by metric name; the task's headline is among them.
+        Outputs, here and below, are what `reduce` kept, in the order of `split.inputs`; where
+        batches differ in length, filled up with -100.
         """
 
     @abstractmethod
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
-        """Turn what `reduce` kept into one readable prediction per raw row."""
+        """Return one readable prediction per raw row."""
 
     def files(self, outputs: Arrays, split: Split) -> dict[str, str]:
-        """Write predictions the way the benchmark's own scorer reads them; none by default.
+        """Return, by name, the content of files that the benchmark's own scorer reads; here none.
 
-        Args:
-            outputs: what `reduce` kept.
-            split: what the outputs belong to, its rows with targets.
-
-        Returns:
-            content by file name.
+        The rows carry targets.
         """
         return {}
 
-    def check_model(self, model: PreTrainedModel) -> None:
+    def check_model(self, model: Model) -> None:
         """Refuse a model that cannot take this task's batches; by default none."""
         return
 
@@ -188,19 +165,14 @@ class AnsweringTask(Task[ConfigT, ProcessorT]):
     @abstractmethod
     def answer(
         self,
-        model: Any,  # noqa: ANN401 - of transformers or PEFT, which share no type that generates
+        model: AnyModel,
         rows: Dataset,
         processor: ProcessorT,
         *,
         batch_size: int,
         max_new_tokens: int,
     ) -> list[dict[str, Any]]:
-        """Return one readable prediction per raw row.
+        """Return one readable prediction per row of `read` or `read_text`.
 
-        Args:
-            model: in evaluation mode, on its device.
-            rows: what `read` or `read_text` returned.
-            processor: of the model.
-            batch_size: rows at a time.
-            max_new_tokens: where an answer is broken off.
+        The model is in evaluation mode, on its device.
         """

@@ -1,4 +1,4 @@
-"""What is scored but never trained on: a benchmark brings its own way of asking the model."""
+"""What is scored but never trained on: a benchmark asks the model itself, or through lm_eval."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Generic
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from goft_cli.config import MMLUConfig, TaskConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import note, write_text
 from goft_cli.tasks.base import ConfigT, TaskData
+from goft_cli.tasks.tokens import Model, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Scores:
     """What a benchmark found.
 
     Attributes:
-        metrics: value by metric name; the task's headline is among them.
+        metrics: value by metric name, headline included.
         predictions: one readable entry per question.
         breakdown: finer values by column, then by row of a table; none by default.
     """
@@ -55,29 +54,17 @@ class Benchmark(ABC, Generic[ConfigT]):
     def load(self) -> TaskData:
         """Read and check the questions."""
 
-    def check_model(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
-    ) -> None:
+    def check_model(self, model: Model, tokenizer: Tokenizer, data: TaskData) -> None:
         """Refuse a model that cannot be asked these questions; by default none."""
         return
 
     @abstractmethod
     def evaluate(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        data: TaskData,
-        folder: Path,
-        batch_size: int,
+        self, model: Model, tokenizer: Tokenizer, data: TaskData, folder: Path, batch_size: int
     ) -> Scores:
-        """Ask every question and score the answers.
+        """Ask every question and score the answers; `folder` may keep files for a later resumption.
 
-        Args:
-            model: in evaluation mode, on its device; the adapter on it or merged into it.
-            tokenizer: of the model.
-            data: what `load` returned.
-            folder: where files that outlive an interruption may be kept.
-            batch_size: questions at a time.
+        The model is in evaluation mode, on its device; the adapter on it or merged into it.
         """
 
 
@@ -90,7 +77,7 @@ class LoadedBenchmark:
 
     @property
     def name(self) -> str:
-        """What the benchmark is called."""
+        """The name of the benchmark."""
         return self.benchmark.config.name
 
     @property
@@ -102,17 +89,11 @@ class LoadedBenchmark:
         """Return what identifies the questions, for a manifest."""
         return {"name": self.name, **self.data.describe(self.benchmark.config.benchmark_sizes)}
 
-    def check_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def check_model(self, model: Model, tokenizer: Tokenizer) -> None:
         """Refuse a model that cannot be asked these questions."""
         self.benchmark.check_model(model, tokenizer, self.data)
 
-    def score(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        folder: Path,
-        batch_size: int,
-    ) -> Scores:
+    def score(self, model: Model, tokenizer: Tokenizer, folder: Path, batch_size: int) -> Scores:
         """Ask a model every question, and write `predictions.BENCHMARK.jsonl` into `folder`."""
         name = f"predictions.{self.file_stem}.jsonl"
         note(folder, name)
@@ -139,9 +120,9 @@ def require_kind(benchmark: Benchmark[Any], auto_class: str, what: str) -> None:
 
 
 class HarnessBenchmark(Benchmark[MMLUConfig]):
-    """Hands the model to lm_eval, which brings its own questions, prompts and averages.
+    """Gives the model to lm_eval, which has its own questions, prompts and averages.
 
-    Of the task's configuration it heeds `lm_eval_task` and `shots` alone.
+    Of the task's configuration it reads `lm_eval_task` and `shots` alone.
     """
 
     def load(self) -> TaskData:
@@ -149,18 +130,11 @@ class HarnessBenchmark(Benchmark[MMLUConfig]):
         return TaskData({}, {"source": f"lm_eval {self.config.lm_eval_task}"})
 
     def evaluate(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        data: TaskData,
-        folder: Path,
-        batch_size: int,
+        self, model: Model, tokenizer: Tokenizer, data: TaskData, folder: Path, batch_size: int
     ) -> Scores:
-        """Run the harness once with each number of exemplars.
+        """Run the harness with each number of exemplars, for metrics such as `mmlu_acc_5_shot`.
 
-        Returns:
-            metrics such as `mmlu_acc_5_shot`, of the groups where the harness averages over tasks;
-            those of all its tasks by number of exemplars.
+        They are of the groups where the harness averages over tasks; the breakdown has all tasks.
         """
         lm_eval, models = import_module("lm_eval"), import_module("lm_eval.models.huggingface")
         wrapped = models.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from datasets import Dataset
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+from transformers import DataCollatorWithPadding
 
 from goft_cli.config import TextClassificationConfig
 from goft_cli.data.files import read_file
@@ -20,15 +20,15 @@ from goft_cli.data.table import checked_rows, label_spelling, refuse_header
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
-from goft_cli.tasks.tokens import tokenized, usable_length
+from goft_cli.tasks.tokens import Batch, Tokenizer, tokenized, usable_length
 
 logger = logging.getLogger(__name__)
 
-# Where heads read their dropout: DeBERTa; BERT, RoBERTa, ELECTRA and their kin.
+# Where heads read their dropout: DeBERTa; BERT, RoBERTa, ELECTRA and others.
 DROPOUT_KEYS = ("cls_dropout", "classifier_dropout")
 
 
-class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]):
+class TextClassification(Task[TextClassificationConfig, Tokenizer]):
     """One or two texts in, one label out; without labels, one number."""
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
@@ -42,27 +42,20 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
         classes = len(config.labels)
         metrics.check_names(config.metrics, headline=config.headline, classes=classes)
 
-    @property
-    def is_regression(self) -> bool:
-        """Whether targets are numbers."""
-        return not self.config.labels
-
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read, check and convert the named splits; labels become ids."""
         config = self.config
         layout = replace(self._layout, skip_short_rows=config.skip_short_rows)
-        tables, provenance = read_splits(
-            config.dataset, names, data_dir=config.data_dir, layout=layout
-        )
+        tables, provenance = read_splits(config.dataset, names, config.data_dir, layout)
         left_out = {name: table.left_out for name, table in tables.items() if table.left_out}
         for name, count in left_out.items():
             logger.warning("%s: %d rows with too few fields are left out", name, count)
         if config.labels and config.train_split in tables:
             config = replace(config, labels=label_spelling(tables[config.train_split], config))
         if config.labels != self.config.labels:
-            provenance = {**provenance, "labels": config.labels}
+            provenance |= {"labels": config.labels}
         if left_out:
-            provenance = {**provenance, "left_out": left_out}
+            provenance |= {"left_out": left_out}
         rows = {name: checked_rows(table, config, labelled=True) for name, table in tables.items()}
         return TaskData(rows, provenance)
 
@@ -87,12 +80,12 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
             )
         return Dataset.from_dict({columns[0]: [text]})
 
-    def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
+    def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Tokenize without padding; the longer text of a pair is cut first."""
         config = self.config
         length = usable_length(config.max_length, processor)
 
-        def tokenize(batch: dict[str, list[Any]]) -> dict[str, Any]:
+        def tokenize(batch: Batch) -> dict[str, Any]:
             first, *second = (batch[name] for name in config.text_columns)
             pair = second[0] if second else None
             encoded = dict(processor(first, pair, truncation=True, max_length=length))
@@ -102,47 +95,43 @@ class TextClassification(Task[TextClassificationConfig, PreTrainedTokenizerBase]
 
         return tokenized(rows, tokenize)
 
-    def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
+    def collate(self, processor: Tokenizer) -> Collator:
         """Pad each batch to its own longest row."""
         return DataCollatorWithPadding(processor)
 
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
         """Compute the configured metrics of (rows, labels) logits, or (rows, 1) numbers."""
         logits = np.asarray(outputs)
-        predictions = logits.squeeze(-1) if self.is_regression else logits.argmax(axis=-1)
+        predictions = logits.argmax(axis=-1) if self.config.labels else logits.squeeze(-1)
         references = np.asarray(split.rows[self.config.label_column])
         return metrics.compute(self.config.metrics, predictions, references)
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"value"}` per row, or `{"label", "score", "probabilities"}`."""
         logits = np.asarray(outputs, dtype=np.float64)
-        if self.is_regression:
+        if not self.config.labels:
             return [{"value": float(value)} for value in logits.squeeze(-1)]
-        return [self._named(row) for row in _softmax(logits)]
+        labels = self.config.labels
+        return [
+            {
+                "label": labels[int(row.argmax())],
+                "score": float(row.max()),
+                "probabilities": dict(zip(labels, row.tolist(), strict=True)),
+            }
+            for row in _softmax(logits)
+        ]
 
     def model_options(self) -> dict[str, Any]:
         """Return config entries; the head's dropout goes under each name that heads read."""
-        dropout = self.config.classifier_dropout
-        options: dict[str, Any] = (
-            {"num_labels": 1, "problem_type": "regression"}
-            if self.is_regression
-            else class_options(self.config.labels)
-        )
+        labels, dropout = self.config.labels, self.config.classifier_dropout
+        regression: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
+        options = class_options(labels) if labels else regression
         return options if dropout is None else options | dict.fromkeys(DROPOUT_KEYS, dropout)
 
     @property
     def _layout(self) -> Layout:
         config = self.config
         return Layout(config.raw_columns, config.text_columns, config.column_aliases)
-
-    def _named(self, probabilities: np.ndarray) -> dict[str, Any]:
-        labels = self.config.labels
-        best = int(probabilities.argmax())
-        return {
-            "label": labels[best],
-            "score": float(probabilities[best]),
-            "probabilities": dict(zip(labels, map(float, probabilities), strict=True)),
-        }
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

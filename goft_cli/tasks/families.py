@@ -1,7 +1,4 @@
-"""Tasks: data in, metric out; one class per family, one YAML per task.
-
-A `Task` is trained and scored by the pipeline; a `Benchmark` is only scored, in its own way.
-"""
+"""The class behind each `task.family`: a `Task` is trained, a `Benchmark` is only scored."""
 
 from __future__ import annotations
 
@@ -9,8 +6,8 @@ from typing import Any
 
 from goft_cli.config import TaskConfig
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.base import Split, Task, TaskData
-from goft_cli.tasks.benchmark import Benchmark, Scores
+from goft_cli.tasks.base import Task
+from goft_cli.tasks.benchmark import Benchmark
 from goft_cli.tasks.classification import TextClassification
 from goft_cli.tasks.image_classification import ImageClassification
 from goft_cli.tasks.instruction import Instruction
@@ -18,28 +15,13 @@ from goft_cli.tasks.mmlu import MMLU
 from goft_cli.tasks.question_answering import QuestionAnswering
 from goft_cli.tasks.vicuna import Vicuna
 
-__all__ = [
-    "BENCHMARKS",
-    "FAMILIES",
-    "Benchmark",
-    "Scores",
-    "Split",
-    "Task",
-    "TaskData",
-    "build_benchmark",
-    "build_task",
-]
-
 FAMILIES: dict[str, type[Task[Any, Any]]] = {
     "text_classification": TextClassification,
     "image_classification": ImageClassification,
     "question_answering": QuestionAnswering,
     "instruction": Instruction,
 }
-"""The class behind `task.family`, for tasks that are trained."""
-
 BENCHMARKS: dict[str, type[Benchmark[Any]]] = {"mmlu": MMLU, "vicuna": Vicuna}
-"""The class behind `task.family`, for tasks that are only scored."""
 
 
 def build_task(config: TaskConfig) -> Task[Any, Any]:

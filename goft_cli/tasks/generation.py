@@ -1,13 +1,13 @@
-"""Let a model write on after prompts: the likeliest token always, or by numbers of each row's own.
+"""Let a model continue prompts: always with the likeliest token, or by random numbers per row.
 
-A row's own numbers make sampling repeatable, and independent of the neighbours in a batch.
+Numbers of each row make sampling repeatable, and independent of the other rows of a batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -16,25 +16,23 @@ from transformers import (
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
-    PreTrainedTokenizerBase,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.tokens import usable_positions
+from goft_cli.tasks.tokens import AnyModel, Tokenizer, usable_positions
 
 TOP_K = 50  # what transformers' generate takes where the model's generation_config says nothing
 
-Model = Any  # of transformers or PEFT, which share no type that generates
 Ids = list[int]
 
 
 def write(
-    model: Model,
+    model: AnyModel,
     prompts: Sequence[Ids],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     *,
     stops: Sequence[int],
     batch_size: int,
@@ -42,13 +40,7 @@ def write(
 ) -> list[str]:
     """Return the likeliest answer to each prompt, shorter where the model's positions end.
 
-    Args:
-        model: in evaluation mode, on its device.
-        prompts: token ids.
-        tokenizer: of the model.
-        stops: ids of the tokens that end an answer.
-        batch_size: prompts at a time.
-        max_new_tokens: where an answer is broken off.
+    The arguments are those of `write_batch`.
     """
     positions = usable_positions(model)
     for number, prompt in enumerate(prompts, start=1):
@@ -73,25 +65,19 @@ def room_after(prompts: Sequence[Ids], positions: int | None, wanted: int) -> in
 
 @torch.no_grad()
 def write_batch(
-    model: Model,
+    model: AnyModel,
     prompts: Sequence[Ids],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     *,
     stops: Sequence[int],
     max_new_tokens: int,
     temperature: float = 0.0,
     seeds: Sequence[int] = (),
 ) -> list[str]:
-    """Return the answer to each prompt.
+    """Return the answer to each prompt, up to one of the `stops` or to `max_new_tokens`.
 
-    Args:
-        model: in evaluation mode, on its device.
-        prompts: token ids.
-        tokenizer: of the model.
-        stops: ids of the tokens that end an answer.
-        max_new_tokens: where an answer is broken off.
-        temperature: 0 for the likeliest token always.
-        seeds: of each prompt's random numbers, if the temperature is above 0.
+    The model is in evaluation mode, on its device. A temperature of 0 always takes the likeliest
+    token; above 0 each prompt has a seed of its own.
     """
     padding = cast("int | None", tokenizer.pad_token_id)
     padding = stops[0] if padding is None else padding
@@ -119,8 +105,8 @@ def write_batch(
     return tokenizer.batch_decode(found[:, ids.shape[1] :], skip_special_tokens=True)
 
 
-def stop_tokens(model: Model, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return what ends an answer: to the model, or to the tokenizer it was fine-tuned with."""
+def stop_tokens(model: AnyModel, tokenizer: Tokenizer) -> list[int]:
+    """Return the tokens that end an answer, by the model or the tokenizer of its fine-tuning."""
     known = model.generation_config.eos_token_id
     own = cast("int | None", tokenizer.eos_token_id)
     ids = {*(known if isinstance(known, list) else [known]), own} - {None}
@@ -137,12 +123,8 @@ def samplers(
 ) -> LogitsProcessorList:
     """Return what turns greedy decoding into sampling, as `generate(do_sample=True)` would filter.
 
-    FastChat passes the temperature alone, so the model's own top_k and top_p hold.
-
-    Args:
-        generation: of the model.
-        temperature: above 0.
-        uniforms: (rows, steps) in [0, 1), on the model's device; one number per token to draw.
+    FastChat passes the temperature, above 0, alone, so the model's own top_k and top_p hold. The
+    uniforms are (rows, steps) in [0, 1), on the model's device; one number per token to draw.
     """
     top_k = TOP_K if generation.top_k is None else generation.top_k
     top_p = 1.0 if generation.top_p is None else generation.top_p
@@ -169,14 +151,9 @@ class SeededChoice(LogitsProcessor):
         self.step = 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Choose.
+        """Return (rows, vocabulary): 0 for the chosen token, -inf for the others.
 
-        Args:
-            input_ids: (rows, length) so far.
-            scores: (rows, vocabulary) float32 logits, -inf where a filter took a token out.
-
-        Returns:
-            (rows, vocabulary): 0 for the chosen token, -inf for the others.
+        The scores are (rows, vocabulary) float32 logits, -inf where a filter took a token out.
         """
         cumulative = scores.softmax(dim=-1).cumsum(dim=-1)
         # Times the last value, because rounding lets the sum miss 1.

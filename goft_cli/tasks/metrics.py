@@ -1,4 +1,4 @@
-"""Metrics of labels and numbers, computed by `evaluate`; they need no network.
+"""Metrics of labels, numbers and answers, computed by `evaluate`; they need no network.
 
 A metric's name in a task's YAML is that of its function; a function in `REGISTRY` adds a metric.
 """
@@ -12,15 +12,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from goft_cli.system.errors import GoftError
 
-if TYPE_CHECKING:
-    from evaluate import Metric as EvaluateMetric
-
+PUNCTUATION = str.maketrans("", "", string.punctuation)
+ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 Values = np.ndarray | Sequence[Any]
 
@@ -32,7 +31,7 @@ class Metric:
     Attributes:
         function: from predictions and references, lists of equal length, to value by name; its name
             and its docstring are the metric's.
-        dtype: of a prediction, in the words of `datasets`.
+        dtype: of a prediction, as `datasets` names it.
         several: whether a reference is a list of true values.
         two_classes: whether it is defined for two classes alone.
     """
@@ -50,34 +49,33 @@ class Metric:
                 "expected as many of both, and at least one",
             )
         # The constructor creates its cache folder even when it keeps all in memory; a folder of its
-        # own means that parallel processes never meet and that a read-only home does no harm.
+        # own keeps parallel processes apart, and works where the home folder is read-only.
         with tempfile.TemporaryDirectory(prefix="goft-metrics-") as folder:
-            module = _module(self, folder)
-            return module.compute(predictions=predictions, references=references) or {}
+            return self._compute_in(folder, predictions, references)
 
+    def _compute_in(self, folder: str, predictions: Values, references: Values) -> dict[str, float]:
+        import datasets
+        import evaluate
 
-def _module(metric: Metric, folder: str) -> EvaluateMetric:
-    import datasets
-    import evaluate
+        metric, value = self, datasets.Value(self.dtype)
+        reference = datasets.List(value) if self.several else value
+        info = evaluate.MetricInfo(
+            description=str(self.function.__doc__),
+            citation="",
+            features=datasets.Features({"predictions": value, "references": reference}),
+        )
 
-    value = datasets.Value(metric.dtype)
-    reference = datasets.List(value) if metric.several else value
-    info = evaluate.MetricInfo(
-        description=str(metric.function.__doc__),
-        citation="",
-        features=datasets.Features({"predictions": value, "references": reference}),
-    )
+        class Module(evaluate.Metric):
+            def _info(self) -> evaluate.MetricInfo:
+                return info
 
-    class Module(evaluate.Metric):
-        def _info(self) -> evaluate.MetricInfo:
-            return info
+            def _compute(  # pyright: ignore[reportIncompatibleMethodOverride] - takes no options
+                self, predictions: Sequence[Any], references: Sequence[Any]
+            ) -> dict[str, float]:
+                return metric.function(predictions, references)
 
-        def _compute(  # pyright: ignore[reportIncompatibleMethodOverride] - takes no options
-            self, predictions: Sequence[Any], references: Sequence[Any]
-        ) -> dict[str, float]:
-            return metric.function(predictions, references)
-
-    return Module(keep_in_memory=True, cache_dir=folder)
+        module = Module(keep_in_memory=True, cache_dir=folder)
+        return module.compute(predictions=predictions, references=references) or {}
 
 
 def compute(names: Sequence[str], predictions: Values, references: Values) -> dict[str, float]:
@@ -89,10 +87,7 @@ def compute(names: Sequence[str], predictions: Values, references: Values) -> di
 def check_names(names: Sequence[str], *, headline: str, classes: int) -> None:
     """Refuse metrics that do not exist or fit, and a headline that is not among those computed.
 
-    Args:
-        names: which metrics.
-        headline: the one that stands for a run.
-        classes: of the task; 0 where it predicts a number.
+    A task that predicts a number has 0 classes.
     """
     for name in names:
         if name not in REGISTRY:
@@ -161,13 +156,9 @@ def spearman(predictions: Sequence[float], references: Sequence[float]) -> dict[
 
 
 def _correlation(test: str, predictions: Sequence[float], references: Sequence[float]) -> float:
-    """Return a correlation of scipy, or 0 where predictions or references are all the same.
-
-    It is undefined there, and scipy says NaN. 0, as for Matthews, ranks such a model as one that
-    knows nothing, and keeps the choice of the best checkpoint well ordered.
-    """
     from scipy import stats
 
+    # Undefined, and NaN by scipy. 0, as for Matthews, keeps the best checkpoint well ordered.
     if len(set(predictions)) == 1 or len(set(references)) == 1:
         return 0.0
     with warnings.catch_warnings():
@@ -187,10 +178,6 @@ REGISTRY = {
     )
 }
 """The choices of `task.metrics`, by name."""
-
-
-PUNCTUATION = str.maketrans("", "", string.punctuation)
-ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def squad(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:

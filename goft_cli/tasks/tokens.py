@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import takewhile
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from datasets import Dataset
 from torch import nn
-from transformers import PreTrainedTokenizerBase
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
+Model = PreTrainedModel
+AnyModel = Any  # of transformers or PEFT, which share no type that generates
+Tokenizer = PreTrainedTokenizerBase
 Batch = dict[str, list[Any]]
 
 
@@ -35,7 +36,7 @@ def usable_positions(model: nn.Module) -> int | None:
     return positions - max((padding + 1 for padding in paddings if padding is not None), default=0)
 
 
-def usable_length(wanted: int, tokenizer: PreTrainedTokenizerBase) -> int:
+def usable_length(wanted: int, tokenizer: Tokenizer) -> int:
     """Return the wanted number of tokens, or the tokenizer's own limit if that is smaller."""
     limit = tokenizer.model_max_length
     if wanted > limit:
@@ -46,7 +47,7 @@ def usable_length(wanted: int, tokenizer: PreTrainedTokenizerBase) -> int:
     return min(wanted, limit)
 
 
-def text_start(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def text_start(tokenizer: Tokenizer) -> list[int]:
     """Return the ids that the tokenizer itself puts before a text: its bos, or nothing.
 
     Neither `bos_token_id` nor `add_bos_token` tells: Qwen2.5 and SmolLM2 add none though they may
@@ -57,11 +58,14 @@ def text_start(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return [token for token, _ in takewhile(itemgetter(1), pairs)]
 
 
-def tokenized(rows: Dataset, tokenize: Callable[[Batch], Batch]) -> Dataset:
-    """Replace the columns of rows by what `tokenize` makes of them, in memory and uncached."""
+def tokenized(
+    rows: Dataset, tokenize: Callable[..., Mapping[str, Any]], *, with_indices: bool = False
+) -> Dataset:
+    """Replace the columns of rows by what `tokenize` makes of a `Batch`, in memory and uncached."""
     return rows.map(
         tokenize,
         batched=True,
+        with_indices=with_indices,
         remove_columns=rows.column_names,
         keep_in_memory=True,
         load_from_cache_file=False,

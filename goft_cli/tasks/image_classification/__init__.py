@@ -36,7 +36,6 @@ from goft_cli.tasks.image_classification.pixels import (
 
 logger = logging.getLogger(__name__)
 
-TEST = "test"
 TRANSFORMS: dict[Transform, dict[str, Any]] = {
     Transform.model: {},
     Transform.imagenet: {
@@ -59,7 +58,7 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         data, config = super().load(), self.config
         if data.provenance.get("is_the_benchmark") is False:
             logger.warning("not the benchmark: the folder holds a draw of images of its own")
-        if config.eval_splits[0] == TEST:
+        if config.eval_splits[0] == "test":
             logger.warning(
                 "the test split picks the checkpoint: its score is the best of several looks, and "
                 "higher than new images would give"
@@ -91,7 +90,7 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         )
 
     def encode(self, rows: Dataset, processor: BaseImageProcessor) -> Images:
-        """Bring the images to the model's size: now, or if they are too many when asked for."""
+        """Bring the images to the model's size: now, or one by one if they are too many."""
         labels = list(rows[LABEL]) if LABEL in rows.column_names else None
         return Images(list(rows[IMAGE]), labels, partial(self._pixels, processor))
 
@@ -114,7 +113,7 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         return class_options([str(index) for index in range(self.config.classes)])
 
     def processor_options(self) -> dict[str, Any]:
-        """Return what the transform changes; saved with the adapter, it travels with the model."""
+        """Return what the transform changes; it is saved with the adapter."""
         # torchvision's own resizing, where it is installed, differs from Pillow's in some pixels.
         return {"backend": "pil", **TRANSFORMS[self.config.transform]}
 

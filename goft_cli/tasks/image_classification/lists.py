@@ -23,11 +23,9 @@ LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+(?:\.0*)?))?")
 
 
 def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], dict[str, Any]]:
-    """Read `<split>.txt` for each of the splits.
+    """Return a table for each `<split>.txt`, and for the manifest the SHA-256 of lists and images.
 
-    Returns:
-        Tables by split, and for the manifest the folder, the SHA-256 of every list and of its
-        images, and that it is not the benchmark where the folder says so.
+    Where the folder says so, the manifest has it that this is not the benchmark.
     """
     lists = {split: folder / f"{split}.txt" for split in splits}
     tables = {split: read_list(path) for split, path in lists.items()}
@@ -44,20 +42,15 @@ def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], d
 def read_list(path: Path) -> Table:
     """Read one list; where a line has no class, its label is None."""
     lines = numbered_lines(path)
-    found = [match for line in lines.values() if (match := LINE.fullmatch(line))]
-    columns = {
-        IMAGE: [match["image"] for match in found],
-        LABEL: [match["label"] for match in found],
-    }
+    columns = {name: [line[name] for line in lines.values()] for name in (IMAGE, LABEL)}
     table = Table(str(path), columns, list(lines))
     require_images(table, path.parent)
     return table
 
 
 def image_names(path: Path) -> list[str]:
-    """Return what a list calls its images, whether they are there or not."""
-    found = (LINE.fullmatch(line) for line in numbered_lines(path).values())
-    return [match["image"] for match in found if match]
+    """Return the images that a list names, whether they are there or not."""
+    return [line[IMAGE] for line in numbered_lines(path).values()]
 
 
 def image_digests(path: Path, *, fresh: bool = False) -> str:
@@ -65,8 +58,8 @@ def image_digests(path: Path, *, fresh: bool = False) -> str:
     return joined_digits([path.parent / name for name in image_names(path)], fresh=fresh)
 
 
-def numbered_lines(path: Path) -> dict[int, str]:
-    """Return the lines that are not blank, by their numbers."""
+def numbered_lines(path: Path) -> dict[int, re.Match[str]]:
+    """Return the lines that are not blank, with their groups `image` and `label`, by number."""
     refuse_no_file(path)
     try:
         content = path.read_text(encoding="utf-8-sig")
@@ -78,8 +71,8 @@ def numbered_lines(path: Path) -> dict[int, str]:
         ) from None
     except UnicodeDecodeError:
         raise GoftError(f"{path}: not UTF-8 text", f"expected {EXAMPLE}") from None
-    stripped = {number: line.strip() for number, line in enumerate(content.split("\n"), start=1)}
-    lines = {number: line for number, line in stripped.items() if line}
+    texts = enumerate(content.split("\n"), start=1)
+    lines = {number: line for number, text in texts if (line := LINE.fullmatch(text.strip()))}
     if not lines:
         raise GoftError(f"{path} is empty", f"expected {EXAMPLE}")
     return lines

@@ -1,9 +1,9 @@
-"""From a file to RGB, whatever of Pillow's modes the file is in.
+"""From image files to batches: RGB of any of Pillow's modes, at the model's size, normalised.
 
-The pixels are those of transformers' `load_image`, through which others will show images to the
-trained model: EXIF's rotation is applied, the first of several frames counts, and so does the
-colour under a transparent pixel. Where Pillow spoils pixels, they differ: 16-bit grey is scaled to
-8 bits, not clipped, and a TIFF that is to be rotated is not scrambled.
+The decoded pixels are those of transformers' `load_image`, with which others will use the trained
+model: EXIF's rotation is applied, the first of several frames counts, and so does the colour under
+a transparent pixel. Where Pillow spoils pixels, they differ: 16-bit grey is scaled to 8 bits, not
+clipped, and a TIFF that is to be rotated is not scrambled.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
 """Tags of TIFF, and the value of the second that stands for inverted grey."""
 UNRELATED_FRAMES = {"MPO", "PSD"}
 """Formats whose first frame is the whole picture: the others are previews or layers."""
+KEPT_BYTES = 2**29
+"""A split up to this size is decoded once: 3,500 images of 224 x 224 pixels."""
+
+Read = Callable[[str], np.ndarray]
+"""Name of an image to its (3, height, width) bytes, at the model's size."""
 _said: dict[tuple[Path, str], object] = {}
 
 
 def open_image(name: str, folder: Path) -> Image.Image:
-    """Decode one image to RGB.
-
-    Args:
-        name: path in `folder`, an absolute path, or the name of a demo's row.
-        folder: of the task's data.
-    """
+    """Decode one image to RGB; it is a path in `folder`, an absolute one, or a demo's row."""
     if name.rpartition("/")[0] == DIGITS:
         return digit(name).convert("RGB")
     path = folder / name
@@ -111,13 +111,6 @@ def warn_once(folder: Path, sentence: str) -> None:
     mine = object()
     if _said.setdefault((folder, sentence), mine) is mine:
         logger.warning("%s: %s", folder, sentence)
-
-
-KEPT_BYTES = 2**29
-"""A split up to this size is decoded once: 3,500 images of 224 x 224 pixels."""
-
-Read = Callable[[str], np.ndarray]
-"""Name of an image to its (3, height, width) bytes, at the model's size."""
 
 
 def check_proportions(image: Image.Image, name: str, processor: Any) -> None:  # noqa: ANN401 - as below

@@ -13,7 +13,7 @@ from datasets import Dataset
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DataCollatorWithFlattening, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DataCollatorWithFlattening
 
 from goft_cli.config import HELD_OUT, InstructionConfig
 from goft_cli.data.files import read_file
@@ -31,14 +31,14 @@ from goft_cli.tasks.instruction.rows import (
     end_id,
     query_of,
 )
-from goft_cli.tasks.tokens import Batch, tokenized, usable_length
+from goft_cli.tasks.tokens import AnyModel, Batch, Model, Tokenizer, tokenized, usable_length
 
 IGNORED = -100
 """The label of a token that is not scored."""
 
 
 def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum the negative log-likelihood of each example's scored tokens.
+    """Return (examples, 2) float32: summed negative log-likelihood in nats, and number of tokens.
 
     An example is one run of labels, since a prompt, which is not scored, comes before each answer.
     That holds for padded rows and for examples laid end to end.
@@ -46,9 +46,6 @@ def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (rows, length, vocabulary) in any precision; those at i predict the label at i + 1.
         labels: (rows, length), `IGNORED` where a token is not scored, which the first one is not.
-
-    Returns:
-        (examples, 2) in float32: the sum in nats, and the number of tokens.
     """
     scored = labels != IGNORED
     begins = scored & ~pad(scored, (1, 0))[:, :-1]
@@ -63,16 +60,6 @@ def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([torch.stack(sums), counts.float()], dim=1)
 
 
-def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return an id to fill up with.
-
-    LLaMA 2 has none for that, and a new one would need a new row of the embedding. Any id does,
-    because the attention mask hides it: it follows from the lengths, not from this id.
-    """
-    padding = cast("int | None", tokenizer.pad_token_id)
-    return end_id(tokenizer) if padding is None else padding
-
-
 def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
     """Stack rows of numbers into (rows, longest), filled up with `value` on the right."""
     return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
@@ -80,11 +67,7 @@ def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
 
 @dataclass(frozen=True)
 class PadRight:
-    """Fills up on the right, whatever side the tokenizer prefers: positions count from 0.
-
-    Attributes:
-        padding: id to fill up with.
-    """
+    """Fills up on the right with an id, whatever the tokenizer does: positions count from 0."""
 
     padding: int
 
@@ -98,21 +81,25 @@ class PadRight:
         }
 
 
-def collator(tokenizer: PreTrainedTokenizerBase, *, packing: bool) -> Collator:
+def collator(tokenizer: Tokenizer, *, packing: bool) -> Collator:
     """Return what batches the examples: padded, or laid end to end.
 
     Laid end to end, (1, tokens), they have position ids that start anew with each example. From
     these the model makes a mask that keeps examples apart, provided that it gets no attention mask
     and uses no cache; Trainer switches the cache off.
     """
-    return DataCollatorWithFlattening() if packing else PadRight(padding_id(tokenizer))
+    if packing:
+        return DataCollatorWithFlattening()
+    padding = cast("int | None", tokenizer.pad_token_id)
+    # LLaMA 2 has no such id. Any does, as the attention mask follows from the lengths and hides it.
+    return PadRight(end_id(tokenizer) if padding is None else padding)
 
 
 @torch.no_grad()
-def keeps_apart(model: PreTrainedModel) -> bool:
-    """Try whether a packed example is blind to the one before it.
+def keeps_apart(model: Model) -> bool:
+    """Try whether the logits of a packed example are independent of the one before it.
 
-    LLaMA and its kin are. OPT, Falcon, BLOOM, MPT and Mamba are not, and would not say so.
+    LLaMA's are. Those of OPT, Falcon, BLOOM, MPT and Mamba are not, and no error says so.
     """
     pack = DataCollatorWithFlattening()
     last = []
@@ -126,18 +113,18 @@ def keeps_apart(model: PreTrainedModel) -> bool:
     return torch.allclose(*last, rtol=0, atol=torch.finfo(model.dtype).eps ** 0.5)
 
 
-class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
+class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
     """An instruction and perhaps an input in, an answer out; the loss is the answer's alone."""
 
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
-        """Read and check the named splits; `validation` is a share of the rows, if there is one."""
+        """Read and check the named splits; with `holdout`, `validation` is a share of the rows."""
         config = self.config
-        stored = [config.train_split if self._is_share(name) else name for name in names]
-        tables, provenance = read_splits(
-            config.dataset, list(dict.fromkeys(stored)), data_dir=config.data_dir, layout=Layout()
-        )
+        shared = {HELD_OUT: config.train_split} if config.holdout > 0 else {}
+        stored = [shared.get(name, name) for name in names]
+        wanted = list(dict.fromkeys(stored))
+        tables, provenance = read_splits(config.dataset, wanted, config.data_dir, Layout())
         splits = {
             name: checked_rows(table.renamed(config.column_aliases), answered=True)
             for name, table in tables.items()
@@ -156,7 +143,7 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
         """Make one instruction without input."""
         return Dataset.from_dict({"instruction": [text], "input": [""]})
 
-    def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
+    def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Tokenize prompt and answer, cut to length, the prompt unscored; or the prompt alone."""
 
         def prompts(batch: Batch) -> Batch:
@@ -177,12 +164,12 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
         length = usable_length(self.config.max_length, processor)
         return tokenized(rows, examples)
 
-    def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
+    def collate(self, processor: Tokenizer) -> Collator:
         """Pad each batch to its own longest row, or with `packing` lay its rows end to end."""
         return collator(processor, packing=self.config.packing)
 
     def reduce(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """Keep each example's summed loss and number of scored tokens, (examples, 2)."""
+        """Keep what `example_losses` returns."""
         if isinstance(outputs, tuple) or isinstance(targets, tuple):
             raise TypeError("a causal language model returns logits alone, and has labels alone")
         return example_losses(outputs, targets)
@@ -200,7 +187,7 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
             for loss, tokens in np.asarray(outputs, dtype=np.float64)
         ]
 
-    def check_model(self, model: PreTrainedModel) -> None:
+    def check_model(self, model: Model) -> None:
         """Refuse to pack for a model whose attention takes no notice of it."""
         if self.config.packing and not keeps_apart(model):
             raise GoftError(
@@ -215,9 +202,9 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
 
     def answer(
         self,
-        model: Any,  # noqa: ANN401 - of transformers or PEFT
+        model: AnyModel,
         rows: Dataset,
-        processor: PreTrainedTokenizerBase,
+        processor: Tokenizer,
         *,
         batch_size: int,
         max_new_tokens: int,
@@ -233,9 +220,6 @@ class Instruction(AnsweringTask[InstructionConfig, PreTrainedTokenizerBase]):
             max_new_tokens=max_new_tokens,
         )
         return [{"output": text} for text in answers]
-
-    def _is_share(self, name: str) -> bool:
-        return name == HELD_OUT and self.config.holdout > 0
 
 
 __all__ = ["Instruction"]

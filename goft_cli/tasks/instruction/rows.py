@@ -1,4 +1,4 @@
-"""Alpaca's template, as LLaMA-Factory v0.4.0 fills it in and cuts it to length.
+"""Rows of instructions, checked; Alpaca's template as LLaMA-Factory v0.4.0 fills and cuts it.
 
 The pieces are tokenized one by one and then put together. With a sentencepiece tokenizer that is
 not the same as tokenizing the whole: every piece starts with the mark of a new word.
@@ -12,11 +12,10 @@ from dataclasses import replace
 from typing import cast
 
 from datasets import Dataset, Features, Value
-from transformers import PreTrainedTokenizerBase
 
 from goft_cli.data.table import Table, require_columns, texts
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.tokens import text_start
+from goft_cli.tasks.tokens import Tokenizer, text_start
 
 PREAMBLE = (
     "Below is an instruction that describes a task. "
@@ -24,15 +23,20 @@ PREAMBLE = (
 )
 SEPARATOR = "\n\n"
 QUESTION = "### Instruction:\n{query}\n\n### Response:\n"
+COLUMNS = ("instruction", "input", "output")
+HOLDOUT_SEED = 0
+
 Ids = list[int]
+
+logger = logging.getLogger(__name__)
 
 
 def query_of(instruction: str, extra: str) -> str:
-    """Join an instruction and its input; this template has no section of its own for the input."""
+    """Join an instruction and its input; this template has no section for the input."""
     return f"{instruction}\n{extra}" if extra else instruction
 
 
-def encode_prompts(queries: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
+def encode_prompts(queries: Sequence[str], tokenizer: Tokenizer) -> list[Ids]:
     """Return the ids of everything that comes before the answer."""
     head = text_start(tokenizer)
     for piece in _encode([PREAMBLE, SEPARATOR], tokenizer):
@@ -41,13 +45,13 @@ def encode_prompts(queries: Sequence[str], tokenizer: PreTrainedTokenizerBase) -
     return [[*head, *ids] for ids in _encode(questions, tokenizer)]
 
 
-def encode_answers(answers: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
+def encode_answers(answers: Sequence[str], tokenizer: Tokenizer) -> list[Ids]:
     """Return the ids of the answers, each with the end of the text."""
     end = end_id(tokenizer)
     return [[*ids, end] for ids in _encode(answers, tokenizer)]
 
 
-def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def end_id(tokenizer: Tokenizer) -> int:
     """Return the id of the end of a text."""
     end = cast("int | None", tokenizer.eos_token_id)
     if end is None:
@@ -62,14 +66,8 @@ def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
 def cut(prompt: Ids, answer: Ids, length: int) -> tuple[Ids, Ids]:
     """Cut both at their ends in proportion to their lengths, if together they are too long.
 
-    Args:
-        prompt: at least one id.
-        answer: at least one id.
-        length: at least 2.
-
-    Returns:
-        prompt and answer, at least one id of each; of a cut prompt the last words are missing,
-        "### Response:" among them, as in the reference.
+    At least one id of each is left, if `length` is at least 2. Of a cut prompt the last words are
+    missing, "### Response:" among them, as in the reference.
     """
     total = len(prompt) + len(answer)
     if total <= length:
@@ -79,32 +77,22 @@ def cut(prompt: Ids, answer: Ids, length: int) -> tuple[Ids, Ids]:
     return prompt[: length - kept], answer[:kept]
 
 
-def _encode(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
+def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> list[Ids]:
     return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
 
 
-logger = logging.getLogger(__name__)
-
-QUESTION_COLUMNS = ("instruction", "input")
-ANSWER = "output"
-REMEDY = "rename the columns, or name yours: 'task.column_aliases={output: response}'"
-HOLDOUT_SEED = 0
-
-
 def checked_rows(table: Table, *, answered: bool) -> Dataset:
-    """Keep and check the columns of an instruction task, in memory.
+    """Return the checked columns `instruction`, `input`, and with `answered` `output`, in memory.
 
-    Args:
-        table: rows as read; the column `input`, and any value of it, may be absent.
-        answered: whether there must be answers; otherwise those that exist are left out.
-
-    Returns:
-        `instruction`, `input`, and with `answered` `output`; then without the rows that have no
-        question or no answer, which the reference leaves out too.
+    The column `input`, and any value of it, may be absent. With `answered`, rows without question
+    or answer are left out, as in the reference.
     """
-    names = [*QUESTION_COLUMNS, *([ANSWER] if answered else [])]
-    require_columns(table, [name for name in names if name != "input"], REMEDY)
-    table = _with_inputs(table)
+    names = COLUMNS if answered else COLUMNS[:2]
+    remedy = "rename the columns, or name yours: 'task.column_aliases={output: response}'"
+    require_columns(table, [name for name in names if name != "input"], remedy)
+    given = table.columns.get("input", (None for _ in table.columns["instruction"]))
+    inputs = ["" if value is None else value for value in given]
+    table = replace(table, columns={**table.columns, "input": inputs})
     columns = {name: texts(table, name) for name in names}
     rows = Dataset.from_dict(columns, features=Features({name: Value("string") for name in names}))
     kept = _whole(rows, table.origin) if answered else rows
@@ -114,14 +102,9 @@ def checked_rows(table: Table, *, answered: bool) -> Dataset:
 
 
 def divide(rows: Dataset, share: float) -> tuple[Dataset, Dataset]:
-    """Keep a share of the rows back, always the same ones.
+    """Return the rows of a training split without a share of them, and the share, always the same.
 
-    Args:
-        rows: of the training split.
-        share: above 0 and below 1.
-
-    Returns:
-        the other rows, and the share: at least one row of each.
+    The share is above 0 and below 1; there is at least one row of each.
     """
     if len(rows) < 2:
         raise GoftError(
@@ -133,16 +116,9 @@ def divide(rows: Dataset, share: float) -> tuple[Dataset, Dataset]:
     return parts["train"], parts["test"]
 
 
-def _with_inputs(table: Table) -> Table:
-    """Write an input that is absent or null as the empty text."""
-    given = table.columns.get("input", (None for _ in table.columns["instruction"]))
-    inputs = ["" if value is None else value for value in given]
-    return replace(table, columns={**table.columns, "input": inputs})
-
-
 def _whole(rows: Dataset, origin: str) -> Dataset:
-    """Leave out rows without a question or an answer, and say how many."""
-    columns = zip(rows["instruction"], rows["input"], rows[ANSWER], strict=True)
+    """Leave out rows without a question or an answer, and warn of their number."""
+    columns = zip(*(rows[name] for name in COLUMNS), strict=True)
     whole = [bool(query_of(first, extra) and answer) for first, extra, answer in columns]
     if not all(whole):
         logger.warning(

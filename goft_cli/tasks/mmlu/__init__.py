@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from datasets import Dataset
 
 from goft_cli.config import ExemplarOrder, MMLUConfig
 from goft_cli.system.errors import GoftError
@@ -26,7 +26,7 @@ from goft_cli.tasks.mmlu.questions import (
     by_subject,
     read_questions,
 )
-from goft_cli.tasks.tokens import usable_positions
+from goft_cli.tasks.tokens import Model, Tokenizer, usable_positions
 
 logger = logging.getLogger(__name__)
 
@@ -43,26 +43,18 @@ class MMLU(Benchmark[MMLUConfig]):
         self._require_exemplars(data)
         return data
 
-    def check_model(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
-    ) -> None:
+    def check_model(self, model: Model, tokenizer: Tokenizer, data: TaskData) -> None:
         """Refuse a model that cannot take the longest question, or has no letters for answers."""
         answer_tokens(tokenizer)
         self._prompts(data, 0, tokenizer, longest_text(model, tokenizer))
 
     def evaluate(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        data: TaskData,
-        folder: Path,
-        batch_size: int,
+        self, model: Model, tokenizer: Tokenizer, data: TaskData, folder: Path, batch_size: int
     ) -> Scores:
         """Ask every question with each number of exemplars.
 
-        Returns:
-            metrics such as `average_5_shot` and `stem_5_shot`: the share of right answers among
-            all questions of the category; broken down, each subject's too.
+        Metrics such as `average_5_shot` and `stem_5_shot` are the share of right answers among
+        all questions of the category; the breakdown has each subject's too.
         """
         questions, tokens = self._questions(data), answer_tokens(tokenizer)
         limit = longest_text(model, tokenizer)
@@ -81,11 +73,9 @@ class MMLU(Benchmark[MMLUConfig]):
         return self._scores(answers)
 
     def _require_exemplars(self, data: TaskData) -> None:
-        """Refuse subjects with fewer exemplars than asked for.
-
-        A loader that loses rows is content with what it has: its five shots are four.
-        """
+        """Refuse subjects with fewer exemplars than asked for."""
         wanted = max(self.config.shots)
+        # A loader that drops rows takes what it has: its five shots are four.
         least = min(wanted, 1) if self.config.drop_first_rows else wanted
         shown = self._exemplars(data)
         counts = {subject: len(shown.get(subject, [])) for subject in self._questions(data)}
@@ -110,39 +100,32 @@ class MMLU(Benchmark[MMLUConfig]):
                 )
 
     def _questions(self, data: TaskData) -> Questions:
-        rows = data.splits[self.config.headline_split].to_list()
-        return by_subject(Question(**row) for row in rows)
+        return from_rows(data.splits[self.config.headline_split])
 
     def _exemplars(self, data: TaskData) -> Questions:
-        rows = data.splits[self.config.train_split].to_list()
-        return by_subject(Question(**row) for row in rows)
+        return from_rows(data.splits[self.config.train_split])
 
-    def _prompts(
-        self, data: TaskData, shots: int, tokenizer: PreTrainedTokenizerBase, limit: int
-    ) -> Prompts:
-        exemplars, shuffles = self._exemplars(data), Shuffles(self.config.shuffle_seed)
+    def _prompts(self, data: TaskData, shots: int, tokenizer: Tokenizer, limit: int) -> Prompts:
+        exemplars, shuffled = self._exemplars(data), ExemplarOrder.shuffled
+        draw = Shuffles(self.config.shuffle_seed).draw
+        order = draw if self.config.exemplar_order is shuffled else range
         prompts: Prompts = {}
         for subject, questions in self._questions(data).items():
             shown = exemplars.get(subject, [])
-            orders = [self._order(len(shown), shuffles)[:shots] for _ in questions]
+            orders = [tuple(order(len(shown))[:shots]) for _ in questions]
             prompter = Prompter(self.config.header, shown, tokenizer, limit, self.config.overflow)
             prompts[subject] = prompter.encode(questions, orders)
         return prompts
 
-    def _order(self, available: int, shuffles: Shuffles) -> Order:
-        if self.config.exemplar_order is ExemplarOrder.shuffled:
-            return tuple(shuffles.draw(available))
-        return tuple(range(available))
-
     def _ask(
         self,
-        model: PreTrainedModel,
+        model: Model,
         tokens: Sequence[int],
         batch_size: int,
         advance: Callable[[int], None],
         prompts: Sequence[Prompt],
     ) -> torch.Tensor:
-        """Return (questions, letters) logits of one subject; what begins alike goes together."""
+        """Return (questions, letters) logits of one subject; prompts that begin alike share it."""
         cache_prefix = self.config.cache_prefix
         groups: dict[tuple[Order, bool] | None, list[int]] = {}
         for row, prompt in enumerate(prompts):
@@ -177,7 +160,12 @@ class MMLU(Benchmark[MMLUConfig]):
         return Scores(metrics, predictions, breakdown)
 
 
-def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+def from_rows(rows: Dataset) -> Questions:
+    """Return the questions by subject."""
+    return by_subject(Question(**row) for row in rows.to_list())
+
+
+def longest_text(model: Model, tokenizer: Tokenizer) -> int:
     """Return how many tokens the model takes, by its configuration or else its tokenizer's."""
     return usable_positions(model) or tokenizer.model_max_length
 

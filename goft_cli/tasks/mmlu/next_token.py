@@ -1,4 +1,4 @@
-"""From logits to answers, and from answers to the numbers of a table."""
+"""Logits of the next token, the common beginning of prompts computed once; answers and averages."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 from goft_cli.tasks.mmlu.questions import LETTERS, Prompt, Question
+from goft_cli.tasks.tokens import Model
 
 Answers = Sequence[Mapping[str, Any]]
 
@@ -19,12 +19,9 @@ Answers = Sequence[Mapping[str, Any]]
 def describe(
     questions: Sequence[Question], prompts: Sequence[Prompt], logits: Tensor
 ) -> list[dict[str, Any]]:
-    """Return each question with the right answer, the model's, and how sure it was.
+    """Return each question of a subject with the right answer, the model's, and how sure it was.
 
-    Args:
-        questions: of one subject.
-        prompts: what the model was given for each.
-        logits: (questions, letters); the largest one is the answer.
+    The largest of the (questions, letters) logits is the answer.
     """
     probabilities = logits.softmax(dim=-1).tolist()
     best = logits.argmax(dim=-1).tolist()
@@ -53,11 +50,9 @@ def accuracy(answers: Answers) -> float:
 def averages(
     answers: Mapping[str, Answers], categories: Mapping[str, Sequence[str]]
 ) -> dict[str, float]:
-    """Return the accuracy of all answers and of each category's; every question counts alike.
+    """Return the accuracy of all answers, by subject, and of each category that has any.
 
-    Args:
-        answers: by subject.
-        categories: subjects by category; a category without any question is left out.
+    Every question counts alike.
     """
     members = {"average": list(answers), **categories}
     pooled = {
@@ -68,7 +63,7 @@ def averages(
 
 
 class PrefixLayer(DynamicLayer):
-    """Keeps one layer's keys and values of the first pass, and lends them to every later one.
+    """Keeps one layer's keys and values of the first pass for every later one.
 
     `DynamicLayer` would add to them, and keep a copy for each row of a batch in all layers at once.
     """
@@ -78,11 +73,7 @@ class PrefixLayer(DynamicLayer):
     ) -> tuple[Tensor, Tensor]:
         """Keep the states of the prefix, or put them before those of each row.
 
-        Args:
-            key_states: (batch, heads, length, width); of the prefix, a batch of one.
-            value_states: alike.
-            args: what other sorts of cache take.
-            kwargs: alike.
+        Both are (batch, heads, length, width); of the prefix, a batch of one.
         """
         if not self.is_initialized:
             self.prefix = super().update(key_states, value_states)
@@ -96,7 +87,7 @@ class PrefixLayer(DynamicLayer):
 
 @torch.no_grad()
 def next_token_logits(
-    model: PreTrainedModel,
+    model: Model,
     prompts: Sequence[np.ndarray],
     tokens: Sequence[int],
     *,
@@ -104,21 +95,16 @@ def next_token_logits(
     cache_prefix: bool,
     advance: Callable[[int], None],
 ) -> Tensor:
-    """Compute the logits of some tokens right after each prompt, longest prompts first.
+    """Return (prompts, tokens) float32 logits of some tokens after each prompt, on the CPU.
 
-    Args:
-        model: in evaluation mode, on its device.
-        prompts: (length,) token ids each.
-        tokens: whose logits to return.
-        batch_size: prompts at a time.
-        cache_prefix: whether to compute the common beginning once.
-        advance: told how many prompts each batch had.
-
-    Returns:
-        (prompts, tokens) float32, on the CPU.
+    The model is in evaluation mode, on its device; each prompt is (length,) token ids. Longest
+    prompts come first, and `advance` gets the number of prompts of each batch.
     """
     prefix = prompts[0][: common_length(prompts) if cache_prefix else 0]
-    cache = prefix_cache(model, prefix) if len(prefix) else None
+    cache = None
+    if len(prefix):
+        cache = Cache(layer_class_to_replicate=PrefixLayer)
+        last_logits(model, [prefix], cache)
     logits = torch.empty(len(prompts), len(tokens))
     for rows in by_length(prompts, batch_size):
         ends = [prompts[row][len(prefix) :] for row in rows]
@@ -128,7 +114,7 @@ def next_token_logits(
 
 
 def common_length(prompts: Sequence[np.ndarray]) -> int:
-    """Count the tokens that all prompts begin with; each keeps at least its last one."""
+    """Count the tokens that all prompts begin with; at least the last of each is not counted."""
     shortest = min(map(len, prompts)) - 1
     heads = np.stack([prompt[:shortest] for prompt in prompts])
     same = (heads == heads[0]).all(axis=0)
@@ -141,27 +127,12 @@ def by_length(prompts: Sequence[np.ndarray], batch_size: int) -> Iterator[list[i
     yield from (order[at : at + batch_size] for at in range(0, len(order), batch_size))
 
 
-def prefix_cache(model: PreTrainedModel, prefix: np.ndarray) -> Cache:
-    """Run the common beginning through the model and keep its keys and values."""
-    cache = Cache(layer_class_to_replicate=PrefixLayer)
-    last_logits(model, [prefix], cache)
-    return cache
-
-
-def last_logits(model: PreTrainedModel, ends: Sequence[np.ndarray], cache: Cache | None) -> Tensor:
-    """Run one batch and return the logits after each row's last token.
+def last_logits(model: Model, ends: Sequence[np.ndarray], cache: Cache | None) -> Tensor:
+    """Return (batch, vocabulary) logits after the last token of each of the `ends`.
 
     Rows are filled up on the right, where a causal model looks at nothing: no mask is needed, and
-    a sliding window counts no padding. The head is handed the last tokens alone, so that logits of
-    other positions are never computed; `logits_to_keep` knows one position for all rows only.
-
-    Args:
-        model: in evaluation mode, on its device.
-        ends: (length,) token ids each, without what is in the cache.
-        cache: keys and values of what stands before all of them.
-
-    Returns:
-        (batch, vocabulary) logits.
+    a sliding window counts no padding. The head gets the last tokens alone, so that logits of
+    other positions are never computed; `logits_to_keep` takes one position for all rows only.
     """
     longest = max(map(len, ends))
     filled = np.stack([np.pad(end, (0, longest - len(end)), mode="edge") for end in ends])

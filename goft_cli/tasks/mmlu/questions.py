@@ -1,4 +1,4 @@
-"""Questions with four answers: from the hub's rows, or the original csv files without a header."""
+"""Questions with four answers, of the hub's rows or the original csv files, and their prompts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from goft_cli.config import MMLUConfig, Overflow
 from goft_cli.config.labels import Labels
@@ -21,18 +20,18 @@ from goft_cli.data.sources import read_splits
 from goft_cli.data.table import Table, require_columns
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import TaskData
-
-if TYPE_CHECKING:
-    pass
-
+from goft_cli.tasks.tokens import Tokenizer
 
 LETTERS = "ABCD"
 ANSWERS = Labels(LETTERS)
 FIELDS = ("subject", "question", "choices", "answer")
 # The benchmark's csv files; a row's subject is in the name of its file.
 CSV = Layout(raw_columns=["question", *LETTERS, "answer"])
+ASKS = "Answer:"
+"""How every prompt ends."""
 
-BySplit = dict[str, list["Question"]]
+Order = tuple[int, ...]
+"""Which exemplars of a subject stand before a question, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,14 @@ def read_questions(config: MMLUConfig) -> TaskData:
     if folder and has_tables(folder / config.headline_split):
         found, provenance = _read_csv_folder(folder, names)
     else:
-        tables, provenance = read_splits(
-            config.dataset, names, data_dir=config.data_dir, layout=Layout()
-        )
+        tables, provenance = read_splits(config.dataset, names, config.data_dir, Layout())
         found = {name: list(_questions(table)) for name, table in tables.items()}
     kept = {name: _as_loaded(questions, config) for name, questions in found.items()}
     if not kept[config.headline_split]:
-        split = config.headline_split
         least = "two of a subject, whose first is dropped" if config.drop_first_rows else "one"
         raise GoftError(
-            f"task {config.name}: no questions in {split}", f"expected at least {least}"
+            f"task {config.name}: no questions in {config.headline_split}",
+            f"expected at least {least}",
         )
     splits = {name: Dataset.from_list(list(map(asdict, rows))) for name, rows in kept.items()}
     return TaskData(splits, provenance)
@@ -70,11 +67,6 @@ def read_questions(config: MMLUConfig) -> TaskData:
 def has_tables(split: Path) -> bool:
     """Tell a split's folder of csv files from one that `save_to_disk` wrote."""
     return split.is_dir() and not (split / SAVED).is_file()
-
-
-def without_blanks(question: Question) -> Question:
-    """Return the question with no blanks, tabs or line breaks at the ends of its own text."""
-    return replace(question, question=question.question.strip())
 
 
 def by_subject(questions: Iterable[Question]) -> dict[str, list[Question]]:
@@ -86,18 +78,21 @@ def by_subject(questions: Iterable[Question]) -> dict[str, list[Question]]:
 
 
 def _as_loaded(questions: Iterable[Question], config: MMLUConfig) -> list[Question]:
-    """Return what the protocol's loader hands on."""
+    """Return what the protocol's loader would return."""
     kept: list[Question] = []
     for rows in by_subject(questions).values():
         left = rows[1:] if config.drop_first_rows else rows
-        read = as_pandas_reads(left) if config.pandas_cells else left
-        kept += map(without_blanks, read) if config.strip_questions else read
+        kept += as_pandas_reads(left) if config.pandas_cells else left
+    if config.strip_questions:
+        return [replace(question, question=question.question.strip()) for question in kept]
     return kept
 
 
-def _read_csv_folder(folder: Path, splits: Sequence[str]) -> tuple[BySplit, dict[str, Any]]:
+def _read_csv_folder(
+    folder: Path, splits: Sequence[str]
+) -> tuple[dict[str, list[Question]], dict[str, Any]]:
     """Read `SPLIT/SUBJECT_SPLIT.csv` of every subject there is."""
-    found: BySplit = {split: [] for split in splits}
+    found: dict[str, list[Question]] = {split: [] for split in splits}
     sha256: dict[str, str] = {}
     for split in splits:
         for path in sorted((folder / split).glob(f"*_{split}.csv")):
@@ -163,7 +158,7 @@ class Shuffles:
 
 
 def as_pandas_reads(questions: Sequence[Question]) -> list[Question]:
-    """Return one file's questions with their texts as `pandas.read_csv` understands the cells.
+    """Return one file's questions with their texts as `pandas.read_csv` reads the cells.
 
     A cell such as None or N/A becomes nan, and in a column of numbers alone 0.50 becomes 0.5.
     """
@@ -180,12 +175,6 @@ def as_pandas_reads(questions: Sequence[Question]) -> list[Question]:
         replace(question, question=text, choices=choices)
         for question, (text, *choices) in zip(questions, texts, strict=True)
     ]
-
-
-ASKS = "Answer:"
-"""How every prompt ends."""
-Order = tuple[int, ...]
-"""Which exemplars of a subject stand before a question, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -209,15 +198,13 @@ class Prompter:
 
     Attributes:
         header: opens each prompt, with `{subject}` for the subject's name; empty for none.
-        exemplars: of the subject.
-        tokenizer: of the model.
         limit: most tokens that the model takes.
-        overflow: what gives way where a prompt has more.
+        overflow: what is left out where a prompt has more.
     """
 
     header: str
     exemplars: Sequence[Question]
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Tokenizer
     limit: int
     overflow: Overflow
 
@@ -230,10 +217,7 @@ class Prompter:
         return "\n\n".join([*opening, *solved, question_text(question)])
 
     def encode(self, questions: Sequence[Question], orders: Sequence[Order]) -> list[Prompt]:
-        """Tokenize each prompt whole, then shorten those that the model cannot take.
-
-        Either its last exemplars are left out one by one, or its first tokens.
-        """
+        """Tokenize each prompt whole; leave out exemplars or first tokens where it is too long."""
         drafts = list(zip(questions, orders, strict=True))
         encoded = self._tokens([self.text(*draft) for draft in drafts])
         return [self._fitted(*draft, ids) for draft, ids in zip(drafts, encoded, strict=True)]
@@ -263,7 +247,7 @@ def question_text(question: Question) -> str:
     return "\n".join([question.question, *(f"{key}. {text}" for key, text in options), ASKS])
 
 
-def answer_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def answer_tokens(tokenizer: Tokenizer) -> list[int]:
     """Return the token of each answer: what its letter adds to the end of a prompt."""
     texts = [ASKS, *(f"{ASKS} {letter}" for letter in LETTERS)]
     asks, *answered = tokenizer(texts, add_special_tokens=False)["input_ids"]

@@ -1,4 +1,4 @@
-"""The family: load, encode, collate, score, and the files that SQuAD's own scorer reads."""
+"""Extractive question answering: a span of a context, and the files that SQuAD's scorer reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 from datasets import Dataset
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+from transformers import DataCollatorWithPadding
 
 from goft_cli.config import QuestionAnsweringConfig
 from goft_cli.data.files import read_file
@@ -21,11 +21,12 @@ from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
 from goft_cli.tasks.metrics import SQUAD
 from goft_cli.tasks.question_answering.rows import checked_rows, read_document
 from goft_cli.tasks.question_answering.windows import Answer, best_answers, encode, read_windows
+from goft_cli.tasks.tokens import Tokenizer
 
 LAYOUT = Layout(document=read_document)
 
 
-class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
+class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
     """A question and a context in, a span of the context out."""
 
     auto_class: ClassVar[str] = "AutoModelForQuestionAnswering"
@@ -34,9 +35,7 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read and check the named splits; each question has at least one answer."""
         config = self.config
-        tables, provenance = read_splits(
-            config.dataset, names, data_dir=config.data_dir, layout=LAYOUT
-        )
+        tables, provenance = read_splits(config.dataset, names, config.data_dir, LAYOUT)
         splits = {name: checked_rows(table, answered=True) for name, table in tables.items()}
         return TaskData(splits, provenance)
 
@@ -51,11 +50,11 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
             "pass input=FILE with these columns",
         )
 
-    def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
+    def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Cut each row into one window or several that overlap."""
         return encode(rows, processor, self.config)
 
-    def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
+    def collate(self, processor: Tokenizer) -> Collator:
         """Pad each batch to its own longest window."""
         return DataCollatorWithPadding(processor)
 
@@ -67,10 +66,8 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"text", "probability"}` per row: the answer, and its share among the best."""
-        found = self._answers(outputs, split)
-        return [
-            {"text": answers[0].text, "probability": probabilities(answers)[0]} for answers in found
-        ]
+        best = [described(answers)[0] for answers in self._answers(outputs, split)]
+        return [{"text": one["text"], "probability": one["probability"]} for one in best]
 
     def files(self, outputs: Arrays, split: Split) -> dict[str, str]:
         """Return `predictions.json`, text by id, and `nbest_predictions.json`."""
@@ -96,16 +93,11 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, PreTrainedTokenizerBase]):
         )
 
 
-def probabilities(answers: Sequence[Answer]) -> list[float]:
-    """Return the softmax of the scores of a row's best answers, the best first."""
+def described(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    """Return a row's best answers, the best first, with the softmax of their scores."""
     scores = np.array([answer.start_logit + answer.end_logit for answer in answers])
     shares = np.exp(scores - scores[0])
-    return (shares / shares.sum()).tolist()
-
-
-def described(answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Return a row's best answers with their probabilities, as JSON takes them."""
-    pairs = zip(answers, probabilities(answers), strict=True)
+    pairs = zip(answers, (shares / shares.sum()).tolist(), strict=True)
     return [asdict(answer) | {"probability": share} for answer, share in pairs]
 
 

@@ -1,4 +1,4 @@
-"""SQuAD's own JSON, articles of paragraphs of questions, as a table with a row per question."""
+"""Rows of question answering, checked; SQuAD's own JSON as a table with a row per question."""
 
 from __future__ import annotations
 
@@ -11,32 +11,23 @@ from goft_cli.data.table import Table, require_columns, require_distinct, texts
 from goft_cli.system.errors import GoftError
 
 COLUMNS = ("id", "title", "context", "question", "answers")
-SHAPE = "data, its articles paragraphs, and those a context and qas"
-
-NamedRow = tuple[str, dict[str, Any]]
+TEXTS = ("question", "context")
+ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int32"))}
 
 
 def read_document(document: object, origin: str) -> Table:
-    """Flatten a document into the columns that the hub's copy of SQuAD has.
+    """Flatten a parsed JSON file into the columns, unchecked, that the hub's copy of SQuAD has.
 
-    Args:
-        document: a parsed JSON file; an object without `data` is taken for a single row.
-        origin: name of the file.
-
-    Returns:
-        Columns id, title, context, question, answers, unchecked; None where a question lacks one.
+    An object without `data` is taken for a single row.
     """
     if isinstance(document, dict) and "data" not in document:
         return Table(origin, {name: [value] for name, value in document.items()})
-    names, rows = [], []
-    for name, row in _questions(document, origin):
-        names.append(name)
-        rows.append(row)
-    columns = {name: [row.get(name) for row in rows] for name in COLUMNS}
-    return Table(origin, columns, names=names)
+    found = list(_questions(document, origin))
+    columns = {name: [row.get(name) for _, row in found] for name in COLUMNS}
+    return Table(origin, columns, names=[place for place, _ in found])
 
 
-def _questions(document: object, origin: str) -> Iterator[NamedRow]:
+def _questions(document: object, origin: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for at, article in _items(document, "data", origin):
         name = f"article {at}"
         for number, paragraph in _items(article, "paragraphs", f"{origin}, {name}"):
@@ -53,45 +44,35 @@ def _items(parent: object, key: str, place: str) -> Iterator[tuple[int, dict[str
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise GoftError(
             f"{place}: no list of objects called {key!r} there",
-            f"expected SQuAD's format, in which the file has {SHAPE}",
+            "expected SQuAD's format, in which the file has data, its articles paragraphs, and "
+            "those a context and qas",
         )
     yield from enumerate(found, start=1)
 
 
 def _columns(answers: object) -> object:
-    """Turn a list of answers into the hub's lists; what is no such list is left to the checks."""
+    """Turn a list of answers into the hub's lists; the checks refuse anything else."""
     if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
         return answers
     return {key: [answer.get(key) for answer in answers] for key in ("text", "answer_start")}
 
 
-TEXTS = ("question", "context")
-ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int32"))}
-REMEDY = "rename the columns, or pass SQuAD's JSON"
-DISTINCT = "predictions are told apart by it, so give each question its own"
-
-
 def checked_rows(table: Table, *, answered: bool) -> Dataset:
-    """Keep and check the columns of question answering, in memory.
+    """Return the checked columns question and context, with `answered` id and answers too.
 
-    Args:
-        table: rows as read.
-        answered: whether ids and answers must be there; otherwise answers are left out, and ids
-            where there are none.
-
-    Returns:
-        Columns id, question, context, and answers as `{"text": [...], "answer_start": [...]}`,
-        the starts counted in characters from 0.
+    Ids that exist are kept in any case. Answers are `{"text": [...], "answer_start": [...]}`, the
+    starts counted in characters from 0.
     """
-    require_columns(table, (*TEXTS, *(("id", "answers") if answered else ())), REMEDY)
-    identified = answered or "id" in table.columns
-    names = (*(("id",) if identified else ()), *TEXTS)
+    wanted = ("id", "answers") if answered else ()
+    require_columns(table, (*TEXTS, *wanted), "rename the columns, or pass SQuAD's JSON")
+    names = ("id", *TEXTS) if answered or "id" in table.columns else TEXTS
     columns: dict[str, list[Any]] = {name: texts(table, name) for name in names}
     features = Features({name: Value("string") for name in names})
     if not columns["question"]:
         raise GoftError(f"{table.origin}: no questions", "expected at least one")
     if answered:
-        require_distinct(table, "id", columns["id"], DISTINCT)
+        remedy = "predictions are told apart by it, so give each question its own"
+        require_distinct(table, "id", columns["id"], remedy)
         columns["answers"] = list(table.columns["answers"])
         features["answers"] = ANSWERS
         for index, answers in enumerate(columns["answers"]):

@@ -1,7 +1,8 @@
-"""Question and context into windows of tokens, overlapping where the context is long.
+"""Question and context into windows of tokens, and the logits of windows into answers.
 
 The protocol is that of transformers' `run_qa.py`: the question whole, then a piece of the context;
-the first answer trains, and a window that does not hold all of it points at its first token, [CLS].
+windows overlap where the context is long. The first answer trains, and a window that does not hold
+all of it points at its first token, [CLS].
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from typing import Any, cast
 
 import numpy as np
 from datasets import Dataset
-from transformers import BatchEncoding, PreTrainedTokenizerBase
+from transformers import BatchEncoding
 
 from goft_cli.config import QuestionAnsweringConfig
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.tokens import usable_length
+from goft_cli.tasks.tokens import Batch, Tokenizer, tokenized, usable_length
 
 OUTSIDE = -1
 """Character offset of tokens that are not the context's."""
+NOTHING = "empty"
+"""The answer where no pair of start and end is left."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,10 @@ class Windows:
     ends: np.ndarray
 
 
-def encode(
-    rows: Dataset, tokenizer: PreTrainedTokenizerBase, config: QuestionAnsweringConfig
-) -> Dataset:
-    """Cut rows into windows, unpadded.
+def encode(rows: Dataset, tokenizer: Tokenizer, config: QuestionAnsweringConfig) -> Dataset:
+    """Cut rows into windows, unpadded: the model's inputs, and what `read_windows` returns.
 
-    Returns:
-        The model's inputs; `row`, `starts` and `ends` as `read_windows` returns them; and where
-        rows have answers, `start_positions` and `end_positions`, the first and the last token.
+    Where rows have answers, `start_positions` and `end_positions` are the first and the last token.
     """
     if not tokenizer.is_fast:
         raise GoftError(
@@ -55,27 +54,19 @@ def encode(
         )
     length = usable_length(config.max_length, tokenizer)
 
-    def cut(batch: dict[str, list[Any]], indices: list[int]) -> dict[str, Any]:
+    def cut(batch: Batch, indices: list[int]) -> dict[str, Any]:
         encoded = _cut(batch, tokenizer, length, config.doc_stride)
         sources = encoded.pop("overflow_to_sample_mapping")
         offsets = _offsets(encoded)
         columns = {**encoded, "row": [indices[source] for source in sources]}
         columns["starts"], columns["ends"] = ([pair[side] for pair in offsets] for side in (0, 1))
         if "answers" in batch:
-            spans = (_span(batch["answers"][source]) for source in sources)
-            found = [_tokens(*pair, *span) for pair, span in zip(offsets, spans, strict=True)]
+            answers = (batch["answers"][source] for source in sources)
+            found = [_tokens(*pair, own) for pair, own in zip(offsets, answers, strict=True)]
             columns["start_positions"], columns["end_positions"] = np.array(found).T
         return columns
 
-    return rows.map(
-        cut,
-        batched=True,
-        with_indices=True,
-        remove_columns=rows.column_names,
-        keep_in_memory=True,
-        load_from_cache_file=False,
-        desc="tokenize",
-    )
+    return tokenized(rows, cut, with_indices=True)
 
 
 def read_windows(inputs: Dataset) -> Windows:
@@ -92,10 +83,8 @@ def read_windows(inputs: Dataset) -> Windows:
     return Windows(table["row"].to_numpy(), lengths, padded("starts"), padded("ends"))
 
 
-def _cut(
-    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, length: int, overlap: int
-) -> BatchEncoding:
-    # Some of SQuAD's questions open with many blanks, which some tokenizers keep.
+def _cut(batch: Batch, tokenizer: Tokenizer, length: int, overlap: int) -> BatchEncoding:
+    # Some of SQuAD's questions begin with many blanks, which some tokenizers keep.
     questions = [question.lstrip() for question in batch["question"]]
     _require_room(questions, tokenizer, length, overlap)
     return tokenizer(
@@ -109,9 +98,7 @@ def _cut(
     )
 
 
-def _require_room(
-    questions: list[str], tokenizer: PreTrainedTokenizerBase, length: int, overlap: int
-) -> None:
+def _require_room(questions: list[str], tokenizer: Tokenizer, length: int, overlap: int) -> None:
     """Refuse what the tokenizer would answer with a panic."""
     room = length - tokenizer.num_special_tokens_to_add(pair=True) - overlap
     sizes = map(len, cast("Any", tokenizer(questions, add_special_tokens=False)).input_ids)
@@ -134,29 +121,21 @@ def _offsets(encoded: BatchEncoding) -> list[tuple[np.ndarray, np.ndarray]]:
     return pairs
 
 
-def _span(answers: dict[str, list[Any]]) -> tuple[int, int]:
-    """Return where the first answer starts and ends, in characters."""
-    start = answers["answer_start"][0]
-    return start, start + len(answers["text"][0])
-
-
-def _tokens(starts: np.ndarray, ends: np.ndarray, first: int, last: int) -> tuple[int, int]:
-    """Return the first and the last token of characters first..last-1; (0, 0) if not all are there.
+def _tokens(starts: np.ndarray, ends: np.ndarray, answers: dict[str, list[Any]]) -> tuple[int, int]:
+    """Return the first and the last token of the first answer; (0, 0) if not all are there.
 
     `run_qa.py` searches for the last token that starts before the answer, which is past the end of
     the window if the answer's first token is the window's last one, and the wrong one of several
     that were made of one character.
     """
+    first = answers["answer_start"][0]
+    last = first + len(answers["text"][0])  # the character after it
     (context,) = np.nonzero(starts != OUTSIDE)
     begin = np.searchsorted(ends[context], first, side="right")
     end = np.searchsorted(starts[context], last, side="left") - 1
     if begin > end or first < starts[context[0]] or last > ends[context[-1]]:
         return 0, 0
     return int(context[begin]), int(context[end])
-
-
-NOTHING = "empty"
-"""The answer where no pair is left."""
 
 
 @dataclass(frozen=True)
@@ -193,28 +172,21 @@ def best_answers(
 ) -> list[list[Answer]]:
     """Return the best answers of each row, at least one and at most `n_best_size`.
 
-    Args:
-        logits: (windows, longest) each, of starts and ends; what lies past a window's length is
-            not looked at.
-        windows: what the logits belong to.
-        contexts: text by row.
-        n_best_size: starts and ends to pair in each window, and answers to keep.
-        max_answer_length: in tokens.
+    The logits of starts and of ends are (windows, longest) each; what lies past a window's length
+    is not looked at. `n_best_size` starts and ends are paired in each window; `max_answer_length`
+    is in tokens.
     """
-    pairs = pair(logits, windows, n_best_size, max_answer_length)
-    spans = keep_best(pairs, n_best_size)
+    spans = keep_best(candidates(logits, windows, n_best_size, max_answer_length), n_best_size)
     answers: list[list[Answer]] = [[] for _ in contexts]
-    for row, place, own in zip(
+    for row, (start, end), own in zip(
         *(array.tolist() for array in (spans.rows, spans.places, spans.logits)), strict=True
     ):
-        # Sentencepiece counts the blank before a word as the word's; no scorer minds it.
-        start, end = place
-        text = contexts[int(row)][start:end].strip()
-        answers[row].append(Answer(text, *own))
+        # Sentencepiece counts the blank before a word as the word's; scorers ignore it.
+        answers[row].append(Answer(contexts[int(row)][start:end].strip(), *own))
     return [found or [Answer(NOTHING, 0.0, 0.0)] for found in answers]
 
 
-def pair(
+def candidates(
     logits: tuple[np.ndarray, np.ndarray], windows: Windows, n_best_size: int, longest: int
 ) -> Spans:
     """Pair the best starts with the best ends of each window; unordered."""

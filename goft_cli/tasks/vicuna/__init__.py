@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from goft_cli.config import DatasetConfig, VicunaConfig
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_splits
@@ -17,6 +15,7 @@ from goft_cli.system.files import note
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.generation import stop_tokens
+from goft_cli.tasks.tokens import Model, Tokenizer
 from goft_cli.tasks.vicuna.answers import generate_answers, make_prompts
 from goft_cli.tasks.vicuna.client import ChatClient
 from goft_cli.tasks.vicuna.judging import (
@@ -55,61 +54,55 @@ class Vicuna(Benchmark[VicunaConfig]):
                 "(fastchat/llm_judge/data/vicuna_bench)",
             )
         (split,) = config.eval_splits
-        tables, provenance = read_splits(
-            config.dataset or DatasetConfig(), [split], data_dir=config.data_dir, layout=Layout()
-        )
+        dataset = config.dataset or DatasetConfig()
+        tables, provenance = read_splits(dataset, [split], config.data_dir, Layout())
         questions = checked_questions(tables[split])
         if config.answers is not None:
             require_answers(read_answers(config.answers), questions, config.answers)
         if config.judge.base_url is not None:
-            provenance = {**provenance, "judge": self._rehearse(questions)}
+            provenance |= {"judge": self._rehearse(questions)}
         return TaskData({split: as_rows(questions)}, provenance)
 
-    def check_model(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TaskData
-    ) -> None:
-        """Refuse a model without room for question and answer, or without an end of text."""
+    def check_model(self, model: Model, tokenizer: Tokenizer, data: TaskData) -> None:
+        """Refuse a model without room for question and answer, or without an end-of-text token."""
         (rows,) = data.splits.values()
         if self.config.answers is None:
             make_prompts(model, tokenizer, from_rows(rows), self.config)
             stop_tokens(model, tokenizer)
 
     def evaluate(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        data: TaskData,
-        folder: Path,
-        batch_size: int,
+        self, model: Model, tokenizer: Tokenizer, data: TaskData, folder: Path, batch_size: int
     ) -> Scores:
-        """Answer, have rated, count; both files in `folder` are resumed after an interruption."""
+        """Answer, rate, count; both files in `folder` are resumed after an interruption."""
         config = self.config
         (rows,) = data.splits.values()
         questions = from_rows(rows)
         note(folder, self._file("answers"), self._file("judgments"))
-        answers = (
-            read_answers(config.answers)
-            if config.answers is not None
-            else generate_answers(
+        if config.answers is not None:
+            answers = read_answers(config.answers)
+        else:
+            records, model_id = Records(folder / self._file("answers")), str(folder)
+            answers = generate_answers(
                 model,
                 tokenizer,
                 questions,
                 config,
-                Records(folder / self._file("answers")),
-                model_id=str(folder),
+                records,
+                model_id=model_id,
                 batch_size=batch_size,
             )
-        )
         judgments: dict[int, Row] = {}
         metrics: dict[str, float] = {}
         if config.judge.base_url is not None:
-            judgments = self._judge(questions, answers, folder)
+            rubric, records = read_rubric(config.judge), Records(folder / self._file("judgments"))
+            requests = make_requests(questions, answers, rubric, config.judge.model)
+            judgments = judge_answers(requests, ChatClient(config.judge), records, str(folder))
             metrics = self._rate(questions, judgments)
         metrics["answered"] = sum(bool(answers[q.question_id]) for q in questions)
         return Scores(metrics, predictions(questions, answers, judgments))
 
     def _rehearse(self, questions: Sequence[Question]) -> dict[str, Any]:
-        """Go through everything but the requests; return who will judge, by which prompts."""
+        """Do everything but the requests; return who will judge, by which prompts."""
         judge = self.config.judge
         rubric = read_rubric(judge)
         make_requests(questions, {q.question_id: "" for q in questions}, rubric, judge.model)
@@ -132,27 +125,14 @@ class Vicuna(Benchmark[VicunaConfig]):
         """Name a file beside those of other benchmarks."""
         return f"{content}.{self.config.name.replace('/', '-')}.jsonl"
 
-    def _judge(
-        self, questions: Sequence[Question], answers: Mapping[int, str], folder: Path
-    ) -> dict[int, Row]:
-        judge = self.config.judge
-        return judge_answers(
-            make_requests(questions, answers, read_rubric(judge), judge.model),
-            ChatClient(judge),
-            Records(folder / self._file("judgments")),
-            str(folder),
-        )
-
     def _rate(
         self, questions: Sequence[Question], judgments: Mapping[int, Row]
     ) -> dict[str, float]:
-        scores = rating_scores(questions, judgments)
-        against = self.config.against
+        scores, against = rating_scores(questions, judgments), self.config.against
         if against is None:
             return scores
-        theirs = opponent_ratings(
-            read_judgments(against, self._file("judgments")), questions, judgments, against
-        )
+        rows = read_judgments(against, self._file("judgments"))
+        theirs = opponent_ratings(rows, questions, judgments, against)
         return scores | comparison_scores(rated(judgments), theirs)
 
 
@@ -171,22 +151,19 @@ def predictions(
     questions: Sequence[Question], answers: Mapping[int, str], judgments: Mapping[int, Row]
 ) -> list[dict[str, Any]]:
     """Return each question with its answer and what the judge said of it, if anything."""
-    entries = []
-    for question in questions:
-        number = question.question_id
-        row = judgments.get(number, {})
-        entries.append(
-            {
-                "question_id": number,
-                "category": question.category,
-                "question": question.text,
-                "answer": answers[number],
-                "rating": row.get("score"),
-                "judgment": row.get("judgment"),
-                "judge": row.get("judge"),
-            }
-        )
-    return entries
+    rows = [judgments.get(question.question_id, {}) for question in questions]
+    return [
+        {
+            "question_id": question.question_id,
+            "category": question.category,
+            "question": question.text,
+            "answer": answers[question.question_id],
+            "rating": row.get("score"),
+            "judgment": row.get("judgment"),
+            "judge": row.get("judge"),
+        }
+        for question, row in zip(questions, rows, strict=True)
+    ]
 
 
 __all__ = ["Vicuna"]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from rich.progress import track
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.config import ChatTemplate, VicunaConfig
 from goft_cli.system.digests import fingerprint
@@ -18,20 +15,15 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import console
 from goft_cli.tasks.generation import room_after, stop_tokens, write_batch
 from goft_cli.tasks.instruction.rows import PREAMBLE, SEPARATOR, encode_prompts
-from goft_cli.tasks.tokens import text_start, usable_positions
-from goft_cli.tasks.vicuna.questions import Question, Records, Row, answer_text
+from goft_cli.tasks.tokens import Model, Tokenizer, text_start, usable_positions
+from goft_cli.tasks.vicuna.questions import Question, Records, Row, answer_text, json_digest
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model is asked, and how.
+    """What the model is asked, and how; `answer_id` is a digest of all that determines the answer.
 
-    Attributes:
-        question_id: of the question.
-        ids: tokens of the prompt.
-        temperature: 0 for the likeliest token always.
-        seed: of this question's random numbers.
-        answer_id: digest of all that determines the answer; the same answer, the same id.
+    A temperature of 0 takes the likeliest token always.
     """
 
     question_id: int
@@ -42,8 +34,8 @@ class Prompt:
 
 
 def generate_answers(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    model: Model,
+    tokenizer: Tokenizer,
     questions: Sequence[Question],
     config: VicunaConfig,
     records: Records,
@@ -53,18 +45,14 @@ def generate_answers(
 ) -> dict[int, str]:
     """Answer every question, except those that `records` holds answers to from the same model.
 
-    An answer depends on its neighbours in the batch by rounding only, and an interrupted batch is
-    done again as a whole: resuming gives the bytes that an uninterrupted run gives, another batch
-    size nearly always.
-
-    Returns:
-        answer by question number.
+    An answer depends on the rest of its batch by rounding only, and an interrupted batch is done
+    again as a whole: resuming gives the bytes that an uninterrupted run gives, another batch size
+    nearly always.
     """
     prompts = make_prompts(model, tokenizer, questions, config)
     answers = {row["answer_id"]: answer_text(row) for row in records.read()}
     batches = list(batched(prompts, batch_size))
-    hidden = not console.is_terminal
-    for batch in track(batches, "answers", console=console, disable=hidden):
+    for batch in track(batches, "answers", console=console, disable=not console.is_terminal):
         missing = [prompt for prompt in batch if prompt.answer_id not in answers]
         if not missing:
             continue
@@ -76,12 +64,9 @@ def generate_answers(
 
 
 def make_prompts(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    questions: Sequence[Question],
-    config: VicunaConfig,
+    model: Model, tokenizer: Tokenizer, questions: Sequence[Question], config: VicunaConfig
 ) -> list[Prompt]:
-    """Encode the questions and settle temperature, seed and identity of each."""
+    """Encode the questions and set temperature, seed and identity of each."""
     weights, generation = fingerprint(model), model.generation_config
     prompts = []
     for question in questions:
@@ -89,14 +74,13 @@ def make_prompts(
         temperature = config.temperatures.get(question.category, config.temperature)
         seed = zlib.crc32(f"{config.seed}/{question.question_id}".encode())
         shared = [weights, config.max_new_tokens, generation.top_k, generation.top_p]
-        identity = json.dumps([*shared, question.question_id, ids, temperature, seed])
-        digest = hashlib.sha256(identity.encode()).hexdigest()
+        digest = json_digest([*shared, question.question_id, ids, temperature, seed])
         prompts.append(Prompt(question.question_id, ids, temperature, seed, digest))
     require_positions(model, prompts, config.max_new_tokens)
     return prompts
 
 
-def encode(question: str, template: ChatTemplate, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def encode(question: str, template: ChatTemplate, tokenizer: Tokenizer) -> list[int]:
     """Return token ids of the prompt: `alpaca` exactly as in training, or FastChat's text."""
     if template is ChatTemplate.alpaca:
         return encode_prompts([question], tokenizer)[0]
@@ -105,9 +89,7 @@ def encode(question: str, template: ChatTemplate, tokenizer: PreTrainedTokenizer
     return [*text_start(tokenizer), *tokenizer(prompt, add_special_tokens=False).input_ids]
 
 
-def require_positions(
-    model: PreTrainedModel, prompts: Sequence[Prompt], max_new_tokens: int
-) -> None:
+def require_positions(model: Model, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
     """Refuse prompts that leave too little room for an answer; the longest is named."""
     positions = usable_positions(model)
     longest = max(prompts, key=lambda prompt: len(prompt.ids))
@@ -129,10 +111,7 @@ def batched(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
 
 
 def generate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    batch: Sequence[Prompt],
-    max_new_tokens: int,
+    model: Model, tokenizer: Tokenizer, batch: Sequence[Prompt], max_new_tokens: int
 ) -> dict[str, str]:
     """Return the answers to one batch of a common temperature, by their ids."""
     texts = write_batch(
@@ -148,7 +127,7 @@ def generate(
 
 
 def as_row(prompt: Prompt, answer: str, model_id: str) -> Row:
-    """Lay an answer out in FastChat's format, less the time: equal runs write equal files."""
+    """Return an answer in FastChat's format, without the time: equal runs write equal files."""
     return {
         "question_id": prompt.question_id,
         "answer_id": prompt.answer_id,

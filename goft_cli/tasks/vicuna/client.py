@@ -1,4 +1,4 @@
-"""Try again what may work in a moment, after waits that double, jitter, and obey the server."""
+"""The judge's chat completions over HTTP, with retries after waits that the server may set."""
 
 from __future__ import annotations
 
@@ -23,15 +23,25 @@ from goft_cli.tasks.vicuna.rubric import Messages
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 LONGEST_WAIT_SECONDS = 60.0
+# FastChat's settings for judges (llm_judge/common.py).
+TEMPERATURE = 0
+MAX_TOKENS = 2048
+SUBSTITUTES = {"max_tokens": {"max_completion_tokens": MAX_TOKENS}, "temperature": {}}
+"""What replaces a setting that a service refuses; reasoning models refuse both."""
+UNSUPPORTED = re.compile(r"unsupported|not support|not permitted|unknown|unrecogni[sz]ed", re.I)
+"""How services say that they take no such setting; a value too large is another matter."""
+# A bad request, one too large, and what FastAPI answers to a body it does not understand.
+REFUSED_REQUEST = {400, 413, 422}
+# Besides 5xx: too slow, too early, too often.
+TRANSIENT = {408, 425, 429}
+SHOWN = 200
 
 
 class TransientError(Exception):
-    """What may pass by itself.
-
-    Attributes:
-        wait: seconds that the server asks to wait.
-    """
+    """What may work a moment later, or after the `wait` in seconds that the server asks for."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -39,7 +49,7 @@ class TransientError(Exception):
 
 
 class Retries:
-    """A number of attempts, and the waits between them; shared by the threads of one client."""
+    """A number of attempts, and the waits between them; the threads of one client share it."""
 
     def __init__(self, retries: int, backoff_seconds: float) -> None:
         self.retries = retries
@@ -68,20 +78,15 @@ class Retries:
     def delay(self, done: int, asked: float) -> float:
         """Return the seconds to wait after attempt number `done`, counted from 0.
 
-        Doubled each time and spread by half either way, so that threads turned away together do
-        not come back together; not less than the server asks, never more than a minute.
+        Doubled each time and spread by half either way, so that threads refused together do not
+        come back together; not less than the server asks, never more than a minute.
         """
         backoff = self.backoff_seconds * 2**done * self._random.uniform(0.5, 1.5)
         return min(max(backoff, asked), LONGEST_WAIT_SECONDS)
 
 
 def seconds_asked(retry_after: str | None, now: datetime | None = None) -> float:
-    """Read the header Retry-After (RFC 9110, 10.2.3): seconds, or a date; 0 if it is neither.
-
-    Args:
-        retry_after: the header's value, None where it is absent.
-        now: the present, for dates.
-    """
+    """Read the header Retry-After (RFC 9110, 10.2.3): seconds, or a date; 0 if it is neither."""
     value = (retry_after or "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
@@ -90,22 +95,6 @@ def seconds_asked(retry_after: str | None, now: datetime | None = None) -> float
         return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
     except (TypeError, ValueError):  # no date, or one without a time zone
         return 0.0
-
-
-logger = logging.getLogger(__name__)
-
-# FastChat's settings for judges (llm_judge/common.py).
-TEMPERATURE = 0
-MAX_TOKENS = 2048
-SUBSTITUTES = {"max_tokens": {"max_completion_tokens": MAX_TOKENS}, "temperature": {}}
-"""What takes the place of a setting that a service refuses; reasoning models refuse both."""
-UNSUPPORTED = re.compile(r"unsupported|not support|not permitted|unknown|unrecogni[sz]ed", re.I)
-"""How services say that they take no such setting; a value too large is another matter."""
-# A bad request, one too large, and what FastAPI answers to a body it does not understand.
-REFUSED_REQUEST = {400, 413, 422}
-# Besides 5xx: too slow, too early, too often.
-TRANSIENT = {408, 425, 429}
-SHOWN = 200
 
 
 class UnusableReplyError(TransientError):
@@ -161,14 +150,9 @@ class ChatClient:
             ) from None
 
     def _drop_refused(self, settings: dict[str, int], said: str) -> bool:
-        """Replace the settings that a refusal names, for all requests to come.
+        """Replace the settings that a refusal names, for all later requests; False if none is.
 
-        Args:
-            settings: those of the refused request.
-            said: what the server answered.
-
-        Returns:
-            whether there are any, so that asking again makes sense.
+        The settings are those of the refused request.
         """
         refused = {name for name in settings if name in SUBSTITUTES and name in said}
         if not refused or not UNSUPPORTED.search(said):
@@ -183,16 +167,13 @@ class ChatClient:
                 logger.warning("%s refuses %s; it is asked with %s", self.name, names, instead)
         return True
 
-    def _request(self, messages: Messages, settings: dict[str, int]) -> Request:
+    def _send(self, messages: Messages, settings: dict[str, int]) -> bytes:
         content = {"model": self.judge.model, "messages": messages, **settings}
         headers = {"Content-Type": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         address = f"{(self.judge.base_url or '').rstrip('/')}/chat/completions"
-        return Request(address, json.dumps(content).encode(), headers, method="POST")
-
-    def _send(self, messages: Messages, settings: dict[str, int]) -> bytes:
-        request = self._request(messages, settings)
+        request = Request(address, json.dumps(content).encode(), headers, method="POST")
         try:
             with self._opener.open(request, timeout=self.judge.timeout_seconds) as response:
                 return response.read()
@@ -208,26 +189,18 @@ class ChatClient:
             said = self._shown(f"{error.code} {error.reason}: {detail(error)}".rstrip(": "))
         if error.code in TRANSIENT or error.code >= 500:
             return TransientError(f"it answers {said}", seconds_asked(error.headers["Retry-After"]))
-        sentence = f"{self.name} answers {said}; {self._remedy(error.code)}"
+        variable = self.judge.api_key_variable
+        remedy = "check task.judge.base_url and task.judge.model"
+        if error.code in {401, 403} and self._key:
+            remedy = f"check the key in the environment variable {variable}"
+        elif error.code in {401, 403}:
+            remedy = f"set the environment variable {variable} to its key"
+        sentence = f"{self.name} answers {said}; {remedy}"
         refused = error.code in REFUSED_REQUEST
         return RefusedRequestError(sentence) if refused else GoftError(sentence)
 
-    def _remedy(self, code: int) -> str:
-        variable = self.judge.api_key_variable
-        if code in {401, 403}:
-            return (
-                f"check the key in the environment variable {variable}"
-                if self._key
-                else f"set the environment variable {variable} to its key"
-            )
-        return "check task.judge.base_url and task.judge.model"
-
     def _text(self, body: bytes) -> str:
-        """Take the text out of a chat completion.
-
-        Raises:
-            UnusableReplyError: there is none.
-        """
+        """Return the text of a chat completion; UnusableReplyError if there is none."""
         try:
             text = json.loads(body)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError):
@@ -238,12 +211,12 @@ class ChatClient:
         return self._clean(text.encode(errors="replace").decode())  # no half surrogate pairs
 
     def _clean(self, text: str) -> str:
-        """Blot out the key, which some servers repeat."""
+        """Replace the key, which some servers repeat."""
         secret = self._key if len(self._key) >= SHORTEST_SECRET else None
         return text.replace(secret, BLOT) if secret else text
 
     def _shown(self, text: str) -> str:
-        """Cut what a server says to one line; cleaned first, as half a key is too much of it."""
+        """Cut what a server says to one line; cleaned first, as it may not show half a key."""
         return " ".join(self._clean(text).split())[:SHOWN]
 
 
@@ -259,7 +232,7 @@ def read_key(variable: str) -> str:
 
 
 def detail(error: HTTPError) -> str:
-    """Return what a server says about a refusal: OpenAI's `error.message`, or the text itself."""
+    """Return what a server says about a refusal: OpenAI's `error.message`, or the text."""
     try:
         text = error.read(10_000).decode(errors="replace")
     except (OSError, HTTPException):

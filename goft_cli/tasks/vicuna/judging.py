@@ -1,13 +1,11 @@
-"""Ratings from the judge: who is asked what, what was said before, and the number in a reply."""
+"""Ratings from the judge: requests, the number in a reply, means, and counts against a rival."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -17,27 +15,23 @@ from rich.progress import track
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import console
 from goft_cli.tasks.vicuna.client import ChatClient, RefusedRequestError, UnusableReplyError
-from goft_cli.tasks.vicuna.questions import Question, Records, Row, read_rows
+from goft_cli.tasks.vicuna.questions import Question, Records, Row, json_digest, read_rows
 from goft_cli.tasks.vicuna.rubric import Messages, Rubric
 
 logger = logging.getLogger(__name__)
+
+Ratings = Mapping[int, float]
 
 UNRATED = -1.0
 LOWEST, HIGHEST = 1, 10
 RATING = re.compile(r"\[\[(\d+\.?\d*)\]\]", re.ASCII)  # FastChat's pattern (llm_judge/common.py)
 THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
+TIE_DELTA = 0.1  # FastChat's (llm_judge/common.py); whole ratings never come so close
 
 
 @dataclass(frozen=True)
 class Request:
-    """One answer to be rated.
-
-    Attributes:
-        question_id: of the question.
-        prompt: name of the prompt.
-        messages: the conversation to complete.
-        digest: of the judge, the prompt and every text in it, the answer above all.
-    """
+    """One answer to be rated; the digest is of the judge, the prompt's name and every message."""
 
     question_id: int
     prompt: str
@@ -46,7 +40,7 @@ class Request:
 
 
 def parse_rating(reply: str) -> float:
-    """Return the last `[[number]]` that is not thought aloud, or -1: none, or not from 1 to 10.
+    """Return the last `[[number]]` outside a reply's thoughts, or -1: none, or not from 1 to 10.
 
     FastChat takes the first one, of any size, and else a number in single brackets: with a judge
     that reasons, a draft, the scale or a footnote.
@@ -59,7 +53,7 @@ def parse_rating(reply: str) -> float:
 def spoken(reply: str) -> str:
     """Return a reply without its thoughts: those between tags, unclosed ones to the end.
 
-    A chat template may have opened them already, so what stands before a lone `</think>` goes, too.
+    A chat template may have opened them already, so what precedes a lone `</think>` goes, too.
     """
     return THOUGHT.sub("", reply).rpartition("</think>")[2]
 
@@ -67,7 +61,7 @@ def spoken(reply: str) -> str:
 def make_requests(
     questions: Sequence[Question], answers: Mapping[int, str], rubric: Rubric, judge_model: str
 ) -> list[Request]:
-    """Write the conversations, less those for questions that the rubric leaves out."""
+    """Write the conversations, without those of questions that the rubric leaves out."""
     requests = []
     for question in questions:
         prompt = rubric.prompt_for(question)
@@ -76,8 +70,7 @@ def make_requests(
         number = question.question_id
         reference = rubric.references.get(number)
         messages = prompt.messages(question.text, answers[number], reference)
-        identity = json.dumps([judge_model, prompt.name, number, messages])
-        digest = hashlib.sha256(identity.encode()).hexdigest()
+        digest = json_digest([judge_model, prompt.name, number, messages])
         requests.append(Request(number, prompt.name, messages, digest))
     return requests
 
@@ -85,19 +78,10 @@ def make_requests(
 def judge_answers(
     requests: Sequence[Request], client: ChatClient, records: Records, model_id: str
 ) -> dict[int, Row]:
-    """Have every answer rated, except those that `records` holds a judgment of.
+    """Return the judgment of every question; those that `records` lacks are asked for and added.
 
     A request that the judge refuses, or whose reply never was usable, is recorded with its error
     and a rating of -1, and made again the next time.
-
-    Args:
-        requests: what to ask.
-        client: of the judge, who is asked several at a time.
-        records: earlier judgments; the new ones are added as they come.
-        model_id: name of the model that answered.
-
-    Returns:
-        judgment by question number.
     """
     known = {
         row["request_sha256"]: {**row, "score": parse_rating(row["judgment"])}
@@ -118,8 +102,15 @@ def judge_answers(
     pending = [request for request in requests if request.digest not in known]
     with ThreadPoolExecutor(client.judge.concurrency) as pool:
         futures = [pool.submit(ask, request) for request in pending]
+        done = track(
+            as_completed(futures),
+            "judgments",
+            total=len(futures),
+            console=console,
+            disable=not console.is_terminal,
+        )
         try:
-            rows = list(in_turn(futures))
+            rows = [future.result() for future in done]
         except BaseException:
             client.retries.stop()
             pool.shutdown(cancel_futures=True)
@@ -128,20 +119,8 @@ def judge_answers(
     return {request.question_id: known[request.digest] for request in requests}
 
 
-def in_turn(futures: Sequence[Future[Row]]) -> Iterable[Row]:
-    """Yield judgments as they come, and show how many are there."""
-    done = track(
-        as_completed(futures),
-        "judgments",
-        total=len(futures),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    return (future.result() for future in done)
-
-
 def as_row(request: Request, reply: str, error: str | None, judge_model: str, model_id: str) -> Row:
-    """Lay a judgment out in FastChat's format, less the time, plus what resuming needs."""
+    """Return a judgment in FastChat's format, without the time, plus what resuming needs."""
     return {
         "question_id": request.question_id,
         "model": model_id,
@@ -153,12 +132,6 @@ def as_row(request: Request, reply: str, error: str | None, judge_model: str, mo
         "request_sha256": request.digest,
         "error": error,
     }
-
-
-# FastChat's TIE_DELTA (llm_judge/common.py); whole ratings never come so close.
-TIE_DELTA = 0.1
-
-Ratings = Mapping[int, float]
 
 
 def rating_scores(questions: Sequence[Question], judgments: Mapping[int, Row]) -> dict[str, float]:
@@ -178,8 +151,8 @@ def rating_scores(questions: Sequence[Question], judgments: Mapping[int, Row]) -
     by_category: dict[str, list[float]] = {}
     for question in questions:
         if question.question_id in ratings:
-            found = ratings[question.question_id]
-            by_category.setdefault(question.category, []).append(found)
+            found = by_category.setdefault(question.category, [])
+            found.append(ratings[question.question_id])
     means = {
         f"rating_{category.replace('-', '_')}": fmean(found)
         for category, found in by_category.items()
@@ -206,22 +179,17 @@ def rated(judgments: Mapping[int, Row]) -> dict[int, float]:
 
 
 def read_judgments(path: str, name: str) -> list[Row]:
-    """Read the judgments of another run, ours or FastChat's.
+    """Read the judgments of another run, ours or FastChat's: a file, or one in a folder by `name`.
 
-    Args:
-        path: the file, or a folder with a file of this name.
-        name: what the file is called in the folder.
+    Each reply is rated by our rule, so that both runs are rated alike.
     """
     place = Path(path).expanduser()
     file = place / name if place.is_dir() else place
     rows = read_rows(str(file), wanted=("question_id", "judge", "user_prompt", "score"))
-    return [rated_anew(row) for row in rows]
-
-
-def rated_anew(row: Row) -> Row:
-    """Rate the reply in a judgment by our rule, so that both runs are rated alike."""
-    reply = row.get("judgment")
-    return {**row, "score": parse_rating(reply)} if isinstance(reply, str) else row
+    for row in rows:
+        if isinstance(row.get("judgment"), str):
+            row["score"] = parse_rating(row["judgment"])
+    return rows
 
 
 def opponent_ratings(

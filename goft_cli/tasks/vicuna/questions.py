@@ -1,7 +1,8 @@
-"""Questions in FastChat's format: a number, a category, and what is asked."""
+"""Files in FastChat's format: questions, answers, and rows that are appended one by one."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from goft_cli.data.table import Table, require_columns, require_distinct
 from goft_cli.system.errors import GoftError
 
 COLUMNS = ("question_id", "category", "turns")
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,8 @@ def _question(values: tuple[Any, Any, Any], place: str) -> Question:
     return Question(number, category, turns[0])
 
 
-Row = dict[str, Any]
-
-
 class Records:
-    """A file that only grows, by whole lines; several threads may append."""
+    """A file of JSON lines to which several threads may append."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -141,6 +140,10 @@ def answer_text(row: Row) -> str:
 
 def rows_of(table: Table) -> list[Row]:
     """Turn columns into rows."""
-    names = list(table.columns)
-    columns = table.columns.values()
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    columns = zip(*table.columns.values(), strict=True)
+    return [dict(zip(table.columns, values, strict=True)) for values in columns]
+
+
+def json_digest(content: list[Any]) -> str:
+    """Return the SHA-256 of a list as JSON."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

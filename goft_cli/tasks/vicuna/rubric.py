@@ -1,4 +1,4 @@
-"""What the judge is told: the project's own words, or FastChat's from a file of the user's."""
+"""The judge's prompts: the project's own, or FastChat's from a file of the user."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from goft_cli.tasks.vicuna.questions import Question, read_answers, read_rows
 OWN = "own"
 REFERENCED = ("math", "reasoning", "coding")
 """Categories that FastChat rates beside a reference answer (llm_judge/common.py)."""
-FASTCHAT_NAMES = ("single-v1", "single-math-v1")
 QUESTION, ANSWER, REFERENCE = "{question}", "{answer}", "{ref_answer_1}"
+FASTCHAT = {"single-v1": [QUESTION, ANSWER], "single-math-v1": [QUESTION, ANSWER, REFERENCE]}
+"""FastChat's prompts for single answers of one turn, and the places that each has."""
 
 Messages = list[dict[str, str]]
 
@@ -28,7 +29,7 @@ class JudgePrompt:
     template: str
 
     def messages(self, question: str, answer: str, reference: str | None) -> Messages:
-        """Fill the places; what stands in a text that fills one is left alone."""
+        """Fill the places; a place within a text that fills one is left alone."""
         texts = {QUESTION: question, ANSWER: answer, REFERENCE: reference or ""}
         places = "|".join(map(re.escape, texts))
         filled = re.sub(places, lambda place: texts[place.group()], self.template)
@@ -92,13 +93,11 @@ def read_rubric(judge: JudgeConfig) -> Rubric:
 
 
 def read_prompts(path: str) -> tuple[JudgePrompt, JudgePrompt]:
-    """Read the two prompts for single answers of one turn from FastChat's judge_prompts.jsonl."""
+    """Read the two prompts of `FASTCHAT` from its judge_prompts.jsonl."""
     rows = read_rows(path, wanted=("name", "system_prompt", "prompt_template"))
     by_name = {row["name"]: row for row in rows}
     prompts = []
-    for name, places in zip(
-        FASTCHAT_NAMES, ([QUESTION, ANSWER], [QUESTION, ANSWER, REFERENCE]), strict=True
-    ):
+    for name, places in FASTCHAT.items():
         row = by_name.get(name, {})
         system, template = row.get("system_prompt"), row.get("prompt_template")
         if not isinstance(system, str) or not isinstance(template, str):
