@@ -1,4 +1,4 @@
-"""Which layers of a model an adapter sits on, those of one kind together."""
+"""The layers that an adapter is on, what would spend as much on them, and the time it takes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from goft_cli.tuner.layer import GoftLayer
 from goft_cli.tuner.penalty import total_penalty
 from goft_cli.verbs.plan.memory import autocast
 
+WARM, TIMED = 1, 3
+"""Times before the clock counts, and those of which the median counts."""
+
 
 @dataclass(frozen=True)
 class AdaptedLayers:
     """All layers of one name and shape.
 
     Attributes:
-        name: what they are called within a block.
-        count: how many there are.
+        name: within a block.
         inputs: features that go in; the width of a rotation.
-        outputs: features that come out.
         stages: of a rotation of that width; None for other adapters.
         parameters: that the adapter trains on each.
     """
@@ -49,9 +50,7 @@ class AdaptedLayers:
 def adapted_layers(model: PeftModel, head: list[str]) -> list[AdaptedLayers]:
     """Group the adapted layers by name and shape, in the order of the model.
 
-    Args:
-        model: with its adapter; it may be without weights.
-        head: last names of the modules that train whole, which are not layers of the adapter.
+    `head` has the last names of the modules that train whole, which do not count.
     """
     groups: dict[tuple[str, int, int, int | None, int], int] = defaultdict(int)
     for name, module in model.get_base_model().named_modules():
@@ -59,8 +58,7 @@ def adapted_layers(model: PeftModel, head: list[str]) -> list[AdaptedLayers]:
             if in_modules(name, head):
                 continue
             inputs, outputs = features(module.get_base_layer())
-            rotated = isinstance(module, GoftLayer)
-            stages = len(schedule(inputs)) if rotated else None
+            stages = len(schedule(inputs)) if isinstance(module, GoftLayer) else None
             trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
             groups[within_block(name), inputs, outputs, stages, trained] += 1
     return [
@@ -87,12 +85,7 @@ def oft_parameters(layers: Sequence[AdaptedLayers], block: int) -> int:
 
 
 def equivalents(layers: Sequence[AdaptedLayers], budget: int) -> dict[str, tuple[str, int]]:
-    """Return the words that size LoRA and OFT nearest to a budget, and what they come to.
-
-    Args:
-        layers: that an adapter sits on; with none there is nothing to compare.
-        budget: number of parameters, the head left out.
-    """
+    """Return the words that size LoRA and OFT nearest to a budget, and their parameters."""
     if not layers:
         return {}
     inputs = [one.inputs for one in layers]
@@ -103,10 +96,6 @@ def equivalents(layers: Sequence[AdaptedLayers], budget: int) -> dict[str, tuple
         block = closest(sizes, budget, lambda size: oft_parameters(layers, size))
         found["oft"] = (f"adapter.oft_block_size={block}", oft_parameters(layers, block))
     return found
-
-
-WARM, TIMED = 1, 3
-"""Times before the clock counts, and those of which the median counts."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +112,9 @@ class Timing:
 
 
 def calibrate(cfg: TrainConfig, batch: Mapping[str, Tensor], device: str) -> Timing:
-    """Train for some updates, score, and take the times; what reading the data costs is left out.
+    """Train for some updates, score, and take the times, without reading data.
 
-    Args:
-        cfg: model, adapter, precision, accumulation.
-        batch: the largest of the run, so that the times are rather too long.
-        device: "cpu" or "cuda".
+    The batch is the largest of the run, so that the times are rather too long.
     """
     model = attached(cfg, cfg.adapter, device).train()
     if cfg.trainer.gradient_checkpointing:
@@ -156,7 +142,7 @@ def calibrate(cfg: TrainConfig, batch: Mapping[str, Tensor], device: str) -> Tim
 
 
 def median_seconds(work: Callable[[], None], device: str) -> float:
-    """Take the time of something that is done more than once."""
+    """Return how long `work` takes, the median of `TIMED` times."""
 
     def once() -> float:
         start = time.perf_counter()
