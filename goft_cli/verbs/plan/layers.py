@@ -21,8 +21,7 @@ from goft_cli.studies.budget import attached, closest
 from goft_cli.system.digests import in_modules
 from goft_cli.tuner.base_weight import features
 from goft_cli.tuner.layer import GoftLayer
-from goft_cli.tuner.penalty import total_penalty
-from goft_cli.verbs.plan.memory import autocast
+from goft_cli.verbs.plan.memory import autocast, loss_of
 
 WARM, TIMED = 1, 3
 """Times before the clock counts, and those of which the median counts."""
@@ -74,27 +73,22 @@ def within_block(name: str) -> str:
     return ".".join(parts[numbers[-1] + 1 :] if numbers else parts)
 
 
-def lora_parameters(layers: Sequence[AdaptedLayers], rank: int) -> int:
-    """Count LoRA's: two factors per layer."""
-    return sum(rank * (one.inputs + one.outputs) * one.count for one in layers)
-
-
-def oft_parameters(layers: Sequence[AdaptedLayers], block: int) -> int:
-    """Count OFT's as PEFT stores them: the skew half of each block."""
-    return sum(one.inputs * (block - 1) // 2 * one.count for one in layers)
-
-
 def equivalents(layers: Sequence[AdaptedLayers], budget: int) -> dict[str, tuple[str, int]]:
     """Return the words that size LoRA and OFT nearest to a budget, and their parameters."""
+
+    def of_lora(rank: int) -> int:  # two factors per layer
+        return sum(rank * (one.inputs + one.outputs) * one.count for one in layers)
+
+    def of_oft(block: int) -> int:  # the skew half of each block, as PEFT stores it
+        return sum(one.inputs * (block - 1) // 2 * one.count for one in layers)
+
     if not layers:
         return {}
-    inputs = [one.inputs for one in layers]
-    narrowest = [min(one.inputs, one.outputs) for one in layers]
-    rank = closest(ranks(narrowest), budget, lambda size: lora_parameters(layers, size))
-    found = {"lora": (f"adapter.r={rank}", lora_parameters(layers, rank))}
-    if sizes := blocks(inputs):
-        block = closest(sizes, budget, lambda size: oft_parameters(layers, size))
-        found["oft"] = (f"adapter.oft_block_size={block}", oft_parameters(layers, block))
+    rank = closest(ranks([min(one.inputs, one.outputs) for one in layers]), budget, of_lora)
+    found = {"lora": (f"adapter.r={rank}", of_lora(rank))}
+    if sizes := blocks([one.inputs for one in layers]):
+        block = closest(sizes, budget, of_oft)
+        found["oft"] = (f"adapter.oft_block_size={block}", of_oft(block))
     return found
 
 
@@ -124,9 +118,7 @@ def calibrate(cfg: TrainConfig, batch: Mapping[str, Tensor], device: str) -> Tim
 
     def update() -> None:
         for _ in range(cfg.trainer.gradient_accumulation_steps):
-            with autocast(cfg.trainer, device):
-                loss, penalty = model(**inputs).loss, total_penalty(model)
-            (loss if penalty is None else loss + penalty).backward()
+            loss_of(model, inputs, cfg.trainer, device).backward()
         optimizer.step()
         optimizer.zero_grad()
 

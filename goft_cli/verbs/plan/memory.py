@@ -218,10 +218,7 @@ def step_bytes(
         inputs = {name: fake.from_tensor(tensor).to(device) for name, tensor in batch.items()}
         weights = [*model.parameters(), *model.buffers()]
         live = stack.enter_context(LiveBytes([*weights, *inputs.values()]))
-        with autocast(trainer, device):
-            loss = model(**inputs).loss
-            penalty = total_penalty(model)
-        (loss if penalty is None else loss + penalty).backward()
+        loss_of(model, inputs, trainer, device).backward()
         return live.peak - live.live  # what is left are the gradients
 
 
@@ -237,6 +234,15 @@ def prepare_rotations(model: PeftModel) -> None:
         if width > 1:
             rotation = torch.eye(2).repeat(width - 1, 1, 1) if quasi else torch.zeros(width - 1)
             rotate_transposed(torch.zeros(MANY_VECTORS, width), rotation)
+
+
+def loss_of(
+    model: PeftModel, inputs: Mapping[str, Tensor], trainer: TrainerConfig, device: str
+) -> Tensor:
+    """Return the task's loss and the adapter's penalty, if it has one, in the run's precision."""
+    with autocast(trainer, device):
+        loss, penalty = model(**inputs).loss, total_penalty(model)
+    return loss if penalty is None else loss + penalty
 
 
 def autocast(trainer: TrainerConfig, device: str) -> AbstractContextManager[object]:
