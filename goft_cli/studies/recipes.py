@@ -85,7 +85,7 @@ def _read(path: Path) -> ReproductionConfig:
         key, sentence = error.full_key or "recipe", str(error).splitlines()[0]
         raise GoftError(f"{path}: {key}: {sentence}") from error
     except GoftError as error:
-        raise GoftError(f"{path}: {error}") from error
+        raise GoftError(f"{path}: {error.problem}", error.remedy) from error
 
 
 def cells() -> list[Cell]:

@@ -1,8 +1,9 @@
-"""From the words of `goft compare` to runs, and from those to table and figure."""
+"""Finish the runs of a comparison, write its tables, and draw its figure."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,43 +23,37 @@ from goft_cli.system.files import write_text
 from goft_cli.system.screen import quiet_libraries
 from goft_cli.verbs.compare import table
 from goft_cli.verbs.compare.runs import PlannedRun, finish, is_done, plan
-from goft_cli.verbs.compare.table import Caption, Summary, setting_of, summarize
+from goft_cli.verbs.compare.table import Caption, Summary, summarize
 
-Runs = Mapping[str, Sequence[PlannedRun]]
-"""By adapter, one per seed."""
+FORMATS = ("png", "svg", "pdf")
+MAX_IN_LINE = 8
+"""Entries of the legend."""
+EDGE = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
+POINT: dict[str, Any] = {**EDGE, "elinewidth": 1.2, "capsize": 2.5, "linestyle": ""}
+DASHED = {"color": SECOND_INK, "linewidth": 1, "linestyle": (0, (4, 2))}
+FRONT: dict[str, Any] = {**DASHED, "drawstyle": "steps-post", "zorder": 1}
 
 
-def compare(cfg: CompareConfig, words: Sequence[str]) -> list[Summary]:
-    """Finish every run and write the comparison.
-
-    Args:
-        cfg: which adapters and seeds, and what their budget is.
-        words: of all runs.
-    """
+def compare(cfg: CompareConfig, words: Sequence[str]) -> None:
+    """Finish every run and write the comparison; `words` are those of all runs."""
     first, *others = cfg.seed_list()
     alone = {name: plan(words, name, first) for name in cfg.adapters}
     budget, extra = "Budget: each adapter's own, by its recipe.", dict.fromkeys(alone, ())
     if cfg.budget is Budget.matched:
         with quiet_libraries():
             sizes = matched_sizes([run.cfg for run in alone.values()], cfg.baseline)
-        budget, extra = describe(sizes, cfg.baseline), {k: s.words for k, s in sizes.items()}
+        budget, extra = budget_note(sizes, cfg.baseline), {k: s.words for k, s in sizes.items()}
     runs = {
         name: [plan([*words, *extra[name]], name, seed) for seed in (first, *others)]
         for name in alone
     }
     finish_all(runs)
     caption = Caption(cfg.task.name, real_name(cfg.model), cfg.task.headline, cfg.baseline, budget)
-    rows = summarize(
-        {name: [RunRecord.of(run.cfg) for run in planned] for name, planned in runs.items()},
-        {name: setting_of(planned[0].cfg.adapter) for name, planned in runs.items()},
-        cfg.baseline,
-        greater_is_better=cfg.task.greater_is_better,
-    )
-    write(rows, caption, Path(cfg.output_dir))
-    return rows
+    records = {name: [RunRecord.of(run.cfg) for run in planned] for name, planned in runs.items()}
+    write(summarize(records, cfg.baseline), caption, Path(cfg.output_dir))
 
 
-def describe(sizes: Mapping[str, Size], reference: str) -> str:
+def budget_note(sizes: Mapping[str, Size], reference: str) -> str:
     """Say what the budget is and how near each adapter comes to it."""
     budget = sizes[reference].parameters
     shares = ", ".join(
@@ -69,8 +64,8 @@ def describe(sizes: Mapping[str, Size], reference: str) -> str:
     return f"Budget: {reference}'s {budget:,} parameters; of it others spend {shares}."
 
 
-def finish_all(runs: Runs) -> None:
-    """Train what is missing, adapter by adapter within a seed, and say which one is in turn."""
+def finish_all(runs: Mapping[str, Sequence[PlannedRun]]) -> None:
+    """Train what is missing, adapter by adapter within a seed, and print the command of each."""
     by_seed = [run for together in zip(*runs.values(), strict=True) for run in together]
     missing = [run for run in by_seed if not is_done(run)]
     screen.print(f"{len(by_seed)} runs, {len(by_seed) - len(missing)} of them finished already")
@@ -91,15 +86,6 @@ def write(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
     screen.print(f"tables and figure: {folder}", soft_wrap=True)
 
 
-FORMATS = ("png", "svg", "pdf")
-MAX_IN_LINE = 8
-"""Entries of the legend."""
-EDGE = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
-POINT: dict[str, Any] = {**EDGE, "elinewidth": 1.2, "capsize": 2.5, "linestyle": ""}
-DASHED = {"color": SECOND_INK, "linewidth": 1, "linestyle": (0, (4, 2))}
-FRONT: dict[str, Any] = {**DASHED, "drawstyle": "steps-post", "zorder": 1}
-
-
 @style()
 def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
     """Write `comparison.png` and its like, one point per row."""
@@ -109,7 +95,9 @@ def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
     panel(right, rows, [row.seconds for row in rows], "training time, seconds")
     log_axis(left, [row.parameters for row in rows])
     left.set_ylabel(caption.headline.replace("_", " "))
-    figure.suptitle(title(rows, caption), fontsize="medium")
+    seeds = len(rows[0].results)
+    shown = f"mean and standard deviation, {seeds} seeds" if seeds > 1 else "one seed"
+    figure.suptitle(f"{caption.task}, {caption.model} ({shown})", fontsize="medium")
     handles, labels = left.get_legend_handles_labels()
     ncols = min(len(labels), MAX_IN_LINE)
     place = {"loc": "outside lower center", "ncols": ncols, "columnspacing": 1.2}
@@ -118,16 +106,9 @@ def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
         save(figure, folder / f"comparison.{suffix}", dpi=200)
 
 
-def title(rows: Sequence[Summary], caption: Caption) -> str:
-    """Name the data, and what point and bar are."""
-    seeds = len(rows[0].results)
-    shown = f"mean and standard deviation, {seeds} seeds" if seeds > 1 else "one seed"
-    return f"{caption.task}, {caption.model} ({shown})"
-
-
 def panel(axes: Axes, rows: Sequence[Summary], costs: Sequence[float], label: str) -> None:
     """Draw one point per adapter with its spread, and the front below them."""
-    merits = [row.mean if row.greater_is_better else -row.mean for row in rows]
+    merits = [statistics.mean(result.merit for result in row.results) for row in rows]
     front = pareto_front(costs, merits)
     for row, cost in zip(rows, costs, strict=True):
         colour, marker = look_of(row.adapter)
@@ -154,7 +135,7 @@ def log_axis(axes: Axes, counts: Sequence[int]) -> None:
 
 
 def short(count: float) -> str:
-    """Write a number of parameters as people say it: 0, 500, 8k, 1M."""
+    """Write a number of parameters such as 0, 500, 8k, 1M."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if count >= size:
             return f"{count / size:g}{unit}"

@@ -1,4 +1,4 @@
-"""The runs behind a comparison: those of `goft train` with the same words, and so reused."""
+"""The runs of a comparison: those of `goft train` with the same words, and so reused."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from goft_cli.system.errors import GoftError, RankError
 from goft_cli.verbs.train import finish_run
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
-"""What differs from run to run, and what says it here."""
+"""What differs from run to run, and how a comparison is told it."""
 PER_COMPARISON = {entry.name for entry in fields(CompareConfig)} - {
     entry.name for entry in fields(TrainConfig) if entry.name != "output_dir"
 }
-"""What no run is told."""
+"""Keys that are not passed on to a run."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class PlannedRun:
 
 
 def shared_words() -> list[str]:
-    """Return what the user said of all runs alike."""
+    """Return the user's words that hold for all runs."""
     kept = []
     for word in HydraConfig.get().overrides.task:
         key = word.lstrip("+~").partition("=")[0]
@@ -53,12 +53,7 @@ def shared_words() -> list[str]:
 
 
 def plan(words: Sequence[str], adapter: str, seed: int) -> PlannedRun:
-    """Compose one run as `goft train` composes it.
-
-    Args:
-        words: of all runs, and what this adapter needs besides.
-        adapter: its name.
-        seed: its seed.
+    """Compose one run as `goft train` does; `words` are those of all runs and of this adapter.
 
     Raises:
         HydraException, OmegaConfBaseException: the words do not compose with this adapter.
@@ -68,7 +63,7 @@ def plan(words: Sequence[str], adapter: str, seed: int) -> PlannedRun:
 
 
 def check_adapters(names: Sequence[str]) -> None:
-    """Refuse an adapter that there is none of, before anything heavy is imported."""
+    """Refuse an unknown adapter, before anything heavy is imported."""
     sources = HydraConfig.get().runtime.config_sources
     own = tuple(Path(source.path) for source in sources if source.provider == "command-line")
     choices = verb_choices("train", own)["adapter"]
@@ -78,7 +73,7 @@ def check_adapters(names: Sequence[str]) -> None:
 
 
 def is_done(run: PlannedRun) -> bool:
-    """Tell whether a run is finished, and may be compared: on what it was trained on."""
+    """Tell whether a run is finished; refuse one whose data or model has changed since."""
     return is_reusable(run.cfg, f"restore it, or train that run anew: {run.command} overwrite=true")
 
 

@@ -1,4 +1,4 @@
-"""What the runs of one adapter come to, over its seeds."""
+"""The rows of a comparison, an adapter over its seeds each, as tables and CSV files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from goft_cli.config import AdapterConfig
 from goft_cli.run.record import RunRecord
+from goft_cli.run.summary import megabytes
 from goft_cli.studies.leaderboard import (
     CONFIDENCE,
     Difference,
@@ -17,6 +17,12 @@ from goft_cli.studies.leaderboard import (
 )
 from goft_cli.system.tables import Table, styled
 
+MINUS = "\N{MINUS SIGN}"
+SIZES, COSTS = ("parameters", "head_parameters"), ("train_seconds", "peak_memory_bytes")
+SCORES = ("mean", "standard_deviation", "best", "difference", "interval_low", "interval_high")
+SUMMARY_COLUMNS = ("adapter", "size", *SIZES, "seeds", *SCORES, *COSTS)
+RUN_COLUMNS = ("adapter", "size", "seed", "score", *SIZES, *COSTS, "folder")
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -24,17 +30,20 @@ class Summary:
 
     Attributes:
         adapter: its name.
-        setting: what sets its size, such as `r=2`; empty where that is fixed.
         results: one per seed.
         difference: of its scores to the reference's, seed by seed; None for the reference.
-        greater_is_better: which score is the best.
     """
 
     adapter: str
-    setting: str
     results: tuple[RunRecord, ...]
     difference: Difference | None
-    greater_is_better: bool = True
+
+    @property
+    def setting(self) -> str:
+        """What sets the adapter's size, such as `r=2`; empty where that is fixed."""
+        adapter = self.results[0].cfg.adapter
+        growth = adapter.growth
+        return "" if growth is None else f"{growth.key}={getattr(adapter, growth.key)}"
 
     @property
     def scores(self) -> list[float]:
@@ -54,7 +63,7 @@ class Summary:
     @property
     def best(self) -> float:
         """Score of the best seed."""
-        return max(self.scores) if self.greater_is_better else min(self.scores)
+        return max(self.results, key=lambda result: result.merit).score
 
     @property
     def parameters(self) -> int:
@@ -72,47 +81,6 @@ class Summary:
         return statistics.median(result.peak_memory_bytes for result in self.results)
 
 
-def summarize(
-    results: Mapping[str, Sequence[RunRecord]],
-    settings: Mapping[str, str],
-    reference: str,
-    *,
-    greater_is_better: bool,
-) -> list[Summary]:
-    """Return one row per adapter, in the order of `results`; the others against the reference."""
-    scores = {name: {run.seed: run.score for run in runs} for name, runs in results.items()}
-    return [
-        Summary(
-            adapter=name,
-            setting=settings[name],
-            results=tuple(runs),
-            difference=(
-                None if name == reference else paired_difference(scores[name], scores[reference])
-            ),
-            greater_is_better=greater_is_better,
-        )
-        for name, runs in results.items()
-    ]
-
-
-def setting_of(adapter: AdapterConfig) -> str:
-    """Say what sets an adapter's size, if anything does."""
-    growth = adapter.growth
-    return "" if growth is None else f"{growth.key}={getattr(adapter, growth.key)}"
-
-
-def same_machine(results: Sequence[RunRecord]) -> bool:
-    """Tell whether times and memory may be compared: one environment made them all."""
-    return all(result.environment == results[0].environment for result in results)
-
-
-MINUS = "\N{MINUS SIGN}"
-SIZES, COSTS = ("parameters", "head_parameters"), ("train_seconds", "peak_memory_bytes")
-SCORES = ("mean", "standard_deviation", "best", "difference", "interval_low", "interval_high")
-SUMMARY_COLUMNS = ("adapter", "size", *SIZES, "seeds", *SCORES, *COSTS)
-RUN_COLUMNS = ("adapter", "size", "seed", "score", *SIZES, *COSTS, "folder")
-
-
 @dataclass(frozen=True)
 class Caption:
     """What a table or figure must say besides its numbers."""
@@ -127,6 +95,17 @@ class Caption:
     def title(self) -> str:
         """One line above."""
         return f"{self.task}  {self.model}"
+
+
+def summarize(results: Mapping[str, Sequence[RunRecord]], reference: str) -> list[Summary]:
+    """Return one row per adapter, in the order of `results`; the others against the reference."""
+    scores = {name: {run.seed: run.score for run in runs} for name, runs in results.items()}
+    differences = {
+        name: paired_difference(scores[name], scores[reference])
+        for name in results
+        if name != reference
+    }
+    return [Summary(name, tuple(runs), differences.get(name)) for name, runs in results.items()]
 
 
 def header(caption: Caption) -> list[str]:
@@ -146,7 +125,7 @@ def cells(row: Summary) -> list[str]:
         f"{row.best:.3f}".replace("-", MINUS),
         "reference" if row.difference is None else difference_text(row.difference),
         f"{row.seconds:.1f} s",
-        f"{row.memory / 2**20:,.0f} MB",
+        megabytes(row.memory),
     ]
 
 
@@ -161,7 +140,7 @@ def notes(rows: Sequence[Summary], caption: Caption) -> list[str]:
     """Return what a reader should know, one sentence each."""
     seeds = [result.seed for result in rows[0].results]
     listed = ", ".join(map(str, seeds))
-    said = [
+    found = [
         f"Mean ± standard deviation over {len(seeds)} seeds ({listed}); time and memory: medians."
         if len(seeds) > 1
         else f"A single seed ({listed}): nothing here tells one adapter from another.",
@@ -169,9 +148,10 @@ def notes(rows: Sequence[Summary], caption: Caption) -> list[str]:
         "Parameters: the adapter's; head and pooler train beside all of them.",
         caption.budget,
     ]
-    if not same_machine([result for row in rows for result in row.results]):
-        said.append("The runs were made on different machines or versions: do not compare times.")
-    return said
+    first, *others = [result.environment for row in rows for result in row.results]
+    if any(other != first for other in others):
+        found.append("The runs were made on different machines or versions: do not compare times.")
+    return found
 
 
 def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
@@ -192,8 +172,8 @@ def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
 def markdown(rows: Sequence[Summary], caption: Caption) -> str:
     """Lay the rows out for a document, with the notes below."""
     table = Table(header(caption), [cells(row) for row in rows], layout="llr")
-    said = "\n".join(f"- {note}" for note in notes(rows, caption))
-    return f"**{caption.title}**\n\n{table.markdown()}\n\n{said}\n"
+    listed = "\n".join(f"- {note}" for note in notes(rows, caption))
+    return f"**{caption.title}**\n\n{table.markdown()}\n\n{listed}\n"
 
 
 def summary_csv(rows: Sequence[Summary]) -> str:

@@ -1,4 +1,4 @@
-"""The lines of Python that load a model again, for its card."""
+"""Model cards, with the lines of Python that load the model again."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ from goft_cli.system.locations import ASSET_SCHEME, model_location
 from goft_cli.tasks.base import Task
 from goft_cli.verbs.merge.certificate import Certificate
 
+Kind = Literal["merged", "adapter", "lora"]
+
+PAPER = "[Ma et al., ICML 2024](https://arxiv.org/abs/2404.04316)"
+FORMS = {
+    "merged": "The adapter is merged into the weights: transformers alone loads it.",
+    "adapter": "This is the adapter and the head that trained beside it, in PEFT's format.",
+    "lora": "This is the adapter converted to LoRA, and the head that trained beside it.",
+}
 LABEL = "print(model.config.id2label[int(model(**inputs).logits.argmax())])"
 NUMBER = "print(model(**inputs).logits.item())"
 ANSWER = """\
@@ -29,12 +37,7 @@ print(processor.decode(written[0], skip_special_tokens=True))"""
 
 
 def merged_snippet(task: Task[Any, Any], location: str) -> str:
-    """Return a program that loads a plain model and runs it once.
-
-    Args:
-        task: what the model was trained for.
-        location: its folder or hub id.
-    """
+    """Return a program that loads a plain model from a folder or the hub, and runs it once."""
     imports = f"from transformers import {task.auto_class}, {task.processor_class}"
     model = f"model = {task.auto_class}.from_pretrained({quoted(location)})"
     return program(task, location, [imports], [model])
@@ -43,11 +46,8 @@ def merged_snippet(task: Task[Any, Any], location: str) -> str:
 def adapter_snippet(task: Task[Any, Any], location: str, base: str, peft_type: str) -> str:
     """Return a program that puts an adapter on its base model and runs it once.
 
-    Args:
-        task: what the adapter was trained for.
-        location: the adapter's folder or hub id.
-        base: the base model's hub id, its name in this package (`asset:NAME`), or its folder.
-        peft_type: PEFT's name for the adapter's method.
+    `base` is a hub id, a name in this package (`asset:NAME`), or a folder; `peft_type` is PEFT's
+    name for the adapter's method.
     """
     shipped = base.startswith(ASSET_SCHEME)
     source = f"asset_dir({quoted(base.removeprefix(ASSET_SCHEME))})" if shipped else quoted(base)
@@ -102,32 +102,19 @@ def demonstration(task: Task[Any, Any]) -> tuple[list[str], str, str]:
     return [], texts, LABEL if getattr(task.config, "labels", None) else NUMBER
 
 
-Kind = Literal["merged", "adapter", "lora"]
-
-PAPER = "[Ma et al., ICML 2024](https://arxiv.org/abs/2404.04316)"
-FORMS = {
-    "merged": "The adapter is merged into the weights: transformers alone loads it.",
-    "adapter": "This is the adapter and the head that trained beside it, in PEFT's format.",
-    "lora": "This is the adapter converted to LoRA, and the head that trained beside it.",
-}
-
-
 def card(
     run: TrainedRun, kind: Kind, *, location: str, base: str, certificate: Certificate | None = None
 ) -> str:
-    """Write a model card; of this machine it has nothing but the two places it is told.
+    """Return a model card.
 
-    Args:
-        run: what was trained.
-        kind: what the card goes with.
-        location: the folder or hub id that the card's snippet loads.
-        base: the base model's, likewise.
-        certificate: how far the model is from the adapter, if it was exported.
+    Of this machine it names only the places that its snippet loads, `location` and `base`: a folder
+    or hub id each.
     """
     config = run.cfg
     snippet = merged_snippet(run.task, location)
     if kind != "merged":
-        snippet = adapter_snippet(run.task, location, base, peft_type(run, kind))
+        method = "LORA" if kind == "lora" else config.adapter.peft_type
+        snippet = adapter_snippet(run.task, location, base, method)
     sections = [
         f"# {config.task.name} with {config.adapter.name} on {real_name(config.model)}",
         introduction(run, kind),
@@ -139,11 +126,6 @@ def card(
     settings = yaml.safe_dump(public_settings(run), sort_keys=False, allow_unicode=True)
     sections.append(f"## Configuration\n\n```yaml\n{settings}```")
     return f"---\n{front_matter(run, kind)}\n---\n\n" + "\n\n".join(sections) + "\n"
-
-
-def peft_type(run: TrainedRun, kind: Kind) -> str:
-    """Return the name of the PEFT method that is in the folder."""
-    return "LORA" if kind == "lora" else run.cfg.adapter.peft_type
 
 
 def introduction(run: TrainedRun, kind: Kind) -> str:

@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from os.path import commonpath
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from posixpath import commonpath
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
+from goft_cli.config import ExportConfig
 from goft_cli.config.model import real_name
-from goft_cli.run import manifest
 from goft_cli.run.configuration import config_sha256
+from goft_cli.run.manifest import describe_base, environment
 from goft_cli.run.outcome import compute_dtype
 from goft_cli.run.provenance import adapter_sha256, describe_base
 from goft_cli.run.trained import TrainedRun
 from goft_cli.system.digests import digests
 from goft_cli.system.errors import GoftError
 from goft_cli.system.tables import Table, measures, styled
-from goft_cli.tasks.base import Arrays, Split
 from goft_cli.training.evaluation import compare, score_splits
 from goft_cli.tuner.geometry import NeuronChange, RotationGeometry
 
 REPORT, CARD = "merge_report.json", "README.md"
 """The certificate itself, and the page about it."""
+SHOWN_LAYERS = 8
+"""How many layers the table on the screen has; the file has all of them."""
+COLUMNS = {
+    "|TᵀT - I|": ("orthogonality_error", "{:.1e}"),
+    "mean angle": ("mean_angle_degrees", "{:.2f}°"),
+    "deviation": ("largest_deviation", "{:.1e}"),
+    "weights turn": ("neuron_turn_degrees", "{:.2f}°"),
+    "norm change": ("neuron_norm_change", "{:.1e}"),
+    "residual": ("residual", "{:.3f}"),
+}
+"""Title, field of `LayerChange`, and how it is written."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerChange:
     """One adapted layer; what only rotations have is None for other adapters.
 
@@ -43,10 +54,10 @@ class LayerChange:
         residual: ||D - B A|| / ||D|| of the weights' change D and its LoRA factors, if converted.
     """
 
-    orthogonality_error: float | None
-    mean_angle_degrees: float | None
-    largest_angle_degrees: float | None
-    largest_deviation: float | None
+    orthogonality_error: float | None = None
+    mean_angle_degrees: float | None = None
+    largest_angle_degrees: float | None = None
+    largest_deviation: float | None = None
     neuron_turn_degrees: float
     neuron_norm_change: float
     residual: float | None = None
@@ -92,52 +103,42 @@ class Certificate:
     outputs: OutputAgreement | None
     layers: dict[str, LayerChange]
     environment: dict[str, Any]
-    sha256: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain dicts, lists and numbers."""
-        return asdict(self)
+    sha256: dict[str, dict[str, str]]
 
 
-def identify(run: TrainedRun) -> dict[str, Any]:
-    """Return which run was exported, without a word on where it lies on this machine."""
-    names = {"task": run.task.config.name, "model": real_name(run.cfg.model)}
-    return {
-        **names,
-        "adapter": run.cfg.adapter.name,
-        "seed": run.cfg.seed,
-        "config_sha256": config_sha256(run.cfg),
-        "base_fingerprint": run.backbone.fingerprint,
-    }
+class Reference:
+    """The adapter's outputs on real rows, as many as were asked for."""
 
+    def __init__(self, run: TrainedRun, cfg: ExportConfig) -> None:
+        self.run, self.batch_size = run, cfg.batch_size
+        self.splits = run.sample(cfg.samples) if cfg.samples else {}
+        self.outputs = run.outputs(run.model, self.splits, cfg.batch_size)
 
-def agreement(
-    run: TrainedRun,
-    splits: Mapping[str, Split],
-    adapted: Mapping[str, Arrays],
-    exported: Mapping[str, Arrays],
-    tolerance: float | None,
-) -> OutputAgreement:
-    """Hold the exported model's outputs against the adapter's."""
-    dtype, found = compute_dtype(run.cfg), compare(adapted, exported)
-    rows = {name: len(split.rows) for name, split in splits.items()}
-    if tolerance is not None and not found.largest <= tolerance:
-        raise GoftError(
-            f"the exported model differs from adapter={run.folder.path}: outputs on "
-            f"{sum(rows.values())} rows are up to {found.largest:.2g} apart (relative), expected "
-            f"at most {tolerance:.2g}; nothing was written",
-            "check the adapter, or accept the difference with tolerance=NUMBER",
+    def against(self, model: nn.Module, tolerance: float | None) -> OutputAgreement | None:
+        """Compare an exported model's outputs, if there are rows to compare on."""
+        run, splits = self.run, self.splits
+        if not splits:
+            return None
+        exported = run.outputs(model, splits, self.batch_size)
+        dtype, found = compute_dtype(run.cfg), compare(self.outputs, exported)
+        rows = {name: len(split.rows) for name, split in splits.items()}
+        if tolerance is not None and not found.largest <= tolerance:
+            raise GoftError(
+                f"the exported model differs from adapter={run.folder.path}: outputs on "
+                f"{sum(rows.values())} rows are up to {found.largest:.2g} apart (relative), "
+                f"expected at most {tolerance:.2g}; nothing was written",
+                "check the adapter, or accept the difference with tolerance=NUMBER",
+            )
+        scores = {"adapter": self.outputs, "exported": exported}
+        return OutputAgreement(
+            rows=rows,
+            largest=found.largest,
+            mean=found.mean,
+            dtype=str(dtype).removeprefix("torch."),
+            rounding=torch.finfo(dtype).eps,
+            tolerance=tolerance,
+            metrics={who: score_splits(run.task, o, splits) for who, o in scores.items()},
         )
-    scores = {"adapter": adapted, "exported": exported}
-    return OutputAgreement(
-        rows=rows,
-        largest=found.largest,
-        mean=found.mean,
-        dtype=str(dtype).removeprefix("torch."),
-        rounding=torch.finfo(dtype).eps,
-        tolerance=tolerance,
-        metrics={who: score_splits(run.task, o, dict(splits)) for who, o in scores.items()},
-    )
 
 
 def layer_changes(
@@ -149,7 +150,7 @@ def layer_changes(
     return {
         name: LayerChange(
             **rotation_summary(geometries.get(name)),
-            neuron_turn_degrees=degrees(change.angles.mean()),
+            neuron_turn_degrees=math.degrees(change.angles.mean()),
             neuron_norm_change=float((change.norm_ratios - 1).abs().max()),
             residual=(residuals or {}).get(name),
         )
@@ -157,31 +158,33 @@ def layer_changes(
     }
 
 
-def rotation_summary(found: RotationGeometry | None) -> dict[str, float | None]:
-    """Return the numbers of a rotation, or None for each."""
+def rotation_summary(found: RotationGeometry | None) -> dict[str, float]:
+    """Return the numbers of a rotation, if there is one."""
     if found is None or not len(found.angles):
-        keys = ("mean_angle_degrees", "largest_angle_degrees", "largest_deviation")
-        return {"orthogonality_error": None, **dict.fromkeys(keys)}
+        return {}
     sizes = found.angles.abs()
     return {
         "orthogonality_error": found.orthogonality_error,
-        "mean_angle_degrees": degrees(sizes.mean()),
-        "largest_angle_degrees": degrees(sizes.max()),
+        "mean_angle_degrees": math.degrees(sizes.mean()),
+        "largest_angle_degrees": math.degrees(sizes.max()),
         "largest_deviation": float(found.deviations.max()),
     }
-
-
-def degrees(radians: Tensor) -> float:
-    """Convert a tensor of one number."""
-    return math.degrees(float(radians))
 
 
 def certify(
     run: TrainedRun, outputs: OutputAgreement | None, layers: dict[str, LayerChange]
 ) -> Certificate:
-    """Put the parts together, with what they were measured on."""
+    """Put the parts together, with what they were measured on, but no path of this machine."""
+    exported = {
+        "task": run.task.config.name,
+        "model": real_name(run.cfg.model),
+        "adapter": run.cfg.adapter.name,
+        "seed": run.cfg.seed,
+        "config_sha256": config_sha256(run.cfg),
+        "base_fingerprint": run.backbone.fingerprint,
+    }
     sha256 = {"adapter": adapter_sha256(run.folder), "base": describe_base(run.cfg.model)["sha256"]}
-    return Certificate(identify(run), outputs, layers, manifest.environment(), sha256)
+    return Certificate(exported, outputs, layers, environment(), sha256)
 
 
 def exported_sha256(folder: Path) -> dict[str, str]:
@@ -189,20 +192,6 @@ def exported_sha256(folder: Path) -> dict[str, str]:
     files = [path for path in folder.rglob("*") if path.name not in {REPORT, CARD}]
     found = digests(files, fresh=True)
     return {path.relative_to(folder).as_posix(): digest for path, digest in found.items()}
-
-
-SHOWN_LAYERS = 8
-"""How many layers the table on the screen has; the file has all of them."""
-
-COLUMNS = {
-    "|TᵀT - I|": ("orthogonality_error", "{:.1e}"),
-    "mean angle": ("mean_angle_degrees", "{:.2f}°"),
-    "deviation": ("largest_deviation", "{:.1e}"),
-    "weights turn": ("neuron_turn_degrees", "{:.2f}°"),
-    "norm change": ("neuron_norm_change", "{:.1e}"),
-    "residual": ("residual", "{:.3f}"),
-}
-"""Title, field of `LayerChange`, and how it is written."""
 
 
 def summary_table(certificate: Certificate) -> Table:
@@ -222,7 +211,7 @@ def summary_table(certificate: Certificate) -> Table:
 
 
 def layer_table(layers: Mapping[str, LayerChange]) -> Table:
-    """Lay out the layers whose weights turned most, the first of them first."""
+    """Lay out the layers whose weights turned most, in falling order."""
     ranked = sorted(layers.items(), key=lambda item: -item[1].neuron_turn_degrees)[:SHOWN_LAYERS]
     found = {name: asdict(change) for name, change in ranked}
     present = {
@@ -230,7 +219,8 @@ def layer_table(layers: Mapping[str, LayerChange]) -> Table:
         for title, (key, form) in COLUMNS.items()
         if any(row[key] is not None for row in found.values())
     }
-    shared = shared_beginning(list(layers))
+    # the modules that all layers are in: `a.b` of `a.b.1.x` and `a.b.2`
+    shared = commonpath([name.replace(".", "/") for name in layers]).replace("/", ".")
     rows = [
         [name.removeprefix(f"{shared}."), *(f.format(row[key]) for key, f in present.values())]
         for name, row in found.items()
@@ -238,8 +228,3 @@ def layer_table(layers: Mapping[str, LayerChange]) -> Table:
     title = f"layers of {shared or 'the model'} whose weights turned most"
     caption = f"{len(rows)} of {len(layers)}; merge_report.json has all"
     return Table(["layer", *present], rows, title, "fr", caption)
-
-
-def shared_beginning(names: list[str]) -> str:
-    """Return the modules that all names lie in: `a.b` of `a.b.1.x` and `a.b.2`."""
-    return commonpath([name.replace(".", "/") for name in names]).replace("/", ".")

@@ -1,9 +1,9 @@
-"""An adapter as LoRA of a given rank, by PEFT's own conversion, and what that leaves out."""
+"""A trained adapter as a merged model, or as LoRA by PEFT's own conversion."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +28,6 @@ from goft_cli.run.trained import TrainedRun
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.locations import whole_folder
-from goft_cli.tasks.base import Arrays, Split
 from goft_cli.training.evaluation import tolerance
 from goft_cli.tuner.geometry import (
     WRAPPER,
@@ -42,8 +41,7 @@ from goft_cli.verbs.merge.certificate import (
     CARD,
     REPORT,
     Certificate,
-    OutputAgreement,
-    agreement,
+    Reference,
     certify,
     exported_sha256,
     layer_changes,
@@ -53,14 +51,10 @@ Lora = tuple[LoraConfig, dict[str, Tensor]]
 
 
 def lora_of(model: PeftModel, rank: float) -> Lora:
-    """Convert a model's adapter; the head that trained beside it comes along unchanged.
+    """Convert a model's adapter, which is not merged; the head beside it stays as it is.
 
-    Args:
-        model: with one adapter, not merged.
-        rank: of every layer; or, below 1, the share of each layer's squared change to keep.
-
-    Returns:
-        PEFT's configuration, and tensors by the names in its files.
+    `rank` is that of every layer or, below 1, the share of each layer's squared change to keep.
+    The tensors are returned by their names in PEFT's files.
     """
     config = model.peft_config[ADAPTER]
     method = str(getattr(config.peft_type, "value", config.peft_type))
@@ -120,36 +114,13 @@ def residuals(model: PeftModel, approximations: Mapping[str, Tensor]) -> dict[st
     return found
 
 
-@dataclass(frozen=True)
-class Reference:
-    """The adapter's outputs on real rows, to hold an exported model against."""
-
-    run: TrainedRun
-    splits: dict[str, Split]
-    outputs: dict[str, Arrays]
-    batch_size: int
-
-    def against(self, model: nn.Module, accepted: float | None) -> OutputAgreement | None:
-        """Compare, if there are rows to compare on."""
-        if not self.splits:
-            return None
-        found = self.run.outputs(model, self.splits, self.batch_size)
-        return agreement(self.run, self.splits, self.outputs, found, accepted)
-
-
-def reference(run: TrainedRun, cfg: ExportConfig) -> Reference:
-    """Run the adapted model on as many rows as were asked for."""
-    splits = run.sample(cfg.samples) if cfg.samples else {}
-    return Reference(run, splits, run.outputs(run.model, splits, cfg.batch_size), cfg.batch_size)
-
-
 def export_merged(run: TrainedRun, target: Path, cfg: ExportConfig) -> Certificate:
     """Write the plain model, tokenizer, card and certificate; `run.model` is used up.
 
     What is certified is the folder as transformers alone reads it again, its weights included;
     packed ones, which cannot be compared, as they were before packing.
     """
-    adapted = reference(run, cfg)
+    adapted = Reference(run, cfg)
     model = run.mergeable()
     geometries, before = rotation_geometries(model), adapted_weights(model)
     merged = merge(model)
@@ -165,7 +136,7 @@ def export_merged(run: TrainedRun, target: Path, cfg: ExportConfig) -> Certifica
 
 def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -> Certificate:
     """Write the adapter as LoRA, with tokenizer, card and certificate."""
-    adapted, model = reference(run, cfg), run.mergeable()
+    adapted, model = Reference(run, cfg), run.mergeable()
     lora = lora_of(model, rank)
     changes, before = products(lora[1]), adapted_weights(model)
     neurons = {
@@ -206,7 +177,7 @@ def accepted(run: TrainedRun, cfg: ExportConfig, layers: int) -> float | None:
 
 
 def reopened(run: TrainedRun, folder: Path) -> PreTrainedModel:
-    """Load a merged folder the way everybody else will."""
+    """Load a merged folder with transformers alone."""
     model = getattr(transformers, run.task.auto_class).from_pretrained(folder)
     model.is_quantized = False  # else Trainer, which only evaluates here, wants an adapter to train
     return model
@@ -228,12 +199,12 @@ def write_documents(
         folder: the files, whose digests the certificate gets.
         kind: the form of the model.
         certificate: what was measured on it.
-        location: where it will be loaded from.
-        base: where the base model is, if its own path is not what others are to read.
+        location: where others load it from.
+        base: where others load its base model from; by default the run's own path.
     """
     sha256 = certificate.sha256 | {"exported": exported_sha256(folder)}
     certificate = replace(certificate, sha256=sha256)
-    write_json(folder / REPORT, certificate.as_json())
+    write_json(folder / REPORT, asdict(certificate))
     places = {"location": location, "base": base or run.cfg.model.path}
     write_text(folder / CARD, card(run, kind, **places, certificate=certificate))
     return certificate

@@ -1,4 +1,4 @@
-"""The largest batch of a run: its longest rows, or what stands in for rows not at hand."""
+"""The largest batch of a run, and the advice to a run for which it is too large."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-import psutil
 import torch
 from datasets import Dataset, Image
 from torch import Tensor, nn
@@ -23,24 +22,21 @@ from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Task, TaskData
 from goft_cli.tasks.families import build_task
 from goft_cli.tasks.tokens import usable_positions
-from goft_cli.verbs.plan.memory import Memory, forecast_memory
+from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, total_bytes
 
 INPUT = "input_ids"
 CANDIDATES = 256
 """Texts to tokenize: the one of most characters need not be the one of most tokens."""
+BATCH = "trainer.per_device_train_batch_size"
+STEPS = "trainer.gradient_accumulation_steps"
+EVALUATED = "trainer.per_device_eval_batch_size"
+OTHERWISE = "end other programs that hold memory, or choose a smaller model"
 
 
 def longest_batch(
     encoded: Inputs, collate: Collator, taken: Collection[str], size: int
 ) -> dict[str, Tensor]:
-    """Collate the longest rows, to which a batch that holds one of them is padded.
-
-    Args:
-        encoded: as the task makes them.
-        collate: the task's.
-        taken: columns that `model_columns` names.
-        size: of the batch; there may be fewer rows.
-    """
+    """Collate the `size` longest rows, or all if there are fewer; `taken` names the columns."""
     rows: Any = encoded
     found = [rows[index] for index in range(len(rows))]
     found.sort(key=lambda row: len(row.get(INPUT, ())), reverse=True)
@@ -48,18 +44,8 @@ def longest_batch(
     return collate(kept)
 
 
-def model_columns(model: PreTrainedModel, labels: Collection[str]) -> set[str]:
-    """Name the columns that Trainer hands on: what the model takes, and the targets."""
-    return {*inspect.signature(model.forward).parameters, "label", *labels}
-
-
 def most_text(rows: Dataset, count: int) -> Dataset:
-    """Return the rows of most characters; of images, which are all brought to one size, the first.
-
-    Args:
-        rows: raw ones.
-        count: how many, if there are so many.
-    """
+    """Return `count` raw rows of most characters; of images, which get one size, the first."""
     count = min(count, len(rows))
     images = [name for name, kind in rows.features.items() if isinstance(kind, Image)]
     if images:
@@ -69,19 +55,14 @@ def most_text(rows: Dataset, count: int) -> Dataset:
 
 
 def stand_in_batch(task: Task[Any, Any], model: nn.Module, size: int) -> dict[str, Tensor]:
-    """Make a batch of the longest length that the task allows, in place of rows not at hand.
-
-    Args:
-        task: whose length it is, and whose labels.
-        model: whose positions may be fewer, and whose images have a size.
-        size: of the batch.
-    """
+    """Make a batch of the longest length that task and model allow, for rows not at hand."""
     config: Any = model.config
     if task.auto_class == "AutoModelForImageClassification":
         side = config.image_size
         pixels = torch.zeros(size, config.num_channels, side, side)
         return {"pixel_values": pixels, "labels": torch.zeros(size, dtype=torch.long)}
-    length = longest_text(task, model)
+    wanted = task.config.max_length
+    length = min(wanted, usable_positions(model) or wanted)
     tokens = torch.zeros(size, length, dtype=torch.long)
     batch = {INPUT: tokens, "attention_mask": torch.ones_like(tokens)}
     per_row = torch.zeros(size, dtype=torch.long)
@@ -91,12 +72,6 @@ def stand_in_batch(task: Task[Any, Any], model: nn.Module, size: int) -> dict[st
         return batch | {"start_positions": per_row, "end_positions": per_row}
     regression = config.problem_type == "regression"
     return batch | {"labels": per_row.float() if regression else per_row}
-
-
-def longest_text(task: Task[Any, Any], model: nn.Module) -> int:
-    """Return the tokens of the longest row."""
-    wanted = task.config.max_length
-    return min(wanted, usable_positions(model) or wanted)
 
 
 def shape_of(batch: Mapping[str, Tensor]) -> tuple[int, ...]:
@@ -136,31 +111,23 @@ def largest_batch(
         processor = load_processor(folder, cfg.model, task)
     fit_together(processor, model, cfg.model.path)
     rows = most_text(data.splits[cfg.task.train_split], max(size, CANDIDATES))
-    taken = model_columns(model, task.label_names)
+    # what Trainer passes on: the model's parameters, and the targets
+    taken = {*inspect.signature(model.forward).parameters, "label", *task.label_names}
     encoded = task.encode(rows, processor)
     return longest_batch(encoded, task.collate(processor), taken, size), []
 
 
-BATCH = "trainer.per_device_train_batch_size"
-STEPS = "trainer.gradient_accumulation_steps"
-EVALUATED = "trainer.per_device_eval_batch_size"
-OTHERWISE = "end other programs that hold memory, or choose a smaller model"
-
-
 def advice(cfg: TrainConfig, *, updating: bool) -> GoftError:
     """Return the refusal of a training, or its evaluation, that ran out of memory."""
-    return smaller_update(cfg) if updating else smaller_evaluation(cfg)
-
-
-def smaller_evaluation(cfg: TrainConfig) -> GoftError:
-    """Return the refusal for an evaluation that does not fit."""
+    if updating:
+        return smaller_update(cfg)
     size = cfg.trainer.per_device_eval_batch_size
     way = f"pass {EVALUATED}={size // 2}" if size > 1 else OTHERWISE
     return GoftError(f"{EVALUATED}={size}: the evaluation ran out of memory", way)
 
 
 def smaller_update(cfg: TrainConfig) -> GoftError:
-    """Return the refusal for an update that does not fit; the examples of one stay as many."""
+    """Return the refusal for an update that does not fit; the advice keeps its examples."""
     size, steps = cfg.trainer.per_device_train_batch_size, cfg.trainer.gradient_accumulation_steps
     memory, room = forecast(cfg), total_bytes(cfg)
     expected = f" (goft plan: {megabytes(memory.peak)} of {megabytes(room)})" if memory else ""
@@ -176,12 +143,9 @@ def smaller_update(cfg: TrainConfig) -> GoftError:
 
 
 def fitting_size(size: int, memory: Memory | None, room: int) -> int:
-    """Return the largest part of a batch that the forecast says has room; 1 where none has.
+    """Return the largest divisor of a batch's size whose forecast is within `room` bytes, or 1.
 
-    Args:
-        size: of the batch that did not fit, above 1.
-        memory: forecast for that batch; None takes the largest part there is.
-        room: bytes.
+    `memory` is the forecast for the whole batch; without it the largest divisor counts as fitting.
     """
     parts = [part for part in range(size - 1, 0, -1) if size % part == 0]
     fitting = (part for part in parts if memory is None or at(memory, part / size).peak <= room)
@@ -200,18 +164,6 @@ def forecast(cfg: TrainConfig) -> Memory | None:
         task, model = build_task(cfg.task), attached(cfg, cfg.adapter)
         base = cast("PreTrainedModel", model.get_base_model())
         batch, _ = largest_batch(cfg, task, rows_at_hand(task), base)
-        return forecast_memory(model, batch, cfg, device(cfg))
+        return forecast_memory(model, batch, cfg, device_of(cfg))
     except Exception:  # any line of a model may ask a tensor for its values, or lack memory, too
         return None
-
-
-def device(cfg: TrainConfig) -> str:
-    """Name where the run trains, as the forecast tells devices apart."""
-    return "cuda" if torch.cuda.is_available() and not cfg.trainer.use_cpu else "cpu"
-
-
-def total_bytes(cfg: TrainConfig) -> int:
-    """Return the memory of one process: that of its GPU, or its share of the machine's."""
-    if device(cfg) == "cuda":
-        return torch.cuda.mem_get_info()[1]
-    return psutil.virtual_memory().total // cfg.launcher.num_processes

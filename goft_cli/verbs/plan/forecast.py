@@ -1,4 +1,4 @@
-"""Which cell of the paper a run is, and what it should reach."""
+"""Everything that is known of a run before it starts, the paper's result included."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import cast
 
-import torch
 import yaml
 from peft import PeftModel
 from torch import Tensor
@@ -18,7 +17,7 @@ from goft_cli.data import dataset_files, model_files
 from goft_cli.models.adapters import ParameterCount, count_parameters
 from goft_cli.run.summary import megabytes
 from goft_cli.studies.budget import attached
-from goft_cli.studies.recipes import Cell, cells
+from goft_cli.studies.recipes import cells
 from goft_cli.system.locations import model_location
 from goft_cli.tasks.families import build_task
 from goft_cli.training.trainer import update_count
@@ -31,7 +30,7 @@ from goft_cli.verbs.plan.layers import (
     equivalents,
     evaluations,
 )
-from goft_cli.verbs.plan.memory import Memory, forecast_memory, free_bytes
+from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, free_bytes
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Published:
 
     Attributes:
         name: what `goft reproduce` calls it.
-        source: where in the paper it is.
+        source: its place in the paper.
         values: what the paper prints, by measure; None where it draws the result only.
         not_comparable: why the paper's number says nothing about ours; empty if it does.
     """
@@ -53,7 +52,8 @@ class Published:
 
 def published(cfg: TrainConfig) -> Published | None:
     """Find the cell whose words say what this run does; of several, the one that says most."""
-    found = [cell for cell in cells() if is_of(cell, cfg)]
+    # without the last word, the seed, which is the reader's choice
+    found = [one for one in cells() if all(holds(word, cfg) for word in one.words(cfg.seed)[:-1])]
     if not found:
         return None
     cell = max(found, key=lambda one: len(one.words(cfg.seed)))
@@ -67,15 +67,9 @@ def published(cfg: TrainConfig) -> Published | None:
     return Published(cell.name, recipe.source, values, why)
 
 
-def is_of(cell: Cell, cfg: TrainConfig) -> bool:
-    """Tell whether every word of a cell holds of a run; its seeds are the reader's choice."""
-    *words, _ = cell.words(cfg.seed)
-    pairs = [word.partition("=") for word in words]
-    return all(holds(key, value, cfg) for key, _, value in pairs)
-
-
-def holds(key: str, value: str, cfg: TrainConfig) -> bool:
-    """Tell whether a run was composed with this value, or as if it had been."""
+def holds(word: str, cfg: TrainConfig) -> bool:
+    """Tell whether a run was composed with this word, or as if it had been."""
+    key, _, value = word.partition("=")
     found: object = cfg
     for step in key.split("."):
         found = getattr(found, step, None)
@@ -93,8 +87,8 @@ def hub_items(cfg: TrainConfig) -> dict[str, bool]:
     for task in (cfg.task, cfg.benchmark):
         dataset = task.remote_dataset if task else None
         if task and dataset:
-            found = dataset_files.dataset_is_cached(dataset, task.splits)
-            items[f"dataset {dataset.id}"] = found
+            cached = dataset_files.dataset_is_cached(dataset, task.splits)
+            items[f"dataset {dataset.id}"] = cached
     return items
 
 
@@ -103,22 +97,19 @@ class Plan:
     """Everything that is known of a run before it starts.
 
     Attributes:
-        cfg: of the run.
         device: "cpu" or "cuda", where it will train.
-        layers: that the adapter sits on.
-        parameters: numbers of them.
         equivalents: words that size another adapter alike, and its parameters, by adapter.
-        rows: of the training split; None where they are not at hand and their number is unknown.
+        rows: number of the training split's; None where it is unknown.
         rows_from: where that number is from.
-        updates: of the weights; None as `rows`.
+        updates: of the weights; None where it is unknown.
         batch: shape of the largest one.
         memory: in each process; None where the model cannot be traced.
         timing: of an update and of scoring; None where they were not measured.
         train_seconds: of the whole training; None where its parts are unknown.
-        notes: why something is missing, and on what it rests.
+        notes: why something is missing, and on what the numbers rest.
         published: the cell of the paper that this run is of.
-        downloads: what of the hub is not here yet.
-        cached: what of the hub is here.
+        downloads: models and datasets of the hub that are not here yet.
+        cached: those that are.
     """
 
     cfg: TrainConfig
@@ -142,8 +133,7 @@ class Plan:
 def make_plan(planned: PlanConfig) -> Plan:
     """Plan a run from its model's configuration and rows that are here, without weights."""
     cfg = TrainConfig(**{f.name: getattr(planned, f.name) for f in fields(TrainConfig)})
-    device = "cuda" if torch.cuda.is_available() and not cfg.trainer.use_cpu else "cpu"
-    task = build_task(cfg.task)
+    device, task = device_of(cfg), build_task(cfg.task)
     data = rows_at_hand(task)
     model = attached(cfg, cfg.adapter)
     layers = adapted_layers(model, cfg.model.head_modules)
@@ -176,7 +166,7 @@ def make_plan(planned: PlanConfig) -> Plan:
 
 
 def updates_of(cfg: TrainConfig, rows: int | None) -> int | None:
-    """Return how often the weights are updated; None where that hangs on unknown rows."""
+    """Return how often the weights are updated; None where that depends on unknown rows."""
     if rows is None and cfg.trainer.max_steps <= 0:
         return None
     return update_count(rows or 0, cfg.trainer, cfg.launcher.num_processes)
@@ -201,7 +191,7 @@ def total_seconds(
 def memory_or_reason(
     model: PeftModel, batch: dict[str, Tensor], cfg: TrainConfig, device: str
 ) -> tuple[Memory | None, list[str]]:
-    """Forecast the memory, and say so where there is too little of it or the model is opaque."""
+    """Forecast the memory; the notes say that it is too much, or why there is no forecast."""
     try:
         memory = forecast_memory(model, batch, cfg, device)
     except Exception as error:  # any line of a model may ask a tensor for its values
@@ -217,7 +207,7 @@ def memory_or_reason(
 def calibrated(
     cfg: TrainConfig, batch: dict[str, Tensor], memory: Memory | None, device: str
 ) -> tuple[Timing | None, list[str]]:
-    """Measure the times if it can be done here, and say what it means or why not."""
+    """Measure the times if they can be; the note says what they mean or why there are none."""
     if cfg.model.quantization is not None:
         return None, ["no forecast of time: packed weights cannot be made up"]
     if memory is None or memory.peak > free_bytes(device):

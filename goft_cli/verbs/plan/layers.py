@@ -1,4 +1,4 @@
-"""Which layers of a model an adapter sits on, those of one kind together."""
+"""The layers that an adapter is on, what would spend as much on them, and the time it takes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from goft_cli.studies.budget import attached, closest
 from goft_cli.system.digests import in_modules
 from goft_cli.tuner.base_weight import features
 from goft_cli.tuner.layer import GoftLayer
-from goft_cli.tuner.penalty import total_penalty
-from goft_cli.verbs.plan.memory import autocast
+from goft_cli.verbs.plan.memory import autocast, loss_of
+
+WARM, TIMED = 1, 3
+"""Times before the clock counts, and those of which the median counts."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,8 @@ class AdaptedLayers:
     """All layers of one name and shape.
 
     Attributes:
-        name: what they are called within a block.
-        count: how many there are.
+        name: within a block.
         inputs: features that go in; the width of a rotation.
-        outputs: features that come out.
         stages: of a rotation of that width; None for other adapters.
         parameters: that the adapter trains on each.
     """
@@ -49,9 +49,7 @@ class AdaptedLayers:
 def adapted_layers(model: PeftModel, head: list[str]) -> list[AdaptedLayers]:
     """Group the adapted layers by name and shape, in the order of the model.
 
-    Args:
-        model: with its adapter; it may be without weights.
-        head: last names of the modules that train whole, which are not layers of the adapter.
+    `head` has the last names of the modules that train whole, which do not count.
     """
     groups: dict[tuple[str, int, int, int | None, int], int] = defaultdict(int)
     for name, module in model.get_base_model().named_modules():
@@ -59,8 +57,7 @@ def adapted_layers(model: PeftModel, head: list[str]) -> list[AdaptedLayers]:
             if in_modules(name, head):
                 continue
             inputs, outputs = features(module.get_base_layer())
-            rotated = isinstance(module, GoftLayer)
-            stages = len(schedule(inputs)) if rotated else None
+            stages = len(schedule(inputs)) if isinstance(module, GoftLayer) else None
             trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
             groups[within_block(name), inputs, outputs, stages, trained] += 1
     return [
@@ -76,37 +73,23 @@ def within_block(name: str) -> str:
     return ".".join(parts[numbers[-1] + 1 :] if numbers else parts)
 
 
-def lora_parameters(layers: Sequence[AdaptedLayers], rank: int) -> int:
-    """Count LoRA's: two factors per layer."""
-    return sum(rank * (one.inputs + one.outputs) * one.count for one in layers)
-
-
-def oft_parameters(layers: Sequence[AdaptedLayers], block: int) -> int:
-    """Count OFT's as PEFT stores them: the skew half of each block."""
-    return sum(one.inputs * (block - 1) // 2 * one.count for one in layers)
-
-
 def equivalents(layers: Sequence[AdaptedLayers], budget: int) -> dict[str, tuple[str, int]]:
-    """Return the words that size LoRA and OFT nearest to a budget, and what they come to.
+    """Return the words that size LoRA and OFT nearest to a budget, and their parameters."""
 
-    Args:
-        layers: that an adapter sits on; with none there is nothing to compare.
-        budget: number of parameters, the head left out.
-    """
+    def of_lora(rank: int) -> int:  # two factors per layer
+        return sum(rank * (one.inputs + one.outputs) * one.count for one in layers)
+
+    def of_oft(block: int) -> int:  # the skew half of each block, as PEFT stores it
+        return sum(one.inputs * (block - 1) // 2 * one.count for one in layers)
+
     if not layers:
         return {}
-    inputs = [one.inputs for one in layers]
-    narrowest = [min(one.inputs, one.outputs) for one in layers]
-    rank = closest(ranks(narrowest), budget, lambda size: lora_parameters(layers, size))
-    found = {"lora": (f"adapter.r={rank}", lora_parameters(layers, rank))}
-    if sizes := blocks(inputs):
-        block = closest(sizes, budget, lambda size: oft_parameters(layers, size))
-        found["oft"] = (f"adapter.oft_block_size={block}", oft_parameters(layers, block))
+    rank = closest(ranks([min(one.inputs, one.outputs) for one in layers]), budget, of_lora)
+    found = {"lora": (f"adapter.r={rank}", of_lora(rank))}
+    if sizes := blocks([one.inputs for one in layers]):
+        block = closest(sizes, budget, of_oft)
+        found["oft"] = (f"adapter.oft_block_size={block}", of_oft(block))
     return found
-
-
-WARM, TIMED = 1, 3
-"""Times before the clock counts, and those of which the median counts."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +106,9 @@ class Timing:
 
 
 def calibrate(cfg: TrainConfig, batch: Mapping[str, Tensor], device: str) -> Timing:
-    """Train for some updates, score, and take the times; what reading the data costs is left out.
+    """Train for some updates, score, and take the times, without reading data.
 
-    Args:
-        cfg: model, adapter, precision, accumulation.
-        batch: the largest of the run, so that the times are rather too long.
-        device: "cpu" or "cuda".
+    The batch is the largest of the run, so that the times are rather too long.
     """
     model = attached(cfg, cfg.adapter, device).train()
     if cfg.trainer.gradient_checkpointing:
@@ -138,9 +118,7 @@ def calibrate(cfg: TrainConfig, batch: Mapping[str, Tensor], device: str) -> Tim
 
     def update() -> None:
         for _ in range(cfg.trainer.gradient_accumulation_steps):
-            with autocast(cfg.trainer, device):
-                loss, penalty = model(**inputs).loss, total_penalty(model)
-            (loss if penalty is None else loss + penalty).backward()
+            loss_of(model, inputs, cfg.trainer, device).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -156,7 +134,7 @@ def calibrate(cfg: TrainConfig, batch: Mapping[str, Tensor], device: str) -> Tim
 
 
 def median_seconds(work: Callable[[], None], device: str) -> float:
-    """Take the time of something that is done more than once."""
+    """Return how long `work` takes, the median of `TIMED` times."""
 
     def once() -> float:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The memory of one training step, found by running it on tensors that have shapes and no data."""
+"""The memory of a run, from one training step on tensors that have shapes and no data."""
 
 from __future__ import annotations
 
@@ -27,107 +27,6 @@ from goft_cli.tuner.penalty import total_penalty
 
 MANY_VECTORS = 64
 """Enough for the engine that a CPU uses in training."""
-
-
-class LiveBytes(TorchDispatchMode):
-    """Adds up the storages that operations make while they live, views left out.
-
-    Attributes:
-        live: bytes now.
-        peak: most bytes at any moment.
-    """
-
-    def __init__(self, given: Sequence[Tensor]) -> None:
-        """Start with nothing.
-
-        Args:
-            given: tensors that were there before, and do not count.
-        """
-        super().__init__()
-        self.live = self.peak = 0
-        self._seen = weakref.WeakSet(tensor.untyped_storage() for tensor in given)
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - whatever the operation returns
-        """Run an operation and count what it made."""
-        made = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(made):
-            if isinstance(leaf, Tensor):
-                self._count(leaf.untyped_storage())
-        return made
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        if storage in self._seen:
-            return
-        self._seen.add(storage)
-        size = storage.nbytes()
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._release, size)
-
-    def _release(self, size: int) -> None:
-        self.live -= size
-
-
-def step_bytes(
-    model: PeftModel, batch: Mapping[str, Tensor], trainer: TrainerConfig, device: str
-) -> int:
-    """Return the peak of one micro-batch, forward and backward, weights and gradients left out.
-
-    Args:
-        model: on the meta device; used up.
-        batch: as the collator makes it.
-        trainer: precision and checkpointing.
-        device: "cpu" or "cuda"; neither is touched.
-
-    Raises:
-        Exception: the model asks for a tensor's values, of which there are none.
-    """
-    if device == "cpu":
-        prepare_rotations(model)
-    if trainer.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-    with ExitStack() as stack:
-        # a kernel of Triton's needs data; the blocked form keeps for the backward pass what it does
-        stack.enter_context(nullcontext() if device == "cpu" else force_engine("blocked"))
-        fake = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        model.to_empty(device=torch.device(device)).train()
-        inputs = {name: fake.from_tensor(tensor).to(device) for name, tensor in batch.items()}
-        weights = [*model.parameters(), *model.buffers()]
-        live = stack.enter_context(LiveBytes([*weights, *inputs.values()]))
-        with autocast(trainer, device):
-            loss = model(**inputs).loss
-            penalty = total_penalty(model)
-        (loss if penalty is None else loss + penalty).backward()
-        return live.peak - live.live  # what is left are the gradients
-
-
-def prepare_rotations(model: PeftModel) -> None:
-    """Turn something real of each width: the tables that this leaves need not be traced again."""
-    shapes = {
-        (layer.in_features, layer.rotation(name).dim() == 3)
-        for layer in model.modules()
-        if isinstance(layer, GoftLayer)
-        for name in layer.goft_rotation
-    }
-    for width, quasi in shapes:
-        if width > 1:
-            rotation = torch.eye(2).repeat(width - 1, 1, 1) if quasi else torch.zeros(width - 1)
-            rotate_transposed(torch.zeros(MANY_VECTORS, width), rotation)
-
-
-def autocast(trainer: TrainerConfig, device: str) -> AbstractContextManager[object]:
-    """Compute in half precision where the trainer will."""
-    if trainer.bf16 or trainer.fp16:
-        return torch.autocast(device, torch.bfloat16 if trainer.bf16 else torch.float16)
-    return nullcontext()
-
-
 BITS = {Quantization["4bit"]: 4.127, Quantization["8bit"]: 8}
 """Per packed weight: NF4 has a scale of 8 bits per 64, and one of 32 per 256 of those."""
 MOMENTS = {
@@ -153,7 +52,7 @@ class Memory:
         weights: of the model and the adapter.
         gradients: of what trains; under DDP twice, for the exchange has a copy.
         optimizer: its moments.
-        activations: what the forward pass leaves for the backward pass, and passing needs of both.
+        activations: what the forward pass leaves for the backward pass, and what both need.
         fragments: freed pieces that a CPU's allocator cannot use again; 0 on a GPU.
         rebuilt: the second model, read from the disk after the training to check the adapter.
     """
@@ -180,26 +79,20 @@ class Memory:
 def forecast_memory(
     model: PeftModel, batch: Mapping[str, Tensor], cfg: TrainConfig, device: str
 ) -> Memory:
-    """Add up the parts.
-
-    Args:
-        model: with its adapter, on the meta device; used up.
-        batch: the largest of the run.
-        cfg: precision, optimizer, processes.
-        device: "cpu" or "cuda".
+    """Add up the parts; the model is on the meta device and is used up, the batch is the largest.
 
     Raises:
         Exception: the model asks for a tensor's values, and cannot be traced.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = sum(map(size, trained))
     copies = 2 if cfg.launcher.num_processes > 1 else 1
     weights = sum(map(size, model.parameters())) - saved_by_packing(model, cfg.model)
     optimizer = sum(optimizer_bytes(parameter, cfg.trainer.optim) for parameter in trained)
+    gradients = copies * sum(map(size, trained))
     activations = step_bytes(model, batch, cfg.trainer, device)
     return Memory(
         weights=weights,
-        gradients=copies * gradients,
+        gradients=gradients,
         optimizer=optimizer,
         activations=activations,
         fragments=round(FRAGMENTS * activations) if device == "cpu" else 0,
@@ -246,8 +139,114 @@ def process_bytes() -> int:
     return psutil.Process().memory_info().rss
 
 
+def device_of(cfg: TrainConfig) -> str:
+    """Name where the run trains, "cpu" or "cuda"."""
+    return "cuda" if torch.cuda.is_available() and not cfg.trainer.use_cpu else "cpu"
+
+
 def free_bytes(device: str) -> int:
-    """Return how much memory there is to be had."""
+    """Return how much memory is free."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
     return psutil.virtual_memory().available
+
+
+def total_bytes(cfg: TrainConfig) -> int:
+    """Return the memory of one process: that of its GPU, or its share of the machine's."""
+    if device_of(cfg) == "cuda":
+        return torch.cuda.mem_get_info()[1]
+    return psutil.virtual_memory().total // cfg.launcher.num_processes
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of storages that operations make: `live` now, `peak` at most.
+
+    Views do not count, nor do the `given` tensors, which were there before.
+    """
+
+    def __init__(self, given: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._seen = weakref.WeakSet(tensor.untyped_storage() for tensor in given)
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever the operation returns
+        """Run an operation and count what it made."""
+        made = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, Tensor):
+                self._count(leaf.untyped_storage())
+        return made
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage in self._seen:
+            return
+        self._seen.add(storage)
+        size = storage.nbytes()
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._release, size)
+
+    def _release(self, size: int) -> None:
+        self.live -= size
+
+
+def step_bytes(
+    model: PeftModel, batch: Mapping[str, Tensor], trainer: TrainerConfig, device: str
+) -> int:
+    """Return the peak of one micro-batch, forward and backward, weights and gradients left out.
+
+    The model is on the meta device and is used up; no memory of `device` is used.
+
+    Raises:
+        Exception: the model asks for a tensor's values, of which there are none.
+    """
+    if device == "cpu":
+        prepare_rotations(model)
+    if trainer.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    with ExitStack() as stack:
+        # a kernel of Triton's needs data; the blocked form keeps for the backward pass what it does
+        stack.enter_context(nullcontext() if device == "cpu" else force_engine("blocked"))
+        fake = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        model.to_empty(device=torch.device(device)).train()
+        inputs = {name: fake.from_tensor(tensor).to(device) for name, tensor in batch.items()}
+        weights = [*model.parameters(), *model.buffers()]
+        live = stack.enter_context(LiveBytes([*weights, *inputs.values()]))
+        loss_of(model, inputs, trainer, device).backward()
+        return live.peak - live.live  # what is left are the gradients
+
+
+def prepare_rotations(model: PeftModel) -> None:
+    """Rotate real vectors of each width: the tables that this leaves are not traced again."""
+    shapes = {
+        (layer.in_features, layer.rotation(name).dim() == 3)
+        for layer in model.modules()
+        if isinstance(layer, GoftLayer)
+        for name in layer.goft_rotation
+    }
+    for width, quasi in shapes:
+        if width > 1:
+            rotation = torch.eye(2).repeat(width - 1, 1, 1) if quasi else torch.zeros(width - 1)
+            rotate_transposed(torch.zeros(MANY_VECTORS, width), rotation)
+
+
+def loss_of(
+    model: PeftModel, inputs: Mapping[str, Tensor], trainer: TrainerConfig, device: str
+) -> Tensor:
+    """Return the task's loss and the adapter's penalty, if it has one, in the run's precision."""
+    with autocast(trainer, device):
+        loss, penalty = model(**inputs).loss, total_penalty(model)
+    return loss if penalty is None else loss + penalty
+
+
+def autocast(trainer: TrainerConfig, device: str) -> AbstractContextManager[object]:
+    """Compute in half precision where the trainer will."""
+    if trainer.bf16 or trainer.fp16:
+        return torch.autocast(device, torch.bfloat16 if trainer.bf16 else torch.float16)
+    return nullcontext()

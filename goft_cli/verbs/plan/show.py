@@ -1,11 +1,11 @@
-"""A plan's numbers in a file beside the run folder, where the run finds them again."""
+"""A plan on the screen, and in the run folder, where the run finds it again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from goft_cli.config.model import real_name
 from goft_cli.run.configuration import config_sha256
@@ -16,15 +16,12 @@ from goft_cli.system.tables import Table, styled
 from goft_cli.verbs.plan.forecast import Plan
 from goft_cli.verbs.plan.memory import Memory
 
-if TYPE_CHECKING:
-    from goft_cli.verbs.plan.forecast import Plan
+WIDTH = 60
 
 
-def write_plan(plan: Plan) -> Path:
-    """Write everything that the plan shows, and return the file."""
-    file = RunFolder(Path(plan.cfg.output_dir)).plan
-    write_json(file, as_plain(plan))
-    return file
+def write_plan(plan: Plan) -> None:
+    """Write everything that the plan shows."""
+    write_json(RunFolder(Path(plan.cfg.output_dir)).plan, as_plain(plan))
 
 
 def as_plain(plan: Plan) -> dict[str, Any]:
@@ -34,20 +31,13 @@ def as_plain(plan: Plan) -> dict[str, Any]:
         adapter: {"words": words, "parameters": count}
         for adapter, (words, count) in plan.equivalents.items()
     }
-    return {"config_sha256": config_sha256(plan.cfg), FORECAST: forecast_of(plan), **content}
-
-
-def forecast_of(plan: Plan) -> dict[str, float | None]:
-    """Return the numbers that a run measures, by their names in `metrics.json`."""
-    return {
+    forecast = {  # by the names in `metrics.json`
         "trainable_parameters": plan.parameters.adapter,
         "head_parameters": plan.parameters.head,
         "peak_memory_bytes": None if plan.memory is None else plan.memory.peak,
         "train_seconds": plan.train_seconds,
     }
-
-
-WIDTH = 60
+    return {"config_sha256": config_sha256(plan.cfg), FORECAST: forecast, **content}
 
 
 def show(plan: Plan) -> None:
@@ -60,7 +50,8 @@ def show(plan: Plan) -> None:
     screen.print(number_table("parameters", parameter_rows(plan)))
     screen.print(number_table("training", training_rows(plan)))
     if plan.memory is not None:
-        screen.print(number_table(memory_title(plan), memory_rows(plan.memory)))
+        where = "GPU" if plan.device == "cuda" else "process on the CPU"
+        screen.print(number_table(f"memory of each {where}", memory_rows(plan.memory)))
     for line in remarks(plan):
         screen.print(line, markup=False)
 
@@ -69,9 +60,8 @@ def layer_table(plan: Plan) -> Table:
     """Lay out the adapted layers."""
     columns = ["layer", "count", "in", "out", "stages", "parameters each"]
     rows = [
-        [one.name, *(None if n is None else f"{n:,}" for n in numbers)]
-        for one in plan.layers
-        for numbers in [(one.count, one.inputs, one.outputs, one.stages, one.parameters)]
+        [name, *(None if number is None else f"{number:,}" for number in numbers)]
+        for name, *numbers in map(astuple, plan.layers)
     ]
     return Table(columns, rows, "adapted layers", "lr", min_width=WIDTH)
 
@@ -89,10 +79,9 @@ def parameter_rows(plan: Plan) -> list[tuple[str, str]]:
         ("head, which trains beside it", f"{counts.head:,}"),
         ("frozen", f"{counts.total - counts.adapter - counts.head:,}"),
     ]
-    same = plan.equivalents.items()
     return rows + [
         (f"as many: adapter={name} {words}", f"{count:,}")
-        for name, (words, count) in same
+        for name, (words, count) in plan.equivalents.items()
         if name != plan.cfg.adapter.name
     ]
 
@@ -117,12 +106,6 @@ def training_rows(plan: Plan) -> list[tuple[str, str]]:
     return found
 
 
-def memory_title(plan: Plan) -> str:
-    """Say where the memory is."""
-    where = "GPU" if plan.device == "cuda" else "process on the CPU"
-    return f"memory of each {where}"
-
-
 def memory_rows(memory: Memory) -> list[Sequence[str]]:
     """List the parts and the peak."""
     names = {
@@ -145,15 +128,14 @@ def remarks(plan: Plan) -> list[str]:
     """Return sentences on what the tables rest on, the paper, and the hub."""
     lines = list(plan.notes)
     cell = plan.published
-    if cell is not None:
-        values = ", ".join(
-            f"{name} {value:g}" for name, value in cell.values.items() if value is not None
-        )
-        lines.append(f"paper: {cell.source} ({cell.name}), which reports {values or 'a plot only'}")
+    if cell is None:
+        lines.append("paper: it has no such run")
+    else:
+        printed = [f"{name} {value:g}" for name, value in cell.values.items() if value is not None]
+        values = ", ".join(printed) or "a plot only"
+        lines.append(f"paper: {cell.source} ({cell.name}), which reports {values}")
         if cell.not_comparable:
             lines.append(f"not comparable: {cell.not_comparable}")
-    else:
-        lines.append("paper: it has no such run")
     if plan.cached:
         lines.append(f"cached: {', '.join(plan.cached)}")
     lines.append(f"to download: {', '.join(plan.downloads) or 'nothing'}")

@@ -34,5 +34,5 @@ def report(cfg: ReportConfig) -> None:
     folder = Path(cfg.output_dir) if cfg.output_dir else Path(place) / "report"
     if cfg.output_dir is None:
         note(folder.parent, folder.name)
-    written = page.write(*page.render(runs, geometry, commands), folder)
+    written = page.write(runs, geometry, commands, folder)
     screen.print(f"{len(runs)} runs: {written}", soft_wrap=True)

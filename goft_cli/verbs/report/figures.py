@@ -27,11 +27,11 @@ CSS = {
     COLOURS[0].lower(): "var(--blue)",
     "#ffffff": "none",
 }
-"""Which colours of a figure are the page's to choose."""
+"""The page's own colours, by those of a figure that they replace."""
 
 
 def blank(width: float = 5.2, height: float = 2.9) -> tuple[Figure, Axes]:
-    """Return a figure of one panel, by default as wide as half a page."""
+    """Return a figure of one panel; width and height in inches, by default half a page."""
     figure = Figure(figsize=(width, height))
     return figure, figure.subplots()
 

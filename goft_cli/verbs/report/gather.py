@@ -1,4 +1,4 @@
-"""What finished runs left in their folders, and the command that makes each again."""
+"""Finished runs of one task and model: their commands, and measurements of their layers."""
 
 from __future__ import annotations
 

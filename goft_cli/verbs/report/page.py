@@ -1,6 +1,6 @@
 """One HTML page on finished runs: scores, curves, what the adapter did to the weights, provenance.
 
-Everything is in the file: styles, figures, no request to anywhere.
+Styles and figures are in the file: a browser that shows it requests nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from goft_cli.config.model import real_name
 from goft_cli.run.configuration import flatten
 from goft_cli.run.record import RunRecord
+from goft_cli.run.summary import megabytes
 from goft_cli.studies.leaderboard import mean_and_deviation, told_apart
 from goft_cli.system.figures import save
 from goft_cli.system.files import write_text
@@ -28,7 +29,7 @@ from goft_cli.verbs.report.gather import LayerReport
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure and what it shows; `name` is its PNG's."""
+    """A figure and its heading; `name` is its PNG's."""
 
     name: str
     title: str
@@ -41,12 +42,21 @@ class Panel:
 
     @property
     def svg(self) -> Markup:
-        """The figure, to stand in the page."""
+        """The figure as part of the page."""
         return Markup(figures.as_svg(self.figure))
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One run's layers, as a table and as figures."""
+
+    run: RunRecord
+    table: Table
+    panels: list[Panel]
+
+
 def panels(*drawn: tuple[str, str, Figure | None]) -> list[Panel]:
-    """Keep what there was something to draw of."""
+    """Drop the figures that nothing was logged for."""
     return [Panel(name, title, figure) for name, title, figure in drawn if figure is not None]
 
 
@@ -62,13 +72,14 @@ def curve_panels(runs: Sequence[RunRecord]) -> list[Panel]:
     )
 
 
-def geometry_panels(layers: Sequence[LayerReport], number: int) -> list[Panel]:
-    """Draw what one run did to its layers."""
-    return panels(
+def measured(run: RunRecord, layers: Sequence[LayerReport], number: int) -> Measured:
+    """Lay out what one run did to its layers; `number` is in the names of its figures."""
+    drawn = panels(
         (f"turned-{number}", "Which layers turned most", figures.turned(layers)),
         (f"stages-{number}", "How far each stage of the tree turns", figures.stages(layers)),
         (f"angles-{number}", "Angles of every layer", figures.angles_by_layer(layers)),
     )
+    return Measured(run, of_records([layer_row(layer) for layer in layers]), drawn)
 
 
 def layer_row(layer: LayerReport) -> dict[str, object]:
@@ -92,12 +103,12 @@ def score_row(run: RunRecord) -> dict[str, object]:
     """Return one line of the table of runs, the headline first."""
     scores = {spaced(key): f"{value:.4f}" for key, value in flatten(run.metrics["metrics"]).items()}
     return {
-        "adapter": run.cfg.adapter.name,
-        "seed": run.cfg.seed,
+        "adapter": run.adapter,
+        "seed": run.seed,
         spaced(run.cfg.task.headline): f"{run.score:.4f}",
-        "parameters": f"{run.metrics['trainable_parameters']:,}",
-        "time": f"{run.metrics['train_seconds']:.1f} s",
-        "memory": f"{run.metrics['peak_memory_bytes'] / 2**20:,.0f} MB",
+        "parameters": f"{run.parameters:,}",
+        "time": f"{run.train_seconds:.1f} s",
+        "memory": megabytes(run.peak_memory_bytes),
         "merged to trained": f"{run.metrics['agreement']['merged']:.1e}",
         **scores,
     }
@@ -141,25 +152,13 @@ def facts(run: RunRecord, command: str | None) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One run's layers, as a table and as figures."""
-
-    run: RunRecord
-    table: Table
-    panels: list[Panel]
-
-
-def measured(run: RunRecord, layers: Sequence[LayerReport], number: int) -> Measured:
-    """Lay out what one run did to its layers; `number` tells its figures from others'."""
-    table = of_records([layer_row(layer) for layer in layers])
-    return Measured(run, table, geometry_panels(layers, number))
-
-
-def render(
-    runs: Sequence[RunRecord], geometry: Sequence[Measured], commands: Sequence[str | None]
-) -> tuple[str, list[Panel]]:
-    """Return the page, and the figures in it; `commands` make each run again."""
+def write(
+    runs: Sequence[RunRecord],
+    geometry: Sequence[Measured],
+    commands: Sequence[str | None],
+    folder: Path,
+) -> Path:
+    """Write `report.html`, and each figure as PNG beside it; `commands` make each run again."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -178,13 +177,8 @@ def render(
         geometry=geometry,
         facts=[(run.label, facts(run, cmd)) for run, cmd in zip(runs, commands, strict=True)],
     )
-    return html, [*curves, *(panel for one in geometry for panel in one.panels)]
-
-
-def write(html: str, drawn: Sequence[Panel], folder: Path) -> Path:
-    """Write `report.html`, and each figure as PNG beside it."""
     page = folder / "report.html"
     write_text(page, html)
-    for panel in drawn:
+    for panel in [*curves, *(panel for one in geometry for panel in one.panels)]:
         save(panel.figure, folder / f"{panel.name}.png", dpi=180)
     return page

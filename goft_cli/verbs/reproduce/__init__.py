@@ -1,4 +1,4 @@
-"""`goft reproduce NAME`: run a recipe of the paper's, and hold our numbers against its."""
+"""`goft reproduce NAME`: run a recipe of the paper, and compare our numbers with it."""
 
 from __future__ import annotations
 

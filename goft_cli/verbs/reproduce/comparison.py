@@ -1,14 +1,15 @@
-"""Ours against the paper's: the difference, the seeds' own noise, and what forbids a verdict."""
+"""Our numbers beside the paper's: the comparison, its tables, and its plot."""
 
 from __future__ import annotations
 
 import math
-import posixpath
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
+from posixpath import commonpath
 from typing import TYPE_CHECKING, Any
 
 from goft_cli.config import EVERY, HEADLINE, MeasureConfig
@@ -21,7 +22,6 @@ from goft_cli.system.tables import Table, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
 
 INSIDE, OUTSIDE, NOT_COMPARABLE = "inside", "outside", "not comparable"
 REHEARSED = "a rehearsal"
@@ -40,6 +40,11 @@ HARMLESS = {
     "trainer.per_device_eval_batch_size",
     "trainer.dataloader_num_workers",
 }
+COLUMNS = ("result", "measure", "ours", "n", "paper", "off by", "verdict")
+STYLES = {INSIDE: "green", OUTSIDE: "yellow"}
+OURS, PAPER = COLOURS[:2]
+MOST_COLUMNS = 3
+PANEL_WIDTH, LINE_HEIGHT, PANEL_MARGIN = 4.2, 0.32, 0.9
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Inside or outside the seed noise, by `RULE`, or not comparable."""
+        """Inside or outside the noise of the seeds, by `RULE`, or not comparable."""
         if self.obstacle is not None or self.difference is None:
             return NOT_COMPARABLE
         rounding = 0.5 * 10**-self.digits
@@ -116,7 +121,7 @@ def compare(
 
 
 def value(run: RunRecord, measure: MeasureConfig) -> float:
-    """Return the number that a recipe compares, in the paper's unit."""
+    """Return a run's number in the paper's unit."""
     found: Any = run.metrics
     for step in measure.key.split("."):
         if not isinstance(found, dict) or step not in found:
@@ -130,7 +135,7 @@ def value(run: RunRecord, measure: MeasureConfig) -> float:
 def obstacles(
     cell: Cell, measure: MeasureConfig, runs: Sequence[RunRecord], words: Sequence[str]
 ) -> Iterator[str]:
-    """Yield the reasons not to compare: the paper's, the recipe's, the user's, the runs'."""
+    """Yield the reasons not to compare."""
     stated, cfg = cell.recipe.not_comparable, runs[0].cfg
     if measure.paper[cell.method] is None:
         yield "the paper prints no number"
@@ -154,10 +159,6 @@ def is_published(run: RunRecord) -> bool:
     return all(data["is_the_benchmark"] for task, data in read if task.benchmark_sizes)
 
 
-COLUMNS = ("result", "measure", "ours", "n", "paper", "off by", "verdict")
-STYLES = {INSIDE: "green", OUTSIDE: "yellow"}
-
-
 def distinct_obstacles(found: Sequence[Comparison]) -> list[str]:
     """Return each reason not to compare, once."""
     return list(dict.fromkeys(one.obstacle for one in found if one.obstacle))
@@ -179,9 +180,7 @@ def cells_of(one: Comparison, reasons: Sequence[str]) -> list[str]:
 
 def footnotes(found: Sequence[Comparison]) -> list[str]:
     """Return the numbered reasons, what the recipes note, and the rule of the verdict."""
-    reasons = [
-        f"({index}) {reason}" for index, reason in enumerate(distinct_obstacles(found), start=1)
-    ]
+    reasons = [f"({number}) {why}" for number, why in enumerate(distinct_obstacles(found), 1)]
     names = dict.fromkeys(one.recipe for one in found)
     notes = dict.fromkeys(note for name in names for note in read_recipe(name).notes)
     rule = [RULE] if any(one.verdict in STYLES for one in found) else []
@@ -190,7 +189,7 @@ def footnotes(found: Sequence[Comparison]) -> list[str]:
 
 def result_tables(found: Sequence[Comparison]) -> list[Table]:
     """Lay out a comparison for the terminal: a table per measure, a section per recipe."""
-    reasons, shared = distinct_obstacles(found), common_folder(found)
+    reasons, shared = distinct_obstacles(found), commonpath([one.recipe for one in found])
     rows: dict[str, list[Sequence[str]]] = {}
     for _, group in groupby(found, key=lambda one: one.recipe):
         for earlier in rows.values():
@@ -204,11 +203,6 @@ def result_tables(found: Sequence[Comparison]) -> list[Table]:
         Table(columns, lines, ": ".join(filter(None, (shared, measure))), "fRRRRw")
         for measure, lines in rows.items()
     ]
-
-
-def common_folder(found: Sequence[Comparison]) -> str:
-    """Return what the names of all recipes begin with."""
-    return posixpath.commonpath([one.recipe for one in found])
 
 
 def as_markdown(target: str, found: Sequence[Comparison]) -> str:
@@ -226,40 +220,24 @@ def as_plain(target: str, found: Sequence[Comparison]) -> dict[str, Any]:
     return {"target": target, "rule": RULE, "results": rows}
 
 
-OURS, PAPER = COLOURS[:2]
-MOST_COLUMNS = 3
-PANEL_WIDTH, LINE_HEIGHT, PANEL_MARGIN = 4.2, 0.32, 0.9
-
-
 @style()
 def plot(found: Sequence[Comparison], path: Path) -> None:
-    """Draw mean, deviation and seeds of ours beside the paper's number, by method, as PNG."""
+    """Draw ours beside the paper's, a panel for each measure of a recipe."""
     from matplotlib.figure import Figure
 
-    panels = by_panel(found)
+    panels: dict[str, list[Comparison]] = defaultdict(list)
+    for one in found:
+        panels[f"{one.recipe}, {one.measure.replace('_', ' ')}"].append(one)
     columns = min(MOST_COLUMNS, len(panels))
     lines = math.ceil(len(panels) / columns)
     height = LINE_HEIGHT * max(map(len, panels.values())) + PANEL_MARGIN
-    size = (max(columns, 1.4) * PANEL_WIDTH, lines * height + 0.4)
-    figure = Figure(figsize=size)
-    grid: list[Axes] = list(figure.subplots(lines, columns, squeeze=False).flat)
-    for axes in grid[len(panels) :]:
-        axes.remove()
-    for axes, (title, group) in zip(grid, panels.items(), strict=False):
-        draw_panel(axes, title, group)
+    figure = Figure(figsize=(max(columns, 1.4) * PANEL_WIDTH, lines * height + 0.4))
+    for place, (title, group) in enumerate(panels.items(), start=1):
+        draw_panel(figure.add_subplot(lines, columns, place), title, group)
     entries = [axes.get_legend_handles_labels() for axes in figure.axes]
     once = {label: handle for pair in entries for handle, label in zip(*pair, strict=True)}
     figure.legend(once.values(), once.keys(), loc="outside upper right", ncols=3)
     save(figure, path)
-
-
-def by_panel(found: Sequence[Comparison]) -> Mapping[str, list[Comparison]]:
-    """Group what shares an axis: one measure of one recipe."""
-    panels: dict[str, list[Comparison]] = {}
-    for one in found:
-        title = f"{one.recipe}, {one.measure.replace('_', ' ')}"
-        panels.setdefault(title, []).append(one)
-    return panels
 
 
 def draw_panel(axes: Axes, title: str, group: Sequence[Comparison]) -> None:

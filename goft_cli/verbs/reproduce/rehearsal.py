@@ -1,4 +1,4 @@
-"""A judge on loopback that likes every answer equally: it stands in for the paid one."""
+"""What stands in for the real things in a rehearsal: few steps, tiny data, a judge on loopback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 from PIL import Image
 
@@ -29,74 +28,52 @@ from goft_cli.config import (
 from goft_cli.data.sources import DIGITS, FOLDER, digit, read_demo, read_rows
 from goft_cli.studies.recipes import Cell
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import write_text
+from goft_cli.system.files import write_json, write_text
 from goft_cli.tasks.image_classification.lists import DRAW
 from goft_cli.tasks.mmlu.questions import LETTERS
 
+ROOT = Path("outputs/rehearsal")
+# Two updates, for AdaLoRA lowers its ranks in between. What a recipe says of columns, heads and
+# metrics stays.
+SHORT = (
+    "trainer.max_steps=2",
+    "trainer.per_device_train_batch_size=2",
+    "trainer.gradient_accumulation_steps=1",
+    "trainer.warmup_steps=0",
+    "trainer.use_cpu=true",
+    "overwrite=true",
+)
+ROWS = 4
+"""Rows of each split."""
+EXEMPLARS = 5
 HOST = "127.0.0.1"
 VERDICT = "It answers the question. Rating: [[7]]"
 
 Reply = Callable[[BaseHTTPRequestHandler], None]
 
 
-@contextmanager
-def serving(reply: Reply) -> Iterator[str]:
-    """Serve on a free port of this machine, past any proxy; yields the address.
-
-    Args:
-        reply: answers one request, GET or POST.
-    """
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            reply(self)
-
-        def do_GET(self) -> None:
-            reply(self)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer((HOST, 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        with without_proxy(HOST):
-            yield f"http://{HOST}:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def agree(handler: BaseHTTPRequestHandler) -> None:
-    """Answer a chat completion with the same rating always."""
-    handler.rfile.read(int(handler.headers["Content-Length"] or 0))
-    message = {"role": "assistant", "content": VERDICT}
-    content = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(content)))
-    handler.end_headers()
-    handler.wfile.write(content)
+def rehearsal_words(cell: Cell, seed: int) -> list[str]:
+    """Return the words that a rehearsal adds behind the recipe's own."""
+    swapped = [f"model={cell.recipe.stand_in}", *cell.recipe.rehearsal]
+    return [*swapped, *SHORT, f"output_dir={ROOT / cell.name / f'seed{seed}'}"]
 
 
 @contextmanager
-def without_proxy(host: str) -> Iterator[None]:
-    """Reach a host directly, whatever the environment says of proxies."""
-    before = os.environ.get("no_proxy")
-    os.environ["no_proxy"] = host
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["no_proxy"]
-        else:
-            os.environ["no_proxy"] = before
+def stand_ins(cfg: TrainConfig) -> Iterator[TrainConfig]:
+    """Yield the same run on tiny data, which is there for as long as the block lasts."""
+    with ExitStack() as stack:
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        benchmark = cfg.benchmark and with_stand_in(cfg.benchmark, data / "benchmark")
+        if isinstance(benchmark, VicunaConfig):
+            judge = replace(benchmark.judge, base_url=stack.enter_context(serving(agree)))
+            benchmark = replace(benchmark, judge=judge)
+        yield replace(cfg, task=with_stand_in(cfg.task, data / "task"), benchmark=benchmark)
 
 
-ROWS = 4
-"""Rows of each split."""
-EXEMPLARS = 5
+def with_stand_in(task: TaskConfig, folder: Path) -> TaskConfig:
+    """Write tiny data, and return the task that reads it."""
+    write_stand_in(task, folder)
+    return replace(task, data_dir=str(folder))
 
 
 def write_stand_in(task: TaskConfig, folder: Path) -> None:
@@ -109,7 +86,7 @@ def write_stand_in(task: TaskConfig, folder: Path) -> None:
             write_squad(task, folder)
         case InstructionConfig():
             rows = read_demo("demo:instructions", "train")[:ROWS]
-            write_json(folder / f"{task.train_split}.json", rows)
+            write_text(folder / f"{task.train_split}.json", json.dumps(rows))
         case VtabConfig():
             write_images(task, folder)
         case MMLUConfig():
@@ -147,26 +124,19 @@ def target_of(task: TextClassificationConfig, index: int) -> str:
 
 def write_squad(task: QuestionAnsweringConfig, folder: Path) -> None:
     """Write SQuAD's nested JSON, a paragraph for each question."""
-    for split in splits_of(task):
-        rows = read_demo("demo:qa", "train")[:ROWS]
-        article = {"title": "Demo", "paragraphs": as_paragraphs(rows)}
-        document = {"version": "1.1", "data": [article]}
-        write_json(folder / f"{split.replace('validation', 'dev')}-v1.1.json", document)
-
-
-def as_paragraphs(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turn the hub's rows into SQuAD's paragraphs."""
     paragraphs = []
-    for row in rows:
+    for row in read_demo("demo:qa", "train")[:ROWS]:
         pairs = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
         answers = [{"text": text, "answer_start": start} for text, start in pairs]
         asked = {"id": row["id"], "question": row["question"], "answers": answers}
         paragraphs.append({"context": row["context"], "qas": [asked]})
-    return paragraphs
+    document = {"version": "1.1", "data": [{"title": "Demo", "paragraphs": paragraphs}]}
+    for split in splits_of(task):
+        write_json(folder / f"{split.replace('validation', 'dev')}-v1.1.json", document)
 
 
 def write_images(task: VtabConfig, folder: Path) -> None:
-    """Write the public VTAB-1K layout; every image carries a class of the task."""
+    """Write the public VTAB-1K layout; every image has a class of the task."""
     images = [digit(row["image"]).convert("RGB") for row in read_demo(DIGITS, "train")[:ROWS]]
     pairs = [(image, index % task.classes) for index, image in enumerate(images)]
     write_vtab(dict.fromkeys(("train800", "val200", "test"), pairs), folder, {"source": DIGITS})
@@ -206,8 +176,8 @@ def write_mmlu(task: MMLUConfig, folder: Path) -> None:
 def write_vicuna(task: VicunaConfig, folder: Path) -> None:
     """Write questions in FastChat's jsonl, of categories that need no reference answer."""
     (split,) = task.eval_splits
-    lines = [json.dumps(row) for row in read_demo("demo:chat", split)[:2]]
-    (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = [json.dumps(row) + "\n" for row in read_demo("demo:chat", split)[:2]]
+    write_text(folder / f"{split}.jsonl", "".join(lines))
 
 
 def write_table(path: Path, rows: Sequence[Sequence[str]], delimiter: str = ",") -> None:
@@ -216,43 +186,52 @@ def write_table(path: Path, rows: Sequence[Sequence[str]], delimiter: str = ",")
         csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write one JSON value."""
-    path.write_text(json.dumps(content), encoding="utf-8")
+@contextmanager
+def serving(reply: Reply) -> Iterator[str]:
+    """Answer every GET and POST with `reply`, on a free port; yields the address."""
 
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            reply(self)
 
-ROOT = Path("outputs/rehearsal")
-# Two updates, for AdaLoRA lowers its ranks in between; what a recipe says of columns, heads and
-# metrics stays.
-SHORT = (
-    "trainer.max_steps=2",
-    "trainer.per_device_train_batch_size=2",
-    "trainer.gradient_accumulation_steps=1",
-    "trainer.warmup_steps=0",
-    "trainer.use_cpu=true",
-    "overwrite=true",
-)
+        def do_GET(self) -> None:
+            reply(self)
 
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
 
-def rehearsal_words(cell: Cell, seed: int) -> list[str]:
-    """Return what a rehearsal says after the recipe's own words."""
-    swapped = [f"model={cell.recipe.stand_in}", *cell.recipe.rehearsal]
-    return [*swapped, *SHORT, f"output_dir={ROOT / cell.name / f'seed{seed}'}"]
+    server = ThreadingHTTPServer((HOST, 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        with without_proxy():
+            yield f"http://{HOST}:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @contextmanager
-def stand_ins(cfg: TrainConfig) -> Iterator[TrainConfig]:
-    """Yield the same run on tiny data, which is there for as long as the block lasts."""
-    with ExitStack() as stack:
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        benchmark = cfg.benchmark and with_stand_in(cfg.benchmark, data / "benchmark")
-        if isinstance(benchmark, VicunaConfig):
-            judge = replace(benchmark.judge, base_url=stack.enter_context(serving(agree)))
-            benchmark = replace(benchmark, judge=judge)
-        yield replace(cfg, task=with_stand_in(cfg.task, data / "task"), benchmark=benchmark)
+def without_proxy() -> Iterator[None]:
+    """Reach the host directly, whatever the environment says of proxies."""
+    before = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = HOST
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["no_proxy"]
+        else:
+            os.environ["no_proxy"] = before
 
 
-def with_stand_in(task: TaskConfig, folder: Path) -> TaskConfig:
-    """Write tiny data, and return the task that reads it."""
-    write_stand_in(task, folder)
-    return replace(task, data_dir=str(folder))
+def agree(handler: BaseHTTPRequestHandler) -> None:
+    """Answer a chat completion with the same rating always."""
+    handler.rfile.read(int(handler.headers["Content-Length"] or 0))
+    message = {"role": "assistant", "content": VERDICT}
+    content = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(content)))
+    handler.end_headers()
+    handler.wfile.write(content)

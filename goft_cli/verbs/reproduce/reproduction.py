@@ -1,4 +1,4 @@
-"""Run the cells that a user asked for, and write down how far they are off."""
+"""Run the cells that a user asked for, and write the comparison with the paper."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from goft_cli.verbs.train import finish_run
 
 ROOT = Path("outputs/reproduce")
 REHEARSED_SEEDS = 2
-"""Seeds of a rehearsal: enough for a deviation."""
+"""Enough for a deviation."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Request:
 
 
 def reproduce(request: Request) -> Path:
-    """Run or reuse every run of a target, show the comparison, return the folder it is in.
+    """Run or reuse every run of a target, show the comparison, and return its folder.
 
     Raises:
-        RankError: a run failed; what was compared before is kept too.
+        RankError: a run failed; the comparison of the earlier cells is kept.
     """
     found: list[Comparison] = []
     for cell in select(request.target):
@@ -96,7 +96,7 @@ def run_cell(cell: Cell, seed: int, request: Request) -> RunRecord:
                 cfg = compose_train(words)
             return finish_run(cfg, several=True)
     except GoftError as error:
-        raise GoftError(f"{cell.name}, seed {seed}: {error}") from error
+        raise GoftError(f"{cell.name}, seed {seed}: {error.problem}", error.remedy) from error
     except RankError as error:
         raise RankError(f"{cell.name}, seed {seed}: {error}", error.code) from error
 
@@ -104,7 +104,6 @@ def run_cell(cell: Cell, seed: int, request: Request) -> RunRecord:
 def write_results(request: Request, found: Sequence[Comparison]) -> None:
     """Write what is compared so far as JSON, Markdown and a plot."""
     folder = request.folder
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "result.json", as_plain(request.target, found))
     write_text(folder / "result.md", as_markdown(request.target, found))
     plot(found, folder / "result.png")
