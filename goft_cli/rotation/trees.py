@@ -59,7 +59,7 @@ def make_plan(dim: int, shapes: Shapes, device: torch.device, dtype: torch.dtype
 
 
 def tree_matrices(blocks: Tensor, plan: Plan) -> Tensor:
-    """The matrices of blocks (d-1, 2, 2), like `Plan.zeros`: a row is a coordinate, a column a leaf."""
+    """Matrices of blocks (d-1, 2, 2), like `Plan.zeros`: rows are coordinates, columns leaves."""
     factors, paths = _factors_and_paths(blocks, plan)
     rows = torch.cat((paths[:-1] * factors[1], paths[-1:]))
     return plan.zeros(blocks).scatter_(0, plan.places.flatten(), rows.flatten())

@@ -1,7 +1,8 @@
 """The layers' penalties become part of the loss that a model returns while it trains.
 
 This happens in hooks of the adapted model and not in the tuner's `forward`, since PEFT calls the
-tuner only for some task types, and transformers' own `add_adapter` never does.
+tuner only for some task types, and transformers' own `add_adapter` never does. Whoever adds them
+beside the loss, as `PenaltyMixin` does for Trainer, finds them with `total_penalty`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from torch.utils.hooks import RemovableHandle
 from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
 
 from goft_cli.tuner.geometry import geometry_scalars
+
+if TYPE_CHECKING:
+    from transformers import Trainer as Base
+else:
+    Base = object
 
 NAME = "goft_penalty"
 """The attribute of an adapted model that holds its `PenaltyInLoss`."""
@@ -185,12 +191,6 @@ def shifts_labels(model: nn.Module) -> bool:
     return causal and not getattr(getattr(model, "config", None), "is_encoder_decoder", False)
 
 
-if TYPE_CHECKING:
-    from transformers import Trainer as Base
-else:
-    Base = object
-
-
 def total_penalty(model: nn.Module) -> Tensor | None:
     """Sum what the last training pass has left to add to the loss; None where nothing asks for it.
 
@@ -243,14 +243,9 @@ class PenaltyMixin(Base):
             scaled = normalised or self.compute_loss_func is not None
         return self.current_gradient_accumulation_steps if scaled else 1
 
-    def training_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor | Any],
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - Trainer's own
         """Return the task loss of one micro-batch, its gradients and the penalty's in place."""
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        loss = super().training_step(*args, **kwargs)
         if self._penalty_of_step is None:
             return loss
         self._penalty_sum += self._penalty_of_step.item()
