@@ -122,10 +122,7 @@ def find_damage(checkpoint: Path) -> str | None:
 
 
 def find_damage_to_state(checkpoint: Path) -> str | None:
-    """Say what a checkpoint relies on and does not have, though it is as it was sealed.
-
-    That is Trainer's state with the run's totals, and the best checkpoint so far.
-    """
+    """Say what a sealed checkpoint lacks: Trainer's state, the totals, the best one so far."""
     state = read_json(checkpoint / STATE)
     if not is_state(state):
         return f"{STATE} is not what training writes"
