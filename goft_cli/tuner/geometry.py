@@ -31,20 +31,17 @@ WRAPPER = "base_model.model."
 
 @dataclass(frozen=True)
 class RotationGeometry:
-    """One layer's map x -> diag(scale) R^T x, pair by pair and as a whole.
-
-    Attributes:
-        angles: (d-1,) radians in [-pi, pi]: how far each pair turns; of a quasi block, how far the
-            rotation nearest to it turns.
-        deviations: (d-1,) spectral distance of each 2x2 block from that rotation. 0.05 says that
-            the block changes lengths by up to 5%; 0 where rotations are strict.
-        orthogonality_error: largest entry of |T^T T - I| for the whole map T, on `PROBES`
-            orthonormal vectors or, in fewer dimensions, on a basis. Rounding alone if R is strict.
-    """
+    """One layer's map x -> diag(scale) R^T x, pair by pair and as a whole."""
 
     angles: Tensor
+    """(d-1,) radians in [-pi, pi]: how far each pair turns; of a quasi block, how far the rotation
+    nearest to it turns."""
     deviations: Tensor
+    """(d-1,) spectral distance of each 2x2 block from that rotation. 0.05 says that the block
+    changes lengths by up to 5%; 0 where rotations are strict."""
     orthogonality_error: float
+    """Largest entry of |T^T T - I| for the whole map T, on `PROBES` orthonormal vectors or, in
+    fewer dimensions, on a basis. Rounding alone if R is strict."""
 
     def by_stage(self) -> tuple[Tensor, ...]:
         """Return the angles of each stage, from neighbouring coordinates to the coarsest pair."""
@@ -53,15 +50,12 @@ class RotationGeometry:
 
 @dataclass(frozen=True)
 class NeuronChange:
-    """What an adapter does to the weights that each output is computed with.
-
-    Attributes:
-        angles: (out,) radians in [0, pi] between a neuron's weights before and after.
-        norm_ratios: (out,) length after over length before; 1 for a strict rotation.
-    """
+    """What an adapter does to the weights that each output is computed with."""
 
     angles: Tensor
+    """(out,) radians in [0, pi] between a neuron's weights before and after."""
     norm_ratios: Tensor
+    """(out,) length after over length before; 1 for a strict rotation."""
 
 
 @torch.no_grad()

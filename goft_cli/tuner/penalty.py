@@ -57,16 +57,13 @@ class PenaltyInLoss:
     A model that divides its loss by `num_items_in_batch` counts for a part of an update only. Its
     penalty is then multiplied by the share of the update's items that are in this micro-batch, so
     that the micro-batches of all processes together add the penalty once.
-
-    Attributes:
-        apart: whether someone else adds the penalties of this pass.
-        in_loss: whether the last pass put them into the loss that it returned.
-        due: whether they have reached no backward pass so far.
-        settled: whether a backward pass has shown what this training does with the penalties.
     """
 
     def __init__(self) -> None:
-        self.apart = self.in_loss = self.due = self.settled = False
+        self.apart = False  # whether someone else adds the penalties of this pass
+        self.in_loss = False  # whether the last pass put them into the loss that it returned
+        self.due = False  # whether they have reached no backward pass so far
+        self.settled = False  # whether a backward pass has shown what this training does with them
 
     def before(self, model: nn.Module, args: tuple[Any, ...]) -> None:
         """Forget the pass before this one."""
@@ -137,7 +134,7 @@ def install(model: nn.Module) -> list[RemovableHandle]:
     ]
 
 
-def states(model: nn.Module) -> list[PenaltyInLoss]:
+def installed(model: nn.Module) -> list[PenaltyInLoss]:
     """What was installed in a model or in a part of it."""
     return [vars(module)[NAME] for module in model.modules() if NAME in vars(module)]
 
@@ -145,13 +142,13 @@ def states(model: nn.Module) -> list[PenaltyInLoss]:
 @contextmanager
 def apart(model: nn.Module) -> Iterator[None]:
     """Leave the penalties of the passes inside to the caller."""
-    found = states(model)
+    states = installed(model)
     try:
-        for state in found:
+        for state in states:
             state.apart = True
         yield
     finally:
-        for state in found:
+        for state in states:
             state.apart = False
 
 
@@ -197,7 +194,7 @@ def total_penalty(model: nn.Module) -> Tensor | None:
     Zero where it is in the loss already: a model with GOFT adapters puts it into the loss that it
     returns, which it does if it is called with labels.
     """
-    for state in states(model):
+    for state in installed(model):
         state.taken()
     return sum_of_penalties(model)
 
@@ -236,7 +233,7 @@ class PenaltyMixin(Base):
         return (loss, outputs) if return_outputs else loss
 
     def _division_still_to_come(self, num_items_in_batch: Tensor | int | None) -> int:
-        """Return what Trainer does not divide by: it leaves a loss alone that is scaled already."""
+        """What Trainer does not divide by: it leaves a loss alone that is scaled already."""
         scaled = getattr(self, "loss_is_scaled_for_ga", None)
         if scaled is None:
             normalised = self.model_accepts_loss_kwargs and num_items_in_batch is not None
