@@ -15,9 +15,6 @@ from goft_cli.tasks.tokens import usable_positions
 
 logger = logging.getLogger(__name__)
 
-SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
-"""What config.json may say of single tokens."""
-
 
 class Reader(Protocol):
     """What a task says of the processor that it needs."""
@@ -70,7 +67,7 @@ def give_padding(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
 
 
 def fit_together(processor: Any, model: PreTrainedModel, path: str) -> None:  # noqa: ANN401 - as above
-    """Let a tokenizer and its model know of each other: the longest text, and the padding."""
+    """Give a tokenizer the length of its model's texts, and the model its tokenizer's padding."""
     if not isinstance(processor, PreTrainedTokenizerBase):
         return
     check_fit(processor, model, path)
@@ -108,6 +105,6 @@ def embedding_rows(model: PreTrainedModel) -> int | None:
 
 def special_ids(config: PretrainedConfig) -> list[int]:
     """Return the tokens that a model's configuration names."""
-    values = [getattr(config, key, None) for key in SPECIAL_IDS]
+    values = [getattr(config, f"{kind}_token_id", None) for kind in ("bos", "eos", "pad")]
     flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
     return [one for one in flat if isinstance(one, int)]
