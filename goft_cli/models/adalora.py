@@ -25,12 +25,10 @@ class AdaLora(AdaLoraModel):
     PEFT adds it to every loss: in evaluation too, whole for each micro-batch of a model that
     normalises its own loss, and in vain under label smoothing. A reloaded adapter, which has
     nothing to train, fails there as soon as the batch has labels.
-
-    Attributes:
-        penalty: () of the last training forward, already weighted, or None.
     """
 
     penalty: Tensor | None = None
+    """() of the last training forward, already weighted."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the model's own
         """Run the adapted model alone."""
@@ -122,15 +120,10 @@ class RankAllocation(TrainerCallback):
                     optimizer.state[parameter][key] = average
 
     def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         """Say how many ranks are left; the best checkpoint may be older than the last drop."""
-        kept = [
-            (value != 0).sum().item() for name, value in self.tuner.factors() if "lora_E" in name
-        ]
+        values = [value for name, value in self.tuner.factors() if "lora_E" in name]
+        kept = [(value != 0).sum().item() for value in values]
         mean = sum(kept) / len(kept)
         logger.info("mean rank %.2f, between %d and %d per layer", mean, min(kept), max(kept))

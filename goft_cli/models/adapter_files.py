@@ -1,11 +1,11 @@
-"""The files of a saved adapter, held against what they must say."""
+"""The files of a saved adapter: read, and held against what they must say."""
 
 from __future__ import annotations
 
 import json
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from textwrap import shorten
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from goft_cli.models.backbone import selects
 from goft_cli.system.errors import GoftError
 
 SETTINGS = "adapter_config.json"
@@ -32,26 +33,21 @@ CIRCUMSTANCES = {
 """Settings that say where and with what an adapter was saved, not what it is."""
 BASE_WEIGHT = ".base_layer.weight"
 """Ending of a weight of the base model, which PEFT saves beside an adapter on an embedding."""
-Difference = tuple[str, object, object]
-"""A setting, the value found, and the one that the run was trained with."""
+SELECTIONS = {"target_modules", "modules_to_save"}
+"""Settings that PEFT rewrites: what counts is which modules they select."""
 SHOWN = 3
 """Names in a refusal."""
 
 
 def read_settings(folder: Path, peft_type: str | None = None) -> PeftConfig:
-    """Read the configuration of a saved adapter.
-
-    Args:
-        folder: of the adapter.
-        peft_type: of the run that trained it, if there is one.
-    """
+    """Read the configuration of a saved adapter; the type is that of the run that trained it."""
     for name in (SETTINGS, WEIGHTS):
         if not (folder / name).is_file():
             raise GoftError(
                 f"adapter={folder}: incomplete, no {name}", "copy the whole folder again"
             )
     try:
-        found = written(folder)["peft_type"]
+        found = stated_settings(folder)["peft_type"]
         if peft_type not in {None, found}:
             raise edited(folder, "peft_type", found, peft_type)
         with warnings.catch_warnings():
@@ -66,7 +62,7 @@ def read_settings(folder: Path, peft_type: str | None = None) -> PeftConfig:
         ) from error
 
 
-def written(folder: Path) -> dict[str, Any]:
+def stated_settings(folder: Path) -> dict[str, Any]:
     """Return the settings as they stand in the file."""
     return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
 
@@ -100,71 +96,41 @@ def check_settings(
 ) -> None:
     """Refuse a configuration that is not the one that the run trained with.
 
-    Args:
-        folder: of the adapter.
-        saved: what the folder holds.
-        expected: what the run's configuration comes to, put on the model.
-        names: of the base model's modules.
-        own: the settings that the run's configuration states; the others are PEFT's defaults.
+    `expected` is what the run's configuration comes to, put on the model with modules of these
+    names. `own` are the settings that it states; the others are PEFT's defaults. A file of another
+    version of PEFT may hold that version's defaults. Those that are not empty here are not compared
+    then: nobody can tell an old default from a change.
     """
-    strange = unknown(written(folder), saved)
-    for key, found, wanted in [*strange, *differences(saved, expected, names, own)]:
-        raise edited(folder, key, found, wanted)
-
-
-def unknown(stated: Mapping[str, object], read: PeftConfig) -> Iterator[Difference]:
-    """Yield each setting that PEFT does not know and would ignore, unless it says nothing."""
-    known = read.to_dict()
-    yield from ((key, value, None) for key, value in stated.items() if key not in known and value)
-
-
-def differences(
-    saved: PeftConfig, expected: PeftConfig, names: Collection[str], own: Collection[str]
-) -> Iterator[Difference]:
-    """Yield each setting that has another meaning.
-
-    A file of another version of PEFT may hold that version's defaults. Those that are not empty
-    here are not compared then: nobody can tell an old default from a change.
-    """
-    same_version = saved.peft_version == expected.peft_version
     there, here = saved.to_dict(), expected.to_dict()
+    for key, value in stated_settings(folder).items():
+        if key not in there and value:  # PEFT does not know it and would ignore it
+            raise edited(folder, key, value, None)
+    same_version = saved.peft_version == expected.peft_version
     for key in sorted(here.keys() - CIRCUMSTANCES):
-        found, wanted = plain(there[key]), plain(here[key])
+        found, wanted = comparable(there[key]), comparable(here[key])
         if found == wanted or (key in SELECTIONS and same_modules(key, saved, expected, names)):
             continue
         if same_version or key in own or wanted is None:
-            yield key, found, wanted
-
-
-def targets(config: PeftConfig, names: Iterable[str]) -> set[str]:
-    """Return the modules that a configuration adapts."""
-    return {name for name in names if check_target_module_exists(config, name)}
-
-
-def trained_whole(config: PeftConfig, names: Collection[str]) -> set[str]:
-    """Return those of the modules to save that the model has; PEFT lists some that it has not."""
-    listed = getattr(config, "modules_to_save", None) or []
-    return {one for one in listed if any(f".{name}".endswith(f".{one}") for name in names)}
-
-
-SELECTIONS: dict[str, Callable[[PeftConfig, Collection[str]], set[str]]] = {
-    "target_modules": targets,
-    "modules_to_save": trained_whole,
-}
-"""Settings that PEFT rewrites: what counts is which modules they select."""
+            raise edited(folder, key, found, wanted)
 
 
 def same_modules(key: str, saved: PeftConfig, expected: PeftConfig, names: Collection[str]) -> bool:
     """Tell whether a setting selects the same modules in both, and some at all."""
-    select = SELECTIONS[key]
-    wanted = select(expected, names)
+    wanted = selected_modules(key, expected, names)
     try:
-        return bool(wanted) and select(saved, names) == wanted
+        return bool(wanted) and selected_modules(key, saved, names) == wanted
     except (TypeError, re.error):  # the saved one is no selection at all
         return False
 
 
-def plain(value: object) -> object:
+def selected_modules(key: str, config: PeftConfig, names: Collection[str]) -> set[str]:
+    """Return what a setting selects of a model; PEFT saves some modules that it has not."""
+    if key == "target_modules":
+        return {name for name in names if check_target_module_exists(config, name)}
+    return {one for one in getattr(config, key, None) or [] if selects(one, names)}
+
+
+def comparable(value: object) -> object:
     """Return a setting in the one form that it is compared in."""
     if isinstance(value, Enum):
         return value.value
@@ -181,17 +147,14 @@ def shown(value: object) -> str:
 
 
 def check_tensors(folder: Path, found: Mapping[str, Tensor], implied: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are not exactly those of the adapter.
+    """Refuse tensors that are not exactly those that PEFT would save of the adapter on this model.
 
-    Args:
-        folder: of the adapter.
-        found: what the folder holds.
-        implied: what PEFT would save of the adapter on this model; the values do not count, but
-            for weights of the base model, which the folder may leave out and may not change.
+    Their values do not count, but for weights of the base model, which the folder may leave out and
+    may not change.
     """
-    for fault, names in faults(found, implied):
+    for fault, names in tensor_faults(found, implied):
         if names:
-            first = ", ".join(describe(name, found, implied) for name in sorted(names)[:SHOWN])
+            first = ", ".join(with_forms(name, found, implied) for name in sorted(names)[:SHOWN])
             raise GoftError(
                 f"adapter={folder}: {WEIGHTS} {fault} ({len(names)} of {len(implied)}), such as "
                 f"{first}",
@@ -199,7 +162,7 @@ def check_tensors(folder: Path, found: Mapping[str, Tensor], implied: Mapping[st
             )
 
 
-def faults(
+def tensor_faults(
     found: Mapping[str, Tensor], implied: Mapping[str, Tensor]
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield each kind of fault with the tensors that have it."""
@@ -219,10 +182,8 @@ def faults(
     )
 
 
-def describe(name: str, found: Mapping[str, Tensor], implied: Mapping[str, Tensor]) -> str:
+def with_forms(name: str, found: Mapping[str, Tensor], implied: Mapping[str, Tensor]) -> str:
     """Name a tensor, with its shape and kind where both sides have one and they differ."""
     sides = [side[name] for side in (found, implied) if name in side]
     forms = list(dict.fromkeys(f"{list(one.shape)} {one.dtype}" for one in sides))
-    if len(forms) < 2:
-        return name
-    return f"{name} (found {forms[0]}, expected {forms[1]})"
+    return name if len(forms) < 2 else f"{name} (found {forms[0]}, expected {forms[1]})"

@@ -35,14 +35,7 @@ def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
 
 
 def load_trained(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class: str) -> PeftModel:
-    """Put the adapter of a run on a freshly loaded backbone, as the run's configuration says.
-
-    Args:
-        backbone: of the same base model.
-        folder: of the adapter.
-        cfg: of the run.
-        auto_class: transformers' Auto class that built the model.
-    """
+    """Put the adapter of a run on a freshly loaded backbone, as the run's configuration says."""
     adapter, head = cfg.adapter, cfg.model.head_modules
     saved = read_settings(folder, adapter.peft_type)
     names = [name for name, _ in backbone.model.named_modules()]

@@ -1,4 +1,4 @@
-"""Which layers an adapter was told to adapt, and whether the model has all of them."""
+"""An adapter: put on a model, held against what was asked for, counted, and merged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -31,9 +31,11 @@ from goft_cli.config import (
     LinearProbeConfig,
 )
 from goft_cli.models.adalora import separate_penalty
-from goft_cli.models.backbone import Backbone
+from goft_cli.models.backbone import Backbone, selects
 from goft_cli.system.digests import in_modules
 from goft_cli.system.errors import GoftError
+
+logger = logging.getLogger(__name__)
 
 BLOCK = re.compile(r".*?\.[^.]*\.(\d+)\.")
 """The number of a block in a module's name, where PEFT looks for it."""
@@ -46,92 +48,6 @@ PATIENCE = 5
 MATCHING = (
     "import json, re, sys; p, names = json.load(sys.stdin); [re.fullmatch(p, n) for n in names]"
 )
-
-
-def linear_layers(model: nn.Module) -> list[str]:
-    """Return the names of the linear layers, packed ones too."""
-    modules = model.named_modules()
-    return [name for name, module in modules if name and isinstance(module, nn.Linear | Conv1D)]
-
-
-def check_pattern(wanted: object, names: Sequence[str]) -> None:
-    """Refuse a regular expression that is none, or whose search for a match has no end.
-
-    Another process tries it, because that one can be ended.
-
-    Args:
-        wanted: `target_modules`; a list of names is no pattern.
-        names: of the modules that PEFT will match with it.
-    """
-    if not isinstance(wanted, str):
-        return
-    subject = f"adapter.target_modules={wanted[:SHOWN_LETTERS]}"
-    remedy = "pass the modules' names, such as adapter.target_modules=[query,value]"
-    try:
-        re.compile(wanted)
-        subprocess.run(
-            [sys.executable, "-I", "-S", "-c", MATCHING],
-            input=json.dumps([wanted, names]).encode(),
-            timeout=PATIENCE,
-            check=True,
-        )
-    except (re.error, RecursionError, OverflowError) as error:
-        raise GoftError(f"{subject} is no regular expression ({error})", remedy) from None
-    except subprocess.TimeoutExpired:
-        raise GoftError(
-            f"{subject}: found no end of matching it after {PATIENCE} seconds", remedy
-        ) from None
-
-
-def check_targets(cfg: LayerAdapterConfig, adapted: Sequence[str], linear: Sequence[str]) -> None:
-    """Refuse a name, or the number of a block, that selects no layer.
-
-    Args:
-        cfg: names the layers.
-        adapted: the layers that got an adapter.
-        linear: all linear layers of the model.
-    """
-    blocks = cfg.layers_to_transform or []
-    known = numbers(linear)
-    if strange := sorted({*blocks} - known):
-        raise GoftError(
-            f"adapter.layers_to_transform=[{listed(blocks)}]: the model has no block "
-            f"{listed(strange)}",
-            f"its blocks are {listed(sorted(known))}",
-        )
-    wanted = cfg.target_modules
-    words = wanted if isinstance(wanted, list) else []
-    idle = [str(word) for word in words if not selects(word, adapted)]
-    if idle or not adapted:
-        raise GoftError(
-            f"adapter.target_modules={wanted}: no layer to adapt is called "
-            f"{', '.join(idle) or wanted}",
-            f"the model's linear layers are {listed(endings(linear))}",
-        )
-
-
-def listed(items: Sequence[object]) -> str:
-    """Return the first of a list in words."""
-    return ", ".join([*map(str, items[:SHOWN]), *(["..."] if len(items) > SHOWN else [])])
-
-
-def selects(word: object, names: Iterable[str]) -> bool:
-    """Tell whether a name, or the ending of a name, is that of one of the modules."""
-    return any(f".{name}".endswith(f".{word}") for name in names)
-
-
-def numbers(names: Iterable[str]) -> set[int]:
-    """Return the numbers of the blocks that the modules are in."""
-    return {int(found[1]) for name in names if (found := BLOCK.match(name))}
-
-
-def endings(names: Iterable[str]) -> list[str]:
-    """Return what the modules are called inside their block, or in the model outside of blocks."""
-    return sorted({BLOCK.sub("", name) for name in names})
-
-
-logger = logging.getLogger(__name__)
-
 ADAPTER = "default"
 """PEFT's name for the only adapter."""
 ANY_UPDATES = 10**6
@@ -160,19 +76,20 @@ class ParameterCount:
 def attach_adapter(
     backbone: Backbone, cfg: AdapterConfig, head: list[str], auto_class: str, updates: int
 ) -> PeftModel:
-    """Freeze the backbone, put the adapter on it, and let the head train beside it.
+    """Freeze the backbone in place, put the adapter on it, and let the head train beside it.
 
-    Args:
-        backbone: the model to freeze; it is changed in place.
-        cfg: which adapter.
-        head: last names of the modules that train beside it.
-        auto_class: transformers' Auto class that built the model.
-        updates: how often this run updates the weights, as far as the raw rows tell.
+    `auto_class` is transformers' that built the model. `updates` is how often this run updates the
+    weights, as far as the raw rows tell.
     """
     whole = trained_modules(backbone.model, cfg, head)
-    linear = [name for name in linear_layers(backbone.model) if not in_modules(name, whole)]
+    modules = dict(backbone.model.named_modules())
+    linear = [
+        name
+        for name, module in modules.items()
+        if name and isinstance(module, nn.Linear | Conv1D) and not in_modules(name, whole)
+    ]
     if isinstance(cfg, LayerAdapterConfig):
-        check_pattern(cfg.target_modules, [name for name, _ in backbone.model.named_modules()])
+        check_pattern(cfg.target_modules, [*modules])
     try:
         config = peft_config(cfg, auto_class, cfg.peft_options(updates) | {MODULES_TO_SAVE: whole})
         with heeding_peft():
@@ -191,11 +108,7 @@ def attach_adapter(
 
 
 def peft_config(cfg: AdapterConfig, auto_class: str, options: dict[str, Any]) -> PeftConfig:
-    """Build PEFT's configuration of an adapter.
-
-    Raises:
-        TypeError, ValueError, UserWarning: PEFT refuses the options, or would change them.
-    """
+    """Build PEFT's configuration; its TypeError, ValueError or UserWarning refuses the options."""
     kind = cast("Callable[..., PeftConfig]", PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(cfg.peft_type)])
     with heeding_peft():
         return kind(task_type=PEFT_TASK_TYPES[auto_class], **options)
@@ -224,6 +137,58 @@ def heeding_peft() -> Iterator[None]:
         warnings.filterwarnings("error", "Invalid `oft_block_size`", UserWarning)
         warnings.filterwarnings("ignore", dropped, UserWarning)
         yield
+
+
+def check_pattern(wanted: object, names: Sequence[str]) -> None:
+    """Refuse `target_modules` that are no regular expression, or search for a match without end.
+
+    Another process tries it, because that one can be ended. A list of names is no pattern.
+    """
+    if not isinstance(wanted, str):
+        return
+    subject = f"adapter.target_modules={wanted[:SHOWN_LETTERS]}"
+    remedy = "pass the modules' names, such as adapter.target_modules=[query,value]"
+    try:
+        re.compile(wanted)
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", MATCHING],
+            input=json.dumps([wanted, names]).encode(),
+            timeout=PATIENCE,
+            check=True,
+        )
+    except (re.error, RecursionError, OverflowError) as error:
+        raise GoftError(f"{subject} is no regular expression ({error})", remedy) from None
+    except subprocess.TimeoutExpired:
+        raise GoftError(
+            f"{subject}: found no end of matching it after {PATIENCE} seconds", remedy
+        ) from None
+
+
+def check_targets(cfg: LayerAdapterConfig, adapted: Sequence[str], linear: Sequence[str]) -> None:
+    """Refuse a name, or the number of a block, that selects none of the adapted layers."""
+    blocks = cfg.layers_to_transform or []
+    known = {int(found[1]) for name in linear if (found := BLOCK.match(name))}
+    if strange := sorted({*blocks} - known):
+        raise GoftError(
+            f"adapter.layers_to_transform=[{listed(blocks)}]: the model has no block "
+            f"{listed(strange)}",
+            f"its blocks are {listed(sorted(known))}",
+        )
+    wanted = cfg.target_modules
+    words = wanted if isinstance(wanted, list) else []
+    idle = [str(word) for word in words if not selects(word, adapted)]
+    if idle or not adapted:
+        in_blocks = sorted({BLOCK.sub("", name) for name in linear})
+        raise GoftError(
+            f"adapter.target_modules={wanted}: no layer to adapt is called "
+            f"{', '.join(idle) or wanted}",
+            f"the model's linear layers are {listed(in_blocks)}",
+        )
+
+
+def listed(items: Sequence[object]) -> str:
+    """Return the first of a list in words."""
+    return ", ".join([*map(str, items[:SHOWN]), *(["..."] if len(items) > SHOWN else [])])
 
 
 def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,28 +46,21 @@ class Head(Reader, Protocol):
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained model with a task head, and the processor it was pretrained with.
-
-    Attributes:
-        model: frozen or not, as it was loaded.
-        processor: its tokenizer or image processor.
-        fingerprint: of the pretrained weights, without the head.
-        revision: commit of the hub that they are of; None where nothing says so.
-    """
+    """A pretrained model with a task head, and the processor it was pretrained with."""
 
     model: PreTrainedModel
     processor: Any
+    """Its tokenizer or image processor."""
     fingerprint: str
+    """Of the pretrained weights, without the head."""
     revision: str | None = None
+    """Commit of the hub that they are of; None where nothing says so."""
 
 
 def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Backbone:
     """Load model and processor from a folder or the hub; nothing is unpickled.
 
-    Args:
-        cfg: where the model is, its precision, and whether its weights are to be packed.
-        head: the task, or whatever says which head goes on the model.
-        unpacked: give packed weights back as plain ones that hold what the packed ones stand for.
+    With `unpacked`, packed weights become plain ones that hold what the packed ones stand for.
     """
     check_engine()
     check_tokenizer(cfg)
@@ -79,7 +72,10 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
         model = load_model(folder, head.auto_class, config, cfg)
     fit_together(processor, model, cfg.path)
     if isinstance(model_location(cfg.path), str):
-        name_after(cfg.path, model, processor)
+        # files and errors are to name the hub id, and not the cache of this machine
+        model.name_or_path = model.config.name_or_path = cfg.path
+        if isinstance(processor, PreTrainedTokenizerBase):
+            processor.name_or_path = cfg.path
     keep_packing(model)
     known_by = fingerprint(model, cfg.head_modules)
     if cfg.quantization and unpacked:
@@ -106,13 +102,6 @@ def read_config(folder: Path, cfg: ModelConfig, head: Head) -> transformers.Pret
     for key, value in head.model_options().items():
         setattr(config, key, value)
     return config
-
-
-def name_after(name: str, model: PreTrainedModel, processor: Any) -> None:  # noqa: ANN401 - as below
-    """Let a model's files and errors name the hub id, and not the cache of this machine."""
-    model.name_or_path = model.config.name_or_path = name
-    if isinstance(processor, PreTrainedTokenizerBase):
-        processor.name_or_path = name
 
 
 @contextmanager
@@ -160,14 +149,8 @@ def check_architecture(
 def load_model(
     folder: Path, auto_class: str, config: transformers.PretrainedConfig, cfg: ModelConfig
 ) -> PreTrainedModel:
-    """Load the weights and make sure that only the head is new."""
+    """Load the weights, and refuse those of another configuration: only the head may be new."""
     model, info = open_weights(folder, auto_class, config, cfg)
-    check_complete(model, info, cfg)
-    return model
-
-
-def check_complete(model: PreTrainedModel, info: dict[str, Any], cfg: ModelConfig) -> None:
-    """Refuse weights that are not those of the configuration."""
     unfit = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     absent = [key for key in unfit if not in_modules(key, cfg.head_modules)]
     if absent:
@@ -181,19 +164,21 @@ def check_complete(model: PreTrainedModel, info: dict[str, Any], cfg: ModelConfi
             remedy,
         )
     # heads of other kinds, which are left out, may be numbered too, in lists of their own
-    known = [f".{name}" for name, _ in model.named_modules()]
+    known = [name for name, _ in model.named_modules()]
     blocks = {key: BLOCK_WEIGHT.match(key) for key in info["unexpected_keys"]}
-    surplus = [
-        key
-        for key, found in blocks.items()
-        if found and any(name.endswith(f".{found[1]}") for name in known)
-    ]
+    surplus = [key for key, found in blocks.items() if found and selects(found[1], known)]
     if surplus:
         raise GoftError(
             f"model.path={cfg.path}: its weights have {len(surplus)} tensors more than a "
             f"{type(model).__name__} of its config.json, such as {min(surplus)}",
             "pass a folder whose config.json and model.safetensors belong together",
         )
+    return model
+
+
+def selects(word: object, names: Iterable[str]) -> bool:
+    """Tell whether a name, or the ending of a name, is that of one of the modules."""
+    return any(f".{name}".endswith(f".{word}") for name in names)
 
 
 def new_head(model: PreTrainedModel, absent: Sequence[str]) -> list[str]:
@@ -208,12 +193,9 @@ def new_head(model: PreTrainedModel, absent: Sequence[str]) -> list[str]:
 
 
 def empty_model(cfg: ModelConfig, head: Head, device: str = "meta") -> PreTrainedModel:
-    """Build the model with the task's head but without its weights, to count with.
+    """Build the model with the task's head from its `config.json` alone, to count with.
 
-    Args:
-        cfg: where its `config.json` is, which alone is read.
-        head: the task, or whatever says which head goes on the model.
-        device: where numbers at random take the place of the weights; on "meta" nothing does.
+    Numbers at random take the place of the weights; on "meta" nothing does.
     """
     folder = model_folder(cfg)
     with reading(cfg.path):

@@ -15,9 +15,6 @@ from goft_cli.tasks.tokens import usable_positions
 
 logger = logging.getLogger(__name__)
 
-SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
-"""What config.json may say of single tokens."""
-
 
 class Reader(Protocol):
     """What a task says of the processor that it needs."""
@@ -30,13 +27,7 @@ class Reader(Protocol):
 
 
 def load_processor(folder: Path, cfg: ModelConfig, reader: Reader) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
-    """Load what turns rows into model inputs; a tokenizer can pad, whatever its files say.
-
-    Args:
-        folder: where it is.
-        cfg: whether code of its own may run, and what it is called.
-        reader: says of which kind it is.
-    """
+    """Load what turns rows into model inputs; a tokenizer can pad, whatever its files say."""
     processor = getattr(transformers, reader.processor_class).from_pretrained(
         folder, **cfg.source, **reader.processor_options()
     )
@@ -75,6 +66,20 @@ def give_padding(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
     logger.info("%s: the tokenizer has no pad_token; texts are padded with %s", path, token)
 
 
+def fit_together(processor: Any, model: PreTrainedModel, path: str) -> None:  # noqa: ANN401 - as above
+    """Give a tokenizer the length of its model's texts, and the model its tokenizer's padding."""
+    if not isinstance(processor, PreTrainedTokenizerBase):
+        return
+    check_fit(processor, model, path)
+    positions = usable_positions(model)
+    if positions is not None:  # many tokenizers say nothing of the model's length
+        processor.model_max_length = min(processor.model_max_length, positions)
+    padding = cast("int", processor.pad_token_id)
+    model.config.pad_token_id = padding
+    if model.can_generate() and model.generation_config.pad_token_id is None:
+        model.generation_config.pad_token_id = padding
+
+
 def check_fit(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str) -> None:
     """Refuse a tokenizer that is not the model's own."""
     rows, known = embedding_rows(model), 1 + max(tokenizer.get_vocab().values())
@@ -100,25 +105,6 @@ def embedding_rows(model: PreTrainedModel) -> int | None:
 
 def special_ids(config: PretrainedConfig) -> list[int]:
     """Return the tokens that a model's configuration names."""
-    values = [getattr(config, key, None) for key in SPECIAL_IDS]
+    values = [getattr(config, f"{kind}_token_id", None) for kind in ("bos", "eos", "pad")]
     flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
     return [one for one in flat if isinstance(one, int)]
-
-
-def limit_length(processor: Any, model: PreTrainedModel) -> None:  # noqa: ANN401 - as above
-    """Let a tokenizer know how many tokens its model has positions for; many say nothing of it."""
-    positions = usable_positions(model)
-    if positions is not None and isinstance(processor, PreTrainedTokenizerBase):
-        processor.model_max_length = min(processor.model_max_length, positions)
-
-
-def fit_together(processor: Any, model: PreTrainedModel, path: str) -> None:  # noqa: ANN401 - as above
-    """Let a tokenizer and its model know of each other: the longest text, and the padding."""
-    if not isinstance(processor, PreTrainedTokenizerBase):
-        return
-    check_fit(processor, model, path)
-    limit_length(processor, model)
-    padding = cast("int", processor.pad_token_id)
-    model.config.pad_token_id = padding
-    if model.can_generate() and model.generation_config.pad_token_id is None:
-        model.generation_config.pad_token_id = padding

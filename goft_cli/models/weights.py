@@ -1,4 +1,4 @@
-"""Frozen weights packed into 4 or 8 bits by bitsandbytes, through transformers."""
+"""A model's weights, read as tensors alone, and packed into 4 or 8 bits where that is asked for."""
 
 from __future__ import annotations
 
@@ -19,33 +19,6 @@ from goft_cli.data.model_files import SAFE, bring_weights, require_shards, requi
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import model_location
 
-
-def packing(cfg: ModelConfig) -> dict[str, Any]:
-    """Return what makes transformers pack the linear layers, the head's left out."""
-    if cfg.quantization is None:
-        return {}
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=cfg.quantization is Quantization["4bit"],
-        load_in_8bit=cfg.quantization is Quantization["8bit"],
-        llm_int8_skip_modules=[rf"(.*\.)?{name}" for name in (*cfg.head_modules, "lm_head")],
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=getattr(torch, cfg.dtype.value),
-    )
-    return {"quantization_config": quantization, "device_map": {"": PartialState().device}}
-
-
-def keep_packing(model: nn.Module) -> None:
-    """Have bitsandbytes leave 4-bit weights as they are.
-
-    On some CPUs it would pack them anew in the first evaluation, with coarser scales, and fail at
-    widths that its blocks do not divide.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            object.__setattr__(module, "support_avx512bf16_for_cpu", False)
-
-
 logger = logging.getLogger(__name__)
 
 
@@ -54,14 +27,7 @@ def open_weights(
 ) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
     """Load the weights in the precision of `cfg`, whatever that of the file is.
 
-    Args:
-        folder: with the configuration.
-        auto_class: name of the class of transformers that has the head.
-        config: of the model, with what the task fixes.
-        cfg: where the model is, and its precision.
-
-    Returns:
-        the model, and what transformers says of tensors that are absent or left over.
+    With the model comes what transformers says of tensors that are absent or left over.
     """
     form = find_weights(folder, cfg)
     try:
@@ -104,3 +70,29 @@ def find_weights(folder: Path, cfg: ModelConfig) -> str:
 def reading_of(form: str) -> dict[str, bool]:
     """Return what makes transformers read this file and no other, and unpickle nothing."""
     return {"use_safetensors": form in SAFE, "weights_only": True}
+
+
+def packing(cfg: ModelConfig) -> dict[str, Any]:
+    """Return what makes transformers pack the linear layers, the head's left out."""
+    if cfg.quantization is None:
+        return {}
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=cfg.quantization is Quantization["4bit"],
+        load_in_8bit=cfg.quantization is Quantization["8bit"],
+        llm_int8_skip_modules=[rf"(.*\.)?{name}" for name in (*cfg.head_modules, "lm_head")],
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, cfg.dtype.value),
+    )
+    return {"quantization_config": quantization, "device_map": {"": PartialState().device}}
+
+
+def keep_packing(model: nn.Module) -> None:
+    """Have bitsandbytes leave 4-bit weights as they are.
+
+    On some CPUs it would pack them anew in the first evaluation, with coarser scales, and fail at
+    widths that its blocks do not divide.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            object.__setattr__(module, "support_avx512bf16_for_cpu", False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from goft_cli.rotation import staged
-from goft_cli.rotation.engines import ENGINES, Engine, choose_engine
+from goft_cli.rotation.engines import ENGINES, choose_engine
 
 
 def rotate(x: Tensor, rotation: Tensor, prepared: Prepared | None = None) -> Tensor:
@@ -48,7 +48,11 @@ def rotate_transposed(
         ValueError: the shapes do not belong together, or a forced engine cannot turn x.
     """
     if scale is not None:
-        _check_scale(scale, x)
+        if scale.shape != x.shape[-1:]:
+            raise ValueError(
+                f"scale: found shape {tuple(scale.shape)}, expected {tuple(x.shape[-1:])}, "
+                "a factor for each column of x; reshape it"
+            )
         scale = scale.to(x.dtype)
     return _turn(x, rotation, prepared, transposed=True, scale=scale)
 
@@ -97,22 +101,13 @@ def _check(x: Tensor, rotation: Tensor) -> None:
         raise ValueError(f"x: dtype is {x.dtype}, expected a floating point one; cast it first")
 
 
-def _check_scale(scale: Tensor, x: Tensor) -> None:
-    if scale.shape != x.shape[-1:]:
-        raise ValueError(
-            f"scale: found shape {tuple(scale.shape)}, expected {tuple(x.shape[-1:])}, "
-            "a factor for each column of x; reshape it"
-        )
-
-
 class Turn(torch.autograd.Function):
     """Stores x, the parameters and what was made of them; never anything per stage.
 
     Nor R^T x, which the gradient of the scale needs: there x is turned again.
-
-    Without `setup_context`: with it, each call would inspect the signature of `forward`.
     """
 
+    # Without `setup_context`: with it, each call would inspect the signature of `forward`.
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401 - torch has no type for it
@@ -145,11 +140,14 @@ class Turn(torch.autograd.Function):
                 x = _vectors(x)
             if wants_scale:
                 grad_scale = (grad * engine.synthesis(x, prepared)).sum(dim=0)
-            grad = scaled(grad, scale)
-            wanted = wants_x, wants_rotation
-            grad_x, grad_rotation = _gradients(
-                engine, ctx.transposed, x, grad, rotation, prepared, wanted
-            )
+            grad, grad_rotation = scaled(grad, scale), None
+            if ctx.transposed and wants_rotation:
+                grad_x, grad_rotation = engine.pullback(x, grad, rotation, prepared, wants_x)
+            else:
+                back = engine.analysis if ctx.transposed else engine.synthesis
+                grad_x = back(grad, prepared) if wants_x else None
+                if wants_rotation:  # <g, R x> = <x, R^T g>: the same with the two exchanged
+                    _, grad_rotation = engine.pullback(grad, x, rotation, prepared, needs_x=False)
         if grad_x is not None:
             grad_x = grad_x.view(grads[0].shape)
         if grad_rotation is not None and grad_rotation.dtype != rotation.dtype:
@@ -182,32 +180,10 @@ def _vectors(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
 
 
-def _gradients(
-    engine: Engine,
-    transposed: bool,
-    x: Tensor,
-    grad: Tensor,
-    rotation: Tensor,
-    prepared: Sequence[Tensor],
-    wants: tuple[bool, bool],
-) -> tuple[Tensor | None, Tensor | None]:
-    """Those of x and of the rotation that are wanted, of vectors (n, d)."""
-    wants_x, wants_rotation = wants
-    if transposed and wants_rotation:
-        return engine.pullback(x, grad, rotation, prepared, wants_x)
-    back = engine.analysis if transposed else engine.synthesis
-    grad_x = back(grad, prepared) if wants_x else None
-    if not wants_rotation:
-        return grad_x, None
-    # <g, R x> = <x, R^T g>: the same gradient with the two exchanged.
-    return grad_x, engine.pullback(grad, x, rotation, prepared, needs_x=False)[1]
-
-
 def can_keep(rotation: Tensor) -> bool:
     """Whether there are values to compare, and no graph that must lead back to the rotation."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or rotation.is_meta:
-        return False
-    return type(rotation) in (Tensor, nn.Parameter)
+    recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    return not (recorded or rotation.is_meta) and type(rotation) in (Tensor, nn.Parameter)
 
 
 class Prepared:

@@ -1,4 +1,7 @@
-"""Vectors a few at a time, so that what is made of them on the way stays in the cache."""
+"""The tree cut into blocks, each of them a small matrix: a batch of products for each tier.
+
+Vectors are taken a few at a time, so that what is made of them on the way stays in the cache.
+"""
 
 from __future__ import annotations
 
@@ -15,31 +18,13 @@ from goft_cli.rotation.trees import Plan, Shapes, make_plan, tree_matrices, tree
 TILE_BYTES = 2**20
 """Of the vectors taken at a time on a CPU."""
 
-
-def tiles(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of the same few vectors of each tensor; together they are all vectors.
-
-    On a CPU, tensors of a tile's size stay in its second cache, and the allocator hands out the
-    same memory again. Larger ones it maps anew each time, and clearing their pages takes longer
-    than the products that fill them. A GPU wants large kernels instead, torch.compile one graph for
-    any number of vectors: both get all at once.
-
-    Args:
-        tensors: (n, d) each.
-    """
-    first = tensors[0]
-    if first.device.type != "cpu" or torch.compiler.is_compiling():
-        yield tensors
-        return
-    count = max(1, math.ceil(first.nbytes / TILE_BYTES))
-    yield from zip(*(tensor.chunk(count) for tensor in tensors), strict=True)
-
-
 BLOCK = 16
 """Width of a block, a power of two."""
 
 UNCUT = 64
 """A tree of so many leaves or fewer is one matrix."""
+
+_PLANS: dict[tuple[int, torch.device, torch.dtype], Plan] = {}
 
 
 def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
@@ -108,19 +93,30 @@ def _cropped(whole: Tensor, x: Tensor) -> Tensor:
 
 def _by_block(tier: Tensor, *tensors: Tensor) -> Iterator[list[Tensor]]:
     """Views of tensors (n, d) as (trees, n, b), tile by tile."""
-    for tile in tiles(*tensors):
+    for tile in _tiles(*tensors):
         yield [part.unflatten(1, (len(tier), -1)).transpose(0, 1) for part in tile]
 
 
+def _tiles(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Views of the same few vectors of each tensor (n, d); together they are all vectors.
+
+    On a CPU, tensors of a tile's size stay in its second cache, and the allocator hands out the
+    same memory again. Larger ones it maps anew each time, and clearing their pages takes longer
+    than the products that fill them. A GPU wants large kernels instead, torch.compile one graph for
+    any number of vectors: both get all at once.
+    """
+    first = tensors[0]
+    if first.device.type != "cpu" or torch.compiler.is_compiling():
+        yield tensors
+        return
+    count = max(1, math.ceil(first.nbytes / TILE_BYTES))
+    yield from zip(*(tensor.chunk(count) for tensor in tensors), strict=True)
+
+
 def _inputs(leaves: Tensor, tiers: Sequence[Tensor]) -> list[Tensor]:
-    """What each tier of R^T x multiplies.
+    """What each tier of R^T x multiplies, from this one to the coarsest, (trees, n, b) each.
 
-    Args:
-        leaves: (trees, n, b), the vectors by block.
-        tiers: that tier and the coarser ones.
-
-    Returns:
-        (trees, n, b) each: the leaves with turned heads, then those of the coarser tiers.
+    That is the leaves, the vectors by block, with turned heads, then those of the coarser tiers.
     """
     inner = leaves.clone(memory_format=torch.contiguous_format)
     if len(tiers) == 1:
@@ -131,18 +127,11 @@ def _inputs(leaves: Tensor, tiers: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _reached(leaves: Tensor, tiers: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """What each tier of R x multiplies, and the result.
+    """What each tier of R x multiplies, and the result, (trees, n, b) each.
 
-    Args:
-        leaves: (trees, n, b), the vectors by block.
-        tiers: that tier and the coarser ones.
-
-    Returns:
-        (trees, n, b) each: the leaves, then the heads as they reach the coarser tiers.
+    That is the leaves, the vectors by block, then the heads as they reach the coarser tiers.
     """
-    packed = (
-        leaves.contiguous()
-    )  # else the product of its transpose takes up to eight times as long
+    packed = leaves.contiguous()  # a transpose would take up to eight times as long to multiply
     turned = torch.bmm(packed, tiers[0].transpose(1, 2))
     if len(tiers) == 1:
         return [packed], turned
@@ -164,9 +153,6 @@ def _shapes(dim: int) -> Shapes:
         cuts += 1
     root = math.ceil(dim / BLOCK**cuts)
     return *((root * BLOCK**cut, BLOCK, BLOCK) for cut in reversed(range(cuts))), (1, root, root)
-
-
-_PLANS: dict[tuple[int, torch.device, torch.dtype], Plan] = {}
 
 
 def _plan(blocks: Tensor) -> Plan:

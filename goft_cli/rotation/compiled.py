@@ -1,4 +1,7 @@
-"""Have `loops.c` compiled by the C compiler of the system, once for each kind of processor."""
+"""The engine of loops in C, `loops.c`, on the threads of the OpenMP that PyTorch is linked to.
+
+The C compiler of the system compiles them at first use, once for each kind of processor.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,111 +33,13 @@ FLAGS = (
     *("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno"),
 )
 
-
-def can_build() -> bool:
-    """Whether there is a C compiler: the command in CC, or else cc."""
-    return shutil.which(command()[0]) is not None
-
-
-def command() -> list[str]:
-    """What starts the C compiler, and its own words behind it."""
-    return os.environ.get("CC", "").split() or ["cc"]
-
-
-def load() -> ctypes.CDLL:
-    """The compiled loops, from the user's cache folder if they are there.
-
-    Raises:
-        RuntimeError: the compiler fails; says how.
-        OSError: the compiler cannot be started, or the system refuses what it wrote.
-    """
-    cache = _cache()
-    target = cache / f"loops-{_key()}.so"
-    with suppress(OSError):  # not there, or of another system that shares the folder
-        return ctypes.CDLL(str(target))
-    with _folder_in(cache) as folder:
-        made = Path(folder) / target.name
-        _compile(made)
-        library = ctypes.CDLL(str(made))
-        with suppress(OSError):  # what is loaded stays so, wherever the file goes
-            made.replace(target)  # at once, for other processes may look for it
-    return library
-
-
-def _key() -> str:
-    """Of the source, and of what the compiler understands by the flags on this processor.
-
-    A cache folder may be shared by machines of several kinds.
-    """
-    asked = [*command(), *FLAGS, "-###", "-E", "-x", "c", os.devnull]
-    said = subprocess.run(asked, capture_output=True, check=False).stderr
-    return hashlib.sha256(SOURCE.read_bytes() + said).hexdigest()[:16]
-
-
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(home) / "goft-cli"
-
-
-def _folder_in(cache: Path) -> tempfile.TemporaryDirectory[str]:
-    """A new folder beside the file that is to be, or elsewhere if nothing can be written there."""
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(dir=cache)
-    except OSError:
-        return tempfile.TemporaryDirectory()
-
-
-def _compile(target: Path) -> None:
-    compiler, *words = command()
-    words += [*FLAGS, str(SOURCE), "-o", str(target), "-lm"]
-    done = subprocess.run([compiler, *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        reasons = [line for line in done.stderr.splitlines() if "error" in line]
-        reason = reasons[0] if reasons else f"exit code {done.returncode}"
-        raise RuntimeError(f"{compiler} cannot compile {SOURCE.name}, {reason}")
-
-
-_LIBRARY = ctypes.CDLL(torch._C.__file__)  # and with it all that it was linked to
-
-
-def has_team() -> bool:
-    """Whether PyTorch was linked to such a library, as on Linux."""
-    return hasattr(_LIBRARY, "GOMP_parallel")
-
-
-def address(name: str) -> int:
-    """Where a function of the library is.
-
-    Raises:
-        AttributeError: there is none of that name.
-    """
-    return ctypes.cast(getattr(_LIBRARY, name), ctypes.c_void_p).value or 0
-
-
-def run(function: Any, work: ctypes.Structure, threads: int) -> None:  # noqa: ANN401 - a function of C
-    """Call a function of C on each thread of a team, and wait, without the interpreter's lock.
-
-    Args:
-        function: it is given the address of the work.
-        work: lives until all are done.
-        threads: at most so many; the calling one is number 0 of them.
-    """
-    _parallel(function, ctypes.byref(work), threads, 0)
-
-
-if has_team():
-    _parallel = _LIBRARY.GOMP_parallel
-    _parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    _parallel.restype = None
-
-
 NARROW = torch.float32, torch.bfloat16, torch.float16
 """What float32 holds exactly."""
 
 GRAIN = 2**15
 """Numbers for which another thread is worth waking, as for PyTorch's own operations."""
 
+_LIBRARY = ctypes.CDLL(torch._C.__file__)  # and with it all that it was linked to
 _healthy: list[bool] = []
 
 
@@ -168,12 +72,7 @@ def _checked() -> bool:
 
 
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """The rotation in float32; its cosines and sines are taken again each time.
-
-    Args:
-        rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2).
-        dtype: of x; float32 is computed in all the same.
-    """
+    """The rotation in float32, for every dtype of x; its cosines and sines are taken each time."""
     return (_plain(rotation),)
 
 
@@ -200,7 +99,7 @@ def pullback(
     work = Work(wide, flat, grad_x, needs_x)
     work.grad, work.grad_rotation = reached.data_ptr(), grad_rotation.data_ptr()
     work.run("pullback")
-    return None if grad_x is None else _as(grad_x, x.dtype), grad_rotation
+    return None if grad_x is None else grad_x.to(x.dtype), grad_rotation
 
 
 def _turned(x: Tensor, rotation: Tensor, transposed: bool) -> Tensor:
@@ -208,16 +107,12 @@ def _turned(x: Tensor, rotation: Tensor, transposed: bool) -> Tensor:
     out = torch.empty_like(wide)
     if len(x):
         Work(wide, rotation, out, transposed).run("turn")
-    return _as(out, x.dtype)
+    return out.to(x.dtype)
 
 
 def _plain(x: Tensor) -> Tensor:
     """As float32, row by row; x itself if it is that."""
-    return x if x.dtype == torch.float32 and x.is_contiguous() else x.float().contiguous()
-
-
-def _as(result: Tensor, dtype: torch.dtype) -> Tensor:
-    return result if result.dtype == dtype else result.to(dtype)
+    return x.float().contiguous()
 
 
 class Work(ctypes.Structure):
@@ -237,11 +132,11 @@ class Work(ctypes.Structure):
         self.out = None if out is None else out.data_ptr()
 
     def run(self, loop: str) -> None:
-        """Have a loop of `loops.c` run by a team, and wait."""
-        loops = _loops()
-        scratch = _memory.at_least(loops.plan(ctypes.byref(self)))
+        """Call a loop of `loops.c` on each thread of a team, and wait, without Python's lock."""
+        loops, at = _loops(), ctypes.byref(self)
+        scratch = _memory.at_least(loops.plan(at))
         self.scratch = scratch.data_ptr()
-        run(getattr(loops, loop), self, self.threads)
+        _LIBRARY.GOMP_parallel(getattr(loops, loop), at, self.threads, 0)
 
 
 class _Memory(threading.local):
@@ -270,8 +165,77 @@ _memory = _Memory()
 
 @cache
 def _loops() -> ctypes.CDLL:
+    """The compiled loops, which know OpenMP's functions, as Python knows how to start a team."""
     library = load()
     functions = "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier"
     library.plan.restype = ctypes.c_int64
-    library.join(*(ctypes.c_void_p(address(name)) for name in functions))
+    library.join(*(ctypes.cast(getattr(_LIBRARY, name), ctypes.c_void_p) for name in functions))
+    address, number = ctypes.c_void_p, ctypes.c_uint
+    _LIBRARY.GOMP_parallel.argtypes = [address, address, number, number]
+    _LIBRARY.GOMP_parallel.restype = None
     return library
+
+
+def has_team() -> bool:
+    """Whether PyTorch was linked to GNU's OpenMP, as on Linux."""
+    return hasattr(_LIBRARY, "GOMP_parallel")
+
+
+def can_build() -> bool:
+    """Whether there is a C compiler: the command in CC, or else cc."""
+    return shutil.which(command()[0]) is not None
+
+
+def command() -> list[str]:
+    """What starts the C compiler, and its own words behind it."""
+    return os.environ.get("CC", "").split() or ["cc"]
+
+
+def load() -> ctypes.CDLL:
+    """The compiled loops, from the user's cache folder if they are there.
+
+    Raises:
+        RuntimeError: the compiler fails; says how.
+        OSError: the compiler cannot be started, or the system refuses what it wrote.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    kept = Path(home) / "goft-cli"
+    target = kept / f"loops-{_key()}.so"
+    with suppress(OSError):  # not there, or of another system that shares the folder
+        return ctypes.CDLL(str(target))
+    with _folder_in(kept) as folder:
+        made = Path(folder) / target.name
+        _compile(made)
+        library = ctypes.CDLL(str(made))
+        with suppress(OSError):  # what is loaded stays so, wherever the file goes
+            made.replace(target)  # at once, for other processes may look for it
+    return library
+
+
+def _key() -> str:
+    """Of the source, and of what the compiler understands by the flags on this processor.
+
+    A cache folder may be shared by machines of several kinds.
+    """
+    asked = [*command(), *FLAGS, "-###", "-E", "-x", "c", os.devnull]
+    said = subprocess.run(asked, capture_output=True, check=False).stderr
+    return hashlib.sha256(SOURCE.read_bytes() + said).hexdigest()[:16]
+
+
+def _folder_in(kept: Path) -> tempfile.TemporaryDirectory[str]:
+    """A new folder beside the file that is to be, or elsewhere if nothing can be written there."""
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=kept)
+    except OSError:
+        return tempfile.TemporaryDirectory()
+
+
+def _compile(target: Path) -> None:
+    compiler, *words = command()
+    words += [*FLAGS, str(SOURCE), "-o", str(target), "-lm"]
+    done = subprocess.run([compiler, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reasons = [line for line in done.stderr.splitlines() if "error" in line]
+        reason = reasons[0] if reasons else f"exit code {done.returncode}"
+        raise RuntimeError(f"{compiler} cannot compile {SOURCE.name}, {reason}")

@@ -50,17 +50,10 @@ class Engine(Protocol):
     def pullback(
         self, x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
     ) -> tuple[Tensor | None, Tensor]:
-        """Gradients through R^T x from x alone, the same bits for the same inputs.
+        """Gradients through R^T x from what `synthesis` was given, the same bits for the same.
 
-        Args:
-            x: (n, d), what `synthesis` was given.
-            grad: (n, d), gradient of its result.
-            rotation: (d-1,) or (d-1, 2, 2), what was prepared.
-            prepared: what `synthesis` was given.
-            needs_x: whether the gradient of x is wanted.
-
-        Returns:
-            (n, d) gradient of x in x.dtype, or None, and that of the rotation in float32 or wider.
+        With grad (n, d) that of its result: the gradient of x (n, d) in x.dtype, None if it is not
+        needed, and that of the rotation (d-1,) or (d-1, 2, 2) in float32 or wider.
         """
         ...
 

@@ -1,7 +1,7 @@
 """R^T x, R x and their gradients in one pass over memory each, through Triton.
 
 Forward reads x once and writes once, backward reads x and the gradient once and writes once, in
-their own dtype; arithmetic is in float32. `goft_cli.rotation.fused` says what is launched,
+their own dtype; arithmetic is in float32. This file says what is launched,
 `goft_cli.rotation.kernels` has the kernels.
 """
 
@@ -21,6 +21,16 @@ from goft_cli.rotation.self_check import passes
 
 MAX_DIM = 16384
 """Widest row."""
+
+BLOCK = 256
+"""Coordinates that a warp turns at once, eight a thread: with what it remembers of them and with
+their coefficients, as many as its registers take."""
+
+HEADS_WARPS = 8
+"""Warps that turn the first coordinates of all blocks together: few programs share them."""
+
+WARPS_PER_PROCESSOR = 16
+"""Enough to hide the latency of memory; the registers hold 12 to 32 of them at a time."""
 
 _healthy: dict[tuple[torch.dtype, torch.device], bool] = {}
 
@@ -45,20 +55,15 @@ def available(dtype: torch.dtype, device: torch.device) -> bool:
         # Three blocks, the last one not full, and three rounds for each program.
         shape = (warps_of(device), 3 * BLOCK - 16)
         engine, remedy = sys.modules[__name__], "update torch and Triton"
-        healthy = passes(engine, "fused rotation kernels", shape, dtype, device, remedy)
-        _healthy[dtype, device] = healthy
+        name = "fused rotation kernels"
+        _healthy[dtype, device] = passes(engine, name, shape, dtype, device, remedy)
     return _healthy[dtype, device]
 
 
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """The blocks of all pairs as the kernels read them, whatever the dtype of x.
+    """All blocks as the kernels read them: one float32 (4, D), D the next power of two, see `warp`.
 
-    Args:
-        rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2).
-        dtype: of x; float32 is computed in all the same.
-
-    Returns:
-        One float32 tensor (4, D), D the next power of two: see `warp`.
+    The dtype of x does not count.
     """
     return (torch.ops.goft.prepare(rotation),)
 
@@ -81,16 +86,6 @@ def pullback(
     grad_x, grad_rotation = torch.ops.goft.pullback(x, grad, prepared[0], quasi, needs_x)
     return grad_x if needs_x else None, grad_rotation
 
-
-BLOCK = 256
-"""Coordinates that a warp turns at once, eight a thread: with what it remembers of them and with
-their coefficients, as many as its registers take."""
-
-HEADS_WARPS = 8
-"""Warps that turn the first coordinates of all blocks together: few programs share them."""
-
-WARPS_PER_PROCESSOR = 16
-"""Enough to hide the latency of memory; the registers hold 12 to 32 of them at a time."""
 
 # torch.library.custom_op says the same more briefly, but each call takes three times as long.
 torch.library.define("goft::prepare", "(Tensor rotation) -> Tensor")

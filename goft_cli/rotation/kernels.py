@@ -3,7 +3,7 @@
 A row of d coordinates is cut into blocks of D. The stages with a stride below D act inside a block;
 their coefficients are read once and stay in registers while the rows go by. The coarser stages act
 on the first coordinates of the blocks, their heads: a rotation of its own, of one coordinate a
-block. On the way down, in R^T x, a program finds what they make of its own head by itself, from one
+block. On the way down, in R^T x, a program finds what they make of its own head alone, from one
 number of the row for each of the LEVELS between the root and its block. On the way up, in R x, it
 hands its head on to a second launch, which turns the heads of all blocks as one block.
 

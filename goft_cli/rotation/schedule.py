@@ -9,6 +9,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+Angle = Literal["tanh", "direct"]
+"""How a strict parameter p becomes an angle: pi * tanh(p), or p itself."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -58,10 +61,6 @@ def schedule(dim: int) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-Angle = Literal["tanh", "direct"]
-"""How a strict parameter p becomes an angle: pi * tanh(p), or p itself."""
-
-
 def compute_dtype(*tensors: Tensor) -> torch.dtype:
     """float64 if any tensor is float64, else float32: what blocks are computed in."""
     double = any(tensor.dtype == torch.float64 for tensor in tensors)
@@ -107,12 +106,7 @@ def quasi_penalty(blocks: Tensor) -> Tensor:
 
 
 def blocks_from(rotation: Tensor, dtype: torch.dtype) -> Tensor:
-    """Blocks (d-1, 2, 2), each [[a1, b1], [a2, b2]], of strict angles or quasi blocks.
-
-    Args:
-        rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2).
-        dtype: what they are computed and returned in.
-    """
+    """Blocks (d-1, 2, 2), each [[a1, b1], [a2, b2]], of strict angles or quasi blocks."""
     wide = rotation.to(dtype)
     if rotation.dim() == 3:
         return wide
@@ -121,15 +115,7 @@ def blocks_from(rotation: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def rotation_gradient(rotation: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient of a rotation from that of its blocks.
-
-    Args:
-        rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2).
-        gradient: (d-1, 2, 2), of a loss in each entry of the blocks.
-
-    Returns:
-        The shape of rotation, in gradient.dtype; for angles per radian.
-    """
+    """The gradient of a rotation, for angles per radian, from that of its blocks (d-1, 2, 2)."""
     if rotation.dim() == 3:
         return gradient
     angles = rotation.to(gradient.dtype)

@@ -12,25 +12,6 @@ from torch import Tensor
 from goft_cli.rotation import staged
 
 
-def results(engine: Any, x: Tensor, grad: Tensor, rotation: Tensor) -> dict[str, Tensor]:  # noqa: ANN401 - a module
-    """All that an engine computes, by name.
-
-    Args:
-        engine: see `engines.Engine`.
-        x: (n, d).
-        grad: (n, d), of R^T x.
-        rotation: (d-1,) or (d-1, 2, 2).
-    """
-    prepared = engine.prepare(rotation, x.dtype)
-    grad_x, grad_rotation = engine.pullback(x, grad, rotation, prepared, needs_x=True)
-    return {
-        "R^T x": engine.synthesis(x, prepared),
-        "R x": engine.analysis(x, prepared),
-        "gradient of x": grad_x,
-        "gradient of the rotation": grad_rotation,
-    }
-
-
 def passes(
     engine: Any,  # noqa: ANN401 - a module
     name: str,
@@ -41,40 +22,24 @@ def passes(
 ) -> bool:
     """Whether an engine runs and agrees with the staged one; if not, a warning says why.
 
-    Args:
-        engine: see `engines.Engine`.
-        name: of the engine, for the warning.
-        shape: (n, d) of the vectors to try it on.
-        dtype: of the vectors.
-        device: of the vectors.
-        remedy: for a fault that is not a missing package, for the warning.
+    It is tried on `shape` vectors (n, d). The remedy is for a fault that is not a missing package.
     """
-    fault = _fault(engine, shape, dtype, device, remedy)
+    where = f"in {dtype} on {device}, {remedy}"
+    try:
+        wrong = ", ".join(_disagreements(engine, shape, dtype, device))
+        fault = wrong and f"{wrong} {where}"
+    except ModuleNotFoundError as error:
+        fault = f"{error}, pip install {error.name}"
+    except Exception as error:  # whatever its compiler, or the driver, raises
+        fault = f"{type(error).__name__}: {error} {where}"
     if fault:
         sentence = f"{name}: {fault}; until then the blocked form is used"
         warnings.warn(sentence, RuntimeWarning, stacklevel=2)
     return not fault
 
 
-def _fault(
-    engine: Any,  # noqa: ANN401 - a module
-    shape: tuple[int, int],
-    dtype: torch.dtype,
-    device: torch.device,
-    remedy: str,
-) -> str:
-    """What keeps the engine from being used, and the remedy; empty if nothing does."""
-    try:
-        wrong = ", ".join(disagreements(engine, shape, dtype, device))
-    except ModuleNotFoundError as error:
-        return f"{error}, pip install {error.name}"
-    except Exception as error:  # whatever its compiler, or the driver, raises
-        wrong = f"{type(error).__name__}: {error}"
-    return wrong and f"{wrong} in {dtype} on {device}, {remedy}"
-
-
 @torch.no_grad()
-def disagreements(
+def _disagreements(
     engine: Any,  # noqa: ANN401 - a module
     shape: tuple[int, int],
     dtype: torch.dtype,
@@ -94,3 +59,15 @@ def disagreements(
             if not error <= bound:
                 wrong.append(f"{kind} {name} is off by {error:.1e}")
     return wrong
+
+
+def results(engine: Any, x: Tensor, grad: Tensor, rotation: Tensor) -> dict[str, Tensor]:  # noqa: ANN401 - a module
+    """All that an engine computes, by name, of vectors x (n, d) and grad (n, d) of R^T x."""
+    prepared = engine.prepare(rotation, x.dtype)
+    grad_x, grad_rotation = engine.pullback(x, grad, rotation, prepared, needs_x=True)
+    return {
+        "R^T x": engine.synthesis(x, prepared),
+        "R x": engine.analysis(x, prepared),
+        "gradient of x": grad_x,
+        "gradient of the rotation": grad_rotation,
+    }

@@ -47,14 +47,10 @@ class Plan(NamedTuple):
 
 
 def make_plan(dim: int, shapes: Shapes, device: torch.device, dtype: torch.dtype) -> Plan:
-    """Where everything goes.
+    """Where everything goes, for dim >= 2 and blocks of that device and dtype.
 
-    Args:
-        dim: at least 2.
-        shapes: of the tiers; in all but the last one the leaves of a tree are a power of two. There
-            may be more leaves than coordinates.
-        device: of the blocks.
-        dtype: of the blocks.
+    In all tiers but the last one the leaves of a tree are a power of two. There may be more leaves
+    than coordinates.
     """
     tiers = _trees_by_tier(dim, shapes)
     entries, places = (torch.cat(parts, dim=-1) for parts in zip(*tiers, strict=True))
@@ -63,30 +59,16 @@ def make_plan(dim: int, shapes: Shapes, device: torch.device, dtype: torch.dtype
 
 
 def tree_matrices(blocks: Tensor, plan: Plan) -> Tensor:
-    """All matrices as one flat tensor.
-
-    Args:
-        blocks: (d-1, 2, 2).
-        plan: of width d.
-
-    Returns:
-        Like `Plan.zeros`; rows are coordinates, columns leaves.
-    """
+    """Matrices of blocks (d-1, 2, 2), like `Plan.zeros`: rows are coordinates, columns leaves."""
     factors, paths = _factors_and_paths(blocks, plan)
     rows = torch.cat((paths[:-1] * factors[1], paths[-1:]))
     return plan.zeros(blocks).scatter_(0, plan.places.flatten(), rows.flatten())
 
 
 def tree_pullback(blocks: Tensor, plan: Plan, gradient: Tensor) -> Tensor:
-    """The gradient of the blocks from that of their matrices.
+    """The gradient (d-1, 2, 2) of the blocks from that of their matrices.
 
-    Args:
-        blocks: (d-1, 2, 2).
-        plan: of width d.
-        gradient: like `Plan.zeros`, the last number zero.
-
-    Returns:
-        (d-1, 2, 2).
+    That one is like `Plan.zeros`, the last number zero.
     """
     factors, paths = _factors_and_paths(blocks, plan)
     reached = gradient.index_select(0, plan.places.flatten()).view(plan.places.shape)

@@ -1,4 +1,4 @@
-"""Training that cannot go on stops while the weights are still good."""
+"""What runs beside the training loop: checks that stop it in time, schedules, the tracker."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from goft_cli.config import TrackerConfig, TrackerName, WandbMode
 from goft_cli.system.errors import GoftError
+
+FACT_START = 1e-6
+FACT_FLOOR = 1e-5
+
+
+class EpochRate(Protocol):
+    """The learning rate of one epoch."""
+
+    def __call__(self, done: int, *, peak: float, warmup: float, epochs: float) -> float:
+        """Return it, given the epochs done before and two lengths in epochs."""
+        ...
 
 
 class FiniteGradients(TrainerCallback):
@@ -57,26 +68,10 @@ class StopWithoutFolder(TrainerCallback):
         self.check_there = check_there
 
     def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         """End the run if the folder is gone."""
         self.check_there()
-
-
-FACT_START = 1e-6
-FACT_FLOOR = 1e-5
-
-
-class EpochRate(Protocol):
-    """The learning rate of one epoch."""
-
-    def __call__(self, done: int, *, peak: float, warmup: float, epochs: float) -> float:
-        """Return it, given the epochs done before and two lengths in epochs."""
-        ...
 
 
 def fact_cosine(done: int, *, peak: float, warmup: float, epochs: float) -> float:
@@ -86,12 +81,6 @@ def fact_cosine(done: int, *, peak: float, warmup: float, epochs: float) -> floa
     original are kept (PETL-ViT's FacT/fact_tk.py on timm's CosineLRScheduler): it steps after each
     epoch with the number of that epoch, so the first two epochs both train at 1e-6; and the cosine
     counts the epochs of the warm-up too, so `peak` itself is never reached.
-
-    Args:
-        done: epochs before this one.
-        peak: the learning rate that the configuration states.
-        warmup: epochs of the warm-up.
-        epochs: epochs in all.
     """
     last = max(done - 1, 0)
     if last < warmup:
@@ -106,14 +95,9 @@ EPOCH_RATES: Mapping[str, EpochRate] = {"fact_cosine": fact_cosine}
 def by_epoch(
     rate: EpochRate, optimizer: Optimizer, *, updates: int, warmup: int, epochs: float
 ) -> LambdaLR:
-    """Hold the learning rate of each epoch through all of its updates.
+    """Hold the learning rate of each epoch through all of its updates; the optimizer's is the peak.
 
-    Args:
-        rate: the schedule.
-        optimizer: its learning rate is the schedule's peak.
-        updates: of the whole training.
-        warmup: updates of the warm-up.
-        epochs: of the whole training.
+    `updates` and `warmup` are numbers of updates, of the whole training and of its warm-up.
     """
     peak = optimizer.param_groups[0]["lr"]
     per_epoch = math.ceil(updates / epochs)
@@ -140,5 +124,5 @@ def tracking(tracker: TrackerConfig, folder: Path) -> Iterator[None]:
         yield
         exit_code = 0
     finally:
-        # by itself it waits for the interpreter's end, which a job of a sweep does not have
+        # else it waits for the interpreter's end, which a job of a sweep does not have
         wandb.finish(exit_code=exit_code)

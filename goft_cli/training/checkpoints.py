@@ -104,7 +104,7 @@ def rotate(folder: Path, keep: int, protected: set[str]) -> None:
 
 def find_damage(checkpoint: Path) -> str | None:
     """Say what is wrong with a checkpoint, or None if it is as it was sealed."""
-    listed = read_json(checkpoint / SEAL)
+    listed = json_or_none(checkpoint / SEAL)
     if not is_seal(listed):
         return f"{SEAL}, the list of its files, is missing or damaged"
     for name, (size, content) in listed.items():
@@ -122,11 +122,8 @@ def find_damage(checkpoint: Path) -> str | None:
 
 
 def find_damage_to_state(checkpoint: Path) -> str | None:
-    """Say what a checkpoint relies on and does not have, though it is as it was sealed.
-
-    That is Trainer's state with the run's totals, and the best checkpoint so far.
-    """
-    state = read_json(checkpoint / STATE)
+    """Say what a sealed checkpoint lacks: Trainer's state, the totals, the best one so far."""
+    state = json_or_none(checkpoint / STATE)
     if not is_state(state):
         return f"{STATE} is not what training writes"
     for name in TENSORS:
@@ -148,8 +145,8 @@ def holds_tensors(path: Path) -> bool:
         return False
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever somebody put there
-    """Read a file of a checkpoint; None if it is not readable as JSON."""
+def json_or_none(path: Path) -> Any:  # noqa: ANN401 - whatever somebody put there
+    """Read a file of a checkpoint."""
     if kind_of(path):
         return None
     try:

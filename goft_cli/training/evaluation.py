@@ -73,8 +73,9 @@ def run_model(
     quiet = copy(arguments)
     quiet.eval_strategy, quiet.load_best_model_at_end = IntervalStrategy.NO, False
     quiet.report_to = []
+    reduce: Callable[..., Any] = task.reduce  # Trainer believes a batch's outputs to be one tensor
     trainer = InOrder(
-        model=model, args=quiet, data_collator=collate, preprocess_logits_for_metrics=reducer(task)
+        model=model, args=quiet, data_collator=collate, preprocess_logits_for_metrics=reduce
     )
     trainer.remove_callback(PrinterCallback)
     return run_trainer(trainer, splits)
@@ -83,20 +84,13 @@ def run_model(
 def run_trainer(trainer: InOrder, splits: Mapping[str, Split]) -> dict[str, Arrays]:
     """Run a trainer's model over every split, in evaluation mode and the run's precision.
 
-    A model that is shared out among processes has to be run by the trainer that trained it.
-
-    Returns:
-        by split what the task keeps of the outputs, in float32; in several processes, rows
-        repeated to fill a batch are dropped again.
+    A model that is shared out among processes has to be run by the trainer that trained it. Of each
+    split comes what the task keeps of the outputs, in float32; in several processes, rows repeated
+    to fill a batch are dropped again.
     """
     trainer.compute_metrics = None  # which know the rows of one split
     inputs = {name: cast("Dataset[Any]", s.inputs) for name, s in splits.items()}
     return {name: single(trainer.predict(rows).predictions) for name, rows in inputs.items()}
-
-
-def reducer(task: Task[Any, Any]) -> Callable[..., Any]:
-    """Return what Trainer applies to each batch's outputs, which it believes to be one tensor."""
-    return task.reduce
 
 
 def single(values: Arrays) -> Arrays:
@@ -116,9 +110,7 @@ def score_splits(
 def tolerance(dtype: torch.dtype, layers: int) -> float:
     """Largest relative difference of outputs that rounding explains.
 
-    Args:
-        dtype: the precision of the forward pass.
-        layers: adapted linear layers that the two models compute differently.
+    The two models compute so many adapted linear layers differently, in a forward pass of dtype.
     """
     return min(LARGEST, GAIN * math.sqrt(max(layers, 1)) * torch.finfo(dtype).eps)
 
@@ -163,11 +155,7 @@ def several(values: Arrays) -> tuple[np.ndarray, ...]:
 def require_agreement(
     what: str, trained: Mapping[str, Arrays], other: Mapping[str, Arrays], allowed: float
 ) -> float:
-    """Fail the run if a rebuilt or merged model is not the trained one.
-
-    Returns:
-        the largest relative difference of outputs.
-    """
+    """Fail the run if a rebuilt or merged model is not the trained one; return `largest`."""
     found = compare(trained, other).largest
     if not found <= allowed:
         raise GoftError(

@@ -1,4 +1,4 @@
-"""The processes that were asked for against those that there are: said before anything heavy.
+"""The processes that were asked for against those that there are, before any heavy import.
 
 Under a launcher of the user's, `accelerate launch` or `torchrun`, every process composes the
 configuration for itself, to the same result.
@@ -14,14 +14,9 @@ from goft_cli.config import AdaLoraAdapterConfig, Optimizer, TrainConfig
 from goft_cli.config.trainer import processes
 from goft_cli.system.errors import GoftError
 
-MULTIRUN_FLAGS = {"-m", "--multirun"}
 SHARDING = {"DeepSpeed": "ACCELERATE_USE_DEEPSPEED", "FSDP": "ACCELERATE_USE_FSDP"}
-DEFAULT_PORT = "29500"
-"""Accelerate's, where nobody names one."""
 LAUNCHERS = {"launch", "accelerate.commands.launch"}
 """The words after which accelerate's launcher takes its own."""
-BESIDE_WORLD_SIZE = ("RANK", "MASTER_ADDR")
-"""What every launcher sets together with the number of processes."""
 LEFT_OVER = "run unset WORLD_SIZE"
 USE_DDP = "use DDP (recipes/accelerate/*_ddp.yaml)"
 
@@ -36,7 +31,8 @@ def check_rank() -> None:
     given = os.environ.get("WORLD_SIZE", "1")
     if not given.isdecimal() or int(given) < 1:
         raise GoftError(f"WORLD_SIZE={given}: expected the number of processes", LEFT_OVER)
-    missing = [name for name in BESIDE_WORLD_SIZE if name not in os.environ]
+    # every launcher sets these together with the number of processes
+    missing = [name for name in ("RANK", "MASTER_ADDR") if name not in os.environ]
     if int(given) > 1 and missing:
         raise GoftError(
             f"WORLD_SIZE={given}, but no launcher started this process ({' and '.join(missing)} "
@@ -48,7 +44,7 @@ def check_rank() -> None:
 
 def check_nesting(words: Sequence[str]) -> None:
     """Refuse a sweep inside a launch."""
-    if processes() > 1 and MULTIRUN_FLAGS & set(words):
+    if processes() > 1 and {"-m", "--multirun"} & set(words):
         raise GoftError(
             f"-m inside a launch: each of the {processes()} processes would run a sweep of its "
             "own and wait for the others",
@@ -109,7 +105,7 @@ def check_port() -> None:
     opened = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     if opened or processes() == 1 or os.environ.get("RANK") != "0":
         return
-    port = os.environ.get("MASTER_PORT", DEFAULT_PORT)
+    port = os.environ.get("MASTER_PORT", "29500")  # accelerate's, where nobody names one
     try:
         with socket.socket() as probe:
             # as the one that will serve there: what an ended launch leaves behind is no obstacle

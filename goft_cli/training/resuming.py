@@ -1,4 +1,4 @@
-"""A signal during training saves a checkpoint first, at an update that all processes agree on."""
+"""A trainer that goes on where it was: checkpoints at signals too, and totals over all starts."""
 
 from __future__ import annotations
 
@@ -34,21 +34,14 @@ class StopAtSignal(TrainerCallback):
         self.number = 0
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Answer a signal; a second one does not wait for the checkpoint.
-
-        Raises:
-            Stopped: at the second signal; several processes wait, or one would leave the rest.
-        """
+        """Answer a signal; a second one does not wait for the checkpoint."""
+        # several processes do wait, or one would leave the rest
         if self.number and not torch.distributed.is_initialized():
             raise Stopped(number)
         self.number = number
 
     def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         """Ask for a checkpoint if any process has had a signal."""
         self.number = largest(self.number, args)
@@ -56,17 +49,9 @@ class StopAtSignal(TrainerCallback):
             control.should_save = True
 
     def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """End the run: now the checkpoint is there.
-
-        Raises:
-            Stopped: a signal came before.
-        """
+        """End the run if a signal came before: now the checkpoint is there."""
         if self.number:
             name, step = signal.Signals(self.number).name, state.global_step
             logger.warning("%s: ended with a checkpoint after update %d", name, step)
@@ -90,32 +75,20 @@ def largest(number: int, args: TrainingArguments) -> int:
 
 
 class Totals(TrainerCallback, ExportableState):
-    """Training time and task loss over all starts of a run; Trainer forgets both on resuming.
-
-    Attributes:
-        seconds: of training that the present weights have behind them.
-        loss: task loss of every update so far, summed.
-    """
+    """Training time and task loss over all starts of a run; Trainer forgets both on resuming."""
 
     def __init__(self) -> None:
-        self.seconds = self.loss = 0.0
+        self.seconds = 0.0  # of training that the present weights have behind them
+        self.loss = 0.0  # task loss of every update so far, summed
         self.began = time.monotonic()
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         """Go on from what the checkpoint holds."""
         kept: Any = state.stateful_callbacks
         vars(self).update(kept["Totals"]["attributes"])
         self.began = time.monotonic() - self.seconds
-
-    def stop(self) -> None:
-        """Read the clock."""
-        self.seconds = time.monotonic() - self.began
 
     def state(self) -> dict[str, dict[str, float]]:
         """Return what a checkpoint keeps."""
@@ -134,11 +107,7 @@ class ResumableTrainer(InOrder):
         self._writing_aside = False
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:  # noqa: ANN401 - Trainer's own
-        """Train; a signal ends it with a checkpoint.
-
-        Raises:
-            Stopped: by a signal.
-        """
+        """Train; a signal ends it with a checkpoint and raises Stopped."""
         with handling(self.stop_at_signal.note):
             return super().train(*args, **kwargs)
 
@@ -203,7 +172,7 @@ class ResumableTrainer(InOrder):
 
     def _close_totals(self) -> None:
         """Read the clock, and take the mean loss of all processes."""
-        self.totals.stop()
+        self.totals.seconds = time.monotonic() - self.totals.began
         if self.args.world_size > 1:
             loss = torch.tensor(self.totals.loss, dtype=torch.float64, device=self.args.device)
             self.totals.loss = cast(torch.Tensor, self.accelerator.reduce(loss, "mean")).item()

@@ -62,10 +62,9 @@ def unpickling_nothing() -> Iterator[None]:
 
 
 def whole_state(model: nn.Module) -> dict[str, Any] | None:
-    """Return what trains, put together from the shares of all processes, which must all be here.
+    """Return what trains by name, whole, on the CPU of the first process.
 
-    Returns:
-        by name, whole, on the CPU of the first process; None where nothing is shared out.
+    All processes must be here with their shares; None where nothing is shared out.
     """
     if sharding_engine() is None:
         return None

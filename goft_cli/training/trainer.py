@@ -22,7 +22,7 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import ProgressBar
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
 from goft_cli.training.callbacks import EPOCH_RATES, EpochRate, FiniteGradients, by_epoch, diverged
-from goft_cli.training.evaluation import reducer, single
+from goft_cli.training.evaluation import single
 from goft_cli.training.resuming import ResumableTrainer
 from goft_cli.tuner.penalty import PenaltyMixin
 
@@ -44,14 +44,9 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
         self._rate = rate
         self.add_callback(FiniteGradients)
 
-    def training_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor | Any],
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - Trainer's own
         """Return the task loss of one micro-batch, its gradients and the penalty's in place."""
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        loss = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
             raise diverged(f"the loss became {loss.item()}", self.state)
         if self.is_deepspeed_enabled:
@@ -89,7 +84,8 @@ def training_arguments(
     cfg: TrainConfig, checkpoints: Path, task: Task[Any, Any]
 ) -> TrainingArguments:
     """Translate our configuration; the keys under `trainer` are already Trainer's own."""
-    own = {entry.name: plain(getattr(cfg.trainer, entry.name)) for entry in fields(cfg.trainer)}
+    given = {entry.name: getattr(cfg.trainer, entry.name) for entry in fields(cfg.trainer)}
+    own = {key: one.value if isinstance(one, Enum) else one for key, one in given.items()}
     if not own["gradient_checkpointing"]:
         del own["gradient_checkpointing"]  # renamed in transformers 5.23: naming it at all warns
     if own["lr_scheduler_type"] in EPOCH_RATES:
@@ -130,19 +126,8 @@ def fixed_arguments(cfg: TrainConfig, checkpoints: Path, task: Task[Any, Any]) -
     }
 
 
-def plain(value: object) -> Any:  # noqa: ANN401 - an enum's value or the value itself
-    """Unwrap an enum."""
-    return value.value if isinstance(value, Enum) else value
-
-
 def update_count(rows: int, trainer: TrainerConfig | TrainingArguments, processes: int) -> int:
-    """Return how often Trainer will update the weights.
-
-    Args:
-        rows: of the training split, each of them one model input.
-        trainer: batch size, accumulation and epochs, or a number of updates.
-        processes: that share the rows out.
-    """
+    """Return how often Trainer will update the weights, if each row is one model input."""
     if trainer.max_steps > 0:
         return trainer.max_steps
     whole = math.floor if trainer.dataloader_drop_last else math.ceil
@@ -174,7 +159,7 @@ def build_trainer(
         data_collator=data.collate,
         processing_class=processor,
         compute_metrics=metrics,
-        preprocess_logits_for_metrics=reducer(task),
+        preprocess_logits_for_metrics=cast("Any", task.reduce),  # see `run_model`
         rate=rate,
     )
     trainer.remove_callback(PrinterCallback)

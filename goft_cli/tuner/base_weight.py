@@ -23,12 +23,7 @@ PLAIN_DTYPES = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
 
 def features(layer: nn.Module) -> tuple[int, int]:
-    """(in, out) features of a layer whose input can be rotated.
-
-    Raises:
-        ValueError: a layer that computes something else than x W^T + b, that its owner does not
-            call, that has no inputs, or whose weight is packed in another way.
-    """
+    """(in, out) features of a layer whose input can be rotated; ValueError for any other."""
     kind = type(layer).__name__
     remedy = "leave it out of target_modules or name it in exclude_modules"
     problem = None if quantization_of(layer) is not None else obstacle(layer)
@@ -107,9 +102,6 @@ def quantization_of(layer: nn.Module) -> QuantizationBackend | None:
 
 def base_weight(layer: nn.Module) -> Tensor:
     """The weight as stored, (out, in) or Conv1D's (in, out); a packed one as what it stands for."""
-    backend = quantization_of(layer)
-    return (
-        layer.get_parameter("weight").detach()
-        if backend is None
-        else backend.get_base_weight(layer)
-    )
+    if (backend := quantization_of(layer)) is not None:
+        return backend.get_base_weight(layer)
+    return layer.get_parameter("weight").detach()

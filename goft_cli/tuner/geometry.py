@@ -31,50 +31,40 @@ WRAPPER = "base_model.model."
 
 @dataclass(frozen=True)
 class RotationGeometry:
-    """One layer's map x -> diag(scale) R^T x, pair by pair and as a whole.
-
-    Attributes:
-        angles: (d-1,) radians in [-pi, pi]: how far each pair turns; of a quasi block, how far the
-            rotation nearest to it turns.
-        deviations: (d-1,) spectral distance of each 2x2 block from that rotation. 0.05 says that
-            the block changes lengths by up to 5%; 0 where rotations are strict.
-        orthogonality_error: largest entry of |T^T T - I| for the whole map T, on `PROBES`
-            orthonormal vectors or, in fewer dimensions, on a basis. Rounding alone if R is strict.
-    """
+    """One layer's map x -> diag(scale) R^T x, pair by pair and as a whole."""
 
     angles: Tensor
+    """(d-1,) radians in [-pi, pi]: how far each pair turns; of a quasi block, how far the rotation
+    nearest to it turns."""
     deviations: Tensor
+    """(d-1,) spectral distance of each 2x2 block from that rotation. 0.05 says that the block
+    changes lengths by up to 5%; 0 where rotations are strict."""
     orthogonality_error: float
+    """Largest entry of |T^T T - I| for the whole map T, on `PROBES` orthonormal vectors or, in
+    fewer dimensions, on a basis. Rounding alone if R is strict."""
 
     def by_stage(self) -> tuple[Tensor, ...]:
         """Return the angles of each stage, from neighbouring coordinates to the coarsest pair."""
-        stages = schedule(len(self.angles) + 1)
-        return tuple(self.angles[stage.span] for stage in stages)
+        return tuple(self.angles[stage.span] for stage in schedule(len(self.angles) + 1))
 
 
 @dataclass(frozen=True)
 class NeuronChange:
-    """What an adapter does to the weights that each output is computed with.
-
-    Attributes:
-        angles: (out,) radians in [0, pi] between a neuron's weights before and after.
-        norm_ratios: (out,) length after over length before; 1 for a strict rotation.
-    """
+    """What an adapter does to the weights that each output is computed with."""
 
     angles: Tensor
+    """(out,) radians in [0, pi] between a neuron's weights before and after."""
     norm_ratios: Tensor
+    """(out,) length after over length before; 1 for a strict rotation."""
 
 
 @torch.no_grad()
 def hyperspherical_energy(weight: Tensor) -> float:
-    """Return the mean over pairs of neurons of 1 / distance, each scaled to length 1.
+    """Return the mean of 1 / distance over pairs of neurons, rows of (out, in) scaled to length 1.
 
     A rotation of the inputs leaves it as it is, which is what orthogonal fine-tuning is after.
-
-    Args:
-        weight: (out, in), one neuron per row; rows of zeros are left out.
-
-    Liu et al., NeurIPS 2018, arXiv:1805.09298, with s = 1; infinite where two neurons coincide.
+    Rows of zeros are left out. Liu et al., NeurIPS 2018, arXiv:1805.09298, with s = 1; infinite
+    where two neurons coincide.
     """
     rows = weight.detach()[:: -(-len(weight) // ENERGY_NEURONS)].double()
     lengths = rows.norm(dim=1, keepdim=True)
@@ -84,12 +74,7 @@ def hyperspherical_energy(weight: Tensor) -> float:
 
 @torch.no_grad()
 def rotation_geometry(rotation: Tensor, scale: Tensor | None = None) -> RotationGeometry:
-    """Measure one rotation.
-
-    Args:
-        rotation: (d-1,) angles in radians, or (d-1, 2, 2) quasi blocks.
-        scale: (d,) factors of norm adjustment, if the layer learns them.
-    """
+    """Measure (d-1,) angles in radians, or (d-1, 2, 2) quasi blocks, and (d,) factors, if any."""
     wide = rotation.detach().to(torch.promote_types(rotation.dtype, torch.float32))
     if wide.dim() == 3:
         angles, deviations = nearest_rotations(wide)
@@ -99,15 +84,10 @@ def rotation_geometry(rotation: Tensor, scale: Tensor | None = None) -> Rotation
 
 
 def nearest_rotations(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """Return angle and spectral distance of the rotation nearest to each 2x2 block.
+    """Return angle (p,) and spectral distance (p,) of the rotation nearest to each (p, 2, 2) block.
 
-    Args:
-        blocks: (p, 2, 2), each [[a1, b1], [a2, b2]].
-
-    Returns:
-        (p,) radians and (p,) distances. A block is q times a rotation plus r times a reflection,
-        q, r >= 0; its singular values, the second one with the sign of its determinant, are q + r
-        and q - r.
+    A block [[a1, b1], [a2, b2]] is q times a rotation plus r times a reflection, q, r >= 0; its
+    singular values, the second one with the sign of its determinant, are q + r and q - r.
     """
     a1, b1, a2, b2 = blocks.reshape(-1, 4).unbind(-1)
     even, odd = (a1 + b2) / 2, (a2 - b1) / 2
@@ -118,12 +98,7 @@ def nearest_rotations(blocks: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def orthogonality_error(rotation: Tensor, scale: Tensor | None = None) -> float:
-    """Return the largest entry of |T^T T - I| for T = diag(scale) R^T, on orthonormal probes.
-
-    Args:
-        rotation: (d-1,) angles in radians, or (d-1, 2, 2) quasi blocks.
-        scale: (d,) factors, or none.
-    """
+    """Return the largest entry of |T^T T - I| for T = diag(scale) R^T, on orthonormal probes."""
     dim = len(rotation) + 1
     # on the CPU, so that a layer's figure is the same on every device
     probes = orthonormal(min(PROBES, dim), dim, rotation.dtype).to(rotation.device)
@@ -170,11 +145,11 @@ def adapted_weights(model: nn.Module) -> dict[str, Tensor]:
 
     They are the model's own tensors, not copies; merging replaces them and leaves these alone.
     """
-    found = {}
-    for name, layer in model.named_modules():
-        if isinstance(layer, BaseTunerLayer):
-            found[name.removeprefix(WRAPPER)] = neurons(layer.get_base_layer())
-    return found
+    return {
+        name.removeprefix(WRAPPER): neurons(layer.get_base_layer())
+        for name, layer in model.named_modules()
+        if isinstance(layer, BaseTunerLayer)
+    }
 
 
 def neuron_changes(before: Mapping[str, Tensor], merged: nn.Module) -> dict[str, NeuronChange]:
@@ -191,27 +166,19 @@ def neurons(layer: nn.Module) -> Tensor:
     return weight.T if isinstance(layer, Conv1D) else weight
 
 
-PREFIX = "geometry/"
-
-
 def geometry_scalars(model: nn.Module) -> dict[str, float]:
-    """Return a few numbers on the rotations of a model as they are now.
+    """Return a few numbers on the rotations of a model that is whole on this process, by name.
 
-    Args:
-        model: with an adapter, whole on this process; another adapter than GOFT gives none.
-
-    Returns:
-        by name: mean and largest |angle| of a pair in degrees, over all layers; the largest
-        orthogonality error of a layer; the largest deviation of a block from a rotation.
+    Mean and largest |angle| of a pair in degrees, over all layers; the largest orthogonality error
+    of a layer; the largest deviation of a block from a rotation. Another adapter gives none.
     """
     found = rotation_geometries(model)
     if not found:
         return {}
     angles = torch.cat([one.angles.abs().cpu() for one in found.values()])
-    scalars = {
-        "angle_mean": math.degrees(angles.mean()),
-        "angle_max": math.degrees(angles.max()),
-        "orthogonality_error": max(one.orthogonality_error for one in found.values()),
-        "deviation_max": max(float(one.deviations.max()) for one in found.values()),
+    return {
+        "geometry/angle_mean": math.degrees(angles.mean()),
+        "geometry/angle_max": math.degrees(angles.max()),
+        "geometry/orthogonality_error": max(one.orthogonality_error for one in found.values()),
+        "geometry/deviation_max": max(float(one.deviations.max()) for one in found.values()),
     }
-    return {f"{PREFIX}{name}": value for name, value in scalars.items()}

@@ -66,8 +66,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
 
     def update_layer(self, adapter_name: str, config: GoftConfig) -> None:
         """Add an adapter, at the identity unless the config asks for a random start."""
-        pairs = self.in_features - 1
-        quasi = config.method == "qgoft"
+        pairs, quasi = self.in_features - 1, config.method == "qgoft"
         rotation = torch.eye(2).repeat(pairs, 1, 1) if quasi else torch.zeros(pairs)
         self.goft_rotation[adapter_name] = _start(rotation, config.init_weights)
         if config.scale:
@@ -83,7 +82,8 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         """(..., in) to (..., out), in the dtype that the base layer alone would return."""
         if self.disable_adapters and self.merged:
             self.unmerge()
-        adapters = [] if self.disable_adapters or self.merged else self._present_adapters()
+        plain = self.disable_adapters or self.merged
+        adapters = [] if plain else [n for n in self.active_adapters if n in self.goft_rotation]
         self.penalty = self._penalty(adapters) if self.training else None
         if adapters:
             x = _cast_for_autocast(x)
@@ -173,8 +173,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
             for name in names:
                 if name in self.goft_scale:
                     rows = rows * self.goft_scale[name].to(rows)
-                rotation = self.rotation(name).to(rows.device)
-                rows = rotate(rows, rotation, prepared[name])
+                rows = rotate(rows, self.rotation(name).to(rows.device), prepared[name])
             target.copy_(rows)
         return merged
 
@@ -185,9 +184,6 @@ class GoftLinear(nn.Module, BaseTunerLayer):
     def _as_rows(self, weight: Tensor) -> Tensor:
         """(out, in) from the stored weight, and back."""
         return weight.T if isinstance(self.get_base_layer(), Conv1D) else weight
-
-    def _present_adapters(self) -> list[str]:
-        return [name for name in self.active_adapters if name in self.goft_rotation]
 
     def _kept(self, name: str) -> Prepared | None:
         """Only in evaluation: training changes the rotation, and must not need its memory."""

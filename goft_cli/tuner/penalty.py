@@ -1,7 +1,8 @@
 """The layers' penalties become part of the loss that a model returns while it trains.
 
 This happens in hooks of the adapted model and not in the tuner's `forward`, since PEFT calls the
-tuner only for some task types, and transformers' own `add_adapter` never does.
+tuner only for some task types, and transformers' own `add_adapter` never does. Whoever adds them
+beside the loss, as `PenaltyMixin` does for Trainer, finds them with `total_penalty`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from torch.utils.hooks import RemovableHandle
 from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
 
 from goft_cli.tuner.geometry import geometry_scalars
+
+if TYPE_CHECKING:
+    from transformers import Trainer as Base
+else:
+    Base = object
 
 NAME = "goft_penalty"
 """The attribute of an adapted model that holds its `PenaltyInLoss`."""
@@ -51,16 +57,13 @@ class PenaltyInLoss:
     A model that divides its loss by `num_items_in_batch` counts for a part of an update only. Its
     penalty is then multiplied by the share of the update's items that are in this micro-batch, so
     that the micro-batches of all processes together add the penalty once.
-
-    Attributes:
-        apart: whether someone else adds the penalties of this pass.
-        in_loss: whether the last pass put them into the loss that it returned.
-        due: whether they have reached no backward pass so far.
-        settled: whether a backward pass has shown what this training does with the penalties.
     """
 
     def __init__(self) -> None:
-        self.apart = self.in_loss = self.due = self.settled = False
+        self.apart = False  # whether someone else adds the penalties of this pass
+        self.in_loss = False  # whether the last pass put them into the loss that it returned
+        self.due = False  # whether they have reached no backward pass so far
+        self.settled = False  # whether a backward pass has shown what this training does with them
 
     def before(self, model: nn.Module, args: tuple[Any, ...]) -> None:
         """Forget the pass before this one."""
@@ -131,7 +134,7 @@ def install(model: nn.Module) -> list[RemovableHandle]:
     ]
 
 
-def states(model: nn.Module) -> list[PenaltyInLoss]:
+def installed(model: nn.Module) -> list[PenaltyInLoss]:
     """What was installed in a model or in a part of it."""
     return [vars(module)[NAME] for module in model.modules() if NAME in vars(module)]
 
@@ -139,13 +142,13 @@ def states(model: nn.Module) -> list[PenaltyInLoss]:
 @contextmanager
 def apart(model: nn.Module) -> Iterator[None]:
     """Leave the penalties of the passes inside to the caller."""
-    found = states(model)
+    states = installed(model)
     try:
-        for state in found:
+        for state in states:
             state.apart = True
         yield
     finally:
-        for state in found:
+        for state in states:
             state.apart = False
 
 
@@ -185,19 +188,13 @@ def shifts_labels(model: nn.Module) -> bool:
     return causal and not getattr(getattr(model, "config", None), "is_encoder_decoder", False)
 
 
-if TYPE_CHECKING:
-    from transformers import Trainer as Base
-else:
-    Base = object
-
-
 def total_penalty(model: nn.Module) -> Tensor | None:
     """Sum what the last training pass has left to add to the loss; None where nothing asks for it.
 
     Zero where it is in the loss already: a model with GOFT adapters puts it into the loss that it
     returns, which it does if it is called with labels.
     """
-    for state in states(model):
+    for state in installed(model):
         state.taken()
     return sum_of_penalties(model)
 
@@ -236,21 +233,16 @@ class PenaltyMixin(Base):
         return (loss, outputs) if return_outputs else loss
 
     def _division_still_to_come(self, num_items_in_batch: Tensor | int | None) -> int:
-        """Return what Trainer does not divide by: it leaves a loss alone that is scaled already."""
+        """What Trainer does not divide by: it leaves a loss alone that is scaled already."""
         scaled = getattr(self, "loss_is_scaled_for_ga", None)
         if scaled is None:
             normalised = self.model_accepts_loss_kwargs and num_items_in_batch is not None
             scaled = normalised or self.compute_loss_func is not None
         return self.current_gradient_accumulation_steps if scaled else 1
 
-    def training_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor | Any],
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - Trainer's own
         """Return the task loss of one micro-batch, its gradients and the penalty's in place."""
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        loss = super().training_step(*args, **kwargs)
         if self._penalty_of_step is None:
             return loss
         self._penalty_sum += self._penalty_of_step.item()
