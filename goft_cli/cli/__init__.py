@@ -16,6 +16,7 @@ from goft_cli.system.errors import GoftError, Stopped, handling, panics_as_error
 from goft_cli.system.secrets import redact
 
 READER_GONE = 141
+"""Exit code of a program that writes to a closed pipe, as shells have it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +63,7 @@ def run_verb(verb: str, words: list[str]) -> int:
     """Dispatch to `goft_cli.verbs.<verb>`, which reads `sys.argv`, mostly through Hydra."""
     from goft_cli.compose.composition import refuse_words
     from goft_cli.compose.flags import as_overrides, check_flags, own_flags
+    from goft_cli.compose.suggest import CommandLine, mistyped
     from goft_cli.training.launch_checks import check_nesting, check_rank
 
     check_place()
@@ -69,9 +71,14 @@ def run_verb(verb: str, words: list[str]) -> int:
     if verb not in WITHOUT_CONFIG:
         words = as_overrides(verb, words)
         check_flags(words, own_flags(verb))
+        line = CommandLine(verb, tuple(words))
         if {"-h", "--help"} & set(words):
-            return show_help(verb, words)
-        check_words(verb, words)
+            from goft_cli.cli.help import help_page
+
+            print(help_page(line, VERBS[verb]), end="")
+            return 0
+        if refusal := mistyped(line):
+            raise refusal
     check_rank()
     check_nesting(words)
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
@@ -97,24 +104,6 @@ def check_place() -> None:
             "the working folder was deleted or may not be read",
             "cd to another one and start the command again",
         ) from None
-
-
-def check_words(verb: str, words: list[str]) -> None:
-    """Refuse a mistyped choice or key before Hydra composes anything."""
-    from goft_cli.compose.suggest import CommandLine, mistyped
-
-    if refusal := mistyped(CommandLine(verb, tuple(words))):
-        raise refusal
-
-
-def show_help(verb: str, words: list[str]) -> int:
-    """Print the groups and keys of a verb."""
-    from goft_cli.cli.help import help_page
-    from goft_cli.compose.suggest import CommandLine
-
-    line = CommandLine(verb, tuple(words))
-    print(help_page(line, VERBS[verb]), end="")
-    return 0
 
 
 def leave_pipe() -> int:
