@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
     logging.raiseExceptions = debug  # else a closed pipe gets a traceback per message
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # speaks up as soon as PEFT finds it
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else it logs when PEFT finds it
     try:
         with handling(stop_now), panics_as_errors():
             code = run(arguments)
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except BrokenPipeError:
         return leave_pipe()
-    except (Exception, Stopped) as error:  # the border: everything becomes a sentence here
+    except (Exception, Stopped) as error:  # every error becomes a sentence here
         if debug:
             print(redact(traceback.format_exc()), end="", file=sys.stderr)
         message, code = describe(error, arguments)
@@ -85,7 +85,7 @@ def run_verb(verb: str, words: list[str]) -> int:
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    # Hydra prints errors and exits by itself unless told to raise them.
+    # Hydra prints errors and exits unless told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *words]
     try:
@@ -107,7 +107,7 @@ def check_place() -> None:
 
 
 def leave_pipe() -> int:
-    """Let go of a pipe whose reader has left (`| head`), so that nothing more is said about it."""
+    """Replace a pipe that its reader closed (`| head`), so that Python reports nothing at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     return READER_GONE

@@ -22,7 +22,7 @@ PLAIN_WORDS = {"verify": "runs"}
 """The key that words without one stand for, by verb."""
 KEY = re.compile(r"[+~]*[A-Za-z_][\w.]*(@[\w.]*)?=|[+~]|hydra[./]|=")
 """The beginning of an override, which the path of a run does not have."""
-PLACES = {"model.path": "base_model", "task.data_dir": "data_dir"}
+PLACES_OF_RUN = {"model.path": "base_model", "task.data_dir": "data_dir"}
 """What a training is told of its places, and what a verb on its run calls the same."""
 
 
@@ -40,7 +40,7 @@ def relocated(verb: str, words: Sequence[str]) -> Iterator[str]:
     """
     own, typed = {entry.name for entry in fields(SCHEMAS[verb])}, {*map(key_of, words)}
     for word in words:
-        place = PLACES.get(key_of(word))
+        place = PLACES_OF_RUN.get(key_of(word))
         chosen = key_of(word).partition(".")[0] in typed
         yield f"{place}={word.partition('=')[2]}" if place in own and not chosen else word
 

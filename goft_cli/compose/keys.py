@@ -29,7 +29,7 @@ from goft_cli.system.files import YAML_LOADER, read_checked
 from goft_cli.system.locations import data_root
 
 PRESETS = "+sweep"
-"""A group that no configuration has by itself."""
+"""A group that only a user adds; no configuration has it."""
 INHERITED = re.compile(r"/(\w+)/([^@]+)@_here_")
 """How our files inherit: from a schema, or from another file of a group."""
 TYPE_WORDS: dict[object, str] = {float: "a number", int: "a whole number", bool: "true or false"}

@@ -98,7 +98,7 @@ def mappings_of_names(schema: type) -> list[str]:
 
 @cache
 def verb_files() -> dict[str, Deferred]:
-    """Return the verbs' own files, a second home for the verbs that read no folder."""
+    """Return the verbs' own files, where verbs that read no folder find them."""
     files = (data_root() / "configs").glob("*.yaml")
     return {
         file.stem: Deferred(f"verb/{file.stem}", partial(OmegaConf.load, file), "_global_")

@@ -1,4 +1,4 @@
-"""The schema of every configuration: the one home of types, defaults and ranges.
+"""The schema of every configuration: the only place of types, defaults and ranges.
 
 The YAML files under `configs/` state differences from these dataclasses. Hydra composes, OmegaConf
 checks the types, `__post_init__` checks the ranges; past `to_object` only plain dataclasses travel.

@@ -200,7 +200,7 @@ def refusal(item: Item, why: str) -> GoftError:
 
 def away(kind: Kind) -> str | None:
     """Say why nothing can be downloaded, or None if it can."""
-    # a probe that failed has switched offline mode on by itself, and is the better reason
+    # a failed probe has switched offline mode on, and is the better reason
     failed = unreachable() if unreachable.cache_info().currsize else None
     return failed or _offline_by_choice(kind) or unreachable()
 
