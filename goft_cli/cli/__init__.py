@@ -107,7 +107,7 @@ def check_place() -> None:
 
 
 def leave_pipe() -> int:
-    """Replace a pipe that its reader closed (`| head`), so that Python reports nothing at its end."""
+    """Replace a pipe that its reader closed (`| head`), so that Python reports no error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     return READER_GONE
