@@ -16,6 +16,7 @@ from goft_cli.system.errors import GoftError, Stopped, handling, panics_as_error
 from goft_cli.system.secrets import redact
 
 READER_GONE = 141
+"""Exit code of a program that writes to a closed pipe, as shells have it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
     logging.raiseExceptions = debug  # else a closed pipe gets a traceback per message
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # speaks up as soon as PEFT finds it
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else it logs when PEFT finds it
     try:
         with handling(stop_now), panics_as_errors():
             code = run(arguments)
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except BrokenPipeError:
         return leave_pipe()
-    except (Exception, Stopped) as error:  # the border: everything becomes a sentence here
+    except (Exception, Stopped) as error:  # every error becomes a sentence here
         if debug:
             print(redact(traceback.format_exc()), end="", file=sys.stderr)
         message, code = describe(error, arguments)
@@ -62,6 +63,7 @@ def run_verb(verb: str, words: list[str]) -> int:
     """Dispatch to `goft_cli.verbs.<verb>`, which reads `sys.argv`, mostly through Hydra."""
     from goft_cli.compose.composition import refuse_words
     from goft_cli.compose.flags import as_overrides, check_flags, own_flags
+    from goft_cli.compose.suggest import CommandLine, mistyped
     from goft_cli.training.launch_checks import check_nesting, check_rank
 
     check_place()
@@ -69,16 +71,21 @@ def run_verb(verb: str, words: list[str]) -> int:
     if verb not in WITHOUT_CONFIG:
         words = as_overrides(verb, words)
         check_flags(words, own_flags(verb))
+        line = CommandLine(verb, tuple(words))
         if {"-h", "--help"} & set(words):
-            return show_help(verb, words)
-        check_words(verb, words)
+            from goft_cli.cli.help import help_page
+
+            print(help_page(line, VERBS[verb]), end="")
+            return 0
+        if refusal := mistyped(line):
+            raise refusal
     check_rank()
     check_nesting(words)
     # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
     # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    # Hydra prints errors and exits by itself unless told to raise them.
+    # Hydra prints errors and exits unless told to raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [sys.argv[0], *words]
     try:
@@ -99,26 +106,8 @@ def check_place() -> None:
         ) from None
 
 
-def check_words(verb: str, words: list[str]) -> None:
-    """Refuse a mistyped choice or key before Hydra composes anything."""
-    from goft_cli.compose.suggest import CommandLine, mistyped
-
-    if refusal := mistyped(CommandLine(verb, tuple(words))):
-        raise refusal
-
-
-def show_help(verb: str, words: list[str]) -> int:
-    """Print the groups and keys of a verb."""
-    from goft_cli.cli.help import help_page
-    from goft_cli.compose.suggest import CommandLine
-
-    line = CommandLine(verb, tuple(words))
-    print(help_page(line, VERBS[verb]), end="")
-    return 0
-
-
 def leave_pipe() -> int:
-    """Let go of a pipe whose reader has left (`| head`), so that nothing more is said about it."""
+    """Replace a pipe that its reader closed (`| head`), so that Python reports no error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     return READER_GONE

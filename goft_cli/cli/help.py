@@ -30,11 +30,7 @@ COLUMN = 46
 
 
 def help_page(line: CommandLine, summary: str) -> str:
-    """Return what `goft VERB --help` prints, the overrides beside it included.
-
-    Raises:
-        HydraException, OmegaConfBaseException: the overrides do not compose.
-    """
+    """Return what `goft VERB --help` prints, the overrides beside it included."""
     groups = [f"{name}: {', '.join(names)}" for name, names in line.groups().items()]
     return "\n".join(
         [

@@ -1,11 +1,14 @@
-"""YAML as people write it: `labels: [no, yes]` is two words, and a fault has its file and line."""
+"""Composition: YAML as people write it, what Hydra is given, and the typed configuration.
+
+In a YAML file `labels: [no, yes]` is two words, and a fault has its file and line.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -26,12 +29,23 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_checked
 from goft_cli.system.secrets import is_secret, secret_in
 
+ConfigT = TypeVar("ConfigT")
 TEXT = "tag:yaml.org,2002:str"
 # Items of a list that Hydra's grammar takes for another type, and would write in its own way.
 CONVERTED = re.compile(
     r"(?<=[\[,])\s*(true|false|null|nan|[+-]?(?:inf|\d[\d_]*[._e][\d._e+-]*|\.\d[\d._e+-]*))\s*(?=[\],])",
     re.IGNORECASE | re.ASCII,
 )
+HYDRA_FOLDERS = ("hydra.run.dir", "hydra.output_subdir", "hydra.job.chdir")
+"""Where Hydra would put files of its own, or change to: the run folder is ours, and paths are
+relative to where the command was typed."""
+# Longer folder names break on some file systems once a metric or checkpoint name is appended.
+MAX_RUN_NAME = 120
+MAX_PLACE_NAME = 32
+UNNAMEABLE = re.compile(r"[^\w.=+,-]+", re.ASCII)
+"""What a folder's name has none of."""
+PLACES = ("model.path", "task.data_dir", "benchmark.data_dir")
+"""Keys whose values are too long, and too much of one machine, to stand in a name as they are."""
 plain_loader = omegaconf_internals.get_yaml_loader
 
 
@@ -44,11 +58,8 @@ def lists_of_texts() -> frozenset[str]:
 
 
 def keep_words() -> None:
-    """Have OmegaConf, and with it Hydra, read such lists in YAML files as they are written.
-
-    OmegaConf has no setting for it: past its loader, `no` is the text `False`. A file that is no
-    YAML is refused before it is loaded.
-    """
+    """Have OmegaConf, and with it Hydra, read such lists in YAML files as they are written."""
+    # OmegaConf has no setting for it: past its own loader, `no` is the text `False`
     omegaconf_internals.get_yaml_loader = loader
 
 
@@ -58,10 +69,8 @@ def loader() -> Any:  # noqa: ANN401 - a class of PyYAML, which has no types
     class Loader(plain_loader()):
         def __init__(self, stream: Any) -> None:  # noqa: ANN401 - a text or an open file
             place = getattr(stream, "name", None)
-            if place is None:
-                super().__init__(stream)
-            else:
-                super().__init__(read_checked(Path(place)))
+            super().__init__(stream if place is None else read_checked(Path(place)))
+            if place is not None:
                 self.name = place
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:  # noqa: ANN401
@@ -81,11 +90,6 @@ def worded(word: str) -> str:
     if key.rpartition(".")[2] not in lists_of_texts() or set(value) & set("'\"${"):
         return word
     return key + equals + CONVERTED.sub(r"'\1'", value)
-
-
-HYDRA_FOLDERS = ("hydra.run.dir", "hydra.output_subdir", "hydra.job.chdir")
-"""Where Hydra would put files of its own, or change to: the run folder is ours, and paths are
-relative to where the command was typed."""
 
 
 def refuse_words(words: Sequence[str]) -> None:
@@ -123,28 +127,11 @@ def environment(name: str, *default: str | None, _node_: Node) -> str | None:
     return oc.env(name, *default)
 
 
-def refuse_secrets(values: Mapping[str, object]) -> None:
-    """Refuse a configuration that holds the value of a key or token, wherever it is from."""
-    for key, value in flatten(values).items():
-        refuse_secret(key, str(value))
-
-
-ConfigT = TypeVar("ConfigT")
-
-# Longer folder names break on some file systems once a metric or checkpoint name is appended.
-MAX_RUN_NAME = 120
-MAX_PLACE_NAME = 32
-UNNAMEABLE = re.compile(r"[^\w.=+,-]+", re.ASCII)
-"""What a folder's name has none of."""
-PLACES = ("model.path", "task.data_dir", "benchmark.data_dir")
-"""Keys whose values are too long, and too much of one machine, to stand in a name as they are."""
-
-
 def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
-    """Look a hyperparameter up.
+    """Return a hyperparameter from the first that has it.
 
-    The first to have it wins: the task's row for this adapter, the task's shared row, the model's
-    budget for this adapter, the adapter's own fallback, the trainer's default.
+    These are: the task's row for this adapter, the task's shared row, the model's budget for this
+    adapter, the adapter's own fallback, the trainer's default.
     """
     task, model, adapter = _root_.task, _root_.model, _root_.adapter
     kind = OmegaConf.get_type(task)
@@ -175,13 +162,9 @@ def run_name(seed: int, overrides: str) -> str:
 
 
 def with_places(overrides: str, words: Sequence[str]) -> str:
-    """Put the places among a job's words before its overrides, which name no place.
+    """Put the `PLACES` of a job before its other overrides: there no long name is cut short.
 
-    There they are read even where a long name is cut short.
-
-    Args:
-        overrides: as Hydra joins them, those of `PLACES` left out.
-        words: all overrides of the job, as they were typed.
+    `overrides` are as Hydra joins them, `words` all of them as they were typed.
     """
     typed = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
     named = [f"{key}={place_name(typed[key])}" for key in PLACES if key in typed]
@@ -215,16 +198,6 @@ def register(verb: str = "train") -> None:
         OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
-def direction(greater_is_better: bool) -> str:
-    """Say which way a sweeper that searches should go."""
-    return "maximize" if greater_is_better else "minimize"
-
-
-def share(value: float, factor: float) -> float:
-    """Return a multiple of a value, for the bounds of a search."""
-    return float(f"{value * factor:.6g}")
-
-
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "oc.env": environment,
     "recipe": recipe_value,
@@ -235,8 +208,9 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "device_batch": device_batch,
     "accumulation_steps": accumulation_steps,
     "processes": processes,
-    "direction": direction,
-    "share": share,
+    # the way and the bounds of a search
+    "direction": lambda greater_is_better: "maximize" if greater_is_better else "minimize",
+    "share": lambda value, factor: float(f"{value * factor:.6g}"),
 }
 """What a YAML file may write as `${name:arguments}`."""
 
@@ -264,18 +238,15 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
     except OmegaConfBaseException as error:
         if refusal := own_refusal(error):
             raise refusal from None
+        key, sentence = error.full_key, (str(error).splitlines() or [""])[0]
         if isinstance(error, MissingMandatoryValue):
-            raise GoftError(
-                f"{error.full_key} has no value", f"pass {error.full_key}=VALUE"
-            ) from None
-        sentence = (str(error).splitlines() or [""])[0]
-        raise GoftError(f"{error.full_key or 'configuration'}: {sentence}") from error
+            raise GoftError(f"{key} has no value", f"pass {key}=VALUE") from None
+        raise GoftError(f"{key or 'configuration'}: {sentence}") from error
     if not isinstance(frozen, kind):
-        raise GoftError(
-            f"--config-name: found a file that does not make a {kind.__name__}",
-            "leave the flag out",
-        )
-    refuse_secrets(asdict(cast(Any, frozen)))
+        found = f"--config-name: found a file that does not make a {kind.__name__}"
+        raise GoftError(found, "leave the flag out")
+    for key, value in flatten(asdict(cast(Any, frozen))).items():
+        refuse_secret(key, str(value))
     if isinstance(frozen, TrainConfig):
         frozen.adapter.check_given()
     return frozen

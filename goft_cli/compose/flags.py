@@ -1,4 +1,4 @@
-"""Flags: Hydra's, checked, and keys written as such: `--as-lora 16` stands for `as_lora=16`."""
+"""Flags and plain words as overrides: `--as-lora 16` is `as_lora=16`; Hydra's flags are checked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAIN_WORDS = {"verify": "runs"}
 """The key that words without one stand for, by verb."""
 KEY = re.compile(r"[+~]*[A-Za-z_][\w.]*(@[\w.]*)?=|[+~]|hydra[./]|=")
 """The beginning of an override, which the path of a run does not have."""
-PLACES = {"model.path": "base_model", "task.data_dir": "data_dir"}
+PLACES_OF_RUN = {"model.path": "base_model", "task.data_dir": "data_dir"}
 """What a training is told of its places, and what a verb on its run calls the same."""
 
 
@@ -40,7 +40,7 @@ def relocated(verb: str, words: Sequence[str]) -> Iterator[str]:
     """
     own, typed = {entry.name for entry in fields(SCHEMAS[verb])}, {*map(key_of, words)}
     for word in words:
-        place = PLACES.get(key_of(word))
+        place = PLACES_OF_RUN.get(key_of(word))
         chosen = key_of(word).partition(".")[0] in typed
         yield f"{place}={word.partition('=')[2]}" if place in own and not chosen else word
 
@@ -64,10 +64,7 @@ def with_key(verb: str, words: Sequence[str]) -> list[str]:
 
 
 def is_plain(verb: str, words: Sequence[str], index: int) -> bool:
-    """Tell a path from a flag, a flag's value and an override; a path may have `=` in it too.
-
-    A verb that takes no such words has none.
-    """
+    """Tell a path from a flag, a flag's value and an override; a path may have `=` in it too."""
     word, before = words[index], words[index - 1] if index else ""
     if verb not in PLAIN_WORDS or word.startswith("-"):
         return False
@@ -104,11 +101,11 @@ def rewritten(verb: str, words: Sequence[str]) -> Iterator[str]:
         elif given or kinds[key] == "bool":
             yield f"{key}={value or 'true'}"
         else:
-            yield f"{key}={following(flag, rest)}"
+            yield f"{key}={word_after(flag, rest)}"
 
 
-def following(flag: str, rest: Iterator[str]) -> str:
-    """Return the word after a flag."""
+def word_after(flag: str, rest: Iterator[str]) -> str:
+    """Return the next word, which is a flag's value."""
     value = next(rest, None)
     if value is None or value.startswith("--"):
         raise GoftError(f"{flag} has no value", f"write {flag} VALUE")
@@ -130,9 +127,7 @@ class FlagParser(argparse.ArgumentParser):
 def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
     """Refuse flags that Hydra would answer with its usage page or a traceback.
 
-    Args:
-        words: as Hydra will read them.
-        own: further flags, which a mistyped one may stand for.
+    A mistyped one may stand for one of `own`, too.
     """
     options = flag_parser()._option_string_actions
     known = [flag for flag in options if flag.startswith("--")]
@@ -166,10 +161,9 @@ def read_flags(words: Sequence[str]) -> argparse.Namespace:
 
 
 def tolerate_lazy_help(formatter: type[argparse.HelpFormatter]) -> None:
-    """Let argparse of Python 3.14 check a help text that is no string.
+    """Let argparse take a help text that is no string.
 
-    Hydra 1.3 gives the help of one flag as an object that becomes text when it is printed. From
-    Python 3.14 on, argparse reads every help text as soon as it is added, and fails on that one.
+    Hydra 1.3 has one, and argparse reads help texts as they are added from Python 3.14 on.
     """
     get = formatter._get_help_string
 

@@ -1,4 +1,4 @@
-"""What a user may type after a verb: groups, their choices, and the keys that these choices give.
+"""What a user may type after a verb: groups, choices, the keys that these give, and their values.
 
 All of it is read from the schemas and the YAML files. Composing would give the same keys, but takes
 a fifth of a second, which is too long to say that a word is mistyped.
@@ -16,7 +16,7 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import ValueType
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, Node
 from omegaconf.errors import OmegaConfBaseException, ValidationError
@@ -29,9 +29,10 @@ from goft_cli.system.files import YAML_LOADER, read_checked
 from goft_cli.system.locations import data_root
 
 PRESETS = "+sweep"
-"""A group that no configuration has by itself."""
+"""A group that only a user adds; no configuration has it."""
 INHERITED = re.compile(r"/(\w+)/([^@]+)@_here_")
 """How our files inherit: from a schema, or from another file of a group."""
+TYPE_WORDS: dict[object, str] = {float: "a number", int: "a whole number", bool: "true or false"}
 Shape = dict[str, Any]
 """A configuration without its values: a section is a Shape, everything else None."""
 
@@ -81,12 +82,7 @@ def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
 
 
 def known_keys(verb: str, words: Sequence[str], config_dirs: tuple[Path, ...]) -> list[str]:
-    """Return the dotted path of every key and section that a verb has with these choices.
-
-    Args:
-        verb: of goft.
-        words: valid choices, each GROUP=CHOICE.
-        config_dirs: the user's own folders of groups.
+    """Return the dotted path of every key and section that a verb has with valid choices.
 
     Raises:
         UnreadableError: a file composes in a way that only Hydra can follow.
@@ -104,7 +100,7 @@ def known_keys(verb: str, words: Sequence[str], config_dirs: tuple[Path, ...]) -
 def default_choices(verb: str) -> dict[str, str | None]:
     """Return what a verb's own file, and the files that it names, choose of each group."""
     found: dict[str, str | None] = {}
-    for entry in read(data_root() / "configs" / f"{verb}.yaml").get("defaults", []):
+    for entry in read_keys(data_root() / "configs" / f"{verb}.yaml").get("defaults", []):
         if isinstance(entry, dict):
             found |= {group.lstrip("/"): choice for group, choice in entry.items()}
         elif (data_root() / "configs" / f"{entry}.yaml").is_file():
@@ -113,13 +109,9 @@ def default_choices(verb: str) -> dict[str, str | None]:
 
 
 def choice_shape(group: str, choice: str, roots: Sequence[Path]) -> Shape | None:
-    """Return the sections and keys of one choice, what it inherits included.
-
-    Raises:
-        UnreadableError: it inherits in another way than by `/GROUP/NAME@_here_`.
-    """
+    """Return the sections and keys of one choice, what it inherits included."""
     file = next(path for path in (r / group / f"{choice}.yaml" for r in roots) if path.is_file())
-    content = read(file)
+    content = read_keys(file)
     shape: Shape = {}
     for entry in content.pop("defaults", []):
         if entry != "_self_":
@@ -130,11 +122,7 @@ def choice_shape(group: str, choice: str, roots: Sequence[Path]) -> Shape | None
 
 
 def inherited_shape(entry: object, roots: Sequence[Path]) -> Shape:
-    """Return the shape of one entry of a defaults list.
-
-    Raises:
-        UnreadableError: it is no `/GROUP/NAME@_here_`.
-    """
+    """Return the shape of one entry of a defaults list."""
     found = INHERITED.fullmatch(str(entry))
     if found is None:
         raise UnreadableError(entry)
@@ -179,12 +167,8 @@ def leaves(shape: Shape, prefix: str = "") -> Iterator[str]:
             yield from leaves(inner, f"{prefix}{key}.")
 
 
-def read(file: Path) -> dict[str, Any]:
-    """Read a YAML file without interpolations or Hydra's header.
-
-    Raises:
-        UnreadableError: it is empty, or only Hydra's loader takes it.
-    """
+def read_keys(file: Path) -> dict[str, Any]:
+    """Read a YAML file without interpolations or Hydra's header."""
     try:
         content = yaml.load(read_checked(file), Loader=YAML_LOADER)
     except (yaml.YAMLError, ValueError, OSError) as error:
@@ -196,16 +180,11 @@ def read(file: Path) -> dict[str, Any]:
     return content
 
 
-TYPE_WORDS: dict[object, str] = {float: "a number", int: "a whole number", bool: "true or false"}
-
-
 def explain_form(
     error: Exception, overrides: Sequence[str], keys: Collection[str], *, multirun: bool
 ) -> GoftError | None:
-    """Several values without a sweep, or a plus before a key that is there; None if it is neither.
-
-    Hydra raises one class for these and others, with nothing but words in it.
-    """
+    """Return the refusal of values without a sweep, or of a plus before a key; None if neither."""
+    # Hydra raises one class for these and others, with nothing but words in it
     of_hydra = isinstance(error, ConfigCompositionException)
     if not of_hydra or isinstance(cause_of(error), OmegaConfBaseException):
         return None
@@ -215,18 +194,15 @@ def explain_form(
             name, _, values = word.partition("=")
             remedy = f"a list is {name}=[{values}]"
             return GoftError(f"{word}: a sweep over several values needs -m", remedy)
-        if is_plain_add(override) and (key in keys or key.startswith("hydra.")):
+        # Hydra takes ++key for a key that is there, too
+        is_plain_add = override.is_add() and not override.is_force_add()
+        if is_plain_add and (key in keys or key.startswith("hydra.")):
             return GoftError(f"+{key}: {key} is already a key", "write it without the +")
     return None
 
 
-def is_plain_add(override: Override) -> bool:
-    """Tell `+key` from `++key`, which Hydra takes for a key that is there too."""
-    return override.is_add() and not override.is_force_add()
-
-
 def explain_value(error: Exception, overrides: Sequence[str]) -> GoftError:
-    """A value that its key's type refuses."""
+    """Return the refusal of a value by its key's type."""
     cause = cause_of(error)
     key = getattr(cause, "full_key", None) or ""
     typed = next((word for word in overrides if key and word.startswith(f"{key}=")), key or "value")

@@ -20,11 +20,7 @@ VERB = "train"
 
 
 def compose_train(words: Sequence[str]) -> TrainConfig:
-    """Compose what `goft train` makes of these words.
-
-    Args:
-        words: overrides; of several with one key, the last.
-    """
+    """Compose what `goft train` makes of these overrides; of several with one key, the last."""
     chosen = list({word.partition("=")[0]: word for word in words}.values())
     register(VERB)
     GlobalHydra.instance().clear()
@@ -37,11 +33,7 @@ def compose_train(words: Sequence[str]) -> TrainConfig:
 
 
 def compose_here(words: Sequence[str]) -> TrainConfig:
-    """Compose what `goft train` makes of these words, with the folders that Hydra has open.
-
-    Raises:
-        HydraException, OmegaConfBaseException: the words do not compose.
-    """
+    """Compose what `goft train` makes of these words, with the folders that Hydra has open."""
     opened, settings = GlobalHydra.instance().hydra, HydraConfig.instance()
     assert opened is not None, "runs are composed where Hydra is at work"
     cfg, outer = opened.compose_config(VERB, list(words), RunMode.RUN), settings.cfg

@@ -36,9 +36,8 @@ def reads_folder(verb: str) -> bool:
 @cache
 def verb_groups(verb: str) -> tuple[str, ...]:
     """Return the groups that a verb composes: the sections of its schema."""
-    hints = get_type_hints(SCHEMAS[verb])
-    sections = (n for n, hint in hints.items() if any(map(is_dataclass, (hint, *get_args(hint)))))
-    return tuple(sections)
+    hints = get_type_hints(SCHEMAS[verb]).items()
+    return tuple(name for name, hint in hints if any(map(is_dataclass, (hint, *get_args(hint)))))
 
 
 class Deferred(ConfigNode):
@@ -59,16 +58,10 @@ class Deferred(ConfigNode):
 def offer(verb: str) -> None:
     """Put the schemas and what a verb composes into Hydra's store, as often as wanted."""
     repo = ConfigStore.instance().repo
-    for group in config_groups():
-        repo.pop(group, None)  # another verb may have offered it
+    for path in (data_root() / "configs").iterdir():
+        repo.pop(path.name, None)  # another verb may have offered this group
     for root, nodes in {"schema": schemas(), "verb": verb_files(), **verb_store(verb)}.items():
         repo[root] = tree(nodes)
-
-
-@cache
-def config_groups() -> tuple[str, ...]:
-    """Return the names of all groups that are shipped."""
-    return tuple(path.name for path in (data_root() / "configs").iterdir() if path.is_dir())
 
 
 def tree(nodes: dict[str, Deferred]) -> dict[str, Any]:
@@ -86,9 +79,8 @@ def tree(nodes: dict[str, Deferred]) -> dict[str, Any]:
 @cache
 def schemas() -> dict[str, Deferred]:
     """Return the dataclasses, by their paths below `schema`."""
-    return {
-        path: Deferred(f"schema/{path}", partial(built, schema)) for path, schema in SCHEMAS.items()
-    }
+    of_path = SCHEMAS.items()
+    return {path: Deferred(f"schema/{path}", partial(built, schema)) for path, schema in of_path}
 
 
 def built(schema: type) -> DictConfig:
@@ -106,7 +98,7 @@ def mappings_of_names(schema: type) -> list[str]:
 
 @cache
 def verb_files() -> dict[str, Deferred]:
-    """Return the verbs' own files, a second home for the verbs that read no folder."""
+    """Return the verbs' own files, where verbs that read no folder find them."""
     files = (data_root() / "configs").glob("*.yaml")
     return {
         file.stem: Deferred(f"verb/{file.stem}", partial(OmegaConf.load, file), "_global_")

@@ -1,4 +1,4 @@
-"""Did you mean: Hydra's and OmegaConf's refusals with the nearest right word as the remedy."""
+"""A command line, and the refusal of what does not compose with the nearest right word."""
 
 from __future__ import annotations
 
@@ -93,11 +93,7 @@ class CommandLine:
         return list(dict.fromkeys([*groups, *found]))
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Return the configuration of the verb with some overrides.
-
-        Raises:
-            HydraException, OmegaConfBaseException: they do not compose.
-        """
+        """Return the configuration of the verb with some overrides."""
         extra = ",".join(f"file://{folder.resolve()}" for folder in self.config_dirs)
         register(self.verb)
         GlobalHydra.instance().clear()
@@ -144,7 +140,7 @@ def explain(error: Exception, line: CommandLine) -> GoftError | None:
 
 
 def explain_no_choice(line: CommandLine) -> GoftError | None:
-    """A group set to a number or to nothing."""
+    """Return the refusal of a group set to a number or to nothing."""
     groups = line.groups()
     for word in line.overrides:
         group, _, choice = word.partition("=")
@@ -156,18 +152,16 @@ def explain_no_choice(line: CommandLine) -> GoftError | None:
 
 
 def without_key(word: str, remedy: str = "write it as KEY=VALUE, for example seed=1") -> GoftError:
-    """A word that sets nothing."""
+    """Return the refusal of a word that sets nothing."""
     return GoftError(f"{word!r} has no key", remedy)
 
 
 def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> GoftError:
-    """A word without `=`, or one Hydra's grammar cannot read."""
+    """Return the refusal of a word without `=`, or of one that Hydra's grammar cannot read."""
     if "=" in word.lstrip("="):
-        return GoftError(
-            f"cannot read {word!r}",
-            "a value with spaces or any of {}[],= needs quotes inside quotes: "
-            f"'{word.partition('=')[0]}=\"...\"'",
-        )
+        remedy = "a value with spaces or any of {}[],= needs quotes inside quotes: "
+        remedy += f"'{word.partition('=')[0]}=\"...\"'"
+        return GoftError(f"cannot read {word!r}", remedy)
     for group, names in groups.items():
         if word in names:
             return without_key(word, f"did you mean {group}={word}?")
@@ -175,7 +169,7 @@ def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> GoftError:
 
 
 def explain_choice(error: MissingConfigException, line: CommandLine) -> GoftError:
-    """A choice that its group does not have."""
+    """Return the refusal of a choice that Hydra did not find."""
     missing = error.missing_cfg_file or ""
     for group, names in PLUGINS.items():
         if missing.startswith(f"{group}/"):
@@ -189,30 +183,25 @@ def explain_choice(error: MissingConfigException, line: CommandLine) -> GoftErro
 
 
 def explain_plugin(group: str, choice: str, names: Sequence[str]) -> GoftError:
-    """A launcher or sweeper that Hydra does not have, or not yet."""
+    """Return the refusal of a launcher or sweeper that Hydra does not have, or not yet."""
     if choice in names:
-        return GoftError(
-            f"{group}={choice}: its plugin is not installed",
-            f"run pip install 'goft-cli[sweep]', or pass {group}=basic",
-        )
+        remedy = f"run pip install 'goft-cli[sweep]', or pass {group}=basic"
+        return GoftError(f"{group}={choice}: its plugin is not installed", remedy)
     return GoftError(f"{group}={choice}: there is no such plugin", did_you_mean(choice, names))
 
 
 def mistyped(line: CommandLine) -> GoftError | None:
-    """Say which choice or key there is not, without composing; None where all are known.
-
-    A sweep is left to Hydra: its jobs may choose groups with different keys. So is completion.
-    """
+    """Say which choice or key there is not, without composing; None where all are known."""
     for file in line.own_files():
         read_checked(file)
+    # left to Hydra: a sweep, whose jobs may choose groups with different keys, and completion
     if line.flags.multirun or line.flags.shell_completion:
         return None
     groups = line.groups()
     group, _, choice = (line.flags.config_name or "").partition("/")
     if choice in groups.get(group, []):
-        return GoftError(
-            f"--config-name {group}/{choice} is a file of a group", f"write {group}={choice}"
-        )
+        problem = f"--config-name {group}/{choice} is a file of a group"
+        return GoftError(problem, f"write {group}={choice}")
     for word in line.overrides:
         if word.startswith(f"{PRESETS}="):
             return GoftError(f"{word}: a sweep needs -m", f"write goft {line.verb} -m {word}")
@@ -225,13 +214,13 @@ def mistyped(line: CommandLine) -> GoftError | None:
 
 
 def no_choice(word: str, group: str, choice: str, choices: Sequence[str]) -> GoftError:
-    """A choice that its group does not have."""
+    """Return the refusal of a choice that its group does not have."""
     hint = did_you_mean(choice, choices, prefix=f"{group}=")
     return GoftError(f"{word}: there is no such {group.lstrip('+')}", hint)
 
 
 def explain_key(line: CommandLine) -> GoftError | None:
-    """The first override whose key does not exist."""
+    """Return the refusal of the first override whose key does not exist."""
     keys, groups = line.keys(), line.groups()
     for word in line.overrides:
         if is_choice(word, groups) or word.startswith(("hydra.", "hydra/")):

@@ -25,6 +25,14 @@ VERBS = {
 }
 WITHOUT_CONFIG = {"reproduce"}
 """Verbs that read their words themselves; the others compose `configs/VERB.yaml`."""
+MAX_LISTED = 12
+LIKE = 0.75
+"""Share of equal letters from which one word is taken for a misspelling of another."""
+FREE_TEXTS = {"predict": "text"}
+"""By verb, the key whose value is what a person wrote, read as it stands."""
+IN_QUOTES = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1""", re.DOTALL)
+INTERPOLATION = re.compile(r"(\\*)\$\{")
+ITEM, ITEM_OF_MAPPING = re.compile(r"[^,\[\]()]+"), re.compile(r"[^,\[\]{}():]+")
 
 
 def help_text() -> str:
@@ -52,11 +60,6 @@ usage: goft VERB [group=choice ...] [key=value ...]
   {FAILED_JOBS} jobs of a sweep failed, 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP
   eval "$(goft train --shell-completion install=bash)" completes verbs, groups and keys
 """
-
-
-MAX_LISTED = 12
-LIKE = 0.75
-"""Share of equal letters from which one word is taken for a misspelling of another."""
 
 
 def nearest(word: str, options: Collection[str]) -> str | None:
@@ -128,23 +131,11 @@ def listed(options: Sequence[str]) -> str:
     return f"expected one of {', '.join(options[:MAX_LISTED])}{more}"
 
 
-FREE_TEXTS = {"predict": "text"}
-"""By verb, the key whose value is what a person wrote, read as it stands."""
-IN_QUOTES = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1""", re.DOTALL)
-INTERPOLATION = re.compile(r"(\\*)\$\{")
-ITEM, ITEM_OF_MAPPING = re.compile(r"[^,\[\]()]+"), re.compile(r"[^,\[\]{}():]+")
-
-
 def in_quotes(text: str) -> str:
-    """Quote a text so that Hydra reads it back as it is.
-
-    A backslash counts as one only before a quotation mark and at the end.
-    """
-    return "'" + re.sub(r"(\\*)(?:(')|$)", _escaped, text) + "'"
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return found[1] * 2 + ("\\'" if found[2] else "")
+    """Quote a text so that Hydra reads it back as it is."""
+    # a backslash counts as one only before a quotation mark and at the end
+    text = re.sub(r"\\+(?='|$)", lambda found: found[0] * 2, text)
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 def verbatim(verb: str, word: str) -> str:

@@ -1,4 +1,4 @@
-"""The schema of every configuration: the one home of types, defaults and ranges.
+"""The schema of every configuration: the only place of types, defaults and ranges.
 
 The YAML files under `configs/` state differences from these dataclasses. Hydra composes, OmegaConf
 checks the types, `__post_init__` checks the ranges; past `to_object` only plain dataclasses travel.
@@ -20,7 +20,6 @@ from goft_cli.config.baselines import (
 )
 from goft_cli.config.benchmarks import JudgeConfig, MMLUConfig, VicunaConfig
 from goft_cli.config.choices import (
-    Angle,
     ChatTemplate,
     Dtype,
     EvalStrategy,
@@ -31,9 +30,7 @@ from goft_cli.config.choices import (
     Optimizer,
     Overflow,
     Quantization,
-    Sampling,
     Scheduler,
-    Selection,
     TrackerName,
     Transform,
     VtabGroup,
@@ -45,7 +42,6 @@ from goft_cli.config.families import (
     ImageClassificationConfig,
     InstructionConfig,
     QuestionAnsweringConfig,
-    SplitsConfig,
     VtabConfig,
 )
 from goft_cli.config.model import ModelConfig
@@ -63,7 +59,6 @@ from goft_cli.config.task import (
     TRAIN_SAMPLE,
     BenchmarkConfig,
     DatasetConfig,
-    RecipeConfig,
     TaskConfig,
     TextClassificationConfig,
 )
@@ -78,7 +73,6 @@ from goft_cli.config.verbs import (
     PredictConfig,
     PushConfig,
     TrainConfig,
-    TrainedConfig,
 )
 
 __all__ = [
@@ -87,70 +81,34 @@ __all__ = [
     "HELD_OUT",
     "SCHEMAS",
     "TRAIN_SAMPLE",
-    "AdaLoraAdapterConfig",
     "AdapterConfig",
-    "Angle",
     "BenchmarkConfig",
-    "BitFitConfig",
-    "BoftAdapterConfig",
     "Budget",
     "ChatTemplate",
-    "CompareConfig",
     "DatasetConfig",
-    "DoctorConfig",
     "Dtype",
-    "EvalConfig",
     "EvalStrategy",
     "ExemplarOrder",
     "ExportConfig",
-    "FetchConfig",
-    "FullConfig",
     "GlobalBatch",
-    "GoftAdapterConfig",
     "Harness",
-    "HraAdapterConfig",
-    "ImageClassificationConfig",
-    "InstructionConfig",
     "JudgeConfig",
-    "LauncherConfig",
     "LayerAdapterConfig",
-    "LinearProbeConfig",
-    "LoraAdapterConfig",
-    "MMLUConfig",
     "MeasureConfig",
-    "MergeConfig",
     "Method",
-    "ModelConfig",
-    "OftAdapterConfig",
     "Optimizer",
     "Overflow",
-    "PlanConfig",
-    "PredictConfig",
-    "PushConfig",
     "Quantization",
-    "QuestionAnsweringConfig",
-    "RecipeConfig",
-    "ReportConfig",
     "ReproductionConfig",
-    "Sampling",
     "Scheduler",
-    "Selection",
-    "SplitsConfig",
     "TaskConfig",
-    "TextClassificationConfig",
-    "TrackerConfig",
     "TrackerName",
-    "TrainConfig",
-    "TrainedConfig",
-    "TrainerConfig",
     "Transform",
-    "VerifyConfig",
-    "VicunaConfig",
-    "VtabConfig",
     "VtabGroup",
     "WandbMode",
     "WithoutReference",
 ]
+"""Beside the dataclasses in `SCHEMAS`."""
 
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,

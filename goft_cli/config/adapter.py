@@ -1,4 +1,4 @@
-"""By what an adapter grows, so that one can be made as large as another."""
+"""What every adapter shares, by what its size grows, and GOFT's own options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
-from goft_cli.config.choices import PENALTY_WEIGHT, Angle, Method, check
+from goft_cli.config.choices import PENALTY_WEIGHT, Angle, Method, Section
 from goft_cli.system.errors import GoftError
 
 Sizes = Callable[[Sequence[int]], Sequence[int]]
@@ -32,12 +32,7 @@ class Growth:
     along: tuple[str, ...] = ()
 
     def fields_at(self, size: int, now: object) -> dict[str, float]:
-        """Return the fields of an adapter of that size.
-
-        Args:
-            size: value of `key`.
-            now: the adapter's configuration, whose proportions are kept.
-        """
+        """Return the fields of an adapter of that size, in the proportions of the one `now`."""
         values: dict[str, float] = {self.key: size}
         for name in self.along:
             value = getattr(now, name)
@@ -68,9 +63,10 @@ def blocks(widths: Sequence[int]) -> Sequence[int]:
 
 
 @dataclass
-class AdapterConfig:
+class AdapterConfig(Section):
     """What every adapter shares: its name and where it reads its hyperparameters."""
 
+    prefix = "adapter."
     takes_packed: ClassVar[bool] = True
     """Whether it trains on weights that bitsandbytes packed."""
 
@@ -87,11 +83,7 @@ class AdapterConfig:
     """Hyperparameters where neither task nor model has a row for this adapter."""
 
     def peft_options(self, updates: int) -> dict[str, Any]:
-        """Return the fields of PEFT's configuration class.
-
-        Args:
-            updates: how often this run updates the weights.
-        """
+        """Return the fields of PEFT's configuration class, for a run of that many updates."""
         shared = {entry.name for entry in fields(AdapterConfig)}
         own = [entry.name for entry in fields(self) if entry.name not in shared]
         values = {name: getattr(self, name) for name in own}
@@ -110,14 +102,8 @@ class AdapterConfig:
 
     def at_least(self, key: str, smallest: float, *, example: float) -> None:
         """Refuse a field below its smallest value."""
-        value = getattr(self, key)
-        check(
-            smallest <= value < math.inf,
-            key=f"adapter.{key}",
-            value=value,
-            expected=f"a number of at least {smallest}",
-            example=example,
-        )
+        in_range = smallest <= getattr(self, key) < math.inf
+        self.check(in_range, key, f"a number of at least {smallest}", example=example)
 
 
 @dataclass
@@ -146,7 +132,6 @@ class GoftAdapterConfig(LayerAdapterConfig):
     """qGOFT's, `PENALTY_WEIGHT` if not given; 0 for strict rotations."""
 
     def __post_init__(self) -> None:
-        """Check the ranges of GOFT."""
         if self.penalty_weight is None:
             self.penalty_weight = 0.0 if self.method is Method.goft else PENALTY_WEIGHT
         self.at_least("penalty_weight", 0, example=PENALTY_WEIGHT)

@@ -16,8 +16,11 @@ from goft_cli.config.adapter import (
     ranks,
     ranks_to_lower,
 )
-from goft_cli.config.choices import check
 from goft_cli.system.errors import GoftError
+
+NO_LAYERS = "dummy-target-modules"
+"""PEFT's name for no layers at all."""
+ALL_MODULES = "all"
 
 
 @dataclass
@@ -38,7 +41,6 @@ class LoraAdapterConfig(LayerAdapterConfig):
     """Learn the lengths of the weights apart from their directions (DoRA)."""
 
     def __post_init__(self) -> None:
-        """Check the ranges of LoRA."""
         self.at_least("r", 1, example=8)
 
 
@@ -74,28 +76,15 @@ class AdaLoraAdapterConfig(LayerAdapterConfig):
     """Weight of AdaLoRA's orthogonality penalty in the training loss."""
 
     def __post_init__(self) -> None:
-        """Check the ranges of AdaLoRA."""
         self.at_least("target_r", 1, example=2)
         self.at_least("init_r", self.target_r + 1, example=self.target_r + 1)
         self.at_least("tinit", 0, example=0.1)
         self.at_least("deltaT", 1, example=10)
         self.at_least("orth_reg_weight", 0, example=0.1)
         for key in ("beta1", "beta2"):
-            value = getattr(self, key)
-            check(
-                0 < value < 1,
-                key=f"adapter.{key}",
-                value=value,
-                expected="between 0 and 1",
-                example=0.85,
-            )
-        check(
-            self.tfinal > 0,
-            key="adapter.tfinal",
-            value=self.tfinal,
-            expected="above 0, for only then the ranks reach target_r",
-            example=0.5,
-        )
+            self.check(0 < getattr(self, key) < 1, key, "between 0 and 1", example=0.85)
+        reached = "above 0, for only then the ranks reach target_r"
+        self.check(self.tfinal > 0, "tfinal", reached, example=0.5)
 
     @property
     def unsettled(self) -> set[str]:
@@ -135,7 +124,6 @@ class OftAdapterConfig(LayerAdapterConfig):
     """A series in place of the inverse: quicker, but only nearly orthogonal."""
 
     def __post_init__(self) -> None:
-        """Check the ranges of OFT."""
         self.at_least("oft_block_size", 2, example=4)
 
 
@@ -153,7 +141,6 @@ class BoftAdapterConfig(LayerAdapterConfig):
     """Share of the blocks that is replaced by the identity in training."""
 
     def __post_init__(self) -> None:
-        """Check the ranges of BOFT."""
         self.at_least("boft_block_size", 2, example=4)
         self.at_least("boft_n_butterfly_factor", 1, example=1)
 
@@ -171,24 +158,13 @@ class HraAdapterConfig(LayerAdapterConfig):
     """Make the reflections orthogonal to one another (Gram-Schmidt)."""
 
     def __post_init__(self) -> None:
-        """Check the ranges of HRA: only pairs of equal reflections start at the identity."""
-        check(
-            self.r >= 2 and self.r % 2 == 0,
-            key="adapter.r",
-            value=self.r,
-            expected="an even number of reflections",
-            example=4,
-        )
+        # only pairs of equal reflections start at the identity
+        self.check(self.r >= 2 and self.r % 2 == 0, "r", "an even number of reflections", example=4)
 
 
 def counted(amount: float, updates: int) -> int:
     """Return a number of updates, given as such or below 1 as a share of all of them."""
     return round(amount * updates if amount < 1 else amount)
-
-
-NO_LAYERS = "dummy-target-modules"
-"""PEFT's name for no layers at all."""
-ALL_MODULES = "all"
 
 
 @dataclass
@@ -204,19 +180,12 @@ class NoLayersConfig(AdapterConfig):
     """A reserved name: no layer is adapted."""
 
     def __post_init__(self) -> None:
-        """Check that nobody names layers to adapt."""
         self.only("target_modules", NO_LAYERS)
 
     def only(self, key: str, value: str) -> None:
         """Refuse any other value of a field that says what kind of adapter this is."""
-        found = getattr(self, key)
-        check(
-            found == value,
-            key=f"adapter.{key}",
-            value=found,
-            expected=f"{value} for adapter={self.name}",
-            example=value,
-        )
+        only = f"{value} for adapter={self.name}"
+        self.check(getattr(self, key) == value, key, only, example=value)
 
 
 @dataclass
@@ -241,6 +210,5 @@ class FullConfig(NoLayersConfig):
     """Which modules train."""
 
     def __post_init__(self) -> None:
-        """Check that nobody names only some of the modules."""
         super().__post_init__()
         self.only("modules_to_save", ALL_MODULES)

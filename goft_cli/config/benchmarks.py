@@ -1,11 +1,18 @@
-"""Multiple choice in the form of MMLU: exemplars, a question, four lettered answers."""
+"""The benchmarks, which are scored and not trained: MMLU, and Vicuna's questions with a judge."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from goft_cli.config.choices import ChatTemplate, ExemplarOrder, Overflow, WithoutReference, check
+from goft_cli.config.choices import (
+    ChatTemplate,
+    ExemplarOrder,
+    Overflow,
+    Section,
+    WithoutReference,
+    check,
+)
 from goft_cli.config.task import BenchmarkConfig, DatasetConfig
 from goft_cli.system.errors import GoftError
 
@@ -46,21 +53,20 @@ class MMLUConfig(BenchmarkConfig):
     """What EleutherAI's harness calls the benchmark, for `harness=lm_eval`."""
 
     def __post_init__(self) -> None:
-        """Check the numbers of exemplars, and name the headline after the last."""
-        check(
+        self.check(
             bool(self.shots) and min(self.shots) >= 0 and len({*self.shots}) == len(self.shots),
-            key="task.shots",
-            value=self.shots,
-            expected="different numbers of exemplars of at least 0",
+            "shots",
+            "different numbers of exemplars of at least 0",
             example="[0,5]",
         )
         self.headline = f"average_{self.shots[-1]}_shot"
 
 
 @dataclass
-class JudgeConfig:
+class JudgeConfig(Section):
     """A model behind an OpenAI-compatible endpoint; its key is read from the environment alone."""
 
+    prefix = "task.judge."
     base_url: str | None = None
     """Such as `https://api.openai.com/v1`; without it answers are generated and not rated."""
     model: str = "gpt-4-turbo"
@@ -83,7 +89,6 @@ class JudgeConfig:
     """How long an answer may take."""
 
     def __post_init__(self) -> None:
-        """Check the ranges and that the address is one."""
         if self.base_url is not None:
             check_endpoint(self.base_url)
         if not self.api_key_variable.isidentifier():
@@ -92,18 +97,8 @@ class JudgeConfig:
                 "the key itself belongs into the variable, not here",
             )
         for key, least in (("concurrency", 1), ("retries", 0), ("backoff_seconds", 0)):
-            value = getattr(self, key)
-            expected = f"at least {least}"
-            check(
-                value >= least, key=f"task.judge.{key}", value=value, expected=expected, example=1
-            )
-        check(
-            self.timeout_seconds > 0,
-            key="task.judge.timeout_seconds",
-            value=self.timeout_seconds,
-            expected="above 0",
-            example=120,
-        )
+            self.check(getattr(self, key) >= least, key, f"at least {least}", example=1)
+        self.check(self.timeout_seconds > 0, "timeout_seconds", "above 0", example=120)
 
 
 @dataclass
@@ -136,28 +131,11 @@ class VicunaConfig(BenchmarkConfig):
         """Check the ranges, and settle on a headline that there will be."""
         of_category = {f"temperatures.{name}": t for name, t in self.temperatures.items()}
         for key, value in {"temperature": self.temperature, **of_category}.items():
-            check(value >= 0, key=f"task.{key}", value=value, expected="at least 0", example=0.7)
-        check(
-            self.max_new_tokens > 0,
-            key="task.max_new_tokens",
-            value=self.max_new_tokens,
-            expected="at least 1",
-            example=1024,
-        )
-        check(
-            len(self.eval_splits) == 1,
-            key="task.eval_splits",
-            value=self.eval_splits,
-            expected="one file of questions",
-            example="[question]",
-        )
-        check(
-            self.headline in {"rating", "answered"},
-            key="task.headline",
-            value=self.headline,
-            expected="rating, or answered where there is no judge",
-            example="rating",
-        )
+            check(value >= 0, f"task.{key}", value, "at least 0", example=0.7)
+        self.check(self.max_new_tokens > 0, "max_new_tokens", "at least 1", example=1024)
+        one, headlines = len(self.eval_splits) == 1, "rating, or answered where there is no judge"
+        self.check(one, "eval_splits", "one file of questions", example="[question]")
+        self.check(self.headline in {"rating", "answered"}, "headline", headlines, example="rating")
         if self.judge.base_url is None:
             self.headline = "answered"
             if self.against is not None:

@@ -1,10 +1,13 @@
-"""The words a key can take, as enums, since OmegaConf knows no Literal."""
+"""What a key can take: words as enums, since OmegaConf knows no Literal, and checked ranges."""
 
 from __future__ import annotations
 
 from enum import Enum, StrEnum
 
 from goft_cli.system.errors import GoftError
+
+PENALTY_WEIGHT = 0.01
+"""Weight of qGOFT's penalty where nobody gives one; the paper takes 0.001 to 0.05."""
 
 
 class Method(StrEnum):
@@ -172,12 +175,23 @@ class WithoutReference(StrEnum):
     general = "general"
 
 
-def check(condition: bool, *, key: str, value: object, expected: str, example: object) -> None:
+def check(condition: bool, key: str, value: object, expected: str, *, example: object) -> None:
     """Refuse a value outside its range."""
     if not condition:
         raise GoftError(
             f"{key}={value} is out of range: expected {expected}", f"pass {key}={example}"
         )
+
+
+class Section:
+    """What can check its own fields: a section of a configuration, or the keys of a verb."""
+
+    prefix = ""
+    """What a user types before the name of a field."""
+
+    def check(self, condition: bool, name: str, expected: str, *, example: object) -> None:
+        """Refuse the value of a field outside its range."""
+        check(condition, f"{self.prefix}{name}", getattr(self, name), expected, example=example)
 
 
 def check_name(key: str, name: str) -> None:
@@ -188,7 +202,3 @@ def check_name(key: str, name: str) -> None:
             f"{key}={name!r} leads out of its folder: expected a name, or names joined by /",
             "choose another, and give a folder with output_dir=DIR",
         )
-
-
-PENALTY_WEIGHT = 0.01
-"""Weight of qGOFT's penalty where nobody gives one; the paper takes 0.001 to 0.05."""

@@ -1,4 +1,4 @@
-"""Images and their classes; VTAB-1K among them."""
+"""The task families beside texts with labels: images, instructions, questions on a context."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
-from goft_cli.config.choices import GlobalBatch, Selection, Transform, VtabGroup, check
+from goft_cli.config.choices import GlobalBatch, Selection, Transform, VtabGroup
 from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig
+
+HELD_OUT = "validation"
+"""The split that a share of the training rows becomes."""
+SCORES = ("exact_match", "f1")
+"""Headlines of question answering."""
 
 
 @dataclass
@@ -36,21 +41,9 @@ class ImageClassificationConfig(TaskConfig):
         return inner if inner is not None and inner.is_dir() else folder
 
     def __post_init__(self) -> None:
-        """Check the ranges of this family."""
-        check(
-            self.headline == "accuracy",
-            key="task.headline",
-            value=self.headline,
-            expected="the one metric of images",
-            example="accuracy",
-        )
-        check(
-            self.classes >= 2,
-            key="task.classes",
-            value=self.classes,
-            expected="at least 2",
-            example=10,
-        )
+        accurate, metric = self.headline == "accuracy", "the one metric of images"
+        self.check(accurate, "headline", metric, example="accuracy")
+        self.check(self.classes >= 2, "classes", "at least 2", example=10)
 
 
 @dataclass
@@ -74,10 +67,6 @@ class VtabConfig(ImageClassificationConfig):
     selections: dict[str, SplitsConfig] = field(default_factory=dict)
     """What each selection means."""
     transform: Transform = Transform.imagenet
-
-
-HELD_OUT = "validation"
-"""The split that a share of the training rows becomes."""
 
 
 def held_out(share: float) -> list[str]:
@@ -110,31 +99,10 @@ class InstructionConfig(TaskConfig):
     greater_is_better: bool = False
 
     def __post_init__(self) -> None:
-        """Check the ranges of this family."""
-        check(
-            self.headline in LOSSES,
-            key="task.headline",
-            value=self.headline,
-            expected=" or ".join(LOSSES),
-            example=LOSSES[0],
-        )
-        check(
-            self.max_length >= 2,
-            key="task.max_length",
-            value=self.max_length,
-            expected="at least 2 tokens, one of the prompt and one of the answer",
-            example=1024,
-        )
-        check(
-            0 <= self.holdout < 1,
-            key="task.holdout",
-            value=self.holdout,
-            expected="a share from 0 to below 1",
-            example=0.05,
-        )
-
-
-SCORES = ("exact_match", "f1")
+        self.check(self.headline in LOSSES, "headline", " or ".join(LOSSES), example=LOSSES[0])
+        tokens = "at least 2 tokens, one of the prompt and one of the answer"
+        self.check(self.max_length >= 2, "max_length", tokens, example=1024)
+        self.check(0 <= self.holdout < 1, "holdout", "a share from 0 to below 1", example=0.05)
 
 
 @dataclass
@@ -155,21 +123,9 @@ class QuestionAnsweringConfig(TaskConfig):
     """Tokens."""
 
     def __post_init__(self) -> None:
-        """Check the ranges of this family."""
-        check(
-            self.headline in SCORES,
-            key="task.headline",
-            value=self.headline,
-            expected=" or ".join(SCORES),
-            example=SCORES[-1],
-        )
-        check(
-            0 <= self.doc_stride < self.max_length,
-            key="task.doc_stride",
-            value=self.doc_stride,
-            expected=f"at least 0 and below task.max_length={self.max_length}",
-            example=self.max_length // 3,
-        )
+        self.check(self.headline in SCORES, "headline", " or ".join(SCORES), example=SCORES[-1])
+        fits, length = 0 <= self.doc_stride < self.max_length, self.max_length
+        below = f"at least 0 and below task.max_length={length}"
+        self.check(fits, "doc_stride", below, example=length // 3)
         for key in ("n_best_size", "max_answer_length"):
-            value = getattr(self, key)
-            check(value >= 1, key=f"task.{key}", value=value, expected="at least 1", example=20)
+            self.check(getattr(self, key) >= 1, key, "at least 1", example=20)

@@ -1,4 +1,4 @@
-"""What `goft compare` takes."""
+"""What the verbs take that read several runs: compare, reproduce (its recipes), report, verify."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from goft_cli.config.choices import check
-from goft_cli.config.verbs import TrainConfig, check_batch_size
+from goft_cli.config.choices import Section
+from goft_cli.config.verbs import TrainConfig
 from goft_cli.system.errors import GoftError
+
+EVERY = "all"
+"""Stands for every method of a recipe."""
+HEADLINE = "score"
+"""The measure that goes by the name of its task's headline."""
 
 
 class Budget(StrEnum):
@@ -34,15 +39,14 @@ class CompareConfig(TrainConfig):
     """The adapter that differences are to, and whose size is the matched budget; the first one."""
 
     def __post_init__(self) -> None:
-        """Check that there are runs, none of them twice, and the reference among them."""
         super().__post_init__()
         adapters, reference = self.adapters, self.reference
         if not adapters or len(set(adapters)) < len(adapters):
             raise GoftError(
-                f"adapters={found(adapters)}: expected names, each once, such as [goft,qgoft,lora]"
+                f"adapters={typed(adapters)}: expected names, each once, such as [goft,qgoft,lora]"
             )
         if reference is not None and reference not in adapters:
-            raise GoftError(f"reference={reference}: expected one of adapters={found(adapters)}")
+            raise GoftError(f"reference={reference}: expected one of adapters={typed(adapters)}")
         self.seed_list()
 
     @property
@@ -62,20 +66,14 @@ class CompareConfig(TrainConfig):
         ):
             return seeds
         raise GoftError(
-            f"seeds={found(seeds)}: expected how many, such as seeds=5, or a list of different "
+            f"seeds={typed(seeds)}: expected how many, such as seeds=5, or a list of different "
             "whole numbers, such as seeds=[1,2,3]"
         )
 
 
-def found(value: object) -> object:
+def typed(value: object) -> object:
     """Return a list as users type it, anything else as it is."""
     return f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
-
-
-EVERY = "all"
-"""Stands for every method of a recipe."""
-HEADLINE = "score"
-"""The measure that goes by the name of its task's headline."""
 
 
 @dataclass
@@ -119,7 +117,6 @@ class ReproductionConfig:
     """What a rehearsal changes besides, so that the stand-in can do it."""
 
     def __post_init__(self) -> None:
-        """Check that there is something to compare, and that no method is misspelt."""
         if not all(measure.paper for measure in self.measures.values()) or not self.measures:
             raise GoftError("measures: each needs the paper's value of one method at least")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
@@ -151,7 +148,7 @@ class ReportConfig:
 
 
 @dataclass
-class VerifyConfig:
+class VerifyConfig(Section):
     """`goft verify RUN ...`: words without a key are `runs`."""
 
     adapter: str | None = None
@@ -168,16 +165,9 @@ class VerifyConfig:
     """Rows at a time."""
 
     def __post_init__(self) -> None:
-        """Check the ranges, and that there is a run."""
-        check_batch_size(self.batch_size)
+        self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
         rows = self.max_samples
-        check(
-            rows is None or rows > 0,
-            key="max_samples",
-            value=rows,
-            expected="at least 1",
-            example=64,
-        )
+        self.check(rows is None or rows > 0, "max_samples", "at least 1", example=64)
         if (self.adapter is None) == (self.runs is None):
             found = "none" if self.adapter is None else "both adapter and runs"
             raise GoftError(

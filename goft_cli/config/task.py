@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
-from goft_cli.config.choices import check
+from goft_cli.config.choices import Section, check
 from goft_cli.config.labels import Labels
 
 LOSSES = ("loss", "perplexity")
@@ -42,9 +42,10 @@ class RecipeConfig:
 
 
 @dataclass
-class TaskConfig:
+class TaskConfig(Section):
     """What every task family shares; a family adds its own fields."""
 
+    prefix = "task."
     name: str = MISSING
     """What tables and folders call it."""
     family: str = MISSING
@@ -86,35 +87,18 @@ class TaskConfig:
 
 
 def check_scored(task: TaskConfig, key: str) -> None:
-    """Refuse a headline that the scores would not have, which are made after all the work.
+    """Refuse a headline that the scores, made after all the work, would not have.
 
-    Args:
-        task: what is scored.
-        key: of its section.
+    `key` is that of the task's section.
     """
-    splits = task.eval_splits or [TRAIN_SAMPLE]
-    check(
-        len({*splits}) == len(splits),
-        key=f"{key}.eval_splits",
-        value=splits,
-        expected="each split once",
-        example=f"[{splits[0]}]",
-    )
-    check(
-        task.headline_split in splits,
-        key=f"{key}.headline_split",
-        value=task.headline_split,
-        expected=f"one of {key}.eval_splits=[{','.join(splits)}]",
-        example=splits[0],
-    )
-    better = task.headline not in LOSSES
-    check(
-        task.greater_is_better is better,
-        key=f"{key}.greater_is_better",
-        value=task.greater_is_better,
-        expected=f"{better} for {key}.headline={task.headline}",
-        example=better,
-    )
+    splits, split = task.eval_splits or [TRAIN_SAMPLE], task.headline_split
+    once, first = len({*splits}) == len(splits), splits[0]
+    check(once, f"{key}.eval_splits", splits, "each split once", example=f"[{first}]")
+    one_of = f"one of {key}.eval_splits=[{','.join(splits)}]"
+    check(split in splits, f"{key}.headline_split", split, one_of, example=first)
+    greater, better = task.greater_is_better, task.headline not in LOSSES
+    expected = f"{better} for {key}.headline={task.headline}"
+    check(greater is better, f"{key}.greater_is_better", greater, expected, example=better)
 
 
 @dataclass
@@ -170,20 +154,8 @@ class TextClassificationConfig(TaskConfig):
     """Dropout of the new head; the model's own by default."""
 
     def __post_init__(self) -> None:
-        """Check the ranges of this family, and that its labels can be told apart."""
-        Labels(self.labels)
-        check(
-            self.max_length >= 2,
-            key="task.max_length",
-            value=self.max_length,
-            expected="at least 2 tokens",
-            example=128,
-        )
+        Labels(self.labels)  # refuses labels that cannot be told apart
+        self.check(self.max_length >= 2, "max_length", "at least 2 tokens", example=128)
         dropout = self.classifier_dropout
-        check(
-            dropout is None or 0 <= dropout < 1,
-            key="task.classifier_dropout",
-            value=dropout,
-            expected="a probability below 1",
-            example=0.1,
-        )
+        is_share = dropout is None or 0 <= dropout < 1
+        self.check(is_share, "classifier_dropout", "a probability below 1", example=0.1)

@@ -1,4 +1,4 @@
-"""How it trains, and where the curves go."""
+"""How it trains, in how many processes, and where the curves go."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from goft_cli.config.choices import (
     Optimizer,
     Sampling,
     Scheduler,
+    Section,
     TrackerName,
     WandbMode,
-    check,
 )
 from goft_cli.system.errors import GoftError
 
 
 @dataclass
-class TrainerConfig:
+class TrainerConfig(Section):
     """Fields of `transformers.TrainingArguments`, by their own names."""
 
+    prefix = "trainer."
     learning_rate: float = MISSING
     """Largest step size of the optimizer."""
     num_train_epochs: float = MISSING
@@ -85,41 +86,23 @@ class TrainerConfig:
     """Order of the training rows."""
 
     def __post_init__(self) -> None:
-        """Check the ranges that `TrainingArguments` would accept or report late."""
-        self._positive("learning_rate", 1e-3)
-        self._positive("num_train_epochs", 3)
-        for key in ("per_device_train_batch_size", "per_device_eval_batch_size"):
-            self._positive(key, 32)
-        self._positive("gradient_accumulation_steps", 1)
-        self._positive("logging_steps", 10)
-        self._positive("save_total_limit", 2)
+        # ranges that `TrainingArguments` would accept or report late
+        positive = {
+            "learning_rate": 1e-3,
+            "num_train_epochs": 3,
+            "per_device_train_batch_size": 32,
+            "per_device_eval_batch_size": 32,
+            "gradient_accumulation_steps": 1,
+            "logging_steps": 10,
+            "save_total_limit": 2,
+        }
+        for key, example in positive.items():
+            self.check(0 < getattr(self, key) < math.inf, key, "above 0", example=example)
         for key in ("weight_decay", "warmup_steps", "max_grad_norm", "dataloader_num_workers"):
-            value = getattr(self, key)
-            check(
-                0 <= value < math.inf,
-                key=f"trainer.{key}",
-                value=value,
-                expected="at least 0",
-                example=0,
-            )
-        steps = self.eval_steps
-        check(
-            self.eval_strategy is EvalStrategy.epoch or (steps is not None and steps > 0),
-            key="trainer.eval_steps",
-            value=steps,
-            expected="updates, or a share of them, when trainer.eval_strategy=steps",
-            example=100,
-        )
-
-    def _positive(self, key: str, example: float) -> None:
-        value = getattr(self, key)
-        check(
-            0 < value < math.inf,
-            key=f"trainer.{key}",
-            value=value,
-            expected="above 0",
-            example=example,
-        )
+            self.check(0 <= getattr(self, key) < math.inf, key, "at least 0", example=0)
+        by_epoch, steps = self.eval_strategy is EvalStrategy.epoch, self.eval_steps
+        expected = "updates, or a share of them, when trainer.eval_strategy=steps"
+        self.check(by_epoch or (steps or 0) > 0, "eval_steps", expected, example=100)
 
 
 @dataclass
@@ -135,35 +118,24 @@ class TrackerConfig:
 
 
 @dataclass
-class LauncherConfig:
+class LauncherConfig(Section):
     """The processes of one run, on this machine one per GPU."""
 
+    prefix = "launcher."
     num_processes: int = 1
     """Processes on this machine, one for each GPU."""
 
     def __post_init__(self) -> None:
-        """Check the range."""
-        count = self.num_processes
-        key = "launcher.num_processes"
-        check(count > 0, key=key, value=count, expected="at least 1", example=2)
+        self.check(self.num_processes > 0, "num_processes", "at least 1", example=2)
 
 
 def processes() -> int:
-    """Return how many processes train together, as torchrun and accelerate say it."""
+    """Return how many processes train together, as torchrun and accelerate tell each."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def device_batch(most: int, update: GlobalBatch | None, devices: int) -> int:
-    """Return the size of one device's batch.
-
-    Args:
-        most: the recipe's size.
-        update: examples of one update, if the task fixes them.
-        devices: that share them out.
-
-    Returns:
-        the largest size up to `most` that shares them out evenly.
-    """
+    """Return one device's batch: the largest size up to `most` that shares an update out evenly."""
     if update is None:
         return most
     share, rest = divmod(update.value, max(devices, 1))
@@ -173,14 +145,7 @@ def device_batch(most: int, update: GlobalBatch | None, devices: int) -> int:
 
 
 def accumulation_steps(steps: int, size: int, update: GlobalBatch | None, devices: int) -> int:
-    """Return how many batches a device takes for one update.
-
-    Args:
-        steps: the recipe's number.
-        size: one device's batch.
-        update: examples of one update, if the task fixes them.
-        devices: that share them out.
-    """
+    """Return how many batches of one size a device takes for an update; `steps` if none is set."""
     if update is None or size < 1:  # a size out of range is refused with the other ranges
         return steps
     steps, rest = divmod(update.value, size * max(devices, 1))

@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from goft_cli.config.adapter import AdapterConfig
 from goft_cli.config.baselines import AdaLoraAdapterConfig
-from goft_cli.config.choices import Dtype, Harness, Quantization, check, check_name
+from goft_cli.config.choices import Dtype, Harness, Quantization, Section, check, check_name
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import TaskConfig, check_scored
 from goft_cli.config.trainer import LauncherConfig, TrackerConfig, TrainerConfig
@@ -17,7 +17,7 @@ from goft_cli.system.errors import GoftError
 
 
 @dataclass
-class TrainConfig:
+class TrainConfig(Section):
     """`goft train`."""
 
     model: ModelConfig = MISSING
@@ -44,30 +44,19 @@ class TrainConfig:
     """Replace what another configuration left in the run folder."""
 
     def __post_init__(self) -> None:
-        """Check the names that make folders, and what adapter and trainer exclude between them."""
         for key in ("model", "task", "adapter"):
             check_name(f"{key}.name", getattr(self, key).name)
         check_name("run_name", self.run_name)
-        check(
-            0 <= self.seed < 2**32,
-            key="seed",
-            value=self.seed,
-            expected="at least 0 and below 2**32",
-            example=1,
-        )
+        self.check(0 <= self.seed < 2**32, "seed", "at least 0 and below 2**32", example=1)
         for split in self.task.eval_splits:
             check_name("task.eval_splits", split)
         check_scored(self.task, "task")
         if self.benchmark is not None:
             check_scored(self.benchmark, "benchmark")
             name = self.benchmark.name
-            check(
-                name not in self.task.eval_splits,
-                key="benchmark.name",
-                value=name,
-                expected="another name than those of task.eval_splits, whose scores stand beside",
-                example=f"{name}-benchmark",
-            )
+            new = "another name than those of task.eval_splits, whose scores stand beside"
+            is_new, example = name not in self.task.eval_splits, f"{name}-benchmark"
+            check(is_new, "benchmark.name", name, new, example=example)
         if isinstance(self.adapter, AdaLoraAdapterConfig) and self.trainer.fp16:
             raise GoftError(
                 "trainer.fp16=true: the gradients that overflow in fp16 would spoil AdaLoRA's "
@@ -77,7 +66,7 @@ class TrainConfig:
 
 
 @dataclass
-class EvalConfig:
+class EvalConfig(Section):
     """`goft eval`: a trained run, on its own task or a benchmark; or a plain model on one."""
 
     adapter: str | None = None
@@ -102,8 +91,7 @@ class EvalConfig:
     """JSON file for the scores; by default in the run folder, or in `outputs/TASK/MODEL`."""
 
     def __post_init__(self) -> None:
-        """Check the ranges, and that there is one model and something to score it on."""
-        check_batch_size(self.batch_size)
+        self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
         if (self.adapter is None) == (self.model is None):
             found = "neither" if self.adapter is None else "both"
             raise GoftError(
@@ -123,7 +111,7 @@ class EvalConfig:
 
 
 @dataclass
-class TrainedConfig:
+class TrainedConfig(Section):
     """What the other verbs on a trained run take."""
 
     adapter: str = MISSING
@@ -150,10 +138,8 @@ class PredictConfig(TrainedConfig):
     """Where an answer is broken off, if the task's model answers in words."""
 
     def __post_init__(self) -> None:
-        """Check the ranges, and that there is exactly one source of texts."""
-        check_batch_size(self.batch_size)
-        tokens = self.max_new_tokens
-        check(tokens > 0, key="max_new_tokens", value=tokens, expected="at least 1", example=256)
+        self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
+        self.check(self.max_new_tokens > 0, "max_new_tokens", "at least 1", example=256)
         if (self.input is None) == (self.text is None):
             found = "neither" if self.input is None else "both"
             raise GoftError(
@@ -182,24 +168,12 @@ class ExportConfig(TrainedConfig):
     """Rows at a time."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
-        check_batch_size(self.batch_size)
-        rows, allowed, rank = self.samples, self.tolerance, self.as_lora
-        check(rows >= 0, key="samples", value=rows, expected="at least 0", example=64)
-        check(
-            allowed is None or allowed >= 0,
-            key="tolerance",
-            value=allowed,
-            expected="at least 0",
-            example=0.001,
-        )
-        check(
-            rank is None or 0 < rank < 1 or (rank >= 1 and rank == int(rank)),
-            key="as_lora",
-            value=rank,
-            expected="a rank, or a share between 0 and 1",
-            example=16,
-        )
+        self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
+        allowed, rank = self.tolerance, self.as_lora
+        self.check(self.samples >= 0, "samples", "at least 0", example=64)
+        self.check(allowed is None or allowed >= 0, "tolerance", "at least 0", example=0.001)
+        fits = rank is None or 0 < rank < 1 or (rank >= 1 and rank == int(rank))
+        self.check(fits, "as_lora", "a rank, or a share between 0 and 1", example=16)
 
 
 @dataclass
@@ -224,7 +198,6 @@ class PushConfig(ExportConfig):
     """Answer that question with yes, in a script."""
 
     def __post_init__(self) -> None:
-        """Check that it is one model."""
         super().__post_init__()
         if self.merged and self.as_lora is not None:
             raise GoftError("push: merged and as_lora exclude each other", "pass one of them")
@@ -256,8 +229,3 @@ class FetchConfig:
     """Whose data."""
     output_dir: str = MISSING
     """Folder for both; it must be empty or new."""
-
-
-def check_batch_size(size: int) -> None:
-    """Refuse a batch without rows."""
-    check(size > 0, key="batch_size", value=size, expected="at least 1", example=64)

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-
 CHUNK_BYTES = 2**20
 SMALL_BYTES = 2**20
 """A file that is read anyway and is no larger is hashed sooner than looked up."""
@@ -33,6 +32,7 @@ KEPT_FOLDERS = 256
 THREADS = 4
 DIGITS = 16
 ABSENT = "-" * DIGITS
+SAMPLED_PER_TENSOR = 256
 SHA256 = re.compile("[0-9a-f]{64}")
 
 Identity = list[int]
@@ -51,11 +51,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_with_digest(path: Path) -> tuple[bytes, str]:
-    """Return a file's content and the SHA-256 of these very bytes.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Return a file's content and the SHA-256 of these very bytes."""
     with path.open("rb") as file:
         content, status = file.read(), os.fstat(file.fileno())
     digest = hashlib.sha256(content).hexdigest()
@@ -65,12 +61,7 @@ def read_with_digest(path: Path) -> tuple[bytes, str]:
 
 
 def digests(paths: Iterable[Path], *, fresh: bool = False) -> dict[Path, str]:
-    """Return the SHA-256 of each file that is there.
-
-    Args:
-        paths: of files.
-        fresh: read every byte, whatever is known.
-    """
+    """Return the SHA-256 of each file that is there; if `fresh`, every byte is read."""
     found: dict[Path, str] = {}
     there = sorted(path for path in dict.fromkeys(paths) if path.is_file())
     for folder, members in groupby(there, key=lambda path: path.parent):
@@ -149,16 +140,11 @@ def _name_in_hub_cache(path: Path) -> str | None:
     return blob.name if blob.parent.name == "blobs" and SHA256.fullmatch(blob.name) else None
 
 
-def _cache() -> Path:
-    # The folder of `rotation.build`, which imports torch.
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(home) / "goft-cli" / "digests"
-
-
 def _place(folder: Path) -> Path:
     """Name the cache's file for a folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     words = str(folder.resolve()).encode(errors="surrogateescape")
-    return _cache() / f"{hashlib.sha256(words).hexdigest()[:32]}.json"
+    return Path(home, "goft-cli", "digests", f"{hashlib.sha256(words).hexdigest()[:32]}.json")
 
 
 def _write(place: Path, known: Known) -> None:
@@ -172,9 +158,6 @@ def _write(place: Path, known: Known) -> None:
     oldest = sorted(place.parent.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     for path in oldest[:-KEPT_FOLDERS]:
         path.unlink(missing_ok=True)
-
-
-SAMPLED_PER_TENSOR = 256
 
 
 def in_modules(name: str, modules: Sequence[str]) -> bool:

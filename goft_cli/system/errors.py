@@ -24,6 +24,9 @@ MEMORY_SIGNS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
 """CUDA and MPS say the first, PyTorch's allocators for CPUs one of the next two."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, what Slurm, Kubernetes and cloud machines send before they take a machine away, and what
+a terminal sends when it is closed or its ssh connection drops."""
 
 
 class GoftError(Exception):
@@ -49,11 +52,7 @@ class GoftError(Exception):
 
 
 class RankError(Exception):
-    """One of a run's processes failed.
-
-    Attributes:
-        code: its exit code.
-    """
+    """One of a run's processes failed, with the exit code `code`."""
 
     def __init__(self, sentence: str, code: int) -> None:
         super().__init__(sentence)
@@ -61,11 +60,7 @@ class RankError(Exception):
 
 
 class OutOfMemoryError(Exception):
-    """A training ran out of memory.
-
-    Attributes:
-        updating: whether an update was at work, and not an evaluation.
-    """
+    """A training ran out of memory: in an update if `updating`, else in an evaluation."""
 
     def __init__(self, *, updating: bool) -> None:
         super().__init__("the memory ran out")
@@ -73,10 +68,8 @@ class OutOfMemoryError(Exception):
 
 
 def is_panic(error: BaseException) -> bool:
-    """Tell whether code in Rust, such as the tokenizers', broke; that is no `Exception` to Python.
-
-    The class can be imported from nowhere.
-    """
+    """Tell whether code in Rust, such as the tokenizers', panicked; that is no `Exception`."""
+    # the class can be imported from nowhere
     return type(error).__name__ == "PanicException"
 
 
@@ -91,11 +84,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def panics_as_errors() -> Iterator[None]:
-    """Make an ordinary error of what a library in Rust raises past every `except Exception`.
-
-    Raises:
-        RuntimeError: such code panicked, on a row that a tokenizer cannot take for instance.
-    """
+    """Raise a RuntimeError where code in Rust panics, on a row that a tokenizer cannot take."""
     try:
         yield
     except BaseException as error:
@@ -104,39 +93,24 @@ def panics_as_errors() -> Iterator[None]:
         raise RuntimeError(f"a library in Rust panicked: {error}") from error
 
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, what Slurm, Kubernetes and cloud machines send before they take a machine away, and what
-a terminal sends when it is closed or its ssh connection drops."""
-
-
 class Stopped(KeyboardInterrupt):
-    """A signal asked this process to end; no `except Exception` on the way out may hide it.
-
-    Attributes:
-        code: the exit code, 128 + the signal's number as shells have it.
-    """
+    """A signal asked this process to end; no `except Exception` on the way out may hide it."""
 
     def __init__(self, number: int, sentence: str = "") -> None:
         name = signal.Signals(number).name
         super().__init__(sentence or f"interrupted by {name}; the same command resumes")
-        self.code = 128 + number
+        self.code = 128 + number  # as shells have it
 
 
 def stop_now(number: int, frame: FrameType | None) -> None:
-    """End by an exception, so that files are closed and the user is told.
-
-    Raises:
-        Stopped: always.
-    """
+    """Raise `Stopped`, so that files are closed and the user is told."""
     raise Stopped(number)
 
 
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let `handler` answer the signals that end a run, then whoever did before.
-
-    Outside the main thread Python gives nobody the choice, and all stays as it is.
-    """
+    """Let `handler` answer the signals that end a run within a block."""
+    # only the main thread may set handlers
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Files of a user or a run: refused by kind, read with a sentence, written whole or not at all."""
+"""Files of users and runs: refused by kind, read, written whole or not at all, and recorded."""
 
 from __future__ import annotations
 
@@ -22,6 +22,39 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+# The safe loader either way: the one in C reads ten times as fast, and not every PyYAML has it.
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MAX_DEPTH = 64
+"""Loaders call themselves for each level, and Python ends that at some hundreds."""
+PYTHON_TAG = "tag:yaml.org,2002:python/"
+START_AGAIN = "delete the run folder and start again"
+RECORD = "written.txt"
+"""Names of the files and folders beside it, one a line, that only some runs have."""
+ALWAYS = (
+    "metrics.json",
+    "adapter",
+    "checkpoints",
+    "curves.png",
+    "eval.json",
+    "history.json",
+    "manifest.json",
+    "run.log",
+    "tensorboard",
+    "wandb",
+)
+"""What any run may write, in the order of removal: without its numbers a run is not finished."""
+FIRST_VERSION = (
+    "predictions.*.jsonl",
+    "predictions.json",
+    "nbest_predictions.json",
+    "answers.*.jsonl",
+    "judgments.*.jsonl",
+    "eval.*.json",
+    "merged/merge_report.json",
+    "lora-*/merge_report.json",
+    "report/report.html",
+)
+"""What goft-cli 0.1.0 wrote besides; it kept no record."""
 
 
 def kind_of(path: Path) -> str | None:
@@ -45,23 +78,8 @@ def refuse_specials(folder: Path) -> None:
             refuse_no_file(entry)
 
 
-# The safe loader either way: the one in C reads ten times as fast, and not every PyYAML has it.
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-MAX_DEPTH = 64
-"""Loaders call themselves for each level, and Python ends that at some hundreds."""
-PYTHON_TAG = "tag:yaml.org,2002:python/"
-
-
 def read_checked(path: Path, remedy: str = "correct the line") -> str:
-    """Return the text of a YAML file that a loader can be given.
-
-    Args:
-        path: of the file.
-        remedy: what to do where it cannot.
-
-    Raises:
-        OSError: it cannot be opened.
-    """
+    """Return the text of a YAML file that a loader can be given."""
     refuse_no_file(path)
     content = path.read_bytes()
     try:
@@ -90,11 +108,7 @@ def find_fault(text: str) -> tuple[int, str] | None:
 
 
 def find_trap(events: Iterable[yaml.Event]) -> tuple[int, str] | None:
-    """Return the line and the kind of what is YAML, and would break or misuse a loader.
-
-    Raises:
-        yaml.MarkedYAMLError: it is no YAML.
-    """
+    """Return the line and the kind of what is YAML, and would break or misuse a loader."""
     within: list[str | None] = []
     named: set[str | None] = set()
     for event in events:
@@ -120,9 +134,6 @@ def line_of(error: yaml.MarkedYAMLError) -> int:
     """Return the line at which a loader gave up."""
     mark = error.problem_mark or error.context_mark
     return mark.line + 1 if mark else 1
-
-
-START_AGAIN = "delete the run folder and start again"
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -170,35 +181,6 @@ def write_bytes(path: Path, content: bytes) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
-
-
-RECORD = "written.txt"
-"""Names of the files and folders beside it, one a line, that only some runs have."""
-ALWAYS = (
-    "metrics.json",
-    "adapter",
-    "checkpoints",
-    "curves.png",
-    "eval.json",
-    "history.json",
-    "manifest.json",
-    "run.log",
-    "tensorboard",
-    "wandb",
-)
-"""What any run may write, in the order of removal: without its numbers a run is not finished."""
-FIRST_VERSION = (
-    "predictions.*.jsonl",
-    "predictions.json",
-    "nbest_predictions.json",
-    "answers.*.jsonl",
-    "judgments.*.jsonl",
-    "eval.*.json",
-    "merged/merge_report.json",
-    "lora-*/merge_report.json",
-    "report/report.html",
-)
-"""What goft-cli 0.1.0 wrote besides; it kept no record."""
 
 
 def begin_record(folder: Path) -> None:

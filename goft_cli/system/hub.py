@@ -1,4 +1,4 @@
-"""Why something of the hub cannot be had: the libraries' errors as a reason with its remedy."""
+"""Whether the hub can be asked, and why something of it cannot be had, with a remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ from typing import Literal
 
 from goft_cli.system.errors import GoftError
 
+logger = logging.getLogger(__name__)
+
 Kind = Literal["dataset", "model"]
+TIMEOUT_SECONDS = 3.0
+"""Longest wait for a sign of the hub."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ROOM = 2**20
 """Bytes; with less free than this, a disk is full."""
@@ -68,6 +72,11 @@ def explain(error: BaseException, kind: Kind, name: str) -> str:
         reason = answered(fault, kind, name) or on_this_side(fault)
         if reason:
             return reason
+    return first_line(error)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the beginning of what an error says, or its class where it says nothing."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200].rstrip(".;: ")
 
@@ -162,11 +171,6 @@ def free_bytes() -> int:
     return shutil.disk_usage(present).free
 
 
-logger = logging.getLogger(__name__)
-
-TIMEOUT_SECONDS = 3.0
-
-
 @contextmanager
 def require(item: Item) -> Iterator[None]:
     """Run a block that loads one item from the hub, or from the cache when the hub is away."""
@@ -178,8 +182,11 @@ def require(item: Item) -> Iterator[None]:
     except Exception as error:
         if not is_loading_error(error):
             raise
-        offline = reason and offline_reason(error, reason)
-        raise refusal(item, offline or explain(error, item.kind, item.name)) from error
+        if reason is None:
+            why = explain(error, item.kind, item.name)
+        else:
+            why = reason if isinstance(error, OSError) else f"{reason}; {first_line(error)}"
+        raise refusal(item, why) from error
 
 
 def refusal(item: Item, why: str) -> GoftError:
@@ -193,17 +200,16 @@ def refusal(item: Item, why: str) -> GoftError:
 
 def away(kind: Kind) -> str | None:
     """Say why nothing can be downloaded, or None if it can."""
-    # a probe that failed has switched offline mode on by itself, and is the better reason
+    # a failed probe has switched offline mode on, and is the better reason
     failed = unreachable() if unreachable.cache_info().currsize else None
     return failed or _offline_by_choice(kind) or unreachable()
 
 
 @cache
 def unreachable() -> str | None:
-    """Ask the hub once per process whether it is there, and switch to offline mode if not.
+    """Return why the hub cannot be reached, and switch to offline mode; None if it answers.
 
-    Returns:
-        why the hub cannot be reached, at the latest after 3 seconds; None if it answers.
+    It is asked once per process, for `TIMEOUT_SECONDS` at most.
     """
     from huggingface_hub import constants
 
@@ -258,12 +264,6 @@ def go_offline() -> None:
     loaded = sys.modules.get("datasets.config")
     if loaded is not None:
         vars(loaded).update(HF_HUB_OFFLINE=True, HF_DATASETS_OFFLINE=True)
-
-
-def offline_reason(error: Exception, reason: str) -> str:
-    """Return why the hub is not asked, with what else the libraries complain of."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return reason if isinstance(error, OSError) else f"{reason}; {lines[0][:200].rstrip('.;: ')}"
 
 
 def built() -> list[str]:

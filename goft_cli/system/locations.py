@@ -17,11 +17,7 @@ MIN_FREE_BYTES = 64 * 2**20
 
 
 def data_root() -> Path:
-    """Return the folder that holds `configs/`: the installed package, or the source checkout.
-
-    Raises:
-        FileNotFoundError: neither place has it; the installation is broken.
-    """
+    """Return the folder that holds `configs/`: the installed package, or the source checkout."""
     for root in (PACKAGE, PACKAGE.parent):
         if (root / "configs" / "train.yaml").is_file():
             return root
@@ -31,27 +27,20 @@ def data_root() -> Path:
 def asset_dir(name: str) -> Path:
     """Return the folder of a tiny model shipped with the package."""
     root = PACKAGE / "assets"
-    folder = root / name
-    if not (folder / "config.json").is_file():
+    if not (root / name / "config.json").is_file():
         known = ", ".join(sorted(entry.parent.name for entry in root.glob("*/config.json")))
-        raise GoftError(
-            f"model.path={ASSET_SCHEME}{name}: no such shipped model", f"expected {known}"
-        )
-    return folder
+        problem = f"model.path={ASSET_SCHEME}{name}: no such shipped model"
+        raise GoftError(problem, f"expected {known}")
+    return root / name
 
 
 def model_location(path: str) -> Path | str:
-    """Tell a model folder from a hub id.
-
-    Returns:
-        the folder as a Path, or the hub id as it was written.
-    """
+    """Return a model folder as a Path, and a hub id as it was written."""
     if path.startswith(ASSET_SCHEME):
         return asset_dir(path.removeprefix(ASSET_SCHEME))
     folder = Path(path).expanduser()
     written_as_path = path.startswith((".", "~", os.sep)) or path.endswith(os.sep)
-    is_hub_id = not folder.exists() and not written_as_path and path.count("/") <= 1
-    if is_hub_id:
+    if not folder.exists() and not written_as_path and path.count("/") <= 1:
         return path
     check_folder(path, key="model.path", content="a model")
     refuse_specials(folder)
@@ -66,12 +55,11 @@ def model_location(path: str) -> Path | str:
 
 def check_folder(path: str, *, key: str, content: str) -> None:
     """Refuse a folder that is missing, not a folder, or empty."""
-    folder = Path(path).expanduser()
+    folder, remedy = Path(path).expanduser(), f"pass the folder that holds {content}"
     if not folder.exists():
-        raise GoftError(f"{key}={path}: no such folder", f"pass the folder that holds {content}")
+        raise GoftError(f"{key}={path}: no such folder", remedy)
     if not folder.is_dir():
-        kind = kind_of(folder) or "a file"
-        raise GoftError(f"{key}={path} is {kind}", f"pass the folder that holds {content}")
+        raise GoftError(f"{key}={path} is {kind_of(folder) or 'a file'}", remedy)
     if not any(folder.iterdir()):
         raise GoftError(f"{key}={path}: the folder is empty", f"expected {content} in it")
 
@@ -89,8 +77,7 @@ def check_writable(folder: Path, key: str = "output_dir") -> None:
         raise GoftError(
             f"{key}={folder}: no permission to write in {present}", f"choose another {key}"
         )
-    free = shutil.disk_usage(present).free
-    if free < MIN_FREE_BYTES:
+    if (free := shutil.disk_usage(present).free) < MIN_FREE_BYTES:
         raise GoftError(
             f"{key}={folder}: {free / 2**20:.0f} MB free on its disk, expected at least "
             f"{MIN_FREE_BYTES // 2**20} MB for checkpoints",

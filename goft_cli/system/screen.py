@@ -6,8 +6,8 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import datasets
@@ -26,11 +26,26 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from tqdm.auto import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState
 
 from goft_cli.system.secrets import Redaction
 
 LIBRARIES = ("transformers", "datasets", "accelerate", "peft", "evaluate", "py.warnings")
+CONTROL_CODES = re.compile(r"\x1b\[[\d;]*m")
+"""What makes a terminal write in colour or bold."""
+console = Console(stderr=True)
+
+
+@contextmanager
+def listening(handlers: Sequence[tuple[str, logging.Handler]]) -> Iterator[None]:
+    """Let handlers have what loggers, given by name, are told within a block."""
+    for name, handler in handlers:
+        logging.getLogger(name).addHandler(handler)
+    try:
+        yield
+    finally:
+        for name, handler in handlers:
+            logging.getLogger(name).removeHandler(handler)
 
 
 @contextmanager
@@ -41,34 +56,24 @@ def quiet_libraries() -> Iterator[None]:
     datasets.disable_progress_bars()
     disable_progress_bars()
     silence = logging.NullHandler()
-    loggers = [logging.getLogger(name) for name in LIBRARIES]
-    for logger in loggers:
-        logger.addHandler(silence)
-    with warnings.catch_warnings():
+    with listening([(name, silence) for name in LIBRARIES]), warnings.catch_warnings():
         logging.captureWarnings(True)
         try:
             yield
         finally:
             logging.captureWarnings(False)
-            for logger in loggers:
-                logger.removeHandler(silence)
 
 
 @contextmanager
 def silent() -> Iterator[None]:
     """Say nothing in a process beside the one that speaks for all."""
-    ours, silence = logging.getLogger("goft_cli"), logging.NullHandler()
-    ours.propagate = False
-    ours.addHandler(silence)
-    try:
-        with quiet_libraries():
-            yield
-    finally:
-        ours.removeHandler(silence)
+    logging.getLogger("goft_cli").propagate = False
+    with listening([("goft_cli", logging.NullHandler())]), quiet_libraries():
+        yield
 
 
 class Once(logging.Filter):
-    """Let each sentence through once; what holds for every split is read once."""
+    """Let each sentence through once, for most hold for every split."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,13 +88,11 @@ class Once(logging.Filter):
 
 
 class Plain(logging.Formatter):
-    """Write what a terminal would show in colour or bold without the codes for it."""
-
-    CODES = re.compile(r"\x1b\[[\d;]*m")
+    """Write without the codes that a terminal would read."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return self.CODES.sub("", super().format(record))
+        return CONTROL_CODES.sub("", super().format(record))
 
 
 @contextmanager
@@ -105,20 +108,10 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
     ours.propagate = False
     for handler in (to_file, to_screen):
         handler.addFilter(Redaction())
-    handlers = [(ours, to_file), (ours, to_screen)]
-    handlers += [(logging.getLogger(name), to_file) for name in LIBRARIES]
-    for logger, handler in handlers:
-        logger.addHandler(handler)
-    try:
-        with quiet_libraries():
-            yield
-    finally:
-        for logger, handler in handlers:
-            logger.removeHandler(handler)
-        to_file.close()
-
-
-console = Console(stderr=True)
+    of_libraries = ((name, to_file) for name in LIBRARIES)
+    handlers = [("goft_cli", to_file), ("goft_cli", to_screen), *of_libraries]
+    with closing(to_file), listening(handlers), quiet_libraries():
+        yield
 
 
 def bar(title: str, *, disable: bool = False) -> Progress:
@@ -156,14 +149,9 @@ def announce(name: str, size: int) -> None:
 
 @contextmanager
 def downloading(name: str, size: int) -> Iterator[type[tqdm]]:
-    """Say once what is downloaded, and show how much of it is here.
+    """Say what is downloaded, and show how many of its `size` bytes are here; 0 where unknown.
 
-    Args:
-        name: of the item.
-        size: bytes to come; 0 where that is unknown.
-
-    Yields:
-        the class of bars to give to the hub's library, whose bars show nothing themselves.
+    Yields the class of bars to give to the hub's library, whose bars show nothing themselves.
     """
     announce(name, size)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
@@ -194,13 +182,7 @@ class ProgressBar(TrainerCallback):
         self.loss = self.score = ""
         self.bar: Progress | None = None
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Start the bar on the main process, at the step training resumes from."""
         if not state.is_world_process_zero:
             return
@@ -208,39 +190,27 @@ class ProgressBar(TrainerCallback):
         self.bar.add_task("", total=state.max_steps, completed=state.global_step, status="")
         self.bar.start()
 
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_step_end(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Advance by one update."""
         self._show(state.global_step)
 
     def on_log(
         self,
-        args: TrainingArguments,
+        args: object,
         state: TrainerState,
-        control: TrainerControl,
+        control: object,
         logs: dict[str, float] | None = None,
-        **kwargs: object,
+        **_: object,
     ) -> None:
         """Show the last loss and the last score."""
-        values = logs or {}
+        values, metric = logs or {}, f"eval_{self.headline}"
         if "loss" in values:
             self.loss = f"loss {values['loss']:.4f}"
-        if f"eval_{self.headline}" in values:
-            self.score = f"{self.headline} {values[f'eval_{self.headline}']:.4f}"
+        if metric in values:
+            self.score = f"{self.headline} {values[metric]:.4f}"
         self._show(state.global_step)
 
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_end(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Leave the finished bar on the screen."""
         self.close()
 

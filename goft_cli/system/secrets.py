@@ -12,7 +12,7 @@ from pathlib import Path
 SECRET_NAME = re.compile(
     r"(TOKEN|SECRETS?|PASSWORDS?|((^|_)|API)KEYS?)\d*(_(?!PATH$|FILE$|DIR$)|$)", re.IGNORECASE
 )
-# Shorter values are placeholders such as EMPTY; blotting them out would spoil texts.
+# Shorter values are placeholders such as EMPTY; replacing them would spoil texts.
 SHORTEST_SECRET = 8
 BLOT = "***"
 
@@ -60,14 +60,14 @@ def secret_in(text: str) -> str | None:
 
 
 def redact(text: str) -> str:
-    """Blot out the values of the environment's keys and tokens."""
+    """Replace the values of the environment's keys and tokens by `BLOT`."""
     for value in secrets().values():
         text = text.replace(value, BLOT)
     return text
 
 
 class Redaction(logging.Filter):
-    """Blots secrets out of whatever passes a handler, libraries' messages included."""
+    """Redacts whatever passes a handler, libraries' messages included."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass, in its clean form."""

@@ -1,4 +1,4 @@
-"""What a repository of the hub holds, asked once, and again where the hub is busy."""
+"""Repositories of the hub: what one holds, and its files, from the cache or by a download."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
@@ -25,6 +26,7 @@ from goft_cli.system.hub import (
 
 logger = logging.getLogger(__name__)
 
+COMMIT = re.compile("[0-9a-f]{40}")
 WAITS = (1.0, 2.0, 4.0)
 """Seconds before another try, unless the hub asks for more."""
 LONGEST_WAIT_SECONDS = 60.0
@@ -73,11 +75,7 @@ def ask_patiently(endpoint: str, kind: Kind, name: str, revision: str) -> Listin
 
 
 def ask(endpoint: str, kind: Kind, name: str, revision: str) -> Listing:
-    """Ask the hub at an address what a repository holds.
-
-    Raises:
-        OSError, ValueError: what the hub's library makes of the answer.
-    """
+    """Ask the hub at an address what a repository holds."""
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint)
@@ -107,9 +105,6 @@ def asked_wait(error: BaseException) -> float:
     response = getattr(error, "response", None)
     value = response.headers.get("Retry-After", "") if response is not None else ""
     return float(value) if value.isdecimal() else 0.0
-
-
-COMMIT = re.compile("[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -152,20 +147,25 @@ def bring(item: Item, files: Files) -> Path:
 
 def find(item: Item, files: Files) -> Path | None:
     """Return the folder of the cache if, as far as it is known, all wanted files are in it."""
-    from huggingface_hub import snapshot_download
-
     try:
-        found = snapshot_download(
-            item.name,
-            repo_type=item.kind,
-            revision=item.revision,
-            allow_patterns=list(files.allow),
-            ignore_patterns=list(files.ignore),
-            local_files_only=True,
-        )
+        return snapshot(item, files, local_files_only=True)
     except (OSError, ValueError):
         return None
-    return Path(found)
+
+
+def snapshot(item: Item, files: Files, **options: Any) -> Path:  # noqa: ANN401 - the library's
+    """Return the folder of the cache that the hub's library has filled with the wanted files."""
+    from huggingface_hub import snapshot_download
+
+    folder = snapshot_download(
+        item.name,
+        repo_type=item.kind,
+        revision=item.revision,
+        allow_patterns=list(files.allow),
+        ignore_patterns=list(files.ignore),
+        **options,
+    )
+    return Path(folder)
 
 
 def contents(item: Item) -> list[str]:
@@ -178,8 +178,7 @@ def contents(item: Item) -> list[str]:
     except Exception as error:
         if not is_loading_error(error):
             raise
-        reason = explain(error, item.kind, item.name)
-        raise hub.refusal(item, reason) from error
+        raise hub.refusal(item, explain(error, item.kind, item.name)) from error
 
 
 def commit_of(folder: Path) -> str | None:
@@ -201,7 +200,7 @@ def name_of(folder: Path) -> str:
 
 
 def _download(item: Item, files: Files) -> Path:
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import constants
     from huggingface_hub.utils import filter_repo_objects
 
     listed = listing(item)
@@ -211,28 +210,17 @@ def _download(item: Item, files: Files) -> Path:
     store = Path(constants.HF_HUB_CACHE) / f"{item.kind}s--{item.name.replace('/', '--')}"
     absent = [name for name in wanted if not (store / "blobs" / listed.blobs[name]).is_file()]
     size = sum(listed.sizes[name] for name in absent)
-    options = {
-        "repo_type": item.kind,
-        "revision": item.revision,
-        "allow_patterns": list(files.allow),
-        "ignore_patterns": list(files.ignore),
-    }
     check_room(item, size)
     if not (absent and files.announced):
-        return Path(snapshot_download(item.name, **options))
+        return snapshot(item, files)
     from goft_cli.system.screen import downloading
 
     with downloading(item.name, size) as bars:
-        return Path(snapshot_download(item.name, **options, tqdm_class=bars))
+        return snapshot(item, files, tqdm_class=bars)
 
 
 def check_room(item: Item, size: int) -> None:
-    """Refuse a download that the disk has no room for, before it begins.
-
-    Args:
-        item: what is downloaded.
-        size: bytes to come.
-    """
+    """Refuse a download of so many bytes where the disk has no room, before it begins."""
     from huggingface_hub import constants
 
     free = free_bytes()
