@@ -1,28 +1,63 @@
-"""What goes to the hub, and who may read it there."""
+"""`goft push`: upload the adapter, the merged model or its LoRA form to the hub."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
 from goft_cli.config import PushConfig
-from goft_cli.run.trained import TrainedRun
 from goft_cli.studies.sweep import run_composed
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_json, write_text
-from goft_cli.verbs.merge.cards import Kind, card, public_path
-from goft_cli.verbs.merge.export import export_lora, export_merged, write_documents
 
-ADAPTER_CONFIG = "adapter_config.json"
+if TYPE_CHECKING:
+    from goft_cli.run.trained import TrainedRun
+    from goft_cli.verbs.merge.cards import Kind
+
+
+def main() -> None:
+    """Compose `configs/push.yaml` and upload."""
+    run_composed("push", PushConfig, push)
+
+
+def push(cfg: PushConfig) -> None:
+    """Upload the adapter, the merged model or its LoRA form, with a model card."""
+    from goft_cli.run.summary import screen
+    from goft_cli.run.trained import find_run, open_trained
+    from goft_cli.system.screen import quiet_libraries
+
+    find_run(cfg.adapter)
+    repo = find_repo(cfg)
+    if cfg.public and not cfg.yes and not confirmed(repo):
+        screen.print("nothing was uploaded")
+        return
+    with quiet_libraries(), tempfile.TemporaryDirectory() as aside:
+        run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
+        folder = Path(aside, "model")
+        stage(run, folder, repo, cfg)
+        address = upload(folder, repo, public=cfg.public)
+    readers = "everyone can read it" if cfg.public else "private"
+    screen.print(f"{address} ({readers})", soft_wrap=True)
+
+
+def confirmed(repo: str) -> bool:
+    """Ask whether everyone may read it."""
+    from rich.prompt import Confirm
+
+    if not sys.stdin.isatty():
+        raise GoftError("public=true: no terminal to ask on", "pass yes=true too")
+    return Confirm.ask(f"Upload to {repo}, where everyone can read it?", default=False)
 
 
 def find_repo(cfg: PushConfig) -> str:
@@ -62,7 +97,10 @@ def check_readers(repo: str, *, public: bool) -> None:
 
 
 def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
-    """Fill a folder with what will be uploaded: nothing in it says where things lie here."""
+    """Fill a folder with what will be uploaded; no file in it names a path of this machine."""
+    from goft_cli.verbs.merge.cards import card, public_path
+    from goft_cli.verbs.merge.export import export_lora, export_merged, write_documents
+
     kind: Kind = "merged" if cfg.merged else "adapter" if cfg.as_lora is None else "lora"
     certificate = None
     if cfg.merged:
@@ -74,7 +112,7 @@ def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
         run.backbone.model.config.save_pretrained(folder)  # with the labels of the head
     base = public_path(run.cfg.model.path)
     if not cfg.merged:
-        path = folder / ADAPTER_CONFIG
+        path = folder / "adapter_config.json"
         settings = json.loads(path.read_text(encoding="utf-8"))
         write_json(path, settings | {"base_model_name_or_path": base})
     if certificate is not None:  # anew, for the files have changed since it was issued
@@ -84,7 +122,7 @@ def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
 
 
 def upload(folder: Path, repo: str, *, public: bool) -> str:
-    """Create the repository if need be, upload the folder in one commit, and return its address."""
+    """Upload the folder in one commit, to a new repository if need be; return its address."""
     api = HfApi()
     with answering(repo):
         address = api.create_repo(repo, private=not public, exist_ok=True)
@@ -105,40 +143,3 @@ def answering(repo: str) -> Iterator[None]:
             f"repo={repo}: the hub answers {status} ({reason})",
             "check the name, and that the token of hf auth login or HF_TOKEN may write there",
         ) from error
-
-
-def main() -> None:
-    """Compose `configs/push.yaml` and upload."""
-    run_composed("push", PushConfig, push)
-
-
-def push(cfg: PushConfig) -> None:
-    """Upload the adapter, the merged model or its LoRA form, with a model card."""
-    import tempfile
-    from pathlib import Path
-
-    from goft_cli.run.summary import screen
-    from goft_cli.run.trained import find_run, open_trained
-    from goft_cli.system.screen import quiet_libraries
-
-    find_run(cfg.adapter)
-    repo = find_repo(cfg)
-    if cfg.public and not cfg.yes and not confirmed(repo):
-        screen.print("nothing was uploaded")
-        return
-    with quiet_libraries(), tempfile.TemporaryDirectory() as aside:
-        run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
-        folder = Path(aside, "model")
-        stage(run, folder, repo, cfg)
-        address = upload(folder, repo, public=cfg.public)
-    readers = "everyone can read it" if cfg.public else "private"
-    screen.print(f"{address} ({readers})", soft_wrap=True)
-
-
-def confirmed(repo: str) -> bool:
-    """Ask whether everyone may read it."""
-    from rich.prompt import Confirm
-
-    if not sys.stdin.isatty():
-        raise GoftError("public=true: no terminal to ask on", "pass yes=true too")
-    return Confirm.ask(f"Upload to {repo}, where everyone can read it?", default=False)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from huggingface_hub import constants, get_token
 
@@ -47,13 +48,11 @@ def examine_hub() -> Finding:
 
 def examine_inputs(cfg: TrainConfig) -> list[Finding]:
     """See whether model and data are here, cached, or to be had."""
-    parts: dict[str, tuple[str, Callable[[], None]]] = {
-        "model": (cfg.model.path, lambda: check_model(cfg.model))
-    }
+    findings = [checked("model", cfg.model.path, lambda: check_model(cfg.model))]
     for key, task in {"task": cfg.task, "benchmark": cfg.benchmark}.items():
         if task is not None:
-            parts[key] = (task.name, lambda key=key, task=task: check_task(task, key))
-    return [checked(subject, found, check) for subject, (found, check) in parts.items()]
+            findings.append(checked(key, task.name, partial(check_task, task, key)))
+    return findings
 
 
 def check_task(task: TaskConfig, key: str) -> None:
