@@ -1,4 +1,4 @@
-"""What a run recorded of its base model, data and adapter, held against what is there now."""
+"""What a run recorded of its base model, data and adapter, compared with what is there now."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ Section = Mapping[str, Any]
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 BESIDE_ARROW = ("/state.json", "/dataset_info.json")
 """What version 0.1.0 left out of the record of a folder that `save_to_disk` wrote."""
-
 TRAIN_ANEW = "restore it, or train anew with overwrite=true or under another run_name=NAME"
 OTHER_BASE = "restore it, or pass base_model=PATH of a copy of the original"
 OTHER_DATA = "restore it, or pass data_dir=DIR to read other data on purpose"
@@ -74,13 +73,7 @@ def base_changes(recorded: Section, found: Section) -> list[Change]:
 
 
 def data_changes(recorded: Section, found: Section, *, all_splits: bool) -> list[Change]:
-    """Compare the data that was read just now with the record.
-
-    Args:
-        recorded: of the manifest.
-        found: provenance of the same task's data.
-        all_splits: whether every split that the run read has been read again.
-    """
+    """Compare the record with the data that was read just now, all splits of the run or some."""
     then, now = recorded.get("revision"), found.get("revision")
     same_revision = then in {None, now}
     if same_revision and recorded.get("cache") != found.get("cache"):
@@ -88,7 +81,7 @@ def data_changes(recorded: Section, found: Section, *, all_splits: bool) -> list
     shared = section(recorded, "sha256").keys() & section(found, "sha256").keys()
     if not same_revision and not shared:
         return [Change(str(found["source"]), then, now)]
-    # of another revision the files count: most commits change no more than a card
+    # the files count, whatever the revision: most commits change only a card
     changes = file_changes(recorded, found)
     return [*(one for one in changes if one.found or all_splits), *image_changes(recorded, found)]
 
@@ -129,12 +122,9 @@ def image_changes(recorded: Section, found: Section) -> Iterator[Change]:
 
 
 def changes_on_disk(recorded: Section, task: TaskConfig, *, fresh: bool = False) -> list[Change]:
-    """Compare the recorded files of a task's data with those there, without reading a row.
-
-    Rows that this package makes itself have no files; they are compared when they are made.
-    """
+    """Compare the recorded files of a task's data with those there, without reading a row."""
     folder = task.folder or recorded.get("cache")
-    if folder is None:
+    if folder is None:  # this package makes the rows; they are compared when they are made
         return []
     root = Path(folder)
     found = digests([root / name for name in section(recorded, "sha256")], fresh=fresh)
@@ -162,22 +152,15 @@ def adapter_sha256(run: RunFolder) -> dict[str, str]:
 
 
 def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
-    """Refuse to go on with this very run if its base model or its data has changed.
+    """Refuse to go on with a run that has results if its base model or its data has changed.
 
-    A run that has nothing to lose yet starts with what is there.
-
-    Args:
-        cfg: of the run; another one's folder is left to `open_run`.
-        remedy: what to do about a change.
-
-    Returns:
-        files of the record that are gone: they change no number of a run that is finished, and a
-        run that needs them will say so.
+    Return the files of the record that are gone: they change no number of a finished run, and are
+    missed by a run that needs them.
     """
     folder = RunFolder(Path(cfg.output_dir))
     there = earlier(folder) if folder.has_results and folder.manifest.is_file() else None
     if cfg.overwrite or there is None or any(differing(there, cfg)):
-        return []
+        return []  # `open_run` answers for the folder of another run
     manifest = read_json(folder.manifest)
     changes = base_on_disk(section(manifest, "model"), cfg.model)
     for task, key in ((cfg.task, "data"), (cfg.benchmark, "benchmark")):

@@ -99,7 +99,7 @@ def train_quietly(cfg: TrainConfig) -> None:
 
 def work(config: Path) -> int:
     """Train as one of several processes; return the exit code, as `goft` does."""
-    from goft_cli.run.launch import end_with_parent, leave_word
+    from goft_cli.run.launch import end_with_parent, report_failure
 
     end_with_parent()
     try:
@@ -108,7 +108,7 @@ def work(config: Path) -> int:
             run_here(replace(read_config(config), overwrite=False), held=True)
     except (Exception, Stopped) as error:  # the border: the launcher says it
         sentence, code = describe(error, ("train",))
-        leave_word(sentence, traceback.format_exc())
+        report_failure(sentence, traceback.format_exc())
         return code
     return 0
 

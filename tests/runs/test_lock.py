@@ -28,7 +28,7 @@ HOLDER = """
 import sys
 import time
 from pathlib import Path
-from goft_cli.runs.lock import locked
+from goft_cli.run.folder import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
