@@ -72,7 +72,7 @@ import os
 import signal
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs us aside
-from goft_cli.sweeps.isolation import Surroundings, isolated
+from goft_cli.studies.runner import Surroundings, isolated
 from tests.sweeps import trivial_jobs
 try:
     around = Surroundings(os.getcwd(), dict(os.environ), None)
