@@ -42,7 +42,7 @@ def locked(path: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise GoftError(
-            f"{path.parent}: another start of this run is at work ({holder(path)})",
+            f"{path.parent}: another start of this run is at work ({read_holder(path)})",
             "wait for its end, or stop it",
         ) from None
     except OSError as error:
@@ -50,21 +50,21 @@ def locked(path: Path) -> Iterator[None]:
             raise
         logger.warning("%s: the disk has no locks, so start this run only once", path.parent)
     try:
-        sign(path)
+        write_holder(path)
         yield
     finally:
         lock.release()
 
 
-def sign(path: Path) -> None:
+def write_holder(path: Path) -> None:
     """Write who holds the lock into its file."""
     since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     signature = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
     path.write_text(json.dumps(signature) + "\n", encoding="utf-8")  # in place: it is locked
 
 
-def holder(path: Path) -> str:
-    """Return who holds the lock, in words."""
+def read_holder(path: Path) -> str:
+    """Return who holds the lock, as a phrase."""
     try:
         signed = json.loads(path.read_text(encoding="utf-8"))
         return "process {pid} on {host}, since {since}".format(**signed)
@@ -112,7 +112,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """Everything said during the run, with times."""
+        """The log of the run, with times."""
         return self.path / "run.log"
 
     @property
@@ -132,7 +132,7 @@ class RunFolder:
 
     @property
     def is_run(self) -> bool:
-        """Whether goft made the folder; a `config.yaml` alone, anyone's, does not tell."""
+        """Whether goft made the folder; others write a `config.yaml` too."""
         traces = (self.record, self.log, self.manifest, self.metrics)
         if not (self.config.is_file() and any(path.is_file() for path in traces)):
             return False
@@ -149,7 +149,7 @@ class RunFolder:
 
     @property
     def has_results(self) -> bool:
-        """Whether training got far enough to leave something worth keeping."""
+        """Whether training wrote a checkpoint, an adapter or metrics."""
         return self.finished or self.adapter.exists() or any(self.checkpoints.glob("checkpoint-*"))
 
     @property
@@ -167,7 +167,7 @@ class RunFolder:
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return what tells a file from a later one of its name; None if there is none."""
+    """Return what distinguishes a file from a later one of its name; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -179,8 +179,8 @@ def stamp(path: Path) -> Stamp | None:
 def opened(cfg: TrainConfig) -> Iterator[RunFolder]:
     """Open the run folder and keep every other start of the run out until the block ends.
 
-    A start that fails before its training leaves no folder. A finished run is not written to, so it
-    may lie on a read-only disk.
+    A start that fails before its training leaves no folder. A finished run may lie on a read-only
+    disk.
     """
     folder = RunFolder(Path(cfg.output_dir))
     if is_finished(cfg):
@@ -203,7 +203,7 @@ def open_run(cfg: TrainConfig) -> RunFolder:
     refuse_other(cfg)
     folder = RunFolder(Path(cfg.output_dir))
     folder = replace(folder, lock_seen=stamp(folder.lock))
-    there = earlier(folder)
+    there = stored_config(folder)
     if folder.is_run and (cfg.overwrite or there is None or any(differing(there, cfg))):
         clear(folder.path)
     if not folder.finished:
@@ -221,8 +221,8 @@ def is_finished(cfg: TrainConfig) -> bool:
     return not any(differing(read_config(folder.config), cfg))
 
 
-def earlier(folder: RunFolder) -> TrainConfig | None:
-    """Return the configuration of the run that is there; None if none can be read."""
+def stored_config(folder: RunFolder) -> TrainConfig | None:
+    """Return the configuration of the run in a folder; None if none can be read."""
     try:
         return read_config(folder.config) if folder.is_run else None
     except GoftError:

@@ -122,7 +122,7 @@ class RankTracebackError(Exception):
 
 
 def report_failure(sentence: str, traceback: str) -> None:
-    """Tell the launcher why this process fails, in the file that torchrun provides for it."""
+    """Write for the launcher why this process fails, into the file that torchrun provides."""
     now = time.time()
     word = {"message": sentence, "timestamp": int(now), "time": now, "traceback": traceback}
     Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(word), encoding="utf-8")

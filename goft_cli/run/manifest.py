@@ -78,7 +78,7 @@ def weight_files(folder: Path) -> list[str]:
     try:
         return [form, *shards(folder / form, str(folder))]
     except GoftError:
-        return [form]  # damaged, as loading will say
+        return [form]  # a damaged index, which loading refuses
 
 
 def environment() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from goft_cli.config import ModelConfig, TaskConfig, TrainConfig
 from goft_cli.run.configuration import differing
-from goft_cli.run.folder import RunFolder, earlier, is_finished
+from goft_cli.run.folder import RunFolder, is_finished, stored_config
 from goft_cli.run.manifest import describe_base
 from goft_cli.system.digests import digests, split_digits
 from goft_cli.system.errors import GoftError
@@ -35,7 +35,7 @@ class Change:
     found: str | None
 
     def __str__(self) -> str:
-        """Say what happened to it, with the first digits of its digests."""
+        """Say how it changed, with the first digits of its digests."""
         then, now = str(self.recorded)[:12], str(self.found)[:12]
         if self.recorded is None:
             return f"{self.name} is new ({now})"
@@ -158,9 +158,9 @@ def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
     missed by a run that needs them.
     """
     folder = RunFolder(Path(cfg.output_dir))
-    there = earlier(folder) if folder.has_results and folder.manifest.is_file() else None
+    there = stored_config(folder) if folder.has_results and folder.manifest.is_file() else None
     if cfg.overwrite or there is None or any(differing(there, cfg)):
-        return []  # `open_run` answers for the folder of another run
+        return []  # `open_run` refuses the folder of another run
     manifest = read_json(folder.manifest)
     changes = base_on_disk(section(manifest, "model"), cfg.model)
     for task, key in ((cfg.task, "data"), (cfg.benchmark, "benchmark")):

@@ -54,7 +54,7 @@ class TrainedRun:
         return data
 
     def data_changes(self, data: TaskData) -> list[provenance.Change]:
-        """Compare data that was read with what the run read; by content, wherever it lies."""
+        """Compare the content of data that was read with what the run read."""
         recorded = provenance.section(self.manifest, "data")
         return provenance.data_changes(recorded, data.provenance, all_splits=False)
 
@@ -143,7 +143,7 @@ def open_trained(
     backbone = load_backbone(cfg.model, task)
     check_fingerprint(manifest, backbone, cfg, adapter)
     model = load_trained(backbone, folder.adapter, cfg, task.auto_class)
-    # after loading, which says of a damaged file what is wrong in it
+    # after loading, whose refusal of a damaged file says what is wrong in it
     changes = provenance.adapter_changes(manifest, folder)
     provenance.require_unchanged(changes, folder.path, provenance.COPY_RUN)
     return TrainedRun(cfg, folder, task, backbone, model, manifest, data_dir is not None)

@@ -112,7 +112,7 @@ def perform(
         if isinstance(cfg, TrainConfig) and is_reusable(cfg):
             return replace(record, state=State.kept)
         write_record(job_dir, record)
-        outcome = started(job_dir, cfg, job)
+        outcome = run_isolated(job_dir, cfg, job)
     except Exception as error:
         sentence, code = describe(error, [verb()])
         outcome = Outcome(code, sentence)
@@ -121,7 +121,7 @@ def perform(
     return replace(record, state=State.finished)
 
 
-def started(job_dir: Path, cfg: ConfigT, job: Callable[[ConfigT], object]) -> Outcome:
+def run_isolated(job_dir: Path, cfg: ConfigT, job: Callable[[ConfigT], object]) -> Outcome:
     """Run the job with a port, and among several GPUs a device, of its own."""
     launcher = HydraConfig.get().launcher._target_
     in_turn = launcher.endswith("BasicLauncher")

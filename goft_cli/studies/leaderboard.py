@@ -79,16 +79,16 @@ def paired_difference(
 
 
 def prediction_radius(values: Sequence[float], confidence: float = CONFIDENCE) -> float:
-    """Return the distance from the mean of n >= 2 normal draws that the next one keeps.
+    """Return the largest distance, with probability `confidence`, of the next normal draw.
 
-    It keeps it with probability `confidence`.
+    The distance is from the mean of these two or more draws.
     """
     quantile = student_t(confidence, len(values) - 1)
     return quantile * statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
 
 
 def student_t(confidence: float, degrees: int) -> float:
-    """Return the bound that |t| of Student keeps with probability `confidence`."""
+    """Return the t of Student's distribution for which P(|T| < t) is `confidence`."""
     from scipy.special import stdtrit  # the distributions of scipy.stats take a second to import
 
     return float(stdtrit(degrees, (1 + confidence) / 2))
@@ -117,7 +117,7 @@ def told_apart(runs: Iterable[RunRecord]) -> dict[RunRecord, str]:
         keys = {key for one in stated.values() for key in one} - {"seed"}
         differ = sorted(k for k in keys if len({repr(one.get(k)) for one in stated.values()}) > 1)
         for run, one in stated.items():
-            changed[run] = " ".join(typed(key, one.get(key)) for key in differ)
+            changed[run] = " ".join(as_override(key, one.get(key)) for key in differ)
     return changed
 
 
@@ -126,8 +126,8 @@ def family(run: RunRecord) -> tuple[str, str, str]:
     return run.task, run.model, run.adapter
 
 
-def typed(key: str, value: object) -> str:
-    """Write a setting as it is typed, a long number rounded."""
+def as_override(key: str, value: object) -> str:
+    """Write a setting as an override, a long number rounded."""
     return f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
 
 

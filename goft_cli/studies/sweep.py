@@ -45,9 +45,6 @@ def run_composed(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object
     """Let Hydra compose `configs/<verb>.yaml` with `sys.argv`, then hand the dataclass to `job`.
 
     A sweep hands each of its configurations to `job` in a process of its own.
-
-    Raises:
-        HydraException, OmegaConfBaseException: the words do not compose; `cli` explains them.
     """
     register(verb)
     refused: list[Exception] = []
@@ -59,8 +56,7 @@ def run_composed(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object
         try:
             job(freeze(cfg, kind))
         except Exception as error:
-            # Hydra would announce it in its own words before passing it on, so it goes around
-            refused.append(error)
+            refused.append(error)  # past Hydra, which would print it in its own words
         return None
 
     place, name = config_source(verb)

@@ -50,7 +50,7 @@ def fetch(cfg: FetchConfig) -> None:
 def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
     """Write `model/`, `data/` and `SHA256SUMS`; return which of "model" and "data" were written.
 
-    What comes with this package is not; with neither, there is no folder.
+    What comes with this package is not written; with neither, there is no folder.
     """
     from goft_cli.tasks.families import build_benchmark, build_task
 

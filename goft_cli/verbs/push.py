@@ -79,7 +79,7 @@ def find_repo(cfg: PushConfig) -> str:
 
 
 def check_readers(repo: str, *, public: bool) -> None:
-    """Refuse a repository whose readers are others than was said."""
+    """Refuse a repository that is public without `public=true`, or private with it."""
     try:
         private = HfApi().model_info(repo).private
     except RepositoryNotFoundError:
@@ -115,7 +115,7 @@ def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
         path = folder / "adapter_config.json"
         settings = json.loads(path.read_text(encoding="utf-8"))
         write_json(path, settings | {"base_model_name_or_path": base})
-    if certificate is not None:  # anew, for the files have changed since it was issued
+    if certificate is not None:  # again, for the files have changed since
         write_documents(run, folder, kind, certificate, location=repo, base=base)
     else:
         write_text(folder / "README.md", card(run, kind, location=repo, base=base))

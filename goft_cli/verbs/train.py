@@ -41,7 +41,7 @@ def train(cfg: TrainConfig) -> None:
 
     check_launch(cfg)
     check_inputs(cfg)
-    check_ground(cfg)  # here, for nothing heavy is imported yet
+    check_ground(cfg)  # again in `run`; here it is refused before torch is imported
     if cfg.launcher.num_processes == 1 or is_rank():
         run_here(cfg)
         return
@@ -64,22 +64,17 @@ def run_here(cfg: TrainConfig, *, held: bool = False) -> None:
 
 
 def finish_run(cfg: TrainConfig, *, several: bool) -> RunRecord:
-    """Train in a process of its own, whose peak of memory is its own too, or find it done.
+    """Train in a process with a peak of memory of its own, or find the run done.
 
-    Args:
-        cfg: of the run.
-        several: whether its process may be forked from one that has imported what runs need, which
-            is faster, and counts less of those imports as the run's memory than `goft train` does.
-
-    Raises:
-        RankError: the run failed.
-        KeyboardInterrupt: after the run, which was told to end too, has saved a checkpoint.
+    `several`: the process may be forked from one that has imported what runs need, which is faster,
+    and counts less of those imports as the run's memory than `goft train` does. A failed run is a
+    RankError or a GoftError; a KeyboardInterrupt comes when the run has saved a checkpoint.
     """
     from goft_cli.run.launch import RankTracebackError
     from goft_cli.run.preflight import check_inputs
 
     if not is_reusable(cfg):
-        check_inputs(cfg)  # here, where an answer does not wait for a process
+        check_inputs(cfg)  # here, before a process starts
         outcome = runner.isolated(train_quietly, cfg, runner.Surroundings(), several=several)
         cause = RankTracebackError(f"\n{outcome.traceback}")
         if outcome.code == USAGE_ERROR:
@@ -106,7 +101,7 @@ def work(config: Path) -> int:
         with handling(stop_now):
             # the launcher has replaced what was there, and keeps others out
             run_here(replace(read_config(config), overwrite=False), held=True)
-    except (Exception, Stopped) as error:  # the border: the launcher says it
+    except (Exception, Stopped) as error:  # the launcher prints it
         sentence, code = describe(error, ("train",))
         report_failure(sentence, traceback.format_exc())
         return code

@@ -36,7 +36,7 @@ COPIES = 3
 
 
 def examine_rotation(cfg: TrainConfig) -> Finding:
-    """Choose as the run would: what is compiled at first use is compiled now."""
+    """Choose the engine as the run would, and compile what it compiles at first use."""
     subject = "rotation"
     if not isinstance(cfg.adapter, GoftAdapterConfig):
         return Finding(subject, Verdict.ok, "none")
@@ -97,7 +97,7 @@ def examine_gpu(trainer: TrainerConfig) -> Finding:
 
 
 def examine_cpu(trainer: TrainerConfig) -> Finding:
-    """Say why there is no GPU, as far as that can be told."""
+    """Check the precision against a CPU, and say why there is no GPU if that is known."""
     found = f"none in use; threads on the CPU: {torch.get_num_threads()}"
     if trainer.fp16:
         remedy = "drop trainer.fp16=true"
@@ -141,7 +141,7 @@ def local_folder(model: ModelConfig) -> Path | None:
     """Return a model's folder, None for one on the hub or for one that cannot be used."""
     try:
         location = model_location(model.path)
-    except GoftError:  # another check says so
+    except GoftError:  # which another check reports
         return None
     return location if isinstance(location, Path) else None
 

@@ -174,7 +174,7 @@ def exported_files(
     if certified := section(sha256, "adapter"):
         place = {"source": f"{subject}: adapter", "sha256": certified}
         changes += file_changes(section(rescored.run.manifest, "adapter"), place)
-    # weights that were saved anew elsewhere have other files, and the same fingerprint
+    # the fingerprint, for the same weights saved elsewhere have other files
     base = section(report, "run").get("base_fingerprint")
     if base != rescored.run.backbone.fingerprint:
         changes.append(Change(f"{subject}: base", rescored.run.backbone.fingerprint, base))

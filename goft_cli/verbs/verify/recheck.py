@@ -1,4 +1,4 @@
-"""Every check of one run, in an order that goes on as far as what was found before allows."""
+"""Every check of one run, in order, as far as the findings before allow."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def recheck(folder: RunFolder, cfg: VerifyConfig) -> Iterator[Finding]:
 
 
 def base_files(manifest: Mapping[str, Any], cfg: TrainConfig, *, is_moved: bool) -> Finding:
-    """Compare the base model's files; weights saved anew elsewhere are known by fingerprint."""
+    """Compare the base model's files; the fingerprint decides on those of a moved one."""
     subject, recorded = "base model files", section(manifest, "model")
     try:
         changes = base_on_disk(recorded, cfg.model, fresh=True)
