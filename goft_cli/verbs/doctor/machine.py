@@ -35,29 +35,6 @@ COPIES = 3
 """Weights, and two moments of Adam, in a checkpoint of full fine-tuning."""
 
 
-def examine_rotation(cfg: TrainConfig) -> Finding:
-    """Choose the engine as the run would, and compile what it compiles at first use."""
-    subject = "rotation"
-    if not isinstance(cfg.adapter, GoftAdapterConfig):
-        return Finding(subject, Verdict.ok, "none")
-    on_gpu = torch.cuda.is_available() and not cfg.trainer.use_cpu
-    dtype = getattr(torch, cfg.model.dtype.value)
-    x = torch.empty(1, 768, dtype=dtype, device="cuda" if on_gpu else "cpu")
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        try:
-            engine = choose_engine(x)
-        except EngineError as error:
-            return Finding(subject, Verdict.mend, error.problem, error.remedy)
-    if said:
-        return Finding(subject, Verdict.note, str(said[0].message))
-    chosen = forced_engine() == "auto"
-    if chosen and engine == "blocked" and compiled.has_team() and not compiled.can_build():
-        found = f"{engine} engine, for there is no C compiler ({compiled.command()[0]})"
-        return Finding(subject, Verdict.note, found, "install gcc or clang, or let CC name one")
-    return Finding(subject, Verdict.ok, f"{engine} engine")
-
-
 def examine_packages() -> Finding:
     """Compare the installed versions with what this package asks for."""
     unfit = list(unfit_packages(requires("goft-cli") or []))
@@ -144,6 +121,29 @@ def local_folder(model: ModelConfig) -> Path | None:
     except GoftError:  # which another check reports
         return None
     return location if isinstance(location, Path) else None
+
+
+def examine_rotation(cfg: TrainConfig) -> Finding:
+    """Choose the engine as the run would, and compile what it compiles at first use."""
+    subject = "rotation"
+    if not isinstance(cfg.adapter, GoftAdapterConfig):
+        return Finding(subject, Verdict.ok, "none")
+    on_gpu = torch.cuda.is_available() and not cfg.trainer.use_cpu
+    dtype = getattr(torch, cfg.model.dtype.value)
+    x = torch.empty(1, 768, dtype=dtype, device="cuda" if on_gpu else "cpu")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            engine = choose_engine(x)
+        except EngineError as error:
+            return Finding(subject, Verdict.mend, error.problem, error.remedy)
+    if said:
+        return Finding(subject, Verdict.note, str(said[0].message))
+    chosen = forced_engine() == "auto"
+    if chosen and engine == "blocked" and compiled.has_team() and not compiled.can_build():
+        found = f"{engine} engine, for there is no C compiler ({compiled.command()[0]})"
+        return Finding(subject, Verdict.note, found, "install gcc or clang, or let CC name one")
+    return Finding(subject, Verdict.ok, f"{engine} engine")
 
 
 def examine_disk(cfg: TrainConfig) -> Finding:
