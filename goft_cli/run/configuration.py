@@ -21,18 +21,17 @@ from goft_cli.system.files import read_yaml, write_text
 
 SECTIONS = ("model", "task", "adapter", "trainer", "launcher", "tracker")
 WRITER = "goft_cli"
-"""The key of `config.yaml` under which its version and the schema of each section stand."""
+"""Key of `config.yaml`: the version that wrote it, and the schema of each section."""
 FIRST_VERSION = "0.1.0"
 """It wrote configurations without that key."""
 GROUPS = {name: name for name in SECTIONS} | {"benchmark": "task"}
-"""The group of schemas that a section belongs to."""
+"""The group of schemas of each section."""
 TELLING = {"task": "family", "adapter": "peft_type"}
-"""The key of a section by which its schema is known, where the group has several."""
+"""The key that tells the schemas of a group apart."""
 NOT_IDENTITY = {WRITER, "output_dir", "run_name", "overwrite", "tracker"}
-"""What does not change a number may differ between two starts of the same run."""
+"""Keys that change no number; they may differ between two starts of the same run."""
 SOURCES = ("model.budgets", "task.recipe", "benchmark.recipe", "adapter.fallback")
-"""Where values came from. The values themselves stand under other keys, so that a row more in one
-of these tables makes no other run."""
+"""Tables of values. The chosen values have other keys, so a new row makes no other run."""
 
 
 def write_config(path: Path, cfg: TrainConfig) -> None:
@@ -76,12 +75,7 @@ def of_another_version(path: Path, what: str, version: str) -> GoftError:
 def typed(plain: Mapping[str, Any], named: Mapping[str, str]) -> TrainConfig:
     """Return a configuration as dataclasses, its ranges checked and its gaps filled.
 
-    Args:
-        plain: the sections and keys.
-        named: the schema of each section, where the file names it.
-
-    Raises:
-        KeyError, OmegaConfBaseException: a section is missing, a key unknown or of another type.
+    `named` are the schemas by section, as far as the file names them.
     """
     root = OmegaConf.structured(TrainConfig)
     for section, group in GROUPS.items():
@@ -92,7 +86,7 @@ def typed(plain: Mapping[str, Any], named: Mapping[str, str]) -> TrainConfig:
 
 
 def fitting(group: str, section: Mapping[str, Any]) -> str:
-    """Return the schema that a section without a name fits best: few keys unknown, few missing."""
+    """Return the schema with the fewest unknown and missing keys for a section."""
     telling = TELLING.get(group, "")
 
     def misfit(name: str) -> tuple[bool, int, int]:

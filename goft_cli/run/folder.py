@@ -1,4 +1,4 @@
-"""One start of a run at a time: a lock that its holder's death releases, however it comes."""
+"""A run's folder: its files by name, and a lock that lets one start of the run in at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -24,13 +24,17 @@ logger = logging.getLogger(__name__)
 
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP}
 """What a file system without locks answers, such as Lustre or NFS mounted without them."""
+MAX_DIFFERENCES = 6
+FORECAST = "forecast"
+"""The key of `goft plan`'s numbers, in its own file and in `metrics.json`."""
+Stamp = tuple[int, int, int]
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file until the block ends; the file stays behind and locks nothing then.
+    """Hold a lock file until the block ends, or the process; the file itself stays.
 
-    A disk without locks gets none: a file that merely lies there would outlive its holder.
+    On a disk without locks there is none: a file by its existence would outlive a killed process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
@@ -38,7 +42,7 @@ def locked(path: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise GoftError(
-            f"{path.parent}: another start of this run is at work ({holder(path)})",
+            f"{path.parent}: another start of this run is at work ({read_holder(path)})",
             "wait for its end, or stop it",
         ) from None
     except OSError as error:
@@ -46,32 +50,26 @@ def locked(path: Path) -> Iterator[None]:
             raise
         logger.warning("%s: the disk has no locks, so start this run only once", path.parent)
     try:
-        sign(path)
+        write_holder(path)
         yield
     finally:
         lock.release()
 
 
-def sign(path: Path) -> None:
-    """Write down who holds the lock; in place, for the lock is on the file that is there."""
+def write_holder(path: Path) -> None:
+    """Write who holds the lock into its file."""
     since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     signature = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-    path.write_text(json.dumps(signature) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(signature) + "\n", encoding="utf-8")  # in place: it is locked
 
 
-def holder(path: Path) -> str:
-    """Return who holds the lock, in words."""
+def read_holder(path: Path) -> str:
+    """Return who holds the lock, as a phrase."""
     try:
         signed = json.loads(path.read_text(encoding="utf-8"))
         return "process {pid} on {host}, since {since}".format(**signed)
     except (OSError, ValueError, KeyError, TypeError):
         return "a process that has not said which yet"
-
-
-MAX_DIFFERENCES = 6
-FORECAST = "forecast"
-"""The key of `goft plan`'s numbers, in its own file and in `metrics.json`."""
-Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -114,12 +112,12 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """Everything said during the run, with times."""
+        """The log of the run, with times."""
         return self.path / "run.log"
 
     @property
     def plan(self) -> Path:
-        """What `goft plan` expects of the run; beside the folder, which is the run's own."""
+        """What `goft plan` expects of the run; beside the folder, which only the run makes."""
         return self.path.with_name(f"{self.path.name}.plan.json")
 
     @property
@@ -129,12 +127,12 @@ class RunFolder:
 
     @property
     def record(self) -> Path:
-        """Names of what was written beside the files above."""
+        """Names of the other files that the run wrote."""
         return self.path / RECORD
 
     @property
     def is_run(self) -> bool:
-        """Whether goft made the folder; a `config.yaml` alone, anyone's, does not tell."""
+        """Whether goft made the folder; others write a `config.yaml` too."""
         traces = (self.record, self.log, self.manifest, self.metrics)
         if not (self.config.is_file() and any(path.is_file() for path in traces)):
             return False
@@ -151,7 +149,7 @@ class RunFolder:
 
     @property
     def has_results(self) -> bool:
-        """Whether training got far enough to leave something worth keeping."""
+        """Whether training wrote a checkpoint, an adapter or metrics."""
         return self.finished or self.adapter.exists() or any(self.checkpoints.glob("checkpoint-*"))
 
     @property
@@ -169,7 +167,7 @@ class RunFolder:
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return what tells a file from another of its name; None if there is none."""
+    """Return what distinguishes a file from a later one of its name; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -181,8 +179,8 @@ def stamp(path: Path) -> Stamp | None:
 def opened(cfg: TrainConfig) -> Iterator[RunFolder]:
     """Open the run folder and keep every other start of the run out until the block ends.
 
-    A start that fails before its training leaves no folder. A finished run is not written to, so it
-    may lie on a read-only disk.
+    A start that fails before its training leaves no folder. A finished run may lie on a read-only
+    disk.
     """
     folder = RunFolder(Path(cfg.output_dir))
     if is_finished(cfg):
@@ -204,8 +202,8 @@ def open_run(cfg: TrainConfig) -> RunFolder:
     """Create the run folder, or find the same run in it; the caller keeps other starts out."""
     refuse_other(cfg)
     folder = RunFolder(Path(cfg.output_dir))
-    folder = RunFolder(folder.path, stamp(folder.lock))
-    there = earlier(folder)
+    folder = replace(folder, lock_seen=stamp(folder.lock))
+    there = stored_config(folder)
     if folder.is_run and (cfg.overwrite or there is None or any(differing(there, cfg))):
         clear(folder.path)
     if not folder.finished:
@@ -223,8 +221,8 @@ def is_finished(cfg: TrainConfig) -> bool:
     return not any(differing(read_config(folder.config), cfg))
 
 
-def earlier(folder: RunFolder) -> TrainConfig | None:
-    """Return the configuration of the run that is there; None if none can be read."""
+def stored_config(folder: RunFolder) -> TrainConfig | None:
+    """Return the configuration of the run in a folder; None if none can be read."""
     try:
         return read_config(folder.config) if folder.is_run else None
     except GoftError:
@@ -243,25 +241,20 @@ def refuse_other(cfg: TrainConfig) -> None:
             )
     elif folder.has_results and not cfg.overwrite:
         differences = list(differing(read_config(folder.config), cfg))
+        more = len(differences) - MAX_DIFFERENCES
+        shown = [*differences[:MAX_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])]
         if differences:
-            raise of_another_run(folder, differences)
+            raise GoftError(
+                f"{folder.path} holds a run of another configuration ({'; '.join(shown)})",
+                "choose another run_name=NAME, or overwrite=true to replace it",
+            )
 
 
 def withdraw(folder: RunFolder, *, made: bool) -> None:
-    """Remove all traces of a start that never came to train, and the folder if it made that."""
+    """Remove all that a start before its training wrote, and the folder if it made that."""
     clear(folder.path)
     for path in (folder.config, folder.record, folder.lock):
         path.unlink(missing_ok=True)
     if made:
         with suppress(OSError):  # somebody else's file is in it
             folder.path.rmdir()
-
-
-def of_another_run(folder: RunFolder, differences: list[str]) -> GoftError:
-    """Return the refusal of a folder that another configuration owns."""
-    more = len(differences) - MAX_DIFFERENCES
-    shown = [*differences[:MAX_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])]
-    return GoftError(
-        f"{folder.path} holds a run of another configuration ({'; '.join(shown)})",
-        "choose another run_name=NAME, or overwrite=true to replace it",
-    )

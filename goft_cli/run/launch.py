@@ -1,7 +1,7 @@
-"""Start several processes for one run, and end with the error of the first to fail.
+"""Several processes for one run: started, joined, and ended with the error of the first to fail.
 
-Hydra outside, launcher inside: the command composes once and freezes the configuration into the
-run folder; accelerate's launcher starts one worker per process on that file.
+The command composes once and freezes the configuration into the run folder; accelerate's launcher
+starts one worker per process on that file.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from accelerate import PartialState
+from accelerate.commands.launch import launch_command, launch_command_parser
+from accelerate.utils import patch_environment
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from goft_cli.config import TrainConfig
 from goft_cli.config.trainer import processes
@@ -36,60 +39,46 @@ from goft_cli.system.errors import (
 )
 from goft_cli.training.launch_checks import sharding_engine
 
-if TYPE_CHECKING:
-    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
-
-
 ORPHAN_CHECK_SECONDS = 0.5
 SAVING_SECONDS = 600
 """How long the processes may take, after a signal, to finish an update and save."""
 
 
 def launch(cfg: TrainConfig, config: Path, module: str) -> None:
-    """Start the processes on the frozen configuration and wait for them.
-
-    Args:
-        cfg: the run.
-        config: its file, which each process is told.
-        module: what each process runs.
+    """Start processes that run `module` on the frozen configuration, and wait for them.
 
     Raises:
         Stopped: the processes ended in order, at a signal.
         RankError: one of them failed; the others have been ended.
     """
-    from accelerate.commands.launch import launch_command, launch_command_parser
-    from accelerate.utils import patch_environment
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
     count = cfg.launcher.num_processes
     words = ["--multi_gpu", "--num_machines=1", f"--num_processes={count}", "--mixed_precision=no"]
     words += ["--dynamo_backend=no", "--main_process_port=0", "--module", module, str(config)]
     arguments = launch_command_parser().parse_args(words)
-    if hangup_is_ignored():  # torchrun would answer it with an end of all processes
+    if hangup_is_ignored():  # else torchrun would end all processes at a hangup
         arguments.signals_to_handle = "SIGTERM,SIGINT,SIGQUIT"
-    logging.disable(logging.ERROR)  # torchrun's, which tell of the same end in other words
+    logging.disable(logging.ERROR)  # torchrun logs the same error in other words
     try:
         with handling(stop_now), patch_environment(**worker_environment(cfg)):
             launch_command(arguments)
-    except SignalException as signalled:  # passed on to the processes, which have ended since
+    except SignalException as signalled:  # which torchrun passed on, and waited
         raise Stopped(signalled.sigval) from None
     except ChildFailedError as error:
         rank, failure = root_cause(error.failures)
-        raise as_error(failure, rank, count) from RankTracebackError.of(failure)
+        where = failure.error_file_data.get("traceback", "no traceback")
+        cause = RankTracebackError(f"\n{where}")
+        raise as_error(failure, rank, count) from cause
     finally:
         logging.disable(logging.NOTSET)
 
 
 def worker_environment(cfg: TrainConfig) -> dict[str, str]:
     """Return what makes accelerate start several processes without GPUs, and torchrun patient."""
-    import torch
-
     on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
     threads = max(1, torch.get_num_threads() // cfg.launcher.num_processes)
     return {
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SAVING_SECONDS),
-        # each process warns that DDP looks for parameters without gradient, as Trainer has it do
+        # else each process warns of DDP's search for unused parameters, which Trainer switches on
         "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
     } | ({"ACCELERATE_USE_CPU": "true"} if on_cpu else {})
@@ -98,9 +87,8 @@ def worker_environment(cfg: TrainConfig) -> dict[str, str]:
 def root_cause(failures: Mapping[int, ProcessFailure]) -> tuple[int, ProcessFailure]:
     """Return the rank that failed first.
 
-    A process killed from outside leaves no word, and is found out after those that lost it. One
-    that torchrun ended, for the sake of another, is none; its time is in whole seconds and proves
-    nothing.
+    A process killed from outside comes first: its time is later than that of those that lost it.
+    One that torchrun ended because of another comes last: its time is in whole seconds.
     """
 
     def order(item: tuple[int, ProcessFailure]) -> tuple[bool, bool, float]:
@@ -113,7 +101,7 @@ def root_cause(failures: Mapping[int, ProcessFailure]) -> tuple[int, ProcessFail
 
 
 def as_error(failure: ProcessFailure, rank: int, count: int) -> RankError | Stopped:
-    """Translate what a process left behind into the exception that it would have been here."""
+    """Return the exception for what a process left behind."""
     who = f"process {rank} of {count}"
     if failure.exitcode < 0:
         return RankError(
@@ -132,14 +120,9 @@ def as_error(failure: ProcessFailure, rank: int, count: int) -> RankError | Stop
 class RankTracebackError(Exception):
     """Where a process failed, for `--debug`."""
 
-    @classmethod
-    def of(cls, failure: ProcessFailure) -> RankTracebackError:
-        """Return what the process wrote down."""
-        return cls("\n" + failure.error_file_data.get("traceback", "no traceback"))
 
-
-def leave_word(sentence: str, traceback: str) -> None:
-    """Tell the launcher why this process fails, in the file that torchrun provides for it."""
+def report_failure(sentence: str, traceback: str) -> None:
+    """Write for the launcher why this process fails, into the file that torchrun provides."""
     now = time.time()
     word = {"message": sentence, "timestamp": int(now), "time": now, "traceback": traceback}
     Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(word), encoding="utf-8")
@@ -157,12 +140,8 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def join(cfg: TrainConfig) -> bool:
-    """Meet the other processes, if there are any; tell whether this is the one that writes.
-
-    Raises:
-        RuntimeError: accelerate does not see them.
-    """
+def join_processes(cfg: TrainConfig) -> bool:
+    """Join the other processes, if there are any; tell whether this is the one that writes."""
     if processes() == 1:
         return True
     on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
@@ -176,19 +155,16 @@ def join(cfg: TrainConfig) -> bool:
 
 @contextmanager
 def open_together(cfg: TrainConfig, *, speaks: bool, held: bool) -> Iterator[RunFolder]:
-    """Open the run folder once for all processes, until the block ends.
+    """Open the run folder in the process that writes for all (`speaks`), until the block ends.
 
-    Args:
-        cfg: the run.
-        speaks: whether this process writes for all.
-        held: whether the launcher of the processes keeps other starts out.
+    `held`: the launcher of the processes keeps other starts out.
     """
     if not speaks:
         opening = nullcontext(RunFolder(Path(cfg.output_dir)))
     else:
         opening = nullcontext(open_run(cfg)) if held else opened(cfg)
     with opening as folder:
-        wait()
+        wait_for_all()
         try:
             yield folder
         except Exception:
@@ -196,19 +172,15 @@ def open_together(cfg: TrainConfig, *, speaks: bool, held: bool) -> Iterator[Run
             raise
 
 
-def leave() -> None:
-    """Let go of the other processes at the end, when all of them are there.
-
-    What still holds the group is freed before: a gradient reducer that outlives it waits for ever
-    in its own destructor.
-    """
+def leave_processes() -> None:
+    """Leave the group of processes when all of them are ready to."""
     if torch.distributed.is_initialized():
-        gc.collect()
-        wait()
+        gc.collect()  # the destructor of a gradient reducer that outlives the group never returns
+        wait_for_all()
         torch.distributed.destroy_process_group()
 
 
-def wait() -> None:
+def wait_for_all() -> None:
     """Wait until every process is here."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()

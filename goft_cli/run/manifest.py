@@ -1,4 +1,4 @@
-"""What made the numbers: versions, hardware, data, model, source revision."""
+"""What a run's manifest says of its base model's files and of its environment."""
 
 from __future__ import annotations
 
@@ -7,21 +7,86 @@ import re
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
-import torch
-
 from goft_cli import __version__
-from goft_cli.rotation import forced_engine
+from goft_cli.config import ModelConfig
+from goft_cli.data.model_files import item_of, revision_of, settings, shards, stored
+from goft_cli.system import snapshots
+from goft_cli.system.digests import digests
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import model_location
 from goft_cli.training.launch_checks import sharding_engine
 
+PROCESSOR = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "bpe.codes", "dict.txt"),
+    *("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model"),
+    *("preprocessor_config.json", "processor_config.json"),
+)
+"""What tokenizers and image processors are stored in."""
+SETTINGS = ("config.json", "generation_config.json")
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "hydra-core")
+
+
+def describe_base(cfg: ModelConfig, *, fresh: bool = False) -> dict[str, Any]:
+    """Return `source` (a folder, or the hub id), `revision`, `sha256` by name of a base model.
+
+    `sha256` is empty where the hub's cache has no files. `fresh` reads every byte, whatever the
+    cache of digests knows.
+    """
+    location = model_location(cfg.path)
+    is_local = isinstance(location, Path)
+    folder = location if is_local else snapshots.find(item_of(cfg), settings(cfg))
+    if folder is None:
+        return {"source": cfg.path, "revision": cfg.revision, "sha256": {}}
+    found = digests([folder / name for name in loaded_files(folder, cfg)], fresh=fresh)
+    return {
+        "source": str(folder.resolve()) if is_local else cfg.path,
+        "revision": revision_of(folder),
+        "sha256": {path.name: digest for path, digest in found.items()},
+    }
+
+
+def hash_ahead(cfg: ModelConfig) -> Thread:
+    """Hash a base model's files in a thread, so that `describe_base` finds their digests cached."""
+
+    def work() -> None:
+        with suppress(GoftError, OSError):  # which loading the model raises too
+            describe_base(cfg)
+
+    thread = Thread(target=work, daemon=True)  # which ends with the program, whatever ends that
+    thread.start()
+    return thread
+
+
+def loaded_files(folder: Path, cfg: ModelConfig) -> list[str]:
+    """Name the files that loading the model may read; not all of them exist."""
+    code = [path.name for path in folder.glob("*.py")] if cfg.trust_remote_code else []
+    return [*SETTINGS, *weight_files(folder), *PROCESSOR, *code]
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Name the file with the weights that is read, or an index with all its shards."""
+    form = stored(folder)
+    if form is None or not form.endswith(".json"):
+        return [form] if form else []
+    try:
+        return [form, *shards(folder / form, str(folder))]
+    except GoftError:
+        return [form]  # a damaged index, which loading refuses
 
 
 def environment() -> dict[str, Any]:
     """Return versions, hardware, and what the environment asks for."""
+    import torch
+
+    from goft_cli.rotation import forced_engine  # late, for it imports torch
+
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "goft_cli": __version__,
@@ -57,22 +122,19 @@ def source_revision() -> str | None:
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Run one git command in the source checkout."""
+    """Return what one git command prints."""
     command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=10
-    ).stdout.strip()
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    return ran.stdout.strip()
 
 
 def peak_memory_bytes() -> int:
-    """Return the allocator's peak on a GPU, the process's resident peak on a CPU.
+    """Return the allocator's peak on a GPU, the process's resident peak on a CPU."""
+    import torch
 
-    Linux is asked for this program's own peak: getrusage also counts what the process was before
-    it became this program, a copy of its parent.
-    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
+    status = Path("/proc/self/status")  # getrusage also counts the parent, before the exec
     if status.is_file():
         found = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
         if found:

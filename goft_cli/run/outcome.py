@@ -1,10 +1,9 @@
-"""The trained model against the one rebuilt from disk, and against that one merged."""
+"""What a run ends with: its model checked against the one on disk, its manifest and its numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sized
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -19,9 +18,9 @@ from goft_cli.models.adapters import count_adapted_layers, merge
 from goft_cli.models.backbone import load_backbone
 from goft_cli.run import manifest, summary
 from goft_cli.run.configuration import config_sha256
-from goft_cli.run.folder import FORECAST, RunFolder
+from goft_cli.run.folder import FORECAST
 from goft_cli.run.prepare import Job
-from goft_cli.run.provenance import adapter_sha256, describe_base, require_same_ground
+from goft_cli.run.provenance import adapter_sha256, require_same_ground
 from goft_cli.system.files import read_json, write_json
 from goft_cli.tasks.base import Arrays, Split
 from goft_cli.tasks.benchmark import Scores
@@ -35,6 +34,9 @@ from goft_cli.training.evaluation import (
     tolerance,
 )
 from goft_cli.training.trainer import PenaltyTrainer, training_arguments
+
+MEASURED = ("train_seconds", "samples_per_second", "seconds_per_update", "peak_memory_bytes")
+"""Keys of `metrics.json` that depend on the machine; the others follow from the configuration."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Verification:
 def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
     """Score the trained model, the one rebuilt from disk, and that one merged.
 
-    Whatever shares the trained one out, the other two are whole in every process.
+    The trained one may be sharded over the processes; the other two are whole in each.
     """
     splits = job.encoded.evaluation or evaluation_splits(job.task, job.data, job.backbone.processor)
     trained = run_trainer(trainer, splits)
@@ -88,10 +90,6 @@ def compute_dtype(cfg: TrainConfig) -> torch.dtype:
     return getattr(torch, cfg.model.dtype.value)
 
 
-MEASURED = ("train_seconds", "samples_per_second", "seconds_per_update", "peak_memory_bytes")
-"""Keys of `metrics.json` that depend on the machine; the others follow from the configuration."""
-
-
 def write_manifest(job: Job) -> None:
     """Record what makes the numbers, before they are made."""
     content = {
@@ -99,7 +97,7 @@ def write_manifest(job: Job) -> None:
         "seed": job.cfg.seed,
         "recipe": summary.describe_recipe(job.cfg),
         "model": {
-            **describe_base(job.cfg.model),
+            **manifest.describe_base(job.cfg.model),
             "path": job.cfg.model.path,
             "fingerprint": job.backbone.fingerprint,
         },
@@ -155,15 +153,12 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
             "merged": checked.merged_difference,
             "tolerance": checked.tolerance,
         },
-        FORECAST: recorded_forecast(cfg),
+        FORECAST: recorded_forecast(job),
         "config_sha256": config_sha256(cfg),
     }
 
 
-def recorded_forecast(cfg: TrainConfig) -> dict[str, float | None] | None:
-    """Return what was expected of exactly this run; None if nobody planned it."""
-    file = RunFolder(Path(cfg.output_dir)).plan
-    if not file.is_file():
-        return None
-    recorded = read_json(file)
-    return recorded[FORECAST] if recorded.get("config_sha256") == config_sha256(cfg) else None
+def recorded_forecast(job: Job) -> dict[str, float | None] | None:
+    """Return what `goft plan` expected of exactly this run; None without a plan."""
+    recorded = read_json(job.folder.plan) if job.folder.plan.is_file() else {}
+    return recorded[FORECAST] if recorded.get("config_sha256") == config_sha256(job.cfg) else None

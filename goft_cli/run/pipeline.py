@@ -14,10 +14,11 @@ from goft_cli.config import TrainConfig
 from goft_cli.models.adapters import heeding_peft
 from goft_cli.run import summary
 from goft_cli.run.folder import RunFolder
-from goft_cli.run.launch import join, leave, open_together, wait
+from goft_cli.run.launch import join_processes, leave_processes, open_together, wait_for_all
+from goft_cli.run.manifest import hash_ahead
 from goft_cli.run.outcome import finish, verify, write_manifest
 from goft_cli.run.prepare import Job, prepare
-from goft_cli.run.provenance import check_ground, hash_ahead
+from goft_cli.run.provenance import check_ground
 from goft_cli.system.errors import OutOfMemoryError, is_out_of_memory
 from goft_cli.system.screen import console, logging_to, silent
 from goft_cli.tasks.benchmark import Scores
@@ -32,23 +33,21 @@ logger = logging.getLogger(__name__)
 def run(cfg: TrainConfig, *, held: bool = False) -> Path:
     """Fine-tune, keep the best checkpoint, save, rebuild, merge, score; return the run folder.
 
-    Args:
-        cfg: the run.
-        held: whether the process that started this one keeps other starts of the run out.
+    `held`: the process that started this one keeps other starts of the run out.
     """
-    speaks = join(cfg)
+    speaks = join_processes(cfg)
     with open_together(cfg, speaks=speaks, held=held) as folder:
         gone = check_ground(cfg) if speaks else []
         if not folder.finished:
             work(cfg, folder, speaks=speaks)
-            leave()
+            leave_processes()
         elif speaks:
             summary.show_finished(folder, [change.name for change in gone])
     return folder.path
 
 
 def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
-    """Do all that a run does in a folder of its own."""
+    """Do all that a run does in its folder."""
     logs = logging_to(folder.log, console) if speaks else silent()
     curves = tracking(cfg.tracker, folder.path) if speaks else nullcontext()
     with logs, curves:
@@ -69,16 +68,13 @@ def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
 
 @contextmanager
 def heeding_memory(model: torch.nn.Module) -> Iterator[None]:
-    """Tell what ran out of memory: a model is in training mode while an update is at work.
-
-    Raises:
-        OutOfMemoryError: the memory ran out.
-    """
+    """Turn an error that memory ran out, whoever raised it, into an OutOfMemoryError."""
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+        # a model is in training mode during an update
         raise OutOfMemoryError(updating=model.training) from error
 
 
@@ -101,7 +97,7 @@ def train(job: Job) -> PenaltyTrainer:
         with heeding_peft():
             job.model.save_pretrained(str(job.folder.adapter), state_dict=state)
         job.backbone.processor.save_pretrained(str(job.folder.adapter))
-    wait()
+    wait_for_all()
     return trainer
 
 

@@ -48,7 +48,7 @@ def check_inputs(cfg: TrainConfig) -> None:
 
 
 def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
-    """Check what scoring a benchmark reads: its questions, and a plain model if there is one."""
+    """Check the questions of a benchmark, and the plain model to score on them if there is one."""
     if not isinstance(task, BenchmarkConfig):
         raise GoftError(
             f"task {task.name} is no benchmark but a task to train on",
@@ -69,19 +69,19 @@ def check_data_dir(task: TaskConfig, key: str) -> None:
 
 
 def check_model(model: ModelConfig) -> None:
-    """Refuse a hub id that is neither cached nor to be had, and a path without a model."""
+    """Refuse a hub id that is neither cached nor to be downloaded, and a path without a model."""
     if isinstance(model_location(model.path), str):
         dataset_files.check_model(model)
 
 
 def check_dataset(task: TaskConfig, key: str) -> None:
-    """Refuse hub data that is neither cached nor to be had."""
+    """Refuse hub data that is neither cached nor to be downloaded."""
     if task.remote_dataset:
         dataset_files.check_dataset(task.remote_dataset, task.splits, key)
 
 
 def check_images(task: ImageClassificationConfig) -> None:
-    """Refuse an image task that nobody gives images."""
+    """Refuse an image task without images."""
     if task.data_dir is None and task.generator is None:
         raise GoftError(
             f"task={task.name}: its images are on no hub",

@@ -22,7 +22,7 @@ from goft_cli.training.trainer import EncodedData, training_arguments, update_co
 
 @dataclass(frozen=True)
 class Job:
-    """What a run is, where it goes, and everything loaded."""
+    """A run with everything loaded."""
 
     cfg: TrainConfig
     folder: RunFolder
@@ -35,11 +35,11 @@ class Job:
     counts: ParameterCount
     benchmark: LoadedBenchmark | None
     speaks: bool
-    """Whether this process writes and speaks for all that share the run."""
+    """Whether this process writes and logs for all that share the run."""
 
 
 def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
-    """Load data and model, put the adapter on, and record what will make the numbers."""
+    """Load data and model, and put the adapter on."""
     set_seed(cfg.seed)
     task = build_task(cfg.task)
     arguments = training_arguments(cfg, folder.checkpoints, task)

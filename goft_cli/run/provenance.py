@@ -1,30 +1,25 @@
-"""What a run recorded of its base model, data and adapter, held against what is there now."""
+"""What a run recorded of its base model, data and adapter, compared with what is there now."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from goft_cli.config import ModelConfig, TaskConfig, TrainConfig
-from goft_cli.data.model_files import item_of, revision_of, settings, shards, stored
 from goft_cli.run.configuration import differing
-from goft_cli.run.folder import RunFolder, earlier, is_finished
-from goft_cli.system import snapshots
+from goft_cli.run.folder import RunFolder, is_finished, stored_config
+from goft_cli.run.manifest import describe_base
 from goft_cli.system.digests import digests, split_digits
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
-from goft_cli.system.locations import model_location
 
 Section = Mapping[str, Any]
 """Of the manifest: `sha256` by file name below `source`, or below the hub's `cache`."""
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 BESIDE_ARROW = ("/state.json", "/dataset_info.json")
 """What version 0.1.0 left out of the record of a folder that `save_to_disk` wrote."""
-
 TRAIN_ANEW = "restore it, or train anew with overwrite=true or under another run_name=NAME"
 OTHER_BASE = "restore it, or pass base_model=PATH of a copy of the original"
 OTHER_DATA = "restore it, or pass data_dir=DIR to read other data on purpose"
@@ -40,7 +35,7 @@ class Change:
     found: str | None
 
     def __str__(self) -> str:
-        """Say what happened to it, with the first digits of its digests."""
+        """Say how it changed, with the first digits of its digests."""
         then, now = str(self.recorded)[:12], str(self.found)[:12]
         if self.recorded is None:
             return f"{self.name} is new ({now})"
@@ -78,13 +73,7 @@ def base_changes(recorded: Section, found: Section) -> list[Change]:
 
 
 def data_changes(recorded: Section, found: Section, *, all_splits: bool) -> list[Change]:
-    """Compare the data that was read just now with the record.
-
-    Args:
-        recorded: of the manifest.
-        found: provenance of the same task's data.
-        all_splits: whether every split that the run read has been read again.
-    """
+    """Compare the record with the data that was read just now, all splits of the run or some."""
     then, now = recorded.get("revision"), found.get("revision")
     same_revision = then in {None, now}
     if same_revision and recorded.get("cache") != found.get("cache"):
@@ -92,7 +81,7 @@ def data_changes(recorded: Section, found: Section, *, all_splits: bool) -> list
     shared = section(recorded, "sha256").keys() & section(found, "sha256").keys()
     if not same_revision and not shared:
         return [Change(str(found["source"]), then, now)]
-    # of another revision the files count: most commits change no more than a card
+    # the files count, whatever the revision: most commits change only a card
     changes = file_changes(recorded, found)
     return [*(one for one in changes if one.found or all_splits), *image_changes(recorded, found)]
 
@@ -133,12 +122,9 @@ def image_changes(recorded: Section, found: Section) -> Iterator[Change]:
 
 
 def changes_on_disk(recorded: Section, task: TaskConfig, *, fresh: bool = False) -> list[Change]:
-    """Compare the recorded files of a task's data with those there, without reading a row.
-
-    Rows that this package makes itself have no files; they are compared when they are made.
-    """
+    """Compare the recorded files of a task's data with those there, without reading a row."""
     folder = task.folder or recorded.get("cache")
-    if folder is None:
+    if folder is None:  # this package makes the rows; they are compared when they are made
         return []
     root = Path(folder)
     found = digests([root / name for name in section(recorded, "sha256")], fresh=fresh)
@@ -166,22 +152,15 @@ def adapter_sha256(run: RunFolder) -> dict[str, str]:
 
 
 def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
-    """Refuse to go on with this very run if its base model or its data has changed.
+    """Refuse to go on with a run that has results if its base model or its data has changed.
 
-    A run that has nothing to lose yet starts with what is there.
-
-    Args:
-        cfg: of the run; another one's folder is left to `open_run`.
-        remedy: what to do about a change.
-
-    Returns:
-        files of the record that are gone: they change no number of a run that is finished, and a
-        run that needs them will say so.
+    Return the files of the record that are gone: they change no number of a finished run, and are
+    missed by a run that needs them.
     """
     folder = RunFolder(Path(cfg.output_dir))
-    there = earlier(folder) if folder.has_results and folder.manifest.is_file() else None
+    there = stored_config(folder) if folder.has_results and folder.manifest.is_file() else None
     if cfg.overwrite or there is None or any(differing(there, cfg)):
-        return []
+        return []  # `open_run` refuses the folder of another run
     manifest = read_json(folder.manifest)
     changes = base_on_disk(section(manifest, "model"), cfg.model)
     for task, key in ((cfg.task, "data"), (cfg.benchmark, "benchmark")):
@@ -203,71 +182,3 @@ def require_same_ground(before: Mapping[str, Any], now: Mapping[str, Any], run: 
         if section(before, key):
             changes += data_changes(section(before, key), section(now, key), all_splits=True)
     require_unchanged(changes, run, TRAIN_ANEW)
-
-
-PROCESSOR = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.txt", "vocab.json", "merges.txt", "bpe.codes", "dict.txt"),
-    *("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model"),
-    *("preprocessor_config.json", "processor_config.json"),
-)
-"""What tokenizers and image processors are stored in."""
-
-
-SETTINGS = ("config.json", "generation_config.json")
-
-
-def describe_base(cfg: ModelConfig, *, fresh: bool = False) -> dict[str, Any]:
-    """Return where a base model's files are, the hub's revision, and the SHA-256 of each.
-
-    Args:
-        cfg: where the model is.
-        fresh: read every byte, whatever the cache of digests knows.
-
-    Returns:
-        `source` (a folder, or the hub id), `revision`, `sha256` by file name; without files where
-        the hub's cache has none.
-    """
-    location = model_location(cfg.path)
-    is_local = isinstance(location, Path)
-    folder = location if is_local else snapshots.find(item_of(cfg), settings(cfg))
-    if folder is None:
-        return {"source": cfg.path, "revision": cfg.revision, "sha256": {}}
-    found = digests([folder / name for name in names(folder, cfg)], fresh=fresh)
-    return {
-        "source": str(folder.resolve()) if is_local else cfg.path,
-        "revision": revision_of(folder),
-        "sha256": {path.name: digest for path, digest in found.items()},
-    }
-
-
-def hash_ahead(cfg: ModelConfig) -> Thread:
-    """Hash a base model's files beside other work, so that `describe_base` finds them known.
-
-    A model that is still to be downloaded is hashed then; what else is wrong, loading it says.
-    """
-
-    def work() -> None:
-        with suppress(GoftError, OSError):
-            describe_base(cfg)
-
-    thread = Thread(target=work, daemon=True)  # which ends with the program, whatever ends that
-    thread.start()
-    return thread
-
-
-def names(folder: Path, cfg: ModelConfig) -> list[str]:
-    """Name the files that loading the model reads, as far as they are there."""
-    code = [path.name for path in folder.glob("*.py")] if cfg.trust_remote_code else []
-    return [*SETTINGS, *weight_files(folder), *PROCESSOR, *code]
-
-
-def weight_files(folder: Path) -> list[str]:
-    """Name the file with the weights that is read, or an index with all its shards."""
-    form = stored(folder)
-    if form is None or not form.endswith(".json"):
-        return [form] if form else []
-    try:
-        return [form, *shards(folder / form, str(folder))]
-    except GoftError:
-        return [form]  # damaged, as loading will say

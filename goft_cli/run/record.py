@@ -1,4 +1,4 @@
-"""A finished run as its folder tells it, each file read when it is asked for."""
+"""A finished run read from its folder, each file when it is asked for."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from goft_cli.system.files import read_json
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a finished run left; a damaged file is a GoftError when it is first asked for."""
+    """What a finished run wrote; a damaged file is a GoftError when it is first asked for."""
 
     folder: RunFolder
 
     @classmethod
     def of(cls, cfg: TrainConfig) -> RunRecord:
-        """Return the run of a configuration; its file, an earlier version's perhaps, stays shut."""
+        """Return the run of a configuration, whose file is not read."""
         record = cls(RunFolder(Path(cfg.output_dir)))
         vars(record)["cfg"] = cfg
         return record
@@ -75,7 +75,7 @@ class RunRecord:
 
     @property
     def headline(self) -> str:
-        """Name of the metric that it is judged by."""
+        """Name of the metric that ranks it."""
         return self.metrics["headline"]["name"]
 
     @property
@@ -85,7 +85,7 @@ class RunRecord:
 
     @property
     def greater_is_better(self) -> bool:
-        """Which of two scores is the better one."""
+        """Whether a greater score is the better one."""
         return self.cfg.task.greater_is_better
 
     @property
@@ -95,12 +95,12 @@ class RunRecord:
 
     @property
     def parameters(self) -> int:
-        """How many the adapter trains, the head left out."""
+        """How many parameters the adapter trains, the head left out."""
         return self.metrics["trainable_parameters"]
 
     @property
     def head_parameters(self) -> int:
-        """How many train beside the adapter."""
+        """How many parameters train beside the adapter."""
         return self.metrics["head_parameters"]
 
     @property

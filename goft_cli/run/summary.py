@@ -1,4 +1,4 @@
-"""Numbers for people: what was applied, how it went, where it is."""
+"""What people read of a run: recipe, scores and measurements, predictions, curves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], "o")}
 
 
 def announce(cfg: TrainConfig, deviations: Deviations) -> None:
-    """Say which recipe applies, what was overridden, and whether the data is the benchmark."""
+    """Log the recipe, what was overridden, and whether the data is the benchmark."""
     logger.info(
         "%s on %s with %s, seed %d", real_name(cfg.model), cfg.task.name, cfg.adapter.name, cfg.seed
     )
@@ -72,7 +72,7 @@ def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Devi
 
 
 def show_finished(folder: RunFolder, gone: Sequence[str] = ()) -> None:
-    """Say that there is nothing to do, and show what there is; `gone` are files that it used."""
+    """Say that there is nothing to do, and show the run; `gone` are files that it used."""
     screen.print("this run is already finished; overwrite=true trains it again")
     for name in gone:
         screen.print(f"no longer there, and not compared: {name}", style="yellow", soft_wrap=True)
@@ -125,12 +125,8 @@ def show_scores(
     breakdown: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
     """Print the scores of `goft eval`, broken down where there is more to show."""
-    found = (
-        breakdown_table(title, breakdown)
-        if breakdown
-        else measures(title, score_rows(scores), "value")
-    )
-    screen.print(found)
+    plain = measures(title, score_rows(scores), "value")
+    screen.print(breakdown_table(title, breakdown) if breakdown else plain)
     for line in describe_deviations(deviations):
         screen.print(line, style="yellow")
     screen.print(f"scores: {written}", soft_wrap=True)
@@ -138,14 +134,10 @@ def show_scores(
 
 def breakdown_table(title: str, breakdown: Mapping[str, Mapping[str, float]]) -> Table:
     """Lay out values by column and row."""
-    names = dict.fromkeys(name for values in breakdown.values() for name in values)
-    rows = [
-        (
-            name.replace("_", " "),
-            *(f"{values[name]:.4f}" if name in values else None for values in breakdown.values()),
-        )
-        for name in names
-    ]
+    rows = []
+    for name in dict.fromkeys(name for values in breakdown.values() for name in values):
+        cells = [f"{one[name]:.4f}" if name in one else None for one in breakdown.values()]
+        rows.append((name.replace("_", " "), *cells))
     return measures(title, rows, *(column.replace("_", " ") for column in breakdown))
 
 
@@ -156,11 +148,6 @@ def score_rows(scores: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str
         for split, values in scores.items()
         for name, value in values.items()
     ]
-
-
-def prediction_lines(task: Task[Any, Any], split: Split, found: Arrays) -> list[dict[str, Any]]:
-    """Return each row as it was read, with what the model says about it."""
-    return with_predictions(split.rows, task.decode(found, split))
 
 
 def with_predictions(rows: Dataset, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -181,7 +168,7 @@ def write_predictions(
 ) -> None:
     """Write one JSON line per evaluated row, and the task's own files of the headline's split."""
     for split, found in outputs.items():
-        lines = prediction_lines(task, splits[split], found)
+        lines = with_predictions(splits[split].rows, task.decode(found, splits[split]))
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         files = {f"predictions.{split}.jsonl": text}
         if split == task.config.headline_split:

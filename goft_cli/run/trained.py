@@ -32,25 +32,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """Everything needed to use a run: its configuration, task, processor and adapted model.
-
-    Attributes:
-        cfg: its configuration, with the places where model and data are now.
-        folder: its files.
-        task: its task.
-        backbone: its base model.
-        model: the adapter on it.
-        manifest: what it recorded.
-        other_data: whether the user named another folder of data than the run's own.
-    """
+    """Everything needed to use a run."""
 
     cfg: TrainConfig
+    """With the places where model and data are now."""
     folder: RunFolder
     task: Task[Any, Any]
     backbone: Backbone
     model: PeftModel
+    """The adapter on the base model."""
     manifest: Mapping[str, Any]
     other_data: bool = False
+    """Whether the user named another folder of data than the run's own."""
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read splits of the task's data."""
@@ -61,7 +54,7 @@ class TrainedRun:
         return data
 
     def data_changes(self, data: TaskData) -> list[provenance.Change]:
-        """Compare data that was read with what the run read; by content, wherever it lies."""
+        """Compare the content of data that was read with what the run read."""
         recorded = provenance.section(self.manifest, "data")
         return provenance.data_changes(recorded, data.provenance, all_splits=False)
 
@@ -104,7 +97,7 @@ class TrainedRun:
     def predict(
         self, rows: Dataset, *, batch_size: int, max_new_tokens: int
     ) -> list[dict[str, Any]]:
-        """Return one readable prediction per raw row, in words of the model's own or decoded."""
+        """Return one readable prediction per raw row: a generated answer, or decoded outputs."""
         task, processor = self.task, self.backbone.processor
         if isinstance(task, AnsweringTask):
             model = self.model.to(self.arguments(batch_size).device).eval()
@@ -139,10 +132,7 @@ def open_trained(
 ) -> TrainedRun:
     """Load base model and adapter of a finished run.
 
-    Args:
-        adapter: the run folder.
-        base_model: where its base model is now, if not where it was.
-        data_dir: where its data is now, if not where it was.
+    `base_model` and `data_dir` are where its base model and its data are now, if they have moved.
     """
     folder = find_run(adapter)
     manifest = read_json(folder.manifest)
@@ -153,7 +143,7 @@ def open_trained(
     backbone = load_backbone(cfg.model, task)
     check_fingerprint(manifest, backbone, cfg, adapter)
     model = load_trained(backbone, folder.adapter, cfg, task.auto_class)
-    # after loading, which says of a damaged file what is wrong in it
+    # after loading, whose refusal of a damaged file says what is wrong in it
     changes = provenance.adapter_changes(manifest, folder)
     provenance.require_unchanged(changes, folder.path, provenance.COPY_RUN)
     return TrainedRun(cfg, folder, task, backbone, model, manifest, data_dir is not None)
@@ -164,7 +154,7 @@ def placed(
 ) -> TrainConfig:
     """Return a run's configuration with the places where its model and its data are now.
 
-    From the hub, a run reads the commits that it was trained on, whatever its branch holds by now.
+    From the hub, a run reads the commits that it was trained on.
     """
     model, task = cfg.model, cfg.task
     if base_model is not None:
@@ -181,7 +171,7 @@ def placed(
 
 
 def commit_of(recorded: Mapping[str, Any], name: str) -> str | None:
-    """Return the commit that a run recorded of something that it read from the hub."""
+    """Return the commit of a model or data set of the hub that a run recorded."""
     source, revision = str(recorded.get("source")).split(" "), str(recorded.get("revision"))
     return revision if source[0] == name and COMMIT.fullmatch(revision) else None
 
@@ -194,10 +184,7 @@ def spread(total: int, count: int) -> range:
 def check_base(
     manifest: Mapping[str, Any], cfg: TrainConfig, folder: RunFolder, *, moved: bool
 ) -> None:
-    """Refuse a base model whose files have changed where the run found them.
-
-    Weights that were saved anew elsewhere are known by their fingerprint, once they are loaded.
-    """
+    """Refuse a base model whose files have changed; warn of a moved one."""
     changes = provenance.base_on_disk(provenance.section(manifest, "model"), cfg.model)
     if moved and changes:
         logger.warning("%s since %s used it; the weights decide", changes[0], folder.path)

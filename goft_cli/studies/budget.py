@@ -20,26 +20,18 @@ from goft_cli.tuner.base_weight import features
 
 @dataclass(frozen=True)
 class Size:
-    """How large an adapter is.
-
-    Attributes:
-        parameters: that it trains, the head left out.
-        words: what makes it so on the command line; none where it is so already.
-    """
+    """How large an adapter is."""
 
     parameters: int
+    """That it trains, the head left out."""
     words: tuple[str, ...] = ()
+    """What changes its size to this on the command line."""
 
 
 def matched_sizes(runs: Sequence[TrainConfig], reference: str) -> dict[str, Size]:
-    """Find the size of each adapter that comes nearest to the reference's.
+    """Find the size of each adapter that comes nearest to the reference's, by name.
 
-    Args:
-        runs: one of each adapter, all of one model and task.
-        reference: the adapter whose size is the budget.
-
-    Returns:
-        by name of the adapter; one of fixed size keeps its own.
+    The runs have one model and task; an adapter of fixed size keeps its own.
     """
     default = {cfg.adapter.name: size_of(cfg) for cfg in runs}
     budget = default[reference].parameters
@@ -69,19 +61,19 @@ def matched_size(cfg: TrainConfig, budget: int) -> Size:
         resized = replace(adapter, **growth.fields_at(size, adapter))
         return size_of(replace(cfg, adapter=resized)).parameters
 
-    nearest = closest(growth.sizes(input_widths(attached(cfg, adapter))), budget, parameters)
+    modules = attached(cfg, adapter).modules()
+    layers = [module for module in modules if isinstance(module, BaseTunerLayer)]
+    input_widths = [features(layer.get_base_layer())[0] for layer in layers]
+    nearest = closest(growth.sizes(input_widths), budget, parameters)
     fields = growth.fields_at(nearest, adapter)
     changed = {key: value for key, value in fields.items() if value != getattr(adapter, key)}
     return Size(parameters(nearest), tuple(f"adapter.{k}={v:g}" for k, v in changed.items()))
 
 
 def closest(sizes: Sequence[int], budget: int, parameters: Callable[[int], int]) -> int:
-    """Return the size that spends nearest to the budget; of two equally near, the smaller one.
+    """Return the size with the number of parameters nearest to the budget; of two, the smaller.
 
-    Args:
-        sizes: ascending.
-        budget: number of parameters.
-        parameters: of a size; grows with it.
+    The sizes are ascending, and `parameters` grows with the size.
     """
     index = bisect_left(sizes, budget, key=parameters)
     around = sizes[max(0, index - 1) : index + 1]
@@ -89,13 +81,7 @@ def closest(sizes: Sequence[int], budget: int, parameters: Callable[[int], int])
 
 
 def attached(cfg: TrainConfig, adapter: AdapterConfig, device: str = "meta") -> PeftModel:
-    """Put an adapter on the run's model, both without weights, or elsewhere with random ones."""
+    """Put an adapter on the run's model, without weights; off the meta device with random ones."""
     task = build_task(cfg.task)
     backbone = Backbone(empty_model(cfg.model, task, device), processor=None, fingerprint="")
     return attach_adapter(backbone, adapter, cfg.model.head_modules, task.auto_class, ANY_UPDATES)
-
-
-def input_widths(model: PeftModel) -> list[int]:
-    """Return the input features of every adapted layer."""
-    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    return [features(layer.get_base_layer())[0] for layer in layers]

@@ -1,4 +1,4 @@
-"""What a sweep knows of its jobs: one record each, in the sweep's folder."""
+"""The jobs of a sweep: each is run, and has a record in the sweep's folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -17,7 +16,15 @@ from goft_cli.run.folder import RunFolder
 from goft_cli.run.provenance import is_reusable
 from goft_cli.run.record import RunRecord
 from goft_cli.studies.leaderboard import write_csv
-from goft_cli.studies.runner import Outcome, Surroundings, free_port, gpus, isolated, own_gpu
+from goft_cli.studies.runner import (
+    ConfigT,
+    Outcome,
+    Surroundings,
+    free_port,
+    gpus,
+    isolated,
+    own_gpu,
+)
 from goft_cli.system.files import read_json, write_json
 
 RECORD = "job.json"
@@ -49,19 +56,19 @@ class JobRecord:
 
 
 def write_record(job_dir: Path, record: JobRecord) -> None:
-    """Write the record, replacing the one before."""
+    """Write the record of a job in place of an earlier one."""
     write_json(job_dir / RECORD, asdict(record))
 
 
 def read_records(sweep_dir: Path) -> list[JobRecord]:
-    """Return the records there are, by number."""
+    """Return the records so far, by number."""
     found = [read_json(path) for path in sweep_dir.glob(f"*/{RECORD}")]
     records = [replace(JobRecord(**entry), state=State(entry["state"])) for entry in found]
     return sorted(records, key=lambda record: record.number)
 
 
 def forget_records(sweep_dir: Path) -> None:
-    """Drop what an earlier start of the sweep recorded; the runs themselves stay."""
+    """Delete what an earlier start of the sweep recorded; the runs themselves stay."""
     for path in sweep_dir.glob(f"*/{RECORD}"):
         path.unlink()
 
@@ -73,18 +80,11 @@ def results(records: Iterable[JobRecord]) -> list[RunRecord]:
     return [RunRecord(RunFolder(Path(run))) for run in dict.fromkeys(runs)]
 
 
-ConfigT = TypeVar("ConfigT")
-
-
 def swept(compose: Callable[[], ConfigT], job: Callable[[ConfigT], object]) -> float | None:
-    """Run one job of a sweep and record how it went; never raise what is the job's own error.
+    """Run one job of a sweep and record how it went, its errors too.
 
-    Args:
-        compose: gives the job's configuration, or raises what is wrong with it.
-        job: a function of a module, given the configuration in a process of its own.
-
-    Returns:
-        the headline of a finished training, for a sweeper that searches; else None.
+    `compose` gives the configuration or raises what is wrong with it. Return the headline's value
+    of a finished training, for a sweeper that searches; else None.
     """
     settings = HydraConfig.get()
     job_dir = Path(settings.runtime.output_dir)
@@ -99,7 +99,9 @@ def swept(compose: Callable[[], ConfigT], job: Callable[[ConfigT], object]) -> f
     record = perform(record, job_dir, cfg, job)
     write_record(job_dir, record)
     write_csv(job_dir.parent / LEADERBOARD, results(read_records(job_dir.parent)))
-    return headline(record)
+    if record.run is None or record.state is State.failed:
+        return None
+    return RunRecord(RunFolder(Path(record.run))).score
 
 
 def perform(
@@ -110,7 +112,7 @@ def perform(
         if isinstance(cfg, TrainConfig) and is_reusable(cfg):
             return replace(record, state=State.kept)
         write_record(job_dir, record)
-        outcome = started(job_dir, cfg, job)
+        outcome = run_isolated(job_dir, cfg, job)
     except Exception as error:
         sentence, code = describe(error, [verb()])
         outcome = Outcome(code, sentence)
@@ -119,13 +121,12 @@ def perform(
     return replace(record, state=State.finished)
 
 
-def started(job_dir: Path, cfg: ConfigT, job: Callable[[ConfigT], object]) -> Outcome:
+def run_isolated(job_dir: Path, cfg: ConfigT, job: Callable[[ConfigT], object]) -> Outcome:
     """Run the job with a port, and among several GPUs a device, of its own."""
     launcher = HydraConfig.get().launcher._target_
     in_turn = launcher.endswith("BasicLauncher")
     output = None if in_turn else job_dir / "output.log"
-    # Slurm gives each job its devices, and numbers them from 0 for each; a job of several processes
-    # shares all of them out among those.
+    # Slurm gives each job its devices, numbered from 0; a job of several processes uses all
     several = isinstance(cfg, TrainConfig) and cfg.launcher.num_processes > 1
     shared = [] if several or launcher.endswith("SlurmLauncher") else gpus()
     with own_gpu(shared, job_dir.parent / ".gpus") as gpu:
@@ -138,13 +139,6 @@ def started(job_dir: Path, cfg: ConfigT, job: Callable[[ConfigT], object]) -> Ou
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         around = Surroundings(environment=environment, output=output)
         return isolated(job, cfg, around, several=in_turn)
-
-
-def headline(record: JobRecord) -> float | None:
-    """Return what a finished training is judged by."""
-    if record.run is None or record.state is State.failed:
-        return None
-    return RunRecord(RunFolder(Path(record.run))).score
 
 
 def verb() -> str:

@@ -16,13 +16,20 @@ from goft_cli.system.files import write_text
 from goft_cli.system.tables import Table
 
 CONFIDENCE = 0.95
+COLUMNS = ("task", "model", "adapter", "changed", "runs", "score", "best", "parameters", "seconds")
+SHAREABLE = COLUMNS[:4]
+"""Columns that go into the title where all rows agree."""
+CSV_COLUMNS = (
+    *("task", "model", "adapter", "seed", "headline", "value", "greater_is_better"),
+    *("parameters", "train_seconds", "run", "changed"),
+)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean difference of paired runs, with its confidence interval.
+    """Mean difference of paired runs, with the half width of its confidence interval.
 
-    The interval's half width is None for a single pair, which says nothing of the spread.
+    The half width is None for a single pair.
     """
 
     mean: float
@@ -43,7 +50,7 @@ def deviation(values: Sequence[float]) -> float | None:
 
 
 def mean_and_deviation(values: Sequence[float], digits: int) -> str:
-    """Return both as text, such as `0.523 ± 0.011`, and the mean alone of a single value."""
+    """Return text such as `0.523 ± 0.011`, and the mean alone of a single value."""
     spread = deviation(values)
     around = "" if spread is None else f" ± {spread:.{digits}f}"
     return f"{statistics.mean(values):.{digits}f}{around}"
@@ -72,25 +79,25 @@ def paired_difference(
 
 
 def prediction_radius(values: Sequence[float], confidence: float = CONFIDENCE) -> float:
-    """Return how far from the mean of two or more normal draws the next one falls.
+    """Return the largest distance, with probability `confidence`, of the next normal draw.
 
-    It falls no farther `confidence` of the time.
+    The distance is from the mean of these two or more draws.
     """
     quantile = student_t(confidence, len(values) - 1)
     return quantile * statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
 
 
 def student_t(confidence: float, degrees: int) -> float:
-    """Return what Student's t of so many degrees stays below in size, `confidence` of the time."""
+    """Return the t of Student's distribution for which P(|T| < t) is `confidence`."""
     from scipy.special import stdtrit  # the distributions of scipy.stats take a second to import
 
     return float(stdtrit(degrees, (1 + confidence) / 2))
 
 
 def pareto_front(costs: Sequence[float], merits: Sequence[float]) -> list[int]:
-    """Return which points no other beats: none costs as little and does better, or the reverse.
+    """Return the indices of the points that no other dominates, by rising cost.
 
-    Less cost and more merit are better. Indices come by rising cost; of equal points, the first.
+    Less cost and more merit are better; of equal points the first counts.
     """
     order = sorted(range(len(costs)), key=lambda index: (costs[index], -merits[index]))
     front: list[int] = []
@@ -98,14 +105,6 @@ def pareto_front(costs: Sequence[float], merits: Sequence[float]) -> list[int]:
         if not front or merits[index] > merits[front[-1]]:
             front.append(index)
     return front
-
-
-COLUMNS = ("task", "model", "adapter", "changed", "runs", "score", "best", "parameters", "seconds")
-SHAREABLE = COLUMNS[:4]
-CSV_COLUMNS = (
-    *("task", "model", "adapter", "seed", "headline", "value", "greater_is_better"),
-    *("parameters", "train_seconds", "run", "changed"),
-)
 
 
 def told_apart(runs: Iterable[RunRecord]) -> dict[RunRecord, str]:
@@ -118,17 +117,17 @@ def told_apart(runs: Iterable[RunRecord]) -> dict[RunRecord, str]:
         keys = {key for one in stated.values() for key in one} - {"seed"}
         differ = sorted(k for k in keys if len({repr(one.get(k)) for one in stated.values()}) > 1)
         for run, one in stated.items():
-            changed[run] = " ".join(shown(key, one.get(key)) for key in differ)
+            changed[run] = " ".join(as_override(key, one.get(key)) for key in differ)
     return changed
 
 
 def family(run: RunRecord) -> tuple[str, str, str]:
-    """Return what a table shows of every run."""
+    """Return the columns that tables show of every run."""
     return run.task, run.model, run.adapter
 
 
-def shown(key: str, value: object) -> str:
-    """Write a setting as it is typed, a long number rounded."""
+def as_override(key: str, value: object) -> str:
+    """Write a setting as an override, a long number rounded."""
     return f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
 
 
@@ -158,7 +157,7 @@ def row(named: Sequence[str], runs: Sequence[RunRecord]) -> tuple[str, ...]:
 
 
 def table(results: Iterable[RunRecord]) -> Table:
-    """Lay the rows out for the screen; what all rows share stands in the title."""
+    """Return the table for the screen."""
     shared, kept = ["leaderboard"], {}
     for column, cells in zip(COLUMNS, zip(*rows(results), strict=True), strict=True):
         if column in SHAREABLE and len(set(cells)) == 1:
@@ -170,7 +169,7 @@ def table(results: Iterable[RunRecord]) -> Table:
 
 
 def markdown(results: Iterable[RunRecord]) -> str:
-    """Lay the rows out for a document."""
+    """Return the table for a document."""
     return Table(COLUMNS, rows(results)).markdown()
 
 

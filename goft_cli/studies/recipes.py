@@ -1,4 +1,4 @@
-"""The files under `recipes/`: which results there are, and the command that gives each again."""
+"""The files under `recipes/`: the published results, and the command that reproduces each."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from goft_cli.system.locations import data_root
 
 SHARED = "_base.yaml"
 """What the recipes of a folder have in common."""
-
 LAUNCHERS = "accelerate"
-"""The folder beside the results, with what `accelerate launch --config_file` reads."""
+"""The folder beside the recipes, of files for `accelerate launch --config_file`."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Cell:
 
     @property
     def recipe(self) -> ReproductionConfig:
-        """The recipe that it is of."""
+        """Its recipe."""
         return read_recipe(self.recipe_name)
 
     def words(self, seed: int) -> list[str]:
@@ -65,12 +64,12 @@ def recipe_names(root: Path | None = None) -> list[str]:
 
 
 def folder_of(name: str) -> str:
-    """Return the table or figure that a recipe or a cell is of."""
+    """Return the folder, a table or figure, of a recipe or a cell."""
     return name.partition("/")[0]
 
 
 def read_recipe(name: str, root: Path | None = None) -> ReproductionConfig:
-    """Read a recipe onto what its folder shares."""
+    """Read a recipe, merged into what its folder shares."""
     return _read((root or data_root() / "recipes") / f"{name}.yaml")
 
 
@@ -94,11 +93,7 @@ def cells() -> list[Cell]:
 
 
 def select(target: str) -> list[Cell]:
-    """Return the cells that a user means: one, a recipe's, a folder's, or those of a pattern.
-
-    Args:
-        target: `table1/cola/qgoft`, `table1/cola`, `table1`, or `table1/*/qgoft`.
-    """
+    """Return the cells of `table1/cola/qgoft`, `table1/cola`, `table1`, or `table1/*/qgoft`."""
     known = cells()
     found = [one for one in known if fnmatch(one.name, target) or fnmatch(one.name, f"{target}/*")]
     if not found:

@@ -1,4 +1,4 @@
-"""One GPU per job: the first that no other job of the sweep holds on this machine."""
+"""One job in a process of its own, and among several GPUs on one of its own."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ from goft_cli.system.errors import CRASH, Stopped, handling, panics_as_errors, s
 from goft_cli.system.secrets import redact
 
 POLL_SECONDS = 1.0
+PRELOADED = [__name__, "goft_cli.run.pipeline"]
+"""What every job imports first, and what takes longest: a server imports it once and forks."""
+ConfigT = TypeVar("ConfigT")
+
+# as in `cli`: here every new process comes by before it imports PEFT
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def gpus() -> list[str]:
@@ -43,14 +49,10 @@ def gpus() -> list[str]:
 
 @contextmanager
 def own_gpu(names: list[str], locks: Path) -> Iterator[str | None]:
-    """Hold one of several GPUs, waiting for one that is free.
+    """Wait for a free one of several GPUs and hold it; yield the value of CUDA_VISIBLE_DEVICES.
 
-    Args:
-        names: the GPUs to share out; a single one or none is not shared out.
-        locks: folder for one lock file per GPU. A lock goes when its holder dies, however it dies.
-
-    Yields:
-        the value for CUDA_VISIBLE_DEVICES, or None to leave it as it is.
+    With a single GPU or none, yield None. The folder `locks` has one file per GPU, whose lock ends
+    with its holder.
     """
     if len(names) < 2:
         yield None
@@ -68,18 +70,9 @@ def own_gpu(names: list[str], locks: Path) -> Iterator[str | None]:
         time.sleep(POLL_SECONDS)
 
 
-ConfigT = TypeVar("ConfigT")
-
-# What every job imports first, and what takes longest: a server imports it once and forks.
-PRELOADED = [__name__, "goft_cli.run.pipeline"]
-
-# as in `cli`: here every new process comes by before it imports PEFT
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-
 @dataclass(frozen=True)
 class Surroundings:
-    """What a job finds around it; a server would pass its own on, as they were at its start."""
+    """What a job finds around it; a server would pass on what it had at its own start."""
 
     folder: str = field(default_factory=lambda: str(Path.cwd()))
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -97,10 +90,8 @@ class Outcome:
 
 
 def process_context(*, several: bool) -> ForkServerContext | SpawnContext:
-    """Choose between a server that imports once for several jobs, and a fresh interpreter.
-
-    The server forks, and what an import asked of a GPU's driver would not survive that.
-    """
+    """Choose between a server that imports once for several jobs, and a fresh interpreter."""
+    # a GPU's driver, once an import has called it, does not survive the server's fork
     return get_context("forkserver") if several and not gpus() else get_context("spawn")
 
 
@@ -114,16 +105,10 @@ def free_port() -> int:
 def isolated(
     job: Callable[[ConfigT], object], cfg: ConfigT, surroundings: Surroundings, *, several: bool
 ) -> Outcome:
-    """Run `job(cfg)` in a new process, and wait for it.
+    """Run `job(cfg)`, both pickled, in a new process, and wait for it.
 
-    Args:
-        job: a function of a module.
-        cfg: its configuration; both are pickled.
-        surroundings: where it runs.
-        several: whether more jobs will come from this process.
-
-    Raises:
-        KeyboardInterrupt: passed on to the job first, which may save what it has.
+    `several`: more jobs will come from this process. A KeyboardInterrupt goes to the job first,
+    which may save a checkpoint.
     """
     context = process_context(several=several)
     if get_start_method(allow_none=True) not in {None, *get_all_start_methods()}:
@@ -134,8 +119,10 @@ def isolated(
     process = context.Process(target=_enter, args=(sender, job, cfg, surroundings))
     process.start()
     sender.close()
+    outcome: Outcome | None = None
     try:
-        outcome = _receive(receiver)
+        with suppress(EOFError):  # the job died before it sent any
+            outcome = receiver.recv()
         process.join()
     except KeyboardInterrupt:
         with suppress(ProcessLookupError):
@@ -145,16 +132,8 @@ def isolated(
     return outcome or _unannounced(process.exitcode)
 
 
-def _receive(receiver: Connection) -> Outcome | None:
-    """Wait for the job's last words; None if it died without any."""
-    try:
-        return receiver.recv()
-    except EOFError:
-        return None
-
-
 def _unannounced(exit_code: int | None) -> Outcome:
-    """Describe a process that ended without a word."""
+    """Describe a process that ended without sending an outcome."""
     code = exit_code or 0
     if code >= 0:
         return Outcome(code or CRASH, f"its process exited with code {code} and no word")
@@ -166,14 +145,16 @@ def _unannounced(exit_code: int | None) -> Outcome:
 def _enter(
     sender: Connection, job: Callable[[ConfigT], object], cfg: ConfigT, surroundings: Surroundings
 ) -> None:
-    """Take the surroundings on, run the job, and say how it ended."""
+    """Set the surroundings up, run the job, and send how it ended."""
     os.setsid()  # the starter passes Ctrl-C on, once, to the job and all that it started
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.chdir(surroundings.folder)
     os.environ.clear()
     os.environ.update(surroundings.environment)
     if surroundings.output is not None:
-        _redirect(surroundings.output)
+        with surroundings.output.open("ab") as file:  # for all that the job starts, too
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
     try:
         with handling(stop_now), panics_as_errors():
             job(cfg)
@@ -186,15 +167,8 @@ def _enter(
     sender.send(outcome)
 
 
-def _redirect(output: Path) -> None:
-    """Send this process's output, and that of all it starts, to a file."""
-    with output.open("ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-
-
 def _end_with_parent() -> None:
-    """End when the starter is gone: started again, it would train in the same run folder."""
+    """End with the starter: started again, it would train in the same run folder."""
     parent = parent_process()
     if parent is not None:
         parent.join()

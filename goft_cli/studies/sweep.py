@@ -1,17 +1,23 @@
-"""A sweep as a whole: where it is, what is shown while it runs, how it ends."""
+"""A verb's configuration composed and run, and a sweep as a whole: its folder, screen and end."""
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig
 from rich.console import Console
 
-from goft_cli.compose.composition import folder_name
-from goft_cli.compose.flags import read_flags
+from goft_cli.compose.composition import folder_name, freeze, register
+from goft_cli.compose.flags import overrides_first, read_flags
+from goft_cli.compose.store import config_source
 from goft_cli.studies.jobs import (
     LEADERBOARD,
     JobRecord,
@@ -19,13 +25,13 @@ from goft_cli.studies.jobs import (
     forget_records,
     read_records,
     results,
+    swept,
 )
 from goft_cli.studies.leaderboard import table, write_csv
+from goft_cli.studies.runner import ConfigT
 from goft_cli.system.errors import FAILED_JOBS, GoftError
 
 POLL_SECONDS = 0.5
-FOLDER = "hydra.sweep.dir"
-
 screen = Console()
 
 
@@ -35,13 +41,37 @@ class SweepError(GoftError):
     exit_code = FAILED_JOBS
 
 
+def run_composed(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -> None:
+    """Let Hydra compose `configs/<verb>.yaml` with `sys.argv`, then hand the dataclass to `job`.
+
+    A sweep hands each of its configurations to `job` in a process of its own.
+    """
+    register(verb)
+    refused: list[Exception] = []
+
+    def task(cfg: DictConfig) -> float | None:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            register(verb)  # a launcher may have brought a fresh process
+            return swept(lambda: freeze(cfg, kind), job)
+        try:
+            job(freeze(cfg, kind))
+        except Exception as error:
+            refused.append(error)  # past Hydra, which would print it in its own words
+        return None
+
+    place, name = config_source(verb)
+    main = hydra.main(version_base="1.3", config_path=place, config_name=name)(task)
+    words = sys.argv[1:]
+    with sweeping(words) if read_flags(words).multirun else nullcontext([]) as added:
+        sys.argv[:] = ["goft", *overrides_first([*words, *added])]
+        main()
+    if refused:
+        raise refused[0]
+
+
 @contextmanager
 def sweeping(words: Sequence[str]) -> Iterator[list[str]]:
-    """Show how the jobs go, and at the end say how many failed; yield the words to add for Hydra.
-
-    Raises:
-        SweepError: there are failed jobs.
-    """
+    """Show how the jobs go, and refuse failed ones at the end; yield the words to add for Hydra."""
     overrides = read_flags(words).overrides
     added, sweep_dir = sweep_folder(overrides)
     fixed = fixed_keys(overrides)
@@ -52,7 +82,7 @@ def sweeping(words: Sequence[str]) -> Iterator[list[str]]:
     try:
         yield added
     except ValueError:
-        # a sweeper that searches, left without a single result, says so in its own words
+        # of a sweeper that searches and got no result; the failed jobs say why
         if not failures(read_records(sweep_dir)):
             raise
     finally:
@@ -64,35 +94,27 @@ def sweeping(words: Sequence[str]) -> Iterator[list[str]]:
 def sweep_folder(overrides: Sequence[str]) -> tuple[list[str], Path]:
     """Return the override that names the sweep's folder, if the words do not, and the folder.
 
-    The folder follows from the words, whatever their order, so that the same sweep is found again.
+    It follows from the words in any order, so that the same sweep finds its folder again.
     """
     for word in overrides:
         key, _, value = word.partition("=")
-        if key == FOLDER:
+        if key == "hydra.sweep.dir":
             return [], Path(value.strip("'\""))
     own = [word.lstrip("+") for word in overrides if not word.startswith("hydra")]
     folder = Path("outputs", "sweeps", folder_name(",".join(sorted(own)) or "default"))
-    return [f"{FOLDER}='{folder}'"], folder
+    return [f"hydra.sweep.dir='{folder}'"], folder
 
 
 def fixed_keys(overrides: Sequence[str]) -> set[str]:
-    """Return the keys that are the same for every job.
-
-    Raises:
-        HydraException: a word cannot be read.
-    """
+    """Return the keys that are the same for every job."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return {override.key_or_group for override in parsed if not override.is_sweep_override()}
 
 
-def key(word: str) -> str:
-    """Return what a word sets."""
-    return word.lstrip("+~").partition("=")[0]
-
-
-def name(record: JobRecord, fixed: set[str]) -> str:
-    """Name a job by its number and what is its own."""
-    own = [word for word in record.words.split() if key(word) not in fixed]
+def job_name(record: JobRecord, fixed: set[str]) -> str:
+    """Name a job by its number and the words that are its own."""
+    words = record.words.split()
+    own = [word for word in words if word.lstrip("+~").partition("=")[0] not in fixed]
     return f"job {record.number} ({' '.join(own)})"
 
 
@@ -111,12 +133,12 @@ def watch(sweep_dir: Path, fixed: set[str], ended: threading.Event) -> None:
             say(f"sweep: {sweep_dir}; the same command again runs only what is missing")
         for record in news:
             shown[record.number] = record.state
-            show(record, name(record, fixed))
+            show_state(record, job_name(record, fixed))
         if not over and any(record.state is State.finished for record in news):
             screen.print(table(results(records)))
 
 
-def show(record: JobRecord, named: str) -> None:
+def show_state(record: JobRecord, named: str) -> None:
     """Print one line on a job."""
     said = {
         State.running: "started",
@@ -128,7 +150,7 @@ def show(record: JobRecord, named: str) -> None:
 
 
 def say(sentence: str, style: str | None = None) -> None:
-    """Print a sentence as it is."""
+    """Print a sentence without markup."""
     screen.print(sentence, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -138,11 +160,7 @@ def failures(records: Sequence[JobRecord]) -> list[JobRecord]:
 
 
 def conclude(sweep_dir: Path, fixed: set[str]) -> None:
-    """Show the whole leaderboard and count the jobs by how they ended.
-
-    Raises:
-        SweepError: there are failed jobs.
-    """
+    """Show the whole leaderboard, count the jobs by how they ended, and refuse failed ones."""
     records = read_records(sweep_dir)
     if found := results(records):
         write_csv(sweep_dir / LEADERBOARD, found)
@@ -155,7 +173,7 @@ def conclude(sweep_dir: Path, fixed: set[str]) -> None:
     say(f"{len(records)} jobs: {', '.join(counted)}{code}")
     if failed:
         raise SweepError(
-            f"{len(failed)} of {len(records)} jobs failed, first {name(failed[0], fixed)}: "
+            f"{len(failed)} of {len(records)} jobs failed, first {job_name(failed[0], fixed)}: "
             f"{failed[0].sentence}",
             "the same command runs what is missing",
         )

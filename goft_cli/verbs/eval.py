@@ -1,75 +1,37 @@
-"""The model that `goft eval` scores on a benchmark: a trained run, or a plain model."""
+"""`goft eval`: score a trained run on its evaluation splits, or any model on a benchmark."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
-
-from accelerate import PartialState
-from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any, cast
 
 from goft_cli.config import EvalConfig, Harness, MMLUConfig, ModelConfig, TaskConfig
 from goft_cli.config.model import real_name
-from goft_cli.models.adapters import merge
-from goft_cli.models.backbone import load_backbone
-from goft_cli.run.trained import open_trained
-from goft_cli.studies.hydra_main import run_composed
+from goft_cli.run import manifest
+from goft_cli.studies.sweep import run_composed
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.benchmark import Benchmark, require_kind
+from goft_cli.system.files import note, write_json
+from goft_cli.system.locations import check_output
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from goft_cli.tasks.benchmark import Benchmark
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model to score.
-
-    Attributes:
-        model: on its device.
-        tokenizer: of the model.
-        folder: where its results go.
-        identity: what says in the results which model it is.
-    """
+    """A model to score on a benchmark."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     folder: Path
+    """Where its results go."""
     identity: dict[str, Any]
-
-
-def open_candidate(cfg: EvalConfig, benchmark: Benchmark[Any], *, merged: bool) -> Candidate:
-    """Load the run or the plain model that `goft eval` was given."""
-    if cfg.model is not None:
-        found = open_model(cfg.model, benchmark)
-    else:
-        found = open_run(str(cfg.adapter), cfg.base_model, benchmark, merged=merged)
-    cast("nn.Module", found.model).to(PartialState().device)
-    return found
-
-
-def open_run(
-    adapter: str, base_model: str | None, benchmark: Benchmark[Any], *, merged: bool
-) -> Candidate:
-    """Load a trained run, its adapter on the model or merged into it."""
-    run = open_trained(adapter, base_model=base_model)
-    require_kind(benchmark, run.task.auto_class, f"adapter={adapter}")
-    identity = {
-        "model": real_name(run.cfg.model),
-        "adapter": str(run.folder.path),
-        "merged": merged,
-        "fingerprint": run.backbone.fingerprint,
-    }
-    # a PeftModel answers as the model that it wraps
-    model = cast("PreTrainedModel", merge(run.mergeable()) if merged else run.model)
-    return Candidate(model, run.backbone.processor, run.folder.path, identity)
-
-
-def open_model(cfg: ModelConfig, benchmark: Benchmark[Any]) -> Candidate:
-    """Load a plain model."""
-    backbone = load_backbone(cfg, benchmark)
-    folder = Path("outputs", benchmark.config.name, cfg.name)
-    identity = {"model": real_name(cfg), "adapter": None, "fingerprint": backbone.fingerprint}
-    return Candidate(backbone.model, backbone.processor, folder, identity)
+    """The keys that name the model in the results."""
 
 
 def main() -> None:
@@ -93,17 +55,26 @@ def evaluate(cfg: EvalConfig) -> None:
             score(cfg, task)
 
 
+def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
+    """Return the benchmark with `data_dir` and `shots` of the verb."""
+    if cfg.data_dir is not None:
+        task = replace(task, data_dir=cfg.data_dir)
+    if cfg.shots is None:
+        return task
+    if not isinstance(task, MMLUConfig):
+        raise GoftError(f"shots={cfg.shots}: task {task.name} has no exemplars", "drop shots")
+    shots = cfg.shots if isinstance(cfg.shots, list) else [cfg.shots]
+    if not all(type(count) is int for count in shots):
+        raise GoftError(f"shots={cfg.shots}: expected whole numbers, such as shots=5 or [0,5]")
+    return replace(task, shots=shots)
+
+
 def rescore(cfg: EvalConfig) -> None:
     """Score a run's evaluation splits again."""
-    from pathlib import Path
-
-    from goft_cli.config.model import real_name
     from goft_cli.models.adapters import merge
     from goft_cli.run import summary
     from goft_cli.run.trained import open_trained
-    from goft_cli.system.files import write_json
-    from goft_cli.system.locations import check_output
-    from goft_cli.training.evaluation import evaluation_splits, run_model, score_splits
+    from goft_cli.training.evaluation import evaluation_splits, score_splits
 
     run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
     target = Path(cfg.output) if cfg.output else run.folder.path / "eval.json"
@@ -112,9 +83,7 @@ def rescore(cfg: EvalConfig) -> None:
     data = run.load_splits(config.eval_splits or [config.train_split])
     splits = evaluation_splits(run.task, data, run.backbone.processor)
     model = merge(run.mergeable()) if cfg.merged else run.model
-    collate = run.task.collate(run.backbone.processor)
-    outputs = run_model(model, run.task, splits, collate, run.arguments(cfg.batch_size))
-    scores = score_splits(run.task, outputs, splits)
+    scores = score_splits(run.task, run.outputs(model, splits, cfg.batch_size), splits)
     content = {"adapter": str(run.folder.path), "merged": cfg.merged, "metrics": scores}
     same = {"data": dict(data.provenance), "data_as_recorded": run.read_same(data)}
     write_json(target, content | same)
@@ -124,18 +93,19 @@ def rescore(cfg: EvalConfig) -> None:
 
 def score(cfg: EvalConfig, config: TaskConfig) -> None:
     """Score a run or a plain model on a benchmark."""
-    import time
-    from pathlib import Path
+    from accelerate import PartialState
 
-    from goft_cli.run import manifest, summary
-    from goft_cli.system.files import note, write_json
-    from goft_cli.system.locations import check_output
+    from goft_cli.run import summary
     from goft_cli.tasks.benchmark import build_harness, load_benchmark
     from goft_cli.tasks.families import build_benchmark
 
     by_harness = cfg.harness is Harness.lm_eval
     loaded = load_benchmark(build_harness(config) if by_harness else build_benchmark(config))
-    found = open_candidate(cfg, loaded.benchmark, merged=cfg.merged or by_harness)
+    if cfg.model is not None:
+        found = open_model(cfg.model, loaded.benchmark)
+    else:
+        found = open_run(cfg, loaded.benchmark, merged=cfg.merged or by_harness)
+    cast("nn.Module", found.model).to(PartialState().device)
     name = f"eval.{loaded.file_stem}{'.lm_eval' if by_harness else ''}.json"
     target = Path(cfg.output) if cfg.output else found.folder / name
     check_output(target)
@@ -160,15 +130,30 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     summary.show_scores(title, content["metrics"], deviations, target, scores.breakdown)
 
 
-def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
-    """Return the benchmark with what the verb's own keys say of it."""
-    if cfg.data_dir is not None:
-        task = replace(task, data_dir=cfg.data_dir)
-    if cfg.shots is None:
-        return task
-    if not isinstance(task, MMLUConfig):
-        raise GoftError(f"shots={cfg.shots}: task {task.name} has no exemplars", "drop shots")
-    shots = cfg.shots if isinstance(cfg.shots, list) else [cfg.shots]
-    if not all(type(count) is int for count in shots):
-        raise GoftError(f"shots={cfg.shots}: expected whole numbers, such as shots=5 or [0,5]")
-    return replace(task, shots=shots)
+def open_run(cfg: EvalConfig, benchmark: Benchmark[Any], *, merged: bool) -> Candidate:
+    """Load a trained run, its adapter on the model or merged into it."""
+    from goft_cli.models.adapters import merge
+    from goft_cli.run.trained import open_trained
+    from goft_cli.tasks.benchmark import require_kind
+
+    run = open_trained(str(cfg.adapter), base_model=cfg.base_model)
+    require_kind(benchmark, run.task.auto_class, f"adapter={cfg.adapter}")
+    identity = {
+        "model": real_name(run.cfg.model),
+        "adapter": str(run.folder.path),
+        "merged": merged,
+        "fingerprint": run.backbone.fingerprint,
+    }
+    # a PeftModel answers as the model that it wraps
+    model = cast("PreTrainedModel", merge(run.mergeable()) if merged else run.model)
+    return Candidate(model, run.backbone.processor, run.folder.path, identity)
+
+
+def open_model(cfg: ModelConfig, benchmark: Benchmark[Any]) -> Candidate:
+    """Load a plain model."""
+    from goft_cli.models.backbone import load_backbone
+
+    backbone = load_backbone(cfg, benchmark)
+    folder = Path("outputs", benchmark.config.name, cfg.name)
+    identity = {"model": real_name(cfg), "adapter": None, "fingerprint": backbone.fingerprint}
+    return Candidate(backbone.model, backbone.processor, folder, identity)

@@ -1,4 +1,4 @@
-"""The model and data of a run, or of a benchmark, in one folder for a machine without network."""
+"""`goft fetch`: model and data of a run or benchmark, in a folder for machines without network."""
 
 from __future__ import annotations
 
@@ -6,34 +6,54 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import transformers
-from transformers import AutoConfig, AutoModel
-
-from goft_cli.config import BenchmarkConfig, DatasetConfig, FetchConfig, ModelConfig, TaskConfig
+from goft_cli.config import BenchmarkConfig, DatasetConfig, FetchConfig, ModelConfig
 from goft_cli.config.model import check_tokenizer
 from goft_cli.data import dataset_files
 from goft_cli.data.model_files import FETCHED, revision_of
-from goft_cli.data.sources import LABEL_NAMES, find_files, load_all
-from goft_cli.models.backbone import Head, check_architecture, model_folder, reading
-from goft_cli.models.weights import find_weights, reading_of
-from goft_cli.studies.hydra_main import run_composed
+from goft_cli.studies.sweep import run_composed
 from goft_cli.system.digests import file_sha256
 from goft_cli.system.files import write_json, write_text
-from goft_cli.system.locations import ASSET_SCHEME, whole_folder
-from goft_cli.tasks.families import build_benchmark, build_task
+from goft_cli.system.locations import ASSET_SCHEME, check_target, check_writable, whole_folder
+
+if TYPE_CHECKING:
+    from goft_cli.models.backbone import Head
+
+
+def main() -> None:
+    """Compose `configs/fetch.yaml` and fetch."""
+    run_composed("fetch", FetchConfig, fetch)
+
+
+def fetch(cfg: FetchConfig) -> None:
+    """Write the folder, and say how to use it there."""
+    from goft_cli.run.summary import screen
+    from goft_cli.system.screen import quiet_libraries
+
+    target = Path(cfg.output_dir)
+    check_target(target)
+    check_writable(target)
+    with quiet_libraries():
+        fetched = fetch_run(cfg, target)
+    if fetched:
+        screen.print(f"copy {target} to the other machine, and there:", soft_wrap=True)
+        check = f"  (cd {shlex.quote(str(target))} && sha256sum -c SHA256SUMS)"
+        screen.print(check, soft_wrap=True, highlight=False)
+    else:
+        screen.print(
+            "nothing to fetch: model and data come with goft-cli, or are in folders of yours"
+        )
+    screen.print(f"  {command(cfg, target, fetched)}", soft_wrap=True, highlight=False)
 
 
 def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
-    """Write what does not come with this package: `model/`, `data/` and `SHA256SUMS`.
+    """Write `model/`, `data/` and `SHA256SUMS`; return which of "model" and "data" were written.
 
-    Args:
-        cfg: which model and task.
-        target: folder to be made.
-
-    Returns:
-        which of "model" and "data" were written; with neither, nothing is.
+    What comes with this package is not written; with neither, there is no folder.
     """
+    from goft_cli.tasks.families import build_benchmark, build_task
+
     dataset = cfg.task.remote_dataset
     wanted = {"model"} if not cfg.model.path.startswith(ASSET_SCHEME) else set[str]()
     wanted |= {"data"} if dataset else set()
@@ -49,29 +69,27 @@ def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
     return wanted
 
 
-def reads_folder(task: TaskConfig) -> bool:
-    """Tell whether the rows are in a folder of the user's own."""
-    sources = (getattr(task, "dataset", None), getattr(task, "generator", None))
-    return task.data_dir is not None or not any(sources)
-
-
 def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
     """Save weights as safetensors, with the head they were published with, and the processor.
 
     A tokenizer is saved in its fast form, which needs no sentencepiece to be read again.
     """
+    import transformers
+
+    from goft_cli.models.backbone import check_architecture, model_folder, reading
+    from goft_cli.models.weights import find_weights, reading_of
+
     check_tokenizer(cfg)
     source = model_folder(cfg)
     with reading(cfg.path):
-        config = AutoConfig.from_pretrained(source, **cfg.source)
+        config = transformers.AutoConfig.from_pretrained(source, **cfg.source)
         check_architecture(config, head.auto_class, cfg)
         published = (getattr(config, "architectures", None) or [""])[0]
-        kind = getattr(transformers, published, AutoModel)
+        kind = getattr(transformers, published, transformers.AutoModel)
         options = reading_of(find_weights(source, cfg))
         model = kind.from_pretrained(source, dtype="auto", **options, **cfg.source)
-        processor = getattr(transformers, head.processor_class).from_pretrained(
-            source, **cfg.source
-        )
+        processor_class = getattr(transformers, head.processor_class)
+        processor = processor_class.from_pretrained(source, **cfg.source)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     write_json(folder / FETCHED, {"source": cfg.path, "revision": revision_of(source)})
@@ -79,6 +97,8 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
 
 def fetch_data(dataset: DatasetConfig, splits: Sequence[str], folder: Path) -> None:
     """Save the splits of a hub dataset, unchanged, where `task.data_dir` finds them."""
+    from goft_cli.data.sources import LABEL_NAMES, find_files, load_all
+
     folder.mkdir()
     name, found = dataset_files.named(dataset), find_files(dataset, splits)
     names: dict[str, list[str]] = {}
@@ -108,42 +128,13 @@ def checksums(folder: Path) -> str:
 
 def command(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
     """Return what to type to use the folder."""
+    sources = (getattr(cfg.task, "dataset", None), getattr(cfg.task, "generator", None))
     verb = "eval" if isinstance(cfg.task, BenchmarkConfig) else "train"
     chosen = ["goft", verb, f"task={cfg.task.name}", f"model={cfg.model.name}"]
     if "model" in fetched:
         chosen.append(f"model.path={target / 'model'}")
     if "data" in fetched:
         chosen.append(f"task.data_dir={target / 'data'}")
-    elif reads_folder(cfg.task):
+    elif cfg.task.data_dir is not None or not any(sources):  # rows of the user's own
         chosen.append(f"task.data_dir={cfg.task.data_dir or 'DIR'}")
     return shlex.join(chosen)
-
-
-def main() -> None:
-    """Compose `configs/fetch.yaml` and fetch."""
-    run_composed("fetch", FetchConfig, fetch)
-
-
-def fetch(cfg: FetchConfig) -> None:
-    """Write the folder, and say how to use it there."""
-    from pathlib import Path
-    from shlex import quote
-
-    from goft_cli.run.summary import screen
-    from goft_cli.system.locations import check_target, check_writable
-    from goft_cli.system.screen import quiet_libraries
-
-    target = Path(cfg.output_dir)
-    check_target(target)
-    check_writable(target)
-    with quiet_libraries():
-        fetched = fetch_run(cfg, target)
-    if fetched:
-        screen.print(f"copy {target} to the other machine, and there:", soft_wrap=True)
-        check = f"  (cd {quote(str(target))} && sha256sum -c SHA256SUMS)"
-        screen.print(check, soft_wrap=True, highlight=False)
-    else:
-        screen.print(
-            "nothing to fetch: model and data come with goft-cli, or are in folders of yours"
-        )
-    screen.print(f"  {command(cfg, target, fetched)}", soft_wrap=True, highlight=False)

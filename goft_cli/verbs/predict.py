@@ -1,4 +1,4 @@
-"""Predictions in a file whose ending says the format."""
+"""`goft predict`: predictions of a trained run, in a file whose ending says the format."""
 
 from __future__ import annotations
 
@@ -10,25 +10,53 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.config import PredictConfig
-from goft_cli.studies.hydra_main import run_composed
+from goft_cli.studies.sweep import run_composed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_bytes
 
 Lines = Sequence[Mapping[str, Any]]
 
 
-def write_lines(path: Path, lines: Lines) -> None:
-    """Write predictions whole or not at all, in the format of the file's ending."""
-    write_bytes(path, WRITERS[path.suffix.lower()](lines))
+def main() -> None:
+    """Compose `configs/predict.yaml` and predict."""
+    run_composed("predict", PredictConfig, predict)
 
 
-def check_ending(path: Path) -> None:
-    """Refuse a file in whose format predictions cannot be written."""
+def predict(cfg: PredictConfig) -> None:
+    """Write each input row with its prediction, or print that of a single text."""
+    from goft_cli.run.summary import screen, with_predictions
+    from goft_cli.run.trained import open_trained
+    from goft_cli.system.screen import quiet_libraries
+
+    output, text = Path(cfg.output), cfg.text
+    if text is None:
+        check_output_file(output, overwrite=cfg.overwrite)
+    with quiet_libraries():
+        run = open_trained(cfg.adapter, base_model=cfg.base_model)
+        rows = run.task.read(Path(cfg.input or "")) if text is None else run.task.read_text(text)
+        lengths = {"batch_size": cfg.batch_size, "max_new_tokens": cfg.max_new_tokens}
+        lines = with_predictions(rows, run.predict(rows, **lengths))
+    if text is not None:
+        screen.print_json(json.dumps(lines[0], ensure_ascii=False))
+        return
+    write_lines(output, lines)
+    screen.print(f"{len(lines)} predictions: {output}", soft_wrap=True)
+
+
+def check_output_file(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file in whose format predictions cannot be written, and one that is there."""
     if path.suffix.lower() not in WRITERS:
         raise GoftError(
             f"output={path}: the ending {path.suffix!r} names no format",
             f"expected one of {', '.join(WRITERS)}, such as output={path.with_suffix('.csv')}",
         )
+    if path.exists() and not overwrite:
+        raise GoftError(f"output={path} is already there", "pass another file or overwrite=true")
+
+
+def write_lines(path: Path, lines: Lines) -> None:
+    """Write predictions whole or not at all, in the format of the file's ending."""
+    write_bytes(path, WRITERS[path.suffix.lower()](lines))
 
 
 def _as_json_lines(lines: Lines) -> bytes:
@@ -65,40 +93,3 @@ WRITERS: dict[str, Callable[[Lines], bytes]] = {
     ".parquet": _as_parquet,
 }
 """What writes a file, by its ending."""
-
-
-def main() -> None:
-    """Compose `configs/predict.yaml` and predict."""
-    run_composed("predict", PredictConfig, predict)
-
-
-def predict(cfg: PredictConfig) -> None:
-    """Write each input row with its prediction, or print that of a single text."""
-    import json
-    from pathlib import Path
-
-    from goft_cli.run.summary import screen, with_predictions
-    from goft_cli.run.trained import open_trained
-    from goft_cli.system.errors import GoftError
-    from goft_cli.system.screen import quiet_libraries
-
-    output = Path(cfg.output)
-    if cfg.text is None:
-        check_ending(output)
-        if output.exists() and not cfg.overwrite:
-            raise GoftError(
-                f"output={output} is already there", "pass another file or overwrite=true"
-            )
-    with quiet_libraries():
-        run = open_trained(cfg.adapter, base_model=cfg.base_model)
-        task = run.task
-        rows = (
-            task.read_text(cfg.text) if cfg.text is not None else task.read(Path(cfg.input or ""))
-        )
-        lengths = {"batch_size": cfg.batch_size, "max_new_tokens": cfg.max_new_tokens}
-        lines = with_predictions(rows, run.predict(rows, **lengths))
-    if cfg.text is not None:
-        screen.print_json(json.dumps(lines[0], ensure_ascii=False))
-        return
-    write_lines(output, lines)
-    screen.print(f"{len(lines)} predictions: {output}", soft_wrap=True)

@@ -183,7 +183,7 @@ def test_processes_that_nohup_started_outlive_their_terminal(
     def note(arguments: Any) -> None:  # noqa: ANN401 - argparse's
         asked.extend(getattr(arguments, "signals_to_handle", "SIGHUP").split(","))
 
-    monkeypatch.setattr("accelerate.commands.launch.launch_command", note)
+    monkeypatch.setattr(launch, "launch_command", note)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
         launch.launch(config_of(2, use_cpu=True), tmp_path / "config.yaml", train.__name__)

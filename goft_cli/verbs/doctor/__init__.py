@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
+from rich.console import Console
+
 from goft_cli.config import DoctorConfig
-from goft_cli.studies.hydra_main import run_composed
-from goft_cli.system.tables import Finding
-from goft_cli.verbs.doctor.inputs import (
-    examine_hub,
-    examine_inputs,
-    examine_offline,
-    examine_packing,
-    examine_tokenizer,
-    examine_tracker,
-)
-from goft_cli.verbs.doctor.machine import (
-    examine_accelerate,
-    examine_disk,
-    examine_gpu,
-    examine_half_precision,
-    examine_packages,
-    examine_rotation,
-)
-
-
-def examine(cfg: DoctorConfig) -> list[Finding]:
-    """Make every check, the proof that nothing needs the network last."""
-    findings = [
-        examine_packages(),
-        examine_gpu(cfg.trainer),
-        examine_half_precision(cfg),
-        examine_rotation(cfg),
-        examine_packing(cfg),
-        examine_tokenizer(cfg.model),
-        examine_disk(cfg),
-        examine_accelerate(),
-        examine_tracker(cfg.tracker, offline=cfg.offline),
-    ]
-    if cfg.offline:
-        return [*findings, examine_offline(cfg)]
-    return [*findings, examine_hub(), *examine_inputs(cfg)]
+from goft_cli.studies.sweep import run_composed
+from goft_cli.system.tables import Finding, is_healthy, show_remedies, table_of
 
 
 def main() -> None:
@@ -49,13 +18,7 @@ def main() -> None:
 
 
 def doctor(cfg: DoctorConfig) -> None:
-    """Show every finding; exit 0 if nothing is to mend, 1 if something would stop the run."""
-    import logging
-
-    from rich.console import Console
-
-    from goft_cli.system.tables import is_healthy, show_remedies, table_of
-
+    """Show every finding; exit 0 if nothing would stop the run, 1 if something would."""
     logging.getLogger("goft_cli").addHandler(logging.NullHandler())  # the table says it all
     findings, screen = examine(cfg), Console(highlight=False)
     screen.print(table_of("goft doctor", findings))
@@ -63,3 +26,23 @@ def doctor(cfg: DoctorConfig) -> None:
     if not is_healthy(findings):
         sys.exit(1)
     screen.print("nothing would stop this run")
+
+
+def examine(cfg: DoctorConfig) -> list[Finding]:
+    """Make every check, the proof that nothing needs the network last."""
+    from goft_cli.verbs.doctor import inputs, machine  # only now: they import torch
+
+    findings = [
+        machine.examine_packages(),
+        machine.examine_gpu(cfg.trainer),
+        machine.examine_half_precision(cfg),
+        machine.examine_rotation(cfg),
+        inputs.examine_packing(cfg),
+        inputs.examine_tokenizer(cfg.model),
+        machine.examine_disk(cfg),
+        machine.examine_accelerate(),
+        inputs.examine_tracker(cfg.tracker, offline=cfg.offline),
+    ]
+    if cfg.offline:
+        return [*findings, inputs.examine_offline(cfg)]
+    return [*findings, inputs.examine_hub(), *inputs.examine_inputs(cfg)]

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from huggingface_hub import constants, get_token
 
@@ -36,7 +37,7 @@ from goft_cli.tasks.families import build_benchmark, build_task
 
 
 def examine_hub() -> Finding:
-    """See whether the hub answers; whether that matters is for the inputs to say."""
+    """See whether the hub answers; the inputs show whether the run needs it."""
     reason = hub.away("model")
     if reason:
         remedy = "unset HF_HUB_OFFLINE, check the connection and HF_ENDPOINT, or use goft fetch"
@@ -46,18 +47,16 @@ def examine_hub() -> Finding:
 
 
 def examine_inputs(cfg: TrainConfig) -> list[Finding]:
-    """See whether model and data are here, cached, or to be had."""
-    parts: dict[str, tuple[str, Callable[[], None]]] = {
-        "model": (cfg.model.path, lambda: check_model(cfg.model))
-    }
+    """See whether model and data are local, cached, or to be downloaded."""
+    findings = [checked("model", cfg.model.path, lambda: check_model(cfg.model))]
     for key, task in {"task": cfg.task, "benchmark": cfg.benchmark}.items():
         if task is not None:
-            parts[key] = (task.name, lambda key=key, task=task: check_task(task, key))
-    return [checked(subject, found, check) for subject, (found, check) in parts.items()]
+            findings.append(checked(key, task.name, partial(check_task, task, key)))
+    return findings
 
 
 def check_task(task: TaskConfig, key: str) -> None:
-    """Refuse a task whose rows are not to be had."""
+    """Refuse a task whose rows are neither here nor to be downloaded."""
     check_data_dir(task, key)
     if isinstance(task, ImageClassificationConfig):
         check_images(task)
@@ -121,7 +120,7 @@ def load_everything(cfg: TrainConfig) -> int:
 
 @contextmanager
 def network_cut() -> Iterator[None]:
-    """Refuse every connection of this process but those within the machine's file system."""
+    """Refuse every connection of this process but those to Unix sockets."""
     connect = socket.socket.connect
 
     def refuse(self: socket.socket, address: object) -> None:

@@ -1,4 +1,4 @@
-"""Which engine turns the vectors of GOFT and qGOFT on this machine."""
+"""Checks of the machine: packages, GPU, precision, rotation engine, disk, accelerate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from platform import python_version
-from typing import Any
 
 import torch
 from accelerate.commands.config.config_args import default_config_file, load_config_from_file
@@ -29,32 +28,6 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import MIN_FREE_BYTES, check_writable, model_location
 from goft_cli.system.tables import Finding, Verdict, refused
 
-SUBJECT = "rotation"
-DIM = 768
-
-
-def examine_rotation(cfg: TrainConfig) -> Finding:
-    """Choose as the run would: what is compiled at first use is compiled now."""
-    if not isinstance(cfg.adapter, GoftAdapterConfig):
-        return Finding(SUBJECT, Verdict.ok, "none")
-    on_gpu = torch.cuda.is_available() and not cfg.trainer.use_cpu
-    dtype = getattr(torch, cfg.model.dtype.value)
-    x = torch.empty(1, DIM, dtype=dtype, device="cuda" if on_gpu else "cpu")
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        try:
-            engine = choose_engine(x)
-        except EngineError as error:
-            return Finding(SUBJECT, Verdict.mend, error.problem, error.remedy)
-    if said:
-        return Finding(SUBJECT, Verdict.note, str(said[0].message))
-    chosen = forced_engine() == "auto"
-    if chosen and engine == "blocked" and compiled.has_team() and not compiled.can_build():
-        found = f"{engine} engine, for there is no C compiler ({compiled.command()[0]})"
-        return Finding(SUBJECT, Verdict.note, found, "install gcc or clang, or let CC name one")
-    return Finding(SUBJECT, Verdict.ok, f"{engine} engine")
-
-
 SHOWN = ("torch", "transformers", "peft", "accelerate", "datasets")
 MULTILINGUAL_VOCABULARY = 200_000
 """mDeBERTa's has 251,000 entries, DeBERTaV3's 128,100."""
@@ -63,7 +36,7 @@ COPIES = 3
 
 
 def examine_packages() -> Finding:
-    """Hold the installed versions against what this package asks for."""
+    """Compare the installed versions with what this package asks for."""
     unfit = list(unfit_packages(requires("goft-cli") or []))
     if unfit:
         wanted = " ".join(f"'{one}'" for one in unfit)
@@ -101,20 +74,19 @@ def examine_gpu(trainer: TrainerConfig) -> Finding:
 
 
 def examine_cpu(trainer: TrainerConfig) -> Finding:
-    """Say why there is no GPU, as far as that can be told."""
+    """Check the precision against a CPU, and say why there is no GPU if that is known."""
     found = f"none in use; threads on the CPU: {torch.get_num_threads()}"
     if trainer.fp16:
-        return Finding(
-            "GPU", Verdict.mend, f"{found}, and fp16 needs one", "drop trainer.fp16=true"
-        )
+        remedy = "drop trainer.fp16=true"
+        return Finding("GPU", Verdict.mend, f"{found}, and fp16 needs one", remedy)
     if trainer.bf16 and not trainer.use_cpu:
         remedy = "add trainer.use_cpu=true, or drop trainer.bf16"
         return Finding("GPU", Verdict.mend, f"{found}, and trainer.bf16 looks for one", remedy)
     if shutil.which("nvidia-smi") and torch.version.cuda is None:
-        remedy = (
-            "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu126"
-        )
-        return Finding("GPU", Verdict.note, "there is one, but torch is built without CUDA", remedy)
+        found = "there is one, but torch is built without CUDA"
+        index = "https://download.pytorch.org/whl/cu126"
+        remedy = f"pip install --force-reinstall torch --index-url {index}"
+        return Finding("GPU", Verdict.note, found, remedy)
     return Finding("GPU", Verdict.ok, found)
 
 
@@ -131,32 +103,51 @@ def examine_half_precision(cfg: TrainConfig) -> Finding:
 
 
 def is_mdeberta(model: ModelConfig) -> bool:
-    """Tell by the name, or where the model is at hand by its vocabulary."""
-    config = local_config(model)
-    size, kind = config.get("vocab_size", 0), config.get("model_type", "")
-    known = kind == "deberta-v2" and size > MULTILINGUAL_VOCABULARY
-    return known or "mdeberta" in f"{model.name} {model.path}".lower()
-
-
-def local_config(model: ModelConfig) -> dict[str, Any]:
-    """Read the `config.json` of a model in a folder; of one on the hub nothing is read."""
+    """Tell by the name, or by the vocabulary of a model in a folder."""
+    if "mdeberta" in f"{model.name} {model.path}".lower():
+        return True
     folder = local_folder(model)
     if folder is None:
-        return {}
-    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return False
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    is_deberta = config.get("model_type", "") == "deberta-v2"
+    return is_deberta and config.get("vocab_size", 0) > MULTILINGUAL_VOCABULARY
 
 
 def local_folder(model: ModelConfig) -> Path | None:
     """Return a model's folder, None for one on the hub or for one that cannot be used."""
     try:
         location = model_location(model.path)
-    except GoftError:  # another check says so
+    except GoftError:  # which another check reports
         return None
     return location if isinstance(location, Path) else None
 
 
+def examine_rotation(cfg: TrainConfig) -> Finding:
+    """Choose the engine as the run would, and compile what it compiles at first use."""
+    subject = "rotation"
+    if not isinstance(cfg.adapter, GoftAdapterConfig):
+        return Finding(subject, Verdict.ok, "none")
+    on_gpu = torch.cuda.is_available() and not cfg.trainer.use_cpu
+    dtype = getattr(torch, cfg.model.dtype.value)
+    x = torch.empty(1, 768, dtype=dtype, device="cuda" if on_gpu else "cpu")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            engine = choose_engine(x)
+        except EngineError as error:
+            return Finding(subject, Verdict.mend, error.problem, error.remedy)
+    if said:
+        return Finding(subject, Verdict.note, str(said[0].message))
+    chosen = forced_engine() == "auto"
+    if chosen and engine == "blocked" and compiled.has_team() and not compiled.can_build():
+        found = f"{engine} engine, for there is no C compiler ({compiled.command()[0]})"
+        return Finding(subject, Verdict.note, found, "install gcc or clang, or let CC name one")
+    return Finding(subject, Verdict.ok, f"{engine} engine")
+
+
 def examine_disk(cfg: TrainConfig) -> Finding:
-    """Hold the free space against what checkpoints take, as far as that is known."""
+    """Compare the free space with what checkpoints take, as far as that is known."""
     folder = Path(cfg.output_dir)
     try:
         check_writable(folder)
@@ -183,7 +174,7 @@ def checkpoint_bytes(cfg: TrainConfig) -> int:
 
 
 def examine_accelerate() -> Finding:
-    """Read the file that `accelerate launch` goes by, if there is one."""
+    """Check the configuration file of `accelerate launch`, if there is one."""
     path = Path(default_config_file)
     if not path.is_file():
         return Finding("accelerate", Verdict.ok, "no configuration; one process needs none")

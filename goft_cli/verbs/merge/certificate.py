@@ -17,7 +17,7 @@ from goft_cli.config.model import real_name
 from goft_cli.run.configuration import config_sha256
 from goft_cli.run.manifest import describe_base, environment
 from goft_cli.run.outcome import compute_dtype
-from goft_cli.run.provenance import adapter_sha256, describe_base
+from goft_cli.run.provenance import adapter_sha256
 from goft_cli.run.trained import TrainedRun
 from goft_cli.system.digests import digests
 from goft_cli.system.errors import GoftError

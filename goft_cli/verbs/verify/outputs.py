@@ -1,4 +1,4 @@
-"""One line of the table: what was checked, whether it holds, what was found."""
+"""Findings about a run: its files, its scores and predictions, its merged and exported models."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ from goft_cli.verbs.merge.certificate import REPORT, exported_sha256
 from goft_cli.verbs.merge.export import reopened
 
 SHOWN_CHANGES = 3
-
-
 WORDS = {Verdict.ok: "holds", Verdict.mend: "does not hold", Verdict.note: "not recorded"}
 """What a verdict is called of a record; what was not recorded fails nothing."""
 
@@ -47,37 +45,28 @@ def of_files(subject: str, recorded: Sequence[str], changes: Sequence[Change]) -
     if not recorded:
         return unrecorded(subject)
     if not changes:
-        return judged(subject, summary(recorded), holds=True)
+        few = len(recorded) <= SHOWN_CHANGES
+        found = ", ".join(recorded) if few else f"{len(recorded)} files"
+        return judged(subject, found, holds=True)
     more = f"; and {len(changes) - SHOWN_CHANGES} more" if len(changes) > SHOWN_CHANGES else ""
     return judged(subject, "; ".join(map(str, changes[:SHOWN_CHANGES])) + more, holds=False)
 
 
-def summary(names: Sequence[str]) -> str:
-    """Name a few files, or count them."""
-    return ", ".join(names) if len(names) <= SHOWN_CHANGES else f"{len(names)} files"
-
-
 @dataclass(frozen=True)
 class Rescored:
-    """A run's outputs on its evaluation rows, all of them or some.
-
-    Attributes:
-        run: reopened; its model is used up by `merged_again`.
-        metrics: what the run recorded.
-        splits: the rows.
-        outputs: of the adapted model.
-        tolerance: largest difference, relative, that the run itself took for rounding.
-        batch_size: rows at a time.
-        chosen: places of the rows in their splits, where they are some.
-    """
+    """A run's outputs on its evaluation rows, all of them or some."""
 
     run: TrainedRun
+    """Reopened; its model is used up by `merged_again`."""
     metrics: Mapping[str, Any]
+    """What the run recorded."""
     splits: dict[str, Split]
     outputs: dict[str, Arrays]
     tolerance: float
+    """Largest relative difference that the run itself took for rounding."""
     batch_size: int
     chosen: Mapping[str, range] | None
+    """Places of the rows in their splits; None for all rows."""
 
     @classmethod
     def of(cls, run: TrainedRun, data: TaskData, cfg: VerifyConfig) -> Rescored:
@@ -85,9 +74,8 @@ class Rescored:
         metrics = read_json(run.folder.metrics)
         chosen, rows = None, data
         if cfg.max_samples is not None:
-            chosen = {
-                name: spread(len(all_), cfg.max_samples) for name, all_ in data.splits.items()
-            }
+            most = cfg.max_samples
+            chosen = {name: spread(len(found), most) for name, found in data.splits.items()}
             rows = TaskData({name: data.splits[name].select(at) for name, at in chosen.items()})
         splits = evaluation_splits(run.task, rows, run.backbone.processor)
         outputs = run.outputs(run.model, splits, cfg.batch_size)
@@ -186,7 +174,7 @@ def exported_files(
     if certified := section(sha256, "adapter"):
         place = {"source": f"{subject}: adapter", "sha256": certified}
         changes += file_changes(section(rescored.run.manifest, "adapter"), place)
-    # weights that were saved anew elsewhere have other files, and the same fingerprint
+    # the fingerprint, for the same weights saved elsewhere have other files
     base = section(report, "run").get("base_fingerprint")
     if base != rescored.run.backbone.fingerprint:
         changes.append(Change(f"{subject}: base", rescored.run.backbone.fingerprint, base))

@@ -1,4 +1,4 @@
-"""Every check of one run, in an order that goes on as far as what was found before allows."""
+"""Every check of one run, in order, as far as the findings before allow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from goft_cli.run.provenance import (
     section,
 )
 from goft_cli.run.record import find_runs
-from goft_cli.run.trained import TrainedRun, find_run, open_trained, placed
+from goft_cli.run.trained import find_run, open_trained, placed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.tables import Finding
@@ -46,22 +46,16 @@ def run_folders(places: Sequence[str]) -> list[RunFolder]:
 
 
 def recheck(folder: RunFolder, cfg: VerifyConfig) -> Iterator[Finding]:
-    """Recheck every digest, reload, score again, merge again.
-
-    Args:
-        folder: of a finished run.
-        cfg: where model and data are now, and how many rows to score.
-
-    Yields:
-        findings, each as soon as it is known.
-    """
+    """Recheck every digest of a finished run, reload it, score again, merge again."""
     manifest = read_json(folder.manifest)
     run_cfg = placed(read_config(folder.config), manifest, cfg.base_model, cfg.data_dir)
     yield base_files(manifest, run_cfg, is_moved=cfg.base_model is not None)
     adapter = section(section(manifest, "adapter"), "sha256")
     yield of_files("adapter files", list(adapter), adapter_changes(manifest, folder))
     if run_cfg.benchmark is not None:
-        yield benchmark_files(section(manifest, "benchmark"), run_cfg.benchmark)
+        recorded = section(manifest, "benchmark")
+        changes = changes_on_disk(recorded, run_cfg.benchmark, fresh=True)
+        yield of_files("benchmark files", list(section(recorded, "sha256")), changes)
     found, data = read_data(section(manifest, "data"), run_cfg.task)
     yield found
     try:
@@ -71,11 +65,14 @@ def recheck(folder: RunFolder, cfg: VerifyConfig) -> Iterator[Finding]:
         return
     yield judged("reloaded", f"base weights {run.backbone.fingerprint[:12]}", holds=True)
     if data is not None:
-        yield from from_outputs(run, data, cfg)
+        rescored = Rescored.of(run, data, cfg)
+        yield from scored_again(rescored)
+        yield from certificates(rescored)
+        yield merged_again(rescored)  # last, for it uses the model up
 
 
 def base_files(manifest: Mapping[str, Any], cfg: TrainConfig, *, is_moved: bool) -> Finding:
-    """Compare the base model's files; weights saved anew elsewhere are known by fingerprint."""
+    """Compare the base model's files; the fingerprint decides on those of a moved one."""
     subject, recorded = "base model files", section(manifest, "model")
     try:
         changes = base_on_disk(recorded, cfg.model, fresh=True)
@@ -86,15 +83,8 @@ def base_files(manifest: Mapping[str, Any], cfg: TrainConfig, *, is_moved: bool)
     return of_files(subject, list(section(recorded, "sha256")), changes)
 
 
-def benchmark_files(recorded: Mapping[str, Any], task: TaskConfig) -> Finding:
-    """Compare the files of the benchmark's questions, every byte read."""
-    changes = changes_on_disk(recorded, task, fresh=True)
-    return of_files("benchmark files", list(section(recorded, "sha256")), changes)
-
-
 def read_data(recorded: Mapping[str, Any], task: TaskConfig) -> tuple[Finding, TaskData | None]:
     """Read the data and compare it: every byte of its files, and what a reader makes of them."""
-    names = list(section(recorded, "sha256"))
     try:
         data = build_task(task).load()
         if not are_comparable(recorded, data.provenance):
@@ -103,12 +93,4 @@ def read_data(recorded: Mapping[str, Any], task: TaskConfig) -> tuple[Finding, T
         changes = changes or data_changes(recorded, data.provenance, all_splits=True)
     except GoftError as error:
         return judged("data files", str(error), holds=False), None
-    return of_files("data files", names, changes), data
-
-
-def from_outputs(run: TrainedRun, data: TaskData, cfg: VerifyConfig) -> Iterator[Finding]:
-    """Run the model on rows, merge it, and compare with scores and certificates."""
-    rescored = Rescored.of(run, data, cfg)
-    yield from scored_again(rescored)
-    yield from certificates(rescored)
-    yield merged_again(rescored)
+    return of_files("data files", list(section(recorded, "sha256")), changes), data
