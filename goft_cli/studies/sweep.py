@@ -1,23 +1,17 @@
-"""A verb's configuration composed and run, and a sweep as a whole: its folder, screen and end."""
+"""A sweep as a whole: where it is, what is shown while it runs, how it ends."""
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
-from omegaconf import DictConfig
 from rich.console import Console
 
-from goft_cli.compose.composition import folder_name, freeze, register
-from goft_cli.compose.flags import overrides_first, read_flags
-from goft_cli.compose.store import config_source
+from goft_cli.compose.composition import folder_name
+from goft_cli.compose.flags import read_flags
 from goft_cli.studies.jobs import (
     LEADERBOARD,
     JobRecord,
@@ -25,10 +19,8 @@ from goft_cli.studies.jobs import (
     forget_records,
     read_records,
     results,
-    swept,
 )
 from goft_cli.studies.leaderboard import table, write_csv
-from goft_cli.studies.runner import ConfigT
 from goft_cli.system.errors import FAILED_JOBS, GoftError
 
 POLL_SECONDS = 0.5
@@ -39,34 +31,6 @@ class SweepError(GoftError):
     """Jobs of a sweep failed."""
 
     exit_code = FAILED_JOBS
-
-
-def run_composed(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object]) -> None:
-    """Let Hydra compose `configs/<verb>.yaml` with `sys.argv`, then hand the dataclass to `job`.
-
-    A sweep hands each of its configurations to `job` in a process of its own.
-    """
-    register(verb)
-    refused: list[Exception] = []
-
-    def task(cfg: DictConfig) -> float | None:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            register(verb)  # a launcher may have brought a fresh process
-            return swept(lambda: freeze(cfg, kind), job)
-        try:
-            job(freeze(cfg, kind))
-        except Exception as error:
-            refused.append(error)  # past Hydra, which would print it in its own words
-        return None
-
-    place, name = config_source(verb)
-    main = hydra.main(version_base="1.3", config_path=place, config_name=name)(task)
-    words = sys.argv[1:]
-    with sweeping(words) if read_flags(words).multirun else nullcontext([]) as added:
-        sys.argv[:] = ["goft", *overrides_first([*words, *added])]
-        main()
-    if refused:
-        raise refused[0]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from goft_cli.config import EvalConfig, Harness, MMLUConfig, ModelConfig, TaskConfig
 from goft_cli.config.model import real_name
 from goft_cli.run import manifest
-from goft_cli.studies.sweep import run_composed
+from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import note, write_json
 from goft_cli.system.locations import check_output

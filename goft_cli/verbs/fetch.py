@@ -12,7 +12,7 @@ from goft_cli.config import BenchmarkConfig, DatasetConfig, FetchConfig, ModelCo
 from goft_cli.config.model import check_tokenizer
 from goft_cli.data import dataset_files
 from goft_cli.data.model_files import FETCHED, revision_of
-from goft_cli.studies.sweep import run_composed
+from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.digests import file_sha256
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.locations import ASSET_SCHEME, check_target, check_writable, whole_folder

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.config import PredictConfig
-from goft_cli.studies.sweep import run_composed
+from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_bytes
 

@@ -16,7 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, Repository
 from huggingface_hub.utils import validate_repo_id
 
 from goft_cli.config import PushConfig
-from goft_cli.studies.sweep import run_composed
+from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_json, write_text

@@ -17,7 +17,7 @@ from goft_cli.run.folder import opened
 from goft_cli.run.provenance import check_ground, is_reusable
 from goft_cli.run.record import RunRecord
 from goft_cli.studies import runner
-from goft_cli.studies.sweep import run_composed
+from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import (
     USAGE_ERROR,
     GoftError,

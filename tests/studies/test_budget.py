@@ -15,8 +15,8 @@ from goft_cli.config import (
     LoraAdapterConfig,
     OftAdapterConfig,
 )
-from goft_cli.studies.budget import Size, closest, matched_sizes
 from goft_cli.system.errors import GoftError
+from goft_cli.verbs.plan.layers import Size, closest, matched_sizes
 from tests.support import small_runs
 from tests.support.parameter_counts import SMALL
 

@@ -20,9 +20,9 @@ from goft_cli.compose.keys import group_choices
 from goft_cli.config import TrainConfig
 from goft_cli.run.configuration import read_config
 from goft_cli.studies import jobs, sweep
+from goft_cli.studies.hydra_main import run_composed
 from goft_cli.studies.jobs import LEADERBOARD
 from goft_cli.studies.runner import Outcome, Surroundings
-from goft_cli.studies.sweep import run_composed
 from goft_cli.system.errors import FAILED_JOBS, GoftError, Stopped
 from tests.conftest import ROOT, Goft
 from tests.support import trivial_jobs

@@ -6,7 +6,6 @@ import pytest
 import torch
 from datasets import Dataset
 
-from goft_cli.studies.budget import attached
 from goft_cli.tasks.families import build_task
 from goft_cli.verbs.plan.batches import (
     longest_batch,
@@ -15,6 +14,7 @@ from goft_cli.verbs.plan.batches import (
     shape_of,
     stand_in_batch,
 )
+from goft_cli.verbs.plan.layers import attached
 from goft_cli.verbs.plan.memory import step_bytes
 from tests.support import small_runs
 

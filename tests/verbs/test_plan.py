@@ -14,9 +14,15 @@ from torch import nn
 from goft_cli.config import ModelConfig, Optimizer, Quantization
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.summary import summary_table
-from goft_cli.studies.budget import attached, matched_sizes
 from goft_cli.verbs.plan.forecast import published
-from goft_cli.verbs.plan.layers import adapted_layers, equivalents, evaluations, within_block
+from goft_cli.verbs.plan.layers import (
+    adapted_layers,
+    attached,
+    equivalents,
+    evaluations,
+    matched_sizes,
+    within_block,
+)
 from goft_cli.verbs.plan.memory import optimizer_bytes, saved_by_packing
 from tests.conftest import Goft
 from tests.support import small_runs

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from goft_cli.studies.budget import attached
+from goft_cli.verbs.plan.layers import attached
 from goft_cli.verbs.plan.memory import LiveBytes, step_bytes
 from tests.support import small_runs
 

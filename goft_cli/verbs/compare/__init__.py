@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from goft_cli.config import CompareConfig
-from goft_cli.studies.sweep import run_composed
+from goft_cli.studies.hydra_main import run_composed
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ from goft_cli.config import Budget, CompareConfig
 from goft_cli.config.model import real_name
 from goft_cli.run.record import RunRecord
 from goft_cli.run.summary import screen
-from goft_cli.studies.budget import Size, matched_sizes
 from goft_cli.studies.leaderboard import pareto_front
 from goft_cli.system.figures import SECOND_INK, look_of, save, style
 from goft_cli.system.files import write_text
@@ -24,6 +23,7 @@ from goft_cli.system.screen import quiet_libraries
 from goft_cli.verbs.compare import table
 from goft_cli.verbs.compare.runs import PlannedRun, finish, is_done, plan
 from goft_cli.verbs.compare.table import Caption, Summary, summarize
+from goft_cli.verbs.plan.layers import Size, matched_sizes
 
 FORMATS = ("png", "svg", "pdf")
 MAX_IN_LINE = 8

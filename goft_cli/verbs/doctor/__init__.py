@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 
 from goft_cli.config import DoctorConfig
-from goft_cli.studies.sweep import run_composed
+from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.tables import Finding, is_healthy, show_remedies, table_of
 
 

@@ -17,11 +17,11 @@ from goft_cli.models.backbone import model_folder, reading
 from goft_cli.models.processors import fit_together, load_processor
 from goft_cli.run.preflight import check_data_dir
 from goft_cli.run.summary import megabytes
-from goft_cli.studies.budget import attached
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Task, TaskData
 from goft_cli.tasks.families import build_task
 from goft_cli.tasks.tokens import usable_positions
+from goft_cli.verbs.plan.layers import attached
 from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, total_bytes
 
 INPUT = "input_ids"

@@ -16,7 +16,6 @@ from goft_cli.config import EVERY, HEADLINE, PlanConfig, TrainConfig
 from goft_cli.data import dataset_files, model_files
 from goft_cli.models.adapters import ParameterCount, count_parameters
 from goft_cli.run.summary import megabytes
-from goft_cli.studies.budget import attached
 from goft_cli.studies.recipes import cells
 from goft_cli.system.locations import model_location
 from goft_cli.tasks.families import build_task
@@ -26,6 +25,7 @@ from goft_cli.verbs.plan.layers import (
     AdaptedLayers,
     Timing,
     adapted_layers,
+    attached,
     calibrate,
     equivalents,
     evaluations,

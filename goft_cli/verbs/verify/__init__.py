@@ -7,7 +7,7 @@ import sys
 from rich.console import Console
 
 from goft_cli.config import VerifyConfig
-from goft_cli.studies.sweep import run_composed
+from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.tables import is_healthy, table_of
 
 
