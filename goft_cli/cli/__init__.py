@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from goft_cli import __version__
-from goft_cli.compose.refusals import describe
+from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.compose.words import VERBS, WITHOUT_CONFIG, help_text, nearest
 from goft_cli.system.errors import GoftError, Stopped, handling, panics_as_errors, stop_now
 from goft_cli.system.secrets import redact
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, Stopped) as error:  # every error becomes a sentence here
         if debug:
             print(redact(traceback.format_exc()), end="", file=sys.stderr)
-        message, code = describe(error, arguments)
+        message, code = sentence_and_code(error, arguments)
         print(f"goft: {message}", file=sys.stderr)
         return code
 

@@ -40,9 +40,9 @@ SAVE_FAILED = "PytorchStreamWriter failed writing file"
 """All that torch.save says, whatever the cause."""
 
 
-def describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str, int]:
+def sentence_and_code(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the sentence for an error, short and free of secrets, and its exit code."""
-    sentence, code = _describe(error, arguments)
+    sentence, code = _sentence_and_code(error, arguments)
     return shortened(redact(sentence)), code
 
 
@@ -52,7 +52,7 @@ def shortened(sentence: str) -> str:
     return cut if len(cut) <= LONGEST else f"{cut[: LONGEST // 2]} ... {cut[-LONGEST // 2 :]}"
 
 
-def _describe(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str, int]:
+def _sentence_and_code(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, RankError | Stopped):
         return str(error), error.code
     if isinstance(error, GoftError):

@@ -18,13 +18,13 @@ TRAIN_SAMPLE = "train_sample"
 """What stands in for the evaluation splits of a task that has none: its first training rows."""
 
 
-def judge(splits: Sequence[str]) -> str:
+def headline_split(splits: Sequence[str]) -> str:
     """Name the split that stands for a run unless its task names another."""
     return splits[0] if splits else TRAIN_SAMPLE
 
 
 # Defaults below ask for it, also where a file is read back and no command line was composed.
-OmegaConf.register_new_resolver("judge", judge, replace=True)
+OmegaConf.register_new_resolver("judge", headline_split, replace=True)
 
 
 @dataclass

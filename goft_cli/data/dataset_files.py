@@ -15,7 +15,7 @@ from goft_cli.config import DatasetConfig, ModelConfig
 from goft_cli.data import model_files
 from goft_cli.system import hub, snapshots
 from goft_cli.system.errors import GoftError
-from goft_cli.system.hub import Item, explain, is_loading_error
+from goft_cli.system.hub import Item, is_loading_error, reason_of
 from goft_cli.system.snapshots import Files, listing
 
 DATA_REMEDY = "pass task.data_dir=DIR with local files"
@@ -240,7 +240,7 @@ def check_permission(item: Item) -> None:
         try:
             HfApi(endpoint=constants.ENDPOINT).auth_check(item.name, repo_type=item.kind)
         except GatedRepoError as error:
-            reason, cause = explain(error, item.kind, item.name), error
+            reason, cause = reason_of(error, item.kind, item.name), error
         except Exception as error:
             if not is_loading_error(error):
                 raise

@@ -37,7 +37,7 @@ from goft_cli.system.errors import (
     hangup_is_ignored,
     stop_now,
 )
-from goft_cli.training.launch_checks import sharding_engine
+from goft_cli.training.launch_checks import sharding_backend
 
 ORPHAN_CHECK_SECONDS = 0.5
 SAVING_SECONDS = 600
@@ -145,7 +145,7 @@ def join_processes(cfg: TrainConfig) -> bool:
     if processes() == 1:
         return True
     on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
-    if on_cpu and sharding_engine() is None:  # with DeepSpeed it would mean DDP
+    if on_cpu and sharding_backend() is None:  # with DeepSpeed it would mean DDP
         os.environ["ACCELERATE_USE_CPU"] = "true"  # which Trainer's own state reads
     state = PartialState(cpu=on_cpu)
     if state.num_processes != processes():  # else each would train alone and write as the first

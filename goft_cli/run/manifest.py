@@ -20,7 +20,7 @@ from goft_cli.system import snapshots
 from goft_cli.system.digests import digests
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import model_location
-from goft_cli.training.launch_checks import sharding_engine
+from goft_cli.training.launch_checks import sharding_backend
 
 PROCESSOR = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
@@ -97,7 +97,7 @@ def environment() -> dict[str, Any]:
         "cpu_threads": torch.get_num_threads(),
         "gpus": gpus,
         "rotation_engine": forced_engine(),
-        "sharding": sharding_engine(),
+        "sharding": sharding_backend(),
     }
 
 

@@ -58,7 +58,7 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
     """
     splits = job.encoded.evaluation or evaluation_splits(job.task, job.data, job.backbone.processor)
     trained = run_trainer(trainer, splits)
-    sharding.leave()
+    sharding.forget_sharding()
     arguments = training_arguments(job.cfg, job.folder.checkpoints, job.task)
 
     def outputs_of(model: nn.Module) -> dict[str, Arrays]:

@@ -87,7 +87,7 @@ def train(job: Job) -> PenaltyTrainer:
     trainer.add_callback(StopWithoutFolder(job.folder.check_there))
     checkpoint = newest_complete(job.folder.checkpoints)
     if checkpoint is not None:
-        sharding.check_same_engine(checkpoint)
+        sharding.check_same_backend(checkpoint)
         logger.info("resuming from %s", checkpoint.name)
     with sharding.unpickling_nothing(), heeding_peft():
         fit(trainer, checkpoint)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
-from goft_cli.compose.refusals import describe
+from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.config import TrainConfig
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.provenance import is_reusable
@@ -73,7 +73,7 @@ def forget_records(sweep_dir: Path) -> None:
         path.unlink()
 
 
-def results(records: Iterable[JobRecord]) -> list[RunRecord]:
+def finished_records(records: Iterable[JobRecord]) -> list[RunRecord]:
     """Return the finished runs of a sweep."""
     done = {State.finished, State.kept}
     runs = [record.run for record in records if record.state in done and record.run]
@@ -92,13 +92,13 @@ def swept(compose: Callable[[], ConfigT], job: Callable[[ConfigT], object]) -> f
     try:
         cfg = compose()
     except Exception as error:
-        sentence, _ = describe(error, [verb(), *settings.overrides.task])
+        sentence, _ = sentence_and_code(error, [verb(), *settings.overrides.task])
         write_record(job_dir, replace(record, state=State.failed, sentence=sentence))
         return None
     record = replace(record, run=cfg.output_dir if isinstance(cfg, TrainConfig) else None)
     record = perform(record, job_dir, cfg, job)
     write_record(job_dir, record)
-    write_csv(job_dir.parent / LEADERBOARD, results(read_records(job_dir.parent)))
+    write_csv(job_dir.parent / LEADERBOARD, finished_records(read_records(job_dir.parent)))
     if record.run is None or record.state is State.failed:
         return None
     return RunRecord(RunFolder(Path(record.run))).score
@@ -114,7 +114,7 @@ def perform(
         write_record(job_dir, record)
         outcome = run_isolated(job_dir, cfg, job)
     except Exception as error:
-        sentence, code = describe(error, [verb()])
+        sentence, code = sentence_and_code(error, [verb()])
         outcome = Outcome(code, sentence)
     if outcome.code:
         return replace(record, state=State.failed, sentence=outcome.sentence)

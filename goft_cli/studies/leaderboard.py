@@ -131,7 +131,7 @@ def as_override(key: str, value: object) -> str:
     return f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
 
 
-def rows(results: Iterable[RunRecord]) -> list[tuple[str, ...]]:
+def leaderboard_rows(results: Iterable[RunRecord]) -> list[tuple[str, ...]]:
     """Return one row of cells per configuration: tasks by name, within a task the best first."""
     groups: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for run, changed in told_apart(results).items():
@@ -140,10 +140,10 @@ def rows(results: Iterable[RunRecord]) -> list[tuple[str, ...]]:
     def order(group: tuple[tuple[str, ...], Sequence[RunRecord]]) -> tuple[str, float]:
         return group[0][0], -statistics.mean(run.merit for run in group[1])
 
-    return [row(*group) for group in sorted(groups.items(), key=order)]
+    return [leaderboard_row(*group) for group in sorted(groups.items(), key=order)]
 
 
-def row(named: Sequence[str], runs: Sequence[RunRecord]) -> tuple[str, ...]:
+def leaderboard_row(named: Sequence[str], runs: Sequence[RunRecord]) -> tuple[str, ...]:
     """Return the cells of one configuration: mean, standard deviation and best over its runs."""
     values = [run.score for run in runs]
     return (
@@ -156,10 +156,10 @@ def row(named: Sequence[str], runs: Sequence[RunRecord]) -> tuple[str, ...]:
     )
 
 
-def table(results: Iterable[RunRecord]) -> Table:
+def leaderboard_table(results: Iterable[RunRecord]) -> Table:
     """Return the table for the screen."""
     shared, kept = ["leaderboard"], {}
-    for column, cells in zip(COLUMNS, zip(*rows(results), strict=True), strict=True):
+    for column, cells in zip(COLUMNS, zip(*leaderboard_rows(results), strict=True), strict=True):
         if column in SHAREABLE and len(set(cells)) == 1:
             shared.append(cells[0])
         else:
@@ -170,7 +170,7 @@ def table(results: Iterable[RunRecord]) -> Table:
 
 def markdown(results: Iterable[RunRecord]) -> str:
     """Return the table for a document."""
-    return Table(COLUMNS, rows(results)).markdown()
+    return Table(COLUMNS, leaderboard_rows(results)).markdown()
 
 
 def write_csv(path: Path, results: Iterable[RunRecord]) -> None:

@@ -25,7 +25,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import TypeVar
 
-from goft_cli.compose.refusals import describe
+from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.system.errors import CRASH, Stopped, handling, panics_as_errors, stop_now
 from goft_cli.system.secrets import redact
 
@@ -160,7 +160,7 @@ def _enter(
             job(cfg)
         outcome = Outcome()
     except (Exception, Stopped) as error:
-        sentence, code = describe(error, ["train"])
+        sentence, code = sentence_and_code(error, ["train"])
         outcome = Outcome(code, sentence, redact(traceback.format_exc()))
         if surroundings.output is not None:
             print(outcome.traceback, flush=True)

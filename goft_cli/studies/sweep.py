@@ -16,11 +16,11 @@ from goft_cli.studies.jobs import (
     LEADERBOARD,
     JobRecord,
     State,
+    finished_records,
     forget_records,
     read_records,
-    results,
 )
-from goft_cli.studies.leaderboard import table, write_csv
+from goft_cli.studies.leaderboard import leaderboard_table, write_csv
 from goft_cli.system.errors import FAILED_JOBS, GoftError
 
 POLL_SECONDS = 0.5
@@ -99,7 +99,7 @@ def watch(sweep_dir: Path, fixed: set[str], ended: threading.Event) -> None:
             shown[record.number] = record.state
             show_state(record, job_name(record, fixed))
         if not over and any(record.state is State.finished for record in news):
-            screen.print(table(results(records)))
+            screen.print(leaderboard_table(finished_records(records)))
 
 
 def show_state(record: JobRecord, named: str) -> None:
@@ -126,9 +126,9 @@ def failures(records: Sequence[JobRecord]) -> list[JobRecord]:
 def conclude(sweep_dir: Path, fixed: set[str]) -> None:
     """Show the whole leaderboard, count the jobs by how they ended, and refuse failed ones."""
     records = read_records(sweep_dir)
-    if found := results(records):
+    if found := finished_records(records):
         write_csv(sweep_dir / LEADERBOARD, found)
-        screen.print(table(found))
+        screen.print(leaderboard_table(found))
         say(f"leaderboard: {sweep_dir / LEADERBOARD}")
     states = [record.state for record in records]
     counted = (f"{states.count(state)} {state.value}" for state in State if state in states)

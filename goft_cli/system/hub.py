@@ -66,7 +66,7 @@ def is_transport_error(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] in {"httpx", "httpx2", "httpcore", "httpcore2"}
 
 
-def explain(error: BaseException, kind: Kind, name: str) -> str:
+def reason_of(error: BaseException, kind: Kind, name: str) -> str:
     """Return why an item cannot be had, as far as a known cause is behind the error."""
     for fault in causes(error):
         reason = answered(fault, kind, name) or on_this_side(fault)
@@ -183,7 +183,7 @@ def require(item: Item) -> Iterator[None]:
         if not is_loading_error(error):
             raise
         if reason is None:
-            why = explain(error, item.kind, item.name)
+            why = reason_of(error, item.kind, item.name)
         else:
             why = reason if isinstance(error, OSError) else f"{reason}; {first_line(error)}"
         raise refusal(item, why) from error

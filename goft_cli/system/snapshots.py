@@ -17,10 +17,10 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.hub import (
     Item,
     Kind,
-    explain,
     free_bytes,
     is_loading_error,
     is_transport_error,
+    reason_of,
     status,
 )
 
@@ -137,7 +137,7 @@ def bring(item: Item, files: Files) -> Path:
         except Exception as error:
             if not is_loading_error(error):
                 raise
-            reason, cause = explain(error, item.kind, item.name), error
+            reason, cause = reason_of(error, item.kind, item.name), error
     folder = find(item, files)
     if folder is None:
         raise hub.refusal(item, reason) from cause
@@ -178,7 +178,7 @@ def contents(item: Item) -> list[str]:
     except Exception as error:
         if not is_loading_error(error):
             raise
-        raise hub.refusal(item, explain(error, item.kind, item.name)) from error
+        raise hub.refusal(item, reason_of(error, item.kind, item.name)) from error
 
 
 def commit_of(folder: Path) -> str | None:

@@ -90,7 +90,7 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def rotate(folder: Path, keep: int, protected: set[str]) -> None:
+def prune(folder: Path, keep: int, protected: set[str]) -> None:
     """Delete the checkpoints written longest ago, until `keep` are left.
 
     Trainer goes by their numbers where times are close, and would keep a damaged one of a higher

@@ -127,7 +127,7 @@ class Difference:
     mean: float
 
 
-def compare(one: Mapping[str, Arrays], other: Mapping[str, Arrays]) -> Difference:
+def largest_difference(one: Mapping[str, Arrays], other: Mapping[str, Arrays]) -> Difference:
     """Return how far the outputs of two models on the same rows are apart."""
     apart = np.concatenate(
         [
@@ -156,7 +156,7 @@ def require_agreement(
     what: str, trained: Mapping[str, Arrays], other: Mapping[str, Arrays], allowed: float
 ) -> float:
     """Fail the run if a rebuilt or merged model is not the trained one; return `largest`."""
-    found = compare(trained, other).largest
+    found = largest_difference(trained, other).largest
     if not found <= allowed:
         raise GoftError(
             f"the {what} model differs from the trained one: outputs are {found:.2g} apart "

@@ -134,30 +134,30 @@ def check_gpus(wanted: int) -> None:
         )
 
 
-def sharding_engine() -> str | None:
-    """Name the engine that shares the training out by more than its rows, if there is one."""
+def sharding_backend() -> str | None:
+    """Name the backend that shares the training out by more than its rows, if there is one."""
     asked = (name for name, key in SHARDING.items() if os.environ.get(key, "").lower() == "true")
     return next(asked, None)
 
 
 def check_sharding(cfg: TrainConfig) -> None:
-    """Refuse what such an engine cannot do, or accelerate would replace, before hours are spent."""
-    engine = sharding_engine()
-    if engine and (unfitness := unfit(engine, cfg)):
+    """Refuse what the backend cannot do, or accelerate would replace, before hours are spent."""
+    backend = sharding_backend()
+    if backend and (unfitness := unfit(backend, cfg)):
         reason, remedy = unfitness
-        raise GoftError(f"accelerate launch asks for {engine}: {reason}", remedy)
+        raise GoftError(f"accelerate launch asks for {backend}: {reason}", remedy)
 
 
-def unfit(engine: str, cfg: TrainConfig) -> tuple[str, str] | None:
-    """Say why an engine cannot share this run out, and what to do; None if it can."""
+def unfit(backend: str, cfg: TrainConfig) -> tuple[str, str] | None:
+    """Say why a backend cannot share this run out, and what to do; None if it can."""
     import torch
 
     on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
-    if engine == "FSDP" and os.environ.get("FSDP_VERSION") != "2":
+    if backend == "FSDP" and os.environ.get("FSDP_VERSION") != "2":
         return "its first version is not supported", "write fsdp_version: 2 into the file"
-    if engine == "FSDP" and on_cpu:
+    if backend == "FSDP" and on_cpu:
         return "without a GPU it gives DDP in its place", "use goft train launcher.num_processes=N"
-    if engine == "FSDP" and cfg.trainer.optim is Optimizer.sgd:
+    if backend == "FSDP" and cfg.trainer.optim is Optimizer.sgd:
         return "torch cannot resume SGD, which has no state, with it", "pass another trainer.optim"
     if on_cpu and not cfg.trainer.use_cpu:
         return "without a GPU each process would train alone", "pass trainer.use_cpu=true"

@@ -17,7 +17,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import SaveStrategy, TrainOutput
 
 from goft_cli.system.errors import Stopped, handling
-from goft_cli.training.checkpoints import ASIDE, STATE, checkpoint_name, publish, rotate, seal
+from goft_cli.training.checkpoints import ASIDE, STATE, checkpoint_name, prune, publish, seal
 from goft_cli.training.evaluation import InOrder
 
 logger = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ class ResumableTrainer(InOrder):
         publish(aside / name, self._checkpoints / name)
         if self.args.save_total_limit:
             protected = {name, Path(self.state.best_model_checkpoint or "").name}
-            rotate(self._checkpoints, self.args.save_total_limit, protected)
+            prune(self._checkpoints, self.args.save_total_limit, protected)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
         """Train no further after the last update; Trainer would, where it was inside an epoch."""

@@ -21,19 +21,19 @@ from transformers.trainer import OPTIMIZER_NAME
 
 from goft_cli.config import TrainConfig
 from goft_cli.system.errors import GoftError
-from goft_cli.training.launch_checks import SHARDING, sharding_engine
+from goft_cli.training.launch_checks import SHARDING, sharding_backend
 
 
-def engine_of(checkpoint: Path) -> str | None:
-    """Return the engine that wrote a checkpoint, by the name of the optimizer's part."""
+def backend_of(checkpoint: Path) -> str | None:
+    """Return the backend that wrote a checkpoint, by the name of the optimizer's part."""
     if (checkpoint / "latest").is_file():
         return "DeepSpeed"
     return None if (checkpoint / OPTIMIZER_NAME).is_file() else "FSDP"
 
 
-def check_same_engine(checkpoint: Path) -> None:
-    """Refuse to go on with another engine: Trainer would, without the optimizer's state."""
-    wrote, here = engine_of(checkpoint), sharding_engine()
+def check_same_backend(checkpoint: Path) -> None:
+    """Refuse to go on with another backend: Trainer would, without the optimizer's state."""
+    wrote, here = backend_of(checkpoint), sharding_backend()
     if wrote != here:
         raise GoftError(
             f"{checkpoint} was written with {wrote or 'whole weights'}, and this start has "
@@ -45,7 +45,7 @@ def check_same_engine(checkpoint: Path) -> None:
 @contextmanager
 def unpickling_nothing() -> Iterator[None]:
     """Let DeepSpeed read tensors, numbers and its own classes from a checkpoint, and no others."""
-    if sharding_engine() != "DeepSpeed":
+    if sharding_backend() != "DeepSpeed":
         yield
         return
     import deepspeed  # pyright: ignore[reportMissingImports] - an extra
@@ -66,7 +66,7 @@ def whole_state(model: nn.Module) -> dict[str, Any] | None:
 
     All processes must be here with their shares; None where nothing is shared out.
     """
-    if sharding_engine() is None:
+    if sharding_backend() is None:
         return None
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     with together(model):
@@ -74,7 +74,7 @@ def whole_state(model: nn.Module) -> dict[str, Any] | None:
 
 
 def together(model: nn.Module) -> AbstractContextManager[object]:
-    """Hold what ZeRO-3 trains whole for a while; the other engines need no such thing."""
+    """Hold what ZeRO-3 trains whole for a while; the other backends need no such thing."""
     if not is_deepspeed_zero3_enabled():
         return nullcontext()
     from deepspeed import zero  # pyright: ignore[reportMissingImports] - an extra
@@ -101,7 +101,7 @@ def check_deepspeed(cfg: TrainConfig, arguments: TrainingArguments) -> None:
         )
 
 
-def leave() -> None:
+def forget_sharding() -> None:
     """Make models built from now on whole in every process, for accelerate and transformers alike.
 
     The next `TrainingArguments` make accelerate look at the environment again.

@@ -44,7 +44,7 @@ def fetch(cfg: FetchConfig) -> None:
         screen.print(
             "nothing to fetch: model and data come with goft-cli, or are in folders of yours"
         )
-    screen.print(f"  {command(cfg, target, fetched)}", soft_wrap=True, highlight=False)
+    screen.print(f"  {command_there(cfg, target, fetched)}", soft_wrap=True, highlight=False)
 
 
 def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
@@ -126,7 +126,7 @@ def checksums(folder: Path) -> str:
     )
 
 
-def command(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
+def command_there(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
     """Return what to type to use the folder."""
     sources = (getattr(cfg.task, "dataset", None), getattr(cfg.task, "generator", None))
     verb = "eval" if isinstance(cfg.task, BenchmarkConfig) else "train"

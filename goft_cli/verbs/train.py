@@ -10,7 +10,7 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
-from goft_cli.compose.refusals import describe
+from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.config import TrainConfig
 from goft_cli.run.configuration import read_config
 from goft_cli.run.folder import opened
@@ -102,7 +102,7 @@ def work(config: Path) -> int:
             # the launcher has replaced what was there, and keeps others out
             run_here(replace(read_config(config), overwrite=False), held=True)
     except (Exception, Stopped) as error:  # the launcher prints it
-        sentence, code = describe(error, ("train",))
+        sentence, code = sentence_and_code(error, ("train",))
         report_failure(sentence, traceback.format_exc())
         return code
     return 0

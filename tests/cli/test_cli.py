@@ -15,7 +15,7 @@ import yaml
 from goft_cli import __version__
 from goft_cli.cli import READER_GONE
 from goft_cli.cli.help import meanings
-from goft_cli.compose.refusals import describe
+from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.compose.words import VERBS
 from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import CRASH, USAGE_ERROR
@@ -107,7 +107,7 @@ def test_a_crash_is_told_in_one_line(goft: Goft, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("number", "word"), [(28, "full"), (13, "permission"), (30, "read-only")])
 def test_an_unwritable_disk_is_the_users_to_mend(number: int, word: str) -> None:
-    sentence, code = describe(OSError(number, "no", "outputs/x"), ["train"])
+    sentence, code = sentence_and_code(OSError(number, "no", "outputs/x"), ["train"])
     assert code == USAGE_ERROR
     assert sentence.startswith("outputs/x: ")
     assert word in sentence
@@ -224,6 +224,6 @@ def test_completion_installs_in_bash(goft: Goft) -> None:
     ],
 )
 def test_a_full_disk_is_named_whoever_says_it(error: Exception) -> None:
-    sentence, code = describe(error, ["train"])
+    sentence, code = sentence_and_code(error, ["train"])
     assert code == USAGE_ERROR
     assert "the disk is full; free some space and start the same command again" in sentence

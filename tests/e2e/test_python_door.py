@@ -13,7 +13,9 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
 import goft_cli
-from goft_cli.tuner.penalty import total_penalty
+from goft_cli import penalty, preflight, tuner
+from goft_cli.penalty import total_penalty
+from goft_cli.system import locations
 from tests.conftest import ROOT
 from tests.support import small_runs
 
@@ -24,6 +26,14 @@ ROWS = [{"input_ids": [2, 5, 7 + row % 3, 3], "label": row % 2} for row in range
 
 class OwnTrainer(goft_cli.PenaltyMixin, Trainer):
     """What a user writes."""
+
+
+def test_public_paths_are_the_things_themselves() -> None:
+    """They stand in model cards that were pushed, and in scripts of users."""
+    assert goft_cli.GoftConfig is tuner.GoftConfig
+    assert goft_cli.PenaltyMixin is penalty.PenaltyMixin is tuner.penalty.PenaltyMixin
+    assert penalty.total_penalty is tuner.penalty.total_penalty
+    assert preflight.asset_dir is locations.asset_dir
 
 
 @pytest.fixture

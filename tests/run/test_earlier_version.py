@@ -14,7 +14,7 @@ from goft_cli.compose.recomposition import compose_train
 from goft_cli.run.folder import is_finished
 from goft_cli.run.record import find_runs
 from goft_cli.studies import runner
-from goft_cli.studies.leaderboard import rows
+from goft_cli.studies.leaderboard import leaderboard_rows
 from tests.conftest import ROOT, Goft
 from tests.support.refusals import snapshot
 
@@ -131,4 +131,4 @@ def test_a_comparison_takes_it_as_it_is(
 
 
 def test_a_leaderboard_holds_it(copied: Path) -> None:
-    assert {cells[2] for cells in rows(find_runs(copied))} == set(NAMES)
+    assert {cells[2] for cells in leaderboard_rows(find_runs(copied))} == set(NAMES)

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from goft_cli.run.record import RunRecord
-from goft_cli.studies.leaderboard import COLUMNS, markdown, rows, told_apart, write_csv
+from goft_cli.studies.leaderboard import COLUMNS, leaderboard_rows, markdown, told_apart, write_csv
 from tests.support.recipe_cells import cell
 
 FOLDERS = count()
@@ -32,7 +32,7 @@ def run(
 
 
 def scores(results: list[RunRecord]) -> list[str]:
-    return [cells[COLUMNS.index("score")] for cells in rows(results)]
+    return [cells[COLUMNS.index("score")] for cells in leaderboard_rows(results)]
 
 
 def test_the_best_comes_first_whichever_way_is_better() -> None:
@@ -42,7 +42,7 @@ def test_the_best_comes_first_whichever_way_is_better() -> None:
 
 
 def test_seeds_make_one_row_with_its_deviation() -> None:
-    (cells,) = rows([run(0.2, seed=1), run(0.4, seed=2)])
+    (cells,) = leaderboard_rows([run(0.2, seed=1), run(0.4, seed=2)])
     assert dict(zip(COLUMNS, cells, strict=True)) == {
         "task": "t",
         "model": "m",
@@ -64,7 +64,7 @@ def test_what_differs_is_named_and_nothing_else() -> None:
 
 def test_tasks_are_not_compared() -> None:
     runs = [run(0.9, task="b"), run(0.1, task="a")]
-    assert [cells[0] for cells in rows(runs)] == ["a", "b"]
+    assert [cells[0] for cells in leaderboard_rows(runs)] == ["a", "b"]
     assert markdown(runs).splitlines()[2].startswith("| a | m | goft |")
 
 

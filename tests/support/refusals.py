@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.compose.refusals import describe
+from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.system.errors import USAGE_ERROR
 
 Change = Callable[[Path], object]
@@ -46,7 +46,7 @@ def refusal(job: Callable[[], object], root: Path) -> str:
 
 def described(error: Exception) -> str:
     """Return the sentence for an error that users can mend."""
-    sentence, code = describe(error, ["train"])
+    sentence, code = sentence_and_code(error, ["train"])
     assert code == USAGE_ERROR, sentence
     assert len(sentence.splitlines()) == 1
     assert len(sentence) < 5000

@@ -44,7 +44,7 @@ def share_small_weights_out() -> None:
 
 
 if __name__ == "__main__":
-    if launch_checks.sharding_engine() == "FSDP":
+    if launch_checks.sharding_backend() == "FSDP":
         take_cpus_for_gpus()
     else:
         share_small_weights_out()

@@ -18,8 +18,8 @@ from goft_cli.training.checkpoints import (
     by_step,
     find_damage,
     newest_complete,
+    prune,
     publish,
-    rotate,
     seal,
 )
 
@@ -183,7 +183,7 @@ def test_a_checkpoint_kept_elsewhere_is_dropped_by_its_link_alone(tmp_path: Path
     elsewhere = write_checkpoint(tmp_path / "elsewhere", 1)
     (tmp_path / "checkpoint-1").symlink_to(elsewhere)
     newest = write_checkpoint(tmp_path, 2)
-    rotate(tmp_path, 1, {newest.name})
+    prune(tmp_path, 1, {newest.name})
     assert by_step(tmp_path) == {2: newest}
     assert find_damage(elsewhere) is None
 
@@ -205,7 +205,7 @@ def test_what_was_written_longest_ago_goes_first(keep: int, left: set[int], tmp_
     for age, step in enumerate((3, 2, 9, 1)):  # 9 was damaged, and training went back to 1
         path = write_checkpoint(tmp_path, step)
         os.utime(path, ns=(0, 10**9 - age))
-    rotate(tmp_path, keep, {"checkpoint-3", "checkpoint-1"})
+    prune(tmp_path, keep, {"checkpoint-3", "checkpoint-1"})
     assert set(by_step(tmp_path)) == left
 
 

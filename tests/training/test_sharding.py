@@ -24,7 +24,7 @@ from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.training.launch_checks import SHARDING
-from goft_cli.training.sharding import check_deepspeed, check_same_engine, unpickling_nothing
+from goft_cli.training.sharding import check_deepspeed, check_same_backend, unpickling_nothing
 from tests.conftest import ROOT
 from tests.support import small_runs
 from tests.support.gloo_processes import accelerate_launch
@@ -174,9 +174,9 @@ def test_a_checkpoint_goes_on_with_the_engine_that_wrote_it(
 ) -> None:
     (tmp_path / file).touch()
     with pytest.raises(GoftError, match=sentence):
-        check_same_engine(tmp_path)
+        check_same_backend(tmp_path)
     monkeypatch.setenv(SHARDING[sentence.split()[2].rstrip(",")], "true")
-    check_same_engine(tmp_path)
+    check_same_backend(tmp_path)
     monkeypatch.undo()
     (tmp_path / file).rename(tmp_path / "optimizer.pt")
-    check_same_engine(tmp_path)
+    check_same_backend(tmp_path)

@@ -22,7 +22,7 @@ from goft_cli.verbs.reproduce.comparison import (
     OUTSIDE,
     REHEARSED,
     Comparison,
-    compare,
+    compare_with_paper,
     value,
 )
 from tests.support.recipe_cells import cell
@@ -89,7 +89,7 @@ def test_numbers_of_a_comparison() -> None:
 
 
 def test_a_comparison_is_in_the_papers_unit() -> None:
-    (found,) = compare(CELL, runs(0.88, 0.885, 0.89), [], rehearsal=False)
+    (found,) = compare_with_paper(CELL, runs(0.88, 0.885, 0.89), [], rehearsal=False)
     assert (found.cell, found.measure, found.paper) == ("table1/rte/qgoft", "accuracy", 88.45)
     assert found.ours == {1: 88.0, 2: 88.5, 3: 89.0}
     assert (found.verdict, found.obstacle) == (INSIDE, None)
@@ -113,7 +113,7 @@ def test_what_forbids_a_verdict(
 ) -> None:
     for each in found:
         vars(each)["metrics"] |= {"seconds_per_update": 1.0}
-    (compared,) = compare(one, found, words, rehearsal=False)
+    (compared,) = compare_with_paper(one, found, words, rehearsal=False)
     assert compared.verdict == NOT_COMPARABLE
     assert compared.obstacle is not None
     assert reason.replace("\\", "") in compared.obstacle
@@ -121,7 +121,7 @@ def test_what_forbids_a_verdict(
 
 def test_where_things_are_changes_nothing() -> None:
     words = ["model.path=./deberta", "task.data_dir=./RTE", "trainer.use_cpu=true"]
-    (found,) = compare(CELL, runs(0.88, 0.89), words, rehearsal=False)
+    (found,) = compare_with_paper(CELL, runs(0.88, 0.89), words, rehearsal=False)
     assert found.obstacle is None
 
 
@@ -131,12 +131,12 @@ def test_a_benchmark_behind_the_training_counts_as_data() -> None:
     for each in found:
         vars(each)["metrics"] |= {"metrics": {"mmlu/legacy": dict.fromkeys(SHOTS, 0.4)}}
         vars(each)["manifest"] |= {"benchmark": OWN}
-    assert {one.obstacle for one in compare(MMLU, found, [], rehearsal=False)} == {
+    assert {one.obstacle for one in compare_with_paper(MMLU, found, [], rehearsal=False)} == {
         "the data is not the published one"
     }
     for each in found:
         vars(each)["manifest"] |= {"benchmark": BENCHMARK}
-    assert {one.obstacle for one in compare(MMLU, found, [], rehearsal=False)} == {None}
+    assert {one.obstacle for one in compare_with_paper(MMLU, found, [], rehearsal=False)} == {None}
 
 
 MMLU = Cell("table2/mmlu-0-shot", "goft")
@@ -144,7 +144,7 @@ SHOTS = [f"{name}_0_shot" for name in ("average", "stem", "social_sciences", "hu
 
 
 def test_a_rehearsal_never_compares() -> None:
-    (found,) = compare(CELL, runs(0.88, 0.89), [], rehearsal=True)
+    (found,) = compare_with_paper(CELL, runs(0.88, 0.89), [], rehearsal=True)
     assert (found.verdict, found.obstacle) == (NOT_COMPARABLE, REHEARSED)
 
 

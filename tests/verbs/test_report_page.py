@@ -15,7 +15,7 @@ from goft_cli.run import pipeline
 from goft_cli.run.configuration import identity
 from goft_cli.run.trained import open_trained
 from goft_cli.system.errors import GoftError
-from goft_cli.verbs.report.gather import command, layer_reports, of_one_subject
+from goft_cli.verbs.report.gather import layer_reports, of_one_subject, train_command
 from goft_cli.verbs.report.page import adapter_table, score_row
 from tests.conftest import Goft
 from tests.support import small_runs
@@ -84,7 +84,7 @@ def test_the_page_stands_alone(goft: Goft, trained: Path, tmp_path: Path) -> Non
 
 def test_the_command_composes_to_the_run(trained: Path) -> None:
     (run,) = of_one_subject(str(trained))
-    line = command(run.cfg)
+    line = train_command(run.cfg)
     assert line is not None
     goft, train, *words = shlex.split(line)
     assert (goft, train) == ("goft", "train")
@@ -94,7 +94,7 @@ def test_the_command_composes_to_the_run(trained: Path) -> None:
 def test_a_run_of_another_place_has_no_command(trained: Path) -> None:
     (run,) = of_one_subject(str(trained))
     run.cfg.task.name, name = "elsewhere", run.cfg.task.name
-    assert command(run.cfg) is None
+    assert train_command(run.cfg) is None
     run.cfg.task.name = name
 
 

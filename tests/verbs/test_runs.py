@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from goft_cli.compose.recomposition import compose_train
-from goft_cli.compose.refusals import describe
+from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.config import TrainConfig
 from goft_cli.studies import runner
 from goft_cli.studies.recipes import Cell
@@ -51,7 +51,7 @@ def in_this_process(
     try:
         job(cfg)
     except (GoftError, ZeroDivisionError) as error:
-        sentence, code = describe(error, ["train"])
+        sentence, code = sentence_and_code(error, ["train"])
         return Outcome(code, sentence, traceback.format_exc())
     return Outcome()
 

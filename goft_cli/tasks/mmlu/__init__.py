@@ -15,7 +15,13 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import counting
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.benchmark import Benchmark, Scores
-from goft_cli.tasks.mmlu.next_token import Answers, accuracy, averages, describe, next_token_logits
+from goft_cli.tasks.mmlu.next_token import (
+    Answers,
+    accuracy,
+    answer_rows,
+    averages,
+    next_token_logits,
+)
 from goft_cli.tasks.mmlu.questions import (
     Order,
     Prompt,
@@ -65,7 +71,7 @@ class MMLU(Benchmark[MMLUConfig]):
             ask = partial(self._ask, model, tokens, batch_size, advance)
             answers = {
                 shots: {
-                    subject: describe(questions[subject], given, ask(given))
+                    subject: answer_rows(questions[subject], given, ask(given))
                     for subject, given in prompts.items()
                 }
                 for shots, prompts in asked.items()

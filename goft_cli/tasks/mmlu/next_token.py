@@ -16,7 +16,7 @@ from goft_cli.tasks.tokens import Model
 Answers = Sequence[Mapping[str, Any]]
 
 
-def describe(
+def answer_rows(
     questions: Sequence[Question], prompts: Sequence[Prompt], logits: Tensor
 ) -> list[dict[str, Any]]:
     """Return each question of a subject with the right answer, the model's, and how sure it was.

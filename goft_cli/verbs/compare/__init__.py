@@ -19,6 +19,7 @@ def compare(cfg: CompareConfig) -> None:
     words = shared_words()
     check_adapters(cfg.adapters)
     check_inputs(cfg)
-    from goft_cli.verbs.compare.comparison import compare  # only now: it imports the libraries
+    # only now, for it imports the libraries
+    from goft_cli.verbs.compare.comparison import write_comparison
 
-    compare(cfg, words)
+    write_comparison(cfg, words)

@@ -21,7 +21,7 @@ from goft_cli.system.figures import SECOND_INK, look_of, save, style
 from goft_cli.system.files import write_text
 from goft_cli.system.screen import quiet_libraries
 from goft_cli.verbs.compare import table
-from goft_cli.verbs.compare.runs import PlannedRun, finish, is_done, plan
+from goft_cli.verbs.compare.runs import PlannedRun, compose_run, finish, is_done
 from goft_cli.verbs.compare.table import Caption, Summary, summarize
 from goft_cli.verbs.plan.layers import Size, matched_sizes
 
@@ -34,17 +34,17 @@ DASHED = {"color": SECOND_INK, "linewidth": 1, "linestyle": (0, (4, 2))}
 FRONT: dict[str, Any] = {**DASHED, "drawstyle": "steps-post", "zorder": 1}
 
 
-def compare(cfg: CompareConfig, words: Sequence[str]) -> None:
+def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
     """Finish every run and write the comparison; `words` are those of all runs."""
     first, *others = cfg.seed_list()
-    alone = {name: plan(words, name, first) for name in cfg.adapters}
+    alone = {name: compose_run(words, name, first) for name in cfg.adapters}
     budget, extra = "Budget: each adapter's own, by its recipe.", dict.fromkeys(alone, ())
     if cfg.budget is Budget.matched:
         with quiet_libraries():
             sizes = matched_sizes([run.cfg for run in alone.values()], cfg.baseline)
         budget, extra = budget_note(sizes, cfg.baseline), {k: s.words for k, s in sizes.items()}
     runs = {
-        name: [plan([*words, *extra[name]], name, seed) for seed in (first, *others)]
+        name: [compose_run([*words, *extra[name]], name, seed) for seed in (first, *others)]
         for name in alone
     }
     finish_all(runs)

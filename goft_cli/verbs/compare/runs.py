@@ -52,7 +52,7 @@ def shared_words() -> list[str]:
     return kept
 
 
-def plan(words: Sequence[str], adapter: str, seed: int) -> PlannedRun:
+def compose_run(words: Sequence[str], adapter: str, seed: int) -> PlannedRun:
     """Compose one run as `goft train` does; `words` are those of all runs and of this adapter.
 
     Raises:

@@ -20,10 +20,15 @@ def report(cfg: ReportConfig) -> None:
     from goft_cli.system.files import note
     from goft_cli.system.screen import quiet_libraries
     from goft_cli.verbs.report import page
-    from goft_cli.verbs.report.gather import command, layer_reports, of_one_subject, one_per_adapter
+    from goft_cli.verbs.report.gather import (
+        layer_reports,
+        of_one_subject,
+        one_per_adapter,
+        train_command,
+    )
 
     runs = of_one_subject(cfg.runs)
-    commands = [command(run.cfg) for run in runs]
+    commands = [train_command(run.cfg) for run in runs]
     geometry = []
     with quiet_libraries():
         for number, run in enumerate(one_per_adapter(runs), start=1):

@@ -45,7 +45,7 @@ def of_one_subject(places: str | Sequence[str]) -> list[RunRecord]:
     return found
 
 
-def command(cfg: TrainConfig) -> str | None:
+def train_command(cfg: TrainConfig) -> str | None:
     """Return the `goft train` that composes to the run's configuration.
 
     Its benchmark is left out, for it changes nothing in the training. None where the run's task,

@@ -102,7 +102,7 @@ class Comparison:
         return INSIDE if abs(self.difference) <= noise + rounding else OUTSIDE
 
 
-def compare(
+def compare_with_paper(
     cell: Cell, runs: Sequence[RunRecord], words: Sequence[str], *, rehearsal: bool
 ) -> list[Comparison]:
     """Compare every measure of a recipe that has this method; `words` are the user's own."""

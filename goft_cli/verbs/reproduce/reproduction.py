@@ -18,7 +18,7 @@ from goft_cli.verbs.reproduce.comparison import (
     Comparison,
     as_markdown,
     as_plain,
-    compare,
+    compare_with_paper,
     footnotes,
     plot,
     result_tables,
@@ -70,7 +70,7 @@ def reproduce(request: Request) -> Path:
         command = cell.command(seeds, request.words)
         screen.print(f"{how}{cell.name}: {command}", style="dim", markup=False, soft_wrap=True)
         runs = [run_cell(cell, seed, request) for seed in seeds]
-        found += compare(cell, runs, request.words, rehearsal=request.rehearsal)
+        found += compare_with_paper(cell, runs, request.words, rehearsal=request.rehearsal)
         write_results(request, found)
     for table in result_tables(found):
         screen.print(table)

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.compose.refusals import SAVE_FAILED, describe
+from goft_cli.compose.refusals import SAVE_FAILED, sentence_and_code
 from goft_cli.config import TrainConfig
 from goft_cli.run import pipeline
 from goft_cli.run.pipeline import heeding_memory
@@ -127,7 +127,7 @@ def test_torch_does_not_say_whether_disk_or_limit_was_reached(
 def test_memory_that_does_not_suffice_is_a_mistake_to_mend(
     verb: str, key: str, error: Exception
 ) -> None:
-    sentence, code = describe(error, [verb])
+    sentence, code = sentence_and_code(error, [verb])
     assert code == USAGE_ERROR
     assert "memory" in sentence
     assert key in sentence
