@@ -16,6 +16,7 @@ import goft_cli
 from goft_cli import penalty, preflight, tuner
 from goft_cli.penalty import total_penalty
 from goft_cli.system import locations
+from goft_cli.tuner import penalty as own_penalty
 from tests.conftest import ROOT
 from tests.support import small_runs
 
@@ -31,8 +32,8 @@ class OwnTrainer(goft_cli.PenaltyMixin, Trainer):
 def test_public_paths_are_the_things_themselves() -> None:
     """They stand in model cards that were pushed, and in scripts of users."""
     assert goft_cli.GoftConfig is tuner.GoftConfig
-    assert goft_cli.PenaltyMixin is penalty.PenaltyMixin is tuner.penalty.PenaltyMixin
-    assert penalty.total_penalty is tuner.penalty.total_penalty
+    assert goft_cli.PenaltyMixin is penalty.PenaltyMixin is own_penalty.PenaltyMixin
+    assert penalty.total_penalty is own_penalty.total_penalty
     assert preflight.asset_dir is locations.asset_dir
 
 
