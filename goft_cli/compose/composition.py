@@ -21,6 +21,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from goft_cli.compose.store import offer
+from goft_cli.compose.words import nearest_key
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig, TrainerConfig
 from goft_cli.config.choices import PENALTY_WEIGHT
 from goft_cli.config.trainer import accumulation_steps, device_batch, processes
@@ -221,8 +222,6 @@ def refuse_unknown(cfg: DictConfig, prefix: str = "") -> None:
     for key in cfg:
         path = f"{prefix}{key}"
         if is_dataclass(kind) and key not in {entry.name for entry in fields(kind)}:
-            from goft_cli.compose.words import nearest_key
-
             known = [f"{prefix}{entry.name}" for entry in fields(kind)]
             raise GoftError(f"+{path}: there is no key {path}", nearest_key(path, known))
         node = cfg._get_node(key)

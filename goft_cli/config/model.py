@@ -1,4 +1,4 @@
-"""The backbone."""
+"""A model: its configuration, what it is called, and what it requires of the machine."""
 
 from __future__ import annotations
 

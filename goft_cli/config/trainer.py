@@ -1,4 +1,4 @@
-"""How it trains, in how many processes, and where the curves go."""
+"""How a run trains, in how many processes, and where its curves go."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Hand what Hydra composes of the words to a verb, or each job of a sweep in its own process.
 
-What a sweep needs is imported late: most commands are none.
+What a sweep needs is imported late: most commands are no sweep.
 """
 
 from __future__ import annotations
