@@ -73,7 +73,7 @@ import signal
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs us aside
 from goft_cli.studies.runner import Surroundings, isolated
-from tests.sweeps import trivial_jobs
+from tests.support import trivial_jobs
 try:
     around = Surroundings(os.getcwd(), dict(os.environ), None)
     isolated(trivial_jobs.wait, "who", around, several=False)
