@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -103,6 +102,8 @@ def check_tokenizer(model: ModelConfig) -> None:
 
 def is_installed(package: str) -> bool:
     """Tell whether a package is there, by the name that pip knows it by."""
+    from importlib.metadata import PackageNotFoundError, distribution  # a tenth of --help
+
     try:
         distribution(package)
     except PackageNotFoundError:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from goft_cli.config import EvalConfig, Harness, MMLUConfig, ModelConfig, TaskConfig
 from goft_cli.config.model import real_name
-from goft_cli.run import manifest
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import note, write_json
@@ -95,7 +94,7 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     """Score a run or a plain model on a benchmark."""
     from accelerate import PartialState
 
-    from goft_cli.run import summary
+    from goft_cli.run import manifest, summary
     from goft_cli.tasks.benchmark import build_harness, load_benchmark
     from goft_cli.tasks.families import build_benchmark
 

@@ -1,6 +1,7 @@
 """`goft train`: fine-tune, evaluate, save, merge, score again.
 
-Each of several processes runs this module on the frozen configuration of the run.
+Each of several processes runs this module on the frozen configuration of the run. Imports are late:
+what only composes (`--cfg job`) waits for none of them.
 """
 
 from __future__ import annotations
@@ -9,14 +10,9 @@ import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.config import TrainConfig
-from goft_cli.run.configuration import read_config
-from goft_cli.run.folder import opened
-from goft_cli.run.provenance import check_ground, is_reusable
-from goft_cli.run.record import RunRecord
-from goft_cli.studies import runner
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import (
     USAGE_ERROR,
@@ -28,6 +24,9 @@ from goft_cli.system.errors import (
     stop_now,
 )
 
+if TYPE_CHECKING:
+    from goft_cli.run.record import RunRecord
+
 
 def main() -> None:
     """Compose `configs/train.yaml` and run the pipeline on it."""
@@ -37,6 +36,7 @@ def main() -> None:
 def train(cfg: TrainConfig) -> None:
     """Run the pipeline here or in processes of its own; torch is imported only now."""
     from goft_cli.run.preflight import check_inputs
+    from goft_cli.run.provenance import check_ground
     from goft_cli.training.launch_checks import check_launch, is_rank
 
     check_launch(cfg)
@@ -45,6 +45,7 @@ def train(cfg: TrainConfig) -> None:
     if cfg.launcher.num_processes == 1 or is_rank():
         run_here(cfg)
         return
+    from goft_cli.run.folder import opened
     from goft_cli.run.launch import launch
 
     with opened(cfg) as folder:
@@ -72,6 +73,9 @@ def finish_run(cfg: TrainConfig, *, several: bool) -> RunRecord:
     """
     from goft_cli.run.launch import RankTracebackError
     from goft_cli.run.preflight import check_inputs
+    from goft_cli.run.provenance import is_reusable
+    from goft_cli.run.record import RunRecord
+    from goft_cli.studies import runner
 
     if not is_reusable(cfg):
         check_inputs(cfg)  # here, before a process starts
@@ -94,6 +98,8 @@ def train_quietly(cfg: TrainConfig) -> None:
 
 def work(config: Path) -> int:
     """Train as one of several processes; return the exit code, as `goft` does."""
+    from goft_cli.compose.refusals import sentence_and_code
+    from goft_cli.run.configuration import read_config
     from goft_cli.run.launch import end_with_parent, report_failure
 
     end_with_parent()
