@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 
 from goft_cli.config import BenchmarkConfig, DatasetConfig, FetchConfig, ModelConfig
 from goft_cli.config.model import check_tokenizer
-from goft_cli.data import dataset_files
-from goft_cli.data.model_files import FETCHED, revision_of
 from goft_cli.studies.hydra_main import run_composed
-from goft_cli.system.digests import file_sha256
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.locations import ASSET_SCHEME, check_target, check_writable, whole_folder
 
@@ -76,6 +73,7 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
     """
     import transformers
 
+    from goft_cli.data.model_files import FETCHED, revision_of
     from goft_cli.models.backbone import check_architecture, model_folder, reading
     from goft_cli.models.weights import find_weights, reading_of
 
@@ -97,6 +95,8 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
 
 def fetch_data(dataset: DatasetConfig, splits: Sequence[str], folder: Path) -> None:
     """Save the splits of a hub dataset, unchanged, where `task.data_dir` finds them."""
+    from goft_cli.data import dataset_files
+    from goft_cli.data.model_files import FETCHED
     from goft_cli.data.sources import LABEL_NAMES, find_files, load_all
 
     folder.mkdir()
@@ -120,6 +120,8 @@ def fetch_data(dataset: DatasetConfig, splits: Sequence[str], folder: Path) -> N
 
 def checksums(folder: Path) -> str:
     """Return the SHA-256 of every file below a folder, in the form of `sha256sum`."""
+    from goft_cli.system.digests import file_sha256
+
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return "".join(
         f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files

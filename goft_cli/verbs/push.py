@@ -11,13 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
-from huggingface_hub.utils import validate_repo_id
-
 from goft_cli.config import PushConfig
 from goft_cli.studies.hydra_main import run_composed
-from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_json, write_text
 
@@ -62,6 +57,12 @@ def confirmed(repo: str) -> bool:
 
 def find_repo(cfg: PushConfig) -> str:
     """Return the full name of the repository, after every check that needs no model."""
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    from goft_cli.system import hub
+
     try:
         validate_repo_id(cfg.repo)
     except HFValidationError as error:
@@ -80,6 +81,9 @@ def find_repo(cfg: PushConfig) -> str:
 
 def check_readers(repo: str, *, public: bool) -> None:
     """Refuse a repository that is public without `public=true`, or private with it."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
     try:
         private = HfApi().model_info(repo).private
     except RepositoryNotFoundError:
@@ -123,6 +127,8 @@ def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
 
 def upload(folder: Path, repo: str, *, public: bool) -> str:
     """Upload the folder in one commit, to a new repository if need be; return its address."""
+    from huggingface_hub import HfApi
+
     api = HfApi()
     with answering(repo):
         address = api.create_repo(repo, private=not public, exist_ok=True)
@@ -134,6 +140,8 @@ def upload(folder: Path, repo: str, *, public: bool) -> str:
 @contextmanager
 def answering(repo: str) -> Iterator[None]:
     """Turn the hub's refusals into one sentence."""
+    from huggingface_hub.errors import HfHubHTTPError
+
     try:
         yield
     except HfHubHTTPError as error:

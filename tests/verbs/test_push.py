@@ -123,7 +123,7 @@ def test_what_stops_a_push_before_anything_is_loaded(
     refused("the hub answers 403.*the token of hf auth login or HF_TOKEN may write there")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     refused("the hub answers 401")
-    monkeypatch.setattr("goft_cli.verbs.push.get_token", lambda: None)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     refused("no token for the hub; run hf auth login, or set HF_TOKEN")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     refused(r"offline mode is on \(HF_HUB_OFFLINE\)")

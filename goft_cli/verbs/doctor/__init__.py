@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from goft_cli.config import DoctorConfig
 from goft_cli.studies.hydra_main import run_composed
-from goft_cli.system.tables import Finding, is_healthy, show_remedies, table_of
+
+if TYPE_CHECKING:
+    from goft_cli.system.tables import Finding
 
 
 def main() -> None:
@@ -19,6 +20,10 @@ def main() -> None:
 
 def doctor(cfg: DoctorConfig) -> None:
     """Show every finding; exit 0 if nothing would stop the run, 1 if something would."""
+    from rich.console import Console
+
+    from goft_cli.system.tables import is_healthy, show_remedies, table_of
+
     logging.getLogger("goft_cli").addHandler(logging.NullHandler())  # the table says it all
     findings, screen = examine(cfg), Console(highlight=False)
     screen.print(table_of("goft doctor", findings))

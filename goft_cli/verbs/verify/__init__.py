@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
-
 from goft_cli.config import VerifyConfig
 from goft_cli.studies.hydra_main import run_composed
-from goft_cli.system.tables import is_healthy, table_of
 
 
 def main() -> None:
@@ -18,7 +15,10 @@ def main() -> None:
 
 def verify(cfg: VerifyConfig) -> None:
     """Show what holds of each run; exit 0 if all does, 1 if something does not."""
+    from rich.console import Console
+
     from goft_cli.system.screen import console, quiet_libraries
+    from goft_cli.system.tables import is_healthy, table_of
     from goft_cli.verbs.verify.outputs import WORDS
     from goft_cli.verbs.verify.recheck import recheck, run_folders
 
