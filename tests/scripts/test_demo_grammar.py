@@ -26,6 +26,8 @@ from scripts.demo_rows.facts import LETTERS, NUMBERS, as_choices, draw, texts
 from scripts.demo_rows.grammar import PHENOMENA, Chance, spell
 from scripts.demo_rows.sentences import Sentences
 
+pytestmark = pytest.mark.slow  # of a maintainer's script: the package ships its rows
+
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 

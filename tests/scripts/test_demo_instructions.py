@@ -7,6 +7,8 @@ import pytest
 from goft_cli.system.errors import GoftError
 from scripts.demo_rows.instructions import SIZES, generate
 
+pytestmark = pytest.mark.slow  # of a maintainer's script: the package ships its rows
+
 SPLITS = list(SIZES)
 
 

@@ -15,6 +15,8 @@ from goft_cli.system.locations import asset_dir
 from scripts.demo_rows.acceptability import Split
 from scripts.demo_rows.questions import SIZES, THINGS, VERBS, generate
 
+pytestmark = pytest.mark.slow  # of a maintainer's script: the package ships its rows
+
 DOING = [verb.ing for verb in VERBS]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
