@@ -8,12 +8,24 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from goft_cli.compose.words import VERBS, WITHOUT_CONFIG
 from tests.conftest import ROOT, Goft
 
 PACKAGE = "goft_cli"
 MAX_LINES = 300
-HEAVY = ("torch", "transformers", "peft", "datasets", "accelerate", "numpy", "matplotlib")
-LIGHT = ["--help", "train --help", "train --cfg job", "eval adapter=x --cfg job", "train sed=1"]
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "datasets",
+    "accelerate",
+    "numpy",
+    "matplotlib",
+    "huggingface_hub",
+    "rich",
+)
+COMPOSED = [f"{verb} --cfg job" for verb in VERBS if verb not in WITHOUT_CONFIG]
+LIGHT = ["--help", "train --help", *COMPOSED, "train sed=1"]
 ANSWER = f"""
 import sys
 from hydra.core.global_hydra import GlobalHydra

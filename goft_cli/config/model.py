@@ -102,7 +102,7 @@ def check_tokenizer(model: ModelConfig) -> None:
 
 def is_installed(package: str) -> bool:
     """Tell whether a package is there, by the name that pip knows it by."""
-    from importlib.metadata import PackageNotFoundError, distribution  # a tenth of --help
+    from importlib.metadata import PackageNotFoundError, distribution  # late, for it imports email
 
     try:
         distribution(package)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -116,3 +117,20 @@ def substitute(name: str, pattern: str, replacement: str) -> Change:
         path.write_text(text, encoding="utf-8")
 
     return change
+
+
+def absent(folder: Path) -> None:
+    """Take a folder away."""
+    shutil.rmtree(folder)
+
+
+def a_file(folder: Path) -> None:
+    """Put a file in the place of a folder."""
+    absent(folder)
+    folder.write_text("x")
+
+
+def emptied(folder: Path) -> None:
+    """Take away what is in a folder."""
+    absent(folder)
+    folder.mkdir()

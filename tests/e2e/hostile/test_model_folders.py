@@ -18,10 +18,13 @@ from goft_cli.models.backbone import load_backbone
 from tests.support import small_runs
 from tests.support.refusals import (
     Change,
+    a_file,
+    absent,
     at,
     both,
     cut,
     dangle,
+    emptied,
     link,
     listen,
     refusal,
@@ -39,20 +42,6 @@ HEAD = ["pooler", "classifier"]
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_runs.write_model(tmp_path_factory.mktemp("model"))
-
-
-def emptied(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-
-
-def absent(folder: Path) -> None:
-    shutil.rmtree(folder)
-
-
-def a_file(folder: Path) -> None:
-    absent(folder)
-    folder.write_text("x")
 
 
 def of_vision(folder: Path) -> None:

@@ -17,9 +17,12 @@ from goft_cli.run.trained import open_trained
 from tests.support import small_runs
 from tests.support.refusals import (
     Change,
+    a_file,
+    absent,
     cut,
     dangle,
     described,
+    emptied,
     refusal,
     remove,
     substitute,
@@ -41,20 +44,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         small_runs.composed(small_runs.overrides(model, data, root / "run", "trainer.max_steps=1"))
     )
     return root
-
-
-def absent(folder: Path) -> None:
-    shutil.rmtree(folder)
-
-
-def a_file(folder: Path) -> None:
-    absent(folder)
-    folder.write_text("x")
-
-
-def emptied(folder: Path) -> None:
-    absent(folder)
-    folder.mkdir()
 
 
 def untrained(folder: Path) -> None:

@@ -1,0 +1,147 @@
+"""Every key of the schema has a reader before the work begins, or is refused while it is composed.
+
+A new key fails here until a table says which of the two it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from importlib import import_module
+from typing import Any, get_args, get_type_hints
+
+from goft_cli.config import SCHEMAS
+from tests.config.test_schema_keys import REFUSED, VERBS
+
+EARLY: dict[str, str] = {
+    "goft_cli.run.preflight.check_inputs": "TrainConfig.output_dir ModelConfig.path",
+    "goft_cli.config.model.check_tokenizer": "ModelConfig.requires",
+    "goft_cli.run.preflight.check_data_dir": "TaskConfig.data_dir",
+    "goft_cli.run.preflight.check_images": "ImageClassificationConfig.generator",
+    "goft_cli.models.backbone.check_architecture": "ModelConfig.architecture",
+    "goft_cli.models.backbone": "ModelConfig.head_modules",
+    "goft_cli.config.model.ModelConfig": "ModelConfig.revision",
+    "goft_cli.compose.composition.recipe_value": (
+        "ModelConfig.budgets AdapterConfig.recipe AdapterConfig.fallback "
+        "RecipeConfig.by_adapter RecipeConfig.shared"
+    ),
+    "goft_cli.run.summary.describe_recipe": (
+        "ModelConfig.recipe RecipeConfig.source RecipeConfig.model"
+    ),
+    "goft_cli.models.adapters.peft_config": "AdapterConfig.peft_type",
+    "goft_cli.run.summary.announce": "AdapterConfig.name",
+    "goft_cli.tasks.families.build_task": "TaskConfig.family",
+    "goft_cli.config.task.TaskConfig": "TaskConfig.train_split",
+    "goft_cli.tasks.base.Task.size_deviations": "TaskConfig.benchmark_sizes",
+    "goft_cli.data.table": (
+        "TextClassificationConfig.labels TextClassificationConfig.label_range "
+        "TextClassificationConfig.label_column TextClassificationConfig.column_aliases"
+    ),
+    "goft_cli.tasks.classification": (
+        "TextClassificationConfig.raw_columns TextClassificationConfig.text_columns "
+        "TextClassificationConfig.classifier_dropout TextClassificationConfig.max_length"
+    ),
+    "goft_cli.tasks.image_classification": "ImageClassificationConfig.classes",
+    "goft_cli.tasks.instruction": (
+        "InstructionConfig.column_aliases InstructionConfig.holdout InstructionConfig.max_length"
+    ),
+    "goft_cli.tasks.question_answering.windows": (
+        "QuestionAnsweringConfig.max_length QuestionAnsweringConfig.doc_stride"
+    ),
+    "goft_cli.data.sources": "DatasetConfig.id DatasetConfig.config DatasetConfig.revision",
+    "goft_cli.tasks.mmlu.MMLU._prompts": "MMLUConfig.header MMLUConfig.shuffle_seed",
+    "goft_cli.tasks.benchmark.build_harness": "MMLUConfig.lm_eval_task",
+    "goft_cli.tasks.vicuna.Vicuna.load": "VicunaConfig.answers",
+    "goft_cli.tasks.vicuna.Vicuna._rehearse": "JudgeConfig.model JudgeConfig.prompts",
+    "goft_cli.tasks.vicuna.rubric": "JudgeConfig.references",
+    "goft_cli.tasks.vicuna.answers.make_prompts": "VicunaConfig.seed",
+    "goft_cli.training.callbacks.tracking": "TrackerConfig.project",
+    "goft_cli.run.launch": "LauncherConfig.num_processes",
+    "goft_cli.verbs.compare.comparison": "CompareConfig.adapters",
+    "goft_cli.config.studies.CompareConfig": "CompareConfig.seeds CompareConfig.reference",
+    "goft_cli.verbs.eval.with_options": "EvalConfig.shots EvalConfig.data_dir",
+    "goft_cli.verbs.eval.rescore": "EvalConfig.output EvalConfig.base_model",
+    "goft_cli.verbs.merge.merge": (
+        "TrainedConfig.adapter TrainedConfig.base_model ExportConfig.data_dir "
+        "MergeConfig.output_dir"
+    ),
+    "goft_cli.verbs.predict.predict": "PredictConfig.output",
+    "goft_cli.verbs.push.find_repo": "PushConfig.repo",
+    "goft_cli.verbs.fetch": "FetchConfig.output_dir",
+    "goft_cli.verbs.verify.recheck.recheck": "VerifyConfig.base_model VerifyConfig.data_dir",
+    "goft_cli.verbs.report": "ReportConfig.runs ReportConfig.base_model",
+}
+"""Who reads a key before the work begins."""
+
+WHOLE = {
+    "goft_cli.config.adapter.AdapterConfig.peft_options": (
+        "Goft Lora AdaLora Oft Boft Hra Layer".replace(" ", "AdapterConfig ") + "AdapterConfig"
+        " BitFitConfig"
+    ),
+    "goft_cli.training.trainer.training_arguments": "TrainerConfig",
+}
+"""Who hands every key of a section on before the work begins, to a library that checks them."""
+
+FREE = {
+    "MMLUConfig.categories": "a category without questions is left out of the averages",
+    "ModelConfig.target_modules": "what adapters take for want of their own",
+    "ReportConfig.output_dir": "the page takes seconds, and is made again from the same runs",
+    "SplitsConfig.train_split": "a value of VTAB's YAML, which becomes task.train_split",
+    "SplitsConfig.eval_splits": "a value of VTAB's YAML, which becomes task.eval_splits",
+}
+"""Where there is nothing to check."""
+
+
+def is_closed(hint: object) -> bool:
+    """Tell a type whose values are all allowed and all known: switches and choices."""
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)] or [hint]
+    return all(isinstance(kind, type) and issubclass(kind, bool | Enum) for kind in kinds)
+
+
+def keys_of(kind: type) -> Iterator[str]:
+    """Yield each key that has more values than are right, by the class that states it."""
+    for entry in fields(kind):
+        hint = get_type_hints(kind)[entry.name]
+        sections = [one for one in (hint, *get_args(hint)) if is_dataclass(one)]
+        for section in sections:
+            yield from keys_of(section)  # pyright: ignore[reportArgumentType] - a class
+        home = [c for c in kind.__mro__ if entry.name in inspect.get_annotations(c)]
+        if not sections and not is_closed(hint):
+            yield f"{home[-1].__name__}.{entry.name}"
+
+
+KEYS = {key for kind in SCHEMAS.values() for key in keys_of(kind)}
+
+
+def handed_on(key: str) -> bool:
+    return any(key.partition(".")[0] in sections.split() for sections in WHOLE.values())
+
+
+def test_each_key_is_in_a_table() -> None:
+    tables = {*REFUSED, *VERBS, *" ".join(EARLY.values()).split(), *FREE}
+    assert {key for key in KEYS - tables if not handed_on(key)} == set()
+    # a switch may be refused too: for some tasks its other value is wrong
+    assert tables - KEYS == {"TaskConfig.greater_is_better"}
+
+
+def found(path: str) -> Any:  # noqa: ANN401 - a module, a class or a function
+    """Import what a dotted path names."""
+    try:
+        return import_module(path)
+    except ModuleNotFoundError:
+        above, _, name = path.rpartition(".")
+        return getattr(found(above), name)
+
+
+def test_the_reader_of_a_key_reads_it() -> None:
+    for reader, keys in EARLY.items():
+        source = inspect.getsource(found(reader))
+        for name in (key.rpartition(".")[2] for key in keys.split()):
+            assert f".{name}" in source or f'"{name}"' in source, (reader, name)
+
+
+def test_whole_sections_are_handed_on() -> None:
+    for reader in WHOLE:
+        assert "fields(" in inspect.getsource(found(reader)), reader
