@@ -11,9 +11,9 @@ from goft_cli.config import ModelConfig, TaskConfig, TrainConfig
 from goft_cli.run.configuration import differing
 from goft_cli.run.folder import RunFolder, is_finished, stored_config
 from goft_cli.run.manifest import describe_base
-from goft_cli.system.digests import digests, split_digits
+from goft_cli.system.digests import digests, image_digests, split_digits
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import read_json
+from goft_cli.system.files import image_names, read_json
 
 Section = Mapping[str, Any]
 """Of the manifest: `sha256` by file name below `source`, or below the hub's `cache`."""
@@ -108,8 +108,6 @@ def file_changes(recorded: Section, found: Section) -> list[Change]:
 
 def image_changes(recorded: Section, found: Section) -> Iterator[Change]:
     """Yield the images that have changed, of lists that have not."""
-    from goft_cli.tasks.image_classification.lists import image_names  # heavy, and seldom needed
-
     old, new = section(recorded, "images"), section(found, "images")
     for name in old.keys() & new.keys():
         if len(old[name]) != len(new[name]) or old[name] == new[name]:
@@ -131,8 +129,6 @@ def changes_on_disk(recorded: Section, task: TaskConfig, *, fresh: bool = False)
     there = {path.relative_to(root).as_posix(): digest for path, digest in found.items()}
     now: dict[str, Any] = {"source": str(root), "sha256": there}
     if images := section(recorded, "images"):
-        from goft_cli.tasks.image_classification.lists import image_digests
-
         now["images"] = {
             name: image_digests(root / name, fresh=fresh) for name in images if name in there
         }
@@ -161,6 +157,11 @@ def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
     there = stored_config(folder) if folder.has_results and folder.manifest.is_file() else None
     if cfg.overwrite or there is None or any(differing(there, cfg)):
         return []  # `open_run` refuses the folder of another run
+    return ground_gone(cfg, folder, remedy)
+
+
+def ground_gone(cfg: TrainConfig, folder: RunFolder, remedy: str) -> list[Change]:
+    """Do what `check_ground` does in the folder of exactly this run, where it has a manifest."""
     manifest = read_json(folder.manifest)
     changes = base_on_disk(section(manifest, "model"), cfg.model)
     for task, key in ((cfg.task, "data"), (cfg.benchmark, "benchmark")):
@@ -169,10 +170,21 @@ def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
     return changes
 
 
+def gone_if_finished(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change] | None:
+    """Check the ground; return what is gone if exactly this run is finished, and not replaced.
+
+    None where it is not: a run that is finished without a file of its ground may be used.
+    """
+    if not is_finished(cfg):
+        check_ground(cfg, remedy)
+        return None
+    folder = RunFolder(Path(cfg.output_dir))
+    return ground_gone(cfg, folder, remedy) if folder.manifest.is_file() else []
+
+
 def is_reusable(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> bool:
     """Tell whether exactly this run is finished and not to be replaced."""
-    check_ground(cfg, remedy)
-    return is_finished(cfg)
+    return gone_if_finished(cfg, remedy) is not None
 
 
 def require_same_ground(before: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> None:

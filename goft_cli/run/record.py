@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.config import TrainConfig
+from goft_cli.config.model import real_name
 from goft_cli.run.configuration import read_config
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
@@ -132,3 +133,18 @@ def find_runs(place: str | Path) -> list[RunRecord]:
             "pass a folder such as outputs/TASK/MODEL/ADAPTER/RUN, or outputs for all",
         )
     return [RunRecord(RunFolder(file.parent)) for file in files]
+
+
+def of_one_subject(places: str | Sequence[str]) -> list[RunRecord]:
+    """Find the finished runs at or below the places, and read them; they share task and model."""
+    named = [places] if isinstance(places, str) else list(places)
+    found = [run for place in named for run in find_runs(place)]
+    for run in found:  # a damaged file is refused before anything is measured
+        _ = run.history, run.cfg, run.metrics, run.manifest
+    subjects = sorted({f"{run.task} with {real_name(run.cfg.model)}" for run in found})
+    if len(subjects) > 1:
+        raise GoftError(
+            f"runs={places}: found runs of {', '.join(subjects)}",
+            "a page is about one task and one model, so pass a folder such as outputs/TASK/MODEL",
+        )
+    return found

@@ -6,9 +6,8 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets import ClassLabel, Dataset
 from rich.console import Console
 
 from goft_cli.config import TrainConfig
@@ -17,7 +16,11 @@ from goft_cli.run.folder import RunFolder
 from goft_cli.system.figures import COLOURS, save, style
 from goft_cli.system.files import note, read_json, write_text
 from goft_cli.system.tables import Table, measures, styled
-from goft_cli.tasks.base import Arrays, Split, Task
+
+if TYPE_CHECKING:  # they import the libraries, which a finished run is shown without
+    from datasets import Dataset
+
+    from goft_cli.tasks.base import Arrays, Split, Task
 
 logger = logging.getLogger(__name__)
 screen = Console()
@@ -152,6 +155,8 @@ def score_rows(scores: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str
 
 def with_predictions(rows: Dataset, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return each row as it was read, its label by name, with its prediction."""
+    from datasets import ClassLabel
+
     named = {key: kind for key, kind in rows.features.items() if isinstance(kind, ClassLabel)}
     lines = []
     for row, prediction in zip(rows.to_list(), predictions, strict=True):

@@ -20,6 +20,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from goft_cli.system.files import image_names, write_text
+from goft_cli.system.locations import PACKAGE, data_root
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -34,6 +37,8 @@ DIGITS = 16
 ABSENT = "-" * DIGITS
 SAMPLED_PER_TENSOR = 256
 SHA256 = re.compile("[0-9a-f]{64}")
+MADE = "made_from.json"
+"""Beside pages and figures: the digest of what they were made from, so that they are made once."""
 
 Identity = list[int]
 """Size, time of change, time of the inode's change, inode: a restored mtime alone hides nothing."""
@@ -76,6 +81,11 @@ def joined_digits(paths: Sequence[Path], *, fresh: bool = False) -> str:
     """
     found = digests(paths, fresh=fresh)
     return "".join(found.get(path, ABSENT)[:DIGITS] for path in paths)
+
+
+def image_digests(path: Path, *, fresh: bool = False) -> str:
+    """Return the digits of the SHA-256 of each image of a list, in its order."""
+    return joined_digits([path.parent / name for name in image_names(path)], fresh=fresh)
 
 
 def split_digits(joined: str) -> list[str | None]:
@@ -158,6 +168,41 @@ def _write(place: Path, known: Known) -> None:
     oldest = sorted(place.parent.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     for path in oldest[:-KEPT_FOLDERS]:
         path.unlink(missing_ok=True)
+
+
+def program(*packages: str) -> str:
+    """Digest what makes pages: this package's files by size and time, and others' versions."""
+    from importlib.metadata import version  # late, for it imports email
+
+    parts = [PACKAGE, data_root() / "configs", data_root() / "recipes"]
+    files = sorted({path for part in parts for path in part.rglob("*.[pyj]*") if path.is_file()})
+    own = [(str(path), *identity(path.stat())[:2]) for path in files if path.suffix != ".pyc"]
+    return digest_of([own, [(name, version(name)) for name in packages]])
+
+
+def digest_of(content: object) -> str:
+    """Return the SHA-256 of lists, dicts and scalars."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_made(folder: Path, source: str) -> bool:
+    """Tell whether a folder has what `note_made` recorded of the same source, byte for byte."""
+    try:
+        recorded = json.loads((folder / MADE).read_text(encoding="utf-8"))
+        return recorded == {"source": source, "files": _sha256(folder, recorded["files"])}
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def note_made(folder: Path, source: str, names: Iterable[str]) -> None:
+    """Record the digest of what some files of a folder were made from, and their own."""
+    content = {"source": source, "files": _sha256(folder, names)}
+    write_text(folder / MADE, json.dumps(content, indent=2) + "\n")
+
+
+def _sha256(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    found = digests([folder / name for name in names], fresh=True)
+    return {path.relative_to(folder).as_posix(): digest for path, digest in found.items()}
 
 
 def in_modules(name: str, modules: Sequence[str]) -> bool:

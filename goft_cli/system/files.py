@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,9 @@ MAX_DEPTH = 64
 """Loaders call themselves for each level, and Python ends that at some hundreds."""
 PYTHON_TAG = "tag:yaml.org,2002:python/"
 START_AGAIN = "delete the run folder and start again"
+IMAGE, LABEL = "image", "label"
+EXAMPLE = "lines such as images/000000.jpg 3"
+LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+(?:\.0*)?))?")
 RECORD = "written.txt"
 """Names of the files and folders beside it, one a line, that only some runs have."""
 ALWAYS = (
@@ -146,6 +150,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise GoftError(f"{path}: found no configuration", START_AGAIN)
     return plain
+
+
+def image_names(path: Path) -> list[str]:
+    """Return the images that a list names, whether they are there or not."""
+    return [line[IMAGE] for line in numbered_lines(path).values()]
+
+
+def numbered_lines(path: Path) -> dict[int, re.Match[str]]:
+    """Return the lines that are not blank, with their groups `image` and `label`, by number."""
+    refuse_no_file(path)
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        others = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "none"
+        raise GoftError(
+            f"{path}: cannot be read ({error.strerror})",
+            f"expected a list with {EXAMPLE}, lists there are {others}",
+        ) from None
+    except UnicodeDecodeError:
+        raise GoftError(f"{path}: not UTF-8 text", f"expected {EXAMPLE}") from None
+    texts = enumerate(content.split("\n"), start=1)
+    lines = {number: line for number, text in texts if (line := LINE.fullmatch(text.strip()))}
+    if not lines:
+        raise GoftError(f"{path} is empty", f"expected {EXAMPLE}")
+    return lines
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -9,10 +9,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import datasets
-import transformers
-from huggingface_hub.utils import disable_progress_bars
 from rich.console import Console
 from rich.filesize import decimal
 from rich.logging import RichHandler
@@ -25,10 +23,11 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from tqdm.auto import tqdm
-from transformers import TrainerCallback, TrainerState
 
 from goft_cli.system.secrets import Redaction
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 LIBRARIES = ("transformers", "datasets", "accelerate", "peft", "evaluate", "py.warnings")
 CONTROL_CODES = re.compile(r"\x1b\[[\d;]*m")
@@ -50,7 +49,11 @@ def listening(handlers: Sequence[tuple[str, logging.Handler]]) -> Iterator[None]
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep the libraries' progress bars, reports and warnings off the screen."""
+    """Keep the libraries' progress bars, reports and warnings off the screen; imports them."""
+    import datasets
+    import transformers
+    from huggingface_hub.utils import disable_progress_bars
+
     transformers.logging.disable_default_handler()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
@@ -153,6 +156,8 @@ def downloading(name: str, size: int) -> Iterator[type[tqdm]]:
 
     Yields the class of bars to give to the hub's library, whose bars show nothing themselves.
     """
+    from tqdm.auto import tqdm
+
     announce(name, size)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not speaks()) as progress:
@@ -172,55 +177,3 @@ def downloading(name: str, size: int) -> Iterator[type[tqdm]]:
                     progress.update(task, completed=self.done)
 
         yield Bytes
-
-
-class ProgressBar(TrainerCallback):
-    """Shows updates done, time left, task loss and the headline of the last evaluation."""
-
-    def __init__(self, headline: str) -> None:
-        self.headline = headline
-        self.loss = self.score = ""
-        self.bar: Progress | None = None
-
-    def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
-        """Start the bar on the main process, at the step training resumes from."""
-        if not state.is_world_process_zero:
-            return
-        self.bar = bar("training")
-        self.bar.add_task("", total=state.max_steps, completed=state.global_step, status="")
-        self.bar.start()
-
-    def on_step_end(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
-        """Advance by one update."""
-        self._show(state.global_step)
-
-    def on_log(
-        self,
-        args: object,
-        state: TrainerState,
-        control: object,
-        logs: dict[str, float] | None = None,
-        **_: object,
-    ) -> None:
-        """Show the last loss and the last score."""
-        values, metric = logs or {}, f"eval_{self.headline}"
-        if "loss" in values:
-            self.loss = f"loss {values['loss']:.4f}"
-        if metric in values:
-            self.score = f"{self.headline} {values[metric]:.4f}"
-        self._show(state.global_step)
-
-    def on_train_end(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
-        """Leave the finished bar on the screen."""
-        self.close()
-
-    def close(self) -> None:
-        """Stop drawing; also called when training ends by an error."""
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-
-    def _show(self, step: int) -> None:
-        if self.bar is not None:
-            status = "  ".join(text for text in (self.loss, self.score) if text)
-            self.bar.update(self.bar.task_ids[0], completed=step, status=status)

@@ -12,16 +12,17 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from goft_cli.system.errors import GoftError
+
+if TYPE_CHECKING:  # names of metrics are checked without it
+    import numpy as np
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 
-Values = np.ndarray | Sequence[Any]
+Values: TypeAlias = "np.ndarray | Sequence[Any]"
 
 
 @dataclass(frozen=True)

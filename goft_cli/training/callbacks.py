@@ -1,4 +1,4 @@
-"""What runs beside the training loop: checks that stop it in time, schedules, the tracker."""
+"""What runs beside the training loop: checks that stop it in time, a bar, schedules, a tracker."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from rich.progress import Progress
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -17,6 +18,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from goft_cli.config import TrackerConfig, TrackerName, WandbMode
 from goft_cli.system.errors import GoftError
+from goft_cli.system.screen import bar
 
 FACT_START = 1e-6
 FACT_FLOOR = 1e-5
@@ -72,6 +74,58 @@ class StopWithoutFolder(TrainerCallback):
     ) -> None:
         """End the run if the folder is gone."""
         self.check_there()
+
+
+class ProgressBar(TrainerCallback):
+    """Shows updates done, time left, task loss and the headline of the last evaluation."""
+
+    def __init__(self, headline: str) -> None:
+        self.headline = headline
+        self.loss = self.score = ""
+        self.bar: Progress | None = None
+
+    def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
+        """Start the bar on the main process, at the step training resumes from."""
+        if not state.is_world_process_zero:
+            return
+        self.bar = bar("training")
+        self.bar.add_task("", total=state.max_steps, completed=state.global_step, status="")
+        self.bar.start()
+
+    def on_step_end(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
+        """Advance by one update."""
+        self._show(state.global_step)
+
+    def on_log(
+        self,
+        args: object,
+        state: TrainerState,
+        control: object,
+        logs: dict[str, float] | None = None,
+        **_: object,
+    ) -> None:
+        """Show the last loss and the last score."""
+        values, metric = logs or {}, f"eval_{self.headline}"
+        if "loss" in values:
+            self.loss = f"loss {values['loss']:.4f}"
+        if metric in values:
+            self.score = f"{self.headline} {values[metric]:.4f}"
+        self._show(state.global_step)
+
+    def on_train_end(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
+        """Leave the finished bar on the screen."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop drawing; also called when training ends by an error."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def _show(self, step: int) -> None:
+        if self.bar is not None:
+            status = "  ".join(text for text in (self.loss, self.score) if text)
+            self.bar.update(self.bar.task_ids[0], completed=step, status=status)
 
 
 def fact_cosine(done: int, *, peak: float, warmup: float, epochs: float) -> float:

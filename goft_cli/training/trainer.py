@@ -19,9 +19,15 @@ from transformers.trainer_callback import PrinterCallback
 from goft_cli.config import TrackerName, TrainConfig, TrainerConfig
 from goft_cli.models.adalora import AdaLora, RankAllocation
 from goft_cli.system.errors import GoftError
-from goft_cli.system.screen import ProgressBar
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
-from goft_cli.training.callbacks import EPOCH_RATES, EpochRate, FiniteGradients, by_epoch, diverged
+from goft_cli.training.callbacks import (
+    EPOCH_RATES,
+    EpochRate,
+    FiniteGradients,
+    ProgressBar,
+    by_epoch,
+    diverged,
+)
 from goft_cli.training.evaluation import single
 from goft_cli.training.resuming import ResumableTrainer
 from goft_cli.tuner.penalty import PenaltyMixin

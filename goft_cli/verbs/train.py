@@ -23,6 +23,7 @@ from goft_cli.system.errors import (
     handling,
     stop_now,
 )
+from goft_cli.system.imports import importing
 
 if TYPE_CHECKING:
     from goft_cli.run.record import RunRecord
@@ -34,14 +35,24 @@ def main() -> None:
 
 
 def train(cfg: TrainConfig) -> None:
-    """Run the pipeline here or in processes of its own; torch is imported only now."""
+    """Show a finished run, or run the pipeline here or in processes of its own.
+
+    torch is imported by the pipeline alone.
+    """
+    from goft_cli.run.folder import RunFolder
     from goft_cli.run.preflight import check_inputs
-    from goft_cli.run.provenance import check_ground
+    from goft_cli.run.provenance import gone_if_finished
     from goft_cli.training.launch_checks import check_launch, is_rank
 
     check_launch(cfg)
     check_inputs(cfg)
-    check_ground(cfg)  # again in `run`; here it is refused before torch is imported
+    # again in `run`; here other data are refused, and a finished run shown, without an import
+    gone = gone_if_finished(cfg)
+    if gone is not None and not is_rank():
+        from goft_cli.run.summary import show_finished
+
+        show_finished(RunFolder(Path(cfg.output_dir)), [change.name for change in gone])
+        return
     if cfg.launcher.num_processes == 1 or is_rank():
         run_here(cfg)
         return
@@ -54,7 +65,8 @@ def train(cfg: TrainConfig) -> None:
 
 def run_here(cfg: TrainConfig, *, held: bool = False) -> None:
     """Run the pipeline in this process; `held` as in `run`."""
-    from goft_cli.run.pipeline import run
+    with importing(packed=cfg.model.quantization is not None):
+        from goft_cli.run.pipeline import run
 
     try:
         run(cfg, held=held)

@@ -18,8 +18,12 @@ from goft_cli.system.digests import (
     ABSENT,
     DIGITS,
     SMALL_BYTES,
+    digest_of,
     digests,
+    is_made,
     joined_digits,
+    note_made,
+    program,
     read_with_digest,
     split_digits,
 )
@@ -175,3 +179,33 @@ def test_the_digits_of_many_files_stay_in_their_order(
     expected = {"a": sha256(b"a")[:DIGITS], "b": sha256(b"b")[:DIGITS], "gone": None}
     assert split_digits(joined) == [expected[name] for name in names]
     assert ABSENT in joined
+
+
+def test_a_page_is_made_until_its_source_or_a_file_of_it_changes(tmp_path: Path) -> None:
+    source, names = digest_of({"scores": [0.5, None]}), ["page.html", "loss.png"]
+    assert not is_made(tmp_path, source)
+    for name in names:
+        (tmp_path / name).write_text(name)
+    note_made(tmp_path, source, names)
+    assert is_made(tmp_path, source)
+    assert not is_made(tmp_path, digest_of({"scores": [0.25, None]}))
+    (tmp_path / "loss.png").write_text("another")
+    assert not is_made(tmp_path, source)
+    (tmp_path / "loss.png").unlink()
+    assert not is_made(tmp_path, source)
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"source": "", "files": 3}', "\xff"])
+def test_a_damaged_record_makes_the_page_again(record: str, tmp_path: Path) -> None:
+    (tmp_path / module.MADE).write_text(record, encoding="latin-1")
+    assert not is_made(tmp_path, "")
+
+
+def test_another_program_is_another_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PACKAGE", tmp_path)
+    (tmp_path / "page.py").write_text("one")
+    before = program("torch")
+    assert before == program("torch")
+    assert before != program("torch", "numpy")
+    (tmp_path / "page.py").write_text("three")
+    assert program("torch") != before

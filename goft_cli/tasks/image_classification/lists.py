@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,12 @@ from datasets import Dataset, Features, Value
 
 from goft_cli.config.labels import Labels
 from goft_cli.data.table import Table
-from goft_cli.system.digests import digests, joined_digits
+from goft_cli.system.digests import digests, image_digests
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import refuse_no_file
+from goft_cli.system.files import IMAGE, LABEL, numbered_lines, refuse_no_file
 
-IMAGE, LABEL = "image", "label"
 DRAW = "draw.json"
 """Present in a folder whose images are not the published choice; says how they were drawn."""
-EXAMPLE = "lines such as images/000000.jpg 3"
-LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+(?:\.0*)?))?")
 
 
 def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], dict[str, Any]]:
@@ -46,36 +42,6 @@ def read_list(path: Path) -> Table:
     table = Table(str(path), columns, list(lines))
     require_images(table, path.parent)
     return table
-
-
-def image_names(path: Path) -> list[str]:
-    """Return the images that a list names, whether they are there or not."""
-    return [line[IMAGE] for line in numbered_lines(path).values()]
-
-
-def image_digests(path: Path, *, fresh: bool = False) -> str:
-    """Return the digits of the SHA-256 of each image of a list, in its order."""
-    return joined_digits([path.parent / name for name in image_names(path)], fresh=fresh)
-
-
-def numbered_lines(path: Path) -> dict[int, re.Match[str]]:
-    """Return the lines that are not blank, with their groups `image` and `label`, by number."""
-    refuse_no_file(path)
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        others = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "none"
-        raise GoftError(
-            f"{path}: cannot be read ({error.strerror})",
-            f"expected a list with {EXAMPLE}, lists there are {others}",
-        ) from None
-    except UnicodeDecodeError:
-        raise GoftError(f"{path}: not UTF-8 text", f"expected {EXAMPLE}") from None
-    texts = enumerate(content.split("\n"), start=1)
-    lines = {number: line for number, text in texts if (line := LINE.fullmatch(text.strip()))}
-    if not lines:
-        raise GoftError(f"{path} is empty", f"expected {EXAMPLE}")
-    return lines
 
 
 def require_images(table: Table, folder: Path) -> None:
