@@ -17,6 +17,7 @@ from goft_cli.compose.composition import freeze
 from goft_cli.compose.words import did_you_mean
 from goft_cli.config import ReproductionConfig
 from goft_cli.system.errors import GoftError
+from goft_cli.system.files import read_yaml
 from goft_cli.system.locations import data_root
 
 SHARED = "_base.yaml"
@@ -87,9 +88,17 @@ def _read(path: Path) -> ReproductionConfig:
         raise GoftError(f"{path}: {error.problem}", error.remedy) from error
 
 
-def cells() -> list[Cell]:
-    """Return every method of every recipe."""
-    return [Cell(name, method) for name in recipe_names() for method in read_recipe(name).published]
+def cells(task: str | None = None) -> list[Cell]:
+    """Return every method of every recipe, or of those with a task alone."""
+    names = [name for name in recipe_names() if task is None or task_of(name) == task]
+    return [Cell(name, method) for name in names for method in read_recipe(name).published]
+
+
+def task_of(name: str) -> object:
+    """Return the task of a recipe, whose other keys are not checked: that takes longer."""
+    path = data_root() / "recipes" / f"{name}.yaml"
+    files = (file for file in (path, path.with_name(SHARED)) if file.is_file())
+    return next((task for file in files if (task := read_yaml(file).get("task"))), None)
 
 
 def select(target: str) -> list[Cell]:

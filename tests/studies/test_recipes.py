@@ -221,6 +221,11 @@ def test_names_of_cells_are_distinct() -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize("task", ["glue/cola", "vtab/cifar", "demo/qa"])
+def test_cells_of_a_task_are_those_of_all_that_have_it(task: str) -> None:
+    assert cells(task) == [one for one in cells() if one.recipe.task == task]
+
+
 def test_a_command_can_be_pasted_into_a_shell() -> None:
     (one,) = select("table10/qnli/goft")
     command = shlex.split(one.command([1, 2]))

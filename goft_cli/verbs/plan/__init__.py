@@ -14,13 +14,20 @@ def main() -> None:
 def plan(cfg: PlanConfig) -> None:
     """Show the plan, and leave its numbers where the run will find them."""
     from goft_cli.config.model import check_tokenizer
-    from goft_cli.run.preflight import check_quantization
+    from goft_cli.data.model_files import bring_settings
+    from goft_cli.run.preflight import check_data_dir, check_quantization
+    from goft_cli.system.imports import importing
+    from goft_cli.system.locations import model_location
 
     check_quantization(cfg)
     check_tokenizer(cfg.model)
-    from goft_cli.system.screen import quiet_libraries
-    from goft_cli.verbs.plan.forecast import make_plan
-    from goft_cli.verbs.plan.show import show, write_plan
+    check_data_dir(cfg.task, "task")
+    if isinstance(model_location(cfg.model.path), str):
+        bring_settings(cfg.model)  # here a model that is nowhere is refused before the imports
+    with importing(packed=cfg.model.quantization is not None):
+        from goft_cli.system.screen import quiet_libraries
+        from goft_cli.verbs.plan.forecast import make_plan
+        from goft_cli.verbs.plan.show import show, write_plan
 
     with quiet_libraries():
         made = make_plan(cfg)

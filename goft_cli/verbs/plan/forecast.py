@@ -53,7 +53,8 @@ class Published:
 def published(cfg: TrainConfig) -> Published | None:
     """Find the cell whose words say what this run does; of several, the one that says most."""
     # without the last word, the seed, which is the reader's choice
-    found = [one for one in cells() if all(holds(word, cfg) for word in one.words(cfg.seed)[:-1])]
+    known = cells(cfg.task.name)
+    found = [one for one in known if all(holds(word, cfg) for word in one.words(cfg.seed)[:-1])]
     if not found:
         return None
     cell = max(found, key=lambda one: len(one.words(cfg.seed)))

@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from typing import Any
 
 import psutil
@@ -39,8 +38,8 @@ MOMENTS = {
 """Numbers that an optimizer keeps per weight; Adafactor's depend on the shape."""
 FRAGMENTS = 0.5
 """Per byte of activations, with glibc; runs of MiniLM-L6 had from none (full) to 1.2 (LoRA)."""
-LATE_IMPORTS = ("matplotlib.figure", "matplotlib.backends.backend_agg", "sklearn.metrics")
-"""What a run imports on its way."""
+LATE_BYTES = 60 * 2**20
+"""What a run imports on its way, matplotlib and scikit-learn, takes up in its process."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +131,9 @@ def optimizer_bytes(parameter: Tensor, optimizer: Optimizer) -> int:
 
 
 def process_bytes() -> int:
-    """Return what this process holds, once everything that a run imports is imported."""
-    for name in LATE_IMPORTS:
-        import_module(name)
+    """Return what this process holds, and will once everything that a run imports is imported."""
     gc.collect()
-    return psutil.Process().memory_info().rss
+    return psutil.Process().memory_info().rss + LATE_BYTES
 
 
 def device_of(cfg: TrainConfig) -> str:
@@ -234,6 +231,8 @@ def prepare_rotations(model: PeftModel) -> None:
         if width > 1:
             rotation = torch.eye(2).repeat(width - 1, 1, 1) if quasi else torch.zeros(width - 1)
             rotate_transposed(torch.zeros(MANY_VECTORS, width), rotation)
+            with force_engine("blocked"):  # that of tensors without data
+                rotate_transposed(torch.zeros(1, width), rotation)
 
 
 def loss_of(
