@@ -13,9 +13,10 @@ import torch
 
 from goft_cli.run import pipeline
 from goft_cli.run.configuration import identity
+from goft_cli.run.record import of_one_subject
 from goft_cli.run.trained import open_trained
 from goft_cli.system.errors import GoftError
-from goft_cli.verbs.report.gather import layer_reports, of_one_subject, train_command
+from goft_cli.verbs.report.gather import layer_reports, train_command
 from goft_cli.verbs.report.page import adapter_table, score_row
 from tests.conftest import Goft
 from tests.support import small_runs

@@ -5,25 +5,26 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from typing import TYPE_CHECKING, Any
 
 from goft_cli.config import Budget, CompareConfig
 from goft_cli.config.model import real_name
 from goft_cli.run.record import RunRecord
 from goft_cli.run.summary import screen
 from goft_cli.studies.leaderboard import pareto_front
+from goft_cli.system.digests import digest_of, is_made, note_made, program
 from goft_cli.system.figures import SECOND_INK, look_of, save, style
 from goft_cli.system.files import write_text
-from goft_cli.system.screen import quiet_libraries
 from goft_cli.verbs.compare import table
 from goft_cli.verbs.compare.runs import PlannedRun, compose_run, finish, is_done
 from goft_cli.verbs.compare.table import Caption, Summary, summarize
-from goft_cli.verbs.plan.layers import Size, matched_sizes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from goft_cli.verbs.plan.layers import Size
 
 FORMATS = ("png", "svg", "pdf")
 MAX_IN_LINE = 8
@@ -40,12 +41,19 @@ def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
     alone = {name: compose_run(words, name, first) for name in cfg.adapters}
     budget, extra = "Budget: each adapter's own, by its recipe.", dict.fromkeys(alone, ())
     if cfg.budget is Budget.matched:
+        # only now: they import the libraries, which finished runs are compared without
+        from goft_cli.system.screen import quiet_libraries
+        from goft_cli.verbs.plan.layers import matched_sizes
+
         with quiet_libraries():
             sizes = matched_sizes([run.cfg for run in alone.values()], cfg.baseline)
         budget, extra = budget_note(sizes, cfg.baseline), {k: s.words for k, s in sizes.items()}
     runs = {
-        name: [compose_run([*words, *extra[name]], name, seed) for seed in (first, *others)]
-        for name in alone
+        name: [
+            compose_run([*words, *extra[name]], name, seed) if seed != first or extra[name] else run
+            for seed in (first, *others)
+        ]
+        for name, run in alone.items()
     }
     finish_all(runs)
     caption = Caption(cfg.task.name, real_name(cfg.model), cfg.task.headline, cfg.baseline, budget)
@@ -75,20 +83,33 @@ def finish_all(runs: Mapping[str, Sequence[PlannedRun]]) -> None:
 
 
 def write(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
-    """Show the table and write it beside its numbers and the figure."""
+    """Show the table and write it beside its numbers, and beside the figure where that is old."""
     write_text(folder / "comparison.md", table.markdown(rows, caption))
     write_text(folder / "comparison.csv", table.summary_csv(rows))
     write_text(folder / "runs.csv", table.runs_csv(rows))
-    draw(rows, caption, folder)
+    made_from = digest_of([numbers(rows), asdict(caption), program("matplotlib")])
+    if not is_made(folder, made_from):
+        draw(rows, caption, folder)
+        note_made(folder, made_from, [f"comparison.{suffix}" for suffix in FORMATS])
     screen.print(table.for_screen(rows, caption))
     for note in table.notes(rows, caption):
         screen.print(note, style="dim", highlight=False)
     screen.print(f"tables and figure: {folder}", soft_wrap=True)
 
 
+def numbers(rows: Sequence[Summary]) -> list[object]:
+    """Return all that a figure shows of the rows."""
+    return [
+        [row.adapter, row.parameters, row.seconds, [(run.score, run.merit) for run in row.results]]
+        for row in rows
+    ]
+
+
 @style()
 def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
     """Write `comparison.png` and its like, one point per row."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7.2, 3.4))
     left, right = figure.subplots(1, 2, sharey=True)
     panel(left, rows, [row.parameters for row in rows], "adapter parameters")
@@ -121,6 +142,8 @@ def panel(axes: Axes, rows: Sequence[Summary], costs: Sequence[float], label: st
 
 def log_axis(axes: Axes, counts: Sequence[int]) -> None:
     """Scale by powers of ten, with a place for an adapter without parameters."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
     positive = [count for count in counts if count]
     if not positive:
         return

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from goft_cli.config import ReportConfig
 from goft_cli.studies.hydra_main import run_composed
+
+if TYPE_CHECKING:
+    from goft_cli.run.record import RunRecord
 
 
 def main() -> None:
@@ -12,22 +19,61 @@ def main() -> None:
 
 
 def report(cfg: ReportConfig) -> None:
-    """Measure what each adapter did, and write the page and its figures."""
-    from pathlib import Path
-
+    """Write the page and its figures, unless they are there and were made of the same."""
+    from goft_cli.run.record import of_one_subject
     from goft_cli.run.summary import screen
-    from goft_cli.run.trained import open_trained
+    from goft_cli.system.digests import is_made, note_made
     from goft_cli.system.files import note
-    from goft_cli.system.screen import quiet_libraries
-    from goft_cli.verbs.report import page
-    from goft_cli.verbs.report.gather import (
-        layer_reports,
-        of_one_subject,
-        one_per_adapter,
-        train_command,
-    )
 
     runs = of_one_subject(cfg.runs)
+    place = cfg.runs if isinstance(cfg.runs, str) else cfg.runs[0]
+    folder = Path(cfg.output_dir) if cfg.output_dir else Path(place) / "report"
+    made_from = source(cfg, runs)
+    if made_from is None or not is_made(folder, made_from):
+        if cfg.output_dir is None:
+            note(folder.parent, folder.name)
+        names = write_page(cfg, runs, folder)
+        if made_from is not None:
+            note_made(folder, made_from, names)
+    screen.print(f"{len(runs)} runs: {folder / 'report.html'}", soft_wrap=True)
+
+
+def source(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
+    """Return the digest of all that a page is made of; None where some of it is not at hand."""
+    from dataclasses import asdict, replace
+
+    from goft_cli.run.manifest import describe_base
+    from goft_cli.run.provenance import ADAPTER_FILES
+    from goft_cli.system.digests import digest_of, digests, program
+    from goft_cli.system.errors import GoftError
+
+    content: list[object] = [asdict(cfg), program("matplotlib", "torch", "transformers", "peft")]
+    for run in runs:
+        folder, model = run.folder, run.cfg.model
+        model = replace(model, path=cfg.base_model) if cfg.base_model else model
+        try:
+            base = describe_base(model)
+        except GoftError:  # which opening the run raises, too
+            return None
+        if not base["sha256"]:
+            return None
+        files = [folder.config, folder.metrics, folder.manifest, folder.history]
+        files += [folder.adapter / name for name in ADAPTER_FILES]
+        found = digests(files)
+        content.append([base, {str(path): digest for path, digest in found.items()}])
+    return digest_of(content)
+
+
+def write_page(cfg: ReportConfig, runs: Sequence[RunRecord], folder: Path) -> list[str]:
+    """Measure what each adapter did, and write the page and its figures; return their names."""
+    from goft_cli.system.imports import importing
+
+    with importing(packed=any(run.cfg.model.quantization for run in runs)):
+        from goft_cli.run.trained import open_trained
+        from goft_cli.system.screen import quiet_libraries
+        from goft_cli.verbs.report import page
+        from goft_cli.verbs.report.gather import layer_reports, one_per_adapter, train_command
+
     commands = [train_command(run.cfg) for run in runs]
     geometry = []
     with quiet_libraries():
@@ -35,9 +81,4 @@ def report(cfg: ReportConfig) -> None:
             opened = open_trained(str(run.folder.path), base_model=cfg.base_model)
             if layers := layer_reports(opened):
                 geometry.append(page.measured(run, layers, number))
-    place = cfg.runs if isinstance(cfg.runs, str) else cfg.runs[0]
-    folder = Path(cfg.output_dir) if cfg.output_dir else Path(place) / "report"
-    if cfg.output_dir is None:
-        note(folder.parent, folder.name)
-    written = page.write(runs, geometry, commands, folder)
-    screen.print(f"{len(runs)} runs: {written}", soft_wrap=True)
+    return page.write(runs, geometry, commands, folder)

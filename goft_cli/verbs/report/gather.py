@@ -13,10 +13,9 @@ from torch import Tensor
 
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import TrainConfig
-from goft_cli.config.model import real_name
 from goft_cli.models import adapters
 from goft_cli.run.configuration import settings
-from goft_cli.run.record import RunRecord, find_runs
+from goft_cli.run.record import RunRecord
 from goft_cli.run.trained import TrainedRun
 from goft_cli.system.errors import GoftError
 from goft_cli.tuner.geometry import (
@@ -28,21 +27,6 @@ from goft_cli.tuner.geometry import (
     neurons,
     rotation_geometries,
 )
-
-
-def of_one_subject(places: str | Sequence[str]) -> list[RunRecord]:
-    """Find the finished runs at or below the places, and read them; they share task and model."""
-    named = [places] if isinstance(places, str) else list(places)
-    found = [run for place in named for run in find_runs(place)]
-    for run in found:  # a damaged file is refused before anything is measured
-        _ = run.history, run.cfg, run.metrics, run.manifest
-    subjects = sorted({f"{run.task} with {real_name(run.cfg.model)}" for run in found})
-    if len(subjects) > 1:
-        raise GoftError(
-            f"runs={places}: found runs of {', '.join(subjects)}",
-            "a page is about one task and one model, so pass a folder such as outputs/TASK/MODEL",
-        )
-    return found
 
 
 def train_command(cfg: TrainConfig) -> str | None:

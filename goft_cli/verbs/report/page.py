@@ -157,8 +157,11 @@ def write(
     geometry: Sequence[Measured],
     commands: Sequence[str | None],
     folder: Path,
-) -> Path:
-    """Write `report.html`, and each figure as PNG beside it; `commands` make each run again."""
+) -> list[str]:
+    """Write `report.html`, and each figure as PNG beside it, and return the names of the files.
+
+    `commands` make each run again.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -177,8 +180,8 @@ def write(
         geometry=geometry,
         facts=[(run.label, facts(run, cmd)) for run, cmd in zip(runs, commands, strict=True)],
     )
-    page = folder / "report.html"
-    write_text(page, html)
-    for panel in [*curves, *(panel for one in geometry for panel in one.panels)]:
+    write_text(folder / "report.html", html)
+    drawn = [*curves, *(panel for one in geometry for panel in one.panels)]
+    for panel in drawn:
         save(panel.figure, folder / f"{panel.name}.png", dpi=180)
-    return page
+    return ["report.html", *(f"{panel.name}.png" for panel in drawn)]
