@@ -208,7 +208,7 @@ class PlanConfig(TrainConfig):
     """`goft plan`: the words of `goft train`, worked out and not run."""
 
     calibrate: bool = False
-    """Time some updates on a model of the shape with random weights, where that fits."""
+    """Time some updates of a few blocks of the model, with random weights, and count up."""
 
 
 @dataclass

@@ -192,14 +192,19 @@ def new_head(model: PreTrainedModel, absent: Sequence[str]) -> list[str]:
     return [] if pretrained else beside
 
 
-def empty_model(cfg: ModelConfig, head: Head, device: str = "meta") -> PreTrainedModel:
+def empty_model(
+    cfg: ModelConfig, head: Head, device: str = "meta", blocks: int | None = None
+) -> PreTrainedModel:
     """Build the model with the task's head from its `config.json` alone, to count with.
 
-    Numbers at random take the place of the weights; on "meta" nothing does.
+    Numbers at random take the place of the weights; on "meta" nothing does. With `blocks` it has
+    its first blocks only.
     """
     folder = model_folder(cfg)
     with reading(cfg.path):
         config = read_config(folder, cfg, head)
+        if blocks is not None:
+            config.num_hidden_layers = blocks
         with torch.device(device):
             kind = getattr(transformers, head.auto_class)
             return kind.from_config(config, dtype=getattr(torch, cfg.dtype.value))

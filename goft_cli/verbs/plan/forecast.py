@@ -22,6 +22,8 @@ from goft_cli.tasks.families import build_task
 from goft_cli.training.trainer import update_count
 from goft_cli.verbs.plan.batches import largest_batch, row_count, rows_at_hand, shape_of
 from goft_cli.verbs.plan.layers import (
+    FEW,
+    MORE,
     AdaptedLayers,
     Timing,
     adapted_layers,
@@ -141,9 +143,11 @@ def make_plan(planned: PlanConfig) -> Plan:
     counts = count_parameters(model, cfg.model.head_modules)
     rows, rows_from = row_count(cfg, data, cfg.task.train_split)
     updates = updates_of(cfg, rows)
-    batch, notes = largest_batch(cfg, task, data, cast("PreTrainedModel", model.get_base_model()))
+    base = cast("PreTrainedModel", model.get_base_model())
+    batch, notes = largest_batch(cfg, task, data, base)
+    depth = getattr(base.config, "num_hidden_layers", None)
     memory, more = memory_or_reason(model, batch, cfg, device)
-    timing, why = calibrated(cfg, batch, memory, device) if planned.calibrate else (None, [])
+    timing, why = calibrated(cfg, batch, memory, depth) if planned.calibrate else (None, [])
     items = hub_items(cfg)
     to_score = row_count(cfg, data, cfg.task.eval_splits[0])[0] if cfg.task.eval_splits else 0
     return Plan(
@@ -206,12 +210,18 @@ def memory_or_reason(
 
 
 def calibrated(
-    cfg: TrainConfig, batch: dict[str, Tensor], memory: Memory | None, device: str
+    cfg: TrainConfig, batch: dict[str, Tensor], memory: Memory | None, depth: int | None
 ) -> tuple[Timing | None, list[str]]:
-    """Measure the times if they can be; the note says what they mean or why there are none."""
+    """Measure the times if they can be; the note says what they mean or why there are none.
+
+    `depth` is the number of the model's blocks, if it has any.
+    """
+    device = device_of(cfg)
     if cfg.model.quantization is not None:
         return None, ["no forecast of time: packed weights cannot be made up"]
     if memory is None or memory.peak > free_bytes(device):
         return None, ["no forecast of time: nothing says that the run fits here"]
     note = "the time is that of updates and evaluations, all at the largest batch, on a model alone"
-    return calibrate(cfg, batch, device), [note]
+    if depth is not None and depth > MORE:
+        note += f", counted up from {FEW} and {MORE} blocks where its blocks are alike"
+    return calibrate(cfg, batch, device, depth), [note]

@@ -91,15 +91,23 @@ def closest(sizes: Sequence[int], budget: int, parameters: Callable[[int], int])
     return min(around, key=lambda size: abs(parameters(size) - budget))
 
 
-def attached(cfg: TrainConfig, adapter: AdapterConfig, device: str = "meta") -> PeftModel:
-    """Put an adapter on the run's model, without weights; off the meta device with random ones."""
+def attached(
+    cfg: TrainConfig, adapter: AdapterConfig, device: str = "meta", blocks: int | None = None
+) -> PeftModel:
+    """Put an adapter on the run's model, without weights; off the meta device with random ones.
+
+    With `blocks` the model has its first blocks only.
+    """
     task = build_task(cfg.task)
-    backbone = Backbone(empty_model(cfg.model, task, device), processor=None, fingerprint="")
+    empty = empty_model(cfg.model, task, device, blocks)
+    backbone = Backbone(empty, processor=None, fingerprint="")
     return attach_adapter(backbone, adapter, cfg.model.head_modules, task.auto_class, ANY_UPDATES)
 
 
 WARM, TIMED = 1, 3
 """Times before the clock counts, and those of which the median counts."""
+FEW, MORE = 1, 3
+"""Blocks of the models that are timed in place of a deeper one."""
 
 
 @dataclass(frozen=True)
@@ -179,13 +187,53 @@ class Timing:
     update: float
     scored_row: float
 
+    def of_depth(self, depth: int, more: Timing) -> Timing:
+        """Return the times of so many blocks, if these are of `FEW`, and the others of `MORE`."""
 
-def calibrate(cfg: TrainConfig, batch: Mapping[str, Tensor], device: str) -> Timing:
-    """Train for some updates, score, and take the times, without reading data.
+        def line(few: float, more: float) -> float:
+            return few + (depth - FEW) * max(0.0, more - few) / (MORE - FEW)
+
+        return Timing(line(self.update, more.update), line(self.scored_row, more.scored_row))
+
+
+def calibrate(
+    cfg: TrainConfig, batch: Mapping[str, Tensor], device: str, depth: int | None
+) -> Timing:
+    """Work out the times from those of models of few blocks, without reading data.
+
+    `depth` is the number of the model's blocks, which take the same time each. The whole model is
+    timed where it has few of them, or where they are not alike.
+    """
+    if depth is None or depth <= MORE or not are_alike(cfg, depth):
+        return timed(cfg, batch, device)
+    few, more = (timed(cfg, batch, device, blocks) for blocks in (FEW, MORE))
+    return few.of_depth(depth, more)
+
+
+def are_alike(cfg: TrainConfig, depth: int) -> bool:
+    """Tell whether all blocks but the first have as many weights, and train as many of them."""
+    try:
+        models = [attached(cfg, cfg.adapter, blocks=blocks) for blocks in (FEW, MORE, depth)]
+    except GoftError:  # a pattern names a block that the small models lack
+        return False
+    counts = [count_parameters(model, cfg.model.head_modules) for model in models]
+    return all(
+        (whole - few) * (MORE - FEW) == (more - few) * (depth - FEW)
+        for few, more, whole in (
+            [one.total for one in counts],
+            [one.adapter for one in counts],
+        )
+    )
+
+
+def timed(
+    cfg: TrainConfig, batch: Mapping[str, Tensor], device: str, blocks: int | None = None
+) -> Timing:
+    """Train for some updates, score, and take the times; with `blocks`, of the first blocks only.
 
     The batch is the largest of the run, so that the times are rather too long.
     """
-    model = attached(cfg, cfg.adapter, device).train()
+    model = attached(cfg, cfg.adapter, device, blocks).train()
     if cfg.trainer.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
