@@ -17,6 +17,7 @@ from goft_cli.studies.leaderboard import pareto_front
 from goft_cli.system.digests import digest_of, is_made, note_made, program
 from goft_cli.system.figures import SECOND_INK, look_of, save, style
 from goft_cli.system.files import write_text
+from goft_cli.system.imports import importing
 from goft_cli.verbs.compare import table
 from goft_cli.verbs.compare.runs import PlannedRun, compose_run, finish, is_done
 from goft_cli.verbs.compare.table import Caption, Summary, summarize
@@ -41,9 +42,10 @@ def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
     alone = {name: compose_run(words, name, first) for name in cfg.adapters}
     budget, extra = "Budget: each adapter's own, by its recipe.", dict.fromkeys(alone, ())
     if cfg.budget is Budget.matched:
-        # only now: they import the libraries, which finished runs are compared without
-        from goft_cli.system.screen import quiet_libraries
-        from goft_cli.verbs.plan.layers import matched_sizes
+        # only now: finished runs are compared without the libraries
+        with importing(packed=cfg.model.quantization is not None):
+            from goft_cli.system.screen import quiet_libraries
+            from goft_cli.verbs.plan.layers import matched_sizes
 
         with quiet_libraries():
             sizes = matched_sizes([run.cfg for run in alone.values()], cfg.baseline)
