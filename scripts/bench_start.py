@@ -33,7 +33,7 @@ RUN = (
     "seed1-trainer.max_steps=2,trainer.use_cpu=true"
 )
 """The folder of that run."""
-COMMANDS: dict[str, Sequence[str]] = {
+ALONE: dict[str, Sequence[str]] = {
     "python -c pass": (sys.executable, "-c", "pass"),
     "python -c 'import hydra'": (sys.executable, "-c", "import hydra"),
     **{
@@ -50,19 +50,20 @@ COMMANDS: dict[str, Sequence[str]] = {
             "train --help",
         )
     },
-    **{
-        name: (*GOFT, *words.split())
-        for name, words in {
-            "goft train, the run is finished": AGAIN,
-            "goft plan, there is no such model": f"plan {DEMO} model.path=nobody/nothing",
-            "goft report of a run, reported": f"report runs={RUN}",
-            "goft report of a run, new": f"report runs={RUN} output_dir=new",
-            "goft compare, six runs are finished": COMPARE,
-            "goft train, two updates": f"{AGAIN} run_name=new overwrite=true",
-            "goft plan of two updates": f"plan {DEMO} adapter=qgoft",
-        }.items()
-    },
 }
+ON_RUNS = {
+    name: (*GOFT, *words.split())
+    for name, words in {
+        "goft train, the run is finished": AGAIN,
+        "goft plan, there is no such model": f"plan {DEMO} model.path=nobody/nothing",
+        "goft report of a run, reported": f"report runs={RUN}",
+        "goft report of a run, new": f"report runs={RUN} output_dir=new",
+        "goft compare, six runs are finished": COMPARE,
+        "goft train, two updates": f"{AGAIN} run_name=new overwrite=true",
+        "goft plan of two updates": f"plan {DEMO} adapter=qgoft",
+    }.items()
+}
+COMMANDS = ALONE | ON_RUNS
 
 
 @dataclass
@@ -108,8 +109,9 @@ def main() -> None:
         checkouts = [Checkout(code, Path(root, str(at))) for at, code in enumerate(codes)]
         for checkout in checkouts:
             checkout.folder.mkdir()
-            checkout.run([*GOFT, *COMPARE.split()])
-            checkout.run([*GOFT, "report", f"runs={RUN}"])
+            if not ON_RUNS.keys().isdisjoint(names):
+                checkout.run([*GOFT, *COMPARE.split()])
+                checkout.run([*GOFT, "report", f"runs={RUN}"])
         for _ in range(options.rounds):
             for name in names:
                 for checkout in checkouts:
