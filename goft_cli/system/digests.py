@@ -189,7 +189,8 @@ def is_made(folder: Path, source: str) -> bool:
     """Tell whether a folder has what `note_made` recorded of the same source, byte for byte."""
     try:
         recorded = json.loads((folder / MADE).read_text(encoding="utf-8"))
-        return recorded == {"source": source, "files": _sha256(folder, recorded["files"])}
+        files = _sha256(folder, recorded["files"])
+        return None not in files.values() and recorded == {"source": source, "files": files}
     except (OSError, ValueError, TypeError, KeyError):
         return False
 
@@ -200,9 +201,10 @@ def note_made(folder: Path, source: str, names: Iterable[str]) -> None:
     write_text(folder / MADE, json.dumps(content, indent=2) + "\n")
 
 
-def _sha256(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    found = digests([folder / name for name in names], fresh=True)
-    return {path.relative_to(folder).as_posix(): digest for path, digest in found.items()}
+def _sha256(folder: Path, names: Iterable[str]) -> dict[str, str | None]:
+    paths = {name: folder / name for name in names}
+    found = digests(paths.values(), fresh=True)
+    return {name: found.get(path) for name, path in paths.items()}
 
 
 def in_modules(name: str, modules: Sequence[str]) -> bool:

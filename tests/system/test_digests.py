@@ -193,6 +193,8 @@ def test_a_page_is_made_until_its_source_or_a_file_of_it_changes(tmp_path: Path)
     assert not is_made(tmp_path, source)
     (tmp_path / "loss.png").unlink()
     assert not is_made(tmp_path, source)
+    note_made(tmp_path, source, names)
+    assert not is_made(tmp_path, source)
 
 
 @pytest.mark.parametrize("record", ["", "[]", "{}", '{"source": "", "files": 3}', "\xff"])

@@ -19,6 +19,7 @@ from goft_cli.verbs import train
 from goft_cli.verbs.compare import comparison, runs
 from goft_cli.verbs.compare.runs import PlannedRun
 from tests.conftest import Goft
+from tests.run.test_starting_again import ANSWER as WITHOUT_LIBRARIES
 from tests.support.small_runs import composed
 
 SCORES = {"goft": 0.5, "lora": 0.25, "qgoft": 0.625, "oft": 0.0}
@@ -104,6 +105,24 @@ def test_a_finished_run_is_reused_and_one_made_elsewhere_is_not_raced(
     assert trainings.commands == []
     written = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8")
     assert "different machines or versions: do not compare times" in written
+
+
+@pytest.mark.slow
+def test_a_figure_of_the_same_numbers_is_not_drawn_again_nor_are_libraries_imported(
+    goft: Goft, goft_process: Goft, trainings: Trainings, tmp_path: Path
+) -> None:
+    first = goft(*WORDS, "seeds=2")
+    figure = tmp_path / "told" / "comparison.png"
+    drawn = figure.stat().st_mtime_ns
+    again = goft_process(*WORDS, "seeds=2", code=WITHOUT_LIBRARIES)
+    assert (again.code, again.err) == (0, "")
+    told = [answer.out.partition("Mean")[2].split() for answer in (first, again)]
+    assert told[0] == told[1] != []
+    assert figure.stat().st_mtime_ns == drawn
+    metrics = next(tmp_path.rglob("goft/seed1*/metrics.json"))
+    metrics.write_text(metrics.read_text().replace("0.515625", "0.75"))
+    assert goft(*WORDS, "seeds=2").code == 0
+    assert figure.stat().st_mtime_ns > drawn
 
 
 NUMBERS = {
