@@ -6,11 +6,12 @@ What a sweep needs is imported late: most commands are no sweep.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -45,7 +46,7 @@ def run_composed(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object
     place, name = config_source(verb)
     main = hydra.main(version_base="1.3", config_path=place, config_name=name)(task)
     words = sys.argv[1:]
-    with sweep_of(words) as added:
+    with sweep_of(words) as added, composed_once(words):
         sys.argv[:] = ["goft", *overrides_first([*words, *added])]
         main()
     if refused:
@@ -59,3 +60,19 @@ def sweep_of(words: Sequence[str]) -> AbstractContextManager[list[str]]:
     from goft_cli.studies.sweep import sweeping
 
     return sweeping(words)
+
+
+@contextmanager
+def composed_once(words: Sequence[str]) -> Iterator[None]:
+    """Spare Hydra the composition from which it learns its mode, where no word can have set that.
+
+    It composes everything before, to read `hydra.mode` alone, which is null unless somebody sets
+    it: by a flag, by an override of Hydra's own keys, or in a folder that a flag adds.
+    """
+    asked = Hydra.get_mode
+    if not any(word.lstrip("+~").startswith(("-", "hydra")) for word in words):
+        Hydra.get_mode = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        Hydra.get_mode = asked

@@ -6,9 +6,11 @@ import gc
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hydra._internal.hydra import Hydra
 
 from goft_cli.run import pipeline
 from goft_cli.system.errors import GoftError
@@ -140,6 +142,30 @@ def test_a_report_is_made_once_and_again_from_anything_else(
     assert page.read_bytes() != html
     (ground.root / "model" / "config.json").write_text("{}")
     assert goft("report", f"runs={run}").code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "times"),
+    [
+        ("seed=3", 1),
+        ("seed=3 hydra.verbose=false", 2),
+        ("seed=3 hydra.mode=RUN", 2),
+        ("--run seed=3", 2),
+    ],
+)
+def test_hydra_composes_once_unless_a_word_may_set_its_mode(
+    words: str, times: int, goft: Goft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed, seeds, original = [0], [], Hydra.compose_config
+
+    def counting(self: Hydra, **given: Any) -> Any:  # noqa: ANN401 - passed through
+        composed[0] += 1
+        return original(self, **given)
+
+    monkeypatch.setattr(Hydra, "compose_config", counting)
+    monkeypatch.setattr(verb, "train", lambda cfg: seeds.append(cfg.seed))
+    assert goft("train", *words.split()).code == 0
+    assert (composed, seeds) == ([times], [3])
 
 
 @pytest.mark.parametrize("packed", [False, True])
