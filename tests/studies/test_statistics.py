@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
 from goft_cli.studies.leaderboard import deviation, paired_difference, pareto_front, student_t
 
@@ -21,6 +22,12 @@ def test_students_t_with_one_and_two_degrees_is_known_in_closed_form(confidence:
 @pytest.mark.parametrize(("degrees", "printed"), [(4, 2.776), (9, 2.262), (30, 2.042)])
 def test_students_t_is_that_of_the_printed_tables(degrees: int, printed: float) -> None:
     assert student_t(0.95, degrees) == pytest.approx(printed, abs=5e-4)
+
+
+@given(st.floats(0.1, 0.9999), st.integers(1, 200))
+def test_students_t_is_that_of_scipy(confidence: float, degrees: int) -> None:
+    expected = stdtrit(degrees, (1 + confidence) / 2)
+    assert student_t(confidence, degrees) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_interval_worked_out_by_hand() -> None:
