@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 
@@ -18,19 +18,28 @@ def importing(*, packed: bool = False) -> Iterator[None]:
     `packed`: the weights are of bitsandbytes. PEFT imports it wherever it is installed, and it
     gives functions to `torch.compile`, which imports a compiler for them: they stay as they are.
     """
-    import torch
-
-    enabled, compiled = gc.isenabled(), torch.compile
+    enabled = gc.isenabled()
     gc.disable()
     try:
-        if not packed:
-            torch.compile = uncompiled  # pyright: ignore[reportAttributeAccessIssue]
-        yield
+        with without_compiler() if not packed else nullcontext():
+            yield
         gc.freeze()
     finally:
-        torch.compile = compiled
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Leave functions as they are in a block that has `torch.compile` compile them."""
+    import torch
+
+    compiled = torch.compile
+    torch.compile = uncompiled  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        torch.compile = compiled
 
 
 def uncompiled(function: Callable[..., Any] | None = None, **_: object) -> Any:  # noqa: ANN401
