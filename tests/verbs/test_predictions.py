@@ -80,10 +80,12 @@ def test_every_format_is_read_back() -> None:
 @given(lines=LINES)
 def test_what_is_written_is_what_is_read(ending: str, lines: list[Line], tmp_path: Path) -> None:
     path = tmp_path / f"out{ending}"
-    write_lines(path, lines)
+    write_lines(path, [lines])
     assert READERS[ending](path) == lines
-    write_lines(path.with_suffix(ending.upper()), lines)
-    assert path.with_suffix(ending.upper()).read_bytes() == path.read_bytes()
+    write_lines(path.with_suffix(ending.upper()), [[line] for line in lines])
+    assert READERS[ending](path.with_suffix(ending.upper())) == lines
+    if ending != ".parquet":  # which has a group of rows for each part
+        assert path.with_suffix(ending.upper()).read_bytes() == path.read_bytes()
 
 
 def test_a_rows_label_and_its_prediction_speak_one_language() -> None:
