@@ -26,8 +26,9 @@ import torch
 from datasets import Dataset
 from rich.console import Console
 from rich.table import Table
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.utils.data import DataLoader
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -43,6 +44,7 @@ from scripts.benchmarks.memory import peak_in_child, resident_peak
 
 TASKS = ("demo/acceptability", "demo/qa")
 VERBS = ("predict", "eval")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 TIMED_ROWS = 2000
 BATCH = 64
 WORDS = (
@@ -68,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(peak(words)))
         return
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
-        runs = {task: trained(task, Path(folder)) for task in TASKS}
+        model = write_model(Path(folder) / "model")
+        runs = {task: trained(task, model) for task in TASKS}
         times = throughput(runs["demo/acceptability"], words.rounds)
         Console().print(throughput_table(times))
         peaks = {
@@ -93,13 +96,38 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def trained(task: str, folder: Path) -> RunFolder:
-    """Train for one update, and return the run."""
-    output = folder / task
-    words = [f"task={task}", "model=tiny-deberta-v3", "trainer.max_steps=1", "trainer.use_cpu=true"]
+def trained(task: str, model: Path) -> RunFolder:
+    """Train for one update, and return the run, beside the model."""
+    output = model.parent / task
+    words = [f"task={task}", "trainer.max_steps=1", "trainer.use_cpu=true", "model=minilm-l6"]
+    words.append(f"model.path={model}")
     one_split = ["task.eval_splits=[validation]", "task.headline_split=validation"]
     call("train", *words, *one_split, f"output_dir={output}")
     return RunFolder(output)
+
+
+def write_model(folder: Path) -> Path:
+    """Save a BERT of one block with random weights, and a tokenizer of whole words."""
+    vocabulary = {word: index for index, word in enumerate([*SPECIAL, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")],
+    )
+    names = {f"{name.strip('[]').lower()}_token": name for name in SPECIAL}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=128, **names)
+    fast.save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
 
 
 def call(*words: str) -> None:
