@@ -51,7 +51,7 @@ class Verification:
     splits: dict[str, Split]
     outputs: dict[str, Arrays]
     compared: dict[str, dict[str, int]]
-    """By split, on how many model inputs the three were compared (`rows`), `of` how many."""
+    """By split, on how many model `inputs` the three were compared, `of` how many."""
     reloaded_difference: float
     merged_difference: float
     tolerance: float
@@ -84,7 +84,7 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
     merged = merge(rebuilt)
     difference = require_agreement("merged", expected, outputs_of(merged), allowed)
     sizes = {name: len(cast(Sized, split.inputs)) for name, split in splits.items()}
-    compared = {name: {"rows": len(at), "of": sizes[name]} for name, at in places.items()}
+    compared = {name: {"inputs": len(at), "of": sizes[name]} for name, at in places.items()}
     return Verification(merged, splits, trained, compared, reloaded, difference, allowed)
 
 

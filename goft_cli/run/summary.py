@@ -98,10 +98,20 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
         for key, (name, form) in MEASUREMENTS.items()
     ]
     best = styled("bold", headline["name"], f"{headline['value']:.4f}")
-    agreement = ("merged against trained", f"{metrics['agreement']['merged']:.1e}")
-    rows = [best, (), *score_rows(metrics["metrics"]), (), *took, agreement]
+    rows = [best, (), *score_rows(metrics["metrics"]), (), *took, *agreement(metrics["agreement"])]
     title = f"{metrics['task']}  {metrics['model']}  {metrics['adapter']}"
     return measures(title, rows, *["value", "forecast"][: len(shown)])
+
+
+def agreement(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return how far the merged model is from the trained one, and on which share of a split."""
+    compared = found.get("compared", {})  # which earlier versions did not record
+    shares = [
+        (f"compared inputs of {split}", f"{share['inputs']:,} of {share['of']:,}")
+        for split, share in compared.items()
+        if share["inputs"] < share["of"]
+    ]
+    return [("merged against trained", f"{found['merged']:.1e}"), *shares]
 
 
 def megabytes(size: float) -> str:

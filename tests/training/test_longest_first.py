@@ -178,7 +178,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("rows", [24, 8])
 def test_the_proof_says_on_which_rows_it_was_made(
-    rows: int, folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rows: int,
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     ran: list[dict[str, int]] = []
 
@@ -193,7 +197,8 @@ def test_the_proof_says_on_which_rows_it_was_made(
     run = RunFolder(pipeline.run(small_runs.composed(overrides)))
     metrics = json.loads(run.metrics.read_text())
     agreement = metrics["agreement"]
-    assert agreement["compared"] == {"validation": {"rows": rows, "of": 24}}
+    assert agreement["compared"] == {"validation": {"inputs": rows, "of": 24}}
+    assert ("8 of 24" in capsys.readouterr().out) == (rows < 24), "a share is stated on the screen"
     assert ran == [{"validation": rows}] * 2
     assert agreement["reloaded"] == 0.0, "the same batches give the same bits"
     lines = (run.path / "predictions.validation.jsonl").read_text().splitlines()
