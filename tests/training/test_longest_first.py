@@ -44,7 +44,7 @@ def inputs_of(lengths: list[int]) -> Dataset:
 
 
 def sizes(inputs: Inputs) -> list[int]:
-    return [len(row["input_ids"]) for row in cast(Dataset, inputs)]
+    return [len(ids) for ids in cast(Dataset, inputs)["input_ids"]]
 
 
 @settings(deadline=None, max_examples=50)
@@ -52,7 +52,7 @@ def sizes(inputs: Inputs) -> list[int]:
 def test_lengths_fall_and_outputs_come_back(lengths: list[int]) -> None:
     ordered = LongestFirst.of(inputs_of(lengths))
     assert sizes(ordered.inputs) == sorted(lengths, reverse=True)
-    places = np.array([row["input_ids"][0] for row in cast(Dataset, ordered.inputs)])
+    places = np.array([ids[0] for ids in cast(Dataset, ordered.inputs)["input_ids"]])
     one, other = cast("tuple[np.ndarray, ...]", ordered.restore((places, places[:, None])))
     assert one.tolist() == other[:, 0].tolist() == list(range(len(lengths)))
 
