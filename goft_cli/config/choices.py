@@ -150,6 +150,17 @@ class Overflow(StrEnum):
     cut_left = "cut_left"
 
 
+class Verify(StrEnum):
+    """Rows on which the rebuilt and the merged model are compared with the trained one.
+
+    `headline`: the headline's split, of more than 5,000 rows some batches that are spread evenly;
+    `full`: all rows of every split.
+    """
+
+    headline = "headline"
+    full = "full"
+
+
 class Harness(StrEnum):
     """Who scores a benchmark: this program, or EleutherAI's lm_eval."""
 

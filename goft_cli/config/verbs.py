@@ -9,7 +9,15 @@ from omegaconf import MISSING
 
 from goft_cli.config.adapter import AdapterConfig
 from goft_cli.config.baselines import AdaLoraAdapterConfig
-from goft_cli.config.choices import Dtype, Harness, Quantization, Section, check, check_name
+from goft_cli.config.choices import (
+    Dtype,
+    Harness,
+    Quantization,
+    Section,
+    Verify,
+    check,
+    check_name,
+)
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import TaskConfig, check_scored
 from goft_cli.config.trainer import LauncherConfig, TrackerConfig, TrainerConfig
@@ -34,6 +42,9 @@ class TrainConfig(Section):
     """Where the curves go."""
     benchmark: TaskConfig | None = None
     """Scored after the training, with the adapter merged."""
+    verify: Verify = Verify.headline
+    """Rows on which the rebuilt and the merged model must agree with the trained one: of the
+    headline's split at most 5,000, or with `full` all of every split."""
     seed: int = 42
     """Seed of the head's weights, the order of the rows and dropout."""
     run_name: str = MISSING

@@ -28,7 +28,7 @@ GROUPS = {name: name for name in SECTIONS} | {"benchmark": "task"}
 """The group of schemas of each section."""
 TELLING = {"task": "family", "adapter": "peft_type"}
 """The key that tells the schemas of a group apart."""
-NOT_IDENTITY = {WRITER, "output_dir", "run_name", "overwrite", "tracker"}
+NOT_IDENTITY = {WRITER, "output_dir", "run_name", "overwrite", "tracker", "verify"}
 """Keys that change no number; they may differ between two starts of the same run."""
 SOURCES = ("model.budgets", "task.recipe", "benchmark.recipe", "adapter.fallback")
 """Tables of values. The chosen values have other keys, so a new row makes no other run."""

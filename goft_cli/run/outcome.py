@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+import sys
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainingArguments
 
-from goft_cli.config import Quantization, TrainConfig
+from goft_cli.config import Quantization, TrainConfig, Verify
 from goft_cli.config.model import real_name
 from goft_cli.models.adapter_loading import load_trained
 from goft_cli.models.adapters import count_adapted_layers, merge
@@ -26,6 +28,7 @@ from goft_cli.tasks.base import Arrays, Split
 from goft_cli.tasks.benchmark import Scores
 from goft_cli.training import sharding
 from goft_cli.training.evaluation import (
+    COMPARED_ROWS,
     evaluation_splits,
     require_agreement,
     run_model,
@@ -33,6 +36,7 @@ from goft_cli.training.evaluation import (
     score_splits,
     tolerance,
 )
+from goft_cli.training.longest_first import LongestFirst, at_places, taken
 from goft_cli.training.trainer import PenaltyTrainer, training_arguments
 
 MEASURED = ("train_seconds", "samples_per_second", "seconds_per_update", "peak_memory_bytes")
@@ -46,13 +50,15 @@ class Verification:
     merged: PreTrainedModel
     splits: dict[str, Split]
     outputs: dict[str, Arrays]
+    compared: dict[str, dict[str, int]]
+    """By split, on how many model `inputs` the three were compared, `of` how many."""
     reloaded_difference: float
     merged_difference: float
     tolerance: float
 
 
 def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
-    """Score the trained model, the one rebuilt from disk, and that one merged.
+    """Run the trained model, and on rows to compare the one rebuilt from disk, and that one merged.
 
     The trained one may be sharded over the processes; the other two are whole in each.
     """
@@ -60,18 +66,40 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
     trained = run_trainer(trainer, splits)
     sharding.forget_sharding()
     arguments = training_arguments(job.cfg, job.folder.checkpoints, job.task)
+    places = compared_places(job.cfg, splits, arguments)
+    expected = {name: at_places(trained[name], at) for name, at in places.items()}
+    some = {
+        name: Split(splits[name].rows, taken(splits[name].inputs, at))
+        for name, at in places.items()
+    }
 
     def outputs_of(model: nn.Module) -> dict[str, Arrays]:
-        return run_model(model, job.task, splits, job.encoded.collate, arguments)
+        return run_model(model, job.task, some, job.encoded.collate, arguments)
 
     rebuilt = reloaded_model(job)
     allowed = tolerance(compute_dtype(job.cfg), count_adapted_layers(rebuilt))
-    reloaded = require_agreement("reloaded", trained, outputs_of(rebuilt), allowed)
+    reloaded = require_agreement("reloaded", expected, outputs_of(rebuilt), allowed)
     if job.cfg.model.quantization:
         rebuilt = reloaded_model(job, unpacked=True)
     merged = merge(rebuilt)
-    merged_difference = require_agreement("merged", trained, outputs_of(merged), allowed)
-    return Verification(merged, splits, trained, reloaded, merged_difference, allowed)
+    difference = require_agreement("merged", expected, outputs_of(merged), allowed)
+    sizes = {name: len(cast(Sized, split.inputs)) for name, split in splits.items()}
+    compared = {name: {"inputs": len(at), "of": sizes[name]} for name, at in places.items()}
+    return Verification(merged, splits, trained, compared, reloaded, difference, allowed)
+
+
+def compared_places(
+    cfg: TrainConfig, splits: Mapping[str, Split], arguments: TrainingArguments
+) -> dict[str, np.ndarray]:
+    """Return by split the places of the model inputs on which the models are compared.
+
+    They make whole batches of the first evaluation, so that equal models give equal bits.
+    """
+    full = cfg.verify is Verify.full
+    most = sys.maxsize if full else COMPARED_ROWS
+    batch = arguments.eval_batch_size * arguments.world_size
+    names = splits if full else [cfg.task.headline_split]
+    return {name: LongestFirst.of(splits[name].inputs).sample(batch, most) for name in names}
 
 
 def reloaded_model(job: Job, *, unpacked: bool = False) -> PeftModel:
@@ -152,6 +180,7 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
             "reloaded": checked.reloaded_difference,
             "merged": checked.merged_difference,
             "tolerance": checked.tolerance,
+            "compared": checked.compared,
         },
         FORECAST: recorded_forecast(job),
         "config_sha256": config_sha256(cfg),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rich.console import Console
 
@@ -14,7 +14,7 @@ from goft_cli.config import TrainConfig
 from goft_cli.config.model import real_name
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.figures import COLOURS, save, style
-from goft_cli.system.files import note, read_json, write_text
+from goft_cli.system.files import note, read_json, write_text, written_aside
 from goft_cli.system.tables import Table, measures, styled
 
 if TYPE_CHECKING:  # they import the libraries, which a finished run is shown without
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 screen = Console()
 
 Deviations = Mapping[str, tuple[int, int]]
+WRITTEN_ROWS = 1000
+"""Rows that are turned into lines at a time."""
 CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], "o")}
 """Colour and marker, by what a curve is of."""
 
@@ -99,10 +101,20 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
         for key, (name, form) in MEASUREMENTS.items()
     ]
     best = styled("bold", headline["name"], f"{headline['value']:.4f}")
-    agreement = ("merged against trained", f"{metrics['agreement']['merged']:.1e}")
-    rows = [best, (), *score_rows(metrics["metrics"]), (), *took, agreement]
+    rows = [best, (), *score_rows(metrics["metrics"]), (), *took, *agreement(metrics["agreement"])]
     title = f"{metrics['task']}  {metrics['model']}  {metrics['adapter']}"
     return measures(title, rows, *["value", "forecast"][: len(shown)])
+
+
+def agreement(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return how far the merged model is from the trained one, and on which share of a split."""
+    compared = found.get("compared", {})  # which earlier versions did not record
+    shares = [
+        (f"compared inputs of {split}", f"{share['inputs']:,} of {share['of']:,}")
+        for split, share in compared.items()
+        if share["inputs"] < share["of"]
+    ]
+    return [("merged against trained", f"{found['merged']:.1e}"), *shares]
 
 
 def megabytes(size: float) -> str:
@@ -173,14 +185,23 @@ def write_predictions(
 ) -> None:
     """Write one JSON line per evaluated row, and the task's own files of the headline's split."""
     for split, found in outputs.items():
-        lines = with_predictions(splits[split].rows, task.decode(found, splits[split]))
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        files = {f"predictions.{split}.jsonl": text}
-        if split == task.config.headline_split:
-            files |= task.files(found, splits[split])
-        note(folder.path, *files)
+        name, rows = f"predictions.{split}.jsonl", splits[split].rows
+        own = split == task.config.headline_split
+        files = task.files(found, splits[split]) if own else {}
+        note(folder.path, name, *files)
+        predictions = task.decode(found, splits[split])
+        with written_aside(folder.path / name) as file:
+            for first in range(0, len(rows), WRITTEN_ROWS):
+                part = range(len(rows))[first : first + WRITTEN_ROWS]
+                found_there = predictions[part.start : part.stop]
+                write_json_lines(with_predictions(rows.select(part), found_there), file)
         for name, content in files.items():
             write_text(folder.path / name, content)
+
+
+def write_json_lines(lines: Iterable[Mapping[str, Any]], file: BinaryIO) -> None:
+    """Write one JSON object per line."""
+    file.writelines(f"{json.dumps(line, ensure_ascii=False)}\n".encode() for line in lines)
 
 
 @style()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,15 @@ from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.snapshots import COMMIT
-from goft_cli.tasks.base import AnsweringTask, Arrays, Split, Task, TaskData
+from goft_cli.tasks.base import AnsweringTask, Arrays, Split, Task, TaskData, chunks
 from goft_cli.tasks.families import build_task
 from goft_cli.training.evaluation import run_model
 from goft_cli.training.trainer import training_arguments
 
 logger = logging.getLogger(__name__)
+
+PREDICTED_ROWS = 10_000
+"""Rows that are encoded, sorted by length and run at a time, whatever their number."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,16 @@ class TrainedRun:
 
     def predict(
         self, rows: Dataset, *, batch_size: int, max_new_tokens: int
+    ) -> Iterator[tuple[Dataset, list[dict[str, Any]]]]:
+        """Yield some raw rows at a time, and a readable prediction for each."""
+        if len(rows) > PREDICTED_ROWS:
+            self.task.check_rows(rows, self.model, self.backbone.processor)
+        for part in chunks(len(rows), PREDICTED_ROWS):
+            some = rows.select(part)
+            yield some, self._predicted(some, batch_size, max_new_tokens)
+
+    def _predicted(
+        self, rows: Dataset, batch_size: int, max_new_tokens: int
     ) -> list[dict[str, Any]]:
         """Return one readable prediction per raw row: a generated answer, or decoded outputs."""
         task, processor = self.task, self.backbone.processor

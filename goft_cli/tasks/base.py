@@ -6,7 +6,7 @@ A task knows its data, its labels and its metric. It knows nothing of adapters, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -25,6 +25,13 @@ Collator = Callable[[list[dict[str, Any]]], dict[str, Any]]
 Inputs = Dataset | torch.utils.data.Dataset[Any]
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 Tensors = Tensor | tuple[Tensor, ...]
+Reduce = Callable[[Tensors, Mapping[str, Tensor]], Tensors]
+
+
+def chunks(total: int, size: int) -> Iterator[range]:
+    """Cut places from 0 to `total` into ranges of `size`, the last one perhaps shorter."""
+    for first in range(0, total, size):
+        yield range(total)[first : first + size]
 
 
 @dataclass(frozen=True)
@@ -116,10 +123,12 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
     def collate(self, processor: ProcessorT) -> Collator:
         """Return the function that pads a list of encoded rows into one batch of tensors."""
 
-    def reduce(self, outputs: Tensors, targets: Tensors) -> Tensors:
+    def reduce(self, outputs: Tensors, batch: Mapping[str, Tensor]) -> Tensors:
         """Keep what `score` and `decode` need of a batch's raw outputs, without the loss; here all.
 
-        The first dimension is the batch; `targets` are the columns of `label_names`.
+        The first dimension is the batch; `batch` is what `collate` made, targets included. What is
+        kept of all rows is held in memory at once. Whole numbers are places, not compared between
+        models.
         """
         return outputs
 
@@ -144,6 +153,13 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
 
     def check_model(self, model: Model) -> None:
         """Refuse a model that cannot take this task's batches; by default none."""
+        return
+
+    def check_rows(self, rows: Dataset, model: AnyModel, processor: ProcessorT) -> None:
+        """Refuse rows to predict on that cannot be encoded or answered; by default none.
+
+        Rows are encoded some at a time, so `encode` would come to the last ones late.
+        """
         return
 
     @abstractmethod

@@ -40,22 +40,32 @@ def write(
 ) -> list[str]:
     """Return the likeliest answer to each prompt, shorter where the model's positions end.
 
-    The arguments are those of `write_batch`.
+    The longest prompts are answered first, and those of like length together. The arguments are
+    those of `write_batch`.
     """
     positions = usable_positions(model)
-    for number, prompt in enumerate(prompts, start=1):
+    check_prompts(prompts, positions)
+    order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+    answers = [""] * len(prompts)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = [prompts[row] for row in rows]
+        room = room_after(batch, positions, max_new_tokens)
+        found = write_batch(model, batch, tokenizer, stops=stops, max_new_tokens=room)
+        for row, answer in zip(rows, found, strict=True):
+            answers[row] = answer
+    return answers
+
+
+def check_prompts(prompts: Sequence[Ids], positions: int | None, first: int = 1) -> None:
+    """Refuse a prompt after which the model can write nothing; `first` is the number of row one."""
+    for number, prompt in enumerate(prompts, start=first):
         if room_after([prompt], positions, 1) < 1:
             raise GoftError(
                 f"row {number}: its prompt has {len(prompt)} tokens and the model takes "
                 f"{positions}",
                 "shorten the text",
             )
-    answers: list[str] = []
-    for start in range(0, len(prompts), batch_size):
-        batch = prompts[start : start + batch_size]
-        room = room_after(batch, positions, max_new_tokens)
-        answers += write_batch(model, batch, tokenizer, stops=stops, max_new_tokens=room)
-    return answers
 
 
 def room_after(prompts: Sequence[Ids], positions: int | None, wanted: int) -> int:
@@ -63,7 +73,7 @@ def room_after(prompts: Sequence[Ids], positions: int | None, wanted: int) -> in
     return wanted if positions is None else min(wanted, positions - max(map(len, prompts)))
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def write_batch(
     model: AnyModel,
     prompts: Sequence[Ids],

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
@@ -18,7 +18,8 @@ from transformers.trainer_utils import IntervalStrategy
 
 from goft_cli.config import TRAIN_SAMPLE
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
+from goft_cli.tasks.base import Arrays, Collator, Reduce, Split, Task, TaskData, Tensors
+from goft_cli.training.longest_first import LongestFirst
 
 # Each linear layer rounds once more on either side, so differences grow as a random walk in the
 # number of layers, times the gain of the layers in between: 7 measured on MiniLM-L6, 1 to 19 on
@@ -29,16 +30,45 @@ LARGEST = 0.25
 SAMPLE_ROWS = 64
 """How many training rows stand in for the evaluation splits of a task that has none."""
 
+COMPARED_ROWS = 5000
+"""How many model inputs of a split the rebuilt and the merged model are compared on at most."""
+
 PADDING = -100.0
-"""What Trainer fills outputs of shorter batches up with."""
+"""What outputs of shorter batches are filled up with."""
 
 
 class InOrder(Trainer):
-    """Evaluates every row, and in order, on which scores and predictions rely.
+    """Evaluates every row, in the order given, and keeps of each batch what `reduce` returns.
 
     Trainer itself groups evaluation rows by length too where `train_sampling_strategy` says so, and
-    leaves an incomplete last batch out where `dataloader_drop_last` does.
+    leaves an incomplete last batch out where `dataloader_drop_last` does. It would also keep the
+    targets of all rows, which nobody reads.
     """
+
+    def __init__(self, *args: Any, reduce: Reduce | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
+        super().__init__(*args, **kwargs)
+        self._reduce = reduce
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor | None, Any, Tensor | None]:
+        """Return the loss of a batch, what is kept of its outputs, and a mark that it has targets.
+
+        Here the whole batch is at hand, and the raw outputs are still this process's own.
+        """
+        batch = self._prepare_inputs(inputs)
+        loss, found, targets = super().prediction_step(
+            model, batch, prediction_loss_only, ignore_keys
+        )
+        if found is None:
+            return loss, None, targets
+        kept = self._reduce(cast(Tensors, found), batch) if self._reduce else found
+        first = several(kept)[0]
+        return loss, kept, None if targets is None else first.new_zeros(len(first))
 
     def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:  # noqa: ANN401 - Trainer's own
         given, self.args = self.args, copy(self.args)
@@ -69,35 +99,56 @@ def run_model(
     collate: Collator,
     arguments: TrainingArguments,
 ) -> dict[str, Arrays]:
-    """Run a whole model over every split; see `run_trainer`."""
+    """Run a whole model over every split, in inference mode; see `run_trainer`."""
     quiet = copy(arguments)
     quiet.eval_strategy, quiet.load_best_model_at_end = IntervalStrategy.NO, False
     quiet.report_to = []
-    reduce: Callable[..., Any] = task.reduce  # Trainer believes a batch's outputs to be one tensor
-    trainer = InOrder(
-        model=model, args=quiet, data_collator=collate, preprocess_logits_for_metrics=reduce
-    )
+    trainer = InOrder(model=model, args=quiet, data_collator=collate, reduce=task.reduce)
     trainer.remove_callback(PrinterCallback)
-    return run_trainer(trainer, splits)
+    with torch.inference_mode():
+        return run_trainer(trainer, splits)
 
 
 def run_trainer(trainer: InOrder, splits: Mapping[str, Split]) -> dict[str, Arrays]:
     """Run a trainer's model over every split, in evaluation mode and the run's precision.
 
-    A model that is shared out among processes has to be run by the trainer that trained it. Of each
-    split comes what the task keeps of the outputs, in float32; in several processes, rows repeated
-    to fill a batch are dropped again.
+    A model that is shared out among processes has to be run by the trainer that trained it. The
+    longest rows come first, and the outputs are in the order of the split again: what the task
+    keeps of them, numbers in float32. In several processes, rows repeated to fill a batch are
+    dropped again.
     """
     trainer.compute_metrics = None  # which know the rows of one split
-    inputs = {name: cast("Dataset[Any]", s.inputs) for name, s in splits.items()}
-    return {name: single(trainer.predict(rows).predictions) for name, rows in inputs.items()}
+    found = {}
+    for name, split in splits.items():
+        ordered = LongestFirst.of(split.inputs)
+        predictions = trainer.predict(cast("Dataset[Any]", ordered.inputs)).predictions
+        found[name] = ordered.restore(single(predictions))
+    return found
 
 
-def single(values: Arrays) -> Arrays:
-    """Convert one array, or each of several, to float32."""
-    if isinstance(values, tuple):
-        return tuple(np.asarray(value, dtype=np.float32) for value in values)
-    return np.asarray(values, dtype=np.float32)
+def single(batches: Arrays | Sequence[Arrays]) -> Arrays:
+    """Join the outputs of batches, numbers in float32, places as they are."""
+    parts = batches if isinstance(batches, list) else [batches]
+    if isinstance(parts[0], tuple):
+        return tuple(joined(cast(Any, values)) for values in zip(*parts, strict=True))
+    return joined(cast("list[np.ndarray]", parts))
+
+
+def joined(batches: Sequence[np.ndarray]) -> np.ndarray:
+    """Join arrays along their first dimension; a narrower one is filled up along the second."""
+    widest = max(batch.shape[1:2] for batch in batches)
+    filled = [
+        batch
+        if batch.shape[1:2] == widest
+        else np.pad(
+            batch,
+            [(0, 0), (0, widest[0] - batch.shape[1]), *[(0, 0)] * (batch.ndim - 2)],
+            constant_values=PADDING,
+        )
+        for batch in batches
+    ]
+    whole = np.concatenate(filled)
+    return whole if np.issubdtype(whole.dtype, np.integer) else whole.astype(np.float32, copy=False)
 
 
 def score_splits(
@@ -128,12 +179,17 @@ class Difference:
 
 
 def largest_difference(one: Mapping[str, Arrays], other: Mapping[str, Arrays]) -> Difference:
-    """Return how far the outputs of two models on the same rows are apart."""
+    """Return how far the outputs of two models on the same rows are apart.
+
+    Whole numbers are places of outputs, as of the largest logits in falling order: not compared,
+    for a difference that is rounding may exchange two of them.
+    """
     apart = np.concatenate(
         [
             relative_differences(reference, again)
             for name, found in one.items()
             for reference, again in zip(several(found), several(other[name]), strict=True)
+            if not np.issubdtype(reference.dtype, np.integer)
         ]
     )
     return Difference(float(apart.max()), float(apart.mean()))
@@ -147,8 +203,8 @@ def relative_differences(reference: np.ndarray, again: np.ndarray) -> np.ndarray
     return apart[(reference != PADDING) | (again != PADDING)]
 
 
-def several(values: Arrays) -> tuple[np.ndarray, ...]:
-    """Treat one array as a tuple of one."""
+def several(values: Any) -> tuple[Any, ...]:  # noqa: ANN401 - arrays or tensors
+    """Treat one array or tensor as a tuple of one."""
     return values if isinstance(values, tuple) else (values,)
 
 

@@ -29,6 +29,7 @@ from goft_cli.training.callbacks import (
     diverged,
 )
 from goft_cli.training.evaluation import single
+from goft_cli.training.longest_first import LongestFirst
 from goft_cli.training.resuming import ResumableTrainer
 from goft_cli.tuner.penalty import PenaltyMixin
 
@@ -128,6 +129,7 @@ def fixed_arguments(cfg: TrainConfig, checkpoints: Path, task: Task[Any, Any]) -
         "project": cfg.tracker.project,
         "run_name": f"{cfg.task.name}/{cfg.model.name}/{cfg.adapter.name}/{cfg.run_name}",
         "disable_tqdm": True,
+        "eval_do_concat_batches": False,  # `single` joins them, once in place of once a batch
         "dataloader_pin_memory": torch.cuda.is_available(),
     }
 
@@ -153,19 +155,22 @@ def build_trainer(
     """Assemble the trainer; the first evaluation split, if any, picks the best checkpoint."""
     require_a_batch(data.train, arguments)
     judge = next(iter(data.evaluation.values()), None)
+    ordered = None if judge is None else LongestFirst.of(judge.inputs)
 
     def metrics(prediction: Any) -> dict[str, float]:  # noqa: ANN401 - EvalPrediction
-        return {} if judge is None else task.score(single(prediction.predictions), judge)
+        if judge is None or ordered is None:
+            return {}
+        return task.score(ordered.restore(single(prediction.predictions)), judge)
 
     trainer = PenaltyTrainer(
         model=model,
         args=arguments,
         train_dataset=data.train,
-        eval_dataset=None if judge is None else judge.inputs,
+        eval_dataset=None if ordered is None else ordered.inputs,
         data_collator=data.collate,
         processing_class=processor,
         compute_metrics=metrics,
-        preprocess_logits_for_metrics=cast("Any", task.reduce),  # see `run_model`
+        reduce=task.reduce,
         rate=rate,
     )
     trainer.remove_callback(PrinterCallback)

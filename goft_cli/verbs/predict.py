@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from goft_cli.config import PredictConfig
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import write_bytes
+from goft_cli.system.files import written_aside
 
-Lines = Sequence[Mapping[str, Any]]
+Parts = Iterable[Sequence[Mapping[str, Any]]]
+"""Lines, as many at a time as are predicted together."""
 
 
 def main() -> None:
@@ -34,13 +34,13 @@ def predict(cfg: PredictConfig) -> None:
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model)
         rows = run.task.read(Path(cfg.input or "")) if text is None else run.task.read_text(text)
-        lengths = {"batch_size": cfg.batch_size, "max_new_tokens": cfg.max_new_tokens}
-        lines = with_predictions(rows, run.predict(rows, **lengths))
-    if text is not None:
-        screen.print_json(json.dumps(lines[0], ensure_ascii=False))
-        return
-    write_lines(output, lines)
-    screen.print(f"{len(lines)} predictions: {output}", soft_wrap=True)
+        found = run.predict(rows, batch_size=cfg.batch_size, max_new_tokens=cfg.max_new_tokens)
+        parts = (with_predictions(some, predictions) for some, predictions in found)
+        if text is None:
+            write_lines(output, parts)
+            screen.print(f"{len(rows)} predictions: {output}", soft_wrap=True)
+        else:
+            screen.print_json(json.dumps(next(parts)[0], ensure_ascii=False))
 
 
 def check_output_file(path: Path, *, overwrite: bool) -> None:
@@ -54,38 +54,57 @@ def check_output_file(path: Path, *, overwrite: bool) -> None:
         raise GoftError(f"output={path} is already there", "pass another file or overwrite=true")
 
 
-def write_lines(path: Path, lines: Lines) -> None:
-    """Write predictions whole or not at all, in the format of the file's ending."""
-    write_bytes(path, WRITERS[path.suffix.lower()](lines))
+def write_lines(path: Path, parts: Parts) -> None:
+    """Write predictions as they come, in the format of the file's ending.
+
+    The file has its name once it is whole.
+    """
+    with written_aside(path) as file:
+        WRITERS[path.suffix.lower()](parts, file)
 
 
-def _as_json_lines(lines: Lines) -> bytes:
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+def _as_json_lines(parts: Parts, file: BinaryIO) -> None:
+    from goft_cli.run.summary import write_json_lines
+
+    for lines in parts:
+        write_json_lines(lines, file)
 
 
-def _as_json(lines: Lines) -> bytes:
-    return (json.dumps(list(lines), indent=2, ensure_ascii=False) + "\n").encode()
+def _as_json(parts: Parts, file: BinaryIO) -> None:
+    separator = "["
+    for lines in parts:
+        items = json.dumps(list(lines), indent=2, ensure_ascii=False)
+        file.write(f"{separator}{items[1:-2]}".encode())
+        separator = ","
+    file.write(b"\n]\n")
 
 
-def _as_delimited(lines: Lines, *, delimiter: str) -> bytes:
+def _as_delimited(parts: Parts, file: BinaryIO, *, delimiter: str) -> None:
     """Write a column for each number of a prediction; fields are quoted where they must be."""
     import pandas as pd
 
-    frame = pd.json_normalize([dict(line) for line in lines])
-    # with "\n" alone, csv would leave a "\r" within a text unquoted
-    return frame.to_csv(index=False, sep=delimiter, lineterminator="\r\n").encode()
+    header = True
+    for lines in parts:
+        frame = pd.json_normalize([dict(line) for line in lines])
+        # with "\n" alone, csv would leave a "\r" within a text unquoted
+        text = frame.to_csv(index=False, header=header, sep=delimiter, lineterminator="\r\n")
+        file.write(text.encode())
+        header = False
 
 
-def _as_parquet(lines: Lines) -> bytes:
+def _as_parquet(parts: Parts, file: BinaryIO) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    file = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist([dict(line) for line in lines]), file)
-    return file.getvalue()
+    tables = (pa.Table.from_pylist([dict(line) for line in lines]) for lines in parts)
+    first = next(tables)
+    with parquet.ParquetWriter(file, first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table.cast(first.schema))
 
 
-WRITERS: dict[str, Callable[[Lines], bytes]] = {
+WRITERS: dict[str, Callable[[Parts, BinaryIO], None]] = {
     ".jsonl": _as_json_lines,
     ".json": _as_json,
     ".csv": partial(_as_delimited, delimiter=","),

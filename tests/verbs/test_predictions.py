@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from goft_cli.config import PredictConfig
+from goft_cli.run import trained as run_trained
 from goft_cli.run.summary import with_predictions
+from goft_cli.run.trained import TrainedRun
 from goft_cli.system.errors import GoftError
 from goft_cli.verbs.predict import WRITERS, predict, write_lines
 from tests.conftest import Goft
@@ -80,10 +82,12 @@ def test_every_format_is_read_back() -> None:
 @given(lines=LINES)
 def test_what_is_written_is_what_is_read(ending: str, lines: list[Line], tmp_path: Path) -> None:
     path = tmp_path / f"out{ending}"
-    write_lines(path, lines)
+    write_lines(path, [lines])
     assert READERS[ending](path) == lines
-    write_lines(path.with_suffix(ending.upper()), lines)
-    assert path.with_suffix(ending.upper()).read_bytes() == path.read_bytes()
+    write_lines(path.with_suffix(ending.upper()), [[line] for line in lines])
+    assert READERS[ending](path.with_suffix(ending.upper())) == lines
+    if ending != ".parquet":  # which has a group of rows for each part
+        assert path.with_suffix(ending.upper()).read_bytes() == path.read_bytes()
 
 
 def test_a_rows_label_and_its_prediction_speak_one_language() -> None:
@@ -104,6 +108,42 @@ def test_another_ending_is_refused_before_anything_is_loaded(
     assert all(ending in answer.err for ending in [name, *WRITERS])
     assert "nowhere" not in answer.err, "the run was not looked for"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["new.csv"]
+
+
+def test_rows_are_predicted_and_written_in_parts(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = small_runs.write_data(tmp_path, rows=11) / "train.tsv"
+    parts: list[int] = []
+    real = TrainedRun.outputs
+
+    def counting(run: TrainedRun, model: Any, splits: Any, batch_size: int) -> Any:  # noqa: ANN401
+        parts.append(len(splits["input"].rows))
+        return real(run, model, splits, batch_size)
+
+    monkeypatch.setattr(TrainedRun, "outputs", counting)
+    found = []
+    for size in (11, 4):
+        monkeypatch.setattr(run_trained, "PREDICTED_ROWS", size)
+        output = tmp_path / f"out{size}.jsonl"
+        predict(PredictConfig(adapter=str(trained), input=str(source), output=str(output)))
+        found.append(READERS[".jsonl"](output))
+    assert parts == [11, 4, 4, 3]
+    whole, cut = found
+    assert [line["sentence"] for line in cut] == [line["sentence"] for line in whole]
+    scores = [[line["prediction"]["score"] for line in lines] for lines in found]
+    assert scores[1] == pytest.approx(scores[0], rel=1e-5)
+
+
+def test_an_interrupted_prediction_leaves_no_file(tmp_path: Path) -> None:
+    def parts() -> Iterator[list[Line]]:
+        yield [{"sentence": "a", "prediction": {"label": "ham"}}]
+        assert list(tmp_path.iterdir()), "written as it goes"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_lines(tmp_path / "out.jsonl", parts())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("ending", READERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -20,8 +20,8 @@ from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_splits
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors
-from goft_cli.tasks.generation import write
+from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors, chunks
+from goft_cli.tasks.generation import check_prompts, write
 from goft_cli.tasks.instruction.rows import (
     checked_rows,
     cut,
@@ -31,8 +31,18 @@ from goft_cli.tasks.instruction.rows import (
     end_id,
     query_of,
 )
-from goft_cli.tasks.tokens import AnyModel, Batch, Model, Tokenizer, tokenized, usable_length
+from goft_cli.tasks.tokens import (
+    AnyModel,
+    Batch,
+    Model,
+    Tokenizer,
+    tokenized,
+    usable_length,
+    usable_positions,
+)
 
+CHECKED_ROWS = 1000
+"""Rows that are encoded at a time only to be checked."""
 IGNORED = -100
 """The label of a token that is not scored."""
 
@@ -168,11 +178,11 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
         """Pad each batch to its own longest row, or with `packing` lay its rows end to end."""
         return collator(processor, packing=self.config.packing)
 
-    def reduce(self, outputs: Tensors, targets: Tensors) -> Tensor:
+    def reduce(self, outputs: Tensors, batch: Mapping[str, Tensor]) -> Tensor:
         """Keep what `example_losses` returns."""
-        if isinstance(outputs, tuple) or isinstance(targets, tuple):
-            raise TypeError("a causal language model returns logits alone, and has labels alone")
-        return example_losses(outputs, targets)
+        if isinstance(outputs, tuple):
+            raise TypeError("a causal language model returns logits alone")
+        return example_losses(outputs, batch["labels"])
 
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
         """Compute the mean loss of all scored tokens, in nats, and its exponential."""
@@ -195,6 +205,13 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
                 "another",
                 "pass task.packing=false",
             )
+
+    def check_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> None:
+        """Refuse an instruction after which the model has no room for an answer."""
+        positions = usable_positions(model)
+        for part in chunks(len(rows), CHECKED_ROWS):
+            prompts = list(self.encode(rows.select(part), processor)["input_ids"])
+            check_prompts(prompts, positions, first=part.start + 1)
 
     def model_options(self) -> dict[str, Any]:
         """Return no entries: a causal language model is taken as it is."""

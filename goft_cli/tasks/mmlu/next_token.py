@@ -85,7 +85,7 @@ class PrefixLayer(DynamicLayer):
         return keys, values
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def next_token_logits(
     model: Model,
     prompts: Sequence[np.ndarray],

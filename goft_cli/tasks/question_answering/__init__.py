@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
 from datasets import Dataset
+from torch import Tensor
 from transformers import DataCollatorWithPadding
 
 from goft_cli.config import QuestionAnsweringConfig
@@ -17,13 +18,23 @@ from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_splits
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData
+from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors, chunks
 from goft_cli.tasks.metrics import SQUAD
 from goft_cli.tasks.question_answering.rows import checked_rows, read_document
-from goft_cli.tasks.question_answering.windows import Answer, best_answers, encode, read_windows
-from goft_cli.tasks.tokens import Tokenizer
+from goft_cli.tasks.question_answering.windows import (
+    Answer,
+    Best,
+    best_answers,
+    check_questions,
+    encode,
+    largest,
+    read_windows,
+)
+from goft_cli.tasks.tokens import AnyModel, Tokenizer
 
 LAYOUT = Layout(document=read_document)
+PAIRED_ROWS = 1000
+"""Rows whose starts and ends are paired at a time: 20 of each make 400 pairs of a window."""
 
 
 class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
@@ -50,6 +61,10 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
             "pass input=FILE with these columns",
         )
 
+    def check_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> None:
+        """Refuse a question that leaves no room for its context."""
+        check_questions(rows, processor, self.config)
+
     def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Cut each row into one window or several that overlap."""
         return encode(rows, processor, self.config)
@@ -58,8 +73,14 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
         """Pad each batch to its own longest window."""
         return DataCollatorWithPadding(processor)
 
+    def reduce(self, outputs: Tensors, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Keep places and values of the largest logits of each window: of starts, then of ends."""
+        count = self.config.n_best_size
+        found = [largest(logits, batch["attention_mask"], count) for logits in outputs]
+        return tuple(part for pair in found for part in pair)
+
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
-        """Compute exact match and F1, in percent, of (windows, longest) start and end logits."""
+        """Compute exact match and F1, in percent."""
         predictions = [best.text for best, *_ in self._answers(outputs, split)]
         references = [answers["text"] for answers in split.rows["answers"]]
         return SQUAD.compute(predictions, references)
@@ -82,15 +103,20 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
         """Return the two outputs per token, whatever the model was last trained for."""
         return {"num_labels": 2}
 
-    def _answers(self, outputs: Arrays, split: Split) -> list[list[Answer]]:
-        start, end = outputs
-        return best_answers(
-            (start, end),
-            read_windows(cast("Dataset", split.inputs)),
-            list(split.rows["context"]),
-            n_best_size=self.config.n_best_size,
-            max_answer_length=self.config.max_answer_length,
-        )
+    def _answers(self, outputs: Arrays, split: Split) -> Iterator[list[Answer]]:
+        """Yield the best answers of each row; windows are paired for some rows at a time."""
+        inputs = cast("Dataset", split.inputs)
+        sources = np.asarray(inputs.with_format("numpy")["row"])
+        for rows in chunks(len(split.rows), PAIRED_ROWS):
+            begin, end = np.searchsorted(sources, [rows.start, rows.stop])
+            windows = read_windows(inputs.select(range(begin, end)))
+            yield from best_answers(
+                cast(Best, tuple(part[begin:end] for part in outputs)),
+                replace(windows, rows=windows.rows - rows.start),
+                list(split.rows.select(rows)["context"]),
+                n_best_size=self.config.n_best_size,
+                longest=self.config.max_answer_length,
+            )
 
 
 def described(answers: Sequence[Answer]) -> list[dict[str, Any]]:

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import torch
 from datasets import Dataset
+from torch import Tensor
+from torch.nn.functional import pad
 from transformers import BatchEncoding
 
 from goft_cli.config import QuestionAnsweringConfig
@@ -23,6 +26,12 @@ OUTSIDE = -1
 """Character offset of tokens that are not the context's."""
 NOTHING = "empty"
 """The answer where no pair of start and end is left."""
+
+
+PADDING = -100
+"""The place, and the logit, where a window has fewer tokens than logits are kept."""
+Best = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""The largest logits of each window, (windows, kept) each: places and logits of starts, of ends."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +92,20 @@ def read_windows(inputs: Dataset) -> Windows:
     return Windows(table["row"].to_numpy(), lengths, padded("starts"), padded("ends"))
 
 
-def _cut(batch: Batch, tokenizer: Tokenizer, length: int, overlap: int) -> BatchEncoding:
+def check_questions(rows: Dataset, tokenizer: Tokenizer, config: QuestionAnsweringConfig) -> None:
+    """Refuse rows whose question leaves no room for the context, without cutting any."""
+    length = usable_length(config.max_length, tokenizer)
+    for batch in rows.select_columns("question").iter(1000):
+        _require_room(_questions(batch), tokenizer, length, config.doc_stride)
+
+
+def _questions(batch: Any) -> list[str]:  # noqa: ANN401 - a batch, which datasets calls a dict or a list
     # Some of SQuAD's questions begin with many blanks, which some tokenizers keep.
-    questions = [question.lstrip() for question in batch["question"]]
+    return [question.lstrip() for question in batch["question"]]
+
+
+def _cut(batch: Batch, tokenizer: Tokenizer, length: int, overlap: int) -> BatchEncoding:
+    questions = _questions(batch)
     _require_room(questions, tokenizer, length, overlap)
     return tokenizer(
         questions,
@@ -162,21 +182,31 @@ class Spans:
     logits: np.ndarray
 
 
+def largest(logits: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return places (int32) and values of the largest logits of each window, both (windows, count).
+
+    Logits and mask are (windows, longest), the mask 0 where a window is filled up. Of equal logits
+    the first comes first, which `topk` does not promise.
+    """
+    real = logits.masked_fill(mask == 0, -torch.inf)
+    values, places = (found[:, :count] for found in real.sort(dim=1, descending=True, stable=True))
+    absent = values == -torch.inf
+    missing = (0, count - values.shape[1])
+    return (
+        pad(places.masked_fill(absent, PADDING).int(), missing, value=PADDING),
+        pad(values.masked_fill(absent, PADDING), missing, value=PADDING),
+    )
+
+
 def best_answers(
-    logits: tuple[np.ndarray, np.ndarray],
-    windows: Windows,
-    contexts: Sequence[str],
-    *,
-    n_best_size: int,
-    max_answer_length: int,
+    best: Best, windows: Windows, contexts: Sequence[str], *, n_best_size: int, longest: int
 ) -> list[list[Answer]]:
     """Return the best answers of each row, at least one and at most `n_best_size`.
 
-    The logits of starts and of ends are (windows, longest) each; what lies past a window's length
-    is not looked at. `n_best_size` starts and ends are paired in each window; `max_answer_length`
-    is in tokens.
+    The starts and the ends that were kept are paired in each window; `longest` is the most tokens
+    of an answer.
     """
-    spans = keep_best(candidates(logits, windows, n_best_size, max_answer_length), n_best_size)
+    spans = keep_best(candidates(best, windows, longest), n_best_size)
     answers: list[list[Answer]] = [[] for _ in contexts]
     for row, (start, end), own in zip(
         *(array.tolist() for array in (spans.rows, spans.places, spans.logits)), strict=True
@@ -186,15 +216,11 @@ def best_answers(
     return [found or [Answer(NOTHING, 0.0, 0.0)] for found in answers]
 
 
-def candidates(
-    logits: tuple[np.ndarray, np.ndarray], windows: Windows, n_best_size: int, longest: int
-) -> Spans:
+def candidates(best: Best, windows: Windows, longest: int) -> Spans:
     """Pair the best starts with the best ends of each window; unordered."""
-    (starts, first), (ends, last) = (
-        _largest(values, windows.lengths, n_best_size) for values in logits
-    )
-    begin = np.take_along_axis(windows.starts, starts, axis=1)[:, :, None]
-    stop = np.take_along_axis(windows.ends, ends, axis=1)[:, None, :]
+    starts, first, ends, last = best
+    begin = _characters(windows.starts, starts)[:, :, None]
+    stop = _characters(windows.ends, ends)[:, None, :]
     length = ends[:, None, :] - starts[:, :, None] + 1
     kept = (begin != OUTSIDE) & (stop != OUTSIDE) & (length >= 1) & (length <= longest)
     window, start, end = np.nonzero(kept)
@@ -214,9 +240,7 @@ def keep_best(spans: Spans, count: int) -> Spans:
     return Spans(spans.rows[chosen], spans.places[chosen], spans.logits[chosen])
 
 
-def _largest(values: np.ndarray, lengths: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions and values of the largest entries of each row within its length."""
-    width = int(lengths.max())
-    real = np.where(np.arange(width) < lengths[:, None], values[:, :width], -np.inf)
-    positions = np.argsort(-real, axis=1, kind="stable")[:, :count]
-    return positions, np.take_along_axis(real, positions, axis=1)
+def _characters(of_tokens: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the character of the token at each place; `OUTSIDE` where there is none."""
+    found = np.take_along_axis(of_tokens, np.maximum(places, 0), axis=1)
+    return np.where(places < 0, OUTSIDE, found)

@@ -103,8 +103,8 @@ def require_positions(model: Model, prompts: Sequence[Prompt], max_new_tokens: i
 
 
 def batched(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
-    """Cut into batches of one temperature each, similar lengths together."""
-    ordered = sorted(prompts, key=lambda prompt: (prompt.temperature, len(prompt.ids)))
+    """Cut into batches of one temperature each, similar lengths together, the longest first."""
+    ordered = sorted(prompts, key=lambda prompt: (prompt.temperature, -len(prompt.ids)))
     for _, group in groupby(ordered, key=lambda prompt: prompt.temperature):
         alike = list(group)
         yield from (alike[start : start + size] for start in range(0, len(alike), size))

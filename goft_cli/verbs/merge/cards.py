@@ -203,7 +203,7 @@ def certificate_text(certificate: Certificate) -> str:
 def public_settings(run: TrainedRun) -> dict[str, Any]:
     """Return the configuration without folders of this machine."""
     plain = as_plain(run.cfg)
-    for key in ("output_dir", "run_name", "overwrite", "tracker"):
+    for key in ("output_dir", "run_name", "overwrite", "tracker", "verify"):
         del plain[key]
     plain["model"]["path"] = public_path(run.cfg.model.path)
     for section in ("task", "benchmark"):

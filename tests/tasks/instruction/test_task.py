@@ -12,6 +12,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from goft_cli.system.errors import GoftError
+from goft_cli.tasks import generation, instruction
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.generation import write
 from goft_cli.tasks.instruction import Instruction
@@ -107,6 +108,34 @@ def test_answers_are_the_likeliest_whatever_the_batch(
     assert found == words_tokenizer.batch_decode(ids)
     assert words_tokenizer.pad_token_id is None
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_the_longest_prompts_are_answered_first(
+    words_tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+
+    def echo(model: object, prompts: list[list[int]], *_: object, **__: object) -> list[str]:
+        asked.append([len(prompt) for prompt in prompts])
+        return [str(prompt[0]) for prompt in prompts]
+
+    monkeypatch.setattr(generation, "write_batch", echo)
+    prompts = [[row] * size for row, size in enumerate([2, 9, 4, 9, 1])]
+    options = {"stops": [2], "batch_size": 2, "max_new_tokens": 1}
+    assert write(random_llama(), prompts, words_tokenizer, **options) == ["0", "1", "2", "3", "4"]
+    assert asked == [[9, 9], [4, 2], [1]]
+
+
+def test_all_rows_are_checked_before_the_first_is_answered(
+    make_instruction: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instruction, "CHECKED_ROWS", 2)
+    model, tokenizer = shipped_llama()
+    texts = ["add", "name", "add", "word " * 2000]
+    rows = Dataset.from_dict({"instruction": texts, "input": [""] * 4})
+    with pytest.raises(GoftError, match="row 4: its prompt has"):
+        make_instruction().check_rows(rows, model, tokenizer)
+    make_instruction().check_rows(rows.select(range(3)), model, tokenizer)
 
 
 def test_an_answer_ends_with_the_context(words_tokenizer: PreTrainedTokenizerBase) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
@@ -29,8 +29,9 @@ def test_of_two_splits_the_headlines_is_handed_in(
         rows = Dataset.from_list([{**row, "answers": {"text": ["a"], "answer_start": [0]}}])
         splits[name] = Split(rows, task.encode(rows, make_tokenizer()))
         # [CLS] q [SEP], three letters of which the second is the best, [SEP].
-        starts, ends = [[0, 0, 0, 1, 5, 2, 0]], [[0, 0, 0, 1, 5, 2.5, 0]]
-        outputs[name] = (np.array(starts, np.float32), np.array(ends, np.float32))
+        logits = torch.tensor([[[0, 0, 0, 1, 5, 2, 0.0]], [[0, 0, 0, 1, 5, 2.5, 0]]])
+        kept = task.reduce(tuple(logits), {"attention_mask": torch.ones(1, 7)})
+        outputs[name] = tuple(part.numpy() for part in kept)
     summary.write_predictions(RunFolder(tmp_path), task, splits, outputs)
     assert {path.name for path in tmp_path.iterdir()} == {
         "predictions.validation.jsonl",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,12 +12,21 @@ from goft_cli.tasks.question_answering.windows import (
     NOTHING,
     OUTSIDE,
     Answer,
+    Best,
     Windows,
     best_answers,
+    largest,
 )
 
 LEAD = 3  # [CLS], one token of the question, [SEP]
 Logits = tuple[np.ndarray, np.ndarray]
+
+
+def keep(logits: Logits, windows: Windows, count: int) -> Best:
+    """Keep what a batch's outputs are reduced to, of windows of these lengths."""
+    mask = torch.arange(logits[0].shape[1]) < torch.tensor(windows.lengths)[:, None]
+    start, end = (largest(torch.tensor(values), mask, count) for values in logits)
+    return start[0].numpy(), start[1].numpy(), end[0].numpy(), end[1].numpy()
 
 
 def cut(contexts: list[str], size: int, shared: int) -> Windows:
@@ -69,7 +79,8 @@ def test_the_best_are_those_of_a_full_search(
     problem: tuple[list[str], Windows, Logits], n_best: int, longest: int
 ) -> None:
     contexts, windows, logits = problem
-    answers = best_answers(logits, windows, contexts, n_best_size=n_best, max_answer_length=longest)
+    best = keep(logits, windows, n_best)
+    answers = best_answers(best, windows, contexts, n_best_size=n_best, longest=longest)
     expected = searched(logits, windows, contexts, n_best, longest)
     assert [[(one.start_logit + one.end_logit, one.text) for one in row] for row in answers] == [
         row or [(0.0, NOTHING)] for row in expected
@@ -81,23 +92,23 @@ def test_the_best_are_those_of_a_full_search(
 def test_padding_is_not_looked_at(
     problem: tuple[list[str], Windows, Logits], value: float, more: int
 ) -> None:
-    contexts, windows, logits = problem
+    _, windows, logits = problem
     past = np.arange(windows.starts.shape[1]) >= windows.lengths[:, None]
     other = [
         np.pad(np.where(past, value, values), ((0, 0), (0, more)), constant_values=value)
         for values in logits
     ]
-    options = {"n_best_size": 4, "max_answer_length": 4}
-    assert best_answers((other[0], other[1]), windows, contexts, **options) == best_answers(
-        logits, windows, contexts, **options
-    )
+    kept = keep((other[0], other[1]), windows, 4)
+    for one, again in zip(kept, keep(logits, windows, 4), strict=True):
+        assert np.array_equal(one, again)
 
 
 def test_a_row_without_a_possible_span_says_so() -> None:
     windows = cut(["ab"], size=6, shared=2)
     first, last = np.zeros((1, 6)), np.zeros((1, 6))
     first[0, LEAD + 1], last[0, LEAD] = 9, 9  # the only pair runs backwards
-    answers = best_answers((first, last), windows, ["ab"], n_best_size=1, max_answer_length=30)
+    best = keep((first, last), windows, 1)
+    answers = best_answers(best, windows, ["ab"], n_best_size=1, longest=30)
     assert answers == [[Answer(NOTHING, 0.0, 0.0)]]
 
 
@@ -105,6 +116,6 @@ def test_a_row_without_a_possible_span_says_so() -> None:
 def test_blanks_around_an_answer_are_left_out(text: str) -> None:
     starts, ends = np.array([[OUTSIDE, 1, OUTSIDE]]), np.array([[OUTSIDE, 3, OUTSIDE]])
     windows = Windows(np.array([0]), np.array([3]), starts, ends)
-    logits = (np.zeros((1, 3)), np.zeros((1, 3)))
-    options = {"n_best_size": 20, "max_answer_length": 30}
-    assert best_answers(logits, windows, [f"a{text}c"], **options)[0][0].text == "b"
+    best = keep((np.zeros((1, 3)), np.zeros((1, 3))), windows, 20)
+    options = {"n_best_size": 20, "longest": 30}
+    assert best_answers(best, windows, [f"a{text}c"], **options)[0][0].text == "b"

@@ -162,6 +162,9 @@ def test_a_question_without_room_for_its_context_is_named(
     )
     with pytest.raises(GoftError, match=sentence):
         make_task().encode(rows, make_tokenizer())
+    with pytest.raises(GoftError, match=sentence):
+        make_task().check_rows(rows, None, make_tokenizer())
+    make_task().check_rows(rows.select([0]), None, make_tokenizer())
 
 
 def test_the_longest_question_that_fits(make_task: QaMaker, make_tokenizer: TokenizerMaker) -> None:
