@@ -150,6 +150,12 @@ class Overflow(StrEnum):
     cut_left = "cut_left"
 
 
+class Clearable(StrEnum):
+    """What `goft doctor` can remove from the cache folder: the encoded rows."""
+
+    tokens = "tokens"
+
+
 class Harness(StrEnum):
     """Who scores a benchmark: this program, or EleutherAI's lm_eval."""
 

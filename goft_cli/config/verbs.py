@@ -9,7 +9,15 @@ from omegaconf import MISSING
 
 from goft_cli.config.adapter import AdapterConfig
 from goft_cli.config.baselines import AdaLoraAdapterConfig
-from goft_cli.config.choices import Dtype, Harness, Quantization, Section, check, check_name
+from goft_cli.config.choices import (
+    Clearable,
+    Dtype,
+    Harness,
+    Quantization,
+    Section,
+    check,
+    check_name,
+)
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import TaskConfig, check_scored
 from goft_cli.config.trainer import LauncherConfig, TrackerConfig, TrainerConfig
@@ -217,6 +225,8 @@ class DoctorConfig(TrainConfig):
 
     offline: bool = False
     """Load model and data with the network cut, as proof that the run needs none."""
+    clear: Clearable | None = None
+    """Remove what earlier starts kept in the cache folder and no run is reading now."""
 
 
 @dataclass
