@@ -113,7 +113,8 @@ def tokenized(
     with _settings_restored(tokenizer):
         if len(rows) >= FEW and kept.limit() and _is_known(tokenizer):
             try:
-                return _kept(_digest(rows, tokenizer, options), encode)
+                made_by = {**options, "by": f"{tokenize.__module__}.{tokenize.__qualname__}"}
+                return _kept(_digest(rows, tokenizer, made_by), encode)
             except OSError as error:
                 _warn_once(f"{kept.folder()}: tokens cannot be kept for the next start ({error})")
         return encode(keep_in_memory=True, new_fingerprint=generate_random_fingerprint())
@@ -146,7 +147,7 @@ def _is_known(tokenizer: Tokenizer) -> bool:
 
 def _digest(rows: Dataset, tokenizer: Any, options: Mapping[str, Any]) -> str:  # noqa: ANN401 - a fast one
     """Digest the rows, the tokenizer, the options, and what turns the ones into the others."""
-    settings = {name: getattr(tokenizer, name) for name in SETTINGS}
+    settings = {name: getattr(tokenizer, name, None) for name in SETTINGS}
     serialised = tokenizer.backend_tokenizer.to_str().encode()
     words = {
         "tokenizer": [str(type(tokenizer)), settings, hashlib.sha256(serialised).hexdigest()],
@@ -154,7 +155,7 @@ def _digest(rows: Dataset, tokenizer: Any, options: Mapping[str, Any]) -> str:  
         "versions": [_sources(), *(version(name) for name in LIBRARIES)],
     }
     sink = _Sha256()
-    sink.write(json.dumps(words, sort_keys=True).encode())
+    sink.write(json.dumps(words, sort_keys=True, default=repr).encode())  # of added tokens
     for part in (rows.data, rows._indices):  # pyright: ignore[reportPrivateUsage]
         if part is not None:
             _write_content(part.table, sink)

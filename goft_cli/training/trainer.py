@@ -42,17 +42,17 @@ class EncodedData:
 
 
 class ByLength(LengthGroupedSampler):
-    """Rows of like length come together, in an order that seed and epoch alone decide.
+    """Rows of like length come together; seed and epoch decide the order, and an update's size.
 
     Trainer's own draws the order from the generator of dropout, whose state a resumed epoch has
     lost and other processes do not share.
     """
 
     def __init__(
-        self, batch_size: int, lengths: list[int], seed: int, epoch: Callable[[], int]
+        self, update: int, lengths: list[int], seed: int, epoch: Callable[[], int]
     ) -> None:
         self.order = torch.Generator()
-        super().__init__(batch_size, lengths=lengths, generator=self.order)
+        super().__init__(update, lengths=lengths, generator=self.order)
         self.seed, self.epoch = seed, epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -82,7 +82,8 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
         rows = self.train_dataset if train_dataset is None else train_dataset
         grouped = self.args.train_sampling_strategy == Sampling.group_by_length
         if grouped and isinstance(rows, Dataset):
-            update = self.args.train_batch_size * self.args.gradient_accumulation_steps
+            batch = self.args.train_batch_size * self.args.world_size
+            update = batch * self.args.gradient_accumulation_steps
             return ByLength(update, lengths(rows), self.args.seed, self._epoch)
         return super()._get_train_sampler(train_dataset)
 
