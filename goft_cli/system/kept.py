@@ -50,7 +50,7 @@ def limit() -> int:
             f"{LIMIT}={given}: expected a number of gigabytes, or 0 to keep no tokens",
             f"unset {LIMIT}, or set {LIMIT}={DEFAULT_GB:g}",
         )
-    return round(found * 10**9)
+    return round(found * 2**30)
 
 
 def find(key: str) -> Path | None:

@@ -95,7 +95,7 @@ def test_the_least_recently_used_go_and_none_that_is_read(
         for name in names:
             os.utime(folder / name, (at, at))
     _, size = kept.census()
-    monkeypatch.setenv(kept.LIMIT, str(size / 1e9))
+    monkeypatch.setenv(kept.LIMIT, str(size / 2**30))
     third = make("c")
     assert {path.name for path in folder.iterdir()} == first | second | third, "all are read"
     release()
