@@ -15,6 +15,7 @@ os.environ.update(
     MPLBACKEND="Agg",
     OMP_NUM_THREADS="1",  # two workers share two cores
     OMP_WAIT_POLICY="PASSIVE",
+    GOFT_TOKENS_GB="0",  # nothing of the tests is kept in the user's cache folder
 )
 if find_spec("triton"):  # its kernels are interpreted, unless told otherwise: see `make gpu`
     os.environ.setdefault("TRITON_INTERPRET", "1")

@@ -161,6 +161,12 @@ class Verify(StrEnum):
     full = "full"
 
 
+class Clearable(StrEnum):
+    """What `goft doctor` can remove from the cache folder: the encoded rows."""
+
+    tokens = "tokens"
+
+
 class Harness(StrEnum):
     """Who scores a benchmark: this program, or EleutherAI's lm_eval."""
 

@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from goft_cli.config.adapter import AdapterConfig
 from goft_cli.config.baselines import AdaLoraAdapterConfig
 from goft_cli.config.choices import (
+    Clearable,
     Dtype,
     Harness,
     Quantization,
@@ -228,6 +229,8 @@ class DoctorConfig(TrainConfig):
 
     offline: bool = False
     """Load model and data with the network cut, as proof that the run needs none."""
+    clear: Clearable | None = None
+    """Remove what earlier starts kept in the cache folder and no run is reading now."""
 
 
 @dataclass

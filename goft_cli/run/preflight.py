@@ -17,10 +17,13 @@ from goft_cli.config import (
     TrackerConfig,
     TrackerName,
     TrainConfig,
+    TrainerConfig,
     WandbMode,
 )
+from goft_cli.config.choices import Sampling
 from goft_cli.config.model import check_tokenizer, require_bitsandbytes
 from goft_cli.data import dataset_files
+from goft_cli.system import kept
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import check_folder, check_writable, model_location
 from goft_cli.tasks import metrics
@@ -39,8 +42,10 @@ def check_inputs(cfg: TrainConfig) -> None:
         )
     if isinstance(cfg.task, ImageClassificationConfig):
         check_images(cfg.task)
+        check_order(cfg.trainer)
     check_tracker(cfg.tracker)
     check_writable(Path(cfg.output_dir))
+    kept.limit()
     check_tokenizer(cfg.model)
     check_model(cfg.model)
     for key, task in tasks.items():
@@ -87,6 +92,16 @@ def check_images(task: ImageClassificationConfig) -> None:
             f"task={task.name}: its images are on no hub",
             f"pass task.data_dir=DIR with one list per split ({task.train_split}.txt, ...) of "
             "lines such as images/000000.jpg 3",
+        )
+
+
+def check_order(trainer: TrainerConfig) -> None:
+    """Refuse to sort images by length."""
+    if trainer.train_sampling_strategy is Sampling.group_by_length:
+        raise GoftError(
+            "trainer.train_sampling_strategy=group_by_length: images have one size each, so there "
+            "is no padding to save",
+            "pass trainer.train_sampling_strategy=random",
         )
 
 

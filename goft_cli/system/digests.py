@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goft_cli.system.files import image_names, write_text
-from goft_cli.system.locations import PACKAGE, data_root
+from goft_cli.system.locations import PACKAGE, data_root, own_cache
 
 if TYPE_CHECKING:
     from torch import nn
@@ -152,9 +152,8 @@ def _name_in_hub_cache(path: Path) -> str | None:
 
 def _place(folder: Path) -> Path:
     """Name the cache's file for a folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     words = str(folder.resolve()).encode(errors="surrogateescape")
-    return Path(home, "goft-cli", "digests", f"{hashlib.sha256(words).hexdigest()[:32]}.json")
+    return own_cache("digests") / f"{hashlib.sha256(words).hexdigest()[:32]}.json"
 
 
 def _write(place: Path, known: Known) -> None:

@@ -24,6 +24,12 @@ def data_root() -> Path:
     raise FileNotFoundError(f"no configs/train.yaml in {PACKAGE} or beside it; reinstall goft-cli")
 
 
+def own_cache(name: str) -> Path:
+    """Return a folder of this package in the user's cache folder; it need not exist."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(home, "goft-cli", name)
+
+
 def asset_dir(name: str) -> Path:
     """Return the folder of a tiny model shipped with the package."""
     root = PACKAGE / "assets"

@@ -93,7 +93,8 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
                 encoded["labels"] = batch[config.label_column]
             return encoded
 
-        return tokenized(rows, tokenize)
+        read = {"columns": list(config.text_columns), "label": config.label_column}
+        return tokenized(rows, tokenize, tokenizer=processor, options=read | {"length": length})
 
     def collate(self, processor: Tokenizer) -> Collator:
         """Pad each batch to its own longest row."""

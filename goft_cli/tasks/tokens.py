@@ -1,18 +1,38 @@
-"""Texts into token ids: how they begin, and how many a model and its tokenizer take."""
+"""Texts into token ids: how they begin, how many a model takes, and what is kept of them."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
+from importlib.metadata import version
 from itertools import takewhile
 from operator import itemgetter
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
+import pyarrow as pa
 from datasets import Dataset
+from datasets.fingerprint import generate_random_fingerprint
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from goft_cli.system import kept
+
 logger = logging.getLogger(__name__)
+
+FEW = 500
+"""Rows below this number are encoded sooner than found again."""
+LIBRARIES = ("datasets", "tokenizers", "transformers")
+SETTINGS = (
+    *("padding_side", "truncation_side", "split_special_tokens", "model_input_names"),
+    *("special_tokens_map", "eos_token_id"),
+)
+"""What tokenizers of transformers have beside their serialisation, and encoding reads."""
 
 Model = PreTrainedModel
 AnyModel = Any  # of transformers or PEFT, which share no type that generates
@@ -58,16 +78,148 @@ def text_start(tokenizer: Tokenizer) -> list[int]:
     return [token for token, _ in takewhile(itemgetter(1), pairs)]
 
 
+def lengths(rows: Dataset) -> list[int]:
+    """Return the number of tokens of each encoded row, without reading the tokens."""
+    table = cast("pa.Table", rows.select_columns("input_ids").with_format("arrow")[:])
+    found = [chunk.value_lengths() for chunk in cast("Any", table["input_ids"]).chunks]
+    return [length for chunk in found for length in chunk.to_pylist()]
+
+
 def tokenized(
-    rows: Dataset, tokenize: Callable[..., Mapping[str, Any]], *, with_indices: bool = False
+    rows: Dataset,
+    tokenize: Callable[..., Mapping[str, Any]],
+    *,
+    tokenizer: Tokenizer,
+    options: Mapping[str, Any],
+    with_indices: bool = False,
 ) -> Dataset:
-    """Replace the columns of rows by what `tokenize` makes of a `Batch`, in memory and uncached."""
-    return rows.map(
+    """Replace the columns of rows by what `tokenize` makes of a `Batch`, or has made before.
+
+    What it makes is kept in the user's cache folder and mapped into memory by later starts, unless
+    the rows are few, the tokenizer is not transformers' own, or nothing can be kept.
+
+    `tokenizer` is what `tokenize` calls; its truncation and padding are left as they were. The
+    `options` are whatever else `tokenize` depends on and the sources of this folder do not say.
+    """
+    encode = partial(
+        rows.map,
         tokenize,
         batched=True,
         with_indices=with_indices,
         remove_columns=rows.column_names,
-        keep_in_memory=True,
         load_from_cache_file=False,
         desc="tokenize",
     )
+    with _settings_restored(tokenizer):
+        if len(rows) >= FEW and kept.limit() and _is_known(tokenizer):
+            try:
+                made_by = {**options, "by": f"{tokenize.__module__}.{tokenize.__qualname__}"}
+                return _kept(_digest(rows, tokenizer, made_by), encode)
+            except OSError as error:
+                _warn_once(f"{kept.folder()}: tokens cannot be kept for the next start ({error})")
+        return encode(keep_in_memory=True, new_fingerprint=generate_random_fingerprint())
+
+
+def _kept(digest: str, encode: Callable[..., Dataset]) -> Dataset:
+    """Map the encoded rows of this digest into memory; make them first where they are not there.
+
+    Raises:
+        OSError: nothing can be read or written in the cache folder.
+    """
+    path = kept.find(digest)
+    if path is None:
+        with kept.making(digest) as folder:
+            path = kept.find(digest)  # another process may have made them in the meantime
+            if path is None:
+                made = folder / "made.arrow"
+                encode(cache_file_name=str(made), new_fingerprint=digest)
+                path = kept.keep(digest, made)
+                if path is None:
+                    return Dataset.from_file(str(made), in_memory=True)
+    return Dataset.from_file(str(path))
+
+
+def _is_known(tokenizer: Tokenizer) -> bool:
+    """Tell whether a tokenizer's behaviour follows from its serialisation and its version."""
+    is_own = type(tokenizer).__module__.partition(".")[0] == "transformers"
+    return is_own and getattr(tokenizer, "backend_tokenizer", None) is not None
+
+
+def _digest(rows: Dataset, tokenizer: Any, options: Mapping[str, Any]) -> str:  # noqa: ANN401 - a fast one
+    """Digest the rows, the tokenizer, the options, and what turns the ones into the others."""
+    settings = {name: getattr(tokenizer, name, None) for name in SETTINGS}
+    serialised = tokenizer.backend_tokenizer.to_str().encode()
+    words = {
+        "tokenizer": [str(type(tokenizer)), settings, hashlib.sha256(serialised).hexdigest()],
+        "options": options,
+        "versions": [_sources(), *(version(name) for name in LIBRARIES)],
+    }
+    sink = _Sha256()
+    sink.write(json.dumps(words, sort_keys=True, default=repr).encode())  # of added tokens
+    for part in (rows.data, rows._indices):  # pyright: ignore[reportPrivateUsage]
+        if part is not None:
+            _write_content(part.table, sink)
+    return sink.sha.hexdigest()[:32]
+
+
+class _Sha256(io.RawIOBase):
+    """A file that digests what is written to it."""
+
+    def __init__(self) -> None:
+        self.sha = hashlib.sha256()
+
+    def writable(self) -> bool:
+        """Tell Arrow that this file is written to."""
+        return True
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - bytes, or a buffer of Arrow
+        """Digest some bytes and return their number."""
+        self.sha.update(data)
+        return len(data)
+
+
+def _write_content(table: pa.Table, file: io.RawIOBase) -> None:
+    """Write columns and their types, without the metadata, in which `datasets` has random names."""
+    plain = table.replace_schema_metadata(None)
+    with pa.ipc.new_stream(file, plain.schema) as stream:
+        stream.write_table(plain)
+
+
+@cache
+def _sources() -> str:
+    """Digest the sources of the families: templates, and the order in which things are joined."""
+    folder = Path(__file__).parent
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.py")}
+    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()
+
+
+@cache
+def _warn_once(sentence: str) -> None:
+    logger.warning(sentence)
+
+
+@contextmanager
+def _settings_restored(tokenizer: Any) -> Iterator[None]:  # noqa: ANN401 - of any kind
+    """Take truncation and padding from a fast tokenizer for a time.
+
+    Each call leaves its own in it, and `save_pretrained` would write those of the last one.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        yield
+        return
+    truncation, padding = backend.truncation, backend.padding
+
+    def take_away() -> None:
+        backend.no_truncation()
+        backend.no_padding()
+
+    take_away()
+    try:
+        yield
+    finally:
+        take_away()
+        if truncation:
+            backend.enable_truncation(**truncation)
+        if padding:
+            backend.enable_padding(**padding)

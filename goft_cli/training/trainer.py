@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sized
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from datasets import Dataset
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import Sampler
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from goft_cli.config import TrackerName, TrainConfig, TrainerConfig
+from goft_cli.config.choices import Sampling
 from goft_cli.models.adalora import AdaLora, RankAllocation
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
+from goft_cli.tasks.tokens import lengths
 from goft_cli.training.callbacks import (
     EPOCH_RATES,
     EpochRate,
@@ -43,6 +48,25 @@ class EncodedData:
     collate: Collator
 
 
+class ByLength(LengthGroupedSampler):
+    """Rows of like length come together; seed and epoch decide the order, and an update's size.
+
+    Trainer's own draws the order from the generator of dropout, whose state a resumed epoch has
+    lost and other processes do not share.
+    """
+
+    def __init__(
+        self, update: int, lengths: list[int], seed: int, epoch: Callable[[], int]
+    ) -> None:
+        self.order = torch.Generator()
+        super().__init__(update, lengths=lengths, generator=self.order)
+        self.seed, self.epoch = seed, epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.order.manual_seed(self.seed + self.epoch())
+        return super().__iter__()
+
+
 class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
     """Trainer with the penalty, every schedule of the paper, and a loss that stays finite."""
 
@@ -60,6 +84,18 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
             self._check_update_of_deepspeed()
         self.totals.loss += loss.item()
         return loss
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:  # noqa: ANN401 - Trainer's own
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        grouped = self.args.train_sampling_strategy == Sampling.group_by_length
+        if grouped and isinstance(rows, Dataset):
+            batch = self.args.train_batch_size * self.args.world_size
+            update = batch * self.args.gradient_accumulation_steps
+            return ByLength(update, lengths(rows), self.args.seed, self._epoch)
+        return super()._get_train_sampler(train_dataset)
+
+    def _epoch(self) -> int:
+        return int(self.state.epoch or 0)
 
     def _check_update_of_deepspeed(self) -> None:
         """Stop at a gradient that is not finite: DeepSpeed would leave out update after update.

@@ -62,6 +62,9 @@ REFUSED: dict[str, list[list[str]]] = {
     "TrainerConfig.per_device_eval_batch_size": [["trainer.per_device_eval_batch_size=0"]],
     "TrainerConfig.save_total_limit": [["trainer.save_total_limit=0"]],
     "TrainerConfig.eval_steps": [["trainer.eval_strategy=steps"]],
+    "TrainerConfig.train_sampling_strategy": [
+        [IMAGES, "trainer.train_sampling_strategy=group_by_length"],
+    ],
     "VicunaConfig.temperature": [[INSTRUCTIONS, VICUNA, "benchmark.temperature=-1"]],
     "VicunaConfig.temperatures": [[INSTRUCTIONS, VICUNA, "benchmark.temperatures={math: -1}"]],
     "VicunaConfig.max_new_tokens": [[INSTRUCTIONS, VICUNA, "benchmark.max_new_tokens=0"]],

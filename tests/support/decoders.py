@@ -97,7 +97,7 @@ class Sentences(Task[TaskConfig, PreTrainedTokenizerBase]):
     def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
         return DataCollatorForTokenClassification(processor)
 
-    def reduce(self, outputs: Tensors, targets: Tensors) -> Tensors:
+    def reduce(self, outputs: Tensors, batch: Tensors) -> Tensors:
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         assert isinstance(logits, Tensor)
         return logits[:, -1]

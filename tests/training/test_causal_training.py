@@ -149,3 +149,21 @@ def spread(order: str) -> list[int]:
 
 def test_rows_of_like_length_come_together() -> None:
     assert sum(spread("group_by_length")) < sum(spread("sequential"))
+
+
+def test_the_order_by_length_follows_from_seed_and_epoch_alone() -> None:
+    sizes = {"per_device_train_batch_size": 2, "train_sampling_strategy": "group_by_length"}
+
+    def order(*, epoch: float, drawn: int, seed: int = 0) -> list[int]:
+        one = trainer(adapted(), PadRight(0), seed=seed, **sizes)
+        one.state.epoch = epoch
+        torch.manual_seed(drawn)
+        found = one._get_train_sampler()
+        assert found is not None
+        return list(found)
+
+    first = order(epoch=0, drawn=1)
+    assert sorted(first) == list(range(len(LENGTHS)))
+    assert order(epoch=0.9, drawn=2) == first
+    assert order(epoch=1, drawn=1) == order(epoch=1.5, drawn=2) != first
+    assert order(epoch=0, drawn=1, seed=7) != first

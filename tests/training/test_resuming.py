@@ -31,6 +31,7 @@ CASES = {
     "each epoch": (["trainer.eval_strategy=epoch"], {1, 3, 6}),
     "every two updates": (["trainer.eval_strategy=steps", "trainer.eval_steps=2"], {3, 4}),
     "inside an epoch": (["trainer.max_steps=5", "trainer.lr_scheduler_type=constant"], {5}),
+    "by length": (["trainer.train_sampling_strategy=group_by_length"], {2, 4, 5}),
 }
 
 

@@ -35,14 +35,22 @@ def configured(*words: str) -> TrainConfig:
     return small_runs.composed(["trainer.use_cpu=true", *words])
 
 
-def test_a_sound_machine_and_run_have_nothing_to_mend(goft: Goft, tmp_path: Path) -> None:
+def test_a_sound_machine_and_run_have_nothing_to_mend(
+    goft: Goft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "cache" / "goft-cli" / "tokens" / "key.digest.arrow"
+    file.parent.mkdir(parents=True)
+    file.touch()
     model, data = (
         small_runs.write_model(tmp_path / "model"),
         small_runs.write_data(tmp_path / "data"),
     )
-    answer = goft("doctor", "--offline", *small_runs.overrides(model, data, tmp_path / "run"))
+    words = small_runs.overrides(model, data, tmp_path / "run")
+    answer = goft("doctor", "--offline", "clear=tokens", *words)
     assert answer.code == 0, answer.out
     assert "model and 72 rows loaded with the network cut" in " ".join(answer.out.split())
+    assert not file.exists()
     assert answer.out.rstrip().endswith("nothing would stop this run")
 
 

@@ -69,8 +69,16 @@ def test_a_plan_needs_no_weights(goft: Goft, place: Path) -> None:
     assert plan["batch"][0] == 8
     assert plan["timing"] is None
     assert "48, counted" in said
+    assert f"peak, with the longest batch (8 x {plan['batch'][1]})" in said
+    assert "group_by_length" not in said
     assert "to download: nothing" in said
     assert not Path("run").exists()
+
+
+def test_rows_of_like_length_have_their_peak_first(goft: Goft, place: Path) -> None:
+    order = "trainer.train_sampling_strategy=group_by_length"
+    said, _ = planned(goft, *words(place, order))
+    assert "the first update has the longest batch" in said
 
 
 def test_rows_on_the_hub_are_counted_as_published(goft: Goft, place: Path) -> None:

@@ -23,6 +23,9 @@ from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors, chunks
 from goft_cli.tasks.generation import check_prompts, write
 from goft_cli.tasks.instruction.rows import (
+    PREAMBLE,
+    QUESTION,
+    SEPARATOR,
     checked_rows,
     cut,
     divide,
@@ -169,10 +172,12 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
                 "labels": [[IGNORED] * len(prompt) + answer for prompt, answer in pairs],
             }
 
+        template: dict[str, Any] = {"template": [PREAMBLE, SEPARATOR, QUESTION]}
         if "output" not in rows.column_names:
-            return tokenized(rows, prompts)
+            return tokenized(rows, prompts, tokenizer=processor, options=template)
         length = usable_length(self.config.max_length, processor)
-        return tokenized(rows, examples)
+        options = template | {"length": length}
+        return tokenized(rows, examples, tokenizer=processor, options=options)
 
     def collate(self, processor: Tokenizer) -> Collator:
         """Pad each batch to its own longest row, or with `packing` lay its rows end to end."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import compress
 from typing import cast
 
 from datasets import Dataset, Features, Value
@@ -94,11 +95,11 @@ def checked_rows(table: Table, *, answered: bool) -> Dataset:
     inputs = ["" if value is None else value for value in given]
     table = replace(table, columns={**table.columns, "input": inputs})
     columns = {name: texts(table, name) for name in names}
-    rows = Dataset.from_dict(columns, features=Features({name: Value("string") for name in names}))
-    kept = _whole(rows, table.origin) if answered else rows
-    if not kept:
+    if answered:
+        columns = _whole(columns, table.origin)
+    if not columns["instruction"]:
         raise GoftError(f"{table.origin}: no rows", "expected at least one instruction with output")
-    return kept
+    return Dataset.from_dict(columns, features=Features({name: Value("string") for name in names}))
 
 
 def divide(rows: Dataset, share: float) -> tuple[Dataset, Dataset]:
@@ -116,13 +117,14 @@ def divide(rows: Dataset, share: float) -> tuple[Dataset, Dataset]:
     return parts["train"], parts["test"]
 
 
-def _whole(rows: Dataset, origin: str) -> Dataset:
+def _whole(columns: dict[str, list[str]], origin: str) -> dict[str, list[str]]:
     """Leave out rows without a question or an answer, and warn of their number."""
-    columns = zip(*(rows[name] for name in COLUMNS), strict=True)
-    whole = [bool(query_of(first, extra) and answer) for first, extra, answer in columns]
-    if not all(whole):
-        logger.warning(
-            "%s: %d of %d rows have no instruction or no output and are left out",
-            *(origin, whole.count(False), len(rows)),
-        )
-    return rows.select([index for index, fits in enumerate(whole) if fits])
+    triples = zip(*(columns[name] for name in COLUMNS), strict=True)
+    whole = [bool(query_of(first, extra) and answer) for first, extra, answer in triples]
+    if all(whole):
+        return columns
+    logger.warning(
+        "%s: %d of %d rows have no instruction or no output and are left out",
+        *(origin, whole.count(False), len(whole)),
+    )
+    return {name: list(compress(column, whole)) for name, column in columns.items()}

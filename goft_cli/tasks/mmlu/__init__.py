@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 
@@ -32,7 +36,7 @@ from goft_cli.tasks.mmlu.questions import (
     by_subject,
     read_questions,
 )
-from goft_cli.tasks.tokens import Model, Tokenizer, usable_positions
+from goft_cli.tasks.tokens import Batch, Model, Tokenizer, tokenized, usable_positions
 
 logger = logging.getLogger(__name__)
 
@@ -115,13 +119,17 @@ class MMLU(Benchmark[MMLUConfig]):
         exemplars, shuffled = self._exemplars(data), ExemplarOrder.shuffled
         draw = Shuffles(self.config.shuffle_seed).draw
         order = draw if self.config.exemplar_order is shuffled else range
-        prompts: Prompts = {}
-        for subject, questions in self._questions(data).items():
-            shown = exemplars.get(subject, [])
-            orders = [tuple(order(len(shown))[:shots]) for _ in questions]
-            prompter = Prompter(self.config.header, shown, tokenizer, limit, self.config.overflow)
-            prompts[subject] = prompter.encode(questions, orders)
-        return prompts
+        header, overflow = self.config.header, self.config.overflow
+        by_name = self._questions(data)
+        questions = [question for asked in by_name.values() for question in asked]
+        shown = {subject: exemplars.get(subject, []) for subject in by_name}
+        orders = [tuple(order(len(shown[one.subject]))[:shots]) for one in questions]
+        prompters = {
+            subject: Prompter(header, given, tokenizer, limit, overflow)
+            for subject, given in shown.items()
+        }
+        prompts = iter(encode(prompters, questions, orders))
+        return {subject: list(islice(prompts, len(asked))) for subject, asked in by_name.items()}
 
     def _ask(
         self,
@@ -169,6 +177,42 @@ class MMLU(Benchmark[MMLUConfig]):
 def from_rows(rows: Dataset) -> Questions:
     """Return the questions by subject."""
     return by_subject(Question(**row) for row in rows.to_list())
+
+
+def encode(
+    prompters: Mapping[str, Prompter], questions: Sequence[Question], orders: Sequence[Order]
+) -> list[Prompt]:
+    """Tokenize the prompts of all subjects, each by its own prompter, or read kept ones again."""
+
+    def prompts(_: Batch, indices: list[int]) -> dict[str, Any]:
+        found: list[Prompt] = []
+        for subject, places in groupby(indices, key=lambda index: questions[index].subject):
+            drafts = [(questions[index], orders[index]) for index in places]
+            found += prompters[subject].encode(*zip(*drafts, strict=True))
+        return {
+            "ids": [prompt.ids for prompt in found],
+            "shown": [len(prompt.exemplars) for prompt in found],
+            "shortened": [prompt.shortened for prompt in found],
+        }
+
+    drafts = zip(map(vars, questions), orders, strict=True)
+    rows = Dataset.from_dict({"draft": list(map(json.dumps, drafts))})
+    one = next(iter(prompters.values()))
+    options = {
+        "header": one.header,
+        "limit": one.limit,
+        "overflow": one.overflow.value,
+        "exemplars": {name: list(map(vars, each.exemplars)) for name, each in prompters.items()},
+    }
+    encoded = tokenized(rows, prompts, tokenizer=one.tokenizer, options=options, with_indices=True)
+    table: Any = encoded.with_format("arrow")[:]
+    ids = table["ids"].combine_chunks()
+    pieces = np.split(ids.values.to_numpy(), ids.offsets.to_numpy()[1:-1])
+    noted = zip(table["shown"].to_pylist(), table["shortened"].to_pylist(), strict=True)
+    return [
+        Prompt(piece, order[:shown], shortened)
+        for piece, order, (shown, shortened) in zip(pieces, orders, noted, strict=True)
+    ]
 
 
 def longest_text(model: Model, tokenizer: Tokenizer) -> int:

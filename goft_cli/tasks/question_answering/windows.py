@@ -75,7 +75,8 @@ def encode(rows: Dataset, tokenizer: Tokenizer, config: QuestionAnsweringConfig)
             columns["start_positions"], columns["end_positions"] = np.array(found).T
         return columns
 
-    return tokenized(rows, cut, with_indices=True)
+    options = {"length": length, "overlap": config.doc_stride}
+    return tokenized(rows, cut, tokenizer=tokenizer, options=options, with_indices=True)
 
 
 def read_windows(inputs: Dataset) -> Windows:

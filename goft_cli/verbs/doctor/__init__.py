@@ -45,6 +45,7 @@ def examine(cfg: DoctorConfig) -> list[Finding]:
         inputs.examine_packing(cfg),
         inputs.examine_tokenizer(cfg.model),
         machine.examine_disk(cfg),
+        machine.examine_tokens(clear=cfg.clear is not None),
         machine.examine_accelerate(),
         inputs.examine_tracker(cfg.tracker, offline=cfg.offline),
     ]

@@ -24,6 +24,8 @@ from goft_cli.config import (
 )
 from goft_cli.rotation import compiled, forced_engine
 from goft_cli.rotation.engines import EngineError, choose_engine
+from goft_cli.run.summary import megabytes
+from goft_cli.system import kept
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import MIN_FREE_BYTES, check_writable, model_location
 from goft_cli.system.tables import Finding, Verdict, refused
@@ -171,6 +173,26 @@ def checkpoint_bytes(cfg: TrainConfig) -> int:
         return MIN_FREE_BYTES
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     return MIN_FREE_BYTES + (cfg.trainer.save_total_limit + 1) * COPIES * weights
+
+
+def examine_tokens(*, clear: bool) -> Finding:
+    """Say how much is kept of the tokens of earlier starts, once it is removed if asked to be."""
+    before, _ = kept.census()
+    if clear:
+        kept.clear()
+    count, size = kept.census()
+    removed = f", {before - count} removed" if clear else ""
+    found = f"{count} files with {megabytes(size)} in {kept.folder()}{removed}"
+    try:
+        most = kept.limit()
+    except GoftError as error:
+        return refused("tokens", error)
+    try:
+        check_writable(kept.folder(), key="XDG_CACHE_HOME")
+    except GoftError as error:
+        none = f"{found}; the next ones are not kept: {error.problem}"
+        return Finding("tokens", Verdict.note, none, error.remedy)
+    return Finding("tokens", Verdict.ok, f"{found}; at most {megabytes(most)}")
 
 
 def examine_accelerate() -> Finding:

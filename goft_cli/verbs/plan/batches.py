@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from goft_cli.config import ImageClassificationConfig, TrainConfig
+from goft_cli.config.choices import Sampling
 from goft_cli.models.backbone import model_folder, reading
 from goft_cli.models.processors import fit_together, load_processor
 from goft_cli.run.preflight import check_data_dir
@@ -114,7 +115,14 @@ def largest_batch(
     # what Trainer passes on: the model's parameters, and the targets
     taken = {*inspect.signature(model.forward).parameters, "label", *task.label_names}
     encoded = task.encode(rows, processor)
-    return longest_batch(encoded, task.collate(processor), taken, size), []
+    return longest_batch(encoded, task.collate(processor), taken, size), order_notes(cfg)
+
+
+def order_notes(cfg: TrainConfig) -> list[str]:
+    """Say when the longest batch comes, where the order of the rows is known."""
+    if cfg.trainer.train_sampling_strategy is not Sampling.group_by_length:
+        return []
+    return ["group_by_length: the first update has the longest batch; what fits there fits later"]
 
 
 def advice(cfg: TrainConfig, *, updating: bool) -> GoftError:

@@ -51,7 +51,7 @@ def show(plan: Plan) -> None:
     screen.print(number_table("training", training_rows(plan)))
     if plan.memory is not None:
         where = "GPU" if plan.device == "cuda" else "process on the CPU"
-        screen.print(number_table(f"memory of each {where}", memory_rows(plan.memory)))
+        screen.print(number_table(f"memory of each {where}", memory_rows(plan, plan.memory)))
     for line in remarks(plan):
         screen.print(line, markup=False)
 
@@ -106,8 +106,9 @@ def training_rows(plan: Plan) -> list[tuple[str, str]]:
     return found
 
 
-def memory_rows(memory: Memory) -> list[Sequence[str]]:
-    """List the parts and the peak."""
+def memory_rows(plan: Plan, memory: Memory) -> list[Sequence[str]]:
+    """List the parts, and the peak with the batch that makes it."""
+    kind, shape = "longest" if len(plan.batch) == 2 else "largest", " x ".join(map(str, plan.batch))
     names = {
         "weights": memory.weights,
         "gradients": memory.gradients,
@@ -118,7 +119,8 @@ def memory_rows(memory: Memory) -> list[Sequence[str]]:
         "process": memory.process,
     }
     rows: list[Sequence[str]] = [(name, megabytes(value)) for name, value in names.items() if value]
-    rows.append(styled("bold", "peak", megabytes(memory.peak)))
+    peak = f"peak, with the {kind} batch ({shape})"
+    rows.append(styled("bold", peak, megabytes(memory.peak)))
     if memory.process:
         rows.append(("on a GPU it would be", megabytes(memory.tensors)))
     return rows
