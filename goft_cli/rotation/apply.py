@@ -203,8 +203,8 @@ class Prepared:
     ) -> tuple[Any, ...]:
         """See `prepare`; without gradients."""
         values, made_for = self._values, (angle, dtype, engine)
-        comparable = values is not None and values.device == rotation.device
-        if comparable and made_for == self._made_for and torch.equal(values, rotation):
+        same = values is not None and (made_for, rotation.device) == (self._made_for, values.device)
+        if values is not None and same and torch.equal(values, rotation):
             return self._made
         with torch.inference_mode(False), torch.no_grad():  # training may use it later
             values = rotation.detach().clone()
