@@ -3,6 +3,7 @@
 python scripts/bench_adapters.py --shape deberta-v3-base --blocks 4 --batch 8 --length 64
 python scripts/bench_adapters.py --shape llama2-7b --blocks 4 --batch 1 --length 256 \
     --only "frozen model" "lora r=8" "lora r=16" goft qgoft
+python scripts/bench_adapters.py --grid    # one layer by width, number of vectors and precision
 
 Prints tables of steps, of what the adapter alone takes in one layer, and of forward passes before
 and after merging; writes all three as JSON.
@@ -20,9 +21,11 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from scripts.benchmarks import grid
 from scripts.benchmarks.authors import METHODS
 from scripts.benchmarks.memory import forget_peak, peak_in_child, resident_peak
 from scripts.benchmarks.shapes import SHAPES, build
@@ -48,14 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(peak(words))
         return
     console = Console()
+    if words.grid:
+        points = list(track(grid.measure(words.widths, words.vectors), console=console))
+        console.print(grid.table_of(points))
+        write(words.output / "adapters-grid.json", grid.as_json(points), console)
+        return
     steps = measure_steps(words, given)  # minutes at LLaMA's shape: shown as soon as they are there
     console.print(table_of("training step", steps, words.reference, FROZEN))
     layers = measure_layers(words)
     console.print(table_of("the adapter alone, one layer", layers, words.reference, ""))
     forwards = measure_forwards(words)
     console.print(table_of("forward pass", forwards, "base model", "base model"))
-    words.output.mkdir(parents=True, exist_ok=True)
-    target = words.output / f"adapters-{words.shape}-{words.blocks}.json"
     content = {
         "settings": {key: str(value) for key, value in vars(words).items()},
         "threads": torch.get_num_threads(),
@@ -64,7 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "layers": [asdict(row) for row in layers],
         "forwards": [asdict(row) for row in forwards],
     }
-    target.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    target = words.output / f"adapters-{words.shape}-{words.blocks}.json"
+    write(target, json.dumps(content, indent=2) + "\n", console)
+
+
+def write(target: Path, text: str, console: Console) -> None:
+    """Write a file and name it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
     console.print(f"written: {target}", soft_wrap=True)
 
 
@@ -77,6 +90,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=64, help="tokens per row")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--autocast", action="store_true", help="bfloat16 autocast, as bf16=true")
+    parser.add_argument("--grid", action="store_true", help="one layer at each width and number")
+    parser.add_argument("--widths", type=int, nargs="+", default=grid.WIDTHS)
+    parser.add_argument("--vectors", type=int, nargs="+", default=grid.VECTORS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, all by default")
     parser.add_argument("--rounds", type=int, default=15)
@@ -100,7 +117,7 @@ def workbench(words: argparse.Namespace) -> Workbench:
     base = build(shape, words.blocks, getattr(torch, words.dtype), device).requires_grad_(False)
     inputs = shape.batch(words.batch, words.length)
     batch = {key: value.to(device) for key, value in inputs.items()}
-    return Workbench(base, shape, batch, words.authors)
+    return Workbench(base, shape, batch, words.authors, words.autocast)
 
 
 def measure_steps(words: argparse.Namespace, given: Sequence[str]) -> list[Row]:

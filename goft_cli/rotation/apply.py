@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from goft_cli.rotation import staged
 from goft_cli.rotation.engines import ENGINES, choose_engine
+from goft_cli.rotation.schedule import Angle, angles_from
+
+KEPT_OF = Tensor, nn.Parameter
+"""Whose values can be compared: not what only records or shards a tensor."""
 
 
 def rotate(x: Tensor, rotation: Tensor, prepared: Prepared | None = None) -> Tensor:
@@ -19,7 +22,7 @@ def rotate(x: Tensor, rotation: Tensor, prepared: Prepared | None = None) -> Ten
     Args:
         x: (..., d) floating point, any strides, possibly no vectors at all.
         rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2).
-        prepared: keeps what depends on the rotation alone from call to call without gradients.
+        prepared: keeps from call to call what depends on the rotation alone.
 
     Returns:
         (..., d) in x.dtype, under autocast too.
@@ -31,15 +34,20 @@ def rotate(x: Tensor, rotation: Tensor, prepared: Prepared | None = None) -> Ten
 
 
 def rotate_transposed(
-    x: Tensor, rotation: Tensor, prepared: Prepared | None = None, scale: Tensor | None = None
+    x: Tensor,
+    rotation: Tensor,
+    prepared: Prepared | None = None,
+    scale: Tensor | None = None,
+    angle: Angle = "direct",
 ) -> Tensor:
     """R^T x, from the coarsest stage to the finest; the inverse of `rotate` for angles.
 
     Args:
         x: (..., d) floating point, any strides, possibly no vectors at all.
-        rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2).
-        prepared: keeps what depends on the rotation alone from call to call without gradients.
+        rotation: parameters (d-1,) of angles, or blocks (d-1, 2, 2).
+        prepared: keeps from call to call what depends on the rotation alone.
         scale: (d,), factors of the result: diag(scale) R^T x.
+        angle: how a parameter becomes an angle in radians, see `angles_from`.
 
     Returns:
         (..., d) in x.dtype, under autocast too.
@@ -54,7 +62,7 @@ def rotate_transposed(
                 "a factor for each column of x; reshape it"
             )
         scale = scale.to(x.dtype)
-    return _turn(x, rotation, prepared, transposed=True, scale=scale)
+    return _turn(x, rotation, prepared, transposed=True, scale=scale, angle=angle)
 
 
 def _turn(
@@ -63,25 +71,33 @@ def _turn(
     kept: Prepared | None,
     transposed: bool,
     scale: Tensor | None = None,
+    angle: Angle = "direct",
 ) -> Tensor:
     _check(x, rotation)
     if x.shape[-1] == 1:  # no pair, nothing to turn
         return scaled(x, scale)
-    if kept is not None and not can_keep(rotation):
-        kept.clear()
-        kept = None
-    mapped = not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
-    with autocast_disabled(x.device.type):
-        if mapped:  # torch.func goes through operations, not through functions like Turn
-            return turned(x, "staged", transposed, staged.prepare(rotation, x.dtype), scale)
-        name = choose_engine(x)
-        if kept is None:
-            prepared = ENGINES[name].prepare(rotation.detach(), x.dtype)
-        else:
-            prepared = kept.get(rotation, x.dtype, name)
-        if torch.is_grad_enabled():
-            return Turn.apply(x, rotation, scale, name, transposed, *prepared)
-        return turned(x, name, transposed, prepared, scale)
+    compiling = torch.compiler.is_compiling()
+    # torch.func goes through operations, not through functions like Turn.
+    mapped = not compiling and torch._C._are_functorch_transforms_active()
+    name = "staged" if mapped else choose_engine(x)
+    if kept is None or compiling or mapped or type(rotation) not in KEPT_OF or rotation.is_meta:
+        values = rotation if mapped else rotation.detach()
+        made = prepare(values, angle, x.dtype, name)
+    else:
+        made = kept.get(rotation, angle, x.dtype, name)
+    if torch.is_grad_enabled() and not mapped:
+        return Turn.apply(x, rotation, scale, angle, name, transposed, *made)
+    return turned(x, name, transposed, made[2:], scale)
+
+
+def prepare(rotation: Tensor, angle: Angle, dtype: torch.dtype, engine: str) -> tuple[Any, ...]:
+    """Angles or blocks, d angle / d parameter (d-1,) or None for 1, and the engine's tensors."""
+    if rotation.dim() == 3 or angle == "direct":
+        turns, slope = rotation, None
+    else:
+        turns = angles_from(rotation, angle)
+        slope = math.pi - turns.square() / math.pi  # of pi tanh(p)
+    return turns, slope, *ENGINES[engine].prepare(turns, dtype)
 
 
 def _check(x: Tensor, rotation: Tensor) -> None:
@@ -114,45 +130,46 @@ class Turn(torch.autograd.Function):
         x: Tensor,
         rotation: Tensor,
         scale: Tensor | None,
+        angle: Angle,
         name: str,
         transposed: bool,
-        *prepared: Tensor,
+        *made: Tensor,
     ) -> Tensor:
-        """See `turned`; `prepared` is of the rotation, by the engine of that name."""
-        ctx.engine, ctx.transposed = name, transposed
+        """See `turned`; what was made of the rotation comes from `prepare`."""
+        ctx.angle, ctx.engine, ctx.transposed = angle, name, transposed
         # The gradient of x alone does not need x.
         needed = rotation.requires_grad or (scale is not None and scale.requires_grad)
-        ctx.save_for_backward(x if needed else None, rotation, scale, *prepared)
-        return turned(x, name, transposed, prepared, scale)
+        ctx.save_for_backward(x if needed else None, rotation, scale, *made)
+        return turned(x, name, transposed, made[2:], scale)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - torch has no type for it
         """Gradients of x, the rotation and the scale."""
-        x, rotation, scale, *prepared = ctx.saved_tensors
-        # For second derivatives: the staged engine consists of differentiable operations.
-        engine = ENGINES["staged" if torch.is_grad_enabled() else ctx.engine]
-        wants_x, wants_rotation, wants_scale = ctx.needs_input_grad[:3]
-        (grad,), grad_scale = map(_vectors, grads), None
-        with autocast_disabled(grad.device.type):
-            if torch.is_grad_enabled():
-                prepared = engine.prepare(rotation, grad.dtype)
-            if wants_rotation or wants_scale:
-                x = _vectors(x)
-            if wants_scale:
-                grad_scale = (grad * engine.synthesis(x, prepared)).sum(dim=0)
-            grad, grad_rotation = scaled(grad, scale), None
-            if ctx.transposed and wants_rotation:
-                grad_x, grad_rotation = engine.pullback(x, grad, rotation, prepared, wants_x)
-            else:
-                back = engine.analysis if ctx.transposed else engine.synthesis
-                grad_x = back(grad, prepared) if wants_x else None
-                if wants_rotation:  # <g, R x> = <x, R^T g>: the same with the two exchanged
-                    _, grad_rotation = engine.pullback(grad, x, rotation, prepared, needs_x=False)
-        if grad_x is not None:
-            grad_x = grad_x.view(grads[0].shape)
-        if grad_rotation is not None and grad_rotation.dtype != rotation.dtype:
-            grad_rotation = grad_rotation.to(rotation.dtype)
-        return grad_x, grad_rotation, grad_scale, *[None] * (len(ctx.needs_input_grad) - 3)
+        x, rotation, scale, *made = ctx.saved_tensors
+        name = ctx.engine
+        wants_x, wants_rotation, wants_scale, *others = ctx.needs_input_grad
+        (grad,), grad_scale, grad_rotation = grads, None, None
+        if torch.is_grad_enabled():
+            # For second derivatives: the staged engine consists of differentiable operations.
+            name = "staged"
+            made = prepare(rotation, ctx.angle, grad.dtype, name)
+        engine, (turns, slope, *prepared) = ENGINES[name], made
+        if wants_scale:
+            products = grad * engine.synthesis(x, prepared)
+            grad_scale = products.reshape(-1, len(scale)).sum(dim=0)
+        grad = scaled(grad, scale)
+        if ctx.transposed and wants_rotation:
+            grad_x, grad_rotation = engine.pullback(x, grad, turns, prepared, wants_x)
+        else:
+            back = engine.analysis if ctx.transposed else engine.synthesis
+            grad_x = back(grad, prepared) if wants_x else None
+            if wants_rotation:  # <g, R x> = <x, R^T g>: the same with the two exchanged
+                _, grad_rotation = engine.pullback(grad, x, turns, prepared, needs_x=False)
+        if grad_rotation is not None:
+            grad_rotation = scaled(grad_rotation, slope)
+            if grad_rotation.dtype != rotation.dtype:
+                grad_rotation = grad_rotation.to(rotation.dtype)
+        return grad_x, grad_rotation, grad_scale, *[None] * len(others)
 
 
 def turned(
@@ -161,29 +178,12 @@ def turned(
     """R x, or diag(scale) R^T x, of vectors (..., d) by the engine of that name."""
     engine = ENGINES[name]
     turn = engine.synthesis if transposed else engine.analysis
-    return scaled(turn(_vectors(x), prepared).view(x.shape), scale)
+    return scaled(turn(x, prepared), scale)
 
 
 def scaled(x: Tensor, scale: Tensor | None) -> Tensor:
     """Vectors (..., d) times factors (d,), if there are any."""
     return x if scale is None else x * scale
-
-
-def autocast_disabled(device: str) -> AbstractContextManager[object]:
-    """Autocast would run the matrix products in its own dtype and return that."""
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return torch.autocast(device, enabled=False)
-    return nullcontext()
-
-
-def _vectors(x: Tensor) -> Tensor:
-    return x.reshape(-1, x.shape[-1])
-
-
-def can_keep(rotation: Tensor) -> bool:
-    """Whether there are values to compare, and no graph that must lead back to the rotation."""
-    recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    return not (recorded or rotation.is_meta) and type(rotation) in (Tensor, nn.Parameter)
 
 
 class Prepared:
@@ -194,23 +194,27 @@ class Prepared:
     """
 
     def __init__(self) -> None:
-        self._made: tuple[Tensor, torch.dtype, str, tuple[Tensor, ...]] | None = None
+        self._values: Tensor | None = None
+        self._made_for: tuple[str, torch.dtype, str] | None = None
+        self._made: tuple[Any, ...] = ()
 
-    def get(self, rotation: Tensor, dtype: torch.dtype, engine: str) -> tuple[Tensor, ...]:
-        """What `engine` prepares of the rotation for vectors of dtype, without gradients."""
-        if self._made is not None:
-            values, *made_for, prepared = self._made
-            same = made_for == [dtype, engine] and values.device == rotation.device
-            if same and torch.equal(values, rotation):
-                return prepared
-        values = rotation.detach().clone()
-        prepared = ENGINES[engine].prepare(values, dtype)
-        self._made = values, dtype, engine, prepared
-        return prepared
+    def get(
+        self, rotation: Tensor, angle: Angle, dtype: torch.dtype, engine: str
+    ) -> tuple[Any, ...]:
+        """See `prepare`; without gradients."""
+        values, made_for = self._values, (angle, dtype, engine)
+        same = values is not None and (made_for, rotation.device) == (self._made_for, values.device)
+        if values is not None and same and torch.equal(values, rotation):
+            return self._made
+        with torch.inference_mode(False), torch.no_grad():  # training may use it later
+            values = rotation.detach().clone()
+            self._made = prepare(values, angle, dtype, engine)
+        self._values, self._made_for = values, made_for
+        return self._made
 
     def __reduce__(self) -> tuple[type[Prepared], tuple[()]]:
         return Prepared, ()  # copies and files start empty
 
     def clear(self) -> None:
         """Give the memory back."""
-        self._made = None
+        self._values, self._made_for, self._made = None, None, ()

@@ -6,7 +6,9 @@ Vectors are taken a few at a time, so that what is made of them on the way stays
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import ParamSpec, TypeVar, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
@@ -14,6 +16,9 @@ from torch import Tensor
 
 from goft_cli.rotation.schedule import blocks_from, compute_dtype, rotation_gradient
 from goft_cli.rotation.trees import Plan, Shapes, make_plan, tree_matrices, tree_pullback
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 TILE_BYTES = 2**20
 """Of the vectors taken at a time on a CPU."""
@@ -32,6 +37,21 @@ def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
     return True
 
 
+def without_autocast(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Autocast would run the matrix products in its own dtype and return that."""
+
+    @wraps(function)
+    def exact(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        device = cast(Tensor, args[0]).device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                return function(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return exact
+
+
+@without_autocast
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """The matrices of each tier, the finest first, and the blocks (d-1, 2, 2) that they are of.
 
@@ -42,8 +62,9 @@ def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
     return *plan.by_tier(tree_matrices(blocks, plan).to(dtype)), blocks
 
 
+@without_autocast
 def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
-    """R^T x of vectors x (n, d)."""
+    """R^T x of vectors x (..., d)."""
     *tiers, _ = prepared
     whole = _whole(x, tiers[0])
     turned = whole.new_empty(whole.shape)
@@ -52,8 +73,9 @@ def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     return _cropped(turned, x)
 
 
+@without_autocast
 def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
-    """R x of vectors x (n, d)."""
+    """R x of vectors x (..., d)."""
     *tiers, _ = prepared
     whole = _whole(x, tiers[0])
     turned = whole.new_empty(whole.shape)
@@ -62,6 +84,7 @@ def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     return _cropped(turned, x)
 
 
+@without_autocast
 def pullback(
     x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
 ) -> tuple[Tensor | None, Tensor]:
@@ -81,14 +104,15 @@ def pullback(
 
 
 def _whole(x: Tensor, tier: Tensor) -> Tensor:
-    """Vectors (n, d) with zeros behind them, if that is what it takes to make all blocks whole."""
-    missing = tier.shape[0] * tier.shape[1] - x.shape[1]
-    return F.pad(x, (0, missing)) if missing else x
+    """Vectors (n, D): zeros behind those of x (..., d), where they are needed for whole blocks."""
+    vectors = x.reshape(-1, x.shape[-1])
+    missing = tier.shape[0] * tier.shape[1] - x.shape[-1]
+    return F.pad(vectors, (0, missing)) if missing else vectors
 
 
 def _cropped(whole: Tensor, x: Tensor) -> Tensor:
-    """Vectors of the width of x without what `_whole` put behind them."""
-    return whole[:, : x.shape[1]].contiguous()
+    """Vectors in the shape of x, without what `_whole` put behind them."""
+    return whole[:, : x.shape[-1]].reshape(x.shape)
 
 
 def _by_block(tier: Tensor, *tensors: Tensor) -> Iterator[list[Tensor]]:

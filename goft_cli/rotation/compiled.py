@@ -9,6 +9,7 @@ import ctypes
 import hashlib
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from torch import Tensor
 from goft_cli.rotation.self_check import passes
 
 SOURCE = Path(__file__).with_name("loops.c")
+HEADERS = tuple(SOURCE.with_name(name) for name in ("registers.h", "tree.h"))
 
 # Of all that fast mathematics stands for, what a sum over lanes needs: that its terms may be added
 # in another order, which is the same in each call. -ffast-math itself would also change how the
@@ -38,6 +40,12 @@ NARROW = torch.float32, torch.bfloat16, torch.float16
 
 GRAIN = 2**15
 """Numbers for which another thread is worth waking, as for PyTorch's own operations."""
+
+MOST_SHARES, LEAST_SHARE = 32, 32
+"""Into how many shares the vectors are cut, and how many vectors a share has."""
+
+WORK = struct.Struct("15q")
+"""What a call is about: struct work of `loops.c`, which says what is what."""
 
 _LIBRARY = ctypes.CDLL(torch._C.__file__)  # and with it all that it was linked to
 _healthy: list[bool] = []
@@ -65,24 +73,29 @@ def available() -> bool:
 
 
 def _checked() -> bool:
-    shape = 35, 50  # a tile that is not full, columns that make no full square
+    shape = 35, 50  # neither whole shares nor whole registers
     engine, cpu = sys.modules[__name__], torch.device("cpu")
     remedy = "let CC name a C compiler that works, or set GOFT_ENGINE=blocked"
     return passes(engine, "compiled rotation loops", shape, torch.float32, cpu, remedy)
 
 
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """The rotation in float32, for every dtype of x; its cosines and sines are taken each time."""
-    return (_plain(rotation),)
+    """Cosines and sines, or the entries of blocks, as the loops read them; see `pack` there."""
+    given = rotation.float().contiguous()
+    quasi, dim = rotation.dim() == 3, len(rotation) + 1
+    cosines, sines = (given, given) if quasi else (given.cos(), given.sin())
+    packed = given.new_empty(4 if quasi else 2, padded_size(dim))
+    _loops().pack(dim, 4 if quasi else 1, cosines.data_ptr(), sines.data_ptr(), packed.data_ptr())
+    return (packed,)
 
 
 def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
-    """R^T x of vectors x (n, d), in x.dtype."""
+    """R^T x of vectors x (..., d), in x.dtype."""
     return _turned(x, prepared[0], transposed=True)
 
 
 def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
-    """R x of vectors x (n, d), in x.dtype."""
+    """R x of vectors x (..., d), in x.dtype."""
     return _turned(x, prepared[0], transposed=False)
 
 
@@ -90,60 +103,61 @@ def pullback(
     x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
 ) -> tuple[Tensor | None, Tensor]:
     """See `engines.Engine.pullback`."""
-    (flat,) = prepared
-    if not len(x):
-        return (torch.empty_like(x) if needs_x else None), torch.zeros_like(flat)
-    wide, reached = _plain(x), _plain(grad)
-    grad_x = torch.empty_like(wide) if needs_x else None
-    grad_rotation = torch.empty_like(flat)
-    work = Work(wide, flat, grad_x, needs_x)
-    work.grad, work.grad_rotation = reached.data_ptr(), grad_rotation.data_ptr()
-    work.run("pullback")
-    return None if grad_x is None else grad_x.to(x.dtype), grad_rotation
+    source, reached = _readable(x), _readable(grad)
+    out = torch.empty_like(source) if needs_x else None
+    kind = {"dtype": torch.float32, "memory_format": torch.contiguous_format}
+    grad_rotation = torch.empty_like(rotation, **kind)
+    _run("pullback", needs_x, source, out, prepared[0], reached, grad_rotation)
+    return out if out is None or out.dtype == x.dtype else out.to(x.dtype), grad_rotation
 
 
-def _turned(x: Tensor, rotation: Tensor, transposed: bool) -> Tensor:
-    wide = _plain(x)
-    out = torch.empty_like(wide)
-    if len(x):
-        Work(wide, rotation, out, transposed).run("turn")
-    return out.to(x.dtype)
+def _turned(x: Tensor, packed: Tensor, transposed: bool) -> Tensor:
+    source = _readable(x)
+    out = torch.empty_like(source)
+    _run("turn", transposed, source, out, packed)
+    return out if out.dtype == x.dtype else out.to(x.dtype)
 
 
-def _plain(x: Tensor) -> Tensor:
-    """As float32, row by row; x itself if it is that."""
-    return x.float().contiguous()
+def _readable(x: Tensor) -> Tensor:
+    """Row by row, in a dtype that the loops read; x itself if it is that."""
+    return (x.float() if x.dtype == torch.float16 else x).contiguous()
 
 
-class Work(ctypes.Structure):
-    """What a team of threads is given: struct work of `loops.c`, which says what is what."""
+def _run(
+    loop: str,
+    flag: bool,
+    x: Tensor,
+    out: Tensor | None,
+    packed: Tensor,
+    grad: Tensor | None = None,
+    grad_rotation: Tensor | None = None,
+) -> None:
+    """Call a loop of `loops.c` on each thread of a team, and wait, without Python's lock."""
+    dim, (entries, padded) = x.shape[-1], packed.shape
+    count = x.numel() // dim
+    numbers = 1 if entries == 2 else entries
+    share = max(LEAST_SHARE, -(-count // MOST_SHARES))
+    shares = -(-count // share)
+    threads = max(1, min(torch.get_num_threads(), count * dim // GRAIN, shares))
+    scratch = _memory.at_least(4 * padded * (4 * threads + numbers * shares))
+    tensors = x, grad, out, packed, grad_rotation, scratch
+    narrow = x.dtype == torch.bfloat16
+    numbers = count, dim, numbers, threads, share, shares, padded, narrow, flag
+    addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+    getattr(_loops(), loop)(WORK.pack(*numbers, *addresses))
 
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("count", "dim", "numbers", "threads", "flag")),
-        *((name, ctypes.c_void_p) for name in ("rotation", "x", "out", "grad", "grad_rotation")),
-        ("scratch", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("share", "shares")),
-    )
 
-    def __init__(self, x: Tensor, rotation: Tensor, out: Tensor | None, flag: bool) -> None:
-        threads = min(torch.get_num_threads(), max(1, x.numel() // GRAIN))
-        super().__init__(*x.shape, rotation.numel() // len(rotation), threads, flag)
-        self.rotation, self.x = rotation.data_ptr(), x.data_ptr()
-        self.out = None if out is None else out.data_ptr()
-
-    def run(self, loop: str) -> None:
-        """Call a loop of `loops.c` on each thread of a team, and wait, without Python's lock."""
-        loops, at = _loops(), ctypes.byref(self)
-        scratch = _memory.at_least(loops.plan(at))
-        self.scratch = scratch.data_ptr()
-        _LIBRARY.GOMP_parallel(getattr(loops, loop), at, self.threads, 0)
+@cache
+def padded_size(dim: int) -> int:
+    """How many numbers the loops make of the d - 1 entries of a kind."""
+    return _loops().padded_size(dim)
 
 
 class _Memory(threading.local):
     """Scratch memory of each thread that asks for turns.
 
-    It is kept, about 400 d bytes for each thread of its team: new memory the system would have to
-    clear at each call.
+    It is kept, at most about 16 d bytes for each thread of its team and 512 d for the shares: new
+    memory the system would have to clear at each call.
     """
 
     def __init__(self) -> None:
@@ -165,14 +179,15 @@ _memory = _Memory()
 
 @cache
 def _loops() -> ctypes.CDLL:
-    """The compiled loops, which know OpenMP's functions, as Python knows how to start a team."""
+    """The compiled loops, which know OpenMP's functions."""
     library = load()
-    functions = "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier"
-    library.plan.restype = ctypes.c_int64
+    functions = "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier", "GOMP_parallel"
     library.join(*(ctypes.cast(getattr(_LIBRARY, name), ctypes.c_void_p) for name in functions))
-    address, number = ctypes.c_void_p, ctypes.c_uint
-    _LIBRARY.GOMP_parallel.argtypes = [address, address, number, number]
-    _LIBRARY.GOMP_parallel.restype = None
+    number, address = ctypes.c_int64, ctypes.c_void_p
+    library.padded_size.restype = number
+    library.padded_size.argtypes = [number]
+    library.pack.argtypes = [number, number, address, address, address]
+    library.turn.argtypes = library.pullback.argtypes = [ctypes.c_char_p]
     return library
 
 
@@ -219,7 +234,8 @@ def _key() -> str:
     """
     asked = [*command(), *FLAGS, "-###", "-E", "-x", "c", os.devnull]
     said = subprocess.run(asked, capture_output=True, check=False).stderr
-    return hashlib.sha256(SOURCE.read_bytes() + said).hexdigest()[:16]
+    sources = b"".join(path.read_bytes() for path in (SOURCE, *HEADERS))
+    return hashlib.sha256(sources + said).hexdigest()[:16]
 
 
 def _folder_in(kept: Path) -> tempfile.TemporaryDirectory[str]:
@@ -233,7 +249,7 @@ def _folder_in(kept: Path) -> tempfile.TemporaryDirectory[str]:
 
 def _compile(target: Path) -> None:
     compiler, *words = command()
-    words += [*FLAGS, str(SOURCE), "-o", str(target), "-lm"]
+    words += [*FLAGS, f"-I{HEADERS[0].parent}", str(SOURCE), "-o", str(target)]
     done = subprocess.run([compiler, *words], capture_output=True, text=True, check=False)
     if done.returncode:
         reasons = [line for line in done.stderr.splitlines() if "error" in line]

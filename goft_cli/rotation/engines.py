@@ -29,7 +29,7 @@ class EngineError(ValueError):
 
 
 class Engine(Protocol):
-    """What a module of this package offers to be an engine; vectors are (n, d)."""
+    """What a module of this package offers to be an engine; vectors are (..., d)."""
 
     def supports(self, dim: int, dtype: torch.dtype, device: torch.device) -> bool:
         """Whether it can turn such vectors at all."""
@@ -52,8 +52,8 @@ class Engine(Protocol):
     ) -> tuple[Tensor | None, Tensor]:
         """Gradients through R^T x from what `synthesis` was given, the same bits for the same.
 
-        With grad (n, d) that of its result: the gradient of x (n, d) in x.dtype, None if it is not
-        needed, and that of the rotation (d-1,) or (d-1, 2, 2) in float32 or wider.
+        With grad (..., d) that of its result: the gradient of x (..., d) in x.dtype, None if it is
+        not needed, and that of the rotation (d-1,) or (d-1, 2, 2) in float32 or wider.
         """
         ...
 

@@ -69,22 +69,23 @@ def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
 
 
 def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
-    """R^T x for x (n, d), in x.dtype."""
-    return torch.ops.goft.turn(x, prepared[0], True)
+    """R^T x for x (..., d), in x.dtype."""
+    return torch.ops.goft.turn(x.reshape(-1, x.shape[-1]), prepared[0], True).view(x.shape)
 
 
 def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
-    """R x for x (n, d), in x.dtype."""
-    return torch.ops.goft.turn(x, prepared[0], False)
+    """R x for x (..., d), in x.dtype."""
+    return torch.ops.goft.turn(x.reshape(-1, x.shape[-1]), prepared[0], False).view(x.shape)
 
 
 def pullback(
     x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
 ) -> tuple[Tensor | None, Tensor]:
     """See `engines.Engine.pullback`."""
+    vectors, reached = (tensor.reshape(-1, x.shape[-1]) for tensor in (x, grad))
     quasi = rotation.dim() == 3
-    grad_x, grad_rotation = torch.ops.goft.pullback(x, grad, prepared[0], quasi, needs_x)
-    return grad_x if needs_x else None, grad_rotation
+    grad_x, turns = torch.ops.goft.pullback(vectors, reached, prepared[0], quasi, needs_x)
+    return grad_x.view(x.shape) if needs_x else None, turns
 
 
 # torch.library.custom_op says the same more briefly, but each call takes three times as long.

@@ -1,199 +1,212 @@
-/* The loops of compiled.py: R x and R^T x of many vectors, and the gradients, pair by pair.
+/* The loops of compiled.py: R x and R^T x of many vectors, and the gradients.
 
-   LANES vectors are turned at a time. A tile (d, LANES) holds them transposed, so that a pair reads
-   and writes two rows of it, all lanes alike, and the compiler finds vector instructions.
+   A vector walks down the tree of coordinates and up again. Down, from the finest stage to the
+   coarsest, each stage parts the live coordinates into heads, which stay live, and tails, which do
+   not. Up, each stage weaves heads and tails together. R multiplies on the way down, R^T on the way
+   up, so that vector instructions always meet neighbouring pairs, however few vectors there are.
 
-   Memory is the caller's, and contiguous; nothing is allocated, for the system would have to clear
-   it at each call. The vectors are cut into shares, each of which is one thread's work; what the
-   shares sum up is added in their order, so that results do not depend on the number of threads. */
+   A level of the tree is padded to whole registers: zeros in the vectors, the identity in the
+   coefficients. A coordinate that is left without a partner therefore passes like any other.
 
-#include <math.h>
-#include <stdint.h>
+   Memory is the caller's; nothing is allocated, for the system would have to clear it at each call.
+   The vectors are cut into shares, each of which is one thread's work; what the shares sum up is
+   added in their order, so that results do not depend on the number of threads. */
+
 #include <string.h>
 
-#define LANES 32
-#define SHARES 32 /* at most */
-#define WORDS 8   /* columns of a square that is transposed in registers */
+#include "registers.h"
+#include "tree.h"
 
-typedef float lanes[LANES];
-typedef float block[4]; /* a1, b1, a2, b2 of [[a1, b1], [a2, b2]] */
-typedef float words __attribute__((vector_size(WORDS * sizeof(float))));
-
-/* The rows of a tile that a block turns. */
-struct pair {
-    int32_t upper, lower;
-    float a1, b1, a2, b2;
-};
-
-/* What a team of threads is given; compiled.Work has the same fields. */
+/* What a call is about, 8 bytes each; compiled._run packs them in this order. */
 struct work {
-    int64_t count, dim;    /* n vectors of d numbers */
-    int64_t numbers;       /* per pair: 1 of an angle, or 4 of a block */
-    int64_t threads;       /* at most */
-    int64_t flag;          /* turn: transposed? pullback: is the gradient of x wanted? */
-    const float *rotation; /* (d-1, numbers) */
-    const float *x;        /* (n, d) */
-    float *out;            /* (n, d) */
-    const float *grad;     /* (n, d), of R^T x */
-    float *grad_rotation;  /* (d-1, numbers) */
-    float *scratch;        /* see plan */
-    int64_t share, shares; /* vectors per share, and how many shares: see plan */
+    int64_t count, dim;        /* n vectors of d numbers */
+    int64_t numbers;           /* per pair: 1 of an angle, or 4 of a block */
+    int64_t threads;           /* at most */
+    int64_t share, shares;     /* vectors per share, and how many shares */
+    int64_t padded;            /* numbers of all levels of a tree: see padded_size */
+    int64_t bfloat16;          /* are x, grad and out bfloat16? Else they are float32. */
+    int64_t flag;              /* turn: transposed? pullback: is the gradient of x wanted? */
+    const void *x;             /* (n, d) */
+    const void *grad;          /* (n, d), of R^T x */
+    void *out;                 /* (n, d) */
+    const float *coefficients; /* (2 or 4, padded), from pack */
+    float *grad_rotation;      /* (d-1, numbers) */
+    float *scratch;            /* (threads, 2, 2, padded), then sums (shares, numbers, padded) */
 };
 
-/* OpenMP's: the number of this thread, of how many in its team, and to wait for all of them. */
+/* OpenMP's: the number of this thread, of how many in its team; to wait for all of them; to run a
+   function on a team. */
 static int (*number)(void), (*team)(void);
-static void (*wait)(void);
+static void (*wait)(void), (*launch)(void (*)(void *), void *, unsigned, unsigned);
 
-void join(int (*of_thread)(void), int (*of_team)(void), void (*barrier)(void))
+void join(int (*of_thread)(void), int (*of_team)(void), void (*barrier)(void),
+          void (*parallel)(void (*)(void *), void *, unsigned, unsigned))
 {
     number = of_thread;
     team = of_team;
     wait = barrier;
+    launch = parallel;
 }
 
-#ifdef __clang__
-#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-typedef int32_t places __attribute__((vector_size(WORDS * sizeof(float))));
-#define PICK(a, b, ...) __builtin_shuffle(a, b, (places){__VA_ARGS__})
-#endif
-
-static inline void transpose(const float *from, int64_t from_step, float *to, int64_t to_step)
+static int64_t bytes_of(const struct work *w, int64_t numbers)
 {
-    words r[WORDS], s[WORDS];
-    for (int i = 0; i < WORDS; i++)
-        memcpy(&r[i], from + i * from_step, sizeof(words));
-    for (int i = 0; i < WORDS; i += 2) {
-        s[i] = PICK(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-        s[i + 1] = PICK(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-    }
-    for (int i = 0; i < WORDS; i += 4) {
-        r[i] = PICK(s[i], s[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-        r[i + 1] = PICK(s[i], s[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-        r[i + 2] = PICK(s[i + 1], s[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
-        r[i + 3] = PICK(s[i + 1], s[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
-    }
-    for (int i = 0; i < 4; i++) {
-        s[i] = PICK(r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        s[i + 4] = PICK(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-    }
-    for (int i = 0; i < WORDS; i++)
-        memcpy(to + i * to_step, &s[i], sizeof(words));
+    return numbers * (w->bfloat16 ? 2 : 4);
 }
 
-/* Count rows of x to the columns of a tile; zeros in lanes without a row. */
-static void load(const float *x, int64_t dim, int64_t count, lanes *tile)
+/* The even and the odd ones of the coordinates of a vector from one on; zeros behind the last. */
+static inline void part_vector(const struct work *w, const void *vector, int64_t at, reg *even,
+                               reg *odd)
 {
-    int64_t columns = dim - dim % WORDS, full = count - count % WORDS;
-    for (int64_t lane = 0; lane < full; lane += WORDS)
-        for (int64_t column = 0; column < columns; column += WORDS)
-            transpose(x + lane * dim + column, dim, &tile[column][lane], LANES);
-    for (int64_t lane = 0; lane < count; lane++)
-        for (int64_t column = lane < full ? columns : 0; column < dim; column++)
-            tile[column][lane] = x[lane * dim + column];
-    for (int64_t column = 0; count < LANES && column < dim; column++)
-        memset(&tile[column][count], 0, (LANES - count) * sizeof(float));
+    const char *from = (const char *)vector + bytes_of(w, at);
+    float last[2 * WIDE];
+    if (w->dim - at < 2 * WIDE) {
+        memset(last, 0, sizeof(last));
+        from = memcpy(last, from, bytes_of(w, w->dim - at));
+    }
+    if (w->bfloat16) {
+        bits words;
+        memcpy(&words, from, sizeof(bits));
+        *even = (reg)(words << 16);
+        *odd = (reg)(words & 0xffff0000);
+    } else {
+        part((const float *)from, even, odd);
+    }
 }
 
 /* The way back. */
-static void store(lanes *tile, int64_t dim, int64_t count, float *out)
+static inline void weave_vector(const struct work *w, void *vector, int64_t at, reg even, reg odd)
 {
-    int64_t columns = dim - dim % WORDS, full = count - count % WORDS;
-    for (int64_t lane = 0; lane < full; lane += WORDS)
-        for (int64_t column = 0; column < columns; column += WORDS)
-            transpose(&tile[column][lane], LANES, out + lane * dim + column, dim);
-    for (int64_t lane = 0; lane < count; lane++)
-        for (int64_t column = lane < full ? columns : 0; column < dim; column++)
-            out[lane * dim + column] = tile[column][lane];
+    char *to = (char *)vector + bytes_of(w, at);
+    float last[2 * WIDE];
+    int whole = w->dim - at >= 2 * WIDE;
+    void *target = whole ? (void *)to : last;
+    if (w->bfloat16) {
+        bits words = rounded(even) >> 16 | (rounded(odd) & 0xffff0000);
+        memcpy(target, &words, sizeof(bits));
+    } else {
+        weave(target, even, odd);
+    }
+    if (!whole)
+        memcpy(to, last, bytes_of(w, w->dim - at));
 }
 
-/* Two rows times [[a1, b1], [a2, b2]]. */
-static inline void multiply(float *restrict upper, float *restrict lower, float a1, float b1,
-                            float a2, float b2)
+static void *vector_of(const struct work *w, const void *vectors, int64_t row)
 {
-    for (int lane = 0; lane < LANES; lane++) {
-        float first = upper[lane], second = lower[lane];
-        upper[lane] = a1 * first + b1 * second;
-        lower[lane] = a2 * first + b2 * second;
+    return (char *)vectors + bytes_of(w, row * w->dim);
+}
+
+/* The block of each of WIDE pairs: [[a1, b1], [a2, b2]]. */
+struct blocks {
+    reg a1, b1, a2, b2;
+};
+
+static inline struct blocks blocks_at(const struct work *w, int64_t at)
+{
+    const float *from = w->coefficients + at;
+    if (w->numbers == 4)
+        return (struct blocks){get(from), get(from + w->padded), get(from + 2 * w->padded),
+                               get(from + 3 * w->padded)};
+    reg cosine = get(from), sine = get(from + w->padded);
+    return (struct blocks){cosine, -sine, sine, cosine};
+}
+
+/* A vector on its way: heads and tails of all levels, (padded) each. */
+struct walk {
+    float *heads, *tails;
+};
+
+/* From a vector to its heads and tails of all levels; R of it if multiplied. */
+static inline void go_down(const struct work *w, const struct tree *tree, const void *vector,
+                           struct walk to, int multiplied)
+{
+    for (int64_t level = 0; level < tree->levels; level++) {
+        int64_t start = tree->at[level], stop = start + tree->heads[level];
+        const float *from = level ? to.heads + tree->at[level - 1] : 0;
+        for (int64_t at = start; at < stop; at += WIDE) {
+            reg even, odd;
+            if (level)
+                part(from + 2 * (at - start), &even, &odd);
+            else
+                part_vector(w, vector, 2 * at, &even, &odd);
+            if (multiplied) {
+                struct blocks p = blocks_at(w, at);
+                reg head = p.a1 * even + p.b1 * odd;
+                odd = p.a2 * even + p.b2 * odd;
+                even = head;
+            }
+            put(to.heads + at, even);
+            put(to.tails + at, odd);
+        }
     }
 }
 
-/* R of all lanes: from the finest stage to the coarsest. */
-static void climb(lanes *tile, const struct pair *pairs, int64_t count)
+/* Back to the heads of the finest level or, if it is given, to a vector; R^T if multiplied. */
+static inline void go_up(const struct work *w, const struct tree *tree, struct walk from,
+                         void *vector, int multiplied)
 {
-    for (const struct pair *p = pairs; p < pairs + count; p++)
-        multiply(tile[p->upper], tile[p->lower], p->a1, p->b1, p->a2, p->b2);
-}
-
-/* R^T of all lanes: transposed blocks, from the coarsest stage to the finest. */
-static void descend(lanes *tile, const struct pair *pairs, int64_t count)
-{
-    for (int64_t k = count; k-- > 0;) {
-        const struct pair *p = pairs + k;
-        multiply(tile[p->upper], tile[p->lower], p->a1, p->a2, p->b1, p->b2);
+    for (int64_t level = tree->levels - 1; level >= (vector ? 0 : 1); level--) {
+        int64_t start = tree->at[level], stop = start + tree->heads[level];
+        float *to = level ? from.heads + tree->at[level - 1] : 0;
+        for (int64_t at = start; at < stop; at += WIDE) {
+            reg even = get(from.heads + at), odd = get(from.tails + at);
+            if (multiplied) {
+                struct blocks p = blocks_at(w, at);
+                reg upper = p.a1 * even + p.a2 * odd;
+                odd = p.b1 * even + p.b2 * odd;
+                even = upper;
+            }
+            if (level)
+                weave(to + 2 * (at - start), even, odd);
+            else
+                weave_vector(w, vector, 2 * at, even, odd);
+        }
     }
 }
 
-/* As descend; what pair k is given goes to rows 2 k and 2 k + 1 of inputs. */
-static void descend_and_keep(lanes *tile, const struct pair *pairs, int64_t count, lanes *inputs)
+/* As go_down, of the gradient that reaches R^T x. The pairs' inputs, which x holds, times what
+   reaches the pairs is added to sums: d/d angle, or d/d a1, b1, a2, b2. */
+static inline void go_back(const struct work *w, const struct tree *tree, const void *grad,
+                           struct walk x, struct walk to, float *sums)
 {
-    for (int64_t k = count; k-- > 0;) {
-        const struct pair *p = pairs + k;
-        memcpy(inputs[2 * k], tile[p->upper], sizeof(lanes));
-        memcpy(inputs[2 * k + 1], tile[p->lower], sizeof(lanes));
-        multiply(tile[p->upper], tile[p->lower], p->a1, p->a2, p->b1, p->b2);
+    for (int64_t level = 0; level < tree->levels; level++) {
+        int64_t start = tree->at[level], stop = start + tree->heads[level];
+        const float *from = level ? to.heads + tree->at[level - 1] : 0;
+        for (int64_t at = start; at < stop; at += WIDE) {
+            reg even, odd, first = get(x.heads + at), second = get(x.tails + at);
+            if (level)
+                part(from + 2 * (at - start), &even, &odd);
+            else
+                part_vector(w, grad, 2 * at, &even, &odd);
+            struct blocks p = blocks_at(w, at);
+            reg head = p.a1 * even + p.b1 * odd, tail = p.a2 * even + p.b2 * odd;
+            put(to.heads + at, head);
+            put(to.tails + at, tail);
+            if (w->numbers == 4) {
+                add(sums + at, first * even);
+                add(sums + w->padded + at, first * odd);
+                add(sums + 2 * w->padded + at, second * even);
+                add(sums + 3 * w->padded + at, second * odd);
+            } else {
+                add(sums + at, second * head - first * tail);
+            }
+        }
     }
 }
 
-/* Through the transposed block of one pair: upper and lower, the gradients of what it gave, become
-   those of what it was given, first and second; the gradient of the block is added to sum. */
-static inline void turn_back(float *restrict upper, float *restrict lower,
-                             const float *restrict first, const float *restrict second,
-                             const struct pair *p, float *sum)
+/* Which of this thread's two walks; its padding is zero, and stays so. */
+static struct walk walk_of(const struct work *w, const struct tree *tree, int64_t which)
 {
-    float of_a1 = 0, of_b1 = 0, of_a2 = 0, of_b2 = 0;
-    for (int lane = 0; lane < LANES; lane++) {
-        float above = upper[lane], below = lower[lane];
-        of_a1 += first[lane] * above;
-        of_b1 += first[lane] * below;
-        of_a2 += second[lane] * above;
-        of_b2 += second[lane] * below;
-        upper[lane] = p->a1 * above + p->b1 * below;
-        lower[lane] = p->a2 * above + p->b2 * below;
+    float *heads = w->scratch + (2 * number() + which) * 2 * w->padded;
+    for (int64_t level = 0; level < tree->levels; level++) {
+        int64_t used = tree->heads[level], free = padded_to(used, 2 * WIDE) - used;
+        memset(heads + tree->at[level] + used, 0, free * sizeof(float));
     }
-    sum[0] += of_a1;
-    sum[1] += of_b1;
-    sum[2] += of_a2;
-    sum[3] += of_b2;
+    return (struct walk){heads, heads + w->padded};
 }
 
-/* Gradients through R^T of all lanes: grad becomes that of x, x is lost. Pairs of the finest stage
-   share no row: what they are given is still in the tile of x when the others are done. */
-static void turn_all_back(lanes *grad, lanes *x, const struct pair *pairs, int64_t count,
-                          lanes *inputs, block *sums)
+static float *sums_of(const struct work *w, int64_t share)
 {
-    int64_t finest = (count + 1) / 2, k = 0;
-    descend_and_keep(x, pairs + finest, count - finest, inputs);
-    for (const struct pair *p = pairs; k < finest; k++, p++)
-        turn_back(grad[p->upper], grad[p->lower], x[p->upper], x[p->lower], p, sums[k]);
-    for (const struct pair *p = pairs + finest; k < count; k++, p++, inputs += 2)
-        turn_back(grad[p->upper], grad[p->lower], inputs[0], inputs[1], p, sums[k]);
-}
-
-/* Scratch memory: tiles (threads, 3, d, LANES), pairs (threads, d-1), sums (shares, d-1, 4). */
-static lanes *tiles_of(const struct work *w, int64_t thread)
-{
-    return (lanes *)w->scratch + thread * 3 * w->dim;
-}
-
-static struct pair *pairs_of(const struct work *w, int64_t thread)
-{
-    return (struct pair *)tiles_of(w, w->threads) + thread * (w->dim - 1);
-}
-
-static block *sums_of(const struct work *w, int64_t share)
-{
-    return (block *)pairs_of(w, w->threads) + share * (w->dim - 1);
+    return w->scratch + 4 * w->padded * w->threads + w->numbers * w->padded * share;
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -201,88 +214,85 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Cut the vectors into shares. Returns how many bytes the scratch memory has to hold. */
-int64_t plan(struct work *w)
+/* Shares of R^T x, if the flag is set, or of R x. */
+static void turn_shares(void *of)
 {
-    int64_t pairs = w->dim - 1, tiles = (w->count + LANES - 1) / LANES;
-    w->share = (tiles + SHARES - 1) / SHARES * LANES;
-    w->shares = (w->count + w->share - 1) / w->share;
-    w->threads = least(w->threads, w->shares);
-    int64_t thread = 3 * w->dim * sizeof(lanes) + pairs * sizeof(struct pair);
-    return w->threads * thread + w->shares * pairs * sizeof(block);
-}
-
-/* This thread's own copy of the pairs. */
-static struct pair *prepare(const struct work *w)
-{
-    struct pair *pairs = pairs_of(w, number()), *p = pairs;
-    const float *given = w->rotation;
-    for (int64_t stride = 1; stride < w->dim; stride *= 2)
-        for (int64_t i = 0; i + stride < w->dim; i += 2 * stride, p++, given += w->numbers) {
-            *p = (struct pair){.upper = (int32_t)i, .lower = (int32_t)(i + stride)};
-            if (w->numbers == 4) {
-                p->a1 = given[0], p->b1 = given[1], p->a2 = given[2], p->b2 = given[3];
+    const struct work *w = of;
+    struct tree tree;
+    plant(w->dim, &tree);
+    struct walk walk = walk_of(w, &tree, 0);
+    for (int64_t share = number(); share < w->shares; share += team())
+        for (int64_t row = share * w->share; row < least(w->count, (share + 1) * w->share); row++) {
+            if (w->flag) {
+                go_down(w, &tree, vector_of(w, w->x, row), walk, 0);
+                go_up(w, &tree, walk, vector_of(w, w->out, row), 1);
             } else {
-                p->a1 = p->b2 = cosf(given[0]);
-                p->a2 = sinf(given[0]);
-                p->b1 = -p->a2;
+                go_down(w, &tree, vector_of(w, w->x, row), walk, 1);
+                go_up(w, &tree, walk, vector_of(w, w->out, row), 0);
             }
         }
-    return pairs;
 }
 
 /* This thread's part of the gradient of the rotation. */
-static void collect(const struct work *w, const struct pair *pairs)
+static void collect(const struct work *w, const struct tree *tree)
 {
-    for (int64_t k = number(); k < w->dim - 1; k += team()) {
-        block sum = {0};
-        for (int64_t share = 0; share < w->shares; share++)
-            for (int entry = 0; entry < 4; entry++)
-                sum[entry] += sums_of(w, share)[k][entry];
-        if (w->numbers == 4)
-            memcpy(w->grad_rotation + 4 * k, sum, sizeof(block));
-        else
-            w->grad_rotation[k] =
-                pairs[k].a1 * (sum[2] - sum[1]) - pairs[k].a2 * (sum[0] + sum[3]);
-    }
+    float *out = w->grad_rotation;
+    for (int64_t level = 0; level < tree->levels; out += w->numbers * tree->pairs[level++])
+        for (int64_t k = number(); k < tree->pairs[level]; k += team())
+            for (int64_t entry = 0; entry < w->numbers; entry++) {
+                float sum = 0;
+                for (int64_t share = 0; share < w->shares; share++)
+                    sum += sums_of(w, share)[entry * w->padded + tree->at[level] + k];
+                out[w->numbers * k + entry] = sum;
+            }
 }
 
-/* Called by each thread: shares of R^T x, if the flag is set, or of R x. */
-void turn(const struct work *w)
+/* Shares of the gradient of x through R^T x, if the flag is set, and that of the rotation. */
+static void pull_shares_back(void *of)
 {
-    int64_t dim = w->dim;
-    struct pair *pairs = prepare(w);
-    lanes *tile = tiles_of(w, number());
+    const struct work *w = of;
+    struct tree tree;
+    plant(w->dim, &tree);
+    struct walk of_x = walk_of(w, &tree, 0), of_grad = walk_of(w, &tree, 1);
     for (int64_t share = number(); share < w->shares; share += team()) {
-        int64_t stop = least(w->count, (share + 1) * w->share);
-        for (int64_t row = share * w->share; row < stop; row += LANES) {
-            int64_t count = least(LANES, stop - row);
-            load(w->x + row * dim, dim, count, tile);
-            (w->flag ? descend : climb)(tile, pairs, dim - 1);
-            store(tile, dim, count, w->out + row * dim);
-        }
-    }
-}
-
-/* Called by each thread: shares of the gradient of x through R^T x, if the flag is set, and that of
-   the rotation. */
-void pullback(const struct work *w)
-{
-    int64_t dim = w->dim;
-    struct pair *pairs = prepare(w);
-    lanes *x = tiles_of(w, number()), *grad = x + dim, *inputs = grad + dim;
-    for (int64_t share = number(); share < w->shares; share += team()) {
-        memset(sums_of(w, share), 0, (dim - 1) * sizeof(block));
-        int64_t stop = least(w->count, (share + 1) * w->share);
-        for (int64_t row = share * w->share; row < stop; row += LANES) {
-            int64_t count = least(LANES, stop - row);
-            load(w->x + row * dim, dim, count, x);
-            load(w->grad + row * dim, dim, count, grad);
-            turn_all_back(grad, x, pairs, dim - 1, inputs, sums_of(w, share));
+        float *sums = memset(sums_of(w, share), 0, w->numbers * w->padded * sizeof(float));
+        for (int64_t row = share * w->share; row < least(w->count, (share + 1) * w->share); row++) {
+            go_down(w, &tree, vector_of(w, w->x, row), of_x, 0);
+            go_up(w, &tree, of_x, 0, 1);
+            go_back(w, &tree, vector_of(w, w->grad, row), of_x, of_grad, sums);
             if (w->flag)
-                store(grad, dim, count, w->out + row * dim);
+                go_up(w, &tree, of_grad, vector_of(w, w->out, row), 0);
         }
     }
     wait();
-    collect(w, pairs);
+    collect(w, &tree);
+}
+
+void turn(struct work *w)
+{
+    launch(turn_shares, w, (unsigned)w->threads, 0);
+}
+
+void pullback(struct work *w)
+{
+    launch(pull_shares_back, w, (unsigned)w->threads, 0);
+}
+
+/* Coefficients as the walk reads them: of angles their cosines and sines, or blocks (d-1, 2, 2). */
+void pack(int64_t dim, int64_t numbers, const float *given, const float *sines, float *packed)
+{
+    struct tree tree;
+    int64_t padded = plant(dim, &tree), done = 0;
+    for (int64_t at = 0; at < padded; at++)
+        for (int64_t entry = 0; entry < (numbers == 4 ? 4 : 2); entry++)
+            packed[entry * padded + at] = entry == 0 || entry == 3;
+    for (int64_t level = 0; level < tree.levels; done += tree.pairs[level++])
+        for (int64_t k = 0; k < tree.pairs[level]; k++)
+            if (numbers == 4) {
+                for (int64_t entry = 0; entry < 4; entry++)
+                    packed[entry * padded + tree.at[level] + k] = given[4 * (done + k) + entry];
+            } else {
+                packed[tree.at[level] + k] = given[done + k];
+                packed[padded + tree.at[level] + k] = sines[done + k];
+            }
 }

@@ -102,7 +102,8 @@ def quasi_penalty(blocks: Tensor) -> Tensor:
     """
     wide = blocks.to(compute_dtype(blocks))
     first, second = wide.unbind(-1)
-    return (first * second).sum(dim=-1).square().sum()
+    product = (first * second).sum(dim=-1)
+    return product.dot(product)
 
 
 def blocks_from(rotation: Tensor, dtype: torch.dtype) -> Tensor:

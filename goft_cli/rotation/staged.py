@@ -31,7 +31,7 @@ def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
 
 
 def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
-    """R x of vectors x (n, d), from the finest stage to the coarsest."""
+    """R x of vectors x (..., d), from the finest stage to the coarsest."""
     blocks = prepared[0].to(x.dtype)
     live, details = x, []
     for stage in schedule(x.shape[-1]):
@@ -41,9 +41,9 @@ def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
 
 
 def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
-    """R^T x of vectors x (n, d), from the coarsest stage to the finest."""
+    """R^T x of vectors x (..., d), from the coarsest stage to the finest."""
     blocks = prepared[0].to(x.dtype)
-    live = x[:, :1]
+    live = x[..., :1]
     for stage in reversed(schedule(x.shape[-1])):
         live = _grow(live, x, blocks[stage.span], stage)
     return live
@@ -59,15 +59,15 @@ def pullback(
     wide = prepared[0]
     blocks = wide.to(x.dtype)
     stages = schedule(x.shape[-1])
-    inputs, live = [], x[:, :1]
+    inputs, live = [], x[..., :1]
     for stage in reversed(stages):
-        inputs.append((live[:, : stage.pairs], _details(x, stage)))
+        inputs.append((live[..., : stage.pairs], _details(x, stage)))
         live = _grow(live, x, blocks[stage.span], stage)
     gradient, details, live = torch.empty_like(wide), [], grad
     for stage, (first, second) in zip(stages, reversed(inputs), strict=True):
-        reached = live[:, : 2 * stage.pairs].unflatten(1, (stage.pairs, 2))
+        reached = live[..., : 2 * stage.pairs].unflatten(-1, (stage.pairs, 2))
         products = torch.stack((first, second), dim=-1).unsqueeze(-1) * reached.unsqueeze(-2)
-        gradient[stage.span] = products.sum(dim=0, dtype=wide.dtype)
+        gradient[stage.span] = products.reshape(-1, stage.pairs, 2, 2).sum(dim=0, dtype=wide.dtype)
         live, detail = _fold(live, blocks[stage.span], stage)
         details.append(detail)
     return _unfold(live, details) if needs_x else None, rotation_gradient(rotation, gradient)
@@ -76,22 +76,22 @@ def pullback(
 def _fold(live: Tensor, blocks: Tensor, stage: Stage) -> tuple[Tensor, Tensor]:
     """One stage towards the root: the coordinates that stay live, and those that do not."""
     paired = 2 * stage.pairs
-    first, second = live[:, 0:paired:2], live[:, 1:paired:2]
+    first, second = live[..., 0:paired:2], live[..., 1:paired:2]
     a1, b1, a2, b2 = blocks.view(-1, 4).unbind(-1)
-    return _append(a1 * first + b1 * second, live[:, paired:]), a2 * first + b2 * second
+    return _append(a1 * first + b1 * second, live[..., paired:]), a2 * first + b2 * second
 
 
 def _grow(live: Tensor, x: Tensor, blocks: Tensor, stage: Stage) -> Tensor:
     """One stage towards the leaves: live coordinates and the details that x holds for them."""
-    first, second = live[:, : stage.pairs], _details(x, stage)
+    first, second = live[..., : stage.pairs], _details(x, stage)
     a1, b1, a2, b2 = blocks.view(-1, 4).unbind(-1)
-    even = _append(a1 * first + a2 * second, live[:, stage.pairs :])
+    even = _append(a1 * first + a2 * second, live[..., stage.pairs :])
     return _interleave(even, b1 * first + b2 * second)
 
 
 def _details(x: Tensor, stage: Stage) -> Tensor:
-    """(n, pairs): the second coordinate of each pair of the stage."""
-    return x[:, stage.stride :: 2 * stage.stride]
+    """(..., pairs): the second coordinate of each pair of the stage."""
+    return x[..., stage.stride :: 2 * stage.stride]
 
 
 def _unfold(live: Tensor, details: list[Tensor]) -> Tensor:
@@ -107,7 +107,7 @@ def _append(paired: Tensor, passing: Tensor) -> Tensor:
 
 
 def _interleave(even: Tensor, odd: Tensor) -> Tensor:
-    """(n, p or p+1) and (n, p) to (n, 2p or 2p+1): even[0], odd[0], even[1], ..."""
+    """(..., p or p+1) and (..., p) to (..., 2p or 2p+1): even[0], odd[0], even[1], ..."""
     count = odd.shape[-1]
-    woven = torch.stack((even[:, :count], odd), dim=-1).flatten(-2)
-    return _append(woven, even[:, count:])
+    woven = torch.stack((even[..., :count], odd), dim=-1).flatten(-2)
+    return _append(woven, even[..., count:])

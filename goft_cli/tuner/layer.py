@@ -83,13 +83,15 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         if self.disable_adapters and self.merged:
             self.unmerge()
         plain = self.disable_adapters or self.merged
-        adapters = [] if plain else [n for n in self.active_adapters if n in self.goft_rotation]
-        self.penalty = self._penalty(adapters) if self.training else None
-        if adapters:
+        names = [] if plain else [name for name in self.active_adapters if name in self.goft_angle]
+        rotations = {name: self.goft_rotation[name] for name in reversed(names)}
+        self._leave_penalty(rotations)
+        if names:
             x = _cast_for_autocast(x)
         # W S1 R1^T S2 R2^T x: the last adapter meets x first.
-        for name in reversed(adapters):
-            x = rotate_transposed(x, self.rotation(name), self._kept(name), self.scale(name))
+        for name, rotation in rotations.items():
+            kept, angle = self._kept(name, x), self.goft_angle[name]
+            x = rotate_transposed(x, rotation, kept, self.scale(name), angle)
         return self.base_layer(x, *args, **kwargs)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
@@ -185,24 +187,30 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         """(out, in) from the stored weight, and back."""
         return weight.T if isinstance(self.get_base_layer(), Conv1D) else weight
 
-    def _kept(self, name: str) -> Prepared | None:
-        """Only in evaluation: training changes the rotation, and must not need its memory."""
-        if not self.training:
+    def _kept(self, name: str, x: Tensor) -> Prepared | None:
+        """In training only on a CPU: there it is small, and values are compared without waiting."""
+        if not self.training or x.device.type == "cpu":
             return self.goft_prepared[name]
         self.goft_prepared[name].clear()
         return None
 
+    def _leave_penalty(self, rotations: dict[str, nn.Parameter]) -> None:
+        found = {
+            name: rotation
+            for name, rotation in rotations.items()
+            if self.training and self.goft_penalty_weight[name] and rotation.requires_grad
+        }
+        # To set an attribute of a module takes microseconds.
+        if found or self.penalty is not None:
+            self.penalty = self._penalty(found) if found else None
+
     @torch.enable_grad()
-    def _penalty(self, names: list[str]) -> Tensor | None:
+    def _penalty(self, rotations: dict[str, nn.Parameter]) -> Tensor:
         # With gradients even where they are off: reentrant checkpointing runs the first forward
         # without them, but its penalty is the one that reaches the loss.
-        weights = {name: self.goft_penalty_weight[name] for name in names}
-        terms = [
-            weight * quasi_penalty(self.rotation(name))
-            for name, weight in weights.items()
-            if weight and self.goft_rotation[name].requires_grad
-        ]
-        return torch.stack(terms).sum() if terms else None
+        weights = self.goft_penalty_weight
+        terms = [weights[name] * quasi_penalty(blocks) for name, blocks in rotations.items()]
+        return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
 
     def __getstate__(self) -> dict[str, Any]:
         # A tensor inside an autograd graph can be neither copied nor pickled.

@@ -53,6 +53,13 @@ def deberta_v3_base(blocks: int) -> tf.PretrainedConfig:
     return tf.DebertaV2Config(**DEBERTA_V3, num_hidden_layers=blocks)
 
 
+def minilm_l6(blocks: int) -> tf.PretrainedConfig:
+    """MiniLM-L6 of sentence-transformers."""
+    return tf.BertConfig(
+        hidden_size=384, intermediate_size=1536, num_attention_heads=12, num_hidden_layers=blocks
+    )
+
+
 def llama2_7b(blocks: int) -> tf.PretrainedConfig:
     """LLaMA2-7B."""
     return tf.LlamaConfig(num_hidden_layers=blocks)
@@ -85,6 +92,7 @@ def pictures(rows: int, length: int) -> dict[str, Tensor]:
 
 
 SHAPES = {
+    "minilm-l6": Shape("minilm-l6", "AutoModelForSequenceClassification", 6, minilm_l6, sentences),
     "deberta-v3-base": Shape(
         "deberta-v3-base", "AutoModelForSequenceClassification", 12, deberta_v3_base, sentences
     ),

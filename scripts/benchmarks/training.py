@@ -55,11 +55,14 @@ class Candidate:
     optimizer: torch.optim.Optimizer | None
     batch: Mapping[str, Tensor]
     trainable: int
+    autocast: bool
 
     def step(self) -> None:
         """Forward, backward, update; as the trainer does it, penalty included."""
         forget_penalties(self.model)
-        loss = self.model(**self.batch).loss
+        device = next(iter(self.batch.values())).device.type
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.autocast):
+            loss = self.model(**self.batch).loss
         penalty = total_penalty(self.model)
         (loss if penalty is None else loss + penalty).backward()
         if self.optimizer is not None:
@@ -75,13 +78,15 @@ class Workbench:
     shape: Shape
     batch: Mapping[str, Tensor]
     authors: Path | None = None
+    autocast: bool = False
+    """Whether training steps run under bfloat16 autocast."""
 
     def candidate(self, name: str) -> Candidate:
         """Put the adapter of that name on a model with the very weights of the base."""
         model = shared_copy(self.base)
         if name == FROZEN:  # gradients flow through: what every adapter pays for at least
             model.train().enable_input_require_grads()
-            return Candidate(model, None, self.batch, 0)
+            return Candidate(model, None, self.batch, 0, self.autocast)
         if name in METHODS:
             targets = compose_words("adapter=goft", self.shape.model).model.target_modules
             module = load_authors(self.authors or Path())
@@ -92,7 +97,8 @@ class Workbench:
             head = compose_words("adapter=goft", self.shape.model).model.head_modules
             trainable = count_parameters(model, head).adapter
         wanted = [p for p in model.parameters() if p.requires_grad]
-        return Candidate(model, torch.optim.AdamW(wanted), self.batch, trainable)
+        optimizer = torch.optim.AdamW(wanted)
+        return Candidate(model, optimizer, self.batch, trainable, self.autocast)
 
     def adapted(self, model: Any, name: str) -> Any:  # noqa: ANN401 - a transformers, a PEFT model
         """Attach an adapter of ours or of PEFT as `goft train` does."""

@@ -44,7 +44,8 @@ def test_wheel_carries_every_config_recipe_and_asset(wheel: Path) -> None:
     for file in (root / "goft_cli" / "assets").rglob("*"):
         if file.is_file():
             assert str(file.relative_to(root)) in packed
-    assert {"goft_cli/py.typed", "goft_cli/rotation/loops.c"} <= packed
+    sources = {f"goft_cli/rotation/{name}" for name in ("loops.c", "registers.h", "tree.h")}
+    assert {"goft_cli/py.typed", *sources} <= packed
     assert not any(name.startswith(("tests/", "scripts/")) for name in packed)
 
 

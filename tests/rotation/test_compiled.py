@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +22,7 @@ Tolerance = Callable[[torch.dtype, int], float]
 Found = dict[str, Tensor]
 
 DIM = 75
-"""Nine lines of eight columns, and three more."""
+"""Neither whole registers nor a power of two."""
 
 both_kinds = pytest.mark.parametrize("kind", ["strict", "quasi"])
 needs_loops = pytest.mark.skipif(not compiled.available(), reason="needs a C compiler and OpenMP")
@@ -57,6 +60,40 @@ def test_tiles_and_shares_that_are_not_full(
 ) -> None:
     tensors = case(draw, kind, count)
     check(results(compiled, *tensors), tensors, tolerance)
+
+
+@needs_loops
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these are flags of x86-64")
+@pytest.mark.parametrize("without", [["-mno-avx512f"], ["-mno-avx512f", "-mno-avx2"]])
+def test_narrower_registers_compute_the_same(
+    without: list[str],
+    draw: Draw,
+    tolerance: Tolerance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, *without))
+    for cached in (compiled._loops, compiled.padded_size):
+        monkeypatch.setattr(compiled, cached.__name__, cache(cached.__wrapped__))
+    for dim in (2, 3, 16, 33, 64, 127):
+        for kind in ("strict", "quasi"):
+            tensors = case(draw, kind, 5, dim)
+            check(results(compiled, *tensors), tensors, tolerance)
+
+
+@needs_loops
+@both_kinds
+@pytest.mark.parametrize("dim", [2, 33, 75, 768])
+def test_bfloat16_is_the_float32_result_rounded_once(dim: int, kind: str, draw: Draw) -> None:
+    x, grad, rotation = case(draw, kind, 37, dim)
+    x[3, 1], x[5, 0] = torch.inf, torch.nan
+    narrow = x.bfloat16(), grad.bfloat16(), rotation
+    wanted = results(compiled, *(tensor.float() for tensor in narrow))
+    for name, found in results(compiled, *narrow).items():
+        expected = wanted[name].to(found.dtype)
+        assert torch.equal(found.nan_to_num(7), expected.nan_to_num(7)), name
+        assert torch.equal(found.isnan(), expected.isnan()), name
 
 
 @needs_loops

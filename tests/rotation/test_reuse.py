@@ -85,14 +85,24 @@ def test_another_dtype_is_prepared_anew(blocked: Counting, rotation: nn.Paramete
     assert blocked.times == 2
 
 
-def test_with_gradients_nothing_is_kept(blocked: Counting, rotation: nn.Parameter) -> None:
-    kept = Prepared()
+def test_with_gradients_it_is_prepared_once_a_step(
+    blocked: Counting, rotation: nn.Parameter
+) -> None:
+    kept, found = Prepared(), []
+    for _ in range(2):
+        x = torch.randn(3, DIM)
+        loss = rotate_transposed(x, rotation, kept).square()[:, 0].sum()
+        found.append((loss + rotate_transposed(x, rotation, kept)[:, 1].sum(), x))
+    assert blocked.times == 1
+    for loss, x in found:
+        wanted = torch.autograd.grad(loss, rotation)[0]
+        again = rotate_transposed(x, rotation)
+        expected = torch.autograd.grad(again.square()[:, 0].sum() + again[:, 1].sum(), rotation)[0]
+        torch.testing.assert_close(wanted, expected)
     with torch.no_grad():
-        turned(rotation, kept)
-    turned(rotation, kept).sum().backward()
-    assert kept._made is None
-    with torch.no_grad():
-        turned(rotation, kept)
+        rotation.add_(1)
+    turned(rotation, kept)
+    assert blocked.times == 4  # twice without what is kept
 
 
 def test_what_inference_mode_kept_serves_training_later(rotation: nn.Parameter) -> None:
