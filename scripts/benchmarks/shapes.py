@@ -65,6 +65,19 @@ def llama2_7b(blocks: int) -> tf.PretrainedConfig:
     return tf.LlamaConfig(num_hidden_layers=blocks)
 
 
+def smollm2_135m(blocks: int) -> tf.PretrainedConfig:
+    """SmolLM2-135M."""
+    return tf.LlamaConfig(
+        vocab_size=49_152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=blocks,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+    )
+
+
 def vit_b16(blocks: int) -> tf.PretrainedConfig:
     """ViT-B/16 at 224 pixels with the 100 classes of VTAB's CIFAR."""
     classes: dict[str, Any] = {"num_labels": 100}
@@ -97,6 +110,7 @@ SHAPES = {
         "deberta-v3-base", "AutoModelForSequenceClassification", 12, deberta_v3_base, sentences
     ),
     "llama2-7b": Shape("llama2-7b", "AutoModelForCausalLM", 32, llama2_7b, text),
+    "smollm2-135m": Shape("smollm2-135m", "AutoModelForCausalLM", 30, smollm2_135m, text),
     "vit-b16": Shape("vit-b16", "AutoModelForImageClassification", 12, vit_b16, pictures),
 }
 
