@@ -55,7 +55,7 @@ class Candidate:
     optimizer: torch.optim.Optimizer | None
     batch: Mapping[str, Tensor]
     trainable: int
-    autocast: bool
+    autocast: bool = False
 
     def step(self) -> None:
         """Forward, backward, update; as the trainer does it, penalty included."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -97,7 +97,7 @@ class Sentences(Task[TaskConfig, PreTrainedTokenizerBase]):
     def collate(self, processor: PreTrainedTokenizerBase) -> Collator:
         return DataCollatorForTokenClassification(processor)
 
-    def reduce(self, outputs: Tensors, batch: Tensors) -> Tensors:
+    def reduce(self, outputs: Tensors, batch: Mapping[str, Tensor]) -> Tensors:
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         assert isinstance(logits, Tensor)
         return logits[:, -1]
