@@ -85,7 +85,8 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         plain = self.disable_adapters or self.merged
         names = [] if plain else [name for name in self.active_adapters if name in self.goft_angle]
         rotations = {name: self.goft_rotation[name] for name in reversed(names)}
-        self._leave_penalty(rotations)
+        if self.training or self.penalty is not None:
+            self._leave_penalty(rotations)
         if names:
             x = _cast_for_autocast(x)
         # W S1 R1^T S2 R2^T x: the last adapter meets x first.
