@@ -27,8 +27,8 @@ test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
 slow: $(VENV)/installed ## run the tests that train for seconds or start processes: every recipe and document
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m slow
 
-gpu: $(VENV)/installed ## run the tests that need a CUDA device
-	TRITON_INTERPRET=0 $(BIN)/python -m pytest -m gpu
+gpu: $(VENV)/installed ## test and time what needs a CUDA device, ten minutes: outputs/benchmarks/gpu.md
+	$(BIN)/python scripts/gpu_report.py
 
 sharded: $(VENV)/installed ## run the tests of FSDP2 and, with the extra deepspeed, of ZeRO-2 and ZeRO-3
 	$(BIN)/python -m pytest -m sharded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -10,6 +10,9 @@ from rich.table import Table
 from scripts.benchmarks.timing import Samples
 
 HEADINGS = ("adapter", "params", "ms", "quartiles", "ratio", "overhead", "memory")
+
+Record = dict[str, str | float]
+"""A row by its columns."""
 
 
 @dataclass(frozen=True)
@@ -80,3 +83,17 @@ def _ratios(row: Row, reference: Row | None, floor: Row | None) -> tuple[str, st
     if row.peak is None or floor is None or floor.peak is None:
         return ratio, overhead, ""
     return ratio, overhead, f"{(row.peak - floor.peak) / 2**20:+.0f} MB"
+
+
+def microseconds(samples: Samples, calls: int = 1) -> Record:
+    """Median and quartiles of one of several calls in microseconds."""
+    low, median, high = (1e6 * s / calls for s in (samples.low, samples.median, samples.high))
+    return {"us": round(median, 1), "low": round(low, 1), "high": round(high, 1)}
+
+
+def markdown_of(records: Sequence[Mapping[str, object]]) -> str:
+    """A Markdown table of records, which need not all have the same columns."""
+    columns = list(dict.fromkeys(column for record in records for column in record))
+    cells = [[str(record.get(column, "")) for column in columns] for record in records]
+    lines = [columns, ["---"] * len(columns), *cells]
+    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)

@@ -39,7 +39,10 @@ class Samples:
 
 
 def interleave(
-    cases: Mapping[str, Case], rounds: int, sync: Callable[[], object] = lambda: None
+    cases: Mapping[str, Case],
+    rounds: int,
+    sync: Callable[[], object] = lambda: None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> dict[str, Samples]:
     """Call each case once per round, after one call of each that is not counted.
 
@@ -49,6 +52,7 @@ def interleave(
         cases: by name.
         rounds: at least 1.
         sync: waits until the device is done; see `sync_of`.
+        enough: asked before each round but the first whether it is left out.
 
     Returns:
         By name, in the order of the cases.
@@ -57,6 +61,8 @@ def interleave(
         case()
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for index in range(rounds):
+        if index and enough():
+            break
         for name in list(cases)[:: -1 if index % 2 else 1]:
             sync()
             start = time.perf_counter()
