@@ -15,6 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 from datasets.fingerprint import generate_random_fingerprint
@@ -25,6 +26,8 @@ from goft_cli.system import kept
 
 logger = logging.getLogger(__name__)
 
+READ_ROWS = 10_000
+"""Rows whose lengths are read at a time."""
 FEW = 500
 """Rows below this number are encoded sooner than found again."""
 LIBRARIES = ("datasets", "tokenizers", "transformers")
@@ -78,11 +81,11 @@ def text_start(tokenizer: Tokenizer) -> list[int]:
     return [token for token, _ in takewhile(itemgetter(1), pairs)]
 
 
-def lengths(rows: Dataset) -> list[int]:
-    """Return the number of tokens of each encoded row, without reading the tokens."""
-    table = cast("pa.Table", rows.select_columns("input_ids").with_format("arrow")[:])
-    found = [chunk.value_lengths() for chunk in cast("Any", table["input_ids"]).chunks]
-    return [length for chunk in found for length in chunk.to_pylist()]
+def lengths(rows: Dataset) -> np.ndarray:
+    """Return the (rows,) numbers of tokens, from Arrow's offsets, some rows at a time."""
+    tables = rows.select_columns("input_ids").with_format("arrow").iter(READ_ROWS)
+    columns = (cast("Any", table)["input_ids"].combine_chunks() for table in tables)
+    return np.concatenate([column.value_lengths().to_numpy() for column in columns])
 
 
 def tokenized(

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sized
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import datasets
 import numpy as np
 from torch.utils.data import Subset
 
 from goft_cli.tasks.base import Arrays, Inputs
-
-READ_ROWS = 10_000
-"""Rows whose lengths are read at a time."""
+from goft_cli.tasks.tokens import lengths
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,7 @@ def lengths_of(inputs: Inputs) -> np.ndarray | None:
     """Return the (inputs,) numbers of tokens, or None where inputs are no tokens."""
     if not isinstance(inputs, datasets.Dataset) or "input_ids" not in inputs.column_names:
         return None
-    tables = inputs.select_columns("input_ids").with_format("arrow").iter(READ_ROWS)
-    columns = (cast(Any, table)["input_ids"].combine_chunks() for table in tables)
-    return np.concatenate([column.value_lengths().to_numpy() for column in columns])
+    return lengths(inputs)
 
 
 def taken(inputs: Inputs, places: np.ndarray) -> Inputs:

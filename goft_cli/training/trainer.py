@@ -91,7 +91,7 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
         if grouped and isinstance(rows, Dataset):
             batch = self.args.train_batch_size * self.args.world_size
             update = batch * self.args.gradient_accumulation_steps
-            return ByLength(update, lengths(rows), self.args.seed, self._epoch)
+            return ByLength(update, lengths(rows).tolist(), self.args.seed, self._epoch)
         return super()._get_train_sampler(train_dataset)
 
     def _epoch(self) -> int:

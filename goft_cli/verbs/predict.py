@@ -80,28 +80,24 @@ def _as_json(parts: Parts, file: BinaryIO) -> None:
 
 
 def _as_delimited(parts: Parts, file: BinaryIO, *, delimiter: str) -> None:
-    """Write a column for each number of a prediction; fields are quoted where they must be."""
+    """Write a column for each number of a prediction; fields are quoted where they must be.
+
+    The table is whole in memory: the last row may have a column that no other has.
+    """
     import pandas as pd
 
-    header = True
-    for lines in parts:
-        frame = pd.json_normalize([dict(line) for line in lines])
-        # with "\n" alone, csv would leave a "\r" within a text unquoted
-        text = frame.to_csv(index=False, header=header, sep=delimiter, lineterminator="\r\n")
-        file.write(text.encode())
-        header = False
+    frame = pd.concat([pd.json_normalize([dict(line) for line in lines]) for lines in parts])
+    # with "\n" alone, csv would leave a "\r" within a text unquoted
+    file.write(frame.to_csv(index=False, sep=delimiter, lineterminator="\r\n").encode())
 
 
 def _as_parquet(parts: Parts, file: BinaryIO) -> None:
+    """Write a table; it is whole in memory, for the last row may tell the type of a column."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    tables = (pa.Table.from_pylist([dict(line) for line in lines]) for lines in parts)
-    first = next(tables)
-    with parquet.ParquetWriter(file, first.schema) as writer:
-        writer.write_table(first)
-        for table in tables:
-            writer.write_table(table.cast(first.schema))
+    tables = [pa.Table.from_pylist([dict(line) for line in lines]) for lines in parts]
+    parquet.write_table(pa.concat_tables(tables, promote_options="permissive"), file)
 
 
 WRITERS: dict[str, Callable[[Parts, BinaryIO], None]] = {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from hypothesis import HealthCheck, given, settings
@@ -86,7 +87,7 @@ def test_what_is_written_is_what_is_read(ending: str, lines: list[Line], tmp_pat
     assert READERS[ending](path) == lines
     write_lines(path.with_suffix(ending.upper()), [[line] for line in lines])
     assert READERS[ending](path.with_suffix(ending.upper())) == lines
-    if ending != ".parquet":  # which has a group of rows for each part
+    if ending != ".parquet":  # where the groups of rows are those of the parts
         assert path.with_suffix(ending.upper()).read_bytes() == path.read_bytes()
 
 
@@ -96,6 +97,25 @@ def test_a_rows_label_and_its_prediction_speak_one_language() -> None:
     lines = with_predictions(rows, [{"label": "ham"}, {"label": "ham"}])
     assert [line["label"] for line in lines] == ["spam", "ham"]
     assert [line["prediction"]["label"] for line in lines] == ["ham", "ham"]
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_column_that_is_empty_in_the_first_part_is_written(ending: str, tmp_path: Path) -> None:
+    first = {"sentence": "a", "source": None, "prediction": {"label": "ham"}}
+    last = {"sentence": "b", "source": {"page": 3}, "prediction": {"label": "spam"}}
+    file = tmp_path / f"pred{ending}"
+    write_lines(file, iter([[first], [last]]))
+    if ending in (".csv", ".tsv"):
+        found = pd.read_csv(file, sep="," if ending == ".csv" else "\t").to_dict("list")
+        assert found["sentence"] == ["a", "b"]
+        assert found["source.page"][1] == 3
+        assert found["prediction.label"] == ["ham", "spam"]
+    elif ending == ".parquet":
+        assert parquet.read_table(file).to_pylist() == [first, last]
+    else:
+        text = file.read_text(encoding="utf-8")
+        found = json.loads(text) if ending == ".json" else [*map(json.loads, text.splitlines())]
+        assert found == [first, last]
 
 
 @pytest.mark.parametrize("name", ["pred", "pred.xlsx", "pred.csv.gz", "pred.txt", "pred."])
