@@ -101,16 +101,16 @@ def prepare(rotation: Tensor, angle: Angle, dtype: torch.dtype, engine: str) -> 
 
 
 def _check(x: Tensor, rotation: Tensor) -> None:
-    if rotation.dim() != 1 and (rotation.dim() != 3 or rotation.shape[1:] != (2, 2)):
+    shape, dim = rotation.shape, len(rotation) + 1
+    if len(shape) != 1 and (len(shape) != 3 or shape[1:] != (2, 2)):
         raise ValueError(
-            f"rotation: found shape {tuple(rotation.shape)}, expected (d-1,) angles or "
+            f"rotation: found shape {tuple(shape)}, expected (d-1,) angles or "
             "(d-1, 2, 2) blocks; reshape it"
         )
-    dim = len(rotation) + 1
     found = x.shape[-1] if x.dim() else 0
     if found != dim:
         raise ValueError(
-            f"x: last dimension is {found}, but a rotation of shape {tuple(rotation.shape)} turns "
+            f"x: last dimension is {found}, but a rotation of shape {tuple(shape)} turns "
             f"vectors of {dim}; pass x with {dim} columns or another rotation"
         )
     if not x.is_floating_point():

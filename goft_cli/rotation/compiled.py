@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import torch
@@ -133,18 +133,31 @@ def _run(
     grad_rotation: Tensor | None = None,
 ) -> None:
     """Call a loop of `loops.c` on each thread of a team, and wait, without Python's lock."""
-    dim, (entries, padded) = x.shape[-1], packed.shape
-    count = x.numel() // dim
-    numbers = 1 if entries == 2 else entries
+    *plan, size = _plan(x.numel(), x.shape[-1], *packed.shape, torch.get_num_threads())
+    getattr(_loops(), loop)(
+        WORK.pack(
+            *plan,
+            x.dtype is torch.bfloat16,
+            flag,
+            x.data_ptr(),
+            0 if grad is None else grad.data_ptr(),
+            0 if out is None else out.data_ptr(),
+            packed.data_ptr(),
+            0 if grad_rotation is None else grad_rotation.data_ptr(),
+            _memory.at_least(size).data_ptr(),
+        )
+    )
+
+
+@lru_cache(maxsize=1024)
+def _plan(size: int, dim: int, entries: int, padded: int, threads: int) -> tuple[int, ...]:
+    """The first fields of struct work, and how many bytes of scratch memory they ask for."""
+    count, numbers = size // dim, 1 if entries == 2 else entries
     share = max(LEAST_SHARE, -(-count // MOST_SHARES))
     shares = -(-count // share)
-    threads = max(1, min(torch.get_num_threads(), count * dim // GRAIN, shares))
-    scratch = _memory.at_least(4 * padded * (4 * threads + numbers * shares))
-    tensors = x, grad, out, packed, grad_rotation, scratch
-    narrow = x.dtype == torch.bfloat16
-    numbers = count, dim, numbers, threads, share, shares, padded, narrow, flag
-    addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-    getattr(_loops(), loop)(WORK.pack(*numbers, *addresses))
+    threads = max(1, min(threads, size // GRAIN, shares))
+    scratch = 4 * padded * (4 * threads + numbers * shares)
+    return count, dim, numbers, threads, share, shares, padded, scratch
 
 
 @cache

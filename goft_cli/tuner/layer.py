@@ -22,6 +22,18 @@ RANDOM_START = 0.1
 """Standard deviation of parameters about the identity with init_weights=False."""
 
 
+class Parameters(nn.ParameterDict):
+    """nn.ParameterDict without the microseconds that its way to a parameter takes."""
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - as nn.ParameterDict
+        """Return the parameter of that name."""
+        return self._parameters[key]
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is one of that name."""
+        return key in self._parameters
+
+
 class GoftLinear(nn.Module, BaseTunerLayer):
     """Wraps nn.Linear (weight (out, in)) or transformers' Conv1D (weight (in, out)).
 
@@ -51,8 +63,8 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         self.base_layer = base_layer
         self.in_features, self.out_features = features(self.get_base_layer())
         self.quantization_backend = quantization_of(self.get_base_layer())
-        self.goft_rotation = nn.ParameterDict()
-        self.goft_scale = nn.ParameterDict()
+        self.goft_rotation = Parameters()
+        self.goft_scale = Parameters()
         self.goft_angle: dict[str, Angle] = {}
         self.goft_penalty_weight: dict[str, float] = {}
         self.goft_prepared: dict[str, Prepared] = {}
@@ -82,17 +94,16 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         """(..., in) to (..., out), in the dtype that the base layer alone would return."""
         if self.disable_adapters and self.merged:
             self.unmerge()
-        plain = self.disable_adapters or self.merged
-        names = [] if plain else [name for name in self.active_adapters if name in self.goft_angle]
-        rotations = {name: self.goft_rotation[name] for name in reversed(names)}
-        if self.training or self.penalty is not None:
-            self._leave_penalty(rotations)
-        if names:
-            x = _cast_for_autocast(x)
+        names = [] if self.disable_adapters or self.merged else self.active_adapters
         # W S1 R1^T S2 R2^T x: the last adapter meets x first.
-        for name, rotation in rotations.items():
-            kept, angle = self._kept(name, x), self.goft_angle[name]
-            x = rotate_transposed(x, rotation, kept, self.scale(name), angle)
+        names = [name for name in reversed(names) if name in self.goft_angle]
+        if self.training or self.penalty is not None:
+            self._leave_penalty(names)
+        if names:
+            x, rotations, scales = _cast_for_autocast(x), self.goft_rotation, self.goft_scale
+            for name in names:
+                kept, angle = self._kept(name, x), self.goft_angle[name]
+                x = rotate_transposed(x, rotations[name], kept, scales.get(name), angle)
         return self.base_layer(x, *args, **kwargs)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
@@ -164,7 +175,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
 
     def scale(self, adapter_name: str) -> Tensor | None:
         """Factors (in,) of an adapter that learns them."""
-        return self.goft_scale.get(adapter_name, None)
+        return self.goft_scale.get(adapter_name)
 
     @torch.no_grad()
     def _merged_weight(self, weight: Tensor, names: list[str]) -> Tensor:
@@ -195,12 +206,11 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         self.goft_prepared[name].clear()
         return None
 
-    def _leave_penalty(self, rotations: dict[str, nn.Parameter]) -> None:
-        found = {
-            name: rotation
-            for name, rotation in rotations.items()
-            if self.training and self.goft_penalty_weight[name] and rotation.requires_grad
-        }
+    def _leave_penalty(self, names: list[str]) -> None:
+        weights = self.goft_penalty_weight
+        penalised = [name for name in names if self.training and weights[name]]
+        found = {name: self.goft_rotation[name] for name in penalised}
+        found = {name: rotation for name, rotation in found.items() if rotation.requires_grad}
         # To set an attribute of a module takes microseconds.
         if found or self.penalty is not None:
             self.penalty = self._penalty(found) if found else None

@@ -32,10 +32,12 @@ needs_loops = pytest.mark.skipif(not compiled.available(), reason="needs a C com
 def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Sets how many there are, and has all of them work, however little there is to do."""
     monkeypatch.setattr(compiled, "GRAIN", 1)
+    compiled._plan.cache_clear()
     monkeypatch.setattr(compiled, "_memory", compiled._Memory())
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+    compiled._plan.cache_clear()
 
 
 def case(draw: Draw, kind: str, count: int, dim: int = DIM) -> tuple[Tensor, Tensor, Tensor]:
