@@ -27,13 +27,8 @@ from goft_cli.rotation.self_check import passes
 SOURCE = Path(__file__).with_name("loops.c")
 HEADERS = tuple(SOURCE.with_name(name) for name in ("registers.h", "tree.h"))
 
-# Of all that fast mathematics stands for, what a sum over lanes needs: that its terms may be added
-# in another order, which is the same in each call. -ffast-math itself would also change how the
-# whole process rounds, where GCC links it.
-FLAGS = (
-    *("-std=gnu11", "-O3", "-march=native", "-fPIC", "-shared"),
-    *("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno"),
-)
+# Without fast mathematics, which would change how the whole process rounds, where GCC links it.
+FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fPIC", "-shared")
 
 NARROW = torch.float32, torch.bfloat16, torch.float16
 """What float32 holds exactly."""
