@@ -194,27 +194,28 @@ class Prepared:
     """
 
     def __init__(self) -> None:
-        self._values: Tensor | None = None
-        self._made_for: tuple[str, torch.dtype, str] | None = None
-        self._made: tuple[Any, ...] = ()
+        # All in one, so that a thread never finds values beside what another made of others.
+        self._kept: tuple[Tensor, tuple[str, torch.dtype, str], tuple[Any, ...]] | None = None
 
     def get(
         self, rotation: Tensor, angle: Angle, dtype: torch.dtype, engine: str
     ) -> tuple[Any, ...]:
         """See `prepare`; without gradients."""
-        values, made_for = self._values, (angle, dtype, engine)
-        same = values is not None and (made_for, rotation.device) == (self._made_for, values.device)
-        if values is not None and same and torch.equal(values, rotation):
-            return self._made
+        made_for = angle, dtype, engine
+        if self._kept is not None:
+            values, kept_for, made = self._kept
+            same = kept_for == made_for and values.device == rotation.device
+            if same and torch.equal(values, rotation):
+                return made
         with torch.inference_mode(False), torch.no_grad():  # training may use it later
             values = rotation.detach().clone()
-            self._made = prepare(values, angle, dtype, engine)
-        self._values, self._made_for = values, made_for
-        return self._made
+            made = prepare(values, angle, dtype, engine)
+        self._kept = values, made_for, made
+        return made
 
     def __reduce__(self) -> tuple[type[Prepared], tuple[()]]:
         return Prepared, ()  # copies and files start empty
 
     def clear(self) -> None:
         """Give the memory back."""
-        self._values, self._made_for, self._made = None, None, ()
+        self._kept = None
