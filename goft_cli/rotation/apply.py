@@ -91,13 +91,16 @@ def _turn(
 
 
 def prepare(rotation: Tensor, angle: Angle, dtype: torch.dtype, engine: str) -> tuple[Any, ...]:
-    """Angles or blocks, d angle / d parameter (d-1,) or None for 1, and the engine's tensors."""
+    """What an engine turns by: angles and d angle / d parameter (d-1,), then its own tensors.
+
+    None in place of the first two where the parameters are the angles, or blocks.
+    """
+    made_of = ENGINES[engine]
     if rotation.dim() == 3 or angle == "direct":
-        turns, slope = rotation, None
-    else:
-        turns = angles_from(rotation, angle)
-        slope = math.pi - turns.square() / math.pi  # of pi tanh(p)
-    return turns, slope, *ENGINES[engine].prepare(turns, dtype)
+        return None, None, *made_of.prepare(rotation, dtype)
+    angles = angles_from(rotation, angle)
+    slope = math.pi - angles.square() / math.pi  # of pi tanh(p)
+    return angles, slope, *made_of.prepare(angles, dtype)
 
 
 def _check(x: Tensor, rotation: Tensor) -> None:
@@ -153,7 +156,8 @@ class Turn(torch.autograd.Function):
             # For second derivatives: the staged engine consists of differentiable operations.
             name = "staged"
             made = prepare(rotation, ctx.angle, grad.dtype, name)
-        engine, (turns, slope, *prepared) = ENGINES[name], made
+        engine, (angles, slope, *prepared) = ENGINES[name], made
+        turns = rotation if angles is None else angles
         if wants_scale:
             products = grad * engine.synthesis(x, prepared)
             grad_scale = products.reshape(-1, len(scale)).sum(dim=0)

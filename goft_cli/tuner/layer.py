@@ -57,6 +57,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
     adapter_layer_names = ("goft_rotation", "goft_scale")
     other_param_names = ("goft_angle", "goft_penalty_weight", "goft_prepared")
     penalty: Tensor | None
+    _has_left_penalty = False
 
     def __init__(self, base_layer: nn.Module, adapter_name: str, config: GoftConfig) -> None:
         super().__init__()
@@ -97,7 +98,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         names = [] if self.disable_adapters or self.merged else self.active_adapters
         # W S1 R1^T S2 R2^T x: the last adapter meets x first.
         names = [name for name in reversed(names) if name in self.goft_angle]
-        if self.training or self.penalty is not None:
+        if self.training or self._has_left_penalty:
             self._leave_penalty(names)
         if names:
             x, rotations, scales = _cast_for_autocast(x), self.goft_rotation, self.goft_scale
@@ -211,9 +212,9 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         penalised = [name for name in names if self.training and weights[name]]
         found = {name: self.goft_rotation[name] for name in penalised}
         found = {name: rotation for name, rotation in found.items() if rotation.requires_grad}
-        # To set an attribute of a module takes microseconds.
-        if found or self.penalty is not None:
+        if found or self._has_left_penalty:  # to set an attribute of a module takes microseconds
             self.penalty = self._penalty(found) if found else None
+            self._has_left_penalty = bool(found)
 
     @torch.enable_grad()
     def _penalty(self, rotations: dict[str, nn.Parameter]) -> Tensor:
