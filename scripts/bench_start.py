@@ -27,6 +27,7 @@ from rich.table import Table
 GOFT = (sys.executable, "-m", "goft_cli")
 DEMO = "task=demo/acceptability trainer.max_steps=2 trainer.use_cpu=true"
 COMPARE = f"compare {DEMO} adapters=[qgoft,goft,lora] seeds=2"
+SWEEP = f"train -m {DEMO} adapter=qgoft,goft,lora seed=1,2"
 AGAIN = f"train {DEMO} adapter=qgoft seed=1"
 RUN = (
     "outputs/demo/acceptability/tiny-deberta-v3/qgoft/"
@@ -59,6 +60,8 @@ ON_RUNS = {
         "goft report of a run, reported": f"report runs={RUN}",
         "goft report of a run, new": f"report runs={RUN} output_dir=new",
         "goft compare, six runs are finished": COMPARE,
+        "goft train -m, six runs are finished": SWEEP,
+        "goft eval of a run": f"eval adapter={RUN}",
         "goft train, two updates": f"{AGAIN} run_name=new overwrite=true",
         "goft plan of two updates": f"plan {DEMO} adapter=qgoft",
     }.items()

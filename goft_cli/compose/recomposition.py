@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from goft_cli.compose.composition import freeze, register
@@ -34,10 +37,36 @@ def compose_train(words: Sequence[str]) -> TrainConfig:
 
 def compose_here(words: Sequence[str]) -> TrainConfig:
     """Compose what `goft train` makes of these words, with the folders that Hydra has open."""
+    with composed_here(words) as cfg:
+        return freeze(cfg, TrainConfig)
+
+
+def compose_seeds(words: Sequence[str], seeds: Sequence[int]) -> list[TrainConfig]:
+    """Do what `compose_here` does, with each seed in turn; the words may not set one.
+
+    Hydra composes once: from seed to seed, a value and the word that sets it are all that changes.
+    """
+    first, *others = ([f"seed={seed}", *words] for seed in seeds)
+    with composed_here(first) as cfg:
+        made, hydra = [freeze(cfg, TrainConfig)], HydraConfig.get()
+        # a folder of the user's may have a group `seed`, or put the word into the run's name
+        if "seed" in hydra.runtime.choices or first[0] in hydra.job.override_dirname:
+            return made + [compose_here(other) for other in others]
+        for seed, other in zip(seeds[1:], others, strict=True):
+            cfg.seed = seed
+            with read_write(cast(DictConfig, hydra)):
+                hydra.overrides.task[0] = other[0]
+            made.append(freeze(cfg, TrainConfig))
+    return made
+
+
+@contextmanager
+def composed_here(words: Sequence[str]) -> Iterator[DictConfig]:
+    """Compose without resolving; within the block, `${hydra:...}` says what these words make."""
     opened, settings = GlobalHydra.instance().hydra, HydraConfig.instance()
     assert opened is not None, "runs are composed where Hydra is at work"
     cfg, outer = opened.compose_config(VERB, list(words), RunMode.RUN), settings.cfg
     try:
-        return freeze(without_hydra(cfg), TrainConfig)
+        yield without_hydra(cfg)
     finally:
         settings.cfg = outer

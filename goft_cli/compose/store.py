@@ -54,6 +54,14 @@ class Deferred(ConfigNode):
         self.node = self.build()
         return self.node
 
+    def __copy__(self) -> ConfigNode:
+        """Return a copy of what was built here, once: Hydra asks copies alone for their node."""
+        return ConfigNode(self.name, self.node, self.group, self.package, self.provider)
+
+    def __deepcopy__(self, _: object) -> Deferred:
+        """Stay one: Hydra copies the store for each composition."""
+        return self
+
 
 def offer(verb: str) -> None:
     """Put the schemas and what a verb composes into Hydra's store, as often as wanted."""

@@ -36,11 +36,37 @@ SOURCES = ("model.budgets", "task.recipe", "benchmark.recipe", "adapter.fallback
 
 def write_config(path: Path, cfg: TrainConfig) -> None:
     """Write a configuration, with the version and the schema of each section."""
+    content = {WRITER: {"version": __version__, "schemas": schemas_of(cfg)}, **as_plain(cfg)}
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
+
+
+def schemas_of(cfg: TrainConfig) -> dict[str, str]:
+    """Return the name of the schema of each section that a configuration has."""
     names = {kind: name for name, kind in SCHEMAS.items()}
     sections = {name: getattr(cfg, name) for name in GROUPS}
-    schemas = {name: names[type(node)] for name, node in sections.items() if node is not None}
-    content = {WRITER: {"version": __version__, "schemas": schemas}, **as_plain(cfg)}
-    write_text(path, yaml.safe_dump(content, sort_keys=False))
+    return {name: names[type(node)] for name, node in sections.items() if node is not None}
+
+
+def is_written(path: Path, cfg: TrainConfig) -> bool:
+    """Tell whether a file has exactly the schemas and values of what determines the numbers.
+
+    Where it does, `read_config` need not build them; where not, it may fill gaps with the same.
+    """
+    plain = read_yaml(path)
+    writer = plain.pop(WRITER, None)
+    if not isinstance(writer, dict) or writer.get("schemas") != schemas_of(cfg):
+        return False
+    # as text, for 1 and 1.0 and True are equal, and only one of them may be of the key's type
+    return repr(identity(plain)) == repr(identity(without_enums(asdict(cfg))))
+
+
+def without_enums(value: Any) -> Any:  # noqa: ANN401 - a mapping, a list or a scalar
+    """Return a value with the names of enums in their place."""
+    if isinstance(value, dict):
+        return {key: without_enums(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_enums(inner) for inner in value]
+    return value.name if isinstance(value, Enum) else value
 
 
 def read_config(path: Path) -> TrainConfig:

@@ -16,7 +16,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from goft_cli.config import TrainConfig
-from goft_cli.run.configuration import SECTIONS, WRITER, differing, read_config, write_config
+from goft_cli.run.configuration import (
+    SECTIONS,
+    WRITER,
+    differing,
+    is_written,
+    read_config,
+    write_config,
+)
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import RECORD, begin_record, clear, read_yaml
 
@@ -218,7 +225,7 @@ def is_finished(cfg: TrainConfig) -> bool:
     folder = RunFolder(Path(cfg.output_dir))
     if cfg.overwrite or not (folder.finished and folder.config.is_file()):
         return False
-    return not any(differing(read_config(folder.config), cfg))
+    return is_written(folder.config, cfg) or not any(differing(read_config(folder.config), cfg))
 
 
 def stored_config(folder: RunFolder) -> TrainConfig | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from goft_cli.run.configuration import read_config
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
+from goft_cli.system.imports import importing
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,30 @@ class RunRecord:
     def series(self, key: str) -> list[tuple[float, float]]:
         """Return (updates, value) wherever `key` was logged."""
         return [(row["step"], row[key]) for row in self.history if key in row]
+
+
+def find_run(adapter: str) -> RunFolder:
+    """Find the run that a path belongs to: the run folder itself, or its adapter folder."""
+    path = Path(adapter).expanduser()
+    for candidate in (path, path.parent):
+        folder = RunFolder(candidate)
+        if folder.config.is_file():
+            if folder.finished:
+                return folder
+            if folder.is_run:
+                found = "is not finished" if folder.began else "ended before its training began"
+                raise GoftError(
+                    f"adapter={adapter}: the run {found}", "start its goft train command again"
+                )
+    raise GoftError(
+        f"adapter={adapter}: no run of goft train there (no config.yaml)",
+        "pass a folder such as outputs/TASK/MODEL/ADAPTER/RUN",
+    )
+
+
+def importing_for(adapter: str) -> AbstractContextManager[None]:
+    """Return the context to import in what opens a run, which is refused where it is none."""
+    return importing(packed=RunRecord(find_run(adapter)).cfg.model.quantization is not None)
 
 
 def find_runs(place: str | Path) -> list[RunRecord]:

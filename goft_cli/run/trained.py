@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -19,6 +18,7 @@ from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.run import provenance
 from goft_cli.run.configuration import read_config
 from goft_cli.run.folder import RunFolder
+from goft_cli.run.record import find_run
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.snapshots import COMMIT
@@ -119,25 +119,6 @@ class TrainedRun:
         split = Split(rows, task.encode(rows, processor))
         found = self.outputs(self.model, {"input": split}, batch_size)
         return task.decode(found["input"], split)
-
-
-def find_run(adapter: str) -> RunFolder:
-    """Find the run that a path belongs to: the run folder itself, or its adapter folder."""
-    path = Path(adapter).expanduser()
-    for candidate in (path, path.parent):
-        folder = RunFolder(candidate)
-        if folder.config.is_file():
-            if folder.finished:
-                return folder
-            if folder.is_run:
-                found = "is not finished" if folder.began else "ended before its training began"
-                raise GoftError(
-                    f"adapter={adapter}: the run {found}", "start its goft train command again"
-                )
-    raise GoftError(
-        f"adapter={adapter}: no run of goft train there (no config.yaml)",
-        "pass a folder such as outputs/TASK/MODEL/ADAPTER/RUN",
-    )
 
 
 def open_trained(

@@ -12,6 +12,7 @@ from goft_cli.config.model import real_name
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import note, write_json
+from goft_cli.system.imports import importing
 from goft_cli.system.locations import check_output
 
 if TYPE_CHECKING:
@@ -41,11 +42,19 @@ def main() -> None:
 def evaluate(cfg: EvalConfig) -> None:
     """Score, show and write the scores."""
     from goft_cli.run.preflight import check_benchmark
+    from goft_cli.run.record import importing_for
 
     task = with_options(cfg.task, cfg) if cfg.task else None
     if task is not None and cfg.harness is Harness.own:
         check_benchmark(task, cfg.model)
-    from goft_cli.system.screen import quiet_libraries  # only now: it imports the libraries
+    model = cfg.model
+    with (
+        importing(packed=model.quantization is not None)
+        if model is not None
+        else importing_for(str(cfg.adapter))
+    ):
+        from goft_cli.run import trained  # noqa: F401 - only now: it imports the libraries
+        from goft_cli.system.screen import quiet_libraries
 
     with quiet_libraries():
         if task is None:

@@ -24,13 +24,16 @@ def main() -> None:
 
 def predict(cfg: PredictConfig) -> None:
     """Write each input row with its prediction, or print that of a single text."""
+    from goft_cli.run.record import importing_for
     from goft_cli.run.summary import screen, with_predictions
-    from goft_cli.run.trained import open_trained
-    from goft_cli.system.screen import quiet_libraries
 
     output, text = Path(cfg.output), cfg.text
     if text is None:
         check_output_file(output, overwrite=cfg.overwrite)
+    with importing_for(cfg.adapter):
+        from goft_cli.run.trained import open_trained
+        from goft_cli.system.screen import quiet_libraries
+
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model)
         rows = run.task.read(Path(cfg.input or "")) if text is None else run.task.read_text(text)

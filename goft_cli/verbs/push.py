@@ -28,11 +28,13 @@ def main() -> None:
 
 def push(cfg: PushConfig) -> None:
     """Upload the adapter, the merged model or its LoRA form, with a model card."""
+    from goft_cli.run.record import importing_for
     from goft_cli.run.summary import screen
-    from goft_cli.run.trained import find_run, open_trained
-    from goft_cli.system.screen import quiet_libraries
 
-    find_run(cfg.adapter)
+    with importing_for(cfg.adapter):
+        from goft_cli.run.trained import open_trained
+        from goft_cli.system.screen import quiet_libraries
+
     repo = find_repo(cfg)
     if cfg.public and not cfg.yes and not confirmed(repo):
         screen.print("nothing was uploaded")

@@ -227,3 +227,9 @@ def test_freezing_keeps_what_was_composed() -> None:
     cfg = cell("glue/stsb", "qgoft")
     assert freeze(OmegaConf.structured(cfg), TrainConfig) == cfg
     assert replace(cfg, seed=1) != cfg
+
+
+def test_no_composition_changes_what_the_next_one_starts_from() -> None:
+    before = composed(["adapter=lora", "seed=5"])
+    composed(["adapter=lora", "adapter.r=3", "trainer.max_steps=9", "+task.column_aliases.a=b"])
+    assert composed(["adapter=lora", "seed=5"]) == before

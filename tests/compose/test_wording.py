@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,10 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from goft_cli.compose.composition import keep_words, lists_of_texts, worded
+from goft_cli.compose.composition import (
+    keep_words,
+    lists_of_texts,
+    loader,
+    plain_loader,
+    worded,
+)
 from goft_cli.config import TextClassificationConfig
 from goft_cli.run.configuration import as_plain, read_config
-from tests.conftest import Goft
+from tests.conftest import ROOT, Goft
 from tests.support import small_runs
 
 WRITTEN = [
@@ -93,6 +100,42 @@ def test_other_keys_have_the_types_of_yaml(tmp_path: Path) -> None:
         "labels": ["no", [True]],
         "more": {"labels": ["on"], "x": [True, 1.0]},
     }
+
+
+SCALARS = st.one_of(
+    st.sampled_from([word for words in WRITTEN for word in words]),
+    st.sampled_from(["1e-3", "1.0e-3", "+1.e5", "0o17", "0b1", "1:30", "190:20:30", "2020-01-01"]),
+    st.sampled_from(["=", "<<", "'1'", '"no"', "", "${a}", "!!float 1", "2001-12-14t21:59:43.10Z"]),
+    st.floats().map(repr),
+    st.integers().map(str),
+)
+
+
+def read_by(kind: Any, text: str) -> str:  # noqa: ANN401 - a class of PyYAML, which has no types
+    try:
+        return repr(yaml.load(text, Loader=kind))
+    except (yaml.MarkedYAMLError, ValueError) as error:  # such as `=`, or a thirteenth month
+        return f"{type(error)} {getattr(error, 'problem', error)}"
+
+
+@given(st.lists(SCALARS, min_size=1))
+def test_the_parser_in_c_gives_what_omegaconf_reads(scalars: list[str]) -> None:
+    text = "".join(f"key{at}: {scalar}\n" for at, scalar in enumerate(scalars))
+    assert read_by(loader(), text) == read_by(plain_loader(), text)
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("recipes/**/*.yaml")])
+def test_our_own_files_are_read_as_by_omegaconf(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert read_by(loader(), text) == read_by(plain_loader(), text)
+
+
+def test_a_key_that_is_there_twice_is_refused_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text("a: 1\nb: 2\na: 3\n")
+    keep_words()
+    with pytest.raises(yaml.MarkedYAMLError, match=r"duplicate key a[^$]*twice.yaml\", line 3"):
+        OmegaConf.load(path)
 
 
 @pytest.mark.parametrize("labels", WRITTEN, ids=" ".join)

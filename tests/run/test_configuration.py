@@ -26,6 +26,8 @@ from goft_cli.run.configuration import (
     config_sha256,
     differing,
     fitting,
+    flatten,
+    is_written,
     read_config,
     write_config,
 )
@@ -74,6 +76,7 @@ def test_a_configuration_survives_the_disk(task: str, adapter: str, tmp_path: Pa
     cfg, path = cell(task, adapter), tmp_path / "config.yaml"
     write_config(path, cfg)
     assert read_config(path) == cfg
+    assert is_written(path, cfg)
     writer = yaml.safe_load(path.read_text())[WRITER]
     assert writer["version"] == __version__
     for section, name in writer["schemas"].items():
@@ -108,6 +111,35 @@ def test_a_key_that_an_earlier_version_did_not_have_takes_its_default(
     assert read == cfg
     assert not list(differing(read, cfg))
     assert config_sha256(read) == config_sha256(cfg)
+
+
+@hypothesis_settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_a_file_with_another_value_is_read_before_it_is_taken_for_the_same(
+    data: st.DataObject, tmp_path: Path
+) -> None:
+    cfg, path = read_config(FIXTURES / "qgoft" / "config.yaml"), tmp_path / "config.yaml"
+    write_config(path, cfg)
+    plain = yaml.safe_load(path.read_text())
+    version = (WRITER, "version")
+    places = [tuple(key.split(".")) for key in flatten(plain)]
+    *outer, last = data.draw(st.sampled_from([place for place in places if place != version]))
+    section = plain
+    for name in outer:
+        section = section[name]
+    # 1, 1.0 and true are equal in Python, and in YAML a text is not a number
+    others = [1, 1.0, True, "1", "other", None, [], section[last]]
+    value = section[last] = data.draw(st.sampled_from(others))
+    rewrite(path, plain)
+    write_config(tmp_path / "same.yaml", cfg)
+    same = yaml.safe_load((tmp_path / "same.yaml").read_text())
+    identical = repr(configuration.identity(plain)) == repr(configuration.identity(same))
+    schemas = plain[WRITER]["schemas"] == same[WRITER]["schemas"]
+    assert is_written(path, cfg) == (identical and schemas), (outer, last, value)
 
 
 @dataclass

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 
+from goft_cli.compose.composition import register
+from goft_cli.compose.recomposition import compose_here, compose_seeds
+from goft_cli.compose.store import config_source
+from goft_cli.compose.suggest import open_configs
 from goft_cli.run.configuration import as_plain
 from goft_cli.run.record import RunRecord
 from goft_cli.studies import runner
@@ -153,6 +158,37 @@ def test_a_matched_budget_is_part_of_the_runs_and_is_said(
     ]
     written = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8")
     assert "qgoft's 7,992 parameters; of it others spend lora 1.01, oft 0.88." in written
+
+
+GROUP_OF_THE_USER = {
+    "told": "output_dir: told/${hydra:overrides.task.0}",
+    "named": "hydra: {job: {config: {override_dirname: {exclude_keys: []}}}}",
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trainer.max_steps=7", "trainer.warmup_steps=${seed}"],
+        ["task=glue/cola", "model=minilm-l6", "model.path=a/b", "trainer.learning_rate=0.5"],
+        ["+mine=told", "verify=headline"],
+        ["+mine=named", "model=minilm-l6"],
+    ],
+    ids=" ".join,
+)
+def test_seeds_are_composed_as_each_alone(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name, content in GROUP_OF_THE_USER.items():
+        text = f"# @package _global_\n{content}\n"
+        (tmp_path / "mine" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    register()
+    GlobalHydra.instance().clear()
+    words = [*words, f"hydra.searchpath=[{tmp_path}]"]
+    with open_configs(config_source("train")[0]):
+        found = compose_seeds(words, [3, 1, 22])
+        assert found == [compose_here([f"seed={n}", *words]) for n in (3, 1, 22)]
+    assert [cfg.seed for cfg in found] == [3, 1, 22]
+    assert len({cfg.output_dir for cfg in found}) == 3
 
 
 @pytest.mark.parametrize(

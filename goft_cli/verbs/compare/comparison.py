@@ -19,7 +19,7 @@ from goft_cli.system.figures import SECOND_INK, look_of, save, style
 from goft_cli.system.files import write_text
 from goft_cli.system.imports import importing
 from goft_cli.verbs.compare import table
-from goft_cli.verbs.compare.runs import PlannedRun, compose_run, finish, is_done
+from goft_cli.verbs.compare.runs import PlannedRun, compose_runs, finish, is_done
 from goft_cli.verbs.compare.table import Caption, Summary, summarize
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ FRONT: dict[str, Any] = {**DASHED, "drawstyle": "steps-post", "zorder": 1}
 
 def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
     """Finish every run and write the comparison; `words` are those of all runs."""
-    first, *others = cfg.seed_list()
-    alone = {name: compose_run(words, name, first) for name in cfg.adapters}
-    budget, extra = "Budget: each adapter's own, by its recipe.", dict.fromkeys(alone, ())
+    seeds = cfg.seed_list()
+    runs = {name: compose_runs(words, name, seeds) for name in cfg.adapters}
+    budget = "Budget: each adapter's own, by its recipe."
     if cfg.budget is Budget.matched:
         # only now: finished runs are compared without the libraries
         with importing(packed=cfg.model.quantization is not None):
@@ -48,15 +48,13 @@ def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
             from goft_cli.verbs.plan.layers import matched_sizes
 
         with quiet_libraries():
-            sizes = matched_sizes([run.cfg for run in alone.values()], cfg.baseline)
-        budget, extra = budget_note(sizes, cfg.baseline), {k: s.words for k, s in sizes.items()}
-    runs = {
-        name: [
-            compose_run([*words, *extra[name]], name, seed) if seed != first or extra[name] else run
-            for seed in (first, *others)
-        ]
-        for name, run in alone.items()
-    }
+            sizes = matched_sizes([run.cfg for run, *_ in runs.values()], cfg.baseline)
+        budget = budget_note(sizes, cfg.baseline)
+        runs |= {
+            name: compose_runs([*words, *size.words], name, seeds)
+            for name, size in sizes.items()
+            if size.words
+        }
     finish_all(runs)
     caption = Caption(cfg.task.name, real_name(cfg.model), cfg.task.headline, cfg.baseline, budget)
     records = {name: [RunRecord.of(run.cfg) for run in planned] for name, planned in runs.items()}

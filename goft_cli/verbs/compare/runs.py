@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 
 from goft_cli.compose.keys import verb_choices
-from goft_cli.compose.recomposition import compose_here
+from goft_cli.compose.recomposition import compose_seeds
 from goft_cli.compose.words import did_you_mean
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.run.provenance import is_reusable
@@ -52,14 +52,17 @@ def shared_words() -> list[str]:
     return kept
 
 
-def compose_run(words: Sequence[str], adapter: str, seed: int) -> PlannedRun:
-    """Compose one run as `goft train` does; `words` are those of all runs and of this adapter.
+def compose_runs(words: Sequence[str], adapter: str, seeds: Sequence[int]) -> list[PlannedRun]:
+    """Compose runs as `goft train` does; `words` are those of all runs and of this adapter.
 
     Raises:
         HydraException, OmegaConfBaseException: the words do not compose with this adapter.
     """
-    own = (f"adapter={adapter}", f"seed={seed}", *words)
-    return PlannedRun(own, compose_here(own))
+    chosen = f"adapter={adapter}"
+    return [
+        PlannedRun((chosen, f"seed={cfg.seed}", *words), cfg)
+        for cfg in compose_seeds([chosen, *words], seeds)
+    ]
 
 
 def check_adapters(names: Sequence[str]) -> None:

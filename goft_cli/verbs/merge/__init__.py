@@ -16,13 +16,10 @@ def merge(cfg: MergeConfig) -> None:
     from pathlib import Path
 
     from goft_cli.config.model import require_bitsandbytes
+    from goft_cli.run.record import find_run, importing_for
     from goft_cli.run.summary import screen
-    from goft_cli.run.trained import find_run, open_trained
     from goft_cli.system.files import note
     from goft_cli.system.locations import check_target, check_writable
-    from goft_cli.system.screen import quiet_libraries
-    from goft_cli.verbs.merge.certificate import layer_table, summary_table
-    from goft_cli.verbs.merge.export import export_lora, export_merged
 
     rank = cfg.as_lora
     name = "merged" if rank is None else f"lora-{rank:g}"
@@ -31,6 +28,12 @@ def merge(cfg: MergeConfig) -> None:
     check_writable(target)
     if cfg.quantization is not None:
         require_bitsandbytes(f"quantization={cfg.quantization.value}")
+    with importing_for(cfg.adapter):
+        from goft_cli.run.trained import open_trained
+        from goft_cli.system.screen import quiet_libraries
+        from goft_cli.verbs.merge.certificate import layer_table, summary_table
+        from goft_cli.verbs.merge.export import export_lora, export_merged
+
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
         if rank is None:

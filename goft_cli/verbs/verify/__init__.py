@@ -17,10 +17,13 @@ def verify(cfg: VerifyConfig) -> None:
     """Show what holds of each run; exit 0 if all does, 1 if something does not."""
     from rich.console import Console
 
-    from goft_cli.system.screen import console, quiet_libraries
+    from goft_cli.system.imports import importing
     from goft_cli.system.tables import is_healthy, table_of
-    from goft_cli.verbs.verify.outputs import WORDS
-    from goft_cli.verbs.verify.recheck import recheck, run_folders
+
+    with importing(packed=True):  # one of the runs may be
+        from goft_cli.system.screen import console, quiet_libraries
+        from goft_cli.verbs.verify.outputs import WORDS
+        from goft_cli.verbs.verify.recheck import recheck, run_folders
 
     hold = True
     for folder in run_folders(cfg.places):

@@ -17,8 +17,8 @@ from goft_cli.run.provenance import (
     data_changes,
     section,
 )
-from goft_cli.run.record import find_runs
-from goft_cli.run.trained import find_run, open_trained, placed
+from goft_cli.run.record import find_run, find_runs
+from goft_cli.run.trained import open_trained, placed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.tables import Finding
