@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 
@@ -23,43 +22,11 @@ def importing(*, packed: bool = False) -> Iterator[None]:
     gc.disable()
     try:
         with without_compiler() if not packed else nullcontext():
-            list_models_once()
             yield
         gc.freeze()
     finally:
         if enabled:
             gc.enable()
-
-
-def list_models_once() -> None:
-    """Spare transformers a second search of the files of all its models: a third of a second.
-
-    It lists them for itself, under `models.`, and again without that for `transformers.models`.
-    """
-    import transformers
-    from transformers.utils import import_utils
-
-    search = import_utils.define_import_structure  # keeps what it has found
-    folder = Path(transformers.__file__).parent / "models"
-
-    def listed(place: str, prefix: str | None = None) -> Any:  # noqa: ANN401 - of transformers
-        if prefix is not None or Path(place).parent != folder:
-            return search(place, prefix)
-        found = search(folder, prefix="models")  # pyright: ignore[reportArgumentType] - its own call
-        return {
-            backends: {
-                name.removeprefix("models."): set(names)
-                for name, names in modules.items()
-                if name.startswith("models.")
-            }
-            for backends, modules in found.items()
-        }
-
-    import_utils.define_import_structure = listed  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        import transformers.models
-    finally:
-        import_utils.define_import_structure = search
 
 
 @contextmanager
