@@ -164,15 +164,16 @@ static inline void go_up(const struct work *w, const struct tree *tree, struct w
 }
 
 /* As go_down, of the gradient that reaches R^T x. The pairs' inputs, which x holds, times what
-   reaches the pairs is added to sums: d/d angle, or d/d a1, b1, a2, b2. */
+   reaches the pairs is added to sums, which the first vector of a share sets: d/d angle, or d/d a1,
+   b1, a2, b2. */
 static inline void go_back(const struct work *w, const struct tree *tree, const void *grad,
-                           struct walk x, struct walk to, float *sums)
+                           struct walk x, struct walk to, float *sums, int first)
 {
     for (int64_t level = 0; level < tree->levels; level++) {
         int64_t start = tree->at[level], stop = start + tree->heads[level];
         const float *from = level ? to.heads + tree->at[level - 1] : 0;
         for (int64_t at = start; at < stop; at += WIDE) {
-            reg even, odd, first = get(x.heads + at), second = get(x.tails + at);
+            reg even, odd, upper = get(x.heads + at), lower = get(x.tails + at);
             if (level)
                 part(from + 2 * (at - start), &even, &odd);
             else
@@ -182,12 +183,12 @@ static inline void go_back(const struct work *w, const struct tree *tree, const 
             put(to.heads + at, head);
             put(to.tails + at, tail);
             if (w->numbers == 4) {
-                add(sums + at, first * even);
-                add(sums + w->padded + at, first * odd);
-                add(sums + 2 * w->padded + at, second * even);
-                add(sums + 3 * w->padded + at, second * odd);
+                sum_up(sums + at, upper * even, first);
+                sum_up(sums + w->padded + at, upper * odd, first);
+                sum_up(sums + 2 * w->padded + at, lower * even, first);
+                sum_up(sums + 3 * w->padded + at, lower * odd, first);
             } else {
-                add(sums + at, second * head - first * tail);
+                sum_up(sums + at, lower * head - upper * tail, first);
             }
         }
     }
@@ -233,18 +234,27 @@ static void turn_shares(void *of)
         }
 }
 
-/* This thread's part of the gradient of the rotation. */
+/* This thread's part of the gradient of the rotation: shares added, padding left out. */
 static void collect(const struct work *w, const struct tree *tree)
 {
     float *out = w->grad_rotation;
     for (int64_t level = 0; level < tree->levels; out += w->numbers * tree->pairs[level++])
-        for (int64_t k = number(); k < tree->pairs[level]; k += team())
-            for (int64_t entry = 0; entry < w->numbers; entry++) {
-                float sum = 0;
-                for (int64_t share = 0; share < w->shares; share++)
-                    sum += sums_of(w, share)[entry * w->padded + tree->at[level] + k];
-                out[w->numbers * k + entry] = sum;
+        for (int64_t k = number() * WIDE; k < tree->pairs[level]; k += team() * WIDE) {
+            reg sum[4] = {{0}, {0}, {0}, {0}};
+            for (int64_t share = 0; share < w->shares; share++)
+                for (int64_t entry = 0; entry < w->numbers; entry++)
+                    sum[entry] += get(sums_of(w, share) + entry * w->padded + tree->at[level] + k);
+            float firsts[2 * WIDE], seconds[2 * WIDE], all[4 * WIDE];
+            put(all, sum[0]);
+            if (w->numbers == 4) { /* to a1, b1, a2, b2 of each pair */
+                weave(firsts, sum[0], sum[2]);
+                weave(seconds, sum[1], sum[3]);
+                weave(all, get(firsts), get(seconds));
+                weave(all + 2 * WIDE, get(firsts + WIDE), get(seconds + WIDE));
             }
+            int64_t pairs = least(WIDE, tree->pairs[level] - k);
+            memcpy(out + w->numbers * k, all, pairs * w->numbers * sizeof(float));
+        }
 }
 
 /* Shares of the gradient of x through R^T x, if the flag is set, and that of the rotation. */
@@ -255,11 +265,12 @@ static void pull_shares_back(void *of)
     plant(w->dim, &tree);
     struct walk of_x = walk_of(w, &tree, 0), of_grad = walk_of(w, &tree, 1);
     for (int64_t share = number(); share < w->shares; share += team()) {
-        float *sums = memset(sums_of(w, share), 0, w->numbers * w->padded * sizeof(float));
+        int64_t first = share * w->share;
         for (int64_t row = share * w->share; row < least(w->count, (share + 1) * w->share); row++) {
             go_down(w, &tree, vector_of(w, w->x, row), of_x, 0);
             go_up(w, &tree, of_x, 0, 1);
-            go_back(w, &tree, vector_of(w, w->grad, row), of_x, of_grad, sums);
+            go_back(w, &tree, vector_of(w, w->grad, row), of_x, of_grad, sums_of(w, share),
+                    row == first);
             if (w->flag)
                 go_up(w, &tree, of_grad, vector_of(w, w->out, row), 0);
         }

@@ -70,7 +70,7 @@ static inline bits rounded(reg values)
     return (is_nan & 0x7fc00000) | (~is_nan & near);
 }
 
-static inline void add(float *to, reg values)
+static inline void sum_up(float *to, reg values, int first)
 {
-    put(to, get(to) + values);
+    put(to, first ? values : get(to) + values);
 }
