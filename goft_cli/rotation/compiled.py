@@ -25,7 +25,7 @@ from torch import Tensor
 from goft_cli.rotation.self_check import passes
 
 SOURCE = Path(__file__).with_name("loops.c")
-HEADERS = tuple(SOURCE.with_name(name) for name in ("registers.h", "tree.h"))
+HEADERS = tuple(SOURCE.with_name(name) for name in ("registers.h", "tree.h", "work.h"))
 
 # Without fast mathematics, which would change how the whole process rounds, where GCC links it.
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fPIC", "-shared")
@@ -40,7 +40,7 @@ MOST_SHARES, LEAST_SHARE = 32, 32
 """Into how many shares the vectors are cut, and how many vectors a share has."""
 
 WORK = struct.Struct("15q")
-"""What a call is about: struct work of `loops.c`, which says what is what."""
+"""What a call is about: struct work of `work.h`, which says what is what."""
 
 _LIBRARY = ctypes.CDLL(torch._C.__file__)  # and with it all that it was linked to
 _healthy: list[bool] = []

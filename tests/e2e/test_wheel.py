@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from goft_cli.rotation.compiled import HEADERS, SOURCE
 from goft_cli.system.locations import data_root
 from tests.conftest import ROOT
 from tests.support.documents import README, lines_of
@@ -44,7 +45,7 @@ def test_wheel_carries_every_config_recipe_and_asset(wheel: Path) -> None:
     for file in (root / "goft_cli" / "assets").rglob("*"):
         if file.is_file():
             assert str(file.relative_to(root)) in packed
-    sources = {f"goft_cli/rotation/{name}" for name in ("loops.c", "registers.h", "tree.h")}
+    sources = {f"goft_cli/rotation/{path.name}" for path in (SOURCE, *HEADERS)}
     assert {"goft_cli/py.typed", *sources} <= packed
     assert not any(name.startswith(("tests/", "scripts/")) for name in packed)
 
