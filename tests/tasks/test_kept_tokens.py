@@ -168,4 +168,4 @@ def test_lengths_are_those_of_the_rows(
     rows = encoded(make_task(), tokenizer, SENTENCES * 500)
     assert rows.data.table["input_ids"].num_chunks > 1
     for some in (rows, rows.select([7, 3, 3]), rows.select(range(998, 1003))):
-        assert tokens.lengths(some) == [len(row["input_ids"]) for row in some.to_list()]
+        assert tokens.lengths(some).tolist() == [len(row["input_ids"]) for row in some.to_list()]
