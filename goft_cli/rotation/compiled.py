@@ -100,8 +100,9 @@ def pullback(
     """See `engines.Engine.pullback`."""
     source, reached = _readable(x), _readable(grad)
     out = torch.empty_like(source) if needs_x else None
-    kind = {"dtype": torch.float32, "memory_format": torch.contiguous_format}
-    grad_rotation = torch.empty_like(rotation, **kind)
+    grad_rotation = torch.empty_like(
+        rotation, dtype=torch.float32, memory_format=torch.contiguous_format
+    )
     _run("pullback", needs_x, source, out, prepared[0], reached, grad_rotation)
     return out if out is None or out.dtype == x.dtype else out.to(x.dtype), grad_rotation
 

@@ -184,6 +184,8 @@ def write_predictions(
     outputs: Mapping[str, Arrays],
 ) -> None:
     """Write one JSON line per evaluated row, and the task's own files of the headline's split."""
+    from goft_cli.tasks.base import chunks
+
     for split, found in outputs.items():
         name, rows = f"predictions.{split}.jsonl", splits[split].rows
         own = split == task.config.headline_split
@@ -191,8 +193,7 @@ def write_predictions(
         note(folder.path, name, *files)
         predictions = task.decode(found, splits[split])
         with written_aside(folder.path / name) as file:
-            for first in range(0, len(rows), WRITTEN_ROWS):
-                part = range(len(rows))[first : first + WRITTEN_ROWS]
+            for part in chunks(len(rows), WRITTEN_ROWS):
                 found_there = predictions[part.start : part.stop]
                 write_json_lines(with_predictions(rows.select(part), found_there), file)
         for name, content in files.items():
