@@ -14,8 +14,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from goft_cli.config.task import OwnDataConfig, TaskConfig
+from goft_cli.config import HELD_OUT, ImageClassificationConfig, TaskConfig
+from goft_cli.config.task import OwnDataConfig
 from goft_cli.system.errors import GoftError
+from goft_cli.system.files import LABEL
 
 UPDATES, BATCH, MOST_EPOCHS = 750, 32, 20
 """A training takes about so many updates of so many rows, in whole passes up to a limit."""
@@ -80,11 +82,24 @@ def given(task: DictConfig, key: str) -> Any:  # noqa: ANN401 - the key's own ty
 
 def table_of(task: DictConfig) -> Any:  # noqa: ANN401 - a Table, whose module is heavy
     """Return the training rows of a task, read once."""
+    place, settings = place_of(task), own_data(task)
+    if issubclass(OmegaConf.get_type(task) or dict, ImageClassificationConfig):
+        from goft_cli.data.own_images import find_images
+
+        folder = find_images(place, settings)["train"]
+        return read_image_table(str(folder), folder.stat().st_mtime_ns)
     from goft_cli.data.own import find_files
 
-    paths = find_files(place_of(task), own_data(task))["train"]
-    marks = [(str(path), path.stat().st_mtime_ns) for path in paths]
-    return read_table(tuple(marks))
+    paths = find_files(place, settings)["train"]
+    return read_table(tuple((str(path), path.stat().st_mtime_ns) for path in paths))
+
+
+@lru_cache(maxsize=1)
+def read_image_table(folder: str, _: int) -> Any:  # noqa: ANN401 - a Table, whose module is heavy
+    """Read a folder or table of images, known by its path and the time of its last change."""
+    from goft_cli.data.own_images import read_images
+
+    return read_images(Path(folder))
 
 
 @lru_cache(maxsize=2)
@@ -136,11 +151,21 @@ def labels(task: DictConfig) -> list[str]:
     return label_names(table, task.label_column)
 
 
-def splits(task: DictConfig) -> list[str]:
-    """Return the splits to score."""
-    from goft_cli.data.own import split_names
+def classes(task: DictConfig) -> list[str]:
+    """Return the names of the classes of images."""
+    from goft_cli.data.columns import label_names
 
-    return split_names(place_of(task), own_data(task))
+    return label_names(table_of(task), LABEL)
+
+
+def splits(task: DictConfig) -> list[str]:
+    """Return the splits to score: `validation`, held out or in a place of its own, and `test`."""
+    from goft_cli.data.own import TEST, find_files
+    from goft_cli.data.own_images import find_images
+
+    of_images = issubclass(OmegaConf.get_type(task) or dict, ImageClassificationConfig)
+    found = (find_images if of_images else find_files)(place_of(task), own_data(task))
+    return [HELD_OUT, *([TEST] if TEST in found else [])]
 
 
 def epochs(task: DictConfig) -> int:
@@ -154,6 +179,8 @@ FOUND: dict[str, Callable[[DictConfig], Any]] = {
     "text": text,
     "label": label,
     "labels": labels,
+    "classes": classes,
+    "class_count": lambda task: len(task.labels),
     "splits": splits,
     "epochs": epochs,
 }
