@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-from goft_cli import __version__
+from goft_cli.system import __version__
 from goft_cli.system.errors import CRASH, FAILED_JOBS, USAGE_ERROR
 
 VERBS = {
