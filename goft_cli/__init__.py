@@ -15,16 +15,30 @@ from goft_cli.system import __version__
 from goft_cli.system.late import when_imported
 
 if TYPE_CHECKING:
+    from goft_cli.cli.python import load, predict, train
+    from goft_cli.system.errors import GoftError
     from goft_cli.tuner import GoftConfig, GoftLayer, GoftModel
     from goft_cli.tuner.penalty import PenaltyMixin
 
-__all__ = ["GoftConfig", "GoftLayer", "GoftModel", "PenaltyMixin", "__version__"]
+__all__ = [
+    "GoftConfig",
+    "GoftError",
+    "GoftLayer",
+    "GoftModel",
+    "PenaltyMixin",
+    "__version__",
+    "load",
+    "predict",
+    "train",
+]
 
 PUBLIC = {
     "GoftConfig": "goft_cli.tuner",
+    "GoftError": "goft_cli.system.errors",
     "GoftLayer": "goft_cli.tuner",
     "GoftModel": "goft_cli.tuner",
     "PenaltyMixin": "goft_cli.tuner.penalty",
+    **dict.fromkeys(("load", "predict", "train"), "goft_cli.cli.python"),
 }
 """The module of each public name."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import Enum
 
 from goft_cli.system import __version__
-from goft_cli.system.errors import CRASH, FAILED_JOBS, USAGE_ERROR
+from goft_cli.system.errors import CRASH, FAILED_JOBS, USAGE_ERROR, GoftError
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
@@ -136,6 +138,44 @@ def in_quotes(text: str) -> str:
     # a backslash counts as one only before a quotation mark and at the end
     text = re.sub(r"\\+(?='|$)", lambda found: found[0] * 2, text)
     return "'" + text.replace("'", "\\'") + "'"
+
+
+def spelled(value: object) -> str:
+    """Write a value of Python's as it is typed behind a key, so that Hydra reads the same back.
+
+    A text keeps its plain form where that is read as the same text, for a run's folder is named
+    after it.
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Enum):
+        return spelled(value.name)
+    if isinstance(value, str | os.PathLike):
+        return spelled_text(os.fspath(value))
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{spelled(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return f"[{','.join(map(spelled, value))}]"
+    number = getattr(value, "item", lambda: value)()  # of numpy and torch
+    if isinstance(number, int | float):
+        return repr(number)
+    raise GoftError(
+        f"found a {type(value).__name__}", "expected a text, a number, a list or a mapping of them"
+    )
+
+
+def spelled_text(text: str) -> str:
+    """Return a text as it is if Hydra reads it so, in a list and alone, else in quotes."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if text and "${" not in text and not set(text) & set("\\:'\""):
+        try:
+            if OverridesParser.create().parse_override(f"key=[{text}]").value() == [text]:
+                return text
+        except HydraException:  # its grammar has no such word
+            pass
+    return in_quotes(INTERPOLATION.sub(lambda found: found[1] * 2 + "\\${", text))
 
 
 def verbatim(verb: str, word: str) -> str:
