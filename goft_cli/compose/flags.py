@@ -38,7 +38,7 @@ def spelled_out(verb: str, words: Sequence[str]) -> list[str]:
     own = {entry.name for entry in fields(SCHEMAS[verb])}
     if not own & {"task", "data_dir"}:
         return list(words)
-    return [word if key_of(word) in own else in_full(word) for word in words]
+    return [word if key_of(word) in own else in_full(verb, word) for word in words]
 
 
 def relocated(verb: str, words: Sequence[str]) -> Iterator[str]:

@@ -41,7 +41,13 @@ SHORT = {
     "label": "task.label_column",
 }
 """Keys of a task by the short words that people type."""
-LISTS = {"task.text_columns"}
+OF_LM_EVAL = ("tasks", "include_path", "num_fewshot", "limit", "apply_chat_template")
+BENCHMARK = {
+    "eval": {"benchmark": "task", **{key: f"task.{key}" for key in OF_LM_EVAL}},
+    "train": {key: f"benchmark.{key}" for key in OF_LM_EVAL},
+}
+"""Short words about the benchmark, by verb."""
+LISTS = {"task.text_columns", "task.tasks", "benchmark.tasks"}
 """Those that take a list, of one item too."""
 IN_QUOTES = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1""", re.DOTALL)
 INTERPOLATION = re.compile(r"(\\*)\$\{")
@@ -189,10 +195,10 @@ def spelled_text(text: str) -> str:
     return in_quotes(INTERPOLATION.sub(lambda found: found[1] * 2 + "\\${", text))
 
 
-def in_full(word: str) -> str:
-    """Write out the key of a word that is short for a key of the task."""
+def in_full(verb: str, word: str) -> str:
+    """Write out the key of a word that is short for a key of the task, or of the benchmark."""
     key, equals, value = word.partition("=")
-    full = SHORT.get(key)
+    full = SHORT.get(key) or BENCHMARK.get(verb, {}).get(key)
     if full is None or not equals:
         return word
     listed = full in LISTS and value and not value.startswith(("[", "$"))

@@ -29,7 +29,7 @@ from goft_cli.system.secrets import Redaction
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
-LIBRARIES = ("transformers", "datasets", "accelerate", "peft", "evaluate", "py.warnings")
+LIBRARIES = ("transformers", "datasets", "accelerate", "peft", "evaluate", "lm_eval", "py.warnings")
 CONTROL_CODES = re.compile(r"\x1b\[[\d;]*m")
 """What makes a terminal write in colour or bold."""
 console = Console(stderr=True)
