@@ -86,7 +86,16 @@ def test_a_damaged_file_counts_as_none(copy: RunRecord, content: bytes | None) -
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     one = LayerReport(
-        "a.1.b", [2, 1], 1e-7, 0.5, 3.0, 0.9, 1.1, 2.0, float("inf"), np.float32([1, 2, 3])
+        "a.1.b",
+        [2, 1],
+        1e-7,
+        0.5,
+        3.0,
+        0.9,
+        1.1,
+        2.0,
+        float("inf"),
+        np.array([1, 2, 3], np.float32),
     )
     two = replace(one, name="c", stages=[], angles=np.empty(0, np.float32))
     for given in ([one, two], []):
