@@ -9,9 +9,9 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
-from goft_cli import __version__
 from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.compose.words import VERBS, WITHOUT_CONFIG, help_text, nearest
+from goft_cli.system import __version__
 from goft_cli.system.errors import GoftError, Stopped, handling, panics_as_errors, stop_now
 from goft_cli.system.secrets import redact
 

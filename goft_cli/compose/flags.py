@@ -41,7 +41,7 @@ def spelled_out(verb: str, words: Sequence[str]) -> list[str]:
     data = [word for word in words if key_of(word) == "data"]
     if data and "data_dir" not in own and "task" not in map(key_of, words):
         words = with_task(verb, words, data[-1])
-    return [word if key_of(word) in own else in_full(word) for word in words]
+    return [word if key_of(word) in own else in_full(verb, word) for word in words]
 
 
 def with_task(verb: str, words: Sequence[str], data: str) -> Sequence[str]:

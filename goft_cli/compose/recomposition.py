@@ -25,7 +25,8 @@ VERB = "train"
 
 def compose_train(words: Sequence[str]) -> TrainConfig:
     """Compose what `goft train` makes of these overrides; of several with one key, the last."""
-    chosen = list({word.partition("=")[0]: word for word in map(in_full, words)}.values())
+    written = (in_full(VERB, word) for word in words)
+    chosen = list({word.partition("=")[0]: word for word in written}.values())
     register(VERB)
     GlobalHydra.instance().clear()
     try:

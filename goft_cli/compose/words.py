@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 
-from goft_cli import __version__
-from goft_cli.system.errors import CRASH, FAILED_JOBS, USAGE_ERROR
+from goft_cli.system import __version__
+from goft_cli.system.errors import CRASH, FAILED_JOBS, USAGE_ERROR, GoftError
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
@@ -42,7 +44,13 @@ SHORT = {
 }
 """Keys of a task by the short words that people type."""
 HUB_ID = re.compile(r"(?!.*\.(?:tsv|csv|jsonl?|parquet|arrow|txt)$)\w[\w.-]*/\w[\w.-]*")
-LISTS = {"task.text_columns"}
+OF_LM_EVAL = ("tasks", "include_path", "num_fewshot", "limit", "apply_chat_template")
+BENCHMARK = {
+    "eval": {"benchmark": "task", **{key: f"task.{key}" for key in OF_LM_EVAL}},
+    "train": {key: f"benchmark.{key}" for key in OF_LM_EVAL},
+}
+"""Short words about the benchmark, by verb."""
+LISTS = {"task.text_columns", "task.tasks", "benchmark.tasks"}
 """Those that take a list, of one item too."""
 IN_QUOTES = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1""", re.DOTALL)
 INTERPOLATION = re.compile(r"(\\*)\$\{")
@@ -152,13 +160,51 @@ def in_quotes(text: str) -> str:
     return "'" + text.replace("'", "\\'") + "'"
 
 
-def in_full(word: str) -> str:
-    """Write out the key of a word that is short for a key of the task.
+def spelled(value: object) -> str:
+    """Write a value of Python's as it is typed behind a key, so that Hydra reads the same back.
+
+    A text keeps its plain form where that is read as the same text, for a run's folder is named
+    after it.
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Enum):
+        return spelled(value.name)
+    if isinstance(value, str | os.PathLike):
+        return spelled_text(os.fspath(value))
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{spelled(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return f"[{','.join(map(spelled, value))}]"
+    number = getattr(value, "item", lambda: value)()  # of numpy and torch
+    if isinstance(number, int | float):
+        return repr(number)
+    raise GoftError(
+        f"found a {type(value).__name__}", "expected a text, a number, a list or a mapping of them"
+    )
+
+
+def spelled_text(text: str) -> str:
+    """Return a text as it is if Hydra reads it so, in a list and alone, else in quotes."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if text and "${" not in text and not set(text) & set("\\:'\""):
+        try:
+            if OverridesParser.create().parse_override(f"key=[{text}]").value() == [text]:
+                return text
+        except HydraException:  # its grammar has no such word
+            pass
+    return in_quotes(INTERPOLATION.sub(lambda found: found[1] * 2 + "\\${", text))
+
+
+def in_full(verb: str, word: str) -> str:
+    """Write out the key of a word that is short for a key of the task, or of the benchmark.
 
     What has the form of a hub id and is nothing on this machine is one.
     """
     key, equals, value = word.partition("=")
-    full = SHORT.get(key)
+    full = SHORT.get(key) or BENCHMARK.get(verb, {}).get(key)
     if key == "data" and HUB_ID.fullmatch(value) and not Path(value).exists():
         full = "task.dataset.id"
     if full is None or not equals:

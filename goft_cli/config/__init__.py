@@ -18,7 +18,7 @@ from goft_cli.config.baselines import (
     LoraAdapterConfig,
     OftAdapterConfig,
 )
-from goft_cli.config.benchmarks import JudgeConfig, MMLUConfig, VicunaConfig
+from goft_cli.config.benchmarks import JudgeConfig, LmEvalConfig, MMLUConfig, VicunaConfig
 from goft_cli.config.choices import (
     ChatTemplate,
     Dtype,
@@ -133,6 +133,7 @@ SCHEMAS: dict[str, type] = {
     "task/question_answering": QuestionAnsweringConfig,
     "task/mmlu": MMLUConfig,
     "task/vicuna": VicunaConfig,
+    "task/lm_eval": LmEvalConfig,
     "task/instruction": InstructionConfig,
     "adapter/goft": GoftAdapterConfig,
     "adapter/lora": LoraAdapterConfig,

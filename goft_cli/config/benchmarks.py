@@ -1,8 +1,11 @@
-"""The benchmarks, which are scored and not trained: MMLU, and Vicuna's questions with a judge."""
+"""What is scored and not trained: MMLU, Vicuna's questions with a judge, the tasks of lm-eval."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from goft_cli.config.choices import (
@@ -15,6 +18,9 @@ from goft_cli.config.choices import (
 )
 from goft_cli.config.task import BenchmarkConfig, DatasetConfig
 from goft_cli.system.errors import GoftError
+
+LONGEST_NAME = 60
+"""Characters of a list of tasks in the name of a file."""
 
 
 @dataclass
@@ -60,6 +66,39 @@ class MMLUConfig(BenchmarkConfig):
             example="[0,5]",
         )
         self.headline = f"average_{self.shots[-1]}_shot"
+
+
+@dataclass
+class LmEvalConfig(BenchmarkConfig):
+    """Tasks of EleutherAI's lm-eval, which has their questions, prompts, metrics and averages."""
+
+    family: str = "lm_eval"
+    name: str = "lm_eval"
+    """Followed by the `tasks`, so that each list of tasks has scores of its own."""
+    headline: str = "acc"
+    tasks: list[str] = field(default_factory=list)
+    """Tasks, groups and tags by name, patterns such as `mmlu_*`, or YAML files of your own."""
+    include_path: str | None = None
+    """Folder with further YAML files, whose tasks are known by name."""
+    num_fewshot: int | None = None
+    """Exemplars before each question; by default as each task has it."""
+    limit: float | None = None
+    """Questions of each task, or below 1 the share of them; by default all."""
+    apply_chat_template: bool = False
+    """Put each prompt into the template of the model's tokenizer."""
+
+    def __post_init__(self) -> None:
+        shots, limit = self.num_fewshot, self.limit
+        once = len(self.tasks) == len({*self.tasks})
+        self.check(once, "tasks", "each task once", example="[hellaswag]")
+        self.check(shots is None or shots >= 0, "num_fewshot", "at least 0", example=5)
+        self.check(limit is None or limit > 0, "limit", "above 0", example=100)
+        if self.tasks and self.name == self.family:
+            listed = "+".join(re.sub(r"[^\w.-]", "_", Path(one).stem) for one in self.tasks)
+            digest = hashlib.sha256(listed.encode()).hexdigest()[:6]
+            long = len(listed) > LONGEST_NAME
+            listed = f"{listed[:LONGEST_NAME]}-{digest}" if long else listed
+            self.name = f"{self.family}/{listed}"
 
 
 @dataclass

@@ -14,8 +14,8 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from goft_cli import __version__
 from goft_cli.config import SCHEMAS, TrainConfig
+from goft_cli.system import __version__
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_yaml, write_text
 

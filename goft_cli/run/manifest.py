@@ -13,10 +13,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from goft_cli import __version__
 from goft_cli.config import ModelConfig
 from goft_cli.data.model_files import item_of, revision_of, settings, shards, stored
-from goft_cli.system import snapshots
+from goft_cli.system import __version__, snapshots
 from goft_cli.system.digests import digests
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import model_location

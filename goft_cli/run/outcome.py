@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,9 +19,10 @@ from goft_cli.config.model import real_name
 from goft_cli.models.adapter_loading import load_trained
 from goft_cli.models.adapters import count_adapted_layers, merge
 from goft_cli.models.backbone import load_backbone
-from goft_cli.run import manifest, summary
+from goft_cli.run import layers, manifest, summary
 from goft_cli.run.configuration import config_sha256
 from goft_cli.run.folder import FORECAST
+from goft_cli.run.layers import LayerReport
 from goft_cli.run.prepare import Job
 from goft_cli.run.provenance import adapter_sha256, require_same_ground
 from goft_cli.system.files import read_json, write_json
@@ -55,6 +57,8 @@ class Verification:
     reloaded_difference: float
     merged_difference: float
     tolerance: float
+    layers: Sequence[LayerReport] | None
+    """What the adapter did to each layer; None where measuring it would have taken long."""
 
 
 def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
@@ -81,11 +85,13 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
     reloaded = require_agreement("reloaded", expected, outputs_of(rebuilt), allowed)
     if job.cfg.model.quantization:
         rebuilt = reloaded_model(job, unpacked=True)
-    merged = merge(rebuilt)
+    quick = not job.cfg.model.quantization and layers.is_quick(rebuilt, trainer.totals.seconds)
+    with layers.measuring(rebuilt) if job.speaks and quick else nullcontext() as measured:
+        merged = merge(rebuilt)
     difference = require_agreement("merged", expected, outputs_of(merged), allowed)
     sizes = {name: len(cast(Sized, split.inputs)) for name, split in splits.items()}
     compared = {name: {"inputs": len(at), "of": sizes[name]} for name, at in places.items()}
-    return Verification(merged, splits, trained, compared, reloaded, difference, allowed)
+    return Verification(merged, splits, trained, compared, reloaded, difference, allowed, measured)
 
 
 def compared_places(
@@ -145,6 +151,8 @@ def finish(
     summary.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
     summary.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
     write_json(job.folder.history, {"logged": trainer.state.log_history})
+    if checked.layers is not None:
+        layers.write(job.folder.path, checked.layers)
     adapter = {"adapter": {"sha256": adapter_sha256(job.folder)}}
     write_json(job.folder.manifest, read_json(job.folder.manifest) | adapter)
     metrics = collect_metrics(job, trainer, checked)

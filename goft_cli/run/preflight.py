@@ -20,6 +20,7 @@ from goft_cli.config import (
     TrainerConfig,
     WandbMode,
 )
+from goft_cli.config.benchmarks import LmEvalConfig
 from goft_cli.config.choices import Sampling
 from goft_cli.config.model import check_tokenizer, require_bitsandbytes
 from goft_cli.data import dataset_files
@@ -80,9 +81,24 @@ def check_model(model: ModelConfig) -> None:
 
 
 def check_dataset(task: TaskConfig, key: str) -> None:
-    """Refuse hub data that is neither cached nor to be downloaded."""
+    """Refuse hub data that is neither cached nor to be downloaded, and lm-eval where it lacks."""
+    if isinstance(task, LmEvalConfig):
+        check_lm_eval(task, key)
     if task.remote_dataset and task.own is None:  # own data has been read to compose
         dataset_files.check_dataset(task.remote_dataset, task.splits, key)
+
+
+def check_lm_eval(task: LmEvalConfig, key: str) -> None:
+    """Refuse a benchmark of lm-eval without tasks, or without its package."""
+    if not task.tasks:
+        raise GoftError(
+            f"{key}=lm_eval: found no tasks", "pass tasks=[hellaswag,arc_easy], or tasks=FILE.yaml"
+        )
+    if find_spec("lm_eval") is None:
+        raise GoftError(
+            f"{key}=lm_eval: the package of lm-eval is not installed",
+            "run pip install 'goft-cli[lm-eval]'",
+        )
 
 
 def check_images(task: ImageClassificationConfig) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,17 @@ class RunRecord:
     def environment(self) -> Mapping[str, Any]:
         """Versions and hardware."""
         return self.manifest["environment"]
+
+    def _repr_html_(self) -> str:
+        """Return its table and the picture of its curves, which a notebook shows."""
+        from goft_cli.run.summary import summary_table
+
+        shown = summary_table(self.metrics).html()
+        picture = self.folder.path / "curves.png"
+        if picture.is_file():
+            encoded = b64encode(picture.read_bytes()).decode()
+            shown += f'<img src="data:image/png;base64,{encoded}" alt="curves">'
+        return f"{shown}<p>{escape(str(self.folder.path))}</p>"
 
     def series(self, key: str) -> list[tuple[float, float]]:
         """Return (updates, value) wherever `key` was logged."""

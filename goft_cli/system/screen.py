@@ -29,7 +29,7 @@ from goft_cli.system.secrets import Redaction
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
-LIBRARIES = ("transformers", "datasets", "accelerate", "peft", "evaluate", "py.warnings")
+LIBRARIES = ("transformers", "datasets", "accelerate", "peft", "evaluate", "lm_eval", "py.warnings")
 CONTROL_CODES = re.compile(r"\x1b\[[\d;]*m")
 """What makes a terminal write in colour or bold."""
 console = Console(stderr=True)
@@ -50,21 +50,48 @@ def listening(handlers: Sequence[tuple[str, logging.Handler]]) -> Iterator[None]
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Keep the libraries' progress bars, reports and warnings off the screen; imports them."""
-    import datasets
     import transformers
-    from huggingface_hub.utils import disable_progress_bars
 
+    transformers.logging.get_verbosity()  # which sets its logger up
+    reports = logging.getLogger("transformers")
+    handlers = list(reports.handlers)
     transformers.logging.disable_default_handler()
-    transformers.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    disable_progress_bars()
-    silence = logging.NullHandler()
-    with listening([(name, silence) for name in LIBRARIES]), warnings.catch_warnings():
+    silence = [(name, logging.NullHandler()) for name in LIBRARIES]
+    with without_bars(), listening(silence), warnings.catch_warnings():
         logging.captureWarnings(True)
         try:
             yield
         finally:
             logging.captureWarnings(False)
+            reports.handlers[:] = handlers  # a program goes on after `goft_cli.train`
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Have the libraries draw no progress bars within a block, and as before after it."""
+    import datasets
+    import transformers
+    from huggingface_hub import utils as hub
+
+    theirs = transformers.logging
+    switches = [
+        (theirs.is_progress_bar_enabled(), theirs.enable_progress_bar, theirs.disable_progress_bar),
+        *(
+            (
+                not one.are_progress_bars_disabled(),
+                one.enable_progress_bars,
+                one.disable_progress_bars,
+            )
+            for one in (datasets, hub)
+        ),
+    ]
+    for _, _, switch_off in switches:
+        switch_off()
+    try:
+        yield
+    finally:
+        for was_on, switch_on, switch_off in switches:
+            (switch_on if was_on else switch_off)()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -67,13 +68,13 @@ class Table:
 
     def __rich__(self) -> RichTable:
         """Lay it out for the screen; brackets are text, not markup."""
+        from rich import markup
         from rich.box import HEAVY_HEAD, SIMPLE
-        from rich.markup import escape
         from rich.table import Table as RichTable
         from rich.text import Text
 
         table = RichTable(
-            title=escape(self.title),
+            title=markup.escape(self.title),
             caption=self.caption,
             box=HEAVY_HEAD if self.framed else SIMPLE,
             title_justify="center" if self.centred else "left",
@@ -81,7 +82,7 @@ class Table:
             min_width=self.min_width,
         )
         for column, letter in zip(self.columns, self.letters, strict=True):
-            table.add_column(escape(column), **LAYOUTS[letter])
+            table.add_column(markup.escape(column), **LAYOUTS[letter])
         for row in self.rows:
             if row:
                 table.add_row(*(Text(written(cell), getattr(cell, "style", "")) for cell in row))
@@ -99,6 +100,16 @@ class Table:
         rule = ["---:" if letter in "rR" else "---" for letter in self.letters]
         lines = [self.columns, rule, *filter(None, self.rows)]
         return "\n".join(f"| {' | '.join(map(written, line))} |" for line in lines)
+
+    def html(self) -> str:
+        """Return title, header and rows for a notebook."""
+        lines = [
+            "".join(f"<{kind}>{escape(written(cell))}</{kind}>" for cell in line)
+            for kind, part in (("th", [self.columns]), ("td", filter(None, self.rows)))
+            for line in part
+        ]
+        body = "".join(f"<tr>{line}</tr>" for line in lines)
+        return f"<table><caption>{escape(self.title)}</caption>{body}</table>"
 
     def csv(self) -> str:
         """Return header and rows for a spreadsheet."""

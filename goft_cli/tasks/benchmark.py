@@ -159,7 +159,7 @@ def build_harness(config: TaskConfig) -> HarnessBenchmark:
     if find_spec("lm_eval") is None:
         raise GoftError(
             "harness=lm_eval: its package is not installed",
-            "run pip install 'goft-cli[harness]', or pass harness=own",
+            "run pip install 'goft-cli[lm-eval]', or pass harness=own",
         )
     return HarnessBenchmark(config)
 

@@ -11,6 +11,7 @@ from goft_cli.tasks.benchmark import Benchmark
 from goft_cli.tasks.classification import TextClassification
 from goft_cli.tasks.image_classification import ImageClassification
 from goft_cli.tasks.instruction import Instruction
+from goft_cli.tasks.lm_eval_tasks import LmEval
 from goft_cli.tasks.mmlu import MMLU
 from goft_cli.tasks.question_answering import QuestionAnswering
 from goft_cli.tasks.vicuna import Vicuna
@@ -21,7 +22,7 @@ FAMILIES: dict[str, type[Task[Any, Any]]] = {
     "question_answering": QuestionAnswering,
     "instruction": Instruction,
 }
-BENCHMARKS: dict[str, type[Benchmark[Any]]] = {"mmlu": MMLU, "vicuna": Vicuna}
+BENCHMARKS: dict[str, type[Benchmark[Any]]] = {"mmlu": MMLU, "vicuna": Vicuna, "lm_eval": LmEval}
 
 
 def build_task(config: TaskConfig) -> Task[Any, Any]:

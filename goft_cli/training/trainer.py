@@ -231,4 +231,9 @@ def require_a_batch(rows: Inputs, arguments: TrainingArguments) -> None:
 
 def fit(trainer: Trainer, resume_from: Path | None) -> None:
     """Train to the end, then put the best checkpoint's weights back."""
-    trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+    try:
+        trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+    finally:
+        for callback in trainer.callback_handler.callbacks:
+            if isinstance(callback, ProgressBar):
+                callback.close()  # a thread draws it, and a notebook goes on after an error

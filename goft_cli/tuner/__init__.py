@@ -2,7 +2,7 @@
 
 `register_peft_method` only accepts names that are members of the enum `PeftType`, and enums cannot
 be subclassed once they have members, so the member is added to the enum itself, once per process.
-A process that loads a GOFT adapter must therefore import this package first.
+`import goft_cli` imports this package as soon as PEFT is imported.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from goft_cli.config import EvalConfig, Harness, MMLUConfig, ModelConfig, TaskConfig
+from goft_cli.config.benchmarks import LmEvalConfig
 from goft_cli.config.model import real_name
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
@@ -69,6 +70,8 @@ def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
         task = replace(task, data_dir=cfg.data_dir)
     if cfg.shots is None:
         return task
+    if isinstance(task, LmEvalConfig) and type(cfg.shots) is int:
+        return replace(task, num_fewshot=cfg.shots)
     if not isinstance(task, MMLUConfig):
         raise GoftError(f"shots={cfg.shots}: task {task.name} has no exemplars", "drop shots")
     shots = cfg.shots if isinstance(cfg.shots, list) else [cfg.shots]
@@ -107,12 +110,13 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     from goft_cli.tasks.benchmark import build_harness, load_benchmark
     from goft_cli.tasks.families import build_benchmark
 
-    by_harness = cfg.harness is Harness.lm_eval
+    by_harness = cfg.harness is Harness.lm_eval and not isinstance(config, LmEvalConfig)
+    harness = Harness.lm_eval if isinstance(config, LmEvalConfig) else cfg.harness
     loaded = load_benchmark(build_harness(config) if by_harness else build_benchmark(config))
     if cfg.model is not None:
         found = open_model(cfg.model, loaded.benchmark)
     else:
-        found = open_run(cfg, loaded.benchmark, merged=cfg.merged or by_harness)
+        found = open_run(cfg, loaded.benchmark, merged=cfg.merged or harness is Harness.lm_eval)
     cast("nn.Module", found.model).to(PartialState().device)
     name = f"eval.{loaded.file_stem}{'.lm_eval' if by_harness else ''}.json"
     target = Path(cfg.output) if cfg.output else found.folder / name
@@ -122,7 +126,7 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     content = {
         "task": config.name,
         **found.identity,
-        "harness": cfg.harness.value,
+        "harness": harness.value,
         "metrics": {config.name: scores.metrics},
         "breakdown": {config.name: scores.breakdown},
         "seconds": time.perf_counter() - started,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
@@ -9,6 +12,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from goft_cli.compose.flags import as_overrides
+from goft_cli.compose.words import spelled
+from goft_cli.system.errors import GoftError
 
 PARSER = OverridesParser.create()
 ANY = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -64,3 +69,57 @@ def test_a_sweep_over_such_words_is_one() -> None:
     override = PARSER.parse_override(word)
     assert override.is_sweep_override()
     assert list(override.sweep_string_iterator()) == ["'été'", "hiver"]
+
+
+VALUES = st.recursive(
+    TEXTS | st.integers() | st.floats(allow_nan=False) | st.booleans() | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.from_regex(r"\A[a-z_]{1,8}\Z").filter(
+                lambda key: key not in {"null", "true", "false", "nan", "inf"}
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(value=VALUES)
+def test_a_value_of_python_is_read_as_it_stands(value: object) -> None:
+    assert read("train", f"run_name={spelled(value)}") == {"value": value}
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        ("goft", "goft"),
+        ("own/classification", "own/classification"),
+        (Path("data/my file.csv"), "data/my file.csv"),
+        (["a", "no", 3], "[a,no,3]"),
+        (np.float32(0.5), "0.5"),
+        (np.int64(3), "3"),
+        (True, "true"),
+        (None, "null"),
+    ],
+)
+def test_a_value_is_spelled_as_a_person_types_it(value: object, plain: str) -> None:
+    """The run's folder is named after it, and is that of the command."""
+    assert spelled(value) == plain
+
+
+@pytest.mark.parametrize(
+    "text", [r"C:\Users\me\my data.csv", r"\\host\share\x", "C:\\", "D:/a b,c"]
+)
+def test_a_path_of_another_system_is_a_text_like_any(text: str) -> None:
+    for value in (text, PureWindowsPath(text)):
+        assert read("train", f"task.data_dir={spelled(value)}") == {"value": str(value)}
+
+
+@pytest.mark.parametrize("value", [object(), b"bytes", {1, 2}, [object()]])
+def test_what_no_word_can_say_is_refused(value: object) -> None:
+    with pytest.raises(GoftError, match=r"found a \w+; expected a text"):
+        spelled(value)

@@ -27,6 +27,7 @@ TASKS = {
 }
 TEXT, ANSWERS, IMAGES, INSTRUCTIONS = TASKS.values()
 CHOICES, VICUNA, JUDGE = "benchmark=demo-choices", "benchmark=vicuna", "benchmark.judge"
+LM_EVAL = "benchmark=lm_eval"
 
 OWN = ["task=own/classification", *data_of("own/classification")]
 REFUSED: dict[str, list[list[str]]] = {
@@ -78,6 +79,12 @@ REFUSED: dict[str, list[list[str]]] = {
     "JudgeConfig.base_url": [[INSTRUCTIONS, VICUNA, f"{JUDGE}.base_url=nowhere"]],
     "JudgeConfig.api_key_variable": [[INSTRUCTIONS, VICUNA, f"{JUDGE}.api_key_variable=a-b"]],
     "MMLUConfig.shots": [[INSTRUCTIONS, CHOICES, "benchmark.shots=[]"]],
+    "LmEvalConfig.tasks": [
+        [INSTRUCTIONS, LM_EVAL, "benchmark.tasks=[a,a]"],
+        [INSTRUCTIONS, LM_EVAL, "benchmark.tasks=[]"],
+    ],
+    "LmEvalConfig.num_fewshot": [[INSTRUCTIONS, LM_EVAL, "benchmark.num_fewshot=-1"]],
+    "LmEvalConfig.limit": [[INSTRUCTIONS, LM_EVAL, "benchmark.limit=0"]],
     "AdaLoraAdapterConfig.tinit": [["adapter=adalora", "adapter.tinit=-1"]],
     "AdaLoraAdapterConfig.tfinal": [["adapter=adalora", "adapter.tfinal=0"]],
     "AdaLoraAdapterConfig.deltaT": [["adapter=adalora", "adapter.deltaT=0"]],

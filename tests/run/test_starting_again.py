@@ -123,7 +123,7 @@ def test_a_report_is_made_once_and_again_from_anything_else(
     ground: Ground, goft: Goft, goft_process: Goft
 ) -> None:
     run, page = ground.run.path, ground.run.path / "report" / "report.html"
-    first = goft("report", f"runs={run}")
+    first = without_libraries(goft_process, "report", f"runs={run}")
     assert first.code == 0, first.err
     html, figure = page.read_bytes(), page.with_name("loss.png")
     written = page.stat().st_mtime_ns
@@ -133,6 +133,7 @@ def test_a_report_is_made_once_and_again_from_anything_else(
     figure.unlink()
     assert goft("report", f"runs={run}").code == 0
     assert figure.is_file()
+    (run / "layers.safetensors").unlink()  # as of an earlier version: the layers are measured
     page.write_text("another page")
     assert goft("report", f"runs={run}").code == 0
     assert page.read_bytes() == html

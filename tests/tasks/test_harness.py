@@ -78,7 +78,7 @@ def test_the_harness_gets_the_model_and_its_numbers_are_kept(
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "find_spec", lambda name: None)
-    with pytest.raises(GoftError, match=r"goft-cli\[harness\]"):
+    with pytest.raises(GoftError, match=r"goft-cli\[lm-eval\]"):
         benchmark.build_harness(config("mmlu/full"))
 
 

@@ -9,14 +9,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import torch
 
 from goft_cli.run import pipeline
 from goft_cli.run.configuration import identity
 from goft_cli.run.record import of_one_subject
 from goft_cli.run.trained import open_trained
 from goft_cli.system.errors import GoftError
-from goft_cli.verbs.report.gather import layer_reports, train_command
+from goft_cli.verbs.report.gather import measured_layers, train_command
 from goft_cli.verbs.report.page import adapter_table, score_row
 from tests.conftest import Goft
 from tests.support import small_runs
@@ -120,12 +119,11 @@ def test_a_page_is_about_one_task_and_model(trained: Path, tmp_path: Path) -> No
 
 
 def test_what_turned_is_measured_on_the_merged_weights(trained: Path) -> None:
-    layers = layer_reports(open_trained(str(trained), base_model=None))
+    layers = measured_layers(open_trained(str(trained), base_model=None))
     assert [layer.depth for layer in layers] == [0] * 6 + [1] * 6
     assert {layer.kind for layer in layers} >= {"attention.self.query", "output.dense"}
     for layer in layers:
-        assert layer.rotation is not None
+        assert len(layer.angles) == sum(layer.stages) > 0
         assert layer.turned > 0
         # lengths change by no more than the worst block of each of at most five stages lets them
-        worst = float(layer.rotation.deviations.max())
-        assert torch.all(layer.neurons.norm_ratios <= (1 + worst) ** 5 + 1e-5)
+        assert layer.longest <= (1 + layer.deviation) ** 5 + 1e-5

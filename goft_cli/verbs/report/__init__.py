@@ -10,6 +10,7 @@ from goft_cli.config import ReportConfig
 from goft_cli.studies.hydra_main import run_composed
 
 if TYPE_CHECKING:
+    from goft_cli.run.layers import LayerReport
     from goft_cli.run.record import RunRecord
 
 
@@ -65,20 +66,27 @@ def source(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
 
 
 def write_page(cfg: ReportConfig, runs: Sequence[RunRecord], folder: Path) -> list[str]:
-    """Measure what each adapter did, and write the page and its figures; return their names."""
-    from goft_cli.system.imports import importing
-
-    with importing(packed=any(run.cfg.model.quantization for run in runs)):
-        from goft_cli.run.trained import open_trained
-        from goft_cli.system.screen import quiet_libraries
-        from goft_cli.verbs.report import page
-        from goft_cli.verbs.report.gather import layer_reports, one_per_adapter, train_command
+    """Lay out what each adapter did, and write the page and its figures; return their names."""
+    from goft_cli.verbs.report import page
+    from goft_cli.verbs.report.gather import one_per_adapter, recorded_layers, train_command
 
     commands = [train_command(run.cfg) for run in runs]
     geometry = []
-    with quiet_libraries():
-        for number, run in enumerate(one_per_adapter(runs), start=1):
-            opened = open_trained(str(run.folder.path), base_model=cfg.base_model)
-            if layers := layer_reports(opened):
-                geometry.append(page.measured(run, layers, number))
+    for number, run in enumerate(one_per_adapter(runs), start=1):
+        kept = recorded_layers(run) if cfg.base_model is None else None
+        if layers := measured(cfg, run) if kept is None else kept:
+            geometry.append(page.measured(run, layers, number))
     return page.write(runs, geometry, commands, folder)
+
+
+def measured(cfg: ReportConfig, run: RunRecord) -> list[LayerReport]:
+    """Open a run that kept no measurements of its layers, and measure them."""
+    from goft_cli.system.imports import importing
+
+    with importing(packed=run.cfg.model.quantization is not None):
+        from goft_cli.run.trained import open_trained
+        from goft_cli.system.screen import quiet_libraries
+        from goft_cli.verbs.report.gather import measured_layers
+
+    with quiet_libraries():
+        return measured_layers(open_trained(str(run.folder.path), base_model=cfg.base_model))

@@ -11,9 +11,9 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from goft_cli.run.layers import LayerReport, by_stage
 from goft_cli.run.record import RunRecord
 from goft_cli.system.figures import COLOURS, GRID, INK, SECOND_INK, image, look_of, style
-from goft_cli.verbs.report.gather import LayerReport, by_stage
 
 BINS = 41
 WHOLE_PAGE = 10.8
@@ -76,10 +76,10 @@ def angles_by_layer(layers: Sequence[LayerReport]) -> Figure | None:
     turning = [layer for layer in layers if len(layer.pair_angles)][:MAX_ROWS]
     if not turning:
         return None
-    limit = max(float(layer.pair_angles.abs().max()) for layer in turning) or 1.0
+    limit = max(float(np.abs(layer.pair_angles).max()) for layer in turning) or 1.0
     edges = np.linspace(-limit, limit, BINS + 1)
     shares = np.stack(
-        [np.histogram(one.pair_angles.cpu(), edges)[0] / len(one.pair_angles) for one in turning]
+        [np.histogram(one.pair_angles, edges)[0] / len(one.pair_angles) for one in turning]
     )
     figure, axes = blank(WHOLE_PAGE, 1.2 + 0.17 * len(turning))
     axes.grid(visible=False)

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from goft_cli.config.model import real_name
 from goft_cli.run.configuration import flatten
+from goft_cli.run.layers import LayerReport
 from goft_cli.run.record import RunRecord
 from goft_cli.run.summary import megabytes
 from goft_cli.studies.leaderboard import mean_and_deviation, told_apart
@@ -24,7 +26,6 @@ from goft_cli.system.figures import save
 from goft_cli.system.files import write_text
 from goft_cli.system.tables import Table, of_records
 from goft_cli.verbs.report import figures
-from goft_cli.verbs.report.gather import LayerReport
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,15 @@ def measured(run: RunRecord, layers: Sequence[LayerReport], number: int) -> Meas
 
 def layer_row(layer: LayerReport) -> dict[str, object]:
     """Return one line of the table of layers, by column."""
-    rotation, ratios = layer.rotation, layer.neurons.norm_ratios
-    pairs, change = layer.pair_angles.abs(), layer.energy_change
+    pairs, change, turns = np.abs(layer.pair_angles), layer.energy_change, bool(layer.stages)
     return {
         "layer": layer.name,
         "neurons turn": f"{layer.turned:.2f}°",
-        "pairs, mean": f"{pairs.mean():.2f}°" if rotation else None,
-        "pairs, most": f"{pairs.max():.1f}°" if rotation else None,
-        "orthogonality error": f"{rotation.orthogonality_error:.1e}" if rotation else None,
-        "block deviation, most": f"{rotation.deviations.max():.3f}" if rotation else None,
-        "neuron length, after / before": f"{ratios.min():.3f} to {ratios.max():.3f}",
+        "pairs, mean": f"{pairs.mean():.2f}°" if turns else None,
+        "pairs, most": f"{pairs.max():.1f}°" if turns else None,
+        "orthogonality error": f"{layer.orthogonality_error:.1e}" if turns else None,
+        "block deviation, most": f"{layer.deviation:.3f}" if turns else None,
+        "neuron length, after / before": f"{layer.shortest:.3f} to {layer.longest:.3f}",
         "energy before": f"{layer.energy_before:.4f}",
         "energy change": f"{change:+.2%}" if math.isfinite(change) else None,
     }

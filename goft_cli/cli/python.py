@@ -1,0 +1,191 @@
+"""`goft train` and `goft predict` from Python, for a script or a notebook."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from goft_cli.run.record import RunRecord, find_run, importing_for
+from goft_cli.system.errors import USAGE_ERROR, GoftError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from goft_cli.run.trained import TrainedRun
+
+Place = RunRecord | str | os.PathLike[str]
+"""A run: its record, its folder, or the adapter folder inside it."""
+KEY = re.compile(r"[A-Za-z_][\w./]*")
+
+
+class Loaded(NamedTuple):
+    """A model in evaluation mode on the CPU, and its tokenizer or image processor."""
+
+    model: PeftModel | PreTrainedModel
+    processor: Any
+
+
+def train(**words: object) -> RunRecord:
+    """Do what `goft train` does with the same words, and return the run's record.
+
+    `trainer__learning_rate=1e-3` is the command's `trainer.learning_rate=1e-3`. A finished run is
+    returned at once, and one that was interrupted goes on.
+
+    Raises:
+        Stopped: a signal came; it is a KeyboardInterrupt, and the same call goes on.
+    """
+    from goft_cli.run.summary import screen
+    from goft_cli.training.launch_checks import check_rank
+    from goft_cli.verbs import train as verb
+
+    typed = [typed_word(key, value) for key, value in words.items()]
+    with as_found(), refusals(typed):
+        check_rank()
+        cfg = composed(typed)
+        quiet, screen.quiet = screen.quiet, True  # the record shows the same
+        try:
+            verb.train(cfg)
+        finally:
+            screen.quiet = quiet
+    return RunRecord.of(cfg)
+
+
+def predict(
+    run: Place,
+    rows: str | os.PathLike[str] | Iterable[Any],
+    *,
+    batch_size: int = 64,
+    max_new_tokens: int = 256,
+    base_model: str | None = None,
+) -> list[dict[str, Any]]:
+    """Return each row with its `prediction`, as `goft predict` writes it.
+
+    `rows`: a file; or mappings with the task's columns, a pandas DataFrame and a Dataset among
+    them; or, where the task has one column of text, texts.
+    """
+    from goft_cli.run.summary import with_predictions
+
+    with opened(run, base_model) as trained:
+        table = read(trained, rows)
+        found = trained.predict(table, batch_size=batch_size, max_new_tokens=max_new_tokens)
+        return [line for part in found for line in with_predictions(*part)]
+
+
+def load(run: Place, *, merged: bool = False, base_model: str | None = None) -> Loaded:
+    """Return a run's model with its adapter, or with it merged into its weights, and processor."""
+    with opened(run, base_model) as trained:
+        from goft_cli.models.adapters import merge
+
+        model = merge(trained.mergeable()) if merged else trained.model
+        return Loaded(model.eval(), trained.backbone.processor)
+
+
+def typed_word(key: str, value: object) -> str:
+    """Return the word of the command line that sets `key`; Hydra reads the same value back."""
+    from goft_cli.compose.store import verb_groups
+    from goft_cli.compose.words import spelled
+
+    name = key.replace("__", ".")
+    if not KEY.fullmatch(name):
+        raise GoftError(f"{key}: no key is called so", "write it as trainer__learning_rate=1e-3")
+    if name in verb_groups("train") and not isinstance(value, str | None):
+        first = next(iter(value), "KEY") if isinstance(value, Mapping) else "KEY"
+        raise GoftError(
+            f"{key}: expected one choice by its name",
+            f"call train once for each choice, and write a key of it as {key}__{first}=VALUE",
+        )
+    try:
+        return f"{name}={spelled(value)}"
+    except GoftError as error:
+        raise GoftError(f"{key}: {error.problem}", error.remedy) from None
+
+
+def composed(words: list[str]) -> Any:  # noqa: ANN401 - TrainConfig, whose import is late
+    """Compose the words as the command does, mistypes refused in the same sentences."""
+    from goft_cli.compose.composition import refuse_words
+    from goft_cli.compose.flags import as_overrides
+    from goft_cli.compose.recomposition import VERB, compose_train
+    from goft_cli.compose.suggest import CommandLine, mistyped
+
+    refuse_words(words)
+    line = CommandLine(VERB, tuple(as_overrides(VERB, words)))
+    if refusal := mistyped(line):
+        raise refusal
+    return compose_train(line.words)
+
+
+@contextmanager
+def opened(run: Place, base_model: str | None) -> Iterator[TrainedRun]:
+    """Open a run for what a block does with it."""
+    folder = str(run.folder.path if isinstance(run, RunRecord) else run)
+    find_run(folder)
+    with as_found(), refusals([]):
+        with importing_for(folder):
+            from goft_cli.run.trained import open_trained
+            from goft_cli.system.screen import quiet_libraries
+        with quiet_libraries():
+            yield open_trained(folder, base_model=base_model)
+
+
+def read(run: TrainedRun, rows: Any) -> Dataset:  # noqa: ANN401 - as `predict` takes them
+    """Read rows to predict on with the checks of a file; a row is named as that of `rows.jsonl`."""
+    from datasets import concatenate_datasets
+
+    if isinstance(rows, str | os.PathLike):
+        return run.task.read(Path(rows))
+    if hasattr(rows, "iterrows"):  # a DataFrame, which iterates over its columns
+        rows = rows.to_dict("records")
+    listed = list(rows)
+    if listed and all(isinstance(row, str) for row in listed):
+        return concatenate_datasets([run.task.read_text(text) for text in listed])
+    if not all(isinstance(row, Mapping) for row in listed):
+        raise GoftError("rows: found neither texts nor mappings", 'expected {"COLUMN": VALUE}')
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "rows.jsonl")
+        file.write_text("".join(f"{json.dumps(dict(row))}\n" for row in listed), encoding="utf-8")
+        return run.task.read(file)
+
+
+@contextmanager
+def refusals(words: list[str]) -> Iterator[None]:
+    """Raise a GoftError where the command would print a sentence about a mistake."""
+    from goft_cli.compose.refusals import sentence_and_code
+
+    try:
+        yield
+    except GoftError:
+        raise
+    except Exception as error:
+        sentence, code = sentence_and_code(error, ["train", *words])
+        if code != USAGE_ERROR:
+            raise
+        raise GoftError(sentence) from error
+
+
+@contextmanager
+def as_found() -> Iterator[None]:
+    """Leave Hydra, the libraries' bars and logs and the collector as they were before a block."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+
+    opened, settings = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    ours, frozen = logging.getLogger("goft_cli"), gc.get_freeze_count()
+    level, propagate = ours.level, ours.propagate
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra, HydraConfig.instance().cfg = opened, settings
+        ours.setLevel(level)
+        ours.propagate = propagate
+        if not frozen:  # what the caller had made by then is to be collected one day
+            gc.unfreeze()

@@ -1,0 +1,70 @@
+"""`import goft_cli` is all that PEFT needs for a GOFT adapter, whichever is imported first."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import goft_cli
+from tests.conftest import Goft
+
+OPEN = """
+import sys
+from transformers import AutoModelForSequenceClassification
+{imports}
+base = AutoModelForSequenceClassification.from_pretrained(sys.argv[1] + "/model")
+model = {peft}PeftModel.from_pretrained(base, sys.argv[1] + "/run/adapter")
+assert any("goft_rotation" in name for name, _ in model.named_parameters())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("imports", "peft"),
+    [
+        ("import goft_cli; from peft import PeftModel", ""),
+        ("from peft import PeftModel; import goft_cli", ""),
+        ("import peft, goft_cli", "peft."),
+        ("import goft_cli, peft", "peft."),
+        ("from goft_cli import GoftConfig; from peft import PeftModel", ""),
+        ("import goft_cli.tuner; from peft import PeftModel", ""),
+        ("import goft_cli, peft.utils; from peft import PeftModel", ""),
+        ("import goft_cli, trl; from peft import PeftModel", ""),
+    ],
+)
+def test_each_order_of_imports(imports: str, peft: str, trained: Path, goft_process: Goft) -> None:
+    if "trl" in imports:
+        pytest.importorskip("trl")
+    answer = goft_process(str(trained.parent), code=OPEN.format(imports=imports, peft=peft))
+    assert answer.code == 0, answer.err
+
+
+ALONE = """
+import sys, warnings
+sys.modules["torch"] = None  # all that needs it fails to be imported
+import goft_cli
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    import peft
+assert peft.one == 1
+assert "goft_cli" not in [type(hook).__module__.partition(".")[0] for hook in sys.meta_path]
+print(*[one.message for one in said])
+"""
+
+
+def test_where_the_method_cannot_be_registered_peft_is_imported_all_the_same(
+    goft_process: Goft, tmp_path: Path
+) -> None:
+    (tmp_path / "peft.py").write_text("one = 1\n")  # as another version may lack what is needed
+    answer = goft_process(code=ALONE)
+    assert (answer.code, answer.err) == (0, "")
+    assert "PEFT does not know GOFT adapters" in answer.out
+
+
+def test_public_names_are_listed_and_no_other_is_there() -> None:
+    assert set(goft_cli.__all__) <= set(dir(goft_cli))
+    assert "goft_cli.tuner" in sys.modules
+    with pytest.raises(AttributeError, match="GoftKonfig"):
+        _ = goft_cli.GoftKonfig  # pyright: ignore[reportAttributeAccessIssue]
