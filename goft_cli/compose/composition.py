@@ -22,6 +22,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from goft_cli.compose.store import offer
+from goft_cli.compose.training_keys import check_extra
 from goft_cli.compose.words import nearest_key
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig, TrainerConfig
 from goft_cli.config.choices import PENALTY_WEIGHT
@@ -260,6 +261,7 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
             refuse_secret(key, text)
     if isinstance(frozen, TrainConfig):
         frozen.adapter.check_given()
+        check_extra(frozen.trainer.extra)
     return frozen
 
 

@@ -63,6 +63,8 @@ class TrainConfig(Section):
         for split in self.task.eval_splits:
             check_name("task.eval_splits", split)
         check_scored(self.task, "task")
+        if not self.task.eval_splits:
+            self.trainer.check_judged(self.task.name)
         if self.benchmark is not None:
             check_scored(self.benchmark, "benchmark")
             name = self.benchmark.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from goft_cli.config import (
     BenchmarkConfig,
     ImageClassificationConfig,
+    InstructionConfig,
     ModelConfig,
     TaskConfig,
     TextClassificationConfig,
@@ -28,6 +30,21 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import check_folder, check_writable, model_location
 from goft_cli.tasks import metrics
 
+OPTIMIZERS = (
+    ("adamw_torch_xla", "torch-xla"),
+    ("adamw_torch_npu_fused", "torch-npu"),
+    ("adamw_torch_[48]bit", "torchao"),
+    ("adamw_anyprecision", "torchdistx"),
+    ("galore.*", "galore-torch"),
+    ("apollo.*", "apollo-torch"),
+    ("lomo|adalomo", "lomo-optim"),
+    ("grokadamw", "grokadamw"),
+    ("schedule_free.*", "schedulefree"),
+    ("stable_adamw", "torch-optimi"),
+    (".*(8bit|bnb|lion|ademamix|paged).*", "bitsandbytes"),
+)
+"""Patterns of optimizers' names, the first that matches counting, and the package of each."""
+
 
 def check_inputs(cfg: TrainConfig) -> None:
     """Check the folders a run reads and writes."""
@@ -43,6 +60,8 @@ def check_inputs(cfg: TrainConfig) -> None:
     if isinstance(cfg.task, ImageClassificationConfig):
         check_images(cfg.task)
         check_order(cfg.trainer)
+    check_optimizer(cfg.trainer)
+    check_smoothing(cfg)
     check_tracker(cfg.tracker)
     check_writable(Path(cfg.output_dir))
     kept.limit()
@@ -102,6 +121,36 @@ def check_order(trainer: TrainerConfig) -> None:
             "trainer.train_sampling_strategy=group_by_length: images have one size each, so there "
             "is no padding to save",
             "pass trainer.train_sampling_strategy=random",
+        )
+
+
+def check_optimizer(trainer: TrainerConfig) -> None:
+    """Refuse an optimizer whose package is missing, or that is not told what it works on."""
+    name = trainer.optim.value
+    found = (package for names, package in OPTIMIZERS if re.fullmatch(names, name))
+    package = next(found, None)
+    module = "optimi" if package == "torch-optimi" else (package or "torch").replace("-", "_")
+    if find_spec(module) is None:
+        raise GoftError(
+            f"trainer.optim={name}: its package is not installed",
+            f"run pip install {package}, or pass trainer.optim=adamw_torch",
+        )
+    if name.startswith(("galore", "apollo")) and not trainer.extra.get("optim_target_modules"):
+        raise GoftError(
+            f"trainer.optim={name}: it is not told which layers' weights to project",
+            "pass trainer.extra.optim_target_modules=all-linear, or the names of layers",
+        )
+
+
+def check_smoothing(cfg: TrainConfig) -> None:
+    """Refuse to spread labels where there are none, as in regression and question answering."""
+    task, factor = cfg.task, cfg.trainer.label_smoothing_factor
+    classes = isinstance(task, ImageClassificationConfig | InstructionConfig)
+    if factor and not classes and not getattr(task, "labels", None):
+        raise GoftError(
+            f"trainer.label_smoothing_factor={factor}: task {task.name} has no classes to spread "
+            "a label over",
+            "leave it out",
         )
 
 

@@ -47,7 +47,7 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     benchmark = prepare_benchmark(cfg, task)
     data = task.load()
     task = task.respelled(data.provenance)
-    summary.announce(cfg, task.size_deviations(data))
+    summary.announce(cfg, task.size_deviations(data), data.sampled)
     backbone = load_backbone(cfg.model, task)
     task.check_model(backbone.model)
     if benchmark:

@@ -15,18 +15,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Sampler
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from goft_cli.config import TrackerName, TrainConfig, TrainerConfig
 from goft_cli.config.choices import Sampling
+from goft_cli.config.trainer import JUDGED_SCHEDULES
 from goft_cli.models.adalora import AdaLora, RankAllocation
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
 from goft_cli.tasks.tokens import lengths
 from goft_cli.training.callbacks import (
     EPOCH_RATES,
+    EarlyStopping,
     EpochRate,
     FiniteGradients,
     ProgressBar,
@@ -129,20 +131,41 @@ def training_arguments(
     """Translate our configuration; the keys under `trainer` are already Trainer's own."""
     given = {entry.name: getattr(cfg.trainer, entry.name) for entry in fields(cfg.trainer)}
     own = {key: one.value if isinstance(one, Enum) else one for key, one in given.items()}
+    for key in ("early_stopping_patience", "early_stopping_threshold"):
+        del own[key]  # of a callback, see `build_trainer`
+    own |= own.pop("extra")
+    if cfg.trainer.lr_scheduler_type in JUDGED_SCHEDULES:  # which take a loss for the headline
+        mode = {"mode": "max" if cfg.task.greater_is_better else "min"}
+        own["lr_scheduler_kwargs"] = mode | cfg.trainer.lr_scheduler_kwargs
     if not own["gradient_checkpointing"]:
         del own["gradient_checkpointing"]  # renamed in transformers 5.23: naming it at all warns
     if own["lr_scheduler_type"] in EPOCH_RATES:
         own["lr_scheduler_type"] = "constant"  # a name that Trainer knows; create_scheduler decides
     try:
         arguments = TrainingArguments(**own | fixed_arguments(cfg, checkpoints, task))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         hint = "add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
         raise GoftError(f"trainer: {' '.join(str(error).split())}", hint) from error
+    check_schedule(arguments)
     # Several visible GPUs without a launcher would mean DataParallel, whose replicas keep their
     # layers' penalties to themselves, so that what is logged as loss would contain them.
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
     return arguments
+
+
+def check_schedule(arguments: TrainingArguments) -> None:
+    """Refuse arguments that the schedule does not take, or lacks."""
+    rehearsed = torch.optim.SGD([torch.zeros(1)], lr=arguments.learning_rate)
+    name, own = arguments.lr_scheduler_type, cast("dict[str, Any]", arguments.lr_scheduler_kwargs)
+    try:
+        get_scheduler(name, rehearsed, 1, 10, own)
+    except (TypeError, ValueError) as error:
+        raise GoftError(
+            f"trainer.lr_scheduler_type={name.value} with trainer.lr_scheduler_kwargs={own}: "
+            f"{' '.join(str(error).split())}",
+            "the documentation of transformers' schedules names their arguments",
+        ) from error
 
 
 def fixed_arguments(cfg: TrainConfig, checkpoints: Path, task: Task[Any, Any]) -> dict[str, Any]:
@@ -187,6 +210,7 @@ def build_trainer(
     processor: Any,  # noqa: ANN401 - a tokenizer or an image processor, saved with checkpoints
     arguments: TrainingArguments,
     rate: EpochRate | None = None,
+    stopping: EarlyStopping | None = None,
 ) -> PenaltyTrainer:
     """Assemble the trainer; the first evaluation split, if any, picks the best checkpoint."""
     require_a_batch(data.train, arguments)
@@ -211,6 +235,8 @@ def build_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressBar(task.config.headline))
+    if stopping is not None:
+        trainer.add_callback(stopping)
     tuner = getattr(model, "base_model", None)
     if isinstance(tuner, AdaLora):
         trainer.add_callback(RankAllocation(tuner))

@@ -27,6 +27,9 @@ TASKS = {
 TEXT, ANSWERS, IMAGES, INSTRUCTIONS = TASKS.values()
 CHOICES, VICUNA, JUDGE = "benchmark=demo-choices", "benchmark=vicuna", "benchmark.judge"
 
+UNJUDGED = [INSTRUCTIONS, "task.eval_splits=[]", "task.headline_split=train_sample"]
+NUMBERS = ["task.labels=[]", "task.metrics=[pearson]", "task.headline=pearson"]
+
 REFUSED: dict[str, list[list[str]]] = {
     "TaskConfig.headline": [
         [TEXT, "task.headline=f1"],
@@ -62,6 +65,39 @@ REFUSED: dict[str, list[list[str]]] = {
     "TrainerConfig.per_device_eval_batch_size": [["trainer.per_device_eval_batch_size=0"]],
     "TrainerConfig.save_total_limit": [["trainer.save_total_limit=0"]],
     "TrainerConfig.eval_steps": [["trainer.eval_strategy=steps"]],
+    "TaskConfig.max_train_samples": [
+        [TEXT, "task.max_train_samples=0"],
+        [INSTRUCTIONS, CHOICES, "benchmark.max_train_samples=5"],
+    ],
+    "TaskConfig.max_eval_samples": [
+        [TEXT, "task.max_eval_samples=-1"],
+        [INSTRUCTIONS, CHOICES, "benchmark.max_eval_samples=5"],
+    ],
+    "TrainerConfig.early_stopping_patience": [
+        ["trainer.early_stopping_patience=0"],
+        [*UNJUDGED, "trainer.early_stopping_patience=2"],
+    ],
+    "TrainerConfig.early_stopping_threshold": [["trainer.early_stopping_threshold=-1"]],
+    "TrainerConfig.lr_scheduler_kwargs": [
+        ["trainer.lr_scheduler_type=constant", "trainer.lr_scheduler_kwargs.a=1"],
+    ],
+    "TrainerConfig.label_smoothing_factor": [
+        ["trainer.label_smoothing_factor=1"],
+        [ANSWERS, "trainer.label_smoothing_factor=0.1"],
+        [TEXT, *NUMBERS, "trainer.label_smoothing_factor=0.1"],
+    ],
+    "TrainerConfig.lr_scheduler_type": [
+        [*UNJUDGED, "trainer.lr_scheduler_type=reduce_lr_on_plateau"],
+    ],
+    "TrainerConfig.optim": [["trainer.optim=adamw_anyprecision"]],
+    "TrainerConfig.extra": [
+        ["trainer.extra.no_such_field=1"],
+        ["trainer.extra.seed=1"],
+        ["trainer.extra.learning_rate=0.1"],
+        ["trainer.extra.hub_token=abc"],
+        ["trainer.extra.neftune_noise_alpha=abc"],
+        ["trainer.extra.group_by_length=true"],
+    ],
     "TrainerConfig.train_sampling_strategy": [
         [IMAGES, "trainer.train_sampling_strategy=group_by_length"],
     ],
