@@ -47,7 +47,7 @@ MAX_RUN_NAME = 120
 MAX_PLACE_NAME = 32
 UNNAMEABLE = re.compile(r"[^\w.=+,-]+", re.ASCII)
 """What a folder's name has none of."""
-PLACES = ("model.path", "task.data_dir", "benchmark.data_dir")
+PLACES = ("model.path", "task.data_dir", "benchmark.data_dir", "init_adapter")
 """Keys whose values are too long, and too much of one machine, to stand in a name as they are."""
 plain_loader = omegaconf_internals.get_yaml_loader
 parse = cache(grammar_parser.parse)

@@ -43,6 +43,9 @@ class TrainConfig(Section):
     """Where the curves go."""
     benchmark: TaskConfig | None = None
     """Scored after the training, with the adapter merged."""
+    init_adapter: str | None = None
+    """A finished run whose adapter this one starts from, with its head where the labels are the
+    same."""
     verify: Verify = Verify.headline
     """Rows on which the rebuilt and the merged model must agree with the trained one: of the
     headline's split at most 5,000, or with `full` all of every split."""

@@ -25,6 +25,7 @@ from goft_cli.config import (
 from goft_cli.config.choices import Sampling
 from goft_cli.config.model import check_tokenizer, require_bitsandbytes
 from goft_cli.data import dataset_files
+from goft_cli.run.second_stage import check_first_stage
 from goft_cli.system import kept
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import check_folder, check_writable, model_location
@@ -60,6 +61,7 @@ def check_inputs(cfg: TrainConfig) -> None:
     if isinstance(cfg.task, ImageClassificationConfig):
         check_images(cfg.task)
         check_order(cfg.trainer)
+    check_first_stage(cfg)
     check_optimizer(cfg.trainer)
     check_smoothing(cfg)
     check_tracker(cfg.tracker)

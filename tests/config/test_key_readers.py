@@ -17,6 +17,7 @@ from tests.config.test_schema_keys import REFUSED, VERBS
 
 EARLY: dict[str, str] = {
     "goft_cli.run.preflight.check_inputs": "TrainConfig.output_dir ModelConfig.path",
+    "goft_cli.run.second_stage.first_stage": "TrainConfig.init_adapter",
     "goft_cli.config.model.check_tokenizer": "ModelConfig.requires",
     "goft_cli.run.preflight.check_data_dir": "TaskConfig.data_dir",
     "goft_cli.run.preflight.check_images": "ImageClassificationConfig.generator",
