@@ -21,8 +21,8 @@ from omegaconf import _utils as omegaconf_internals
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
+from goft_cli.compose.library_keys import check_extra, check_method
 from goft_cli.compose.store import offer
-from goft_cli.compose.training_keys import check_extra
 from goft_cli.compose.words import nearest_key
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig, TrainerConfig
 from goft_cli.config.choices import PENALTY_WEIGHT
@@ -216,6 +216,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "default_penalty": lambda: PENALTY_WEIGHT,
     "with_places": with_places,
     "run_name": run_name,
+    "lower": lambda text: str(text).lower(),
     "folder_name": folder_name,
     "device_batch": device_batch,
     "accumulation_steps": accumulation_steps,
@@ -262,6 +263,7 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
     if isinstance(frozen, TrainConfig):
         frozen.adapter.check_given()
         check_extra(frozen.trainer.extra)
+        check_method(frozen.adapter)
     return frozen
 
 

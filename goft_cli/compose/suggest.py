@@ -29,8 +29,8 @@ from goft_cli.compose.keys import (
     known_keys,
     verb_choices,
 )
+from goft_cli.compose.library_keys import place_of
 from goft_cli.compose.store import config_source, mappings_of_names, verb_groups
-from goft_cli.compose.training_keys import place_of
 from goft_cli.compose.words import did_you_mean, nearest_key
 from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import GoftError

@@ -17,6 +17,7 @@ from goft_cli.config.baselines import (
     LinearProbeConfig,
     LoraAdapterConfig,
     OftAdapterConfig,
+    PeftAdapterConfig,
 )
 from goft_cli.config.benchmarks import JudgeConfig, MMLUConfig, VicunaConfig
 from goft_cli.config.choices import (
@@ -99,6 +100,7 @@ __all__ = [
     "Method",
     "Optimizer",
     "Overflow",
+    "PeftAdapterConfig",
     "Quantization",
     "ReproductionConfig",
     "Scheduler",
@@ -141,6 +143,7 @@ SCHEMAS: dict[str, type] = {
     "adapter/bitfit": BitFitConfig,
     "adapter/full": FullConfig,
     "adapter/linear": LinearProbeConfig,
+    "adapter/peft": PeftAdapterConfig,
     "trainer": TrainerConfig,
     "launcher": LauncherConfig,
     "tracker": TrackerConfig,

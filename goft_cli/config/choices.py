@@ -172,10 +172,14 @@ class TrackerName(StrEnum):
     wandb = "wandb"
     tensorboard = "tensorboard"
     trackio = "trackio"
+    mlflow = "mlflow"
+    comet = "comet_ml"
+    swanlab = "swanlab"
+    clearml = "clearml"
 
 
 class WandbMode(StrEnum):
-    """`offline` writes W&B files that `wandb sync` uploads later."""
+    """Whether W&B, Comet, SwanLab and ClearML upload at once; `offline` writes files for later."""
 
     online = "online"
     offline = "offline"

@@ -155,7 +155,7 @@ class TrackerConfig:
     project: str = "goft"
     """Name of the project there."""
     mode: WandbMode = WandbMode.online
-    """Whether W&B sends them at once, or writes files for `wandb sync`."""
+    """Whether W&B, Comet, SwanLab and ClearML send them at once, or write files for later."""
 
 
 @dataclass

@@ -23,13 +23,9 @@ from goft_cli.system.errors import OutOfMemoryError, is_out_of_memory
 from goft_cli.system.screen import console, logging_to, silent
 from goft_cli.tasks.benchmark import Scores
 from goft_cli.training import sharding
-from goft_cli.training.callbacks import (
-    EPOCH_RATES,
-    StopWithoutFolder,
-    early_stopping,
-    tracking,
-)
+from goft_cli.training.callbacks import EPOCH_RATES, StopWithoutFolder, early_stopping
 from goft_cli.training.checkpoints import newest_complete
+from goft_cli.training.trackers import tracking
 from goft_cli.training.trainer import PenaltyTrainer, build_trainer, fit
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,6 @@ from goft_cli.config import (
     TrackerName,
     TrainConfig,
     TrainerConfig,
-    WandbMode,
 )
 from goft_cli.config.choices import Sampling
 from goft_cli.config.model import check_tokenizer, require_bitsandbytes
@@ -30,6 +29,7 @@ from goft_cli.system import kept
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import check_folder, check_writable, model_location
 from goft_cli.tasks import metrics
+from goft_cli.training.trackers import SERVICES, has_key, needs_network
 
 OPTIMIZERS = (
     ("adamw_torch_xla", "torch-xla"),
@@ -131,8 +131,8 @@ def check_optimizer(trainer: TrainerConfig) -> None:
     name = trainer.optim.value
     found = (package for names, package in OPTIMIZERS if re.fullmatch(names, name))
     package = next(found, None)
-    module = "optimi" if package == "torch-optimi" else (package or "torch").replace("-", "_")
-    if find_spec(module) is None:
+    module = "optimi" if package == "torch-optimi" else (package or "").replace("-", "_")
+    if package and find_spec(module) is None:
         raise GoftError(
             f"trainer.optim={name}: its package is not installed",
             f"run pip install {package}, or pass trainer.optim=adamw_torch",
@@ -160,16 +160,17 @@ def check_tracker(tracker: TrackerConfig) -> None:
     """Refuse a tracker that would stop the training only after everything is loaded."""
     if tracker.name is TrackerName.none:
         return
+    service, name = SERVICES[tracker.name], tracker.name.name
     if find_spec(tracker.name.value) is None:
         raise GoftError(
-            f"tracker={tracker.name.value}: its package is not installed",
-            f"run pip install {tracker.name.value}, or pass tracker=none",
+            f"tracker={name}: its package is not installed",
+            f"run pip install {service.package}, or pass tracker=none",
         )
-    online = tracker.mode is WandbMode.online and os.environ.get("WANDB_MODE", "online") == "online"
-    if tracker.name is TrackerName.wandb and online and not wandb_key():
+    is_known = wandb_key() if tracker.name is TrackerName.wandb else has_key(service)
+    if needs_network(tracker) and not is_known:
         raise GoftError(
-            "tracker=wandb: no API key found",
-            "run wandb login, set WANDB_API_KEY, or pass tracker.mode=offline",
+            f"tracker={name}: no API key found",
+            f"run {service.login}, set {service.key}, or pass tracker.mode=offline",
         )
 
 

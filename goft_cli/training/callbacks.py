@@ -1,13 +1,10 @@
-"""What runs beside the training loop: checks that stop it in time, a bar, schedules, a tracker."""
+"""What runs beside the training loop: checks that stop it in time, a bar, schedules."""
 
 from __future__ import annotations
 
 import logging
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -23,7 +20,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from goft_cli.config import TrackerConfig, TrackerName, TrainerConfig, WandbMode
+from goft_cli.config import TrainerConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import bar
 
@@ -205,26 +202,3 @@ def by_epoch(
     per_epoch = math.ceil(updates / epochs)
     lengths = {"warmup": warmup / per_epoch, "epochs": updates / per_epoch}
     return LambdaLR(optimizer, lambda done: rate(done // per_epoch, peak=peak, **lengths) / peak)
-
-
-@contextmanager
-def tracking(tracker: TrackerConfig, folder: Path) -> Iterator[None]:
-    """Set the tracker up through its own environment variables, and close its run in the end."""
-    if tracker.name is TrackerName.tensorboard:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
-    if tracker.name is not TrackerName.wandb:
-        yield
-        return
-    import wandb
-
-    os.environ.setdefault("WANDB_PROJECT", tracker.project)
-    os.environ["WANDB_DIR"] = str(folder)
-    if tracker.mode is WandbMode.offline:  # else the user's own WANDB_MODE holds
-        os.environ["WANDB_MODE"] = "offline"
-    exit_code = 1
-    try:
-        yield
-        exit_code = 0
-    finally:
-        # else it waits for the interpreter's end, which a job of a sweep does not have
-        wandb.finish(exit_code=exit_code)

@@ -18,6 +18,7 @@ from torch.utils.data import Sampler
 from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_utils import SchedulerType
 
 from goft_cli.config import TrackerName, TrainConfig, TrainerConfig
 from goft_cli.config.choices import Sampling
@@ -157,7 +158,8 @@ def training_arguments(
 def check_schedule(arguments: TrainingArguments) -> None:
     """Refuse arguments that the schedule does not take, or lacks."""
     rehearsed = torch.optim.SGD([torch.zeros(1)], lr=arguments.learning_rate)
-    name, own = arguments.lr_scheduler_type, cast("dict[str, Any]", arguments.lr_scheduler_kwargs)
+    name = SchedulerType(arguments.lr_scheduler_type)
+    own = cast("dict[str, Any]", arguments.lr_scheduler_kwargs)
     try:
         get_scheduler(name, rehearsed, 1, 10, own)
     except (TypeError, ValueError) as error:

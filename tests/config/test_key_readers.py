@@ -79,7 +79,7 @@ EARLY: dict[str, str] = {
 WHOLE = {
     "goft_cli.config.adapter.AdapterConfig.peft_options": (
         "Goft Lora AdaLora Oft Boft Hra Layer".replace(" ", "AdapterConfig ") + "AdapterConfig"
-        " BitFitConfig"
+        " BitFitConfig PeftAdapterConfig"
     ),
     "goft_cli.training.trainer.training_arguments": "TrainerConfig",
 }

@@ -117,6 +117,15 @@ REFUSED: dict[str, list[list[str]]] = {
     "AdaLoraAdapterConfig.target_r": [["adapter=adalora", "adapter.target_r=0"]],
     "AdaLoraAdapterConfig.beta1": [["adapter=adalora", "adapter.beta1=1"]],
     "AdaLoraAdapterConfig.beta2": [["adapter=adalora", "adapter.beta2=0"]],
+    "PeftAdapterConfig.type": [
+        ["adapter=peft", "adapter.type=RODA"],
+        ["adapter=peft", "adapter.type=PREFIX_TUNING"],
+    ],
+    "PeftAdapterConfig.config": [
+        ["adapter=road", "adapter.config.varient=road_2"],
+        ["adapter=road", "adapter.config.group_size=abc"],
+        ["adapter=road", "adapter.config.target_modules=[query]"],
+    ],
     "NoLayersConfig.target_modules": [["adapter=linear", "adapter.target_modules=query"]],
     "FullConfig.modules_to_save": [["adapter=full", "adapter.modules_to_save=classifier"]],
     "TrainConfig.seed": [["seed=-1"]],

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
 from transformers.training_args import OptimizerNames
 
-from goft_cli.compose.training_keys import INSTEAD, OWN, arguments, check_extra
+from goft_cli.compose.library_keys import INSTEAD, OWN, arguments, check_extra
 from goft_cli.config import Optimizer, Scheduler, TaskConfig
 from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
