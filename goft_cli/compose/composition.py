@@ -216,7 +216,6 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "default_penalty": lambda: PENALTY_WEIGHT,
     "with_places": with_places,
     "run_name": run_name,
-    "lower": lambda text: str(text).lower(),
     "folder_name": folder_name,
     "device_batch": device_batch,
     "accumulation_steps": accumulation_steps,

@@ -31,7 +31,7 @@ INSTEAD = {
     "report_to": "pass tracker=NAME",
     "project": "pass tracker.project=NAME",
     "warmup_ratio": "pass trainer.warmup_steps=SHARE, below 1",
-    "save_strategy": "pass trainer.eval_strategy=epoch or trainer.eval_strategy=steps",
+    "save_strategy": "pass trainer.eval_strategy=epoch",
     "save_steps": "pass trainer.eval_steps=NUMBER",
     "metric_for_best_model": "pass task.headline=NAME",
     "greater_is_better": "pass task.greater_is_better=false, or true",

@@ -25,7 +25,7 @@ VERBS = {
 }
 WITHOUT_CONFIG = {"reproduce"}
 """Verbs that read their words themselves; the others compose `configs/VERB.yaml`."""
-MAX_LISTED = 12
+MAX_LISTED = 20
 LIKE = 0.75
 """Share of equal letters from which one word is taken for a misspelling of another."""
 FREE_TEXTS = {"predict": "text"}
@@ -76,7 +76,8 @@ def nearest(word: str, options: Collection[str]) -> str | None:
     shorter = [name for name in options if len(words_of(name)) > 1 and set(words_of(name)) <= parts]
     by_words = sorted([*longer, *shorter], key=lambda name: len(words_of(name)))
     begun = [name for name in options if word.startswith(name) or name.startswith(word)]
-    found = [*alike, *initials, *by_words, *begun]
+    swapped = [name for name in options if sorted(name) == sorted(word)]
+    found = [*swapped, *alike, *initials, *by_words, *begun]
     return found[0] if found and len(word) > 1 else None
 
 

@@ -63,8 +63,7 @@ def test_a_run_leaves_everything_it_promises(adapter: str, run: Run) -> None:
     assert set(json.loads(predictions[0])) == {"sentence", "label", "prediction"}
     rows = json.loads(folder.manifest.read_text())["data"]["rows"]
     assert rows == {"train": 48, "validation": 24}
-    name = read_config(folder.config).adapter.name
-    assert f"with {name}, seed 42" in folder.log.read_text()
+    assert f"with {adapter}, seed 42" in folder.log.read_text()
     assert {path.suffix for path in folder.adapter.iterdir()} <= {".json", ".safetensors", ".md"}
 
 

@@ -142,7 +142,7 @@ def test_each_adapter_trains_on_packed_weights_or_is_refused(
 ) -> None:
     cfg = small_runs.composed([*words, "model.quantization=4bit", f"adapter={adapter}"])
     if not cfg.adapter.takes_packed:
-        with pytest.raises(GoftError, match=f"adapter={cfg.adapter.name} needs plain weights"):
+        with pytest.raises(GoftError, match=f"adapter={adapter} needs plain weights"):
             check_quantization(cfg)
         return
     check_quantization(cfg)
