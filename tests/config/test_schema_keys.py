@@ -16,6 +16,7 @@ from goft_cli.config import (
 )
 from goft_cli.run.preflight import check_inputs
 from goft_cli.system.errors import GoftError
+from tests.support.recipe_cells import data_of
 from tests.support.small_runs import composed
 
 TASKS = {
@@ -30,6 +31,7 @@ CHOICES, VICUNA, JUDGE = "benchmark=demo-choices", "benchmark=vicuna", "benchmar
 UNJUDGED = [INSTRUCTIONS, "task.eval_splits=[]", "task.headline_split=train_sample"]
 NUMBERS = ["task.labels=[]", "task.metrics=[pearson]", "task.headline=pearson"]
 
+OWN = ["task=own/classification", *data_of("own/classification")]
 REFUSED: dict[str, list[list[str]]] = {
     "TaskConfig.headline": [
         [TEXT, "task.headline=f1"],
@@ -55,6 +57,7 @@ REFUSED: dict[str, list[list[str]]] = {
         [TEXT, "task.name=../x"],
         [INSTRUCTIONS, CHOICES, "benchmark.name=test"],
     ],
+    "OwnDataConfig.split": [[*OWN, "task.own.split=1.5"], [*OWN, "task.own.split=0"]],
     "TextClassificationConfig.metrics": [
         [TEXT, "task.metrics=[nonesuch]"],
         ["task=glue/mnli", "task.metrics=[accuracy,f1]"],
