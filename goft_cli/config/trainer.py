@@ -97,6 +97,9 @@ class TrainerConfig(Section):
     """Train on the CPU although there is a GPU."""
     train_sampling_strategy: Sampling = Sampling.random
     """Order of the training rows."""
+    max_tokens_per_batch: int | None = None
+    """Tokens, padding included, that are computed at once; a larger batch of training rows is
+    computed in parts, to the same gradient with less memory."""
     extra: dict[str, Any] = field(default_factory=dict, metadata=OPEN)
     """Every other field of `transformers.TrainingArguments`, such as `{neftune_noise_alpha: 5}`."""
 
@@ -121,6 +124,8 @@ class TrainerConfig(Section):
         patience = self.early_stopping_patience
         counts = patience is None or patience > 0
         self.check(counts, "early_stopping_patience", "at least 1 evaluation", example=3)
+        most = self.max_tokens_per_batch
+        self.check(most is None or most > 0, "max_tokens_per_batch", "at least 1", example=4096)
         if self.lr_scheduler_kwargs and self.lr_scheduler_type in FIXED_SCHEDULES:
             raise GoftError(
                 f"trainer.lr_scheduler_kwargs: the schedule {self.lr_scheduler_type.value} takes "

@@ -117,7 +117,14 @@ def check_images(task: ImageClassificationConfig) -> None:
 
 
 def check_order(trainer: TrainerConfig) -> None:
-    """Refuse to sort images by length."""
+    """Refuse to sort images by length, or to count their tokens."""
+    if trainer.max_tokens_per_batch is not None:
+        raise GoftError(
+            f"trainer.max_tokens_per_batch={trainer.max_tokens_per_batch}: images have one size "
+            "each, and are no tokens",
+            "pass a smaller trainer.per_device_train_batch_size, and more of "
+            "trainer.gradient_accumulation_steps",
+        )
     if trainer.train_sampling_strategy is Sampling.group_by_length:
         raise GoftError(
             "trainer.train_sampling_strategy=group_by_length: images have one size each, so there "

@@ -93,6 +93,10 @@ REFUSED: dict[str, list[list[str]]] = {
         [*UNJUDGED, "trainer.lr_scheduler_type=reduce_lr_on_plateau"],
     ],
     "TrainerConfig.optim": [["trainer.optim=adamw_anyprecision"]],
+    "TrainerConfig.max_tokens_per_batch": [
+        ["trainer.max_tokens_per_batch=0"],
+        [IMAGES, "trainer.max_tokens_per_batch=100"],
+    ],
     "TrainerConfig.extra": [
         ["trainer.extra.no_such_field=1"],
         ["trainer.extra.seed=1"],

@@ -123,7 +123,10 @@ def test_the_schedules_and_optimizers_are_those_of_transformers() -> None:
 
 def test_every_field_of_the_arguments_is_ours_or_extra_or_refused() -> None:
     known = arguments().keys()
-    assert OWN - {"early_stopping_patience", "early_stopping_threshold"} <= known
+    assert (
+        OWN - {"early_stopping_patience", "early_stopping_threshold", "max_tokens_per_batch"}
+        <= known
+    )
     assert INSTEAD.keys() - {"warmup_ratio"} <= known
     free = known - OWN - INSTEAD.keys()
     assert {"neftune_noise_alpha", "optim_args", "data_seed", "logging_first_step"} <= free
