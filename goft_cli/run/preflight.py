@@ -147,7 +147,7 @@ def check_optimizer(trainer: TrainerConfig) -> None:
     if name.startswith(("galore", "apollo")) and not trainer.extra.get("optim_target_modules"):
         raise GoftError(
             f"trainer.optim={name}: it is not told which layers' weights to project",
-            "pass trainer.extra.optim_target_modules=all-linear, or the names of layers",
+            "pass 'trainer.extra={optim_target_modules: all-linear}', or the names of layers",
         )
 
 

@@ -86,7 +86,7 @@ def test_an_adapter_takes_the_models_targets() -> None:
 
 @pytest.mark.parametrize("tracker", CHOICES["tracker"])
 def test_each_tracker_composes(tracker: str) -> None:
-    assert composed([f"tracker={tracker}"]).tracker.name.value == tracker
+    assert composed([f"tracker={tracker}"]).tracker.name.name == tracker
 
 
 @pytest.mark.parametrize("benchmark", CHOICES["benchmark"])
