@@ -25,7 +25,7 @@ from omegaconf.errors import (
 )
 from omegaconf.resolvers import oc
 
-from goft_cli.compose.library_keys import check_extra, check_method
+from goft_cli.compose.library_keys import check_given
 from goft_cli.compose.own import own, untuned
 from goft_cli.compose.store import offer
 from goft_cli.compose.words import nearest_key
@@ -270,9 +270,7 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
         for key, text in texts.items():
             refuse_secret(key, text)
     if isinstance(frozen, TrainConfig):
-        frozen.adapter.check_given()
-        check_extra(frozen.trainer.extra)
-        check_method(frozen.adapter)
+        check_given(frozen)
     return frozen
 
 

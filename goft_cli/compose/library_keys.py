@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Any
 
 from goft_cli.compose.words import did_you_mean, nearest
-from goft_cli.config import AdapterConfig, PeftAdapterConfig, TrainerConfig
+from goft_cli.config import AdapterConfig, PeftAdapterConfig, TrainConfig, TrainerConfig
 from goft_cli.system.errors import GoftError
 
 OWN = frozenset(entry.name for entry in fields(TrainerConfig)) - {"extra"}
@@ -158,6 +158,13 @@ def check_method(adapter: AdapterConfig) -> None:
             f"adapter.layers_to_transform: PEFT's {method} has no such option",
             "name the layers with adapter.target_modules",
         )
+
+
+def check_given(cfg: TrainConfig) -> None:
+    """Refuse what a user gives and the adapter, PEFT or Trainer would not take."""
+    cfg.adapter.check_given()
+    check_method(cfg.adapter)
+    check_extra(cfg.trainer.extra)
 
 
 def check_extra(extra: Mapping[str, Any]) -> None:

@@ -113,12 +113,13 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
     def __init__(self, config: ConfigT) -> None:
         self.config = config
 
-    def load(self, names: Sequence[str] | None = None) -> TaskData:
-        """Read and check the raw rows of splits, of each no more than the task's limit.
+    def load(self) -> TaskData:
+        """Read and check the raw rows of the training split and every evaluation split."""
+        return self.load_some(self.config.splits)
 
-        By default the training split and every evaluation split.
-        """
-        return sampled(self.load_splits(names or self.config.splits), self.config)
+    def load_some(self, names: Sequence[str]) -> TaskData:
+        """Read and check the raw rows of the named splits, of each no more than its limit."""
+        return sampled(self.load_splits(names), self.config)
 
     @abstractmethod
     def load_splits(self, names: Sequence[str]) -> TaskData:

@@ -42,6 +42,8 @@ from goft_cli.training.longest_first import LongestFirst, parts_of
 from goft_cli.training.resuming import ResumableTrainer
 from goft_cli.tuner.penalty import PenaltyMixin
 
+Items = Tensor | int | None
+
 
 @dataclass(frozen=True)
 class EncodedData:
@@ -88,7 +90,7 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
     def training_step(
         self,
         model: nn.Module,
-        inputs: dict[str, Tensor | Any],
+        inputs: dict[str, Any],
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
         """Return the task loss of one micro-batch, its gradients and the penalty's in place."""
@@ -101,12 +103,7 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
         self.totals.loss += loss.item()
         return loss
 
-    def _sum_over(
-        self,
-        parts: Sequence[dict[str, Tensor | Any]],
-        model: nn.Module,
-        items: Tensor | int | None,
-    ) -> Tensor:
+    def _sum_over(self, parts: Sequence[dict[str, Any]], model: nn.Module, items: Items) -> Tensor:
         """Compute a micro-batch part after part; each counts by its share of the rows.
 
         Trainer and `PenaltyMixin` divide by the number of micro-batches in an update, so a part is
