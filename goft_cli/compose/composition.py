@@ -25,6 +25,7 @@ from omegaconf.errors import (
 )
 from omegaconf.resolvers import oc
 
+from goft_cli.compose.library_keys import check_given
 from goft_cli.compose.own import own, untuned
 from goft_cli.compose.store import offer
 from goft_cli.compose.words import nearest_key
@@ -52,7 +53,7 @@ MAX_RUN_NAME = 120
 MAX_PLACE_NAME = 32
 UNNAMEABLE = re.compile(r"[^\w.=+,-]+", re.ASCII)
 """What a folder's name has none of."""
-PLACES = ("model.path", "task.data_dir", "benchmark.data_dir")
+PLACES = ("model.path", "task.data_dir", "benchmark.data_dir", "init_adapter")
 """Keys whose values are too long, and too much of one machine, to stand in a name as they are."""
 plain_loader = omegaconf_internals.get_yaml_loader
 parse = cache(grammar_parser.parse)
@@ -269,7 +270,7 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
         for key, text in texts.items():
             refuse_secret(key, text)
     if isinstance(frozen, TrainConfig):
-        frozen.adapter.check_given()
+        check_given(frozen)
     return frozen
 
 

@@ -7,7 +7,7 @@ command composes a dozen of about a hundred, so each is built when Hydra first a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from typing import Any, get_args, get_type_hints
 
@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from goft_cli.config import SCHEMAS
+from goft_cli.config.choices import OPEN
 from goft_cli.system.locations import data_root
 
 # For a verb on a trained run: a place without group folders, where `adapter=DIR` is a key.
@@ -100,8 +101,12 @@ def built(schema: type) -> DictConfig:
 
 
 def mappings_of_names(schema: type) -> list[str]:
-    """Return the keys of a schema that map names to names, as `column_aliases` does."""
-    return [name for name, hint in get_type_hints(schema).items() if hint == dict[str, str]]
+    """Return the keys of a schema that map names to names or options to values, as `extra` does."""
+    hints = get_type_hints(schema)
+    entries = fields(schema)
+    return [
+        one.name for one in entries if one.metadata == OPEN or hints[one.name] == dict[str, str]
+    ]
 
 
 @cache

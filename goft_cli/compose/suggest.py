@@ -29,6 +29,7 @@ from goft_cli.compose.keys import (
     known_keys,
     verb_choices,
 )
+from goft_cli.compose.library_keys import place_of
 from goft_cli.compose.store import config_source, mappings_of_names, verb_groups
 from goft_cli.compose.words import did_you_mean, nearest_key
 from goft_cli.config import SCHEMAS
@@ -231,6 +232,8 @@ def explain_key(line: CommandLine) -> GoftError | None:
             problem, remedy = f"{word}: there is no key {key}", nearest_key(key, keys)
             if kept := kept_of_run(key, keys):
                 problem, remedy = f"{problem}; a run keeps what it was trained with", kept
+            elif "trainer" in keys and (place := place_of(key)):
+                remedy = place
             return GoftError(problem, remedy)
     return None
 

@@ -29,7 +29,7 @@ VERBS = {
 }
 WITHOUT_CONFIG = {"reproduce"}
 """Verbs that read their words themselves; the others compose `configs/VERB.yaml`."""
-MAX_LISTED = 12
+MAX_LISTED = 20
 LIKE = 0.75
 """Share of equal letters from which one word is taken for a misspelling of another."""
 FREE_TEXTS = {"predict": "text"}
@@ -41,6 +41,8 @@ SHORT = {
     "group": "task.own.group",
     "text": "task.text_columns",
     "label": "task.label_column",
+    "max_train_samples": "task.max_train_samples",
+    "max_eval_samples": "task.max_eval_samples",
 }
 """Keys of a task by the short words that people type."""
 HUB_ID = re.compile(r"(?!.*\.(?:tsv|csv|jsonl?|parquet|arrow|txt)$)\w[\w.-]*/\w[\w.-]*")
@@ -98,7 +100,8 @@ def nearest(word: str, options: Collection[str]) -> str | None:
     shorter = [name for name in options if len(words_of(name)) > 1 and set(words_of(name)) <= parts]
     by_words = sorted([*longer, *shorter], key=lambda name: len(words_of(name)))
     begun = [name for name in options if word.startswith(name) or name.startswith(word)]
-    found = [*alike, *initials, *by_words, *begun]
+    swapped = [name for name in options if sorted(name) == sorted(word)]
+    found = [*swapped, *alike, *initials, *by_words, *begun]
     return found[0] if found and len(word) > 1 else None
 
 

@@ -17,6 +17,7 @@ from goft_cli.config.baselines import (
     LinearProbeConfig,
     LoraAdapterConfig,
     OftAdapterConfig,
+    PeftAdapterConfig,
 )
 from goft_cli.config.benchmarks import JudgeConfig, LmEvalConfig, MMLUConfig, VicunaConfig
 from goft_cli.config.choices import (
@@ -100,6 +101,7 @@ __all__ = [
     "Method",
     "Optimizer",
     "Overflow",
+    "PeftAdapterConfig",
     "Quantization",
     "ReproductionConfig",
     "Scheduler",
@@ -144,6 +146,7 @@ SCHEMAS: dict[str, type] = {
     "adapter/bitfit": BitFitConfig,
     "adapter/full": FullConfig,
     "adapter/linear": LinearProbeConfig,
+    "adapter/peft": PeftAdapterConfig,
     "trainer": TrainerConfig,
     "launcher": LauncherConfig,
     "tracker": TrackerConfig,

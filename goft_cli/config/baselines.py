@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -16,6 +16,7 @@ from goft_cli.config.adapter import (
     ranks,
     ranks_to_lower,
 )
+from goft_cli.config.choices import OPEN
 from goft_cli.system.errors import GoftError
 
 NO_LAYERS = "dummy-target-modules"
@@ -160,6 +161,27 @@ class HraAdapterConfig(LayerAdapterConfig):
     def __post_init__(self) -> None:
         # only pairs of equal reflections start at the identity
         self.check(self.r >= 2 and self.r % 2 == 0, "r", "an even number of reflections", example=4)
+
+
+@dataclass
+class PeftAdapterConfig(LayerAdapterConfig):
+    """Any method of the installed PEFT that is put on layers, by its name there."""
+
+    takes_packed = False
+    peft_type: str = "${.type}"
+    type: str = MISSING
+    """PEFT's name of the method, such as `ROAD`."""
+    config: dict[str, Any] = field(default_factory=dict, metadata=OPEN)
+    """Options of its configuration class, such as `{variant: road_2}`, beside its defaults."""
+
+    def __post_init__(self) -> None:
+        self.type = self.peft_type = self.type.upper()
+
+    def peft_options(self, updates: int) -> dict[str, Any]:
+        """Return its options, of which not every method has `layers_to_transform`."""
+        shared = super().peft_options(updates)
+        given = {key: shared[key] for key in ("target_modules", "layers_to_transform")}
+        return {key: value for key, value in given.items() if value is not None} | self.config
 
 
 def counted(amount: float, updates: int) -> int:

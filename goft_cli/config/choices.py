@@ -10,6 +10,10 @@ PENALTY_WEIGHT = 0.01
 """Weight of qGOFT's penalty where nobody gives one; the paper takes 0.001 to 0.05."""
 
 
+OPEN = {"open": True}
+"""Metadata of a field that maps names to values: a user may add any name, checked elsewhere."""
+
+
 class Method(StrEnum):
     """Strict rotations (GOFT) or relaxed 2x2 blocks (qGOFT)."""
 
@@ -37,20 +41,26 @@ Quantization = Enum("Quantization", {"4bit": "4bit", "8bit": "8bit"}, type=str)
 
 
 class Scheduler(StrEnum):
-    """Learning-rate schedules: those of transformers that need no further arguments, and ours."""
+    """Learning-rate schedules: those of transformers, and ours."""
 
     linear = "linear"
     cosine = "cosine"
+    cosine_with_restarts = "cosine_with_restarts"
+    cosine_with_min_lr = "cosine_with_min_lr"
+    cosine_warmup_with_min_lr = "cosine_warmup_with_min_lr"
     constant = "constant"
     constant_with_warmup = "constant_with_warmup"
     polynomial = "polynomial"
     inverse_sqrt = "inverse_sqrt"
+    warmup_stable_decay = "warmup_stable_decay"
+    reduce_lr_on_plateau = "reduce_lr_on_plateau"
+    greedy = "greedy"
     fact_cosine = "fact_cosine"
     """FacT's for VTAB-1K, once an epoch; see `goft_cli.training.callbacks`."""
 
 
 class Optimizer(StrEnum):
-    """Optimizers of transformers that torch alone provides."""
+    """Optimizers of transformers: the first six need torch alone, the others a package each."""
 
     adamw_torch = "adamw_torch"
     adamw_torch_fused = "adamw_torch_fused"
@@ -58,6 +68,41 @@ class Optimizer(StrEnum):
     sgd = "sgd"
     adagrad = "adagrad"
     rmsprop = "rmsprop"
+    adamw_torch_xla = "adamw_torch_xla"
+    adamw_torch_npu_fused = "adamw_torch_npu_fused"
+    adamw_anyprecision = "adamw_anyprecision"
+    adamw_torch_4bit = "adamw_torch_4bit"
+    adamw_torch_8bit = "adamw_torch_8bit"
+    ademamix = "ademamix"
+    adamw_bnb_8bit = "adamw_bnb_8bit"
+    adamw_8bit = "adamw_8bit"
+    ademamix_8bit = "ademamix_8bit"
+    lion_8bit = "lion_8bit"
+    lion_32bit = "lion_32bit"
+    paged_adamw_32bit = "paged_adamw_32bit"
+    paged_adamw_8bit = "paged_adamw_8bit"
+    paged_ademamix_32bit = "paged_ademamix_32bit"
+    paged_ademamix_8bit = "paged_ademamix_8bit"
+    paged_lion_32bit = "paged_lion_32bit"
+    paged_lion_8bit = "paged_lion_8bit"
+    rmsprop_bnb = "rmsprop_bnb"
+    rmsprop_bnb_8bit = "rmsprop_bnb_8bit"
+    rmsprop_bnb_32bit = "rmsprop_bnb_32bit"
+    galore_adamw = "galore_adamw"
+    galore_adamw_8bit = "galore_adamw_8bit"
+    galore_adafactor = "galore_adafactor"
+    galore_adamw_layerwise = "galore_adamw_layerwise"
+    galore_adamw_8bit_layerwise = "galore_adamw_8bit_layerwise"
+    galore_adafactor_layerwise = "galore_adafactor_layerwise"
+    lomo = "lomo"
+    adalomo = "adalomo"
+    grokadamw = "grokadamw"
+    schedule_free_radam = "schedule_free_radam"
+    schedule_free_adamw = "schedule_free_adamw"
+    schedule_free_sgd = "schedule_free_sgd"
+    apollo_adamw = "apollo_adamw"
+    apollo_adamw_layerwise = "apollo_adamw_layerwise"
+    stable_adamw = "stable_adamw"
 
 
 class Sampling(StrEnum):
@@ -127,10 +172,14 @@ class TrackerName(StrEnum):
     wandb = "wandb"
     tensorboard = "tensorboard"
     trackio = "trackio"
+    mlflow = "mlflow"
+    comet = "comet_ml"
+    swanlab = "swanlab"
+    clearml = "clearml"
 
 
 class WandbMode(StrEnum):
-    """`offline` writes W&B files that `wandb sync` uploads later."""
+    """Whether W&B, Comet, SwanLab and ClearML upload at once; `offline` writes files for later."""
 
     online = "online"
     offline = "offline"

@@ -11,6 +11,7 @@ from omegaconf import MISSING, OmegaConf
 
 from goft_cli.config.choices import Section, check
 from goft_cli.config.labels import Labels
+from goft_cli.system.errors import GoftError
 
 LOSSES = ("loss", "perplexity")
 """Headlines of which less is better."""
@@ -90,6 +91,11 @@ class TaskConfig(Section):
     """The split whose headline stands for the run; the first of `eval_splits` by default."""
     benchmark_sizes: dict[str, int] = field(default_factory=dict)
     """Rows per split of the published benchmark; other sizes run, but are reported as such."""
+    max_train_samples: int | None = None
+    """Train on a sample of this many rows: the same ones for every seed, and part of any larger
+    sample."""
+    max_eval_samples: int | None = None
+    """Score a sample of this many rows of each evaluation split, chosen likewise."""
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     """Hyperparameters that are known for the task."""
 
@@ -103,6 +109,10 @@ class TaskConfig(Section):
     def splits(self) -> list[str]:
         """What is read: the training split and every evaluation split, each once."""
         return list(dict.fromkeys([self.train_split, *self.eval_splits]))
+
+    def limit(self, split: str) -> int | None:
+        """Return how many rows of a split are used at most, if there is a limit."""
+        return self.max_train_samples if split == self.train_split else self.max_eval_samples
 
     @property
     def strata(self) -> str | None:
@@ -124,10 +134,17 @@ class TaskConfig(Section):
 
 
 def check_scored(task: TaskConfig, key: str) -> None:
-    """Refuse a headline that the scores, made after all the work, would not have.
+    """Refuse a headline that the scores, made after all the work, would not have; and no rows.
 
     `key` is that of the task's section.
     """
+    for name in ("max_train_samples", "max_eval_samples"):
+        limit = getattr(task, name)
+        check(limit is None or limit > 0, f"{key}.{name}", limit, "at least 1 row", example=100)
+        if limit and isinstance(task, BenchmarkConfig):
+            raise GoftError(
+                f"{key}.{name}={limit}: a benchmark asks all of its questions", "leave it out"
+            )
     splits, split = task.eval_splits or [TRAIN_SAMPLE], task.headline_split
     once, first = len({*splits}) == len(splits), splits[0]
     check(once, f"{key}.eval_splits", splits, "each split once", example=f"[{first}]")

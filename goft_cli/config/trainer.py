@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
 from goft_cli.config.choices import (
+    OPEN,
     EvalStrategy,
     GlobalBatch,
     Optimizer,
@@ -19,6 +21,11 @@ from goft_cli.config.choices import (
     WandbMode,
 )
 from goft_cli.system.errors import GoftError
+
+FIXED_SCHEDULES = {Scheduler.constant, Scheduler.constant_with_warmup, Scheduler.fact_cosine}
+"""Those without arguments of their own."""
+JUDGED_SCHEDULES = {Scheduler.reduce_lr_on_plateau, Scheduler.greedy}
+"""Those that change the learning rate when the headline gets better, or does not."""
 
 
 @dataclass
@@ -40,6 +47,8 @@ class TrainerConfig(Section):
     """Batches of one update."""
     lr_scheduler_type: Scheduler = Scheduler.linear
     """How the learning rate falls after the warm-up."""
+    lr_scheduler_kwargs: dict[str, Any] = field(default_factory=dict, metadata=OPEN)
+    """Arguments of the schedule, such as `{num_cycles: 3}`."""
     warmup_steps: float = MISSING
     """Updates, or below 1 the share of all updates."""
     weight_decay: float = MISSING
@@ -47,7 +56,11 @@ class TrainerConfig(Section):
     max_grad_norm: float = 1.0
     """Largest norm of the gradient; 0 for no limit."""
     label_smoothing_factor: float = 0.0
-    """Share of the label that is spread over all classes."""
+    """Share of the label that is spread over all classes; the loss that is logged has it too."""
+    early_stopping_patience: int | None = None
+    """Evaluations without a better headline after which the training stops; none by default."""
+    early_stopping_threshold: float = 0.0
+    """How much better the headline must be than the best one so far to count as better."""
     optim: Optimizer = Optimizer.adamw_torch
     """The optimizer."""
     adam_beta1: float = 0.9
@@ -84,6 +97,11 @@ class TrainerConfig(Section):
     """Train on the CPU although there is a GPU."""
     train_sampling_strategy: Sampling = Sampling.random
     """Order of the training rows."""
+    max_tokens_per_batch: int | None = None
+    """Tokens, padding included, that are computed at once; a larger batch of training rows is
+    computed in parts, to the same gradient with less memory."""
+    extra: dict[str, Any] = field(default_factory=dict, metadata=OPEN)
+    """Every other field of `transformers.TrainingArguments`, such as `{neftune_noise_alpha: 5}`."""
 
     def __post_init__(self) -> None:
         # ranges that `TrainingArguments` would accept or report late
@@ -98,11 +116,39 @@ class TrainerConfig(Section):
         }
         for key, example in positive.items():
             self.check(0 < getattr(self, key) < math.inf, key, "above 0", example=example)
-        for key in ("weight_decay", "warmup_steps", "max_grad_norm", "dataloader_num_workers"):
+        least = ("weight_decay", "warmup_steps", "max_grad_norm", "dataloader_num_workers")
+        for key in (*least, "early_stopping_threshold"):
             self.check(0 <= getattr(self, key) < math.inf, key, "at least 0", example=0)
+        smoothed = 0 <= self.label_smoothing_factor < 1
+        self.check(smoothed, "label_smoothing_factor", "at least 0 and below 1", example=0.1)
+        patience = self.early_stopping_patience
+        counts = patience is None or patience > 0
+        self.check(counts, "early_stopping_patience", "at least 1 evaluation", example=3)
+        most = self.max_tokens_per_batch
+        self.check(most is None or most > 0, "max_tokens_per_batch", "at least 1", example=4096)
+        if self.lr_scheduler_kwargs and self.lr_scheduler_type in FIXED_SCHEDULES:
+            raise GoftError(
+                f"trainer.lr_scheduler_kwargs: the schedule {self.lr_scheduler_type.value} takes "
+                "no arguments",
+                "leave them out, or pass another trainer.lr_scheduler_type",
+            )
         by_epoch, steps = self.eval_strategy is EvalStrategy.epoch, self.eval_steps
         expected = "updates, or a share of them, when trainer.eval_strategy=steps"
         self.check(by_epoch or (steps or 0) > 0, "eval_steps", expected, example=100)
+
+    def check_judged(self, task: str) -> None:
+        """Refuse what goes by the scores of evaluations, for a task that has none."""
+        if self.early_stopping_patience is not None:
+            found = f"early_stopping_patience={self.early_stopping_patience}"
+        elif self.lr_scheduler_type in JUDGED_SCHEDULES:
+            found = f"lr_scheduler_type={self.lr_scheduler_type.value}"
+        else:
+            return
+        raise GoftError(
+            f"trainer.{found}: it goes by the headline of each evaluation, and task {task} has no "
+            "evaluation split",
+            "leave it out, or name a split with task.eval_splits=[NAME]",
+        )
 
 
 @dataclass
@@ -114,7 +160,7 @@ class TrackerConfig:
     project: str = "goft"
     """Name of the project there."""
     mode: WandbMode = WandbMode.online
-    """Whether W&B sends them at once, or writes files for `wandb sync`."""
+    """Whether W&B, Comet, SwanLab and ClearML send them at once, or write files for later."""
 
 
 @dataclass

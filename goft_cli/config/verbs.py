@@ -43,6 +43,9 @@ class TrainConfig(Section):
     """Where the curves go."""
     benchmark: TaskConfig | None = None
     """Scored after the training, with the adapter merged."""
+    init_adapter: str | None = None
+    """A finished run whose adapter this one starts from, with its head where the labels are the
+    same."""
     verify: Verify = Verify.headline
     """Rows on which the rebuilt and the merged model must agree with the trained one: of the
     headline's split at most 5,000, or with `full` all of every split."""
@@ -63,6 +66,8 @@ class TrainConfig(Section):
         for split in self.task.eval_splits:
             check_name("task.eval_splits", split)
         check_scored(self.task, "task")
+        if not self.task.eval_splits:
+            self.trainer.check_judged(self.task.name)
         if self.benchmark is not None:
             check_scored(self.benchmark, "benchmark")
             name = self.benchmark.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
@@ -23,6 +23,7 @@ from goft_cli.models.adapters import (
     trained_modules,
 )
 from goft_cli.models.backbone import Backbone
+from goft_cli.system.digests import in_modules
 from goft_cli.system.errors import GoftError
 
 PEFT_REFUSALS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, UserWarning)
@@ -71,13 +72,18 @@ def fitting(backbone: Backbone, folder: Path) -> Iterator[None]:
         ) from error
 
 
-def filled(model: PeftModel, folder: Path) -> PeftModel:
-    """Give an adapter the numbers in its folder, each of them and no other."""
-    config, found = model.peft_config[ADAPTER], read_tensors(folder)
+def filled(model: PeftModel, folder: Path, *, without: Sequence[str] = ()) -> PeftModel:
+    """Give an adapter the numbers in its folder, each of them and no other.
+
+    `without` names modules that train whole and keep the numbers that they have.
+    """
+    config, read = model.peft_config[ADAPTER], read_tensors(folder)
     place, config.base_model_name_or_path = config.base_model_name_or_path, None
     with heeding_peft():
         # told the base model's place, PEFT would ask the hub whether the vocabulary has grown
         implied = get_peft_model_state_dict(model)
+        own = {name: one for name, one in implied.items() if in_modules(name, without)}
+        found = {name: one for name, one in read.items() if not in_modules(name, without)} | own
         config.base_model_name_or_path = place
         check_tensors(folder, found, implied)
         set_peft_model_state_dict(model, found, ADAPTER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import re
@@ -29,6 +30,7 @@ from goft_cli.config import (
     FullConfig,
     LayerAdapterConfig,
     LinearProbeConfig,
+    PeftAdapterConfig,
 )
 from goft_cli.models.adalora import separate_penalty
 from goft_cli.models.backbone import Backbone, selects
@@ -94,7 +96,7 @@ def attach_adapter(
         config = peft_config(cfg, auto_class, cfg.peft_options(updates) | {MODULES_TO_SAVE: whole})
         with heeding_peft():
             model = get_peft_model(backbone.model, config, autocast_adapter_dtype=True)
-    except (ValueError, TypeError, UserWarning) as error:
+    except (ValueError, TypeError, UserWarning, NotImplementedError, AssertionError) as error:
         if isinstance(error, NoMatchingPeftModuleError) and isinstance(cfg, LayerAdapterConfig):
             check_targets(cfg, [], linear)
         raise GoftError(f"adapter={cfg.name}: {' '.join(str(error).split())}") from error
@@ -199,6 +201,8 @@ def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None
         raise GoftError(
             f"adapter={cfg.name}: a {kind} has nothing that it trains", "choose another"
         )
+    if isinstance(cfg, PeftAdapterConfig):
+        check_merges(model, cfg)
     layers = [module for module in model.modules() if isinstance(module, BOFTLayer)]
     if isinstance(cfg, BoftAdapterConfig) and layers:
         found, wanted = len(layers[0].boft_R[ADAPTER]), cfg.boft_n_butterfly_factor
@@ -208,6 +212,21 @@ def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None
                 f"extension (nvcc, ninja) and fell back to {found}",
                 f"pass {found}",
             )
+
+
+def check_merges(model: PeftModel, cfg: PeftAdapterConfig) -> None:
+    """Refuse a method whose layers do not merge, before they train: a copy of one is tried."""
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    refusal = GoftError(
+        f"adapter.type={cfg.type}: PEFT cannot merge it into the weights of this model",
+        "choose another method, such as adapter.type=ROAD",
+    )
+    if not layers or not hasattr(model.base_model, "merge_and_unload"):
+        raise refusal
+    try:
+        copy.deepcopy(layers[0]).merge()
+    except (NotImplementedError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise refusal from error
 
 
 def merge(model: PeftModel) -> PreTrainedModel:

@@ -24,7 +24,8 @@ from goft_cli.run.configuration import config_sha256
 from goft_cli.run.folder import FORECAST
 from goft_cli.run.layers import LayerReport
 from goft_cli.run.prepare import Job
-from goft_cli.run.provenance import adapter_sha256, require_same_ground
+from goft_cli.run.provenance import adapter_sha256, describe_adapter, require_same_ground
+from goft_cli.run.second_stage import first_stage
 from goft_cli.system.files import read_json, write_json
 from goft_cli.tasks.base import Arrays, Split
 from goft_cli.tasks.benchmark import Scores
@@ -139,6 +140,8 @@ def write_manifest(job: Job) -> None:
         "benchmark": job.benchmark.describe() if job.benchmark else None,
         "environment": manifest.environment(),
     }
+    if source := first_stage(job.cfg):
+        content["init_adapter"] = describe_adapter(source.folder)
     if job.folder.has_results and job.folder.manifest.is_file():
         require_same_ground(read_json(job.folder.manifest), content, job.folder.path)
     write_json(job.folder.manifest, content)

@@ -23,8 +23,9 @@ from goft_cli.system.errors import OutOfMemoryError, is_out_of_memory
 from goft_cli.system.screen import console, logging_to, silent
 from goft_cli.tasks.benchmark import Scores
 from goft_cli.training import sharding
-from goft_cli.training.callbacks import EPOCH_RATES, StopWithoutFolder, tracking
+from goft_cli.training.callbacks import EPOCH_RATES, StopWithoutFolder, early_stopping
 from goft_cli.training.checkpoints import newest_complete
+from goft_cli.training.trackers import tracking
 from goft_cli.training.trainer import PenaltyTrainer, build_trainer, fit
 
 logger = logging.getLogger(__name__)
@@ -81,9 +82,9 @@ def heeding_memory(model: torch.nn.Module) -> Iterator[None]:
 def train(job: Job) -> PenaltyTrainer:
     """Train from the newest whole checkpoint, or from the start, and save the best adapter."""
     rate = EPOCH_RATES.get(job.cfg.trainer.lr_scheduler_type.value)
-    trainer = build_trainer(
-        job.model, job.task, job.encoded, job.backbone.processor, job.arguments, rate
-    )
+    how = (job.arguments, rate, early_stopping(job.cfg.trainer))
+    parts = (job.model, job.task, job.encoded, job.backbone.processor, *how)
+    trainer = build_trainer(*parts, job.cfg.trainer.max_tokens_per_batch)
     trainer.add_callback(StopWithoutFolder(job.folder.check_there))
     checkpoint = newest_complete(job.folder.checkpoints)
     if checkpoint is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from goft_cli.config import (
     BenchmarkConfig,
     ImageClassificationConfig,
+    InstructionConfig,
     ModelConfig,
     TaskConfig,
     TextClassificationConfig,
@@ -18,16 +20,32 @@ from goft_cli.config import (
     TrackerName,
     TrainConfig,
     TrainerConfig,
-    WandbMode,
 )
 from goft_cli.config.benchmarks import LmEvalConfig
 from goft_cli.config.choices import Sampling
 from goft_cli.config.model import check_tokenizer, require_bitsandbytes
 from goft_cli.data import dataset_files
+from goft_cli.run.second_stage import check_first_stage
 from goft_cli.system import kept
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import check_folder, check_writable, model_location
 from goft_cli.tasks import metrics
+from goft_cli.training.trackers import SERVICES, has_key, needs_network
+
+OPTIMIZERS = (
+    ("adamw_torch_xla", "torch-xla"),
+    ("adamw_torch_npu_fused", "torch-npu"),
+    ("adamw_torch_[48]bit", "torchao"),
+    ("adamw_anyprecision", "torchdistx"),
+    ("galore.*", "galore-torch"),
+    ("apollo.*", "apollo-torch"),
+    ("lomo|adalomo", "lomo-optim"),
+    ("grokadamw", "grokadamw"),
+    ("schedule_free.*", "schedulefree"),
+    ("stable_adamw", "torch-optimi"),
+    (".*(8bit|bnb|lion|ademamix|paged).*", "bitsandbytes"),
+)
+"""Patterns of optimizers' names, the first that matches counting, and the package of each."""
 
 
 def check_inputs(cfg: TrainConfig) -> None:
@@ -44,6 +62,9 @@ def check_inputs(cfg: TrainConfig) -> None:
     if isinstance(cfg.task, ImageClassificationConfig):
         check_images(cfg.task)
         check_order(cfg.trainer)
+    check_first_stage(cfg)
+    check_optimizer(cfg.trainer)
+    check_smoothing(cfg)
     check_tracker(cfg.tracker)
     check_writable(Path(cfg.output_dir))
     kept.limit()
@@ -112,7 +133,14 @@ def check_images(task: ImageClassificationConfig) -> None:
 
 
 def check_order(trainer: TrainerConfig) -> None:
-    """Refuse to sort images by length."""
+    """Refuse to sort images by length, or to count their tokens."""
+    if trainer.max_tokens_per_batch is not None:
+        raise GoftError(
+            f"trainer.max_tokens_per_batch={trainer.max_tokens_per_batch}: images have one size "
+            "each, and are no tokens",
+            "pass a smaller trainer.per_device_train_batch_size, and more of "
+            "trainer.gradient_accumulation_steps",
+        )
     if trainer.train_sampling_strategy is Sampling.group_by_length:
         raise GoftError(
             "trainer.train_sampling_strategy=group_by_length: images have one size each, so there "
@@ -121,20 +149,51 @@ def check_order(trainer: TrainerConfig) -> None:
         )
 
 
+def check_optimizer(trainer: TrainerConfig) -> None:
+    """Refuse an optimizer whose package is missing, or that is not told what it works on."""
+    name = trainer.optim.value
+    found = (package for names, package in OPTIMIZERS if re.fullmatch(names, name))
+    package = next(found, None)
+    module = "optimi" if package == "torch-optimi" else (package or "").replace("-", "_")
+    if package and find_spec(module) is None:
+        raise GoftError(
+            f"trainer.optim={name}: its package is not installed",
+            f"run pip install {package}, or pass trainer.optim=adamw_torch",
+        )
+    if name.startswith(("galore", "apollo")) and not trainer.extra.get("optim_target_modules"):
+        raise GoftError(
+            f"trainer.optim={name}: it is not told which layers' weights to project",
+            "pass 'trainer.extra={optim_target_modules: all-linear}', or the names of layers",
+        )
+
+
+def check_smoothing(cfg: TrainConfig) -> None:
+    """Refuse to spread labels where there are none, as in regression and question answering."""
+    task, factor = cfg.task, cfg.trainer.label_smoothing_factor
+    classes = isinstance(task, ImageClassificationConfig | InstructionConfig)
+    if factor and not classes and not getattr(task, "labels", None):
+        raise GoftError(
+            f"trainer.label_smoothing_factor={factor}: task {task.name} has no classes to spread "
+            "a label over",
+            "leave it out",
+        )
+
+
 def check_tracker(tracker: TrackerConfig) -> None:
     """Refuse a tracker that would stop the training only after everything is loaded."""
     if tracker.name is TrackerName.none:
         return
+    service, name = SERVICES[tracker.name], tracker.name.name
     if find_spec(tracker.name.value) is None:
         raise GoftError(
-            f"tracker={tracker.name.value}: its package is not installed",
-            f"run pip install {tracker.name.value}, or pass tracker=none",
+            f"tracker={name}: its package is not installed",
+            f"run pip install {service.package}, or pass tracker=none",
         )
-    online = tracker.mode is WandbMode.online and os.environ.get("WANDB_MODE", "online") == "online"
-    if tracker.name is TrackerName.wandb and online and not wandb_key():
+    is_known = wandb_key() if tracker.name is TrackerName.wandb else has_key(service)
+    if needs_network(tracker) and not is_known:
         raise GoftError(
-            "tracker=wandb: no API key found",
-            "run wandb login, set WANDB_API_KEY, or pass tracker.mode=offline",
+            f"tracker={name}: no API key found",
+            f"run {service.login}, set {service.key}, or pass tracker.mode=offline",
         )
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 from peft import PeftModel
 from transformers import TrainingArguments, set_seed
 
 from goft_cli.config import TrainConfig
+from goft_cli.models.adapter_loading import filled
 from goft_cli.models.adapters import ParameterCount, attach_adapter, count_parameters
 from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.run import summary
 from goft_cli.run.folder import RunFolder
+from goft_cli.run.provenance import section
+from goft_cli.run.record import RunRecord
+from goft_cli.run.second_stage import first_stage
+from goft_cli.system.digests import in_modules
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Split, Task, TaskData
 from goft_cli.tasks.benchmark import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.tasks.families import build_benchmark, build_task
 from goft_cli.training import sharding
 from goft_cli.training.trainer import EncodedData, training_arguments, update_count
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     benchmark = prepare_benchmark(cfg, task)
     data = task.load()
     task = task.respelled(data.provenance)
-    summary.announce(cfg, task.size_deviations(data))
+    summary.announce(cfg, task.size_deviations(data), data.sampled)
     backbone = load_backbone(cfg.model, task)
     task.check_model(backbone.model)
     if benchmark:
@@ -55,11 +65,46 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     rows, head = len(data.splits[cfg.task.train_split]), cfg.model.head_modules
     updates = update_count(rows, cfg.trainer, arguments.world_size)
     model = attach_adapter(backbone, cfg.adapter, head, task.auto_class, updates)
+    if source := first_stage(cfg):
+        go_on(model, source, task, backbone, head)
     encoded = encode(task, data, backbone)
     counts = count_parameters(model, head)
     return Job(
         cfg, folder, task, data, encoded, arguments, backbone, model, counts, benchmark, speaks
     )
+
+
+def go_on(
+    model: PeftModel, source: RunRecord, task: Task[Any, Any], backbone: Backbone, head: list[str]
+) -> None:
+    """Give the adapter the numbers of a finished run's, and the head where the labels are equal."""
+    recorded, place = section(source.manifest, "model"), source.folder.path
+    if recorded.get("fingerprint") != backbone.fingerprint:
+        raise GoftError(
+            f"init_adapter={place} was trained on the weights of {recorded.get('path')} "
+            f"({str(recorded.get('fingerprint'))[:12]}), found those of "
+            f"{backbone.model.name_or_path} ({backbone.fingerprint[:12]})",
+            "pass the model that it was trained on",
+        )
+    before = build_task(source.cfg.task).respelled(section(source.manifest, "data"))
+    keeps = answers(before) == answers(task)
+    filled(model, source.folder.adapter, without=() if keeps else head)
+    logger.info("goes on from %s, trained on %s", place, before.config.name)
+    if not keeps and any(in_modules(name, head) for name, _ in model.named_parameters()):
+        logger.info("the head is new: %s there, %s here", *map(labels_of, (before, task)))
+
+
+def answers(task: Task[Any, Any]) -> dict[str, Any]:
+    """Return what a head is built for."""
+    options = task.model_options()
+    named = {key: options.get(key) for key in ("num_labels", "id2label", "problem_type")}
+    return named | {"auto_class": task.auto_class}
+
+
+def labels_of(task: Task[Any, Any]) -> str:
+    """Say in few words what a task's head answers with."""
+    names = [str(name) for name in (task.model_options().get("id2label") or {}).values()]
+    return shorten(", ".join(names) or f"what {task.config.name} asks for", 80, placeholder=" ...")
 
 
 def prepare_benchmark(cfg: TrainConfig, task: Task[Any, Any]) -> LoadedBenchmark | None:

@@ -153,6 +153,19 @@ def adapter_sha256(run: RunFolder) -> dict[str, str]:
     return {path.name: digest for path, digest in found.items()}
 
 
+def describe_adapter(run: RunFolder) -> Section:
+    """Return `source` (the folder) and `sha256` by name of the adapter that another run is on."""
+    return {"source": str(run.adapter.resolve()), "sha256": adapter_sha256(run)}
+
+
+def init_changes(manifest: Mapping[str, Any]) -> list[Change]:
+    """Compare the adapter that a run started from with its record; most runs have none."""
+    recorded = section(manifest, "init_adapter")
+    if not recorded:
+        return []
+    return file_changes(recorded, describe_adapter(RunFolder(Path(recorded["source"]).parent)))
+
+
 def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
     """Refuse to go on with a run that has results if its base model or its data has changed.
 
@@ -169,7 +182,7 @@ def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
 def ground_gone(cfg: TrainConfig, folder: RunFolder, remedy: str) -> list[Change]:
     """Do what `check_ground` does in the folder of exactly this run, where it has a manifest."""
     manifest = read_json(folder.manifest)
-    changes = base_on_disk(section(manifest, "model"), cfg.model)
+    changes = base_on_disk(section(manifest, "model"), cfg.model) + init_changes(manifest)
     for task, key in ((cfg.task, "data"), (cfg.benchmark, "benchmark")):
         changes += changes_on_disk(section(manifest, key), task) if task else []
     require_unchanged([one for one in changes if one.found], folder.path, remedy)
@@ -199,4 +212,5 @@ def require_same_ground(before: Mapping[str, Any], now: Mapping[str, Any], run: 
     for key in ("data", "benchmark"):
         if section(before, key):
             changes += data_changes(section(before, key), section(now, key), all_splits=True)
+    changes += init_changes(before)
     require_unchanged(changes, run, TRAIN_ANEW)

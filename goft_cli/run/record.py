@@ -139,8 +139,11 @@ class RunRecord:
         return [(row["step"], row[key]) for row in self.history if key in row]
 
 
-def find_run(adapter: str) -> RunFolder:
-    """Find the run that a path belongs to: the run folder itself, or its adapter folder."""
+def find_run(adapter: str, *, key: str = "adapter") -> RunFolder:
+    """Find the run that a path belongs to: the run folder itself, or its adapter folder.
+
+    `key` is what the user typed before the path.
+    """
     path = Path(adapter).expanduser()
     for candidate in (path, path.parent):
         folder = RunFolder(candidate)
@@ -150,10 +153,10 @@ def find_run(adapter: str) -> RunFolder:
             if folder.is_run:
                 found = "is not finished" if folder.began else "ended before its training began"
                 raise GoftError(
-                    f"adapter={adapter}: the run {found}", "start its goft train command again"
+                    f"{key}={adapter}: the run {found}", "start its goft train command again"
                 )
     raise GoftError(
-        f"adapter={adapter}: no run of goft train there (no config.yaml)",
+        f"{key}={adapter}: no run of goft train there (no config.yaml)",
         "pass a folder such as outputs/TASK/MODEL/ADAPTER/RUN",
     )
 

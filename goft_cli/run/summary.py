@@ -35,8 +35,8 @@ CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], "o")}
 """Colour and marker, by what a curve is of."""
 
 
-def announce(cfg: TrainConfig, deviations: Deviations) -> None:
-    """Log the recipe, what was overridden, and whether the data is the benchmark."""
+def announce(cfg: TrainConfig, deviations: Deviations, sampled: Deviations) -> None:
+    """Log the recipe, what was overridden, and whether the data is the benchmark, or a sample."""
     logger.info(
         "%s on %s with %s, seed %d", real_name(cfg.model), cfg.task.name, cfg.adapter.name, cfg.seed
     )
@@ -45,6 +45,8 @@ def announce(cfg: TrainConfig, deviations: Deviations) -> None:
     logger.info("recipe: %s", describe_recipe(cfg))
     for line in describe_deviations(deviations):
         logger.warning(line)
+    for name, (rows, total) in sampled.items():
+        logger.info("%s: a sample of %d of %d rows", name, rows, total)
 
 
 def describe_own(task: TaskConfig, own: OwnDataConfig) -> str:

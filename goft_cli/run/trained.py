@@ -51,7 +51,7 @@ class TrainedRun:
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read splits of the task's data."""
-        data = self.task.load_splits(names)
+        data = self.task.load_some(names)
         if not self.other_data:
             changes = self.data_changes(data)
             provenance.require_unchanged(changes, self.folder.path, provenance.OTHER_DATA)

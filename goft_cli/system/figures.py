@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1"),
     *("#7F7F7F", "#994455", "#999933", "#44AA99"),
+    *("#332288", "#88CCEE", "#117733", "#DDCC77", "#AA4499"),
 )
 """Okabe and Ito's without black and pale yellow, which a dark or a white page would hide, and a
-purple: these are told apart with any colour vision and in grey. The last four need their markers.
+purple: these are told apart with any colour vision and in grey. Those after need their markers.
 """
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h", "H", "d", "8", "|")
 ADAPTERS = (
     *("goft", "qgoft", "lora", "linear", "oft", "boft", "hra"),
     *("full", "adalora", "bitfit", "goft-scaled"),
+    *("dora", "psoft", "road", "vera", "ia3"),
 )
 """In the order of their colours."""
 INK, SECOND_INK, GRID = "#222222", "#777777", "#e3e3e3"

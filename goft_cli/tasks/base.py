@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -43,6 +43,8 @@ class TaskData:
 
     splits: Mapping[str, Dataset]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    sampled: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By split, how many rows were taken, and of how many, where not all were."""
 
     def size_deviations(self, published: Mapping[str, int]) -> dict[str, tuple[int, int]]:
         """Return (found, published) rows for each split that has another size."""
@@ -51,13 +53,33 @@ class TaskData:
 
     def describe(self, published: Mapping[str, int]) -> dict[str, Any]:
         """Return what a manifest says of the data, `is_the_benchmark` included."""
-        deviations = self.size_deviations(published)
+        deviations, all_rows = self.size_deviations(published), not self.sampled
+        is_whole = bool(published) and bool(self.splits) and not deviations and all_rows
+        taken = {name: {"rows": rows, "of": total} for name, (rows, total) in self.sampled.items()}
         return {
             "rows": {name: len(rows) for name, rows in self.splits.items()},
-            "is_the_benchmark": bool(published) and bool(self.splits) and not deviations,
+            "is_the_benchmark": is_whole,
             "size_deviations": {name: list(sizes) for name, sizes in deviations.items()},
+            **({"sampled": taken} if taken else {}),
             **self.provenance,
         }
+
+
+def sampled(data: TaskData, config: TaskConfig) -> TaskData:
+    """Take a sample of each split that has more rows than its limit, in the order of the file.
+
+    It is the same for every seed, so runs are compared on equal rows, and a smaller sample is part
+    of a larger one.
+    """
+    splits, counts = dict(data.splits), dict[str, tuple[int, int]]()
+    for name, rows in data.splits.items():
+        limit = config.limit(name)
+        if limit is not None and limit < len(rows):
+            # of all generators of numpy's, the one whose numbers no version may change
+            order = np.random.RandomState(0).permutation(len(rows))
+            splits[name] = rows.select(np.sort(order[:limit]))
+            counts[name] = (limit, len(rows))
+    return replace(data, splits=splits, sampled=counts) if counts else data
 
 
 @dataclass(frozen=True)
@@ -93,11 +115,15 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
 
     def load(self) -> TaskData:
         """Read and check the raw rows of the training split and every evaluation split."""
-        return self.load_splits(self.config.splits)
+        return self.load_some(self.config.splits)
+
+    def load_some(self, names: Sequence[str]) -> TaskData:
+        """Read and check the raw rows of the named splits, of each no more than its limit."""
+        return sampled(self.load_splits(names), self.config)
 
     @abstractmethod
     def load_splits(self, names: Sequence[str]) -> TaskData:
-        """Read and check the raw rows of the named splits."""
+        """Read and check all raw rows of the named splits."""
 
     def respelled(self, provenance: Mapping[str, Any]) -> Task[ConfigT, ProcessorT]:
         """Return this task with the names that its training data's provenance has; here none."""

@@ -1,24 +1,30 @@
-"""What runs beside the training loop: checks that stop it in time, a bar, schedules, a tracker."""
+"""What runs beside the training loop: checks that stop it in time, a bar, schedules."""
 
 from __future__ import annotations
 
+import logging
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
 from rich.progress import Progress
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
-from goft_cli.config import TrackerConfig, TrackerName, WandbMode
+from goft_cli.config import TrainerConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import bar
+
+logger = logging.getLogger(__name__)
 
 FACT_START = 1e-6
 FACT_FLOOR = 1e-5
@@ -74,6 +80,45 @@ class StopWithoutFolder(TrainerCallback):
     ) -> None:
         """End the run if the folder is gone."""
         self.check_there()
+
+
+class EarlyStopping(EarlyStoppingCallback):
+    """Transformers' own, which a resumed run goes on with where its checkpoint was."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Take the count from the checkpoint; it may have reached its end there."""
+        kept: Any = state.stateful_callbacks
+        vars(self).update(kept[type(self).__name__]["attributes"])
+        control.should_training_stop |= self._has_waited
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        **_: object,
+    ) -> None:
+        """Count, and say when it ends the training."""
+        super().on_evaluate(args, state, control, metrics)
+        if self._has_waited and state.global_step < state.max_steps:
+            logger.info(
+                "stopped early after update %d of %d: evaluations without a better %s: %d",
+                *(state.global_step, state.max_steps, args.metric_for_best_model),
+                self.early_stopping_patience_counter,
+            )
+
+    @property
+    def _has_waited(self) -> bool:
+        return self.early_stopping_patience_counter >= self.early_stopping_patience
+
+
+def early_stopping(trainer: TrainerConfig) -> EarlyStopping | None:
+    """Return what ends a training early, if it is asked for."""
+    patience = trainer.early_stopping_patience
+    return None if patience is None else EarlyStopping(patience, trainer.early_stopping_threshold)
 
 
 class ProgressBar(TrainerCallback):
@@ -157,26 +202,3 @@ def by_epoch(
     per_epoch = math.ceil(updates / epochs)
     lengths = {"warmup": warmup / per_epoch, "epochs": updates / per_epoch}
     return LambdaLR(optimizer, lambda done: rate(done // per_epoch, peak=peak, **lengths) / peak)
-
-
-@contextmanager
-def tracking(tracker: TrackerConfig, folder: Path) -> Iterator[None]:
-    """Set the tracker up through its own environment variables, and close its run in the end."""
-    if tracker.name is TrackerName.tensorboard:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
-    if tracker.name is not TrackerName.wandb:
-        yield
-        return
-    import wandb
-
-    os.environ.setdefault("WANDB_PROJECT", tracker.project)
-    os.environ["WANDB_DIR"] = str(folder)
-    if tracker.mode is WandbMode.offline:  # else the user's own WANDB_MODE holds
-        os.environ["WANDB_MODE"] = "offline"
-    exit_code = 1
-    try:
-        yield
-        exit_code = 0
-    finally:
-        # else it waits for the interpreter's end, which a job of a sweep does not have
-        wandb.finish(exit_code=exit_code)

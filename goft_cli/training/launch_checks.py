@@ -163,6 +163,9 @@ def unfit(backend: str, cfg: TrainConfig) -> tuple[str, str] | None:
         return "without a GPU each process would train alone", "pass trainer.use_cpu=true"
     if cfg.model.quantization:
         return "packed weights cannot be shared out", f"leave model.quantization out, or {USE_DDP}"
+    if cfg.trainer.max_tokens_per_batch is not None:
+        reason = "trainer.max_tokens_per_batch gives each process another number of batches"
+        return reason, f"leave it out, or {USE_DDP}"
     if isinstance(cfg.adapter, AdaLoraAdapterConfig):
         return f"adapter={cfg.adapter.name} needs whole gradients", USE_DDP
     return None

@@ -1,14 +1,16 @@
-"""Model inputs by falling length, and the way back to the order of their rows."""
+"""Model inputs by falling length and back to the order of their rows; large batches in parts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import cast
 
 import datasets
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import Subset
 
 from goft_cli.tasks.base import Arrays, Inputs
@@ -67,6 +69,32 @@ def taken(inputs: Inputs, places: np.ndarray) -> Inputs:
     if isinstance(inputs, datasets.Dataset):
         return inputs.select(places)
     return Subset(inputs, places.tolist())
+
+
+def parts_of(batch: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
+    """Cut a batch into parts of at most `most` tokens, padding included, and one row at least.
+
+    The longest rows come first, and each part is as wide as its first row. Padding on the left
+    stays, for models count positions from the first column.
+    """
+    mask = batch.get("attention_mask")
+    if mask is None or mask.dim() != 2 or mask.numel() <= most:
+        return [dict(batch)]
+    rows, width = mask.shape
+    ends = (mask != 0).long().mul(torch.arange(1, width + 1, device=mask.device)).amax(dim=1)
+    order = ends.argsort(descending=True, stable=True)
+    parts, first = [], 0
+    while first < rows:
+        wide = max(1, int(ends[order[first]]))
+        chosen = order[first : first + max(1, most // wide)]
+        first += len(chosen)
+        parts.append({name: narrowed(one[chosen], width, wide) for name, one in batch.items()})
+    return parts
+
+
+def narrowed(rows: Tensor, width: int, wide: int) -> Tensor:
+    """Leave out the last columns of what has one for each token."""
+    return rows[:, :wide] if rows.dim() > 1 and rows.shape[1] == width else rows
 
 
 def at_places(outputs: Arrays, places: np.ndarray) -> Arrays:

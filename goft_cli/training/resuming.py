@@ -160,8 +160,11 @@ class ResumableTrainer(InOrder):
             prune(self._checkpoints, self.args.save_total_limit, protected)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
-        """Train no further after the last update; Trainer would, where it was inside an epoch."""
-        if self.state.global_step >= self.state.max_steps:
+        """Train no further after the last update; Trainer would, where it was inside an epoch.
+
+        The last one is known when the training begins where it was stopped early before.
+        """
+        if self.control.should_training_stop or self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
         else:
             super()._run_epoch(*args, **kwargs)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
@@ -15,18 +16,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Sampler
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_utils import SchedulerType
 
 from goft_cli.config import TrackerName, TrainConfig, TrainerConfig
 from goft_cli.config.choices import Sampling
+from goft_cli.config.trainer import JUDGED_SCHEDULES
 from goft_cli.models.adalora import AdaLora, RankAllocation
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
 from goft_cli.tasks.tokens import lengths
 from goft_cli.training.callbacks import (
     EPOCH_RATES,
+    EarlyStopping,
     EpochRate,
     FiniteGradients,
     ProgressBar,
@@ -34,9 +38,11 @@ from goft_cli.training.callbacks import (
     diverged,
 )
 from goft_cli.training.evaluation import single
-from goft_cli.training.longest_first import LongestFirst
+from goft_cli.training.longest_first import LongestFirst, parts_of
 from goft_cli.training.resuming import ResumableTrainer
 from goft_cli.tuner.penalty import PenaltyMixin
+
+Items = Tensor | int | None
 
 
 @dataclass(frozen=True)
@@ -70,20 +76,52 @@ class ByLength(LengthGroupedSampler):
 class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
     """Trainer with the penalty, every schedule of the paper, and a loss that stays finite."""
 
-    def __init__(self, *args: Any, rate: EpochRate | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - Trainer's own
+        rate: EpochRate | None = None,
+        most_tokens: int | None = None,
+        **kwargs: Any,  # noqa: ANN401 - Trainer's own
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._rate = rate
+        self._rate, self._most_tokens = rate, most_tokens
         self.add_callback(FiniteGradients)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - Trainer's own
+    def training_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
         """Return the task loss of one micro-batch, its gradients and the penalty's in place."""
-        loss = super().training_step(*args, **kwargs)
+        parts = parts_of(inputs, self._most_tokens) if self._most_tokens else [inputs]
+        loss = self._sum_over(parts, model, num_items_in_batch)
         if not torch.isfinite(loss):
             raise diverged(f"the loss became {loss.item()}", self.state)
         if self.is_deepspeed_enabled:
             self._check_update_of_deepspeed()
         self.totals.loss += loss.item()
         return loss
+
+    def _sum_over(self, parts: Sequence[dict[str, Any]], model: nn.Module, items: Items) -> Tensor:
+        """Compute a micro-batch part after part; each counts by its share of the rows.
+
+        Trainer and `PenaltyMixin` divide by the number of micro-batches in an update, so a part is
+        taken for one of as many as would make the update out of its like.
+        """
+        if len(parts) == 1:
+            return super().training_step(model, parts[0], items)
+        steps = self.current_gradient_accumulation_steps
+        sizes = [len(next(iter(part.values()))) for part in parts]
+        found = []
+        for size, part in zip(sizes, parts, strict=True):
+            vars(self)["current_gradient_accumulation_steps"] = steps * sum(sizes) / size
+            # processes exchange their gradients after the last part, of which each has one
+            waits = nullcontext() if part is parts[-1] else self.accelerator.no_sync(model)
+            with waits:
+                found.append(super().training_step(model, part, items))
+        self.current_gradient_accumulation_steps = steps
+        return torch.stack(found).sum()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:  # noqa: ANN401 - Trainer's own
         rows = self.train_dataset if train_dataset is None else train_dataset
@@ -129,20 +167,42 @@ def training_arguments(
     """Translate our configuration; the keys under `trainer` are already Trainer's own."""
     given = {entry.name: getattr(cfg.trainer, entry.name) for entry in fields(cfg.trainer)}
     own = {key: one.value if isinstance(one, Enum) else one for key, one in given.items()}
+    for key in ("early_stopping_patience", "early_stopping_threshold", "max_tokens_per_batch"):
+        del own[key]  # see `build_trainer`
+    own |= own.pop("extra")
+    if cfg.trainer.lr_scheduler_type in JUDGED_SCHEDULES:  # which take a loss for the headline
+        mode = {"mode": "max" if cfg.task.greater_is_better else "min"}
+        own["lr_scheduler_kwargs"] = mode | cfg.trainer.lr_scheduler_kwargs
     if not own["gradient_checkpointing"]:
         del own["gradient_checkpointing"]  # renamed in transformers 5.23: naming it at all warns
     if own["lr_scheduler_type"] in EPOCH_RATES:
         own["lr_scheduler_type"] = "constant"  # a name that Trainer knows; create_scheduler decides
     try:
         arguments = TrainingArguments(**own | fixed_arguments(cfg, checkpoints, task))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         hint = "add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
         raise GoftError(f"trainer: {' '.join(str(error).split())}", hint) from error
+    check_schedule(arguments)
     # Several visible GPUs without a launcher would mean DataParallel, whose replicas keep their
     # layers' penalties to themselves, so that what is logged as loss would contain them.
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
     return arguments
+
+
+def check_schedule(arguments: TrainingArguments) -> None:
+    """Refuse arguments that the schedule does not take, or lacks."""
+    rehearsed = torch.optim.SGD([torch.zeros(1)], lr=arguments.learning_rate)
+    name = SchedulerType(arguments.lr_scheduler_type)
+    own = cast("dict[str, Any]", arguments.lr_scheduler_kwargs)
+    try:
+        get_scheduler(name, rehearsed, 1, 10, own)
+    except (TypeError, ValueError) as error:
+        raise GoftError(
+            f"trainer.lr_scheduler_type={name.value} with trainer.lr_scheduler_kwargs={own}: "
+            f"{' '.join(str(error).split())}",
+            "the documentation of transformers' schedules names their arguments",
+        ) from error
 
 
 def fixed_arguments(cfg: TrainConfig, checkpoints: Path, task: Task[Any, Any]) -> dict[str, Any]:
@@ -187,6 +247,8 @@ def build_trainer(
     processor: Any,  # noqa: ANN401 - a tokenizer or an image processor, saved with checkpoints
     arguments: TrainingArguments,
     rate: EpochRate | None = None,
+    stopping: EarlyStopping | None = None,
+    most_tokens: int | None = None,
 ) -> PenaltyTrainer:
     """Assemble the trainer; the first evaluation split, if any, picks the best checkpoint."""
     require_a_batch(data.train, arguments)
@@ -208,9 +270,12 @@ def build_trainer(
         compute_metrics=metrics,
         reduce=task.reduce,
         rate=rate,
+        most_tokens=most_tokens,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(ProgressBar(task.config.headline))
+    if stopping is not None:
+        trainer.add_callback(stopping)
     tuner = getattr(model, "base_model", None)
     if isinstance(tuner, AdaLora):
         trainer.add_callback(RankAllocation(tuner))

@@ -39,6 +39,7 @@ SETTINGS = [
     ["task=demo/acceptability"],
     ["task=demo/instructions", "benchmark=vicuna"],
     ["task=demo/acceptability", "adapter=adalora"],
+    ["task=demo/acceptability", "adapter=peft"],
 ]
 """Words for a run; together they have all keys that are advised."""
 

@@ -61,6 +61,7 @@ def test_each_place_has_a_short_name_of_its_own(one: str, other: str) -> None:
         (["+task.data_dir=a", "task.data_dir=b"], "task.data_dir=b,r=1"),
         (["task.data_dir=b", "model.path=a"], "model.path=a,task.data_dir=b,r=1"),
         (["benchmark.data_dir=a=b"], "benchmark.data_dir=a=b,r=1"),
+        (["init_adapter=first"], "init_adapter=first,r=1"),
         (["model.path="], "model.path=,r=1"),
     ],
 )
@@ -84,9 +85,9 @@ def test_each_data_set_and_base_model_has_a_folder_of_its_own(verb: str) -> None
     alone = folder("task=glue/cola")
     found = [
         folder("task=glue/cola", f"{key}={value}")
-        for key in ("task.data_dir", "model.path")
+        for key in ("task.data_dir", "model.path", "init_adapter")
         for value in ("/a/data", "/b/data")
     ]
-    assert len({alone, *found}) == 5
+    assert len({alone, *found}) == 7
     if verb != "compare":
         assert alone == "outputs/glue/cola/tiny-deberta-v3/goft/seed42", "as before"

@@ -48,7 +48,7 @@ def test_the_log_the_recipe_and_the_scores_name_it(
     words = [f"model.path={folder}", "model=tiny-deberta-v3", f"output_dir={tmp_path / 'run'}"]
     cfg = composed([*words, "task=demo/acceptability", "trainer.use_cpu=true"])
     with caplog.at_level("INFO"):
-        summary.announce(cfg, {})
+        summary.announce(cfg, {}, {})
     assert summary.describe_recipe(cfg).count("another") == 1
     assert "another (settings of tiny-deberta-v3)" in caplog.text
 

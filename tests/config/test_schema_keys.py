@@ -29,6 +29,9 @@ TEXT, ANSWERS, IMAGES, INSTRUCTIONS = TASKS.values()
 CHOICES, VICUNA, JUDGE = "benchmark=demo-choices", "benchmark=vicuna", "benchmark.judge"
 LM_EVAL = "benchmark=lm_eval"
 
+UNJUDGED = [INSTRUCTIONS, "task.eval_splits=[]", "task.headline_split=train_sample"]
+NUMBERS = ["task.labels=[]", "task.metrics=[pearson]", "task.headline=pearson"]
+
 OWN = ["task=own/classification", *data_of("own/classification")]
 REFUSED: dict[str, list[list[str]]] = {
     "TaskConfig.headline": [
@@ -66,6 +69,43 @@ REFUSED: dict[str, list[list[str]]] = {
     "TrainerConfig.per_device_eval_batch_size": [["trainer.per_device_eval_batch_size=0"]],
     "TrainerConfig.save_total_limit": [["trainer.save_total_limit=0"]],
     "TrainerConfig.eval_steps": [["trainer.eval_strategy=steps"]],
+    "TaskConfig.max_train_samples": [
+        [TEXT, "task.max_train_samples=0"],
+        [INSTRUCTIONS, CHOICES, "benchmark.max_train_samples=5"],
+    ],
+    "TaskConfig.max_eval_samples": [
+        [TEXT, "task.max_eval_samples=-1"],
+        [INSTRUCTIONS, CHOICES, "benchmark.max_eval_samples=5"],
+    ],
+    "TrainerConfig.early_stopping_patience": [
+        ["trainer.early_stopping_patience=0"],
+        [*UNJUDGED, "trainer.early_stopping_patience=2"],
+    ],
+    "TrainerConfig.early_stopping_threshold": [["trainer.early_stopping_threshold=-1"]],
+    "TrainerConfig.lr_scheduler_kwargs": [
+        ["trainer.lr_scheduler_type=constant", "trainer.lr_scheduler_kwargs.a=1"],
+    ],
+    "TrainerConfig.label_smoothing_factor": [
+        ["trainer.label_smoothing_factor=1"],
+        [ANSWERS, "trainer.label_smoothing_factor=0.1"],
+        [TEXT, *NUMBERS, "trainer.label_smoothing_factor=0.1"],
+    ],
+    "TrainerConfig.lr_scheduler_type": [
+        [*UNJUDGED, "trainer.lr_scheduler_type=reduce_lr_on_plateau"],
+    ],
+    "TrainerConfig.optim": [["trainer.optim=adamw_anyprecision"]],
+    "TrainerConfig.max_tokens_per_batch": [
+        ["trainer.max_tokens_per_batch=0"],
+        [IMAGES, "trainer.max_tokens_per_batch=100"],
+    ],
+    "TrainerConfig.extra": [
+        ["trainer.extra.no_such_field=1"],
+        ["trainer.extra.seed=1"],
+        ["trainer.extra.learning_rate=0.1"],
+        ["trainer.extra.hub_token=abc"],
+        ["trainer.extra.neftune_noise_alpha=abc"],
+        ["trainer.extra.group_by_length=true"],
+    ],
     "TrainerConfig.train_sampling_strategy": [
         [IMAGES, "trainer.train_sampling_strategy=group_by_length"],
     ],
@@ -91,6 +131,15 @@ REFUSED: dict[str, list[list[str]]] = {
     "AdaLoraAdapterConfig.target_r": [["adapter=adalora", "adapter.target_r=0"]],
     "AdaLoraAdapterConfig.beta1": [["adapter=adalora", "adapter.beta1=1"]],
     "AdaLoraAdapterConfig.beta2": [["adapter=adalora", "adapter.beta2=0"]],
+    "PeftAdapterConfig.type": [
+        ["adapter=peft", "adapter.type=RODA"],
+        ["adapter=peft", "adapter.type=PREFIX_TUNING"],
+    ],
+    "PeftAdapterConfig.config": [
+        ["adapter=road", "adapter.config.varient=road_2"],
+        ["adapter=road", "adapter.config.group_size=abc"],
+        ["adapter=road", "adapter.config.target_modules=[query]"],
+    ],
     "NoLayersConfig.target_modules": [["adapter=linear", "adapter.target_modules=query"]],
     "FullConfig.modules_to_save": [["adapter=full", "adapter.modules_to_save=classifier"]],
     "TrainConfig.seed": [["seed=-1"]],

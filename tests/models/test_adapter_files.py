@@ -29,7 +29,6 @@ from tests.support.small_runs import composed
 
 AUTO = "AutoModelForSequenceClassification"
 VARIANTS = {name: [f"adapter={name}"] for name in CHOICES["adapter"]} | {
-    "dora": ["adapter=lora", "adapter.use_dora=true"],
     "all linear": ["adapter=lora", "adapter.target_modules=all-linear"],
     "one block": ["adapter=goft", "adapter.layers_to_transform=[1]"],
     "pattern": ["adapter=oft", r"adapter.target_modules='.*\.(query|key)'"],

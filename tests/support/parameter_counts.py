@@ -17,6 +17,12 @@ PER_LINEAR: dict[str, Callable[[int, int], int]] = {
     "oft": lambda inputs, _: inputs // 4 * 6,  # skew matrices of 4 by 4
     "boft": lambda inputs, outputs: inputs // 4 * 16 + outputs,  # whole matrices, and scales
     "hra": lambda inputs, _: 4 * inputs,
+    "dora": lambda inputs, outputs: 2 * (inputs + outputs) + outputs,  # LoRA's, and lengths
+    "psoft": lambda _inputs, _outputs: 16 * 15 // 2 + 2 * 16,  # a rotation, and two scales
+    "road": lambda _, outputs: outputs,  # an angle and a length for each pair of outputs
+    "vera": lambda _, outputs: 256 + outputs,  # a factor for each row of the two matrices
+    "ia3": lambda _, outputs: outputs,
+    "peft": lambda inputs, outputs: 2 * 8 * (inputs + outputs),  # LoHa's two products of rank 8
 }
 
 

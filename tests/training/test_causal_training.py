@@ -54,7 +54,9 @@ def adapted() -> PeftModel:
     return model
 
 
-def trainer(model: PeftModel, collate: Callable[..., Any], **options: object) -> PenaltyTrainer:
+def trainer(
+    model: PeftModel, collate: Callable[..., Any], most: int | None = None, **options: object
+) -> PenaltyTrainer:
     values: dict[str, Any] = {
         "output_dir": "unused",
         "max_steps": STEPS,
@@ -72,12 +74,15 @@ def trainer(model: PeftModel, collate: Callable[..., Any], **options: object) ->
         **options,
     }
     data = EncodedData(rows(), {"validation": Split(rows(), rows())}, collate)
-    return build_trainer(model, task(), data, None, TrainingArguments(**values))
+    arguments = TrainingArguments(**values)
+    return build_trainer(model, task(), data, None, arguments, most_tokens=most)
 
 
-def trained(collate: Callable[..., Any], **options: object) -> dict[str, Tensor]:
+def trained(
+    collate: Callable[..., Any], most: int | None = None, **options: object
+) -> dict[str, Tensor]:
     model = adapted()
-    trainer(model, collate, **options).train()
+    trainer(model, collate, most, **options).train()
     return {key: value.clone() for key, value in get_peft_model_state_dict(model).items()}
 
 
@@ -92,6 +97,14 @@ def test_sharing_an_update_out_otherwise_leads_to_the_same_weights() -> None:
         for name, tensor in whole.items():
             torch.testing.assert_close(found[name], tensor, rtol=TOLERANCE, atol=TOLERANCE)
     assert any((whole[name] - start[name]).abs().max() > 100 * TOLERANCE for name in whole)
+
+
+def test_a_batch_in_parts_leads_to_the_same_weights() -> None:
+    whole = trained(PadRight(0))
+    for most in (1, 40):
+        parts = trained(PadRight(0), most)
+        for name, tensor in whole.items():
+            torch.testing.assert_close(parts[name], tensor, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def alone(model: PeftModel) -> list[float]:

@@ -31,6 +31,15 @@ CASES = {
     "each epoch": (["trainer.eval_strategy=epoch"], {1, 3, 6}),
     "every two updates": (["trainer.eval_strategy=steps", "trainer.eval_steps=2"], {3, 4}),
     "inside an epoch": (["trainer.max_steps=5", "trainer.lr_scheduler_type=constant"], {5}),
+    # from the second on, no evaluation is better: the third ends the training, by a signal too
+    "stopped early": (
+        [
+            "trainer.num_train_epochs=9",
+            "trainer.early_stopping_patience=2",
+            "trainer.early_stopping_threshold=2",
+        ],
+        {5, 9},
+    ),
     "by length": (["trainer.train_sampling_strategy=group_by_length"], {2, 4, 5}),
 }
 

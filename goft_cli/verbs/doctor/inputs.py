@@ -15,9 +15,7 @@ from goft_cli.config import (
     ModelConfig,
     TaskConfig,
     TrackerConfig,
-    TrackerName,
     TrainConfig,
-    WandbMode,
 )
 from goft_cli.config.model import check_tokenizer
 from goft_cli.models.backbone import load_backbone
@@ -34,6 +32,7 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import quiet_libraries
 from goft_cli.system.tables import Finding, Verdict, refused
 from goft_cli.tasks.families import build_benchmark, build_task
+from goft_cli.training.trackers import needs_network
 
 
 def examine_hub() -> Finding:
@@ -87,10 +86,10 @@ def examine_tokenizer(model: ModelConfig) -> Finding:
 
 def examine_tracker(tracker: TrackerConfig, *, offline: bool) -> Finding:
     """See whether the tracker is installed, logged in, and does without a network if it must."""
-    if offline and tracker.name is TrackerName.wandb and tracker.mode is WandbMode.online:
-        found = "wandb in online mode needs the network"
+    if offline and needs_network(tracker):
+        found = f"{tracker.name.name} in online mode needs the network"
         return Finding("tracker", Verdict.mend, found, "pass tracker.mode=offline")
-    return checked("tracker", tracker.name.value, lambda: check_tracker(tracker))
+    return checked("tracker", tracker.name.name, lambda: check_tracker(tracker))
 
 
 def examine_offline(cfg: TrainConfig) -> Finding:

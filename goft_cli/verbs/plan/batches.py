@@ -94,9 +94,11 @@ def row_count(cfg: TrainConfig, data: TaskData | None, split: str) -> tuple[int 
     """Return how many rows a split has, and where that is from."""
     if data is not None:
         return len(data.splits[split]), "counted"
+    limit = cfg.task.limit(split)
     if split in cfg.task.benchmark_sizes:
-        return cfg.task.benchmark_sizes[split], "as published"
-    return None, "unknown until the data is here"
+        published = cfg.task.benchmark_sizes[split]
+        return min(limit or published, published), "as published" if not limit else "at most"
+    return limit, "at most" if limit else "unknown until the data is here"
 
 
 def largest_batch(

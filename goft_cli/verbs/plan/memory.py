@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from goft_cli.config import ModelConfig, Optimizer, Quantization, TrainConfig, TrainerConfig
 from goft_cli.rotation import force_engine, rotate_transposed
 from goft_cli.system.digests import in_modules
+from goft_cli.training.longest_first import parts_of
 from goft_cli.tuner.layer import GoftLayer
 from goft_cli.tuner.penalty import total_penalty
 
@@ -83,6 +84,8 @@ def forecast_memory(
     Raises:
         Exception: the model asks for a tensor's values, and cannot be traced.
     """
+    if most := cfg.trainer.max_tokens_per_batch:
+        batch = parts_of(batch, most)[0]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     copies = 2 if cfg.launcher.num_processes > 1 else 1
     weights = sum(map(size, model.parameters())) - saved_by_packing(model, cfg.model)
@@ -122,8 +125,8 @@ def saved_by_packing(model: nn.Module, cfg: ModelConfig) -> int:
 
 def optimizer_bytes(parameter: Tensor, optimizer: Optimizer) -> int:
     """Return what an optimizer keeps for one tensor."""
-    if optimizer in MOMENTS:
-        return MOMENTS[optimizer] * size(parameter)
+    if optimizer is not Optimizer.adafactor:
+        return MOMENTS.get(optimizer, 2) * size(parameter)  # those not listed keep two at most
     if parameter.dim() < 2:
         return size(parameter)
     rows, columns = parameter.shape[-2:]  # Adafactor: a mean for each row and each column

@@ -15,6 +15,7 @@ from goft_cli.run.provenance import (
     base_on_disk,
     changes_on_disk,
     data_changes,
+    init_changes,
     section,
 )
 from goft_cli.run.record import find_run, find_runs
@@ -52,6 +53,9 @@ def recheck(folder: RunFolder, cfg: VerifyConfig) -> Iterator[Finding]:
     yield base_files(manifest, run_cfg, is_moved=cfg.base_model is not None)
     adapter = section(section(manifest, "adapter"), "sha256")
     yield of_files("adapter files", list(adapter), adapter_changes(manifest, folder))
+    if started := section(manifest, "init_adapter"):
+        changes = init_changes(manifest)
+        yield of_files("adapter it started from", list(section(started, "sha256")), changes)
     if run_cfg.benchmark is not None:
         recorded = section(manifest, "benchmark")
         changes = changes_on_disk(recorded, run_cfg.benchmark, fresh=True)

@@ -24,7 +24,7 @@ MISTAKES = [
     ("train -m hydra.job.chdir=true seed=1,2", ["hydra.job.chdir=true", "output_dir=DIR"]),
     ("train sed=1", ["sed=1", "did you mean seed?"]),
     ("train lr=1", ["lr=1", "did you mean trainer.learning_rate?"]),
-    ("train trainer.early_stopping_patience=3", ["keys of trainer", "learning_rate", "use_cpu"]),
+    ("train trainer.multi_gpu=3", ["keys of trainer", "learning_rate", "use_cpu"]),
     ("train task.class_weights=1", ["keys of task", "classifier_dropout"]),
     ("train adapter.methd=qgoft", ["did you mean adapter.method?"]),
     ("train +adapter.methd=qgoft", ["+adapter.methd", "did you mean adapter.method?"]),
