@@ -21,6 +21,7 @@ from omegaconf import _utils as omegaconf_internals
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
+from goft_cli.compose.own_model import own_model
 from goft_cli.compose.store import offer
 from goft_cli.compose.words import nearest_key
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig, TrainerConfig
@@ -57,7 +58,7 @@ parse = cache(grammar_parser.parse)
 def lists_of_texts() -> frozenset[str]:
     """Return the keys whose value is a list of texts, in every section that has them."""
     hints = [hint for kind in SCHEMAS.values() for hint in get_type_hints(kind).items()]
-    others = {name for name, hint in hints if hint != list[str]}
+    others = {name for name, hint in hints if hint not in {list[str], list[str] | None}}
     return frozenset(name for name, _ in hints if name not in others)
 
 
@@ -216,6 +217,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "with_places": with_places,
     "run_name": run_name,
     "folder_name": folder_name,
+    "own_model": own_model,
     "device_batch": device_batch,
     "accumulation_steps": accumulation_steps,
     "processes": processes,

@@ -19,7 +19,7 @@ from goft_cli.config import (
     TrainConfig,
     WandbMode,
 )
-from goft_cli.config.model import check_tokenizer
+from goft_cli.config.model import check_tokenizer, words_of
 from goft_cli.models.backbone import load_backbone
 from goft_cli.run.preflight import (
     check_data_dir,
@@ -100,7 +100,7 @@ def examine_offline(cfg: TrainConfig) -> Finding:
             rows = load_everything(cfg)
     except GoftError as error:
         found = refused("unplugged", error)
-        fetch = f"goft fetch task={cfg.task.name} model={cfg.model.name} output_dir=DIR"
+        fetch = f"goft fetch task={cfg.task.name} {' '.join(words_of(cfg.model))} output_dir=DIR"
         return replace(found, remedy=f"{found.remedy}; or, on a machine with network, {fetch}")
     found = f"model and {rows:,} rows loaded with the network cut"
     return Finding("unplugged", Verdict.ok, found)
