@@ -72,14 +72,16 @@ def attach_adapter(
     """
     whole = trained_modules(backbone.model, cfg, head)
     linear = linear_layers(backbone.model, whole)
+    names = [name for name, _ in backbone.model.named_modules() if not in_modules(name, whole)]
     if isinstance(cfg, LayerAdapterConfig):
-        check_pattern(cfg.target_modules, [name for name, _ in backbone.model.named_modules()])
+        check_pattern(cfg.target_modules, names)
     try:
         config = peft_config(cfg, auto_class, peft_options(cfg, backbone.model, whole, updates))
         with heeding_peft():
             model = get_peft_model(backbone.model, config, autocast_adapter_dtype=True)
     except (ValueError, TypeError, UserWarning) as error:
         if isinstance(error, NoMatchingPeftModuleError) and isinstance(cfg, LayerAdapterConfig):
+            check_targets(cfg, names, linear)
             check_targets(cfg, [], linear)
         raise GoftError(f"adapter={cfg.name}: {' '.join(str(error).split())}") from error
     if isinstance(cfg, LayerAdapterConfig):

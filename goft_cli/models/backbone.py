@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +23,11 @@ from goft_cli.system.digests import fingerprint, in_modules
 from goft_cli.system.errors import GoftError, is_out_of_memory, is_panic
 from goft_cli.system.locations import model_location
 
+CAUSAL_LM = "AutoModelForCausalLM"
 EXAMPLES = {
     "AutoModelForSequenceClassification": "deberta-v3-base",
     "AutoModelForQuestionAnswering": "deberta-v3-base",
-    "AutoModelForCausalLM": "llama2-7b",
+    CAUSAL_LM: "llama2-7b",
     "AutoModelForImageClassification": "vit-b16",
 }
 BLOCK_WEIGHT = re.compile(r"(.+?)\.\d+\..*weight$")
@@ -141,7 +142,7 @@ def check_architecture(
     """
     found = config.model_type
     known = getattr(transformers, auto_class)._model_mapping
-    if type(config) not in known:
+    if type(config) not in known or (auto_class == CAUSAL_LM and is_encoder(config)):
         raise GoftError(
             f"model.path={cfg.path}: found the architecture {found}, which has no "
             f"{auto_class.removeprefix('AutoModelFor')} head",
@@ -154,6 +155,12 @@ def check_architecture(
             f"choose a model= of {found}, or pass model.architecture={found} if they are named "
             "alike",
         )
+
+
+def is_encoder(config: transformers.PretrainedConfig) -> bool:
+    """Tell whether each token of a model's text sees those behind it."""
+    masked = type(config) in transformers.AutoModelForMaskedLM._model_mapping
+    return masked and not getattr(config, "is_decoder", False)
 
 
 def check_attention(
@@ -181,15 +188,14 @@ def load_model(
     there = head_of(model, cfg)
     absent = [key for key in unfit if not in_modules(key, there)]
     if absent:
-        remedy = "pass a folder whose config.json and model.safetensors belong together"
-        if new := new_head(model, absent):
-            named = ",".join([*there, *new])
-            remedy = f"pass model.head_modules=[{named}] to train them"
-        raise GoftError(
-            f"model.path={cfg.path}: its weights lack {len(absent)} tensors of a "
-            f"{type(model).__name__} outside the head, such as {min(absent)}",
-            remedy,
-        )
+        outside = {key for key, _ in model.named_parameters() if not in_modules(key, there)}
+        if outside <= {*info["missing_keys"]}:
+            raise GoftError(
+                f"model.path={cfg.path}: its weights have none of the names that a "
+                f"{type(model).__name__} has",
+                f"choose a model such as model={EXAMPLES[auto_class]}",
+            )
+        raise incomplete(model, absent, there, cfg)
     # heads of other kinds, which are left out, may be numbered too, in lists of their own
     known = [name for name, _ in model.named_modules()]
     blocks = {key: BLOCK_WEIGHT.match(key) for key in info["unexpected_keys"]}
@@ -201,6 +207,20 @@ def load_model(
             "pass a folder whose config.json and model.safetensors belong together",
         )
     return model
+
+
+def incomplete(
+    model: PreTrainedModel, absent: Sequence[str], head: Sequence[str], cfg: ModelConfig
+) -> GoftError:
+    """Say that weights lack tensors outside the head, and what to do."""
+    remedy = "pass a folder whose config.json and model.safetensors belong together"
+    if new := new_head(model, absent):
+        remedy = f"pass model.head_modules=[{','.join([*head, *new])}] to train them"
+    return GoftError(
+        f"model.path={cfg.path}: its weights lack {len(absent)} tensors of a "
+        f"{type(model).__name__} outside the head, such as {min(absent)}",
+        remedy,
+    )
 
 
 def selects(word: object, names: Iterable[str]) -> bool:

@@ -13,36 +13,39 @@ from transformers import PreTrainedModel
 
 from goft_cli.config import ModelConfig
 
+POOLER = "pooler"
+
 
 def head_of(model: nn.Module, cfg: ModelConfig) -> list[str]:
     """Return the modules of the head: those that are named, or else those that a task adds."""
     if cfg.head_modules is not None:
         return cfg.head_modules
     plain = cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
-    children = dict(plain.named_children())
-    pretrained = {plain.base_model_prefix}
-    if plain.base_model_prefix not in children:  # its parts lie beside the head
+    known = pretrained_parts(plain)
+    children = {name: next(child.parameters(), None) for name, child in plain.named_children()}
+    return [name for name, first in children.items() if first is not None and name not in known]
+
+
+def pretrained_parts(model: PreTrainedModel) -> set[str]:
+    """Name the children of a model that a task does not add: the base model, an output layer.
+
+    Of a few architectures the parts of the base model lie beside the head.
+    """
+    children, output = dict(model.named_children()), model.get_output_embeddings()
+    base = {model.base_model_prefix}
+    if model.base_model_prefix not in children:
         with torch.device("meta"):
-            bare = transformers.AutoModel.from_config(plain.config)
-        pretrained = {name for name, _ in bare.named_children()}
-    with_weights = [
-        n for n, child in children.items() if next(child.parameters(), None) is not None
-    ]
-    return [name for name in beside(with_weights, plain) if name not in pretrained]
-
-
-def beside(names: Sequence[str], model: PreTrainedModel) -> list[str]:
-    """Return those of the names that are neither the pretrained model nor its output layer."""
-    output = model.get_output_embeddings()
-    pretrained = [name for name, child in model.named_children() if child is output]
-    return [name for name in names if name not in {model.base_model_prefix, *pretrained}]
+            base = {*dict(transformers.AutoModel.from_config(model.config).named_children())}
+    return base | {name for name, child in children.items() if child is output}
 
 
 def new_head(model: PreTrainedModel, absent: Sequence[str]) -> list[str]:
     """Return the modules that absent tensors are in, if they are a head's that a task adds.
 
-    A head lies beside the pretrained model. So does the output layer of a language model, which is
-    pretrained too.
+    A pooler, which lies in the base model, is only published with some heads.
     """
-    places = sorted({key.partition(".")[0] for key in absent})
-    return places if beside(places, model) == places else []
+    poolers = {key for key in absent if POOLER in key.split(".")}
+    places = {key.partition(".")[0] for key in {*absent} - poolers}
+    if places & pretrained_parts(model):
+        return []
+    return [*sorted(places), *([POOLER] if poolers else [])]
