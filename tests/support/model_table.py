@@ -29,7 +29,7 @@ WORKS, NO_HEAD = "works", "-"
 HEADER = """# Models that `model=auto` takes
 
 ```bash
-goft train model=auto model.path=DIR_OR_HUB_ID task=glue/cola
+goft train model=auto model.path=./my-model task=glue/cola
 ```
 
 Each cell is a test, `tests/models/test_any_model.py`: a small model of the family with random
