@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
 import yaml
-from omegaconf import MISSING, DictConfig, Node, OmegaConf, base, grammar_parser
+from omegaconf import MISSING, DictConfig, Node, OmegaConf, base, errors, grammar_parser
 from omegaconf import _utils as omegaconf_internals
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
+from goft_cli.compose.own import own, untuned
 from goft_cli.compose.own_model import own_model
 from goft_cli.compose.store import offer
 from goft_cli.compose.words import nearest_key
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig, TrainerConfig
 from goft_cli.config.choices import PENALTY_WEIGHT
+from goft_cli.config.task import UNTUNED
 from goft_cli.config.trainer import accumulation_steps, device_batch, processes
 from goft_cli.run.configuration import flatten
 from goft_cli.system.errors import GoftError
@@ -153,7 +155,10 @@ def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YA
             f"score it with goft eval task={task.name} adapter=RUN_FOLDER",
         )
     rows = [rows.get(adapter.recipe) or {} for rows in (task.recipe.by_adapter, model.budgets)]
-    for source in (rows[0], task.recipe.shared, rows[1], adapter.fallback, trainer_defaults()):
+    sources = [rows[0], task.recipe.shared, rows[1], adapter.fallback, trainer_defaults()]
+    if task.recipe.get("source") == UNTUNED:
+        sources.insert(3, untuned(adapter.recipe))
+    for source in sources:
         if key in source:
             return source[key]
     raise GoftError(
@@ -212,6 +217,7 @@ def register(verb: str = "train") -> None:
 
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "oc.env": environment,
+    "own": own,
     "recipe": recipe_value,
     "default_penalty": lambda: PENALTY_WEIGHT,
     "with_places": with_places,
@@ -250,8 +256,8 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
         if refusal := own_refusal(error):
             raise refusal from None
         key, sentence = error.full_key, (str(error).splitlines() or [""])[0]
-        if isinstance(error, MissingMandatoryValue):
-            raise GoftError(f"{key} has no value", f"pass {key}=VALUE") from None
+        if isinstance(error, MissingMandatoryValue | errors.InterpolationToMissingValueError):
+            raise without_values(cfg, key) from None
         raise GoftError(f"{key or 'configuration'}: {sentence}") from error
     if not isinstance(frozen, kind):
         found = f"--config-name: found a file that does not make a {kind.__name__}"
@@ -263,6 +269,27 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
     if isinstance(frozen, TrainConfig):
         frozen.adapter.check_given()
     return frozen
+
+
+def without_values(cfg: DictConfig, key: str | None) -> GoftError:
+    """Return the refusal of keys that have no value: of all of them at once."""
+    names = missing_keys(cfg) or [str(key)]
+    verb = "has" if len(names) == 1 else "have"
+    remedy = f"pass {' '.join(f'{name}=VALUE' for name in names)}"
+    of_task = any(name.startswith("task.") for name in names)
+    more = ", or add them to the task's YAML" if of_task else ""
+    return GoftError(f"{', '.join(names)} {verb} no value", remedy + more)
+
+
+def missing_keys(cfg: DictConfig, prefix: str = "") -> list[str]:
+    """Return the keys that nobody has given a value; OmegaConf's own stops at interpolations."""
+    found = []
+    for key, node in cfg._content.items() if isinstance(cfg._content, dict) else ():
+        if node._is_missing():
+            found.append(f"{prefix}{key}")
+        elif isinstance(node, DictConfig) and not node._is_none():
+            found += missing_keys(node, f"{prefix}{key}.")
+    return found
 
 
 def own_refusal(error: BaseException | None) -> GoftError | None:

@@ -14,7 +14,7 @@ from typing import NoReturn
 from hydra._internal.utils import get_args_parser
 
 from goft_cli.compose.composition import worded
-from goft_cli.compose.words import did_you_mean, lettered, verbatim
+from goft_cli.compose.words import did_you_mean, in_full, lettered, verbatim
 from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import GoftError
 
@@ -28,9 +28,30 @@ PLACES_OF_RUN = {"model.path": "base_model", "task.data_dir": "data_dir"}
 
 def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
     """Write each flag that is named after one of the verb's own keys as `key=value`."""
-    typed = [verbatim(verb, word) for word in rewritten(verb, words)]
+    typed = [verbatim(verb, word) for word in rewritten(verb, spelled_out(verb, words))]
     keyed = with_key(verb, typed)
     return [worded(quoted(word)) for word in relocated(verb, keyed)]
+
+
+def spelled_out(verb: str, words: Sequence[str]) -> list[str]:
+    """Write out the short words, but those that are keys of the verb's own."""
+    own = {entry.name for entry in fields(SCHEMAS[verb])}
+    if not own & {"task", "data_dir"}:
+        return list(words)
+    data = [word for word in words if key_of(word) == "data"]
+    if data and "data_dir" not in own and "task" not in map(key_of, words):
+        words = with_task(verb, words, data[-1])
+    return [word if key_of(word) in own else in_full(word) for word in words]
+
+
+def with_task(verb: str, words: Sequence[str], data: str) -> Sequence[str]:
+    """Refuse data without a task, with the one that fits; `goft init` takes that one."""
+    from goft_cli.data.kinds import fitting_task
+
+    task = fitting_task(data.partition("=")[2].strip("'\""))
+    if verb == "init":
+        return [f"task={task}", *words]
+    raise GoftError(f"{data}: no task is named", f"did you mean task={task} {data}?")
 
 
 def relocated(verb: str, words: Sequence[str]) -> Iterator[str]:

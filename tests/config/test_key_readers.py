@@ -43,7 +43,10 @@ EARLY: dict[str, str] = {
         "TextClassificationConfig.raw_columns TextClassificationConfig.text_columns "
         "TextClassificationConfig.classifier_dropout TextClassificationConfig.max_length"
     ),
-    "goft_cli.tasks.image_classification": "ImageClassificationConfig.classes",
+    "goft_cli.tasks.image_classification": (
+        "ImageClassificationConfig.classes ImageClassificationConfig.labels"
+    ),
+    "goft_cli.config.verbs": "InitConfig.name",
     "goft_cli.tasks.instruction": (
         "InstructionConfig.column_aliases InstructionConfig.holdout InstructionConfig.max_length"
     ),
@@ -51,6 +54,7 @@ EARLY: dict[str, str] = {
         "QuestionAnsweringConfig.max_length QuestionAnsweringConfig.doc_stride"
     ),
     "goft_cli.data.sources": "DatasetConfig.id DatasetConfig.config DatasetConfig.revision",
+    "goft_cli.data.own": "OwnDataConfig.validation OwnDataConfig.group OwnDataConfig.seed",
     "goft_cli.tasks.mmlu.MMLU._prompts": "MMLUConfig.header MMLUConfig.shuffle_seed",
     "goft_cli.tasks.benchmark.build_harness": "MMLUConfig.lm_eval_task",
     "goft_cli.tasks.vicuna.Vicuna.load": "VicunaConfig.answers",
