@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def read_config(path: str, revision: str | None) -> dict[str, Any]:
     """Read a model's `config.json`; that of the hub is downloaded if need be."""
     location = model_location(path)
     if isinstance(location, str):
-        location = bring_settings(ModelConfig(name=path, path=path, revision=revision))
+        location = brought(path, revision)
     try:
         config = json.loads((location / "config.json").read_text(encoding="utf-8"))
         kind = config.get("model_type")
@@ -69,6 +70,12 @@ def read_config(path: str, revision: str | None) -> dict[str, Any]:
             REMEDY,
         )
     return config
+
+
+@cache
+def brought(path: str, revision: str | None) -> Path:
+    """Return the folder with the settings of a hub's model, asked for once in each process."""
+    return bring_settings(ModelConfig(name=path, path=path, revision=revision))
 
 
 def dtype_of(config: dict[str, Any]) -> Dtype:
