@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._dynamo
 from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
 from transformers import AlbertConfig, AlbertForMaskedLM, BertForSequenceClassification
 
 from goft_cli.compose.own_model import own_model
@@ -16,6 +18,7 @@ from goft_cli.config import Dtype
 from goft_cli.config.model import real_name, words_of
 from goft_cli.data.model_files import FETCHED
 from goft_cli.models.backbone import load_backbone
+from goft_cli.run import pipeline
 from goft_cli.system.errors import GoftError
 from tests.conftest import ROOT
 from tests.support import small_runs
@@ -174,3 +177,28 @@ def test_attention_is_computed_as_asked(bert: Path) -> None:
     torch.testing.assert_close(found["eager"], found["sdpa"])
     with pytest.raises(GoftError, match=r"model.attn_implementation=egaer: .*eager"):
         load_backbone(composed([*words, "model.attn_implementation=egaer"]).model, Head())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_a_compiled_run_agrees_with_itself(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dynamo's graphs run as they are: their translation, which is PyTorch's, takes a minute."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def keep(graph: torch.fx.GraphModule, *args: object, **options: object) -> object:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", keep)
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "no")  # Trainer leaves its own there
+    monkeypatch.setenv("ACCELERATE_DYNAMO_MODE", "default")
+    data = small_runs.write_data(tmp_path / "data")
+    words = small_runs.overrides(bert, data, tmp_path / "run", "trainer.max_steps=1")
+    run = pipeline.run(composed([*words, "trainer.torch_compile=true"]))
+    torch._dynamo.reset()
+    assert graphs
+    names = load_file(run / "adapter" / "adapter_model.safetensors")
+    assert not [name for name in names if "_orig_mod" in name]
