@@ -16,17 +16,14 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
 import yaml
-from omegaconf import MISSING, DictConfig, Node, OmegaConf, base, grammar_parser
+from omegaconf import MISSING, DictConfig, Node, OmegaConf, base, errors, grammar_parser
 from omegaconf import _utils as omegaconf_internals
-from omegaconf.errors import (
-    InterpolationToMissingValueError,
-    MissingMandatoryValue,
-    OmegaConfBaseException,
-)
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from goft_cli.compose.library_keys import check_given
 from goft_cli.compose.own import own, untuned
+from goft_cli.compose.own_model import own_model
 from goft_cli.compose.store import offer
 from goft_cli.compose.words import nearest_key
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig, TrainerConfig
@@ -64,7 +61,7 @@ parse = cache(grammar_parser.parse)
 def lists_of_texts() -> frozenset[str]:
     """Return the keys whose value is a list of texts, in every section that has them."""
     hints = [hint for kind in SCHEMAS.values() for hint in get_type_hints(kind).items()]
-    others = {name for name, hint in hints if hint != list[str]}
+    others = {name for name, hint in hints if hint not in {list[str], list[str] | None}}
     return frozenset(name for name, _ in hints if name not in others)
 
 
@@ -227,6 +224,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "with_places": with_places,
     "run_name": run_name,
     "folder_name": folder_name,
+    "own_model": own_model,
     "device_batch": device_batch,
     "accumulation_steps": accumulation_steps,
     "processes": processes,
@@ -259,7 +257,7 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
         if refusal := own_refusal(error):
             raise refusal from None
         key, sentence = error.full_key, (str(error).splitlines() or [""])[0]
-        if isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError):
+        if isinstance(error, MissingMandatoryValue | errors.InterpolationToMissingValueError):
             raise without_values(cfg, key) from None
         raise GoftError(f"{key or 'configuration'}: {sentence}") from error
     if not isinstance(frozen, kind):

@@ -29,10 +29,11 @@ class ModelConfig:
     """What `config.json` calls it under `model_type`; the names below are modules of this one."""
     requires: list[str] = field(default_factory=list)
     """Packages that read the tokenizer, where it is not stored as `tokenizer.json`."""
-    target_modules: list[str] = MISSING
-    """Suffixes of module names, as PEFT reads them."""
-    head_modules: list[str] = field(default_factory=list)
-    """Modules that train beside the adapter and are saved with it; not counted as adapter."""
+    target_modules: Any = MISSING
+    """Suffixes of module names, as PEFT reads them, or its word `all-linear`."""
+    head_modules: list[str] | None = field(default_factory=list)
+    """Modules that train beside the adapter and are saved with it; not counted as adapter. `null`
+    for those that the task puts beside the pretrained model."""
     recipe: str = "${.name}"
     """Whose recipes apply: another model's where the pretrained weights are the same."""
     budgets: dict[str, Any] = field(default_factory=dict)
@@ -41,6 +42,9 @@ class ModelConfig:
     """Precision of the frozen weights."""
     quantization: Quantization | None = None
     """Pack the frozen linear layers with bitsandbytes; `dtype` is then that of the rest."""
+    attn_implementation: str | None = None
+    """How attention is computed: `eager`, `sdpa`, `flash_attention_2` and others that transformers
+    has; its own choice if not given."""
     trust_remote_code: bool = False
     """Runs code from the model repository; only ever on the user's own word."""
 
@@ -65,15 +69,36 @@ def real_name(model: ModelConfig) -> str:
 
 def shipped_path(name: str) -> str | None:
     """Return where the weights of a model of this package are; None for a YAML of the user's."""
-    file = data_root() / "configs" / "model" / f"{name}.yaml"
-    if not file.is_file():
-        return None
-    content = read_yaml(file)
-    if "path" in content:
-        return content["path"]
+    return stated(name, "path") if yaml_of(name).is_file() else None
+
+
+def stated(name: str, key: str) -> Any:  # noqa: ANN401 - a value of a YAML
+    """Return what the YAML of a model states under a key, or else the one that it inherits from."""
+    content = read_yaml(yaml_of(name))
+    if key in content:
+        return content[key]
     above = [entry for entry in content["defaults"] if str(entry).startswith("/model/")]
-    found = [shipped_path(str(entry).removeprefix("/model/").partition("@")[0]) for entry in above]
-    return next((path for path in found if path), None)
+    found = [stated(str(entry).removeprefix("/model/").partition("@")[0], key) for entry in above]
+    return next((value for value in found if value is not None), None)
+
+
+def family(architecture: str) -> str | None:
+    """Return the YAML of this package that says how an architecture names its modules."""
+    yamls = sorted(yaml_of("any").parent.glob("*.yaml"))
+    known = (file.stem for file in yamls if read_yaml(file).get("architecture") == architecture)
+    return next(known, None)
+
+
+def yaml_of(name: str) -> Path:
+    """Return where this package would have the YAML of a model."""
+    return data_root() / "configs" / "model" / f"{name}.yaml"
+
+
+def words_of(model: ModelConfig) -> list[str]:
+    """Return the words of a command line that choose a model."""
+    if yaml_of(model.name).is_file():
+        return [f"model={model.name}"]
+    return ["model=auto", f"model.path={model.path}"]
 
 
 def own_name(path: str | None) -> str | None:

@@ -16,13 +16,14 @@ from goft_cli.models.adapter_files import check_settings, check_tensors, read_se
 from goft_cli.models.adapters import (
     ADAPTER,
     ANY_UPDATES,
-    MODULES_TO_SAVE,
-    check_pattern,
     heeding_peft,
     peft_config,
+    peft_options,
     trained_modules,
 )
 from goft_cli.models.backbone import Backbone
+from goft_cli.models.heads import head_of
+from goft_cli.models.targets import check_pattern
 from goft_cli.system.digests import in_modules
 from goft_cli.system.errors import GoftError
 
@@ -37,11 +38,11 @@ def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
 
 def load_trained(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class: str) -> PeftModel:
     """Put the adapter of a run on a freshly loaded backbone, as the run's configuration says."""
-    adapter, head = cfg.adapter, cfg.model.head_modules
+    adapter, head = cfg.adapter, head_of(backbone.model, cfg.model)
     saved = read_settings(folder, adapter.peft_type)
     names = [name for name, _ in backbone.model.named_modules()]
-    own = adapter.peft_options(ANY_UPDATES)
-    own |= {MODULES_TO_SAVE: trained_modules(backbone.model, adapter, head)}
+    whole = trained_modules(backbone.model, adapter, head)
+    own = peft_options(adapter, backbone.model, whole, ANY_UPDATES)
     own |= {key: getattr(saved, key) for key in adapter.unsettled if hasattr(saved, key)}
     with fitting(backbone, folder):
         config = peft_config(adapter, auto_class, own)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
-import re
-import subprocess
-import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,10 +14,13 @@ from typing import Any, cast
 from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftConfig, PeftModel, PeftType, get_peft_model
 from peft.tuners.boft.layer import BOFTLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils import ModulesToSaveWrapper, NoMatchingPeftModuleError
+from peft.utils import (
+    INCLUDE_LINEAR_LAYERS_SHORTHAND,
+    ModulesToSaveWrapper,
+    NoMatchingPeftModuleError,
+)
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 import goft_cli.tuner  # noqa: F401 - makes PEFT know the method GOFT
 from goft_cli.config import (
@@ -33,23 +32,13 @@ from goft_cli.config import (
     PeftAdapterConfig,
 )
 from goft_cli.models.adalora import separate_penalty
-from goft_cli.models.backbone import Backbone, selects
+from goft_cli.models.backbone import Backbone
+from goft_cli.models.targets import all_linear, check_pattern, check_targets, linear_layers
 from goft_cli.system.digests import in_modules
 from goft_cli.system.errors import GoftError
 
 logger = logging.getLogger(__name__)
 
-BLOCK = re.compile(r".*?\.[^.]*\.(\d+)\.")
-"""The number of a block in a module's name, where PEFT looks for it."""
-SHOWN = 20
-"""Names in a refusal."""
-SHOWN_LETTERS = 200
-"""Of a pattern in a refusal."""
-PATIENCE = 5
-"""Seconds for a pattern and all names; milliseconds do, unless it goes back and forth for ever."""
-MATCHING = (
-    "import json, re, sys; p, names = json.load(sys.stdin); [re.fullmatch(p, n) for n in names]"
-)
 ADAPTER = "default"
 """PEFT's name for the only adapter."""
 ANY_UPDATES = 10**6
@@ -84,20 +73,17 @@ def attach_adapter(
     weights, as far as the raw rows tell.
     """
     whole = trained_modules(backbone.model, cfg, head)
-    modules = dict(backbone.model.named_modules())
-    linear = [
-        name
-        for name, module in modules.items()
-        if name and isinstance(module, nn.Linear | Conv1D) and not in_modules(name, whole)
-    ]
+    linear = linear_layers(backbone.model, whole)
+    names = [name for name, _ in backbone.model.named_modules() if not in_modules(name, whole)]
     if isinstance(cfg, LayerAdapterConfig):
-        check_pattern(cfg.target_modules, [*modules])
+        check_pattern(cfg.target_modules, names)
     try:
-        config = peft_config(cfg, auto_class, cfg.peft_options(updates) | {MODULES_TO_SAVE: whole})
+        config = peft_config(cfg, auto_class, peft_options(cfg, backbone.model, whole, updates))
         with heeding_peft():
             model = get_peft_model(backbone.model, config, autocast_adapter_dtype=True)
     except (ValueError, TypeError, UserWarning, NotImplementedError, AssertionError) as error:
         if isinstance(error, NoMatchingPeftModuleError) and isinstance(cfg, LayerAdapterConfig):
+            check_targets(cfg, names, linear)
             check_targets(cfg, [], linear)
         raise GoftError(f"adapter={cfg.name}: {' '.join(str(error).split())}") from error
     if isinstance(cfg, LayerAdapterConfig):
@@ -114,6 +100,19 @@ def peft_config(cfg: AdapterConfig, auto_class: str, options: dict[str, Any]) ->
     kind = cast("Callable[..., PeftConfig]", PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(cfg.peft_type)])
     with heeding_peft():
         return kind(task_type=PEFT_TASK_TYPES[auto_class], **options)
+
+
+def peft_options(
+    cfg: AdapterConfig, model: nn.Module, whole: list[str], updates: int
+) -> dict[str, Any]:
+    """Return the fields of PEFT's configuration class, `all-linear` as the names it stands for.
+
+    `whole` are the modules that train whole, among which no layer is adapted.
+    """
+    options = cfg.peft_options(updates) | {MODULES_TO_SAVE: whole}
+    if str(options.get("target_modules")).lower() == INCLUDE_LINEAR_LAYERS_SHORTHAND:
+        options["target_modules"] = all_linear(model, whole)
+    return options
 
 
 def trained_modules(model: nn.Module, cfg: AdapterConfig, head: list[str]) -> list[str]:
@@ -139,58 +138,6 @@ def heeding_peft() -> Iterator[None]:
         warnings.filterwarnings("error", "Invalid `oft_block_size`", UserWarning)
         warnings.filterwarnings("ignore", dropped, UserWarning)
         yield
-
-
-def check_pattern(wanted: object, names: Sequence[str]) -> None:
-    """Refuse `target_modules` that are no regular expression, or search for a match without end.
-
-    Another process tries it, because that one can be ended. A list of names is no pattern.
-    """
-    if not isinstance(wanted, str):
-        return
-    subject = f"adapter.target_modules={wanted[:SHOWN_LETTERS]}"
-    remedy = "pass the modules' names, such as adapter.target_modules=[query,value]"
-    try:
-        re.compile(wanted)
-        subprocess.run(
-            [sys.executable, "-I", "-S", "-c", MATCHING],
-            input=json.dumps([wanted, names]).encode(),
-            timeout=PATIENCE,
-            check=True,
-        )
-    except (re.error, RecursionError, OverflowError) as error:
-        raise GoftError(f"{subject} is no regular expression ({error})", remedy) from None
-    except subprocess.TimeoutExpired:
-        raise GoftError(
-            f"{subject}: found no end of matching it after {PATIENCE} seconds", remedy
-        ) from None
-
-
-def check_targets(cfg: LayerAdapterConfig, adapted: Sequence[str], linear: Sequence[str]) -> None:
-    """Refuse a name, or the number of a block, that selects none of the adapted layers."""
-    blocks = cfg.layers_to_transform or []
-    known = {int(found[1]) for name in linear if (found := BLOCK.match(name))}
-    if strange := sorted({*blocks} - known):
-        raise GoftError(
-            f"adapter.layers_to_transform=[{listed(blocks)}]: the model has no block "
-            f"{listed(strange)}",
-            f"its blocks are {listed(sorted(known))}",
-        )
-    wanted = cfg.target_modules
-    words = wanted if isinstance(wanted, list) else []
-    idle = [str(word) for word in words if not selects(word, adapted)]
-    if idle or not adapted:
-        in_blocks = sorted({BLOCK.sub("", name) for name in linear})
-        raise GoftError(
-            f"adapter.target_modules={wanted}: no layer to adapt is called "
-            f"{', '.join(idle) or wanted}",
-            f"the model's linear layers are {listed(in_blocks)}",
-        )
-
-
-def listed(items: Sequence[object]) -> str:
-    """Return the first of a list in words."""
-    return ", ".join([*map(str, items[:SHOWN]), *(["..."] if len(items) > SHOWN else [])])
 
 
 def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -16,16 +16,18 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from goft_cli.config import ModelConfig
 from goft_cli.config.model import check_engine, check_tokenizer
 from goft_cli.data.model_files import bring_settings, revision_of
+from goft_cli.models.heads import head_of, new_head
 from goft_cli.models.processors import Reader, fit_together, load_processor
 from goft_cli.models.weights import keep_packing, open_weights
 from goft_cli.system.digests import fingerprint, in_modules
 from goft_cli.system.errors import GoftError, is_out_of_memory, is_panic
 from goft_cli.system.locations import model_location
 
+CAUSAL_LM = "AutoModelForCausalLM"
 EXAMPLES = {
     "AutoModelForSequenceClassification": "deberta-v3-base",
     "AutoModelForQuestionAnswering": "deberta-v3-base",
-    "AutoModelForCausalLM": "llama2-7b",
+    CAUSAL_LM: "llama2-7b",
     "AutoModelForImageClassification": "vit-b16",
 }
 BLOCK_WEIGHT = re.compile(r"(.+?)\.\d+\..*weight$")
@@ -68,6 +70,10 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
     with reading(cfg.path):
         config = read_config(folder, cfg, head)
         check_architecture(config, head.auto_class, cfg)
+        check_attention(config, head.auto_class, cfg)
+        if cfg.head_modules is None:
+            empty = unfilled(config, head.auto_class, cfg)
+            cfg = replace(cfg, head_modules=head_of(empty, cfg))
         processor = load_processor(folder, cfg, head)
         model = load_model(folder, head.auto_class, config, cfg)
     fit_together(processor, model, cfg.path)
@@ -77,7 +83,7 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
         if isinstance(processor, PreTrainedTokenizerBase):
             processor.name_or_path = cfg.path
     keep_packing(model)
-    known_by = fingerprint(model, cfg.head_modules)
+    known_by = fingerprint(model, head_of(model, cfg))
     if cfg.quantization and unpacked:
         model.dequantize(dtype=getattr(torch, cfg.dtype.value))
     return Backbone(model, processor, known_by, revision_of(folder))
@@ -101,6 +107,11 @@ def read_config(folder: Path, cfg: ModelConfig, head: Head) -> transformers.Pret
         )
     for key, value in head.model_options().items():
         setattr(config, key, value)
+    vision = getattr(config, "vision_config", None)
+    if head.auto_class == "AutoModelForImageClassification" and vision is not None:
+        vision.vision_use_head = False  # SigLIP's pooling, which its classifier does not read
+    if cfg.attn_implementation is not None:
+        config._attn_implementation = cfg.attn_implementation
     return config
 
 
@@ -131,7 +142,7 @@ def check_architecture(
     """
     found = config.model_type
     known = getattr(transformers, auto_class)._model_mapping
-    if type(config) not in known:
+    if type(config) not in known or (auto_class == CAUSAL_LM and is_encoder(config)):
         raise GoftError(
             f"model.path={cfg.path}: found the architecture {found}, which has no "
             f"{auto_class.removeprefix('AutoModelFor')} head",
@@ -146,23 +157,45 @@ def check_architecture(
         )
 
 
+def is_encoder(config: transformers.PretrainedConfig) -> bool:
+    """Tell whether each token of a model's text sees those behind it."""
+    masked = type(config) in transformers.AutoModelForMaskedLM._model_mapping
+    return masked and not getattr(config, "is_decoder", False)
+
+
+def check_attention(
+    config: transformers.PretrainedConfig, auto_class: str, cfg: ModelConfig
+) -> None:
+    """Refuse a way to compute attention that the model or this machine has not."""
+    if cfg.attn_implementation is None:
+        return
+    try:
+        unfilled(config, auto_class, cfg)
+    except (ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise GoftError(
+            f"model.attn_implementation={cfg.attn_implementation}: {reason}",
+            "leave it out, and transformers chooses one, or pass eager",
+        ) from error
+
+
 def load_model(
     folder: Path, auto_class: str, config: transformers.PretrainedConfig, cfg: ModelConfig
 ) -> PreTrainedModel:
     """Load the weights, and refuse those of another configuration: only the head may be new."""
     model, info = open_weights(folder, auto_class, config, cfg)
     unfit = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    absent = [key for key in unfit if not in_modules(key, cfg.head_modules)]
+    there = head_of(model, cfg)
+    absent = [key for key in unfit if not in_modules(key, there)]
     if absent:
-        remedy = "pass a folder whose config.json and model.safetensors belong together"
-        if new := new_head(model, absent):
-            named = ",".join([*cfg.head_modules, *new])
-            remedy = f"pass model.head_modules=[{named}] to train them"
-        raise GoftError(
-            f"model.path={cfg.path}: its weights lack {len(absent)} tensors of a "
-            f"{type(model).__name__} outside the head, such as {min(absent)}",
-            remedy,
-        )
+        outside = {key for key, _ in model.named_parameters() if not in_modules(key, there)}
+        if outside <= {*info["missing_keys"]}:
+            raise GoftError(
+                f"model.path={cfg.path}: its weights have none of the names that a "
+                f"{type(model).__name__} has",
+                f"choose a model such as model={EXAMPLES[auto_class]}",
+            )
+        raise incomplete(model, absent, there, cfg)
     # heads of other kinds, which are left out, may be numbered too, in lists of their own
     known = [name for name, _ in model.named_modules()]
     blocks = {key: BLOCK_WEIGHT.match(key) for key in info["unexpected_keys"]}
@@ -176,20 +209,23 @@ def load_model(
     return model
 
 
+def incomplete(
+    model: PreTrainedModel, absent: Sequence[str], head: Sequence[str], cfg: ModelConfig
+) -> GoftError:
+    """Say that weights lack tensors outside the head, and what to do."""
+    remedy = "pass a folder whose config.json and model.safetensors belong together"
+    if new := new_head(model, absent):
+        remedy = f"pass model.head_modules=[{','.join([*head, *new])}] to train them"
+    return GoftError(
+        f"model.path={cfg.path}: its weights lack {len(absent)} tensors of a "
+        f"{type(model).__name__} outside the head, such as {min(absent)}",
+        remedy,
+    )
+
+
 def selects(word: object, names: Iterable[str]) -> bool:
     """Tell whether a name, or the ending of a name, is that of one of the modules."""
     return any(f".{name}".endswith(f".{word}") for name in names)
-
-
-def new_head(model: PreTrainedModel, absent: Sequence[str]) -> list[str]:
-    """Return the modules that absent tensors are in, if they are a head's that a task adds.
-
-    A head lies beside the pretrained model. So does the output layer of a language model, which is
-    pretrained too.
-    """
-    beside = sorted({key.partition(".")[0] for key in absent})
-    pretrained = model.base_model_prefix in beside or model.get_output_embeddings() is not None
-    return [] if pretrained else beside
 
 
 def empty_model(
@@ -205,6 +241,13 @@ def empty_model(
         config = read_config(folder, cfg, head)
         if blocks is not None:
             config.num_hidden_layers = blocks
-        with torch.device(device):
-            kind = getattr(transformers, head.auto_class)
-            return kind.from_config(config, dtype=getattr(torch, cfg.dtype.value))
+        return unfilled(config, head.auto_class, cfg, device)
+
+
+def unfilled(
+    config: transformers.PretrainedConfig, auto_class: str, cfg: ModelConfig, device: str = "meta"
+) -> PreTrainedModel:
+    """Build the model of a configuration without its weights, in the precision of `cfg`."""
+    with torch.device(device):
+        kind = getattr(transformers, auto_class)
+        return kind.from_config(config, dtype=getattr(torch, cfg.dtype.value))

@@ -71,6 +71,7 @@ def fit_together(processor: Any, model: PreTrainedModel, path: str) -> None:  # 
     if not isinstance(processor, PreTrainedTokenizerBase):
         return
     check_fit(processor, model, path)
+    check_end(processor, model, path)
     positions = usable_positions(model)
     if positions is not None:  # many tokenizers say nothing of the model's length
         processor.model_max_length = min(processor.model_max_length, positions)
@@ -91,6 +92,18 @@ def check_fit(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: 
         raise GoftError(
             f"model.path={path}: its tokenizer has {known} tokens, but the model's embedding has "
             f"{rows} rows{more}",
+            "save the model's own tokenizer into the same folder",
+        )
+
+
+def check_end(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str) -> None:
+    """Refuse texts without an end for an encoder-decoder, which classifies what stands there."""
+    kind, last = type(model).__name__, tokenizer("a")["input_ids"][-1:]
+    classifies = model.config.is_encoder_decoder and kind.endswith("SequenceClassification")
+    if classifies and last != [model.config.eos_token_id]:
+        raise GoftError(
+            f"model.path={path}: a {kind} looks for the end of a text, and its tokenizer writes "
+            "none",
             "save the model's own tokenizer into the same folder",
         )
 

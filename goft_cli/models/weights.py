@@ -79,7 +79,9 @@ def packing(cfg: ModelConfig) -> dict[str, Any]:
     quantization = BitsAndBytesConfig(
         load_in_4bit=cfg.quantization is Quantization["4bit"],
         load_in_8bit=cfg.quantization is Quantization["8bit"],
-        llm_int8_skip_modules=[rf"(.*\.)?{name}" for name in (*cfg.head_modules, "lm_head")],
+        llm_int8_skip_modules=[
+            rf"(.*\.)?{name}" for name in (*(cfg.head_modules or []), "lm_head")
+        ],
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, cfg.dtype.value),

@@ -14,6 +14,7 @@ from goft_cli.config import TrainConfig
 from goft_cli.models.adapter_loading import filled
 from goft_cli.models.adapters import ParameterCount, attach_adapter, count_parameters
 from goft_cli.models.backbone import Backbone, load_backbone
+from goft_cli.models.heads import head_of
 from goft_cli.run import summary
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.provenance import section
@@ -62,7 +63,7 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     task.check_model(backbone.model)
     if benchmark:
         benchmark.check_model(backbone.model, backbone.processor)
-    rows, head = len(data.splits[cfg.task.train_split]), cfg.model.head_modules
+    rows, head = len(data.splits[cfg.task.train_split]), head_of(backbone.model, cfg.model)
     updates = update_count(rows, cfg.trainer, arguments.world_size)
     model = attach_adapter(backbone, cfg.adapter, head, task.auto_class, updates)
     if source := first_stage(cfg):

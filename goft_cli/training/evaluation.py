@@ -33,6 +33,9 @@ SAMPLE_ROWS = 64
 COMPARED_ROWS = 5000
 """How many model inputs of a split the rebuilt and the merged model are compared on at most."""
 
+STATES = ("past_key_values", "encoder_last_hidden_state")
+"""What a model may return beside its logits, and no task reads."""
+
 PADDING = -100.0
 """What outputs of shorter batches are filled up with."""
 
@@ -61,6 +64,9 @@ class InOrder(Trainer):
         Here the whole batch is at hand, and the raw outputs are still this process's own.
         """
         batch = self._prepare_inputs(inputs)
+        if ignore_keys is None:
+            known = getattr(self.model, "config", None)
+            ignore_keys = [*getattr(known, "keys_to_ignore_at_inference", []), *STATES]
         loss, found, targets = super().prediction_step(
             model, batch, prediction_loss_only, ignore_keys
         )

@@ -9,7 +9,11 @@ from typing import Any
 import torch
 from peft import PeftConfig
 from peft.tuners.tuners_utils import BaseTuner
-from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, ModulesToSaveWrapper
+from peft.utils import (
+    TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING,
+    ModulesToSaveWrapper,
+    NoMatchingPeftModuleError,
+)
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
@@ -32,6 +36,20 @@ class GoftModel(BaseTuner):
     prefix = "goft_"
     tuner_layer_cls = GoftLayer
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
+    def _check_new_adapter_config(self, config: PeftConfig) -> None:
+        # PEFT is content if one of the names is found
+        super()._check_new_adapter_config(config)
+        wanted = getattr(config, "target_modules", None)
+        if isinstance(wanted, str) or not wanted:
+            return
+        names = [f".{name}" for name, _ in self.model.named_modules()]
+        idle = [word for word in wanted if not any(name.endswith(f".{word}") for name in names)]
+        if idle:
+            raise NoMatchingPeftModuleError(
+                f"target_modules: no module is called {', '.join(map(repr, sorted(idle)))}; leave "
+                "out what the model has not, or name its modules as model.named_modules() does"
+            )
 
     def _post_injection_hook(self, model: nn.Module, config: PeftConfig, adapter_name: str) -> None:
         self._hooks = install(model)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goft_cli.config import BenchmarkConfig, DatasetConfig, FetchConfig, ModelConfig
-from goft_cli.config.model import check_tokenizer
+from goft_cli.config.model import check_tokenizer, words_of
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.locations import ASSET_SCHEME, check_target, check_writable, whole_folder
@@ -132,8 +132,9 @@ def command_there(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
     """Return what to type to use the folder."""
     sources = (getattr(cfg.task, "dataset", None), getattr(cfg.task, "generator", None))
     verb = "eval" if isinstance(cfg.task, BenchmarkConfig) else "train"
-    chosen = ["goft", verb, f"task={cfg.task.name}", f"model={cfg.model.name}"]
+    chosen = ["goft", verb, f"task={cfg.task.name}", *words_of(cfg.model)]
     if "model" in fetched:
+        chosen = [word for word in chosen if not word.startswith("model.path=")]
         chosen.append(f"model.path={target / 'model'}")
     if "data" in fetched:
         chosen.append(f"task.data_dir={target / 'data'}")

@@ -32,6 +32,7 @@ from tests.support.recipe_cells import (
     CHOICES,
     CONFIGS,
     DIAGONAL,
+    MODELS,
     alone,
     cell,
     inherited,
@@ -72,11 +73,11 @@ def test_each_task_composes_with_each_adapter(task: str, adapter: str) -> None:
 
 
 def test_each_model_is_built_and_named_by_its_file() -> None:
-    for model in CHOICES["model"]:
+    for model in MODELS:
         found = alone(f"model/{model}")
         assert isinstance(found, ModelConfig)
         assert found.name == model
-        assert found.recipe in CHOICES["model"]
+        assert found.recipe in MODELS
 
 
 def test_an_adapter_takes_the_models_targets() -> None:
@@ -103,7 +104,7 @@ def test_each_benchmark_is_a_task_or_none(benchmark: str) -> None:
 def test_a_file_is_called_what_it_names(group: str) -> None:
     for choice in CHOICES[group]:
         content = yaml.safe_load((CONFIGS / group / f"{choice}.yaml").read_text(encoding="utf-8"))
-        assert content["name"] in {choice, "${own:name}"}
+        assert content["name"] in {choice, "${own:name}", "${own_model:name}"}
 
 
 def test_all_of_glue_is_there() -> None:

@@ -22,7 +22,7 @@ EARLY: dict[str, str] = {
     "goft_cli.run.preflight.check_data_dir": "TaskConfig.data_dir",
     "goft_cli.run.preflight.check_images": "ImageClassificationConfig.generator",
     "goft_cli.models.backbone.check_architecture": "ModelConfig.architecture",
-    "goft_cli.models.backbone": "ModelConfig.head_modules",
+    "goft_cli.models.backbone": "ModelConfig.head_modules ModelConfig.attn_implementation",
     "goft_cli.config.model.ModelConfig": "ModelConfig.revision",
     "goft_cli.compose.composition.recipe_value": (
         "ModelConfig.budgets AdapterConfig.recipe AdapterConfig.fallback "

@@ -12,12 +12,12 @@ from goft_cli.config import ModelConfig
 from goft_cli.config.model import real_name
 from goft_cli.run import pipeline, summary
 from goft_cli.system.locations import asset_dir
-from tests.support.recipe_cells import CHOICES, alone
+from tests.support.recipe_cells import MODELS, alone
 from tests.support.small_runs import composed
 
 
 def test_a_model_in_its_own_place_keeps_its_name() -> None:
-    for model in CHOICES["model"]:
+    for model in MODELS:
         settings = alone(f"model/{model}")
         assert isinstance(settings, ModelConfig)
         assert real_name(settings) == model

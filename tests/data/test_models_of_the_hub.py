@@ -11,6 +11,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 
+from goft_cli.compose import own_model
 from goft_cli.config import ModelConfig
 from goft_cli.data import model_files
 from goft_cli.models.backbone import Backbone, load_backbone
@@ -112,6 +113,19 @@ def test_nothing_is_fetched_twice(hub: Hub, tmp_path: Path) -> None:
     hub.shelf.asked.clear()
     load()
     assert hub.shelf.fetched() == []
+
+
+def test_what_a_model_says_of_itself_is_fetched_without_its_weights(
+    hub: Hub, tmp_path: Path
+) -> None:
+    hub.shelf.publish("me/mini", published(tmp_path / "model", "safetensors"))
+    own_model.brought.cache_clear()
+    cfg = small_runs.composed(["model=auto", "model.path=me/mini"]).model
+    assert (cfg.name, cfg.path, cfg.architecture) == ("mini", "me/mini", "bert")
+    assert hub.shelf.fetched() == SETTINGS
+    own_model.brought.cache_clear()
+    with pytest.raises(GoftError, match="me/nothing"):
+        small_runs.composed(["model=auto", "model.path=me/nothing"])
 
 
 @pytest.mark.parametrize("how", ["online", "offline", "unreachable"])

@@ -11,7 +11,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from goft_cli.models import adapters
+from goft_cli.models import targets
 from goft_cli.models.adapters import attach_adapter, count_parameters, merge
 from goft_cli.models.backbone import Backbone
 from goft_cli.system.errors import GoftError
@@ -160,7 +160,7 @@ def test_what_selects_no_layer_is_refused(
 def test_a_pattern_without_end_is_given_up(
     llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapters, "PATIENCE", 0.5)
+    monkeypatch.setattr(targets, "PATIENCE", 0.5)
     endless = "(([a-z_.0-9]+)+)+!"  # doubles its ways with each letter
     with pytest.raises(GoftError, match="seconds") as refusal:
         attach(llama, "adapter=goft", f"adapter.target_modules='{endless}'")

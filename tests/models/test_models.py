@@ -30,10 +30,9 @@ from tests.support.architectures import (
     is_shipped,
     without_memory,
 )
-from tests.support.recipe_cells import CHOICES, CONFIGS, cell, inherited, model_cell
+from tests.support.recipe_cells import CONFIGS, MODELS, cell, inherited, model_cell
 from tests.support.small_runs import composed
 
-MODELS = CHOICES["model"]
 ON_HUB = [name for name in MODELS if not is_shipped(inherited(f"/model/{name}").path)]
 # The first of each architecture is followed with three adapters, and with all the heads that a task
 # of this package may put on it; others with GOFT where a small one of them is made otherwise.

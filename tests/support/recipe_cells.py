@@ -75,6 +75,10 @@ FIRST = {str(OmegaConf.get_type(inherited(f"/task/{task}"))): task for task in r
 KINDS = list(zip(cycle(FIRST.values()), CHOICES["adapter"], strict=False))
 
 
+MODELS = [model for model in CHOICES["model"] if model != "auto"]
+"""Those whose YAML says which weights it is about."""
+
+
 @cache
 def cell(task: str, adapter: str) -> TrainConfig:
     """Compose a task with an adapter; do not change what comes back, it is shared."""

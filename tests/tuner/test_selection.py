@@ -34,6 +34,12 @@ def test_list_of_name_endings(family: Family, attach: Attach) -> None:
     assert adapted_names(attach(family.build(), family.targets)) == expected
 
 
+def test_a_name_that_no_module_has_is_refused(family: Family, attach: Attach) -> None:
+    """PEFT alone would adapt the others, and say nothing."""
+    with pytest.raises(ValueError, match="no module is called 'nonesuch';"):
+        attach(family.build(), [*family.targets, "nonesuch"])
+
+
 def test_all_linear_takes_everything_but_the_head(family: Family, attach: Attach) -> None:
     model = attach(family.build(), "all-linear", task_type=family.task_type)
     linear = {n for n, m in family.build().named_modules() if isinstance(m, nn.Linear | Conv1D)}

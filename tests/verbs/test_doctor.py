@@ -54,6 +54,15 @@ def test_a_sound_machine_and_run_have_nothing_to_mend(
     assert answer.out.rstrip().endswith("nothing would stop this run")
 
 
+def test_the_adapter_is_put_on_the_model(tmp_path: Path) -> None:
+    words = ("model=minilm-l6", f"model.path={small_runs.write_model(tmp_path / 'model')}")
+    (sound,) = inputs.examine_adapter(configured(*words))
+    assert (sound.verdict, sound.found) == (Verdict.ok, "212 parameters on 12 layers")
+    (finding,) = inputs.examine_adapter(configured(*words, "model.target_modules=[query,qkv]"))
+    needs_mending(finding, "no layer to adapt is called qkv", "attention.self.query")
+    assert inputs.examine_adapter(configured("model=minilm-l6")) == []  # on the hub
+
+
 @pytest.mark.slow
 def test_data_that_is_not_here_is_missed_with_and_without_a_network(goft: Goft) -> None:
     words = ["doctor", "task=glue/cola", "trainer.use_cpu=true"]

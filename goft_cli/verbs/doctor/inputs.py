@@ -17,8 +17,10 @@ from goft_cli.config import (
     TrackerConfig,
     TrainConfig,
 )
-from goft_cli.config.model import check_tokenizer
-from goft_cli.models.backbone import load_backbone
+from goft_cli.config.model import check_tokenizer, words_of
+from goft_cli.data.model_files import is_cached
+from goft_cli.models.adapters import count_adapted_layers
+from goft_cli.models.backbone import empty_model, load_backbone
 from goft_cli.run.preflight import (
     check_data_dir,
     check_dataset,
@@ -29,10 +31,12 @@ from goft_cli.run.preflight import (
 )
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import model_location
 from goft_cli.system.screen import quiet_libraries
 from goft_cli.system.tables import Finding, Verdict, refused
 from goft_cli.tasks.families import build_benchmark, build_task
 from goft_cli.training.trackers import needs_network
+from goft_cli.verbs.plan.layers import attached, counted
 
 
 def examine_hub() -> Finding:
@@ -84,6 +88,26 @@ def examine_tokenizer(model: ModelConfig) -> Finding:
     return checked("tokenizer", found, lambda: check_tokenizer(model))
 
 
+def examine_adapter(cfg: TrainConfig) -> list[Finding]:
+    """Put the adapter on the model without weights, where its configuration is at hand.
+
+    What is wrong with the model is another check's finding.
+    """
+    try:
+        if isinstance(model_location(cfg.model.path), str) and not is_cached(cfg.model):
+            return []
+        empty_model(cfg.model, build_task(cfg.task))
+    except GoftError:
+        return []
+    try:
+        with quiet_libraries():
+            model = attached(cfg, cfg.adapter)
+    except GoftError as error:
+        return [refused("adapter", error)]
+    found = f"{counted(cfg, model).adapter:,} parameters on {count_adapted_layers(model)} layers"
+    return [Finding("adapter", Verdict.ok, found)]
+
+
 def examine_tracker(tracker: TrackerConfig, *, offline: bool) -> Finding:
     """See whether the tracker is installed, logged in, and does without a network if it must."""
     if offline and needs_network(tracker):
@@ -99,7 +123,7 @@ def examine_offline(cfg: TrainConfig) -> Finding:
             rows = load_everything(cfg)
     except GoftError as error:
         found = refused("unplugged", error)
-        fetch = f"goft fetch task={cfg.task.name} model={cfg.model.name} output_dir=DIR"
+        fetch = f"goft fetch task={cfg.task.name} {' '.join(words_of(cfg.model))} output_dir=DIR"
         return replace(found, remedy=f"{found.remedy}; or, on a machine with network, {fetch}")
     found = f"model and {rows:,} rows loaded with the network cut"
     return Finding("unplugged", Verdict.ok, found)

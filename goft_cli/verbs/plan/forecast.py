@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 
 from goft_cli.config import EVERY, HEADLINE, PlanConfig, TrainConfig
 from goft_cli.data import dataset_files, model_files
-from goft_cli.models.adapters import ParameterCount, count_parameters
+from goft_cli.models.adapters import ParameterCount
+from goft_cli.models.heads import head_of
 from goft_cli.run.summary import megabytes
 from goft_cli.studies.recipes import cells
 from goft_cli.system.locations import model_location
@@ -29,6 +30,7 @@ from goft_cli.verbs.plan.layers import (
     adapted_layers,
     attached,
     calibrate,
+    counted,
     equivalents,
     evaluations,
 )
@@ -139,8 +141,7 @@ def make_plan(planned: PlanConfig) -> Plan:
     device, task = device_of(cfg), build_task(cfg.task)
     data = rows_at_hand(task)
     model = attached(cfg, cfg.adapter)
-    layers = adapted_layers(model, cfg.model.head_modules)
-    counts = count_parameters(model, cfg.model.head_modules)
+    layers, counts = adapted_layers(model, head_of(model, cfg.model)), counted(cfg, model)
     rows, rows_from = row_count(cfg, data, cfg.task.train_split)
     updates = updates_of(cfg, rows)
     base = cast("PreTrainedModel", model.get_base_model())

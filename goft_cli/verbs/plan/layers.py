@@ -18,8 +18,14 @@ from torch import Tensor, nn
 
 from goft_cli.config import AdapterConfig, EvalStrategy, TrainConfig
 from goft_cli.config.adapter import blocks, ranks
-from goft_cli.models.adapters import ANY_UPDATES, attach_adapter, count_parameters
+from goft_cli.models.adapters import (
+    ANY_UPDATES,
+    ParameterCount,
+    attach_adapter,
+    count_parameters,
+)
 from goft_cli.models.backbone import Backbone, empty_model
+from goft_cli.models.heads import head_of
 from goft_cli.rotation import schedule
 from goft_cli.system.digests import in_modules
 from goft_cli.system.errors import GoftError
@@ -58,7 +64,12 @@ def matched_sizes(runs: Sequence[TrainConfig], reference: str) -> dict[str, Size
 
 def size_of(cfg: TrainConfig) -> Size:
     """Count what a run's adapter trains."""
-    return Size(count_parameters(attached(cfg, cfg.adapter), cfg.model.head_modules).adapter)
+    return Size(counted(cfg, attached(cfg, cfg.adapter)).adapter)
+
+
+def counted(cfg: TrainConfig, model: PeftModel) -> ParameterCount:
+    """Count what trains of a run's model."""
+    return count_parameters(model, head_of(model, cfg.model))
 
 
 def matched_size(cfg: TrainConfig, budget: int) -> Size:
@@ -101,7 +112,8 @@ def attached(
     task = build_task(cfg.task)
     empty = empty_model(cfg.model, task, device, blocks)
     backbone = Backbone(empty, processor=None, fingerprint="")
-    return attach_adapter(backbone, adapter, cfg.model.head_modules, task.auto_class, ANY_UPDATES)
+    head = head_of(empty, cfg.model)
+    return attach_adapter(backbone, adapter, head, task.auto_class, ANY_UPDATES)
 
 
 WARM, TIMED = 1, 3
@@ -216,7 +228,7 @@ def are_alike(cfg: TrainConfig, depth: int) -> bool:
         models = [attached(cfg, cfg.adapter, blocks=blocks) for blocks in (FEW, MORE, depth)]
     except GoftError:  # a pattern names a block that the small models lack
         return False
-    counts = [count_parameters(model, cfg.model.head_modules) for model in models]
+    counts = [counted(cfg, model) for model in models]
     return all(
         (whole - few) * (MORE - FEW) == (more - few) * (depth - FEW)
         for few, more, whole in (

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from goft_cli.config import ModelConfig, Optimizer, Quantization, TrainConfig, TrainerConfig
+from goft_cli.models.heads import head_of
 from goft_cli.rotation import force_engine, rotate_transposed
 from goft_cli.system.digests import in_modules
 from goft_cli.training.longest_first import parts_of
@@ -112,7 +113,7 @@ def saved_by_packing(model: nn.Module, cfg: ModelConfig) -> int:
     """Return the bytes that bitsandbytes saves on the linear layers that it packs."""
     if cfg.quantization is None:
         return 0
-    kept = [*cfg.head_modules, "lm_head"]
+    kept = [*head_of(model, cfg), "lm_head"]
     packed = [
         module.weight
         for name, module in model.named_modules()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import TrainConfig
+from goft_cli.config.model import words_of
 from goft_cli.run import layers, provenance
 from goft_cli.run.configuration import settings
 from goft_cli.run.layers import LayerReport
@@ -25,7 +26,7 @@ def train_command(cfg: TrainConfig) -> str | None:
     model or adapter is not among the choices: then `config.yaml` alone has it.
     """
     words = [f"adapter={cfg.adapter.name}", f"seed={cfg.seed}"]
-    words += [f"task={cfg.task.name}", f"model={cfg.model.name}"]
+    words += [f"task={cfg.task.name}", *words_of(cfg.model)]
     try:
         composed = settings(compose_train(words))
     except GoftError:
