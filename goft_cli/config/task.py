@@ -110,7 +110,7 @@ class TaskConfig(Section):
         """What is read: the training split and every evaluation split, each once."""
         return list(dict.fromkeys([self.train_split, *self.eval_splits]))
 
-    def limit(self, split: str) -> int | None:
+    def most_rows(self, split: str) -> int | None:
         """Return how many rows of a split are used at most, if there is a limit."""
         return self.max_train_samples if split == self.train_split else self.max_eval_samples
 

@@ -73,7 +73,7 @@ def sampled(data: TaskData, config: TaskConfig) -> TaskData:
     """
     splits, counts = dict(data.splits), dict[str, tuple[int, int]]()
     for name, rows in data.splits.items():
-        limit = config.limit(name)
+        limit = config.most_rows(name)
         if limit is not None and limit < len(rows):
             # of all generators of numpy's, the one whose numbers no version may change
             order = np.random.RandomState(0).permutation(len(rows))

@@ -94,7 +94,7 @@ def row_count(cfg: TrainConfig, data: TaskData | None, split: str) -> tuple[int 
     """Return how many rows a split has, and where that is from."""
     if data is not None:
         return len(data.splits[split]), "counted"
-    limit = cfg.task.limit(split)
+    limit = cfg.task.most_rows(split)
     if split in cfg.task.benchmark_sizes:
         published = cfg.task.benchmark_sizes[split]
         return min(limit or published, published), "as published" if not limit else "at most"
