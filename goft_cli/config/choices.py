@@ -150,6 +150,14 @@ class Overflow(StrEnum):
     cut_left = "cut_left"
 
 
+class Target(StrEnum):
+    """What a task predicts, in the words of a sentence that refuses a metric."""
+
+    number = "a number"
+    two = "one of two classes"
+    many = "one of several classes"
+
+
 class Verify(StrEnum):
     """Rows on which the rebuilt and the merged model are compared with the trained one.
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
-from goft_cli.config.choices import GlobalBatch, Selection, Transform, VtabGroup
-from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig
+from goft_cli.config.choices import GlobalBatch, Selection, Target, Transform, VtabGroup
+from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig, target_of
 
 HELD_OUT = "validation"
 """The split that a share of the training rows becomes."""
@@ -28,6 +28,8 @@ class ImageClassificationConfig(TaskConfig):
     headline: str = "accuracy"
     generator: str | None = None
     """A demo of this package (`demo:NAME`), for want of a `data_dir`."""
+    metrics: list[str] = field(default_factory=lambda: ["accuracy"])
+    """What is computed on each evaluation split."""
     classes: int = MISSING
     """Number of classes."""
     transform: Transform = Transform.model
@@ -40,9 +42,12 @@ class ImageClassificationConfig(TaskConfig):
         inner = None if folder is None else folder / Path(self.name).name
         return inner if inner is not None and inner.is_dir() else folder
 
+    @property
+    def target(self) -> Target:
+        """What is predicted."""
+        return target_of(self.classes)
+
     def __post_init__(self) -> None:
-        accurate, metric = self.headline == "accuracy", "the one metric of images"
-        self.check(accurate, "headline", metric, example="accuracy")
         self.check(self.classes >= 2, "classes", "at least 2", example=10)
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
-from goft_cli.config.choices import Section, check
+from goft_cli.config.choices import Section, Target, check
 from goft_cli.config.labels import Labels
 
 LOSSES = ("loss", "perplexity")
+"""Headlines of language modelling."""
+LESS_IS_BETTER = (*LOSSES, "mae", "mse", "rmse")
 """Headlines of which less is better."""
 TRAIN_SAMPLE = "train_sample"
 """What stands in for the evaluation splits of a task that has none: its first training rows."""
@@ -96,9 +98,16 @@ def check_scored(task: TaskConfig, key: str) -> None:
     check(once, f"{key}.eval_splits", splits, "each split once", example=f"[{first}]")
     one_of = f"one of {key}.eval_splits=[{','.join(splits)}]"
     check(split in splits, f"{key}.headline_split", split, one_of, example=first)
-    greater, better = task.greater_is_better, task.headline not in LOSSES
+    greater, better = task.greater_is_better, task.headline not in LESS_IS_BETTER
     expected = f"{better} for {key}.headline={task.headline}"
     check(greater is better, f"{key}.greater_is_better", greater, expected, example=better)
+
+
+def target_of(classes: int) -> Target:
+    """Return what a task with so many classes predicts; without any it is a number."""
+    if not classes:
+        return Target.number
+    return Target.many if classes > 2 else Target.two
 
 
 @dataclass
@@ -152,6 +161,11 @@ class TextClassificationConfig(TaskConfig):
     """Tokens of a row; a longer one is cut."""
     classifier_dropout: float | None = None
     """Dropout of the new head; the model's own by default."""
+
+    @property
+    def target(self) -> Target:
+        """What is predicted."""
+        return target_of(len(self.labels))
 
     def __post_init__(self) -> None:
         Labels(self.labels)  # refuses labels that cannot be told apart

@@ -36,10 +36,7 @@ def check_inputs(cfg: TrainConfig) -> None:
     check_quantization(cfg)
     for key, task in tasks.items():
         check_data_dir(task, key)
-    if isinstance(cfg.task, TextClassificationConfig):
-        metrics.check_names(
-            cfg.task.metrics, headline=cfg.task.headline, classes=len(cfg.task.labels)
-        )
+    check_metrics(cfg.task)
     if isinstance(cfg.task, ImageClassificationConfig):
         check_images(cfg.task)
         check_order(cfg.trainer)
@@ -65,6 +62,12 @@ def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
         check_tokenizer(model)
         check_model(model)
     check_dataset(task, "task")
+
+
+def check_metrics(task: TaskConfig) -> None:
+    """Refuse metrics that do not exist, or do not fit what the task predicts."""
+    if isinstance(task, TextClassificationConfig | ImageClassificationConfig):
+        metrics.check_names(task.metrics, headline=task.headline, target=task.target)
 
 
 def check_data_dir(task: TaskConfig, key: str) -> None:

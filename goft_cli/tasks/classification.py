@@ -39,8 +39,7 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
             raise GoftError(
                 f"task.text_columns names {len(config.text_columns)} columns, expected one or two"
             )
-        classes = len(config.labels)
-        metrics.check_names(config.metrics, headline=config.headline, classes=classes)
+        metrics.check_names(config.metrics, headline=config.headline, target=config.target)
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read, check and convert the named splits; labels become ids."""

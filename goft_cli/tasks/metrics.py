@@ -5,6 +5,7 @@ A metric's name in a task's YAML is that of its function; a function in `REGISTR
 
 from __future__ import annotations
 
+import difflib
 import re
 import string
 import tempfile
@@ -14,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from goft_cli.config.choices import Target
+from goft_cli.config.task import LESS_IS_BETTER
 from goft_cli.system.errors import GoftError
 
 if TYPE_CHECKING:  # names of metrics are checked without it
@@ -23,6 +26,13 @@ PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 Values: TypeAlias = "np.ndarray | Sequence[Any]"
+Compute: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
+
+BINARY = (Target.two,)
+CLASSES = (*BINARY, Target.many)
+NUMBERS = (Target.number, *CLASSES)
+USUAL = {Target.number: "r2", Target.two: "accuracy", Target.many: "accuracy"}
+"""The metric that is offered where no other comes near."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +44,13 @@ class Metric:
             and its docstring are the metric's.
         dtype: of a prediction, as `datasets` names it.
         several: whether a reference is a list of true values.
-        two_classes: whether it is defined for two classes alone.
+        targets: what a task predicts for which it is defined.
     """
 
-    function: Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
+    function: Compute
     dtype: str = "int64"
     several: bool = False
-    two_classes: bool = False
+    targets: tuple[Target, ...] = CLASSES
 
     def compute(self, predictions: Values, references: Values) -> dict[str, float]:
         """Compute the metric of (rows,) predictions and references, each of the metric's dtype."""
@@ -85,29 +95,47 @@ def compute(names: Sequence[str], predictions: Values, references: Values) -> di
     return {name: value for scores in found for name, value in scores.items()}
 
 
-def check_names(names: Sequence[str], *, headline: str, classes: int) -> None:
-    """Refuse metrics that do not exist or fit, and a headline that is not among those computed.
+def check_names(names: Sequence[str], *, headline: str, target: Target) -> None:
+    """Refuse metrics that do not exist or fit, all at once, and a headline that is not computed.
 
-    A task that predicts a number has 0 classes.
+    Metrics of numbers are taken for classes in an order too, but not offered for them.
     """
-    for name in names:
-        if name not in REGISTRY:
-            raise GoftError(
-                f"task.metrics: unknown metric {name!r}", f"choose from {', '.join(REGISTRY)}"
-            )
-        metric = REGISTRY[name]
-        of_labels = metric.dtype == "int64"
-        if (not classes and of_labels) or (classes > 2 and metric.two_classes):
-            raise GoftError(
-                f"task.metrics: {name} is no metric of a task with task.labels of {classes} "
-                "classes",
-                "choose another",
-            )
+    wanted = list(dict.fromkeys([*names, headline]))
+    problems = [problem for name in wanted if (problem := misfit(name, target))]
+    better = list(dict.fromkeys(fitting(name, target) for name in wanted))
+    main = fitting(headline, target)
+    words = f"task.metrics=[{','.join(better)}]"
+    if main != headline:
+        words += f" task.headline={main}"
+        words += " task.greater_is_better=false" if main in LESS_IS_BETTER else ""
+    if problems:
+        numeric = target is Target.number
+        offered = [name for name, one in REGISTRY.items() if (one.dtype == "float64") == numeric]
+        choices = ", ".join(name for name in offered if not misfit(name, target))
+        raise GoftError(
+            f"task.metrics: {'; '.join(problems)}", f"pass {words}, or choose from {choices}"
+        )
     if headline not in names:
         raise GoftError(
             f"task.headline={headline} is not among task.metrics ({', '.join(names)})",
-            "add it there",
+            f"pass {words}",
         )
+
+
+def misfit(name: str, target: Target) -> str | None:
+    """Say why a metric is none of a task that predicts `target`; None if it is one."""
+    if name not in REGISTRY:
+        return f"unknown metric {name!r}"
+    if target not in REGISTRY[name].targets:
+        return f"{name} is no metric of a task that predicts {target.value}"
+    return None
+
+
+def fitting(name: str, target: Target) -> str:
+    """Return the metric itself if it fits, else its mean over classes, a near one, or a usual."""
+    fit = [known for known in REGISTRY if not misfit(known, target)]
+    near = difflib.get_close_matches(name, fit, n=1)
+    return next(one for one in (name, f"macro_{name}", *near, USUAL[target]) if one in fit)
 
 
 def accuracy(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
@@ -117,23 +145,44 @@ def accuracy(predictions: Sequence[int], references: Sequence[int]) -> dict[str,
     return {"accuracy": float(accuracy_score(references, predictions))}
 
 
+def averaged(measure: str, average: str, meaning: str) -> Compute:
+    """Return a metric such as `macro_f1`: scikit-learn's `f1_score` with `average="macro"`."""
+
+    def compute(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+        from sklearn import metrics
+
+        score = getattr(metrics, f"{measure}_score")
+        value = score(references, predictions, average=average, zero_division=0.0)
+        return {compute.__name__: float(value)}
+
+    prefix = "" if average == "binary" else f"{average}_"
+    compute.__name__ = f"{prefix}{measure}"
+    compute.__doc__ = f"{meaning}, from 0 to 1; 0 where that is 0 / 0."
+    return compute
+
+
+def balanced_accuracy(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+    """Mean over the classes that occur of the share of their rows that is found, from 0 to 1."""
+    from sklearn.metrics import balanced_accuracy_score
+
+    with warnings.catch_warnings():  # of a class that is predicted and does not occur
+        warnings.simplefilter("ignore", UserWarning)
+        return {"balanced_accuracy": float(balanced_accuracy_score(references, predictions))}
+
+
+def cohen_kappa(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
+    """Agreement beyond chance, from -1 to 1; 0 where both are all the same class."""
+    from sklearn.metrics import cohen_kappa_score
+
+    if len({*predictions, *references}) == 1:
+        return {"cohen_kappa": 0.0}
+    return {"cohen_kappa": float(cohen_kappa_score(references, predictions))}
+
+
 def combined_score(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
     """GLUE's one number for STS-B: (Pearson + Spearman) / 2."""
     linear, rank = pearson(predictions, references), spearman(predictions, references)
     return {"combined_score": (linear["pearson"] + rank["spearman"]) / 2}
-
-
-def f1(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-    """2 TP / (2 TP + FP + FN) of label 1, as for GLUE's MRPC and QQP; 0 where that is 0 / 0."""
-    from sklearn.metrics import f1_score
-
-    score = f1_score(
-        references,
-        predictions,
-        pos_label=1,
-        zero_division=0.0,  # pyright: ignore[reportArgumentType] - a number is documented
-    )
-    return {"f1": float(score)}
 
 
 def matthews_correlation(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
@@ -144,6 +193,32 @@ def matthews_correlation(predictions: Sequence[int], references: Sequence[int]) 
     if len({*predictions, *references}) == 1:
         return {"matthews_correlation": 0.0}
     return {"matthews_correlation": float(matthews_corrcoef(references, predictions))}
+
+
+def mae(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
+    """Mean absolute error, in units of the target."""
+    from sklearn.metrics import mean_absolute_error
+
+    return {"mae": float(mean_absolute_error(references, predictions))}
+
+
+def mse(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
+    """Mean squared error, in squared units of the target."""
+    from sklearn.metrics import mean_squared_error
+
+    return {"mse": float(mean_squared_error(references, predictions))}
+
+
+def rmse(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
+    """Root of the mean squared error, in units of the target."""
+    return {"rmse": mse(predictions, references)["mse"] ** 0.5}
+
+
+def r2(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
+    """Share of the variance that is explained, at most 1; 0 for the mean, and for a single row."""
+    from sklearn.metrics import r2_score
+
+    return {"r2": float(r2_score(references, predictions)) if len(references) > 1 else 0.0}
 
 
 def pearson(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
@@ -171,11 +246,23 @@ REGISTRY = {
     metric.function.__name__: metric
     for metric in (
         Metric(accuracy),
-        Metric(combined_score, "float64"),
-        Metric(f1, two_classes=True),
+        Metric(balanced_accuracy),
+        Metric(cohen_kappa),
+        Metric(combined_score, "float64", targets=NUMBERS),
+        Metric(averaged("f1", "binary", "2 TP / (2 TP + FP + FN) of label 1"), targets=BINARY),
+        Metric(averaged("f1", "macro", "Mean of the F1 of each class")),
+        Metric(averaged("precision", "macro", "Mean of the precision of each class")),
+        Metric(averaged("recall", "macro", "Mean of the recall of each class")),
+        Metric(mae, "float64", targets=NUMBERS),
         Metric(matthews_correlation),
-        Metric(pearson, "float64"),
-        Metric(spearman, "float64"),
+        Metric(mse, "float64", targets=NUMBERS),
+        Metric(pearson, "float64", targets=NUMBERS),
+        Metric(averaged("precision", "binary", "TP / (TP + FP) of label 1"), targets=BINARY),
+        Metric(r2, "float64", targets=NUMBERS),
+        Metric(averaged("recall", "binary", "TP / (TP + FN) of label 1"), targets=BINARY),
+        Metric(rmse, "float64", targets=NUMBERS),
+        Metric(spearman, "float64", targets=NUMBERS),
+        Metric(averaged("f1", "weighted", "Mean of the F1 of each class, by its rows")),
     )
 }
 """The choices of `task.metrics`, by name."""

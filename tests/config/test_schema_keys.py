@@ -57,6 +57,10 @@ REFUSED: dict[str, list[list[str]]] = {
         ["task=glue/mnli", "task.metrics=[accuracy,f1]"],
         ["task=glue/stsb", "task.metrics=[accuracy,pearson]", "task.headline=pearson"],
     ],
+    "ImageClassificationConfig.metrics": [
+        [IMAGES, "task.metrics=[accuracy,f1]"],
+        [IMAGES, "task.metrics=[nonesuch]"],
+    ],
     "QuestionAnsweringConfig.n_best_size": [[ANSWERS, "task.n_best_size=0"]],
     "QuestionAnsweringConfig.max_answer_length": [[ANSWERS, "task.max_answer_length=0"]],
     "TrainerConfig.per_device_eval_batch_size": [["trainer.per_device_eval_batch_size=0"]],

@@ -53,6 +53,10 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
     auto_class: ClassVar[str] = "AutoModelForImageClassification"
     processor_class: ClassVar[str] = "AutoImageProcessor"
 
+    def __init__(self, config: ImageClassificationConfig) -> None:
+        super().__init__(config)
+        metrics.check_names(config.metrics, headline=config.headline, target=config.target)
+
     def load(self) -> TaskData:
         """Read and check the rows, and say what is unusual about them."""
         data, config = super().load(), self.config
@@ -99,9 +103,9 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         return ImageCollator(processor)
 
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
-        """Compute the accuracy of (rows, classes) logits."""
+        """Compute the configured metrics of (rows, classes) logits."""
         predictions = np.asarray(outputs).argmax(axis=-1)
-        return metrics.compute(["accuracy"], predictions, np.asarray(split.rows[LABEL]))
+        return metrics.compute(self.config.metrics, predictions, np.asarray(split.rows[LABEL]))
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"label", "score"}` per row."""
