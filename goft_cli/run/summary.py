@@ -28,6 +28,10 @@ screen = Console()
 Deviations = Mapping[str, tuple[int, int]]
 WRITTEN_ROWS = 1000
 """Rows that are turned into lines at a time."""
+SHOWN_CLASSES, MATRIX_CLASSES = 50, 5
+"""Up to how many classes the screen shows a line for each, and beside it the confusion matrix."""
+LONG_NAME = 4
+"""Letters of a class above the columns of that matrix."""
 CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], "o")}
 """Colour and marker, by what a curve is of."""
 
@@ -71,9 +75,52 @@ def describe_deviations(deviations: Deviations) -> list[str]:
 def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Deviations) -> None:
     """Print the table at the end of a run."""
     screen.print(summary_table(metrics))
-    for line in describe_deviations(deviations):
-        screen.print(line, style="yellow")
+    if folder.classes.is_file():
+        show_classes(read_json(folder.classes))
+    for line in [*describe_deviations(deviations), *describe_baseline(metrics)]:
+        screen.print(line, style="yellow", soft_wrap=True)
     screen.print(f"run folder: {folder.path}", soft_wrap=True)
+
+
+def describe_baseline(metrics: Mapping[str, Any]) -> list[str]:
+    """Return a sentence where the headline is no better than that of one answer to every row."""
+    baseline, headline = metrics.get("baseline"), metrics["headline"]
+    if not baseline or baseline["beaten"]:
+        return []
+    found = f"{headline['name']} is {headline['value']:.4f}"
+    same = f"always answering {baseline['answer']} gives {baseline['value']:.4f}"
+    return [f"no better than a constant answer: {found}, and {same}"]
+
+
+def show_classes(found: Mapping[str, Any]) -> None:
+    """Print a line for each class, up to some tens of them."""
+    if len(found["classes"]) <= SHOWN_CLASSES:
+        screen.print(class_table(found))
+
+
+def class_table(found: Mapping[str, Any]) -> Table:
+    """Lay out `classes.json`: the scores of each class, and what its rows were taken for.
+
+    Of a few classes that is the confusion matrix, whose columns are numbered where names are long;
+    of more it is the class that most of the wrong ones were taken for.
+    """
+    classes, confusion = found["classes"], found["confusion"]
+    whole, long = len(classes) <= MATRIX_CLASSES, max(map(len, classes)) > LONG_NAME
+    rows = []
+    for number, (name, one) in enumerate(classes.items(), start=1):
+        taken = confusion.get(name, {})
+        wrong = sorted((-count, other) for other, count in taken.items() if other != name)
+        mostly = [f"{wrong[0][1]} ({-wrong[0][0]:,})" if wrong else None]
+        scores = [f"{one[key]:.3f}" for key in ("precision", "recall", "f1")]
+        counts = [f"{taken.get(other, 0):,}" for other in classes] if whole else mostly
+        label = f"{number} {name}" if whole and long else name
+        rows.append([label, *scores, f"{one['support']:,}", *counts])
+    numbered = [f"as {number}" for number in range(1, len(classes) + 1)]
+    matrix = numbered if long else [f"as {name}" for name in classes]
+    columns = ["class", "precision", "recall", "F1", "rows"]
+    columns += matrix if whole else ["mostly taken for"]
+    title, layout = f"{found['split']} by class", "frrrr" + ("r" if whole else "f")
+    return Table(columns, rows, title, layout, framed=False)
 
 
 def show_finished(folder: RunFolder, gone: Sequence[str] = ()) -> None:
@@ -138,10 +185,13 @@ def show_scores(
     deviations: Deviations,
     written: Path,
     breakdown: Mapping[str, Mapping[str, float]] | None = None,
+    classes: Mapping[str, Any] | None = None,
 ) -> None:
     """Print the scores of `goft eval`, broken down where there is more to show."""
     plain = measures(title, score_rows(scores), "value")
     screen.print(breakdown_table(title, breakdown) if breakdown else plain)
+    if classes:
+        show_classes(classes)
     for line in describe_deviations(deviations):
         screen.print(line, style="yellow")
     screen.print(f"scores: {written}", soft_wrap=True)

@@ -144,6 +144,21 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return one readable prediction per raw row."""
 
+    def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any] | None:
+        """Return the scores and the confusions of each class, as `goft_cli.tasks.classes` does.
+
+        None, as here, where a task has no classes. The rows carry targets.
+        """
+        return None
+
+    def constant(self, train: Dataset, split: Split) -> tuple[str, Arrays] | None:
+        """Return the answer that a model would give without looking, and its outputs for a split.
+
+        It is the most frequent class of the training rows, or their mean, and in words how a
+        sentence names it; None, as here, where there is no such answer.
+        """
+        return None
+
     def files(self, outputs: Arrays, split: Split) -> dict[str, str]:
         """Return, by name, the content of files that the benchmark's own scorer reads; here none.
 

@@ -20,6 +20,7 @@ from goft_cli.data.table import checked_rows, label_spelling, refuse_header
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
+from goft_cli.tasks.classes import by_class, majority
 from goft_cli.tasks.tokens import Batch, Tokenizer, tokenized, usable_length
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,23 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
         predictions = logits.argmax(axis=-1) if self.config.labels else logits.squeeze(-1)
         references = np.asarray(split.rows[self.config.label_column])
         return metrics.compute(self.config.metrics, predictions, references)
+
+    def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any] | None:
+        """Return what is found and confused of (rows, labels) logits; None of a regression."""
+        if not self.config.labels:
+            return None
+        predictions = np.asarray(outputs).argmax(axis=-1)
+        references = np.asarray(split.rows[self.config.label_column])
+        return by_class(self.config.labels, predictions, references)
+
+    def constant(self, train: Dataset, split: Split) -> tuple[str, Arrays]:
+        """Return the most frequent label of the training rows, or the mean of their targets."""
+        labels, targets = self.config.labels, train[self.config.label_column]
+        if not labels:
+            mean = float(np.mean(targets))
+            return f"the mean {mean:.4g}", np.full((len(split.rows), 1), mean)
+        most, outputs = majority(targets, len(labels), len(split.rows))
+        return labels[most], outputs
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"value"}` per row, or `{"label", "score", "probabilities"}`."""

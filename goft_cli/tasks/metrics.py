@@ -31,6 +31,8 @@ Compute: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
 BINARY = (Target.two,)
 CLASSES = (*BINARY, Target.many)
 NUMBERS = (Target.number, *CLASSES)
+OF_NUMBERS = ("float64", False, NUMBERS)
+"""What `Metric` is told of each of them."""
 USUAL = {Target.number: "r2", Target.two: "accuracy", Target.many: "accuracy"}
 """The metric that is offered where no other comes near."""
 
@@ -138,87 +140,40 @@ def fitting(name: str, target: Target) -> str:
     return next(one for one in (name, f"macro_{name}", *near, USUAL[target]) if one in fit)
 
 
-def accuracy(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-    """Share of predictions that equal their reference, from 0 to 1."""
-    from sklearn.metrics import accuracy_score
+def scikit(
+    name: str, function: str, meaning: str, *, varied: bool = False, **options: object
+) -> Compute:
+    """Return one of scikit-learn's metrics under the name that a task's YAML has.
 
-    return {"accuracy": float(accuracy_score(references, predictions))}
-
-
-def averaged(measure: str, average: str, meaning: str) -> Compute:
-    """Return a metric such as `macro_f1`: scikit-learn's `f1_score` with `average="macro"`."""
+    With `varied` it is 0 where all references are the same, for which it is not defined.
+    """
 
     def compute(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
         from sklearn import metrics
 
-        score = getattr(metrics, f"{measure}_score")
-        value = score(references, predictions, average=average, zero_division=0.0)
-        return {compute.__name__: float(value)}
+        if varied and len({*references}) == 1:
+            return {name: 0.0}
+        with warnings.catch_warnings():  # of a class that is predicted and does not occur
+            warnings.simplefilter("ignore", UserWarning)
+            return {name: float(getattr(metrics, function)(references, predictions, **options))}
 
-    prefix = "" if average == "binary" else f"{average}_"
-    compute.__name__ = f"{prefix}{measure}"
-    compute.__doc__ = f"{meaning}, from 0 to 1; 0 where that is 0 / 0."
+    compute.__name__, compute.__doc__ = name, meaning
     return compute
 
 
-def balanced_accuracy(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-    """Mean over the classes that occur of the share of their rows that is found, from 0 to 1."""
-    from sklearn.metrics import balanced_accuracy_score
-
-    with warnings.catch_warnings():  # of a class that is predicted and does not occur
-        warnings.simplefilter("ignore", UserWarning)
-        return {"balanced_accuracy": float(balanced_accuracy_score(references, predictions))}
-
-
-def cohen_kappa(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-    """Agreement beyond chance, from -1 to 1; 0 where both are all the same class."""
-    from sklearn.metrics import cohen_kappa_score
-
-    if len({*predictions, *references}) == 1:
-        return {"cohen_kappa": 0.0}
-    return {"cohen_kappa": float(cohen_kappa_score(references, predictions))}
+def averaged(measure: str, average: str) -> Compute:
+    """Return a metric such as `macro_f1`: `f1_score` with `average="macro"`; 0 for 0 / 0."""
+    binary = average == "binary"
+    name = measure if binary else f"{average}_{measure}"
+    meaning = f"The {measure} of label 1" if binary else f"The {average} average of {measure}"
+    options = {"average": average, "zero_division": 0.0}
+    return scikit(name, f"{measure}_score", f"{meaning}, from 0 to 1.", **options)
 
 
 def combined_score(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
     """GLUE's one number for STS-B: (Pearson + Spearman) / 2."""
     linear, rank = pearson(predictions, references), spearman(predictions, references)
     return {"combined_score": (linear["pearson"] + rank["spearman"]) / 2}
-
-
-def matthews_correlation(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-    """GLUE's for CoLA, from -1 to 1; 0 where predictions or references are all the same."""
-    from sklearn.metrics import matthews_corrcoef
-
-    # scikit-learn warns about a lone label, though the answer, 0, is defined.
-    if len({*predictions, *references}) == 1:
-        return {"matthews_correlation": 0.0}
-    return {"matthews_correlation": float(matthews_corrcoef(references, predictions))}
-
-
-def mae(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
-    """Mean absolute error, in units of the target."""
-    from sklearn.metrics import mean_absolute_error
-
-    return {"mae": float(mean_absolute_error(references, predictions))}
-
-
-def mse(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
-    """Mean squared error, in squared units of the target."""
-    from sklearn.metrics import mean_squared_error
-
-    return {"mse": float(mean_squared_error(references, predictions))}
-
-
-def rmse(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
-    """Root of the mean squared error, in units of the target."""
-    return {"rmse": mse(predictions, references)["mse"] ** 0.5}
-
-
-def r2(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
-    """Share of the variance that is explained, at most 1; 0 for the mean, and for a single row."""
-    from sklearn.metrics import r2_score
-
-    return {"r2": float(r2_score(references, predictions)) if len(references) > 1 else 0.0}
 
 
 def pearson(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
@@ -242,27 +197,30 @@ def _correlation(test: str, predictions: Sequence[float], references: Sequence[f
         return float(getattr(stats, test)(predictions, references).statistic)
 
 
+MATTHEWS = "GLUE's for CoLA, from -1 to 1."
 REGISTRY = {
     metric.function.__name__: metric
     for metric in (
-        Metric(accuracy),
-        Metric(balanced_accuracy),
-        Metric(cohen_kappa),
-        Metric(combined_score, "float64", targets=NUMBERS),
-        Metric(averaged("f1", "binary", "2 TP / (2 TP + FP + FN) of label 1"), targets=BINARY),
-        Metric(averaged("f1", "macro", "Mean of the F1 of each class")),
-        Metric(averaged("precision", "macro", "Mean of the precision of each class")),
-        Metric(averaged("recall", "macro", "Mean of the recall of each class")),
-        Metric(mae, "float64", targets=NUMBERS),
-        Metric(matthews_correlation),
-        Metric(mse, "float64", targets=NUMBERS),
-        Metric(pearson, "float64", targets=NUMBERS),
-        Metric(averaged("precision", "binary", "TP / (TP + FP) of label 1"), targets=BINARY),
-        Metric(r2, "float64", targets=NUMBERS),
-        Metric(averaged("recall", "binary", "TP / (TP + FN) of label 1"), targets=BINARY),
-        Metric(rmse, "float64", targets=NUMBERS),
-        Metric(spearman, "float64", targets=NUMBERS),
-        Metric(averaged("f1", "weighted", "Mean of the F1 of each class, by its rows")),
+        Metric(scikit("accuracy", "accuracy_score", "Share of right answers, from 0 to 1.")),
+        Metric(scikit("balanced_accuracy", "balanced_accuracy_score", "Mean recall of classes.")),
+        Metric(scikit("cohen_kappa", "cohen_kappa_score", "Agreement, -1 to 1.", varied=True)),
+        Metric(combined_score, *OF_NUMBERS),
+        Metric(averaged("f1", "binary"), targets=BINARY),
+        Metric(averaged("f1", "macro")),
+        Metric(averaged("precision", "macro")),
+        Metric(averaged("recall", "macro")),
+        Metric(scikit("mae", "mean_absolute_error", "In the target's units."), *OF_NUMBERS),
+        Metric(scikit("matthews_correlation", "matthews_corrcoef", MATTHEWS, varied=True)),
+        Metric(scikit("mse", "mean_squared_error", "In squared units."), *OF_NUMBERS),
+        Metric(pearson, *OF_NUMBERS),
+        Metric(averaged("precision", "binary"), targets=BINARY),
+        Metric(
+            scikit("r2", "r2_score", "Explained variance, at most 1.", varied=True), *OF_NUMBERS
+        ),
+        Metric(averaged("recall", "binary"), targets=BINARY),
+        Metric(scikit("rmse", "root_mean_squared_error", "In the target's units."), *OF_NUMBERS),
+        Metric(spearman, *OF_NUMBERS),
+        Metric(averaged("f1", "weighted")),
     )
 }
 """The choices of `task.metrics`, by name."""

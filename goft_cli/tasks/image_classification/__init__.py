@@ -20,6 +20,7 @@ from goft_cli.data.sources import demo_splits
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
+from goft_cli.tasks.classes import by_class, majority
 from goft_cli.tasks.image_classification.lists import (
     IMAGE,
     LABEL,
@@ -107,6 +108,16 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         predictions = np.asarray(outputs).argmax(axis=-1)
         return metrics.compute(self.config.metrics, predictions, np.asarray(split.rows[LABEL]))
 
+    def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any]:
+        """Return what is found and confused of (rows, classes) logits."""
+        predictions = np.asarray(outputs).argmax(axis=-1)
+        return by_class(self._names, predictions, np.asarray(split.rows[LABEL]))
+
+    def constant(self, train: Dataset, split: Split) -> tuple[str, Arrays]:
+        """Return the most frequent class of the training rows."""
+        most, outputs = majority(train[LABEL], self.config.classes, len(split.rows))
+        return self._names[most], outputs
+
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"label", "score"}` per row."""
         probabilities = softmax(np.asarray(outputs, dtype=np.float64), axis=-1)
@@ -114,7 +125,7 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
 
     def model_options(self) -> dict[str, Any]:
         """Return config entries for a head of one output per class, named by its number."""
-        return class_options([str(index) for index in range(self.config.classes)])
+        return class_options(self._names)
 
     def processor_options(self) -> dict[str, Any]:
         """Return what the transform changes; it is saved with the adapter."""
@@ -126,6 +137,10 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         image = open_image(name, self._folder)
         check_proportions(image, name, processor)
         return processor(images=image, do_rescale=False, do_normalize=False)["pixel_values"][0]
+
+    @property
+    def _names(self) -> list[str]:
+        return [str(index) for index in range(self.config.classes)]
 
     @property
     def _folder(self) -> Path:
