@@ -156,6 +156,14 @@ class Target(StrEnum):
     number = "a number"
     two = "one of two classes"
     many = "one of several classes"
+    sets = "a set of labels"
+
+
+class ClassWeights(StrEnum):
+    """What a row counts in the training loss: all alike, or n / (classes * rows of its class)."""
+
+    none = "none"
+    balanced = "balanced"
 
 
 class Verify(StrEnum):

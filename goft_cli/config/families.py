@@ -8,7 +8,14 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
-from goft_cli.config.choices import GlobalBatch, Selection, Target, Transform, VtabGroup
+from goft_cli.config.choices import (
+    ClassWeights,
+    GlobalBatch,
+    Selection,
+    Target,
+    Transform,
+    VtabGroup,
+)
 from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig, target_of
 
 HELD_OUT = "validation"
@@ -32,6 +39,8 @@ class ImageClassificationConfig(TaskConfig):
     """What is computed on each evaluation split."""
     classes: int = MISSING
     """Number of classes."""
+    class_weights: ClassWeights = ClassWeights.none
+    """What a row counts in the training loss: `balanced` lets rare classes count as much."""
     transform: Transform = Transform.model
     """How images are resized and normalised: as the model's own processor does, or as FacT does."""
 

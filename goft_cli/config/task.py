@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
-from goft_cli.config.choices import Section, Target, check
+from goft_cli.config.choices import ClassWeights, Section, Target, check
 from goft_cli.config.labels import Labels
 
 LOSSES = ("loss", "perplexity")
@@ -110,6 +110,13 @@ def target_of(classes: int) -> Target:
     return Target.many if classes > 2 else Target.two
 
 
+def check_weights(task: Section, weights: ClassWeights, target: Target) -> None:
+    """Refuse weights of classes where a row has not one class."""
+    fits = weights is ClassWeights.none or target in {Target.two, Target.many}
+    expected = f"none for a task that predicts {target.value}"
+    task.check(fits, "class_weights", expected, example="none")
+
+
 @dataclass
 class BenchmarkConfig(TaskConfig):
     """A task that is only scored: nothing of it is trained on, so it has no recipe."""
@@ -136,7 +143,7 @@ class DatasetConfig:
 
 @dataclass
 class TextClassificationConfig(TaskConfig):
-    """One or two texts in, one label (or, without `labels`, one number) out."""
+    """One or two texts in, one label (or several, or without `labels` one number) out."""
 
     family: str = "text_classification"
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -153,23 +160,30 @@ class TextClassificationConfig(TaskConfig):
     """Leave out, with a count, rows of a tsv or csv file that have fewer fields than its header."""
     labels: list[str] = field(default_factory=list)
     """Names in the order of their ids; empty means regression."""
+    multi_label: bool = False
+    """A row has any number of the labels: a list, or a text such as `a;b`."""
     label_range: list[float] = field(default_factory=list)
     """Smallest and largest target of a regression."""
     metrics: list[str] = MISSING
     """What is computed on each evaluation split."""
     max_length: int = 128
     """Tokens of a row; a longer one is cut."""
+    class_weights: ClassWeights = ClassWeights.none
+    """What a row counts in the training loss: `balanced` lets rare classes count as much."""
     classifier_dropout: float | None = None
     """Dropout of the new head; the model's own by default."""
 
     @property
     def target(self) -> Target:
         """What is predicted."""
-        return target_of(len(self.labels))
+        return Target.sets if self.multi_label else target_of(len(self.labels))
 
     def __post_init__(self) -> None:
         Labels(self.labels)  # refuses labels that cannot be told apart
         self.check(self.max_length >= 2, "max_length", "at least 2 tokens", example=128)
+        named = bool(self.labels) or not self.multi_label
+        self.check(named, "multi_label", "task.labels to choose from", example="false")
+        check_weights(self, self.class_weights, self.target)
         dropout = self.classifier_dropout
         is_share = dropout is None or 0 <= dropout < 1
         self.check(is_share, "classifier_dropout", "a probability below 1", example=0.1)

@@ -102,25 +102,26 @@ def class_table(found: Mapping[str, Any]) -> Table:
     """Lay out `classes.json`: the scores of each class, and what its rows were taken for.
 
     Of a few classes that is the confusion matrix, whose columns are numbered where names are long;
-    of more it is the class that most of the wrong ones were taken for.
+    of more it is the class that most of the wrong ones were taken for. Of sets it is nothing.
     """
     classes, confusion = found["classes"], found["confusion"]
-    whole, long = len(classes) <= MATRIX_CLASSES, max(map(len, classes)) > LONG_NAME
+    whole = bool(confusion) and len(classes) <= MATRIX_CLASSES
+    numbered = whole and max(map(len, classes)) > LONG_NAME
+    names = {name: f"{n} {name}" if numbered else name for n, name in enumerate(classes, start=1)}
     rows = []
-    for number, (name, one) in enumerate(classes.items(), start=1):
+    for name, one in classes.items():
         taken = confusion.get(name, {})
         wrong = sorted((-count, other) for other, count in taken.items() if other != name)
-        mostly = [f"{wrong[0][1]} ({-wrong[0][0]:,})" if wrong else None]
         scores = [f"{one[key]:.3f}" for key in ("precision", "recall", "f1")]
-        counts = [f"{taken.get(other, 0):,}" for other in classes] if whole else mostly
-        label = f"{number} {name}" if whole and long else name
-        rows.append([label, *scores, f"{one['support']:,}", *counts])
-    numbered = [f"as {number}" for number in range(1, len(classes) + 1)]
-    matrix = numbered if long else [f"as {name}" for name in classes]
+        row = [names[name], *scores, f"{one['support']:,}"]
+        row += [f"{taken.get(other, 0):,}" for other in classes] if whole else []
+        mostly = f"{wrong[0][1]} ({-wrong[0][0]:,})" if wrong else None
+        rows.append(row if whole or not confusion else [*row, mostly])
     columns = ["class", "precision", "recall", "F1", "rows"]
-    columns += matrix if whole else ["mostly taken for"]
-    title, layout = f"{found['split']} by class", "frrrr" + ("r" if whole else "f")
-    return Table(columns, rows, title, layout, framed=False)
+    columns += [f"as {name.split()[0] if numbered else name}" for name in names.values()] * whole
+    columns += ["mostly taken for"] * (bool(confusion) and not whole)
+    layout = f"frrrr{'r' if whole else 'f'}"[: len(columns)]
+    return Table(columns, rows, f"{found['split']} by class", layout, framed=False)
 
 
 def show_finished(folder: RunFolder, gone: Sequence[str] = ()) -> None:

@@ -17,6 +17,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from goft_cli.config import TaskConfig
+from goft_cli.config.choices import Target
 from goft_cli.tasks.tokens import AnyModel, Model
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
@@ -68,13 +69,14 @@ class Split:
     inputs: Inputs
 
 
-def class_options(names: Sequence[str]) -> dict[str, Any]:
+def class_options(names: Sequence[str], target: Target = Target.many) -> dict[str, Any]:
     """Return the model-config entries of a head with one output per class, in this order."""
+    several = target is Target.sets
     return {
         "num_labels": len(names),
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
-        "problem_type": "single_label_classification",
+        "problem_type": f"{'multi' if several else 'single'}_label_classification",
     }
 
 
@@ -157,6 +159,10 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         It is the most frequent class of the training rows, or their mean, and in words how a
         sentence names it; None, as here, where there is no such answer.
         """
+        return None
+
+    def class_weights(self, train: Dataset) -> np.ndarray | None:
+        """Return what a row of each class counts in the training loss; None if all count alike."""
         return None
 
     def files(self, outputs: Arrays, split: Split) -> dict[str, str]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
+from sklearn.utils.class_weight import compute_class_weight
 
+MOST = 0.5
 FIGURES = ("precision", "recall", "f1", "support")
 
 
@@ -16,6 +18,8 @@ def by_class(
     names: Sequence[str], predictions: np.ndarray, references: np.ndarray
 ) -> dict[str, Any]:
     """Return what `classes.json` holds of (rows,) ids of predicted and true classes.
+
+    Sets of labels are (rows, labels) of 0 and 1, each label for itself, and are confused with none.
 
     `classes`: precision, recall, F1 and support by name, as scikit-learn has them, 0 for 0 / 0.
     `confusion`: how many rows of a true class were taken for which; zeros are left out, so that
@@ -29,7 +33,8 @@ def by_class(
     )
     columns = [np.asarray(column).tolist() for column in found]
     rows = zip(*columns, strict=True)
-    pairs = Counter(zip(references.tolist(), predictions.tolist(), strict=True))
+    one = references.ndim == 1
+    pairs = Counter(zip(references.tolist(), predictions.tolist(), strict=True)) if one else {}
     confusion: dict[str, dict[str, int]] = {}
     for (true, taken), count in sorted(pairs.items()):
         confusion.setdefault(str(names[true]), {})[str(names[taken])] = count
@@ -37,6 +42,23 @@ def by_class(
         name: dict(zip(FIGURES, row, strict=True)) for name, row in zip(names, rows, strict=True)
     }
     return {"classes": numbers, "confusion": confusion}
+
+
+def usual_labels(sets: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which labels more than half of (n, labels) sets have, and outputs that name these."""
+    usual = sets.mean(axis=0) > MOST
+    return usual, np.tile(np.where(usual, 1.0, -1.0).astype(np.float32), (rows, 1))
+
+
+def balanced_weights(labels: Sequence[int], classes: int) -> np.ndarray:
+    """Return scikit-learn's balanced weights (classes,) of ids: n / (classes that occur * count).
+
+    A class that does not occur weighs 1, which no row sees.
+    """
+    there = np.unique(labels)
+    weights = np.ones(classes)
+    weights[there] = compute_class_weight("balanced", classes=there, y=np.asarray(labels))
+    return weights
 
 
 def majority(labels: Sequence[int], classes: int, rows: int) -> tuple[int, np.ndarray]:

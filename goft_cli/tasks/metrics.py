@@ -31,9 +31,10 @@ Compute: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
 BINARY = (Target.two,)
 CLASSES = (*BINARY, Target.many)
 NUMBERS = (Target.number, *CLASSES)
+ANY_LABELS = (*CLASSES, Target.sets)
 OF_NUMBERS = ("float64", False, NUMBERS)
 """What `Metric` is told of each of them."""
-USUAL = {Target.number: "r2", Target.two: "accuracy", Target.many: "accuracy"}
+USUAL = dict.fromkeys(CLASSES, "accuracy") | {Target.number: "r2", Target.sets: "micro_f1"}
 """The metric that is offered where no other comes near."""
 
 
@@ -55,7 +56,7 @@ class Metric:
     targets: tuple[Target, ...] = CLASSES
 
     def compute(self, predictions: Values, references: Values) -> dict[str, float]:
-        """Compute the metric of (rows,) predictions and references, each of the metric's dtype."""
+        """Compute the metric of predictions and references, each of the metric's dtype."""
         if len(predictions) != len(references) or len(predictions) == 0:
             raise GoftError(
                 f"metrics: {len(predictions)} predictions for {len(references)} references",
@@ -70,7 +71,8 @@ class Metric:
         import datasets
         import evaluate
 
-        metric, value = self, datasets.Value(self.dtype)
+        metric, one = self, datasets.Value(self.dtype)
+        value = datasets.List(one) if getattr(predictions, "ndim", 1) > 1 else one
         reference = datasets.List(value) if self.several else value
         info = evaluate.MetricInfo(
             description=str(self.function.__doc__),
@@ -92,7 +94,10 @@ class Metric:
 
 
 def compute(names: Sequence[str], predictions: Values, references: Values) -> dict[str, float]:
-    """Compute metrics of (rows,) label ids or numbers; value by name, in the order of `names`."""
+    """Compute metrics of (rows,) label ids or numbers, or of (rows, labels) sets of 0 and 1.
+
+    Returns value by name, in the order of `names`.
+    """
     found = [REGISTRY[name].compute(predictions, references) for name in names]
     return {name: value for scores in found for name, value in scores.items()}
 
@@ -149,13 +154,15 @@ def scikit(
     """
 
     def compute(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+        import numpy as np
         from sklearn import metrics
 
         if varied and len({*references}) == 1:
             return {name: 0.0}
+        arrays = np.asarray(references), np.asarray(predictions)  # of sets it takes no lists
         with warnings.catch_warnings():  # of a class that is predicted and does not occur
             warnings.simplefilter("ignore", UserWarning)
-            return {name: float(getattr(metrics, function)(references, predictions, **options))}
+            return {name: float(getattr(metrics, function)(*arrays, **options))}
 
     compute.__name__, compute.__doc__ = name, meaning
     return compute
@@ -197,6 +204,7 @@ def _correlation(test: str, predictions: Sequence[float], references: Sequence[f
         return float(getattr(stats, test)(predictions, references).statistic)
 
 
+EXACT = "Share of rows whose labels are all right, and no other, from 0 to 1."
 MATTHEWS = "GLUE's for CoLA, from -1 to 1."
 REGISTRY = {
     metric.function.__name__: metric
@@ -206,11 +214,15 @@ REGISTRY = {
         Metric(scikit("cohen_kappa", "cohen_kappa_score", "Agreement, -1 to 1.", varied=True)),
         Metric(combined_score, *OF_NUMBERS),
         Metric(averaged("f1", "binary"), targets=BINARY),
-        Metric(averaged("f1", "macro")),
-        Metric(averaged("precision", "macro")),
-        Metric(averaged("recall", "macro")),
+        Metric(scikit("exact_match", "accuracy_score", EXACT), targets=(Target.sets,)),
+        Metric(averaged("f1", "macro"), targets=ANY_LABELS),
+        Metric(averaged("precision", "macro"), targets=ANY_LABELS),
+        Metric(averaged("recall", "macro"), targets=ANY_LABELS),
         Metric(scikit("mae", "mean_absolute_error", "In the target's units."), *OF_NUMBERS),
         Metric(scikit("matthews_correlation", "matthews_corrcoef", MATTHEWS, varied=True)),
+        Metric(averaged("f1", "micro"), targets=ANY_LABELS),
+        Metric(averaged("precision", "micro"), targets=ANY_LABELS),
+        Metric(averaged("recall", "micro"), targets=ANY_LABELS),
         Metric(scikit("mse", "mean_squared_error", "In squared units."), *OF_NUMBERS),
         Metric(pearson, *OF_NUMBERS),
         Metric(averaged("precision", "binary"), targets=BINARY),
@@ -220,7 +232,7 @@ REGISTRY = {
         Metric(averaged("recall", "binary"), targets=BINARY),
         Metric(scikit("rmse", "root_mean_squared_error", "In the target's units."), *OF_NUMBERS),
         Metric(spearman, *OF_NUMBERS),
-        Metric(averaged("f1", "weighted")),
+        Metric(averaged("f1", "weighted"), targets=ANY_LABELS),
     )
 }
 """The choices of `task.metrics`, by name."""

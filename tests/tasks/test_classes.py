@@ -21,6 +21,7 @@ from goft_cli.tasks.classification import TextClassification
 from goft_cli.verbs.report import figures
 
 TaskMaker = Callable[..., TextClassification]
+BITS = st.integers(0, 1)
 NAMES = ["cat", "dog", "bird", "fish"]
 
 
@@ -47,6 +48,21 @@ def test_the_numbers_of_a_class_are_those_of_the_matrix(
         assert one["precision"] == pytest.approx(hits / taken if taken else 0.0)
         assert one["recall"] == pytest.approx(hits / one["support"] if one["support"] else 0.0)
         assert one["f1"] == pytest.approx(2 * hits / max(taken + one["support"], 1))
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(1, 20).flatmap(
+        lambda rows: st.tuples(*[arrays(np.int64, (rows, 3), elements=BITS)] * 2)
+    )
+)
+def test_labels_of_sets_are_counted_each_for_itself(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    found = by_class(NAMES[:3], *pair)
+    assert found["confusion"] == {}
+    for index, name in enumerate(NAMES[:3]):
+        alone = by_class(["no", "yes"], pair[0][:, index], pair[1][:, index])
+        assert found["classes"][name] == alone["classes"]["yes"]
+    assert len(class_table({"split": "test", **found}).columns) == 5
 
 
 def labelled(targets: list[Any]) -> Split:

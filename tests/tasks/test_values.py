@@ -113,6 +113,24 @@ def test_averages_over_classes_equal_their_formulas(pair: tuple[np.ndarray, np.n
     assert metrics.compute(AVERAGES, *pair) == pytest.approx(by_hand(*pair), rel=16 * EPSILON)
 
 
+@settings(deadline=None, max_examples=40)
+@given(label_pairs(classes=8))
+def test_metrics_of_sets_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """An id from 0 to 7 stands for a set of three labels."""
+    predictions, references = (ids[:, None] >> np.arange(3) & 1 for ids in pair)
+    tp, _, fp, fn = confusion(predictions.ravel() == 1, references.ravel() == 1)
+    each = [confusion(p == 1, r == 1) for p, r in zip(predictions.T, references.T, strict=True)]
+    expected = {
+        "micro_f1": 2 * tp / max(2 * tp + fp + fn, 1),
+        "micro_precision": tp / max(tp + fp, 1),
+        "micro_recall": tp / max(tp + fn, 1),
+        "macro_f1": np.mean([2 * t / max(2 * t + p + n, 1) for t, _, p, n in each]),
+        "exact_match": np.mean(pair[0] == pair[1]),
+    }
+    found = metrics.compute([*expected], predictions, references)
+    assert found == pytest.approx(expected, rel=16 * EPSILON)
+
+
 @settings(deadline=None, max_examples=60)
 @given(number_pairs())
 def test_errors_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> None:

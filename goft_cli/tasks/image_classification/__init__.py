@@ -16,11 +16,12 @@ from transformers.image_utils import PILImageResampling
 from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from goft_cli.config import ImageClassificationConfig, Transform
+from goft_cli.config.choices import ClassWeights
 from goft_cli.data.sources import demo_splits
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
-from goft_cli.tasks.classes import by_class, majority
+from goft_cli.tasks.classes import balanced_weights, by_class, majority
 from goft_cli.tasks.image_classification.lists import (
     IMAGE,
     LABEL,
@@ -117,6 +118,12 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         """Return the most frequent class of the training rows."""
         most, outputs = majority(train[LABEL], self.config.classes, len(split.rows))
         return self._names[most], outputs
+
+    def class_weights(self, train: Dataset) -> np.ndarray | None:
+        """Return the (classes,) weights of the training rows' classes."""
+        if self.config.class_weights is ClassWeights.none:
+            return None
+        return balanced_weights(train[LABEL], self.config.classes)
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"label", "score"}` per row."""

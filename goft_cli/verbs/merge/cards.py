@@ -27,6 +27,9 @@ FORMS = {
 }
 LABEL = "print(model.config.id2label[int(model(**inputs).logits.argmax())])"
 NUMBER = "print(model(**inputs).logits.item())"
+LABELS = """\
+shares = model(**inputs).logits[0].sigmoid().tolist()
+print([model.config.id2label[i] for i, share in enumerate(shares) if share >= 0.5])"""
 ANSWER = """\
 found = model(**inputs)
 start, end = int(found.start_logits.argmax()), int(found.end_logits.argmax())
@@ -99,6 +102,8 @@ def demonstration(task: Task[Any, Any]) -> tuple[list[str], str, str]:
         return ["from PIL import Image"], 'Image.new("RGB", (32, 32))', LABEL
     columns = getattr(task.config, "text_columns", ["text"])
     texts = ", ".join(f'"The bird sings{mark}"' for mark in ".!"[: len(columns)])
+    if getattr(task.config, "multi_label", False):
+        return [], texts, LABELS
     return [], texts, LABEL if getattr(task.config, "labels", None) else NUMBER
 
 

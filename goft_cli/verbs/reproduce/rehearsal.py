@@ -115,7 +115,12 @@ def write_tables(task: TextClassificationConfig, folder: Path) -> None:
 
 
 def target_of(task: TextClassificationConfig, index: int) -> str:
-    """Return the label of a row, each in its turn, or a number of the task's range."""
+    """Return the label of a row, each in its turn, or a number of the task's range.
+
+    Of a set it is a row's number of the first labels, none of the first row.
+    """
+    if task.multi_label:
+        return ";".join(task.labels[:index])
     if task.labels:
         return task.labels[index % len(task.labels)]
     low, high = task.label_range
