@@ -16,7 +16,9 @@ from goft_cli.config.choices import (
     Transform,
     VtabGroup,
 )
+from goft_cli.config.labels import Labels
 from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig, target_of
+from goft_cli.system.files import LABEL
 
 HELD_OUT = "validation"
 """The split that a share of the training rows becomes."""
@@ -39,10 +41,22 @@ class ImageClassificationConfig(TaskConfig):
     """What is computed on each evaluation split."""
     classes: int = MISSING
     """Number of classes."""
+    labels: list[str] = field(default_factory=list)
+    """Names of the classes in the order of their ids; their numbers by default."""
     class_weights: ClassWeights = ClassWeights.none
     """What a row counts in the training loss: `balanced` lets rare classes count as much."""
     transform: Transform = Transform.model
     """How images are resized and normalised: as the model's own processor does, or as FacT does."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the classes, in the order of their ids."""
+        return self.labels or [str(number) for number in range(self.classes)]
+
+    @property
+    def strata(self) -> str:
+        """The column with the class."""
+        return LABEL
 
     @property
     def folder(self) -> Path | None:
@@ -58,6 +72,9 @@ class ImageClassificationConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         self.check(self.classes >= 2, "classes", "at least 2", example=10)
+        Labels(self.names)
+        named = f"as many as task.labels names, {len(self.names)}"
+        self.check(self.classes == len(self.names), "classes", named, example=len(self.names))
 
 
 @dataclass

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rich.console import Console
 
-from goft_cli.config import TrainConfig
+from goft_cli.config import TaskConfig, TrainConfig
 from goft_cli.config.model import real_name
+from goft_cli.config.task import UNTUNED, OwnDataConfig
+from goft_cli.run.by_class import SHOWN_CLASSES, class_table, describe_baseline
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.figures import COLOURS, save, style
 from goft_cli.system.files import note, read_json, write_text, written_aside
@@ -28,10 +30,8 @@ screen = Console()
 Deviations = Mapping[str, tuple[int, int]]
 WRITTEN_ROWS = 1000
 """Rows that are turned into lines at a time."""
-SHOWN_CLASSES, MATRIX_CLASSES = 50, 5
-"""Up to how many classes the screen shows a line for each, and beside it the confusion matrix."""
-LONG_NAME = 4
-"""Letters of a class above the columns of that matrix."""
+SHOWN = 8
+"""Names in a line of the log."""
 CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], "o")}
 """Colour and marker, by what a curve is of."""
 
@@ -41,9 +41,24 @@ def announce(cfg: TrainConfig, deviations: Deviations) -> None:
     logger.info(
         "%s on %s with %s, seed %d", real_name(cfg.model), cfg.task.name, cfg.adapter.name, cfg.seed
     )
+    if cfg.task.own is not None:
+        logger.info("data: %s", describe_own(cfg.task, cfg.task.own))
     logger.info("recipe: %s", describe_recipe(cfg))
     for line in describe_deviations(deviations):
         logger.warning(line)
+
+
+def describe_own(task: TaskConfig, own: OwnDataConfig) -> str:
+    """Return what was found in data of the user's own, and which keys choose otherwise."""
+    found = [str(task.data_dir)]
+    for key in ("text_columns", "label_column", "labels"):
+        values = getattr(task, key, None)
+        named = values if isinstance(values, list) else [values] if values else []
+        if named:
+            more = f", ... ({len(named)} in all)" if len(named) > SHOWN else ""
+            found.append(f"{key} {', '.join(named[:SHOWN])}{more}")
+    held_out = f"{own.split:.0%} of the rows held out" if own.validation is None else own.validation
+    return "; ".join([*found, f"validation {held_out}"])
 
 
 def describe_recipe(cfg: TrainConfig) -> str:
@@ -51,10 +66,12 @@ def describe_recipe(cfg: TrainConfig) -> str:
     recipe, adapter = cfg.task.recipe, cfg.adapter
     row = recipe.by_adapter.get(adapter.recipe)
     described = recipe.source
-    if row is None:
+    if row is None and recipe.source != UNTUNED:
         described += f"; no row for {adapter.name}, which brings its own learning rate"
     name = real_name(cfg.model)
-    if recipe.model != cfg.model.recipe or name != cfg.model.name:
+    if recipe.source == UNTUNED:
+        described = "untuned: learning rates and epochs are a start; sweep trainer.learning_rate"
+    elif recipe.model != cfg.model.recipe or name != cfg.model.name:
         described += f"; tuned for {recipe.model}, not for {name}"
     overridden = [
         f"{key} {value} -> {actual}"
@@ -82,46 +99,10 @@ def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Devi
     screen.print(f"run folder: {folder.path}", soft_wrap=True)
 
 
-def describe_baseline(metrics: Mapping[str, Any]) -> list[str]:
-    """Return a sentence where the headline is no better than that of one answer to every row."""
-    baseline, headline = metrics.get("baseline"), metrics["headline"]
-    if not baseline or baseline["beaten"]:
-        return []
-    found = f"{headline['name']} is {headline['value']:.4f}"
-    same = f"always answering {baseline['answer']} gives {baseline['value']:.4f}"
-    return [f"no better than a constant answer: {found}, and {same}"]
-
-
 def show_classes(found: Mapping[str, Any]) -> None:
     """Print a line for each class, up to some tens of them."""
     if len(found["classes"]) <= SHOWN_CLASSES:
         screen.print(class_table(found))
-
-
-def class_table(found: Mapping[str, Any]) -> Table:
-    """Lay out `classes.json`: the scores of each class, and what its rows were taken for.
-
-    Of a few classes that is the confusion matrix, whose columns are numbered where names are long;
-    of more it is the class that most of the wrong ones were taken for. Of sets it is nothing.
-    """
-    classes, confusion = found["classes"], found["confusion"]
-    whole = bool(confusion) and len(classes) <= MATRIX_CLASSES
-    numbered = whole and max(map(len, classes)) > LONG_NAME
-    names = {name: f"{n} {name}" if numbered else name for n, name in enumerate(classes, start=1)}
-    rows = []
-    for name, one in classes.items():
-        taken = confusion.get(name, {})
-        wrong = sorted((-count, other) for other, count in taken.items() if other != name)
-        scores = [f"{one[key]:.3f}" for key in ("precision", "recall", "f1")]
-        row = [names[name], *scores, f"{one['support']:,}"]
-        row += [f"{taken.get(other, 0):,}" for other in classes] if whole else []
-        mostly = f"{wrong[0][1]} ({-wrong[0][0]:,})" if wrong else None
-        rows.append(row if whole or not confusion else [*row, mostly])
-    columns = ["class", "precision", "recall", "F1", "rows"]
-    columns += [f"as {name.split()[0] if numbered else name}" for name in names.values()] * whole
-    columns += ["mostly taken for"] * (bool(confusion) and not whole)
-    layout = f"frrrr{'r' if whole else 'f'}"[: len(columns)]
-    return Table(columns, rows, f"{found['split']} by class", layout, framed=False)
 
 
 def show_finished(folder: RunFolder, gone: Sequence[str] = ()) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rich.console import Console
 
-from goft_cli.run.summary import SHOWN_CLASSES, class_table, describe_baseline, show_classes
+from goft_cli.run.by_class import SHOWN_CLASSES, class_table, describe_baseline
+from goft_cli.run.summary import show_classes
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.classes import by_class
 from goft_cli.tasks.classification import TextClassification

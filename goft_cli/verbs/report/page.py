@@ -16,9 +16,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from goft_cli.config.model import real_name
+from goft_cli.run.by_class import class_table
 from goft_cli.run.configuration import flatten
 from goft_cli.run.record import RunRecord
-from goft_cli.run.summary import class_table, megabytes
+from goft_cli.run.summary import megabytes
 from goft_cli.studies.leaderboard import mean_and_deviation, told_apart
 from goft_cli.system.figures import save
 from goft_cli.system.files import write_text

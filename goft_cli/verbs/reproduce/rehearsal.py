@@ -123,7 +123,7 @@ def target_of(task: TextClassificationConfig, index: int) -> str:
         return ";".join(task.labels[:index])
     if task.labels:
         return task.labels[index % len(task.labels)]
-    low, high = task.label_range
+    low, high = task.label_range or (0.0, 1.0)
     return str(low + (high - low) * index / (ROWS - 1))
 
 
