@@ -37,6 +37,7 @@ SHORT = {
     "group": "task.own.group",
     "text": "task.text_columns",
     "label": "task.label_column",
+    "class_weights": "task.class_weights",
 }
 """Keys of a task by the short words that people type."""
 LISTS = {"task.text_columns"}

@@ -157,6 +157,8 @@ class Target(StrEnum):
     two = "one of two classes"
     many = "one of several classes"
     sets = "a set of labels"
+    tags = "a tag for each word"
+    entities = "entities"
 
 
 class ClassWeights(StrEnum):

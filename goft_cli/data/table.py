@@ -214,6 +214,13 @@ def label_set(value: object) -> list[Any] | None:
     return None if identity(value) is None else [value]
 
 
+def words_in(value: object) -> list[Any] | None:
+    """Return the words or tags of a cell: a list, or a text with blanks between them."""
+    if isinstance(value, str):
+        return value.split()
+    return value if isinstance(value, list) else None
+
+
 def _sets(table: Table, column: str, labels: Labels) -> list[list[str]]:
     """Return the names of each row's labels, in the task's order."""
     known = lru_cache(maxsize=4096)(labels.id_of)

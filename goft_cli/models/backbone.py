@@ -24,6 +24,7 @@ from goft_cli.system.locations import model_location
 
 EXAMPLES = {
     "AutoModelForSequenceClassification": "deberta-v3-base",
+    "AutoModelForTokenClassification": "deberta-v3-base",
     "AutoModelForQuestionAnswering": "deberta-v3-base",
     "AutoModelForCausalLM": "llama2-7b",
     "AutoModelForImageClassification": "vit-b16",

@@ -14,6 +14,7 @@ from goft_cli.config import (
     ModelConfig,
     TaskConfig,
     TextClassificationConfig,
+    TokenClassificationConfig,
     TrackerConfig,
     TrackerName,
     TrainConfig,
@@ -66,7 +67,9 @@ def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
 
 def check_metrics(task: TaskConfig) -> None:
     """Refuse metrics that do not exist, or do not fit what the task predicts."""
-    if isinstance(task, TextClassificationConfig | ImageClassificationConfig):
+    if isinstance(
+        task, TextClassificationConfig | ImageClassificationConfig | TokenClassificationConfig
+    ):
         metrics.check_names(task.metrics, headline=task.headline, target=task.target)
 
 

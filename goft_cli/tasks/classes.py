@@ -10,7 +10,12 @@ import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 from sklearn.utils.class_weight import compute_class_weight
 
+OUTSIDE = "O"
+Entity = tuple[str, int, int]
+"""Type, first word, and the word behind the last."""
 MOST = 0.5
+NO_ANSWER = "no answer"
+"""What the id -1 was taken for: a word that the model did not see."""
 FIGURES = ("precision", "recall", "f1", "support")
 
 
@@ -37,7 +42,8 @@ def by_class(
     pairs = Counter(zip(references.tolist(), predictions.tolist(), strict=True)) if one else {}
     confusion: dict[str, dict[str, int]] = {}
     for (true, taken), count in sorted(pairs.items()):
-        confusion.setdefault(str(names[true]), {})[str(names[taken])] = count
+        answer = names[int(taken)] if int(taken) >= 0 else NO_ANSWER
+        confusion.setdefault(names[int(true)], {})[answer] = count
     numbers = {
         name: dict(zip(FIGURES, row, strict=True)) for name, row in zip(names, rows, strict=True)
     }
@@ -65,3 +71,34 @@ def majority(labels: Sequence[int], classes: int, rows: int) -> tuple[int, np.nd
     """Return the most frequent of the ids, and the (rows, classes) outputs that always name it."""
     most = int(np.bincount(labels).argmax())
     return most, np.tile(np.eye(classes, dtype=np.float32)[most], (rows, 1))
+
+
+def entities(tags: Sequence[str]) -> list[Entity]:
+    """Return the entities of a row of BIO tags by the rule of CoNLL's own scorer; IOBES too.
+
+    I, E or L of the same type goes on with the entity of the word before, unless that was its last
+    (E, S, L, U). Every other tag but O begins one, I too.
+    """
+    found: list[Entity] = []
+    before, kind = OUTSIDE, ""
+    for index, tag in enumerate(tags):
+        prefix, _, own = tag.partition("-")
+        if prefix in "IEL" and own == kind and before in "BI":
+            found[-1] = (own, found[-1][1], index + 1)
+        elif prefix != OUTSIDE:
+            found.append((own, index, index + 1))
+        before, kind = prefix, own
+    return found
+
+
+def figures(right: int, found: int, there: int) -> dict[str, float]:
+    """Return precision, recall and F1 of counts; 0 for 0 / 0."""
+    return {
+        "precision": right / found if found else 0.0,
+        "recall": right / there if there else 0.0,
+        "f1": 2 * right / (found + there) if found + there else 0.0,
+    }
+
+
+ABSENT = figures(0, 0, 0)
+"""Where there is no entity and none was found."""

@@ -28,13 +28,16 @@ ARTICLES = re.compile(r"\b(a|an|the)\b")
 Values: TypeAlias = "np.ndarray | Sequence[Any]"
 Compute: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
 
-BINARY = (Target.two,)
-CLASSES = (*BINARY, Target.many)
-NUMBERS = (Target.number, *CLASSES)
+WORDS = (Target.tags, Target.entities)
+CLASSES = (Target.two, Target.many, *WORDS)
+BINARY = (Target.two, Target.entities)
+"""Of entities the family of token classification computes them itself."""
+NUMBERS = (Target.number, Target.two, Target.many)
 ANY_LABELS = (*CLASSES, Target.sets)
 OF_NUMBERS = ("float64", False, NUMBERS)
 """What `Metric` is told of each of them."""
-USUAL = dict.fromkeys(CLASSES, "accuracy") | {Target.number: "r2", Target.sets: "micro_f1"}
+USUAL: dict[Target, str] = dict.fromkeys(CLASSES, "accuracy")
+USUAL |= {Target.number: "r2", Target.sets: "micro_f1", Target.entities: "f1"}
 """The metric that is offered where no other comes near."""
 
 
@@ -160,9 +163,12 @@ def scikit(
         if varied and len({*references}) == 1:
             return {name: 0.0}
         arrays = np.asarray(references), np.asarray(predictions)  # of sets it takes no lists
+        known = options
+        if "average" in options and arrays[1].min() < 0:  # no answer at all, which is no class
+            known = options | {"labels": [one for one in {*references, *predictions} if one >= 0]}
         with warnings.catch_warnings():  # of a class that is predicted and does not occur
             warnings.simplefilter("ignore", UserWarning)
-            return {name: float(getattr(metrics, function)(*arrays, **options))}
+            return {name: float(getattr(metrics, function)(*arrays, **known))}
 
     compute.__name__, compute.__doc__ = name, meaning
     return compute

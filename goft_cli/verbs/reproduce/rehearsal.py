@@ -21,6 +21,7 @@ from goft_cli.config import (
     QuestionAnsweringConfig,
     TaskConfig,
     TextClassificationConfig,
+    TokenClassificationConfig,
     TrainConfig,
     VicunaConfig,
     VtabConfig,
@@ -82,6 +83,8 @@ def write_stand_in(task: TaskConfig, folder: Path) -> None:
     match task:
         case TextClassificationConfig():
             write_tables(task, folder)
+        case TokenClassificationConfig():
+            write_words(task, folder)
         case QuestionAnsweringConfig():
             write_squad(task, folder)
         case InstructionConfig():
@@ -112,6 +115,18 @@ def write_tables(task: TextClassificationConfig, folder: Path) -> None:
         lines = [[*row, target_of(task, index)] for index, row in enumerate(rows)]
         path = folder / f"{split.replace('validation', 'dev')}.tsv"
         write_table(path, [[*task.text_columns, task.label_column], *lines], delimiter="\t")
+
+
+def write_words(task: TokenClassificationConfig, folder: Path) -> None:
+    """Write `train.jsonl` and so on, the tags of a row each in its turn."""
+    drawn = read_rows(FOLDER / "stand_ins" / f"{ROWS}.jsonl.gz")
+    rows = [row["sentence"].split() for row in drawn]
+    tags = [[task.labels[at % len(task.labels)] for at in range(len(row))] for row in rows]
+    columns = task.text_columns[0], task.label_column
+    lines = [dict(zip(columns, pair, strict=True)) for pair in zip(rows, tags, strict=True)]
+    for split in splits_of(task):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        write_text(folder / f"{split.replace('validation', 'dev')}.jsonl", text)
 
 
 def target_of(task: TextClassificationConfig, index: int) -> str:
