@@ -254,6 +254,8 @@ def _parse_words(content: bytes, path: Path, layout: Layout) -> Table:
             open_ = True
         for rows, field_ in zip(columns.values(), (fields[0], fields[-1]), strict=True):
             rows[-1].append(field_)
+    if not starts:
+        raise empty(path)
     kept = columns if width > 1 else {"tokens": columns["tokens"]}
     return Table(str(path), kept, starts)
 
