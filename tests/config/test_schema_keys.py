@@ -28,6 +28,7 @@ TASKS = {
 TEXT, ANSWERS, IMAGES, INSTRUCTIONS = TASKS.values()
 CHOICES, VICUNA, JUDGE = "benchmark=demo-choices", "benchmark=vicuna", "benchmark.judge"
 
+TOKENS = ["task=own/tokens", *data_of("own/tokens")]
 OWN = ["task=own/classification", *data_of("own/classification")]
 REFUSED: dict[str, list[list[str]]] = {
     "TaskConfig.headline": [
@@ -64,6 +65,11 @@ REFUSED: dict[str, list[list[str]]] = {
         [IMAGES, "task.metrics=[accuracy,f1]"],
         [IMAGES, "task.metrics=[nonesuch]"],
     ],
+    "TokenClassificationConfig.metrics": [
+        [*TOKENS, "task.metrics=[f1,micro_kappa]"],
+        [*TOKENS, "task.labels=[NOUN,VERB]", "task.metrics=[f1]"],
+    ],
+    "TokenClassificationConfig.labels": [[*TOKENS, "task.labels=[O]"], [*TOKENS, "task.labels=[]"]],
     "QuestionAnsweringConfig.n_best_size": [[ANSWERS, "task.n_best_size=0"]],
     "QuestionAnsweringConfig.max_answer_length": [[ANSWERS, "task.max_answer_length=0"]],
     "TrainerConfig.per_device_eval_batch_size": [["trainer.per_device_eval_batch_size=0"]],

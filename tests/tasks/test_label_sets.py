@@ -17,6 +17,7 @@ from goft_cli.config.labels import level
 from goft_cli.data.table import checked_rows, from_dataset
 from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
+from goft_cli.run.preflight import check_inputs
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.classification import TextClassification
@@ -123,6 +124,13 @@ def test_scores_predictions_and_the_constant_answer(make_task: TaskMaker) -> Non
 def test_what_does_not_go_with_sets_is_refused(words: list[str], told: str) -> None:
     with pytest.raises(GoftError, match=told):
         small_runs.composed(["task=demo/acceptability", *words])
+
+
+def test_labels_of_sets_are_not_smoothed(tmp_path: Path) -> None:
+    words = ["task=demo/acceptability", "task.multi_label=true", f"output_dir={tmp_path / 'run'}"]
+    words += ["task.metrics=[micro_f1]", "task.headline=micro_f1"]
+    with pytest.raises(GoftError, match=r"label_smoothing_factor=0\.1.*multi_label"):
+        check_inputs(small_runs.composed([*words, "trainer.label_smoothing_factor=0.1"]))
 
 
 def test_a_run_with_sets_ends_with_a_line_for_each_label(tmp_path: Path) -> None:
