@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from goft_cli.config import HELD_OUT, ImageClassificationConfig, QuestionAnsweringConfig, TaskConfig
 from goft_cli.config.families import ENTITY_TAG
-from goft_cli.config.task import OwnDataConfig
+from goft_cli.config.task import LESS_IS_BETTER, OwnDataConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import LABEL
 
@@ -228,6 +228,7 @@ FOUND: dict[str, Callable[[DictConfig], Any]] = {
     "tags": tags,
     "tag_metrics": tag_metrics,
     "headline": lambda task: task.metrics[0],
+    "greater_is_better": lambda task: task.headline not in LESS_IS_BETTER,
     "classes": classes,
     "class_count": lambda task: len(task.labels),
     "aliases": aliases,
