@@ -15,7 +15,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from goft_cli.config import HELD_OUT, ImageClassificationConfig, QuestionAnsweringConfig, TaskConfig
-from goft_cli.config.task import DatasetConfig, OwnDataConfig
+from goft_cli.config.families import ENTITY_TAG
+from goft_cli.config.task import LESS_IS_BETTER, DatasetConfig, OwnDataConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import LABEL
 
@@ -176,11 +177,36 @@ def require(table: Any, columns: list[str], key: str) -> None:  # noqa: ANN401 -
 
 def labels(task: DictConfig) -> list[str]:
     """Return the names of the classes, in an order that does not depend on the rows'."""
-    from goft_cli.data.columns import label_names, require_column
+    from goft_cli.data.columns import label_names, one_label_each, require_column
+    from goft_cli.data.table import label_set, words_in
 
-    table = table_of(task)
-    require_column(table, task.label_column, "label")
-    return label_names(table, task.label_column)
+    table, column = table_of(task), task.label_column
+    require_column(table, column, "label")
+    if task.family == "token_classification":
+        table = one_label_each(table, column, words_in)
+    elif task.get("multi_label"):
+        table = one_label_each(table, column, label_set)
+    return label_names(table, column)
+
+
+def tokens(task: DictConfig) -> list[str]:
+    """Return the column of words."""
+    from goft_cli.data.columns import TOKENS, find_named
+
+    return [find_named(table_of(task), TOKENS, "text")]
+
+
+def tags(task: DictConfig) -> str:
+    """Return the column of the words' tags."""
+    from goft_cli.data.columns import TAGS, find_named
+
+    return find_named(table_of(task), TAGS, "label")
+
+
+def tag_metrics(task: DictConfig) -> list[str]:
+    """Return the metrics of entities, or of other tags."""
+    is_bio = all(ENTITY_TAG.fullmatch(name) for name in task.labels)
+    return ["f1", "precision", "recall", "accuracy"] if is_bio else ["accuracy", "macro_f1"]
 
 
 def classes(task: DictConfig) -> list[str]:
@@ -221,6 +247,11 @@ FOUND: dict[str, Callable[[DictConfig], Any]] = {
     "text": text,
     "label": label,
     "labels": labels,
+    "tokens": tokens,
+    "tags": tags,
+    "tag_metrics": tag_metrics,
+    "headline": lambda task: task.metrics[0],
+    "greater_is_better": lambda task: task.headline not in LESS_IS_BETTER,
     "classes": classes,
     "class_count": lambda task: len(task.labels),
     "aliases": aliases,

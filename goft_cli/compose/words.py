@@ -43,6 +43,7 @@ SHORT = {
     "label": "task.label_column",
     "max_train_samples": "task.max_train_samples",
     "max_eval_samples": "task.max_eval_samples",
+    "class_weights": "task.class_weights",
 }
 """Keys of a task by the short words that people type."""
 HUB_ID = re.compile(r"(?!.*\.(?:tsv|csv|jsonl?|parquet|arrow|txt)$)\w[\w.-]*/\w[\w.-]*")

@@ -44,6 +44,7 @@ from goft_cli.config.families import (
     ImageClassificationConfig,
     InstructionConfig,
     QuestionAnsweringConfig,
+    TokenClassificationConfig,
     VtabConfig,
 )
 from goft_cli.config.model import ModelConfig
@@ -130,6 +131,7 @@ SCHEMAS: dict[str, type] = {
     "report": ReportConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
+    "task/token_classification": TokenClassificationConfig,
     "task/image_classification": ImageClassificationConfig,
     "task/vtab": VtabConfig,
     "task/question_answering": QuestionAnsweringConfig,

@@ -199,6 +199,24 @@ class Overflow(StrEnum):
     cut_left = "cut_left"
 
 
+class Target(StrEnum):
+    """What a task predicts, in the words of a sentence that refuses a metric."""
+
+    number = "a number"
+    two = "one of two classes"
+    many = "one of several classes"
+    sets = "a set of labels"
+    tags = "a tag for each word"
+    entities = "entities"
+
+
+class ClassWeights(StrEnum):
+    """What a row counts in the training loss: all alike, or n / (classes * rows of its class)."""
+
+    none = "none"
+    balanced = "balanced"
+
+
 class Verify(StrEnum):
     """Rows on which the rebuilt and the merged model are compared with the trained one.
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
-from goft_cli.config.choices import GlobalBatch, Selection, Transform, VtabGroup
+from goft_cli.config.choices import (
+    ClassWeights,
+    GlobalBatch,
+    Selection,
+    Target,
+    Transform,
+    VtabGroup,
+)
 from goft_cli.config.labels import Labels
-from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig
+from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig, target_of
 from goft_cli.system.files import LABEL
 
 HELD_OUT = "validation"
 """The split that a share of the training rows becomes."""
+ENTITY_TAG = re.compile(r"O|[BIESLU]-.+")
+"""Tags of words outside of entities, and of those that begin, go on with, end or are one."""
 SCORES = ("exact_match", "f1")
 """Headlines of question answering."""
 
@@ -30,10 +40,14 @@ class ImageClassificationConfig(TaskConfig):
     headline: str = "accuracy"
     generator: str | None = None
     """A demo of this package (`demo:NAME`), for want of a `data_dir`."""
+    metrics: list[str] = field(default_factory=lambda: ["accuracy"])
+    """What is computed on each evaluation split."""
     classes: int = MISSING
     """Number of classes."""
     labels: list[str] = field(default_factory=list)
     """Names of the classes in the order of their ids; their numbers by default."""
+    class_weights: ClassWeights = ClassWeights.none
+    """What a row counts in the training loss: `balanced` lets rare classes count as much."""
     transform: Transform = Transform.model
     """How images are resized and normalised: as the model's own processor does, or as FacT does."""
 
@@ -54,9 +68,12 @@ class ImageClassificationConfig(TaskConfig):
         inner = None if folder is None else folder / Path(self.name).name
         return inner if inner is not None and inner.is_dir() else folder
 
+    @property
+    def target(self) -> Target:
+        """What is predicted."""
+        return target_of(self.classes)
+
     def __post_init__(self) -> None:
-        accurate, metric = self.headline == "accuracy", "the one metric of images"
-        self.check(accurate, "headline", metric, example="accuracy")
         self.check(self.classes >= 2, "classes", "at least 2", example=10)
         Labels(self.names)
         named = f"as many as task.labels names, {len(self.names)}"
@@ -120,6 +137,45 @@ class InstructionConfig(TaskConfig):
         tokens = "at least 2 tokens, one of the prompt and one of the answer"
         self.check(self.max_length >= 2, "max_length", tokens, example=1024)
         self.check(0 <= self.holdout < 1, "holdout", "a share from 0 to below 1", example=0.05)
+
+
+@dataclass
+class TokenClassificationConfig(TaskConfig):
+    """Words in, a tag for each out: entities in BIO tags, or any others."""
+
+    family: str = "token_classification"
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    """Where the rows come from without a `data_dir`."""
+    text_columns: list[str] = field(default_factory=lambda: ["tokens"])
+    """The column with the words: a list, or a text with blanks between them."""
+    label_column: str = "tags"
+    """The column with as many tags."""
+    column_aliases: dict[str, str] = field(default_factory=dict)
+    """What published files call a column of this task: `{tags: ner_tags}`."""
+    labels: list[str] = MISSING
+    """Names of the tags in the order of their ids."""
+    metrics: list[str] = MISSING
+    """What is computed on each evaluation split: `f1` is of whole entities, `macro_f1` of tags."""
+    headline: str = "${.metrics[0]}"
+    max_length: int = 256
+    """Tokens of a row; words beyond get no tag, and count as missed."""
+    class_weights: ClassWeights = ClassWeights.none
+    """What a word counts in the training loss: `balanced` lets rare tags count as much."""
+
+    @property
+    def target(self) -> Target:
+        """What is predicted: entities, where each tag is O or one of BIO's."""
+        is_bio = all(ENTITY_TAG.fullmatch(name) for name in self.labels)
+        return Target.entities if is_bio else Target.tags
+
+    def __post_init__(self) -> None:
+        Labels(self.labels)
+        self.check(
+            len(self.labels) >= 2, "labels", "at least two tags", example="[O,B-NAME,I-NAME]"
+        )
+        single = len(self.text_columns) == 1
+        self.check(single, "text_columns", "one column", example="[tokens]")
+        self.check(self.max_length >= 3, "max_length", "at least 3 tokens", example=256)
 
 
 @dataclass

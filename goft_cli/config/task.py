@@ -9,11 +9,13 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
-from goft_cli.config.choices import Section, check
+from goft_cli.config.choices import ClassWeights, Section, Target, check
 from goft_cli.config.labels import Labels
 from goft_cli.system.errors import GoftError
 
 LOSSES = ("loss", "perplexity")
+"""Headlines of language modelling."""
+LESS_IS_BETTER = (*LOSSES, "mae", "mse", "rmse")
 """Headlines of which less is better."""
 TRAIN_SAMPLE = "train_sample"
 """What stands in for the evaluation splits of a task that has none: its first training rows."""
@@ -150,9 +152,23 @@ def check_scored(task: TaskConfig, key: str) -> None:
     check(once, f"{key}.eval_splits", splits, "each split once", example=f"[{first}]")
     one_of = f"one of {key}.eval_splits=[{','.join(splits)}]"
     check(split in splits, f"{key}.headline_split", split, one_of, example=first)
-    greater, better = task.greater_is_better, task.headline not in LOSSES
+    greater, better = task.greater_is_better, task.headline not in LESS_IS_BETTER
     expected = f"{better} for {key}.headline={task.headline}"
     check(greater is better, f"{key}.greater_is_better", greater, expected, example=better)
+
+
+def target_of(classes: int) -> Target:
+    """Return what a task with so many classes predicts; without any it is a number."""
+    if not classes:
+        return Target.number
+    return Target.many if classes > 2 else Target.two
+
+
+def check_weights(task: Section, weights: ClassWeights, target: Target) -> None:
+    """Refuse weights of classes where a row has not one class."""
+    fits = weights is ClassWeights.none or target in {Target.two, Target.many}
+    expected = f"none for a task that predicts {target.value}"
+    task.check(fits, "class_weights", expected, example="none")
 
 
 @dataclass
@@ -181,7 +197,7 @@ class DatasetConfig:
 
 @dataclass
 class TextClassificationConfig(TaskConfig):
-    """One or two texts in, one label (or, without `labels`, one number) out."""
+    """One or two texts in, one label (or several, or without `labels` one number) out."""
 
     family: str = "text_classification"
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -199,23 +215,35 @@ class TextClassificationConfig(TaskConfig):
     headline: str = "${.metrics[0]}"
     labels: list[str] = field(default_factory=list)
     """Names in the order of their ids; empty means regression."""
+    multi_label: bool = False
+    """A row has any number of the labels: a list, or a text such as `a;b`."""
     label_range: list[float] = field(default_factory=list)
     """Smallest and largest target of a regression."""
     metrics: list[str] = MISSING
     """What is computed on each evaluation split."""
     max_length: int = 128
     """Tokens of a row; a longer one is cut."""
+    class_weights: ClassWeights = ClassWeights.none
+    """What a row counts in the training loss: `balanced` lets rare classes count as much."""
     classifier_dropout: float | None = None
     """Dropout of the new head; the model's own by default."""
 
     @property
+    def target(self) -> Target:
+        """What is predicted."""
+        return Target.sets if self.multi_label else target_of(len(self.labels))
+
+    @property
     def strata(self) -> str | None:
-        """The column with the label, if there are classes."""
-        return self.label_column if self.labels else None
+        """The column with the label, if a row has one of several classes."""
+        return self.label_column if self.labels and not self.multi_label else None
 
     def __post_init__(self) -> None:
         Labels(self.labels)  # refuses labels that cannot be told apart
         self.check(self.max_length >= 2, "max_length", "at least 2 tokens", example=128)
+        named = bool(self.labels) or not self.multi_label
+        self.check(named, "multi_label", "task.labels to choose from", example="false")
+        check_weights(self, self.class_weights, self.target)
         dropout = self.classifier_dropout
         is_share = dropout is None or 0 <= dropout < 1
         self.check(is_share, "classifier_dropout", "a probability below 1", example=0.1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -72,6 +72,9 @@ LABELS = (
     "gold_label",
 )
 """Names of a column of labels, the most telling first."""
+TOKENS = ("tokens", "words", "token", "word", "text", "sentence")
+TAGS = ("tags", "ner_tags", "labels", "ner", "pos_tags", "pos", "upos", "tag", "label")
+"""Names of columns of words, and of the tags of each."""
 MANY_CLASSES = 0.5
 """Distinct values per row from which a column holds no labels."""
 FEW_CLASSES = 20
@@ -111,6 +114,18 @@ def mean_length(values: Sequence[Any]) -> float:
     texts = [value for value in values if isinstance(value, str) and not is_gap(value)]
     words = [text for text in texts if isinstance(identity(text), str)]
     return sum(map(len, words)) / len(words) if 2 * len(words) > len(values) else 0.0
+
+
+def find_named(table: Table, names: Sequence[str], key: str) -> str:
+    """Return the column with the first of the well-known names that is there."""
+    found = {level(name): name for name in table.columns}
+    for name in names:
+        if name in found:
+            return found[name]
+    raise GoftError(
+        f"{table.origin}: found {described(table)}, expected one of {', '.join(names[:4])}",
+        f"name it with {key}=COLUMN",
+    )
 
 
 def find_label(table: Table, text: Sequence[str]) -> str:
@@ -169,6 +184,15 @@ def require_column(table: Table, name: str, key: str) -> None:
             f"{key}={name}: {table.origin} has no such column; found {described(table)}",
             f"pass {key}=COLUMN with one of them",
         )
+
+
+def one_label_each(table: Table, column: str, read: Callable[[object], list[Any] | None]) -> Table:
+    """Return what `read` finds in each cell in rows of their own, with the place of its row."""
+    cells = enumerate(table.columns[column])
+    flat = [(index, label) for index, cell in cells for label in read(cell) or []]
+    places = [table.place(index).removeprefix(f"{table.origin}, ") for index, _ in flat]
+    names = {column: table.label_names[column]} if column in table.label_names else {}
+    return Table(table.origin, {column: [one for _, one in flat]}, names=places, label_names=names)
 
 
 def label_names(table: Table, column: str) -> list[str]:

@@ -143,8 +143,9 @@ def configurations(card: Path) -> list[dict[str, Any]]:
 
 def label_names(folder: Path, dataset: DatasetConfig) -> dict[str, list[str]]:
     """Return the names of each label column's numbers in a card; parquet files may lack them."""
-    from datasets import ClassLabel
     from datasets.info import DatasetInfosDict
+
+    from goft_cli.data.table import names_of
 
     try:
         infos = DatasetInfosDict.from_directory(str(folder))
@@ -156,7 +157,7 @@ def label_names(folder: Path, dataset: DatasetConfig) -> dict[str, list[str]]:
     only = next(iter(infos.values())) if len(infos) == 1 and dataset.config is None else None
     info = infos.get(dataset.config or "default", only)
     features = info.features if info and info.features else {}
-    return {name: kind.names for name, kind in features.items() if isinstance(kind, ClassLabel)}
+    return names_of(features)
 
 
 def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:

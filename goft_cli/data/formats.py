@@ -1,4 +1,4 @@
-"""One data file into a table: tsv, csv, JSON, JSON lines, parquet.
+"""One data file into a table: tsv, csv, JSON, JSON lines, parquet, CoNLL.
 
 Every format is parsed from bytes that are in memory already, so that the checksum in the manifest
 is of the very data that was used, and no cache can return an older file.
@@ -228,6 +228,39 @@ def _parse_parquet(content: bytes, path: Path, layout: Layout) -> Table:
     return from_dataset(rows, str(path))
 
 
+def _parse_words(content: bytes, path: Path, layout: Layout) -> Table:
+    """Read CoNLL's form: a word a line, its tag in the last column, a blank line after a sentence.
+
+    Without a second column there are words alone. Lines of -DOCSTART- stand between documents.
+    """
+    columns: dict[str, list[list[str]]] = {"tokens": [], "tags": []}
+    starts: list[int] = []
+    width, open_ = 0, False
+    for number, line in enumerate(_text(content, path).splitlines(), start=1):
+        fields = line.split()
+        if not fields or fields[0] == "-DOCSTART-":
+            open_ = False
+            continue
+        width = width or len(fields)
+        if len(fields) != width:
+            raise GoftError(
+                f"{path}, line {number}: found {len(fields)} columns, expected {width}, as in the "
+                "lines before",
+                "correct the line",
+            )
+        if not open_:
+            starts.append(number)
+            for rows in columns.values():
+                rows.append([])
+            open_ = True
+        for rows, field_ in zip(columns.values(), (fields[0], fields[-1]), strict=True):
+            rows[-1].append(field_)
+    if not starts:
+        raise empty(path)
+    kept = columns if width > 1 else {"tokens": columns["tokens"]}
+    return Table(str(path), kept, starts)
+
+
 def _text(content: bytes, path: Path) -> str:
     encoding = next((ENCODINGS[mark] for mark in ENCODINGS if content.startswith(mark)), "utf-8")
     try:
@@ -250,5 +283,7 @@ PARSERS: dict[str, Callable[[bytes, Path, Layout], Table]] = {
     ".jsonl": _parse_lines,
     ".json": _parse_json,
     ".parquet": _parse_parquet,
+    ".conll": _parse_words,
+    ".bio": _parse_words,
 }
 """What reads a file, by its extension."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from goft_cli.config import TextClassificationConfig
-from goft_cli.config.labels import Labels
+from goft_cli.config.labels import Labels, identity
 from goft_cli.system.errors import GoftError
 
 SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -66,7 +66,10 @@ class Table:
         """Yield a column's values; where the data names its numbers, their names, or None."""
         names = dict(enumerate(self.label_names.get(column, [])))
         for value in self.columns[column]:
-            yield names.get(value) if names else value
+            if names and isinstance(value, list):
+                yield [names.get(one) for one in value]
+            else:
+                yield names.get(value) if names else value
 
     def renamed(self, aliases: Mapping[str, str]) -> Table:
         """Give columns the task's own names, wherever those are not taken already."""
@@ -84,19 +87,21 @@ class Table:
 
 def from_dataset(dataset: Dataset, origin: str) -> Table:
     """Wrap a dataset; its columns are read only when someone iterates over them."""
-    names = {
-        column: feature.names
-        for column, feature in dataset.features.items()
-        if isinstance(feature, ClassLabel)
-    }
     columns = {name: dataset[name] for name in dataset.column_names}
-    return Table(origin=origin, columns=columns, label_names=names)
+    return Table(origin=origin, columns=columns, label_names=names_of(dataset.features))
+
+
+def names_of(features: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the names of the numbers in each column that has such, or lists of such."""
+    inner = {column: getattr(kind, "feature", kind) for column, kind in features.items()}
+    return {column: kind.names for column, kind in inner.items() if isinstance(kind, ClassLabel)}
 
 
 def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bool) -> Dataset:
     """Return the checked text columns of a text classification task, in memory.
 
-    With `labelled` there must be a label column, which becomes named ids or float64 targets.
+    With `labelled` there must be a label column, which becomes named ids or float64 targets, or
+    lists of names.
     """
     table = table.renamed(config.column_aliases)
     wanted = [*config.text_columns, *([config.label_column] if labelled else [])]
@@ -105,9 +110,8 @@ def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bo
     features = Features({name: Value("string") for name in config.text_columns})
     if labelled:
         columns[config.label_column] = _targets(table, config)
-        features[config.label_column] = (
-            ClassLabel(names=config.labels) if config.labels else Value("float64")
-        )
+        named = ClassLabel(names=config.labels) if config.labels else Value("float64")
+        features[config.label_column] = List(Value("string")) if config.multi_label else named
     if not columns[wanted[0]]:
         raise GoftError(f"{table.origin}: no rows", "expected at least one row of data")
     return Dataset.from_dict(columns, features=features)
@@ -177,6 +181,8 @@ def label_spelling(table: Table, config: TextClassificationConfig) -> list[str]:
     table = table.renamed(config.column_aliases)
     column = config.label_column
     values = table.label_names.get(column) or table.columns.get(column, [])
+    if config.multi_label:
+        values = [one for value in values for one in label_set(value) or []]
     return list(Labels(config.labels).spelled_as(values).names)
 
 
@@ -186,12 +192,56 @@ def _targets(table: Table, config: TextClassificationConfig) -> list[Any]:
     own = table.label_names.get(column)
     if own and labels.names:
         labels.ids_of(own, table.origin)
+    if config.multi_label:
+        return _sets(table, column, labels)
     known = lru_cache(maxsize=4096)(convert)  # few labels, and rows by the hundred thousand
     targets = [known(v) if isinstance(v, Hashable) else None for v in table.named(column)]
     for index, value in enumerate(table.columns[column]):
         if targets[index] is None:
             raise GoftError(f"{table.place(index)}: {column} is {value!r}, expected {expected}")
     return targets
+
+
+def label_set(value: object) -> list[Any] | None:
+    """Return the labels of a cell: of a list, of a text with `;` between them, or a number alone.
+
+    None stands for what says nothing: None and NaN. An empty list and an empty text are no label.
+    """
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str):
+        return [part for part in value.split(";") if part.strip()]
+    return None if identity(value) is None else [value]
+
+
+def words_in(value: object) -> list[Any] | None:
+    """Return the words or tags of a cell: a list, or a text with blanks between them."""
+    if isinstance(value, str):
+        return value.split()
+    return value if isinstance(value, list) else None
+
+
+def _sets(table: Table, column: str, labels: Labels) -> list[list[str]]:
+    """Return the names of each row's labels, in the task's order."""
+    known = lru_cache(maxsize=4096)(labels.id_of)
+    found = []
+    for index, value in enumerate(table.named(column)):
+        given = label_set(value)
+        if given is None:
+            raise GoftError(
+                f"{table.place(index)}: {column} is {value!r}, expected a list of labels, or text "
+                "with ; between them",
+                "write an empty list or an empty text for a row without any label",
+            )
+        ids = [known(one) if isinstance(one, Hashable) else None for one in given]
+        there = {one for one in ids if one is not None}
+        if None in ids:
+            strange = given[ids.index(None)]
+            raise GoftError(
+                f"{table.place(index)}: {column} has {strange!r}, expected {labels.expected}"
+            )
+        found.append([labels.names[one] for one in sorted(there)])
+    return found
 
 
 def _number(config: TextClassificationConfig) -> tuple[Callable[[Any], float | None], str]:

@@ -47,6 +47,7 @@ MODULES_TO_SAVE = "modules_to_save"
 """PEFT's name for the modules that train whole."""
 PEFT_TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
+    "AutoModelForTokenClassification": "TOKEN_CLS",
     # PEFT's class for question answering drops token_type_ids; the merged model would get them.
     "AutoModelForQuestionAnswering": None,
     "AutoModelForCausalLM": "CAUSAL_LM",

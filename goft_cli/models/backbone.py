@@ -26,6 +26,7 @@ from goft_cli.system.locations import model_location
 CAUSAL_LM = "AutoModelForCausalLM"
 EXAMPLES = {
     "AutoModelForSequenceClassification": "deberta-v3-base",
+    "AutoModelForTokenClassification": "deberta-v3-base",
     "AutoModelForQuestionAnswering": "deberta-v3-base",
     CAUSAL_LM: "llama2-7b",
     "AutoModelForImageClassification": "vit-b16",

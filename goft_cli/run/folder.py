@@ -113,6 +113,11 @@ class RunFolder:
         return self.path / "history.json"
 
     @property
+    def classes(self) -> Path:
+        """What a classifier finds and confuses on the headline's split, class by class."""
+        return self.path / "classes.json"
+
+    @property
     def manifest(self) -> Path:
         """Versions, hardware, data and model that made the numbers."""
         return self.path / "manifest.json"

@@ -26,7 +26,7 @@ from goft_cli.run.layers import LayerReport
 from goft_cli.run.prepare import Job
 from goft_cli.run.provenance import adapter_sha256, describe_adapter, require_same_ground
 from goft_cli.run.second_stage import first_stage
-from goft_cli.system.files import read_json, write_json
+from goft_cli.system.files import note, read_json, write_json
 from goft_cli.tasks.base import Arrays, Split
 from goft_cli.tasks.benchmark import Scores
 from goft_cli.training import sharding
@@ -156,6 +156,10 @@ def finish(
     write_json(job.folder.history, {"logged": trainer.state.log_history})
     if checked.layers is not None:
         layers.write(job.folder.path, checked.layers)
+    split = job.cfg.task.headline_split
+    if classes := job.task.by_class(checked.outputs[split], checked.splits[split]):
+        note(job.folder.path, job.folder.classes.name)
+        write_json(job.folder.classes, {"split": split, **classes})
     adapter = {"adapter": {"sha256": adapter_sha256(job.folder)}}
     write_json(job.folder.manifest, read_json(job.folder.manifest) | adapter)
     metrics = collect_metrics(job, trainer, checked)
@@ -178,6 +182,7 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
         "adapter": cfg.adapter.name,
         "seed": cfg.seed,
         "headline": {"name": cfg.task.headline, "value": headline},
+        "baseline": baseline(job, checked.splits[cfg.task.headline_split], headline),
         "metrics": scores,
         "trainable_parameters": job.counts.adapter,
         "head_parameters": job.counts.head,
@@ -196,6 +201,18 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
         FORECAST: recorded_forecast(job),
         "config_sha256": config_sha256(cfg),
     }
+
+
+def baseline(job: Job, split: Split, headline: float) -> dict[str, Any] | None:
+    """Return what the headline is where every answer is the same; None where none can be."""
+    task, config = job.task, job.task.config
+    found = task.constant(job.data.splits[config.train_split], split)
+    if found is None:
+        return None
+    answer, outputs = found
+    value = task.score(outputs, split)[config.headline]
+    better = headline > value if config.greater_is_better else headline < value
+    return {"answer": answer, "value": value, "beaten": better}
 
 
 def recorded_forecast(job: Job) -> dict[str, float | None] | None:

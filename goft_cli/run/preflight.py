@@ -16,6 +16,7 @@ from goft_cli.config import (
     ModelConfig,
     TaskConfig,
     TextClassificationConfig,
+    TokenClassificationConfig,
     TrackerConfig,
     TrackerName,
     TrainConfig,
@@ -55,10 +56,8 @@ def check_inputs(cfg: TrainConfig) -> None:
     check_quantization(cfg)
     for key, task in tasks.items():
         check_data_dir(task, key)
-    if isinstance(cfg.task, TextClassificationConfig):
-        metrics.check_names(
-            cfg.task.metrics, headline=cfg.task.headline, classes=len(cfg.task.labels)
-        )
+    check_metrics(cfg.task)
+    check_sets(cfg)
     if isinstance(cfg.task, ImageClassificationConfig):
         check_images(cfg.task)
         check_order(cfg.trainer)
@@ -87,6 +86,25 @@ def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
         check_tokenizer(model)
         check_model(model)
     check_dataset(task, "task")
+
+
+def check_metrics(task: TaskConfig) -> None:
+    """Refuse metrics that do not exist, or do not fit what the task predicts."""
+    if isinstance(
+        task, TextClassificationConfig | ImageClassificationConfig | TokenClassificationConfig
+    ):
+        metrics.check_names(task.metrics, headline=task.headline, target=task.target)
+
+
+def check_sets(cfg: TrainConfig) -> None:
+    """Refuse to spread a label over the others where a row has any number of them."""
+    factor = cfg.trainer.label_smoothing_factor
+    if factor and isinstance(cfg.task, TextClassificationConfig) and cfg.task.multi_label:
+        raise GoftError(
+            f"trainer.label_smoothing_factor={factor}: task.multi_label=true has no one label in a "
+            "row to spread over the others",
+            "leave it out",
+        )
 
 
 def check_data_dir(task: TaskConfig, key: str) -> None:

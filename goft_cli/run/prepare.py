@@ -127,4 +127,5 @@ def encode(task: Task[Any, Any], data: TaskData, backbone: Backbone) -> EncodedD
         train=splits[task.config.train_split].inputs,
         evaluation={name: splits[name] for name in task.config.eval_splits},
         collate=task.collate(backbone.processor),
+        class_weights=task.class_weights(data.splits[task.config.train_split]),
     )

@@ -13,6 +13,7 @@ from rich.console import Console
 from goft_cli.config import TaskConfig, TrainConfig
 from goft_cli.config.model import real_name
 from goft_cli.config.task import UNTUNED, DatasetConfig, OwnDataConfig
+from goft_cli.run.by_class import SHOWN_CLASSES, class_table, describe_baseline
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.figures import COLOURS, save, style
 from goft_cli.system.files import note, read_json, write_text, written_aside
@@ -93,9 +94,17 @@ def describe_deviations(deviations: Deviations) -> list[str]:
 def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Deviations) -> None:
     """Print the table at the end of a run."""
     screen.print(summary_table(metrics))
-    for line in describe_deviations(deviations):
-        screen.print(line, style="yellow")
+    if folder.classes.is_file():
+        show_classes(read_json(folder.classes))
+    for line in [*describe_deviations(deviations), *describe_baseline(metrics)]:
+        screen.print(line, style="yellow", soft_wrap=True)
     screen.print(f"run folder: {folder.path}", soft_wrap=True)
+
+
+def show_classes(found: Mapping[str, Any]) -> None:
+    """Print a line for each class, up to some tens of them."""
+    if len(found["classes"]) <= SHOWN_CLASSES:
+        screen.print(class_table(found))
 
 
 def show_finished(folder: RunFolder, gone: Sequence[str] = ()) -> None:
@@ -160,10 +169,13 @@ def show_scores(
     deviations: Deviations,
     written: Path,
     breakdown: Mapping[str, Mapping[str, float]] | None = None,
+    classes: Mapping[str, Any] | None = None,
 ) -> None:
     """Print the scores of `goft eval`, broken down where there is more to show."""
     plain = measures(title, score_rows(scores), "value")
     screen.print(breakdown_table(title, breakdown) if breakdown else plain)
+    if classes:
+        show_classes(classes)
     for line in describe_deviations(deviations):
         screen.print(line, style="yellow")
     screen.print(f"scores: {written}", soft_wrap=True)

@@ -17,6 +17,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from goft_cli.config import TaskConfig
+from goft_cli.config.choices import Target
 from goft_cli.tasks.tokens import AnyModel, Model
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
@@ -90,13 +91,14 @@ class Split:
     inputs: Inputs
 
 
-def class_options(names: Sequence[str]) -> dict[str, Any]:
+def class_options(names: Sequence[str], target: Target = Target.many) -> dict[str, Any]:
     """Return the model-config entries of a head with one output per class, in this order."""
+    several = target is Target.sets
     return {
         "num_labels": len(names),
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
-        "problem_type": "single_label_classification",
+        "problem_type": f"{'multi' if several else 'single'}_label_classification",
     }
 
 
@@ -169,6 +171,25 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
     @abstractmethod
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return one readable prediction per raw row."""
+
+    def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any] | None:
+        """Return the scores and the confusions of each class, as `goft_cli.tasks.classes` does.
+
+        None, as here, where a task has no classes. The rows carry targets.
+        """
+        return None
+
+    def constant(self, train: Dataset, split: Split) -> tuple[str, Arrays] | None:
+        """Return the answer that a model would give without looking, and its outputs for a split.
+
+        It is the most frequent class of the training rows, or their mean, and in words how a
+        sentence names it; None, as here, where there is no such answer.
+        """
+        return None
+
+    def class_weights(self, train: Dataset) -> np.ndarray | None:
+        """Return what a row of each class counts in the training loss; None if all count alike."""
+        return None
 
     def files(self, outputs: Arrays, split: Split) -> dict[str, str]:
         """Return, by name, the content of files that the benchmark's own scorer reads; here none.

@@ -1,4 +1,4 @@
-"""Sequence classification and regression: GLUE and anything of its shape."""
+"""Texts with one label, a set of labels or a number: GLUE and anything of its shape."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from datasets import Dataset
+from scipy.special import expit
 from transformers import DataCollatorWithPadding
 
 from goft_cli.config import TextClassificationConfig
+from goft_cli.config.choices import ClassWeights
 from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.own import remarks, without_gaps
@@ -21,8 +23,11 @@ from goft_cli.data.table import checked_rows, label_spelling, refuse_header
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
+from goft_cli.tasks.classes import balanced_weights, by_class, majority, usual_labels
 from goft_cli.tasks.tokens import Batch, Tokenizer, tokenized, usable_length
 
+LIKELY = 0.5
+"""Probability from which a label is one of a row's set."""
 logger = logging.getLogger(__name__)
 
 # Where heads read their dropout: DeBERTa; BERT, RoBERTa, ELECTRA and others.
@@ -30,7 +35,7 @@ DROPOUT_KEYS = ("cls_dropout", "classifier_dropout")
 
 
 class TextClassification(Task[TextClassificationConfig, Tokenizer]):
-    """One or two texts in, one label out; without labels, one number."""
+    """One or two texts in, one label or a set of them out; without labels, one number."""
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
 
@@ -40,15 +45,15 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
             raise GoftError(
                 f"task.text_columns names {len(config.text_columns)} columns, expected one or two"
             )
-        classes = len(config.labels)
-        metrics.check_names(config.metrics, headline=config.headline, classes=classes)
+        metrics.check_names(config.metrics, headline=config.headline, target=config.target)
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read, check and convert the named splits; labels become ids."""
         config = self.config
         layout = replace(self._layout, skip_short_rows=config.skip_short_rows)
         tables, provenance = read_data(config, names, layout)
-        wanted = [*config.text_columns, config.label_column]
+        # a row of a set may have no label at all
+        wanted = [*config.text_columns, *([config.label_column] * (not config.multi_label))]
         if config.own is not None:
             tables = {name: without_gaps(table, wanted) for name, table in tables.items()}
         left_out = {name: table.left_out for name, table in tables.items() if table.left_out}
@@ -97,10 +102,11 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
             pair = second[0] if second else None
             encoded = dict(processor(first, pair, truncation=True, max_length=length))
             if config.label_column in batch:
-                encoded["labels"] = batch[config.label_column]
+                encoded["labels"] = self._targets(batch[config.label_column])
             return encoded
 
         read = {"columns": list(config.text_columns), "label": config.label_column}
+        read |= {"sets of": config.labels} if config.multi_label else {}
         return tokenized(rows, tokenize, tokenizer=processor, options=read | {"length": length})
 
     def collate(self, processor: Tokenizer) -> Collator:
@@ -109,17 +115,47 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
 
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
         """Compute the configured metrics of (rows, labels) logits, or (rows, 1) numbers."""
-        logits = np.asarray(outputs)
-        predictions = logits.argmax(axis=-1) if self.config.labels else logits.squeeze(-1)
-        references = np.asarray(split.rows[self.config.label_column])
-        return metrics.compute(self.config.metrics, predictions, references)
+        return metrics.compute(self.config.metrics, *self._answers(outputs, split))
+
+    def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any] | None:
+        """Return what is found and confused of (rows, labels) logits; None of a regression."""
+        if not self.config.labels:
+            return None
+        return by_class(self.config.labels, *self._answers(outputs, split))
+
+    def constant(self, train: Dataset, split: Split) -> tuple[str, Arrays]:
+        """Return the most frequent label of the training rows, or the mean of their targets."""
+        labels, targets = self.config.labels, train[self.config.label_column]
+        if not labels:
+            mean = float(np.mean(targets))
+            return f"the mean {mean:.4g}", np.full((len(split.rows), 1), mean)
+        if self.config.multi_label:
+            usual, outputs = usual_labels(np.asarray(self._targets(targets)), len(split.rows))
+            return ";".join(np.array(labels)[usual]) or "no label", outputs
+        most, outputs = majority(targets, len(labels), len(split.rows))
+        return labels[most], outputs
+
+    def class_weights(self, train: Dataset) -> np.ndarray | None:
+        """Return the (labels,) weights of the training rows' labels."""
+        if self.config.class_weights is ClassWeights.none:
+            return None
+        return balanced_weights(train[self.config.label_column], len(self.config.labels))
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
-        """Return `{"value"}` per row, or `{"label", "score", "probabilities"}`."""
+        """Return `{"value"}` per row, or `{"label", "score", "probabilities"}`.
+
+        Of sets it is `{"labels", "probabilities"}`: those of a probability of at least 0.5.
+        """
         logits = np.asarray(outputs, dtype=np.float64)
         if not self.config.labels:
             return [{"value": float(value)} for value in logits.squeeze(-1)]
         labels = self.config.labels
+        if self.config.multi_label:
+            named = [dict(zip(labels, row.tolist(), strict=True)) for row in expit(logits)]
+            return [
+                {"labels": [k for k, share in one.items() if share >= LIKELY], "probabilities": one}
+                for one in named
+            ]
         return [
             {
                 "label": labels[int(row.argmax())],
@@ -133,8 +169,22 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
         """Return config entries; the head's dropout goes under each name that heads read."""
         labels, dropout = self.config.labels, self.config.classifier_dropout
         regression: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
-        options = class_options(labels) if labels else regression
+        options = class_options(labels, self.config.target) if labels else regression
         return options if dropout is None else options | dict.fromkeys(DROPOUT_KEYS, dropout)
+
+    def _targets(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return ids and numbers as they are, and each list of names as (labels,) 0. and 1."""
+        if not self.config.multi_label:
+            return values
+        return [[float(name in value) for name in self.config.labels] for value in values]
+
+    def _answers(self, outputs: Arrays, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions and references as metrics take them."""
+        logits, targets = np.asarray(outputs), split.rows[self.config.label_column]
+        if self.config.multi_label:
+            return (logits >= 0).astype(int), np.asarray(self._targets(targets)).astype(int)
+        predictions = logits.argmax(axis=-1) if self.config.labels else logits.squeeze(-1)
+        return predictions, np.asarray(targets)
 
     @property
     def _layout(self) -> Layout:

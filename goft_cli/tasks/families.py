@@ -14,10 +14,12 @@ from goft_cli.tasks.instruction import Instruction
 from goft_cli.tasks.lm_eval_tasks import LmEval
 from goft_cli.tasks.mmlu import MMLU
 from goft_cli.tasks.question_answering import QuestionAnswering
+from goft_cli.tasks.token_classification import TokenClassification
 from goft_cli.tasks.vicuna import Vicuna
 
 FAMILIES: dict[str, type[Task[Any, Any]]] = {
     "text_classification": TextClassification,
+    "token_classification": TokenClassification,
     "image_classification": ImageClassification,
     "question_answering": QuestionAnswering,
     "instruction": Instruction,

@@ -5,6 +5,7 @@ A metric's name in a task's YAML is that of its function; a function in `REGISTR
 
 from __future__ import annotations
 
+import difflib
 import re
 import string
 import tempfile
@@ -14,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from goft_cli.config.choices import Target
+from goft_cli.config.task import LESS_IS_BETTER
 from goft_cli.system.errors import GoftError
 
 if TYPE_CHECKING:  # names of metrics are checked without it
@@ -23,6 +26,19 @@ PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 Values: TypeAlias = "np.ndarray | Sequence[Any]"
+Compute: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
+
+WORDS = (Target.tags, Target.entities)
+CLASSES = (Target.two, Target.many, *WORDS)
+BINARY = (Target.two, Target.entities)
+"""Of entities the family of token classification computes them itself."""
+NUMBERS = (Target.number, Target.two, Target.many)
+ANY_LABELS = (*CLASSES, Target.sets)
+OF_NUMBERS = ("float64", False, NUMBERS)
+"""What `Metric` is told of each of them."""
+USUAL: dict[Target, str] = dict.fromkeys(CLASSES, "accuracy")
+USUAL |= {Target.number: "r2", Target.sets: "micro_f1", Target.entities: "f1"}
+"""The metric that is offered where no other comes near."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +50,16 @@ class Metric:
             and its docstring are the metric's.
         dtype: of a prediction, as `datasets` names it.
         several: whether a reference is a list of true values.
-        two_classes: whether it is defined for two classes alone.
+        targets: what a task predicts for which it is defined.
     """
 
-    function: Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
+    function: Compute
     dtype: str = "int64"
     several: bool = False
-    two_classes: bool = False
+    targets: tuple[Target, ...] = CLASSES
 
     def compute(self, predictions: Values, references: Values) -> dict[str, float]:
-        """Compute the metric of (rows,) predictions and references, each of the metric's dtype."""
+        """Compute the metric of predictions and references, each of the metric's dtype."""
         if len(predictions) != len(references) or len(predictions) == 0:
             raise GoftError(
                 f"metrics: {len(predictions)} predictions for {len(references)} references",
@@ -58,7 +74,8 @@ class Metric:
         import datasets
         import evaluate
 
-        metric, value = self, datasets.Value(self.dtype)
+        metric, one = self, datasets.Value(self.dtype)
+        value = datasets.List(one) if getattr(predictions, "ndim", 1) > 1 else one
         reference = datasets.List(value) if self.several else value
         info = evaluate.MetricInfo(
             description=str(self.function.__doc__),
@@ -80,70 +97,96 @@ class Metric:
 
 
 def compute(names: Sequence[str], predictions: Values, references: Values) -> dict[str, float]:
-    """Compute metrics of (rows,) label ids or numbers; value by name, in the order of `names`."""
+    """Compute metrics of (rows,) label ids or numbers, or of (rows, labels) sets of 0 and 1.
+
+    Returns value by name, in the order of `names`.
+    """
     found = [REGISTRY[name].compute(predictions, references) for name in names]
     return {name: value for scores in found for name, value in scores.items()}
 
 
-def check_names(names: Sequence[str], *, headline: str, classes: int) -> None:
-    """Refuse metrics that do not exist or fit, and a headline that is not among those computed.
+def check_names(names: Sequence[str], *, headline: str, target: Target) -> None:
+    """Refuse metrics that do not exist or fit, all at once, and a headline that is not computed.
 
-    A task that predicts a number has 0 classes.
+    Metrics of numbers are taken for classes in an order too, but not offered for them.
     """
-    for name in names:
-        if name not in REGISTRY:
-            raise GoftError(
-                f"task.metrics: unknown metric {name!r}", f"choose from {', '.join(REGISTRY)}"
-            )
-        metric = REGISTRY[name]
-        of_labels = metric.dtype == "int64"
-        if (not classes and of_labels) or (classes > 2 and metric.two_classes):
-            raise GoftError(
-                f"task.metrics: {name} is no metric of a task with task.labels of {classes} "
-                "classes",
-                "choose another",
-            )
+    wanted = list(dict.fromkeys([*names, headline]))
+    problems = [problem for name in wanted if (problem := misfit(name, target))]
+    better = list(dict.fromkeys(fitting(name, target) for name in wanted))
+    main = fitting(headline, target)
+    words = f"task.metrics=[{','.join(better)}]"
+    if main != headline:
+        words += f" task.headline={main}"
+        words += " task.greater_is_better=false" if main in LESS_IS_BETTER else ""
+    if problems:
+        numeric = target is Target.number
+        offered = [name for name, one in REGISTRY.items() if (one.dtype == "float64") == numeric]
+        choices = ", ".join(name for name in offered if not misfit(name, target))
+        raise GoftError(
+            f"task.metrics: {'; '.join(problems)}", f"pass {words}, or choose from {choices}"
+        )
     if headline not in names:
         raise GoftError(
             f"task.headline={headline} is not among task.metrics ({', '.join(names)})",
-            "add it there",
+            f"pass {words}",
         )
 
 
-def accuracy(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-    """Share of predictions that equal their reference, from 0 to 1."""
-    from sklearn.metrics import accuracy_score
+def misfit(name: str, target: Target) -> str | None:
+    """Say why a metric is none of a task that predicts `target`; None if it is one."""
+    if name not in REGISTRY:
+        return f"unknown metric {name!r}"
+    if target not in REGISTRY[name].targets:
+        return f"{name} is no metric of a task that predicts {target.value}"
+    return None
 
-    return {"accuracy": float(accuracy_score(references, predictions))}
+
+def fitting(name: str, target: Target) -> str:
+    """Return the metric itself if it fits, else its mean over classes, a near one, or a usual."""
+    fit = [known for known in REGISTRY if not misfit(known, target)]
+    near = difflib.get_close_matches(name, fit, n=1)
+    return next(one for one in (name, f"macro_{name}", *near, USUAL[target]) if one in fit)
+
+
+def scikit(
+    name: str, function: str, meaning: str, *, varied: bool = False, **options: object
+) -> Compute:
+    """Return one of scikit-learn's metrics under the name that a task's YAML has.
+
+    With `varied` it is 0 where all references are the same, for which it is not defined.
+    """
+
+    def compute(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+        import numpy as np
+        from sklearn import metrics
+
+        if varied and len({*references}) == 1:
+            return {name: 0.0}
+        arrays = np.asarray(references), np.asarray(predictions)  # of sets it takes no lists
+        known = options
+        if "average" in options and arrays[1].min() < 0:  # no answer at all, which is no class
+            known = options | {"labels": [one for one in {*references, *predictions} if one >= 0]}
+        with warnings.catch_warnings():  # of a class that is predicted and does not occur
+            warnings.simplefilter("ignore", UserWarning)
+            return {name: float(getattr(metrics, function)(*arrays, **known))}
+
+    compute.__name__, compute.__doc__ = name, meaning
+    return compute
+
+
+def averaged(measure: str, average: str) -> Compute:
+    """Return a metric such as `macro_f1`: `f1_score` with `average="macro"`; 0 for 0 / 0."""
+    binary = average == "binary"
+    name = measure if binary else f"{average}_{measure}"
+    meaning = f"The {measure} of label 1" if binary else f"The {average} average of {measure}"
+    options = {"average": average, "zero_division": 0.0}
+    return scikit(name, f"{measure}_score", f"{meaning}, from 0 to 1.", **options)
 
 
 def combined_score(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
     """GLUE's one number for STS-B: (Pearson + Spearman) / 2."""
     linear, rank = pearson(predictions, references), spearman(predictions, references)
     return {"combined_score": (linear["pearson"] + rank["spearman"]) / 2}
-
-
-def f1(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-    """2 TP / (2 TP + FP + FN) of label 1, as for GLUE's MRPC and QQP; 0 where that is 0 / 0."""
-    from sklearn.metrics import f1_score
-
-    score = f1_score(
-        references,
-        predictions,
-        pos_label=1,
-        zero_division=0.0,  # pyright: ignore[reportArgumentType] - a number is documented
-    )
-    return {"f1": float(score)}
-
-
-def matthews_correlation(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
-    """GLUE's for CoLA, from -1 to 1; 0 where predictions or references are all the same."""
-    from sklearn.metrics import matthews_corrcoef
-
-    # scikit-learn warns about a lone label, though the answer, 0, is defined.
-    if len({*predictions, *references}) == 1:
-        return {"matthews_correlation": 0.0}
-    return {"matthews_correlation": float(matthews_corrcoef(references, predictions))}
 
 
 def pearson(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
@@ -167,15 +210,35 @@ def _correlation(test: str, predictions: Sequence[float], references: Sequence[f
         return float(getattr(stats, test)(predictions, references).statistic)
 
 
+EXACT = "Share of rows whose labels are all right, and no other, from 0 to 1."
+MATTHEWS = "GLUE's for CoLA, from -1 to 1."
 REGISTRY = {
     metric.function.__name__: metric
     for metric in (
-        Metric(accuracy),
-        Metric(combined_score, "float64"),
-        Metric(f1, two_classes=True),
-        Metric(matthews_correlation),
-        Metric(pearson, "float64"),
-        Metric(spearman, "float64"),
+        Metric(scikit("accuracy", "accuracy_score", "Share of right answers, from 0 to 1.")),
+        Metric(scikit("balanced_accuracy", "balanced_accuracy_score", "Mean recall of classes.")),
+        Metric(scikit("cohen_kappa", "cohen_kappa_score", "Agreement, -1 to 1.", varied=True)),
+        Metric(combined_score, *OF_NUMBERS),
+        Metric(averaged("f1", "binary"), targets=BINARY),
+        Metric(scikit("exact_match", "accuracy_score", EXACT), targets=(Target.sets,)),
+        Metric(averaged("f1", "macro"), targets=ANY_LABELS),
+        Metric(averaged("precision", "macro"), targets=ANY_LABELS),
+        Metric(averaged("recall", "macro"), targets=ANY_LABELS),
+        Metric(scikit("mae", "mean_absolute_error", "In the target's units."), *OF_NUMBERS),
+        Metric(scikit("matthews_correlation", "matthews_corrcoef", MATTHEWS, varied=True)),
+        Metric(averaged("f1", "micro"), targets=ANY_LABELS),
+        Metric(averaged("precision", "micro"), targets=ANY_LABELS),
+        Metric(averaged("recall", "micro"), targets=ANY_LABELS),
+        Metric(scikit("mse", "mean_squared_error", "In squared units."), *OF_NUMBERS),
+        Metric(pearson, *OF_NUMBERS),
+        Metric(averaged("precision", "binary"), targets=BINARY),
+        Metric(
+            scikit("r2", "r2_score", "Explained variance, at most 1.", varied=True), *OF_NUMBERS
+        ),
+        Metric(averaged("recall", "binary"), targets=BINARY),
+        Metric(scikit("rmse", "root_mean_squared_error", "In the target's units."), *OF_NUMBERS),
+        Metric(spearman, *OF_NUMBERS),
+        Metric(averaged("f1", "weighted"), targets=ANY_LABELS),
     )
 }
 """The choices of `task.metrics`, by name."""

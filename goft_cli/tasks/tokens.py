@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 READ_ROWS = 10_000
 """Rows whose lengths are read at a time."""
+MISSED = -1
+"""The place of a word of which the model sees no token, and the id of its tag."""
 FEW = 500
 """Rows below this number are encoded sooner than found again."""
 LIBRARIES = ("datasets", "tokenizers", "transformers")
@@ -79,6 +81,23 @@ def text_start(tokenizer: Tokenizer) -> list[int]:
     encoded = tokenizer("a", return_special_tokens_mask=True)
     pairs = zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True)
     return [token for token, _ in takewhile(itemgetter(1), pairs)]
+
+
+def first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the place of each word's first token, `MISSED` where it has none.
+
+    `offsets` are the characters of each token in the words joined by blanks. A token is of the word
+    that its last character is in: it may begin with the blank before.
+    """
+    sizes = np.array([len(word) for word in words])
+    begins = np.concatenate([[0], np.cumsum(sizes + 1)[:-1]])
+    first, last = np.array(offsets).reshape(-1, 2).T
+    index = np.searchsorted(begins, last - 1, side="right") - 1
+    inside = (last > first) & (last <= (begins + sizes)[index])
+    places = np.full(len(words), MISSED)
+    at = np.flatnonzero(inside)[::-1]
+    places[index[at]] = at  # of several tokens of a word, the first is written last
+    return places.tolist()
 
 
 def lengths(rows: Dataset) -> np.ndarray:

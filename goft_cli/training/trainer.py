@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
@@ -40,6 +41,7 @@ from goft_cli.training.callbacks import (
 from goft_cli.training.evaluation import single
 from goft_cli.training.longest_first import LongestFirst, parts_of
 from goft_cli.training.resuming import ResumableTrainer
+from goft_cli.training.weighted_loss import WeightedLoss
 from goft_cli.tuner.penalty import PenaltyMixin
 
 Items = Tensor | int | None
@@ -52,6 +54,8 @@ class EncodedData:
     train: Inputs
     evaluation: dict[str, Split]
     collate: Collator
+    class_weights: np.ndarray | None = None
+    """What a row of each class counts in the training loss; None if all count alike."""
 
 
 class ByLength(LengthGroupedSampler):
@@ -260,6 +264,7 @@ def build_trainer(
             return {}
         return task.score(ordered.restore(single(prediction.predictions)), judge)
 
+    weights, smoothing = data.class_weights, arguments.label_smoothing_factor
     trainer = PenaltyTrainer(
         model=model,
         args=arguments,
@@ -268,6 +273,7 @@ def build_trainer(
         data_collator=data.collate,
         processing_class=processor,
         compute_metrics=metrics,
+        compute_loss_func=None if weights is None else WeightedLoss(weights, smoothing),
         reduce=task.reduce,
         rate=rate,
         most_tokens=most_tokens,

@@ -94,12 +94,17 @@ def rescore(cfg: EvalConfig) -> None:
     data = run.load_splits(config.eval_splits or [config.train_split])
     splits = evaluation_splits(run.task, data, run.backbone.processor)
     model = merge(run.mergeable()) if cfg.merged else run.model
-    scores = score_splits(run.task, run.outputs(model, splits, cfg.batch_size), splits)
+    outputs = run.outputs(model, splits, cfg.batch_size)
+    scores, judge = score_splits(run.task, outputs, splits), config.headline_split
+    found = run.task.by_class(outputs[judge], splits[judge])
+    classes = {"split": judge, **found} if found else None
     content = {"adapter": str(run.folder.path), "merged": cfg.merged, "metrics": scores}
+    content |= {"by_class": classes} if classes else {}
     same = {"data": dict(data.provenance), "data_as_recorded": run.read_same(data)}
     write_json(target, content | same)
     title = f"{run.cfg.task.name}  {real_name(run.cfg.model)}  {run.cfg.adapter.name}"
-    summary.show_scores(title, scores, run.task.size_deviations(data), target)
+    deviations = run.task.size_deviations(data)
+    summary.show_scores(title, scores, deviations, target, classes=classes)
 
 
 def score(cfg: EvalConfig, config: TaskConfig) -> None:

@@ -44,6 +44,10 @@ EARLY: dict[str, str] = {
         "TextClassificationConfig.raw_columns TextClassificationConfig.text_columns "
         "TextClassificationConfig.classifier_dropout TextClassificationConfig.max_length"
     ),
+    "goft_cli.tasks.token_classification": (
+        "TokenClassificationConfig.text_columns TokenClassificationConfig.label_column "
+        "TokenClassificationConfig.column_aliases TokenClassificationConfig.max_length"
+    ),
     "goft_cli.tasks.image_classification": (
         "ImageClassificationConfig.classes ImageClassificationConfig.labels"
     ),

@@ -32,6 +32,7 @@ LM_EVAL = "benchmark=lm_eval"
 UNJUDGED = [INSTRUCTIONS, "task.eval_splits=[]", "task.headline_split=train_sample"]
 NUMBERS = ["task.labels=[]", "task.metrics=[pearson]", "task.headline=pearson"]
 
+TOKENS = ["task=own/tokens", *data_of("own/tokens")]
 OWN = ["task=own/classification", *data_of("own/classification")]
 REFUSED: dict[str, list[list[str]]] = {
     "TaskConfig.headline": [
@@ -64,6 +65,15 @@ REFUSED: dict[str, list[list[str]]] = {
         ["task=glue/mnli", "task.metrics=[accuracy,f1]"],
         ["task=glue/stsb", "task.metrics=[accuracy,pearson]", "task.headline=pearson"],
     ],
+    "ImageClassificationConfig.metrics": [
+        [IMAGES, "task.metrics=[accuracy,f1]"],
+        [IMAGES, "task.metrics=[nonesuch]"],
+    ],
+    "TokenClassificationConfig.metrics": [
+        [*TOKENS, "task.metrics=[f1,micro_kappa]"],
+        [*TOKENS, "task.labels=[NOUN,VERB]", "task.metrics=[f1]"],
+    ],
+    "TokenClassificationConfig.labels": [[*TOKENS, "task.labels=[O]"], [*TOKENS, "task.labels=[]"]],
     "QuestionAnsweringConfig.n_best_size": [[ANSWERS, "task.n_best_size=0"]],
     "QuestionAnsweringConfig.max_answer_length": [[ANSWERS, "task.max_answer_length=0"]],
     "TrainerConfig.per_device_eval_batch_size": [["trainer.per_device_eval_batch_size=0"]],

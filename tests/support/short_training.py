@@ -9,6 +9,7 @@ import sys
 import tempfile
 from typing import Any, cast
 
+import numpy as np
 import torch
 from datasets import Dataset
 from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model
@@ -25,13 +26,17 @@ from transformers import (
 from goft_cli.models.adalora import separate_penalty
 from goft_cli.training.callbacks import EpochRate
 from goft_cli.training.trainer import PenaltyTrainer
+from goft_cli.training.weighted_loss import WeightedLoss
 from goft_cli.tuner import GoftConfig
 
 TARGETS = ["query", "value", "intermediate.dense"]
 PENALTY_WEIGHT = 0.3
 GLOBAL_BATCH = 8
 STEPS = 6
-SHARED = ("goft", "qgoft", "lora")
+WEIGHTED = "weighted"
+"""qGOFT with a loss in which the second class counts four times as much."""
+WEIGHTS = np.array([0.5, 2.0])
+SHARED = ("goft", "qgoft", "lora", WEIGHTED)
 """What two ranks train."""
 
 
@@ -123,8 +128,10 @@ def evaluation_loss(one: PenaltyTrainer) -> float:
 
 def trained_weights(method: str, *, batch: int, accumulate: int = 1) -> dict[str, torch.Tensor]:
     """Train and return the adapter's tensors."""
-    model = adapted(method)
-    trainer(model, batch=batch, accumulate=accumulate).train()
+    model = adapted("qgoft" if method == WEIGHTED else method)
+    one = trainer(model, batch=batch, accumulate=accumulate)
+    one.compute_loss_func = WeightedLoss(WEIGHTS) if method == WEIGHTED else None
+    one.train()
     return {key: value.clone() for key, value in get_peft_model_state_dict(model).items()}
 
 

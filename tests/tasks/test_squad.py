@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from goft_cli.config.choices import Target
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
 from goft_cli.tasks.metrics import SQUAD, words
@@ -98,4 +99,4 @@ def test_questions_count_alike() -> None:
 
 def test_it_is_no_metric_of_labels() -> None:
     with pytest.raises(GoftError, match=r"'squad'.*accuracy"):
-        metrics.check_names(["squad"], headline="squad", classes=2)
+        metrics.check_names(["squad"], headline="squad", target=Target.two)

@@ -20,6 +20,10 @@ LABELS = ("accuracy", "f1", "matthews_correlation")
 NUMBERS = ("pearson", "spearman", "combined_score")
 
 
+AVERAGES = ("macro_f1", "macro_precision", "macro_recall", "weighted_f1", "balanced_accuracy")
+ERRORS = ("mae", "mse", "rmse", "r2")
+
+
 def label_pairs(classes: int) -> st.SearchStrategy[tuple[np.ndarray, np.ndarray]]:
     def pair(rows: int) -> st.SearchStrategy[tuple[np.ndarray, np.ndarray]]:
         ids = arrays(np.int64, rows, elements=st.integers(0, classes - 1))
@@ -52,6 +56,7 @@ def ranks(x: np.ndarray) -> np.ndarray:
 
 
 def confusion(predictions: np.ndarray, references: np.ndarray) -> tuple[int, int, int, int]:
+    """Count true and false positives and negatives of label 1."""
     hit, positive = predictions == references, predictions == 1
     counts = (hit & positive, hit & ~positive, ~hit & positive, ~hit & ~positive)
     tp, tn, fp, fn = (int(np.sum(count)) for count in counts)
@@ -81,6 +86,66 @@ def test_label_metrics_equal_scikit_learn(pair: tuple[np.ndarray, np.ndarray]) -
         "accuracy": sklearn_metrics.accuracy_score(references, predictions),
         "matthews_correlation": sklearn_metrics.matthews_corrcoef(references, predictions),
     }
+
+
+def by_hand(predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
+    """Return the averages over classes, each class against the rest."""
+    rows = []
+    for label in sorted({*predictions, *references}):
+        tp, _, fp, fn = confusion(predictions == label, references == label)
+        precision, recall = tp / max(tp + fp, 1), tp / max(tp + fn, 1)
+        rows.append((precision, recall, 2 * tp / (2 * tp + fp + fn), tp + fn))
+    table = np.array(rows)
+    precision, recall, f1, support = table.T
+    return {
+        "macro_f1": f1.mean(),
+        "macro_precision": precision.mean(),
+        "macro_recall": recall.mean(),
+        "weighted_f1": (f1 * support).sum() / support.sum(),
+        "balanced_accuracy": recall[support > 0].mean(),
+    }
+
+
+@settings(deadline=None, max_examples=60)
+@given(label_pairs(classes=4))
+def test_averages_over_classes_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    # Sums of at most four quotients.
+    assert metrics.compute(AVERAGES, *pair) == pytest.approx(by_hand(*pair), rel=16 * EPSILON)
+
+
+@settings(deadline=None, max_examples=40)
+@given(label_pairs(classes=8))
+def test_metrics_of_sets_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """An id from 0 to 7 stands for a set of three labels."""
+    predictions, references = (ids[:, None] >> np.arange(3) & 1 for ids in pair)
+    tp, _, fp, fn = confusion(predictions.ravel() == 1, references.ravel() == 1)
+    each = [confusion(p == 1, r == 1) for p, r in zip(predictions.T, references.T, strict=True)]
+    expected = {
+        "micro_f1": 2 * tp / max(2 * tp + fp + fn, 1),
+        "micro_precision": tp / max(tp + fp, 1),
+        "micro_recall": tp / max(tp + fn, 1),
+        "macro_f1": np.mean([2 * t / max(2 * t + p + n, 1) for t, _, p, n in each]),
+        "exact_match": np.mean(pair[0] == pair[1]),
+    }
+    found = metrics.compute([*expected], predictions, references)
+    assert found == pytest.approx(expected, rel=16 * EPSILON)
+
+
+@settings(deadline=None, max_examples=60)
+@given(number_pairs())
+def test_errors_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = pair
+    assume(np.ptp(y) > 0)
+    mse = np.mean((x - y) ** 2)
+    expected = {"mae": np.mean(abs(x - y)), "mse": mse, "rmse": mse**0.5}
+    expected["r2"] = 1 - mse / np.var(y)
+    # As above: the variance of 60 rows, |y| <= 10, is at least 1/60 of (1/16)^2.
+    assert metrics.compute(ERRORS, x, y) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["r2", "rmse"])
+def test_a_single_row_has_a_defined_error(name: str) -> None:
+    assert metrics.compute([name], np.array([2.0]), np.array([2.0])) == {name: 0.0}
 
 
 @settings(deadline=None, max_examples=60)

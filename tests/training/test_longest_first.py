@@ -27,13 +27,15 @@ from goft_cli.training.evaluation import run_model, score_splits, single
 from goft_cli.training.longest_first import LongestFirst
 from goft_cli.training.trainer import training_arguments
 from tests.support import small_runs
+from tests.support.recipe_cells import data_of
 
 DEMOS = {
     config["defaults"][0].removeprefix("/schema/task/").partition("@")[0]: config
     for path in (data_root() / "configs" / "task" / "demo").glob("*.yaml")
     if (config := yaml.safe_load(path.read_text()))
 }
-"""The demo of each family."""
+"""The demo of each family that has one."""
+TINY = ("model=tiny-deberta-v3",)
 BATCH, ROWS = 7, 30
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=60)
 
@@ -98,11 +100,16 @@ def demo_run(family: str, folder: Path) -> Sides:
 
     The list gets the lengths of the rows of each batch.
     """
-    demo = DEMOS[family]
-    words = [f"task={demo['name']}", f"model={demo['recipe']['model']}", "trainer.use_cpu=true"]
-    cfg = small_runs.composed([*words, f"trainer.per_device_eval_batch_size={BATCH}"])
+    demo, split_name = DEMOS.get(family), "validation"
+    if demo is None:
+        words, split_name = ["task=own/tokens", *data_of("own/tokens"), *TINY], "train"
+    else:
+        words = [f"task={demo['name']}", f"model={demo['recipe']['model']}"]
+    words += ["trainer.use_cpu=true", f"trainer.per_device_eval_batch_size={BATCH}"]
+    cfg = small_runs.composed(words)
+    assert cfg.task.family == family
     task = build_task(cfg.task)
-    rows = task.load().splits["validation"].select(range(ROWS))
+    rows = task.load().splits[split_name].select(range(ROWS))
     backbone = load_backbone(cfg.model, task)
     split = Split(rows, task.encode(rows, backbone.processor))
     collate, batches = task.collate(backbone.processor), []

@@ -34,7 +34,7 @@ def batch_of(count: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["goft", "qgoft", "lora", "adalora"])
+@pytest.mark.parametrize("method", [*training.SHARED, "adalora"])
 def test_accumulation_leads_to_the_same_weights(method: str) -> None:
     whole = training.trained_weights(method, batch=training.GLOBAL_BATCH)
     for accumulate in (2, 4):

@@ -72,14 +72,15 @@ def test_the_page_stands_alone(goft: Goft, trained: Path, tmp_path: Path) -> Non
     structure = Structure()
     structure.feed(html)
     assert structure.open == []
-    assert structure.tags.count("svg") == 5
+    assert structure.tags.count("svg") == 6
     assert [address for address in structure.fetched if not address.startswith("data:")] == []
     assert not re.findall(r"url\((?!#)|@import|<script|<link", html)
     assert "prefers-color-scheme: dark" in html
     assert "goft train adapter=qgoft seed=42 task=glue/cola" in html
     assert html.count("<td>bert.encoder.layer.") == 12
+    assert "<td>1 unacceptable</td>" in html
     names = {file.stem for file in (tmp_path / "told").glob("*.png")}
-    assert names == {"loss", "score", "turned-1", "stages-1", "angles-1"}
+    assert names == {"loss", "score", "classes-1", "turned-1", "stages-1", "angles-1"}
 
 
 def test_the_command_composes_to_the_run(trained: Path) -> None:

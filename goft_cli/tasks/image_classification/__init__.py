@@ -16,11 +16,13 @@ from transformers.image_utils import PILImageResampling
 from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from goft_cli.config import ImageClassificationConfig, Transform
+from goft_cli.config.choices import ClassWeights
 from goft_cli.data.own_images import read_own_images
 from goft_cli.data.sources import demo_splits
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
+from goft_cli.tasks.classes import balanced_weights, by_class, majority
 from goft_cli.tasks.image_classification.lists import (
     IMAGE,
     LABEL,
@@ -53,6 +55,10 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
 
     auto_class: ClassVar[str] = "AutoModelForImageClassification"
     processor_class: ClassVar[str] = "AutoImageProcessor"
+
+    def __init__(self, config: ImageClassificationConfig) -> None:
+        super().__init__(config)
+        metrics.check_names(config.metrics, headline=config.headline, target=config.target)
 
     def load(self) -> TaskData:
         """Read and check the rows, and say what is unusual about them."""
@@ -106,9 +112,25 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         return ImageCollator(processor)
 
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
-        """Compute the accuracy of (rows, classes) logits."""
+        """Compute the configured metrics of (rows, classes) logits."""
         predictions = np.asarray(outputs).argmax(axis=-1)
-        return metrics.compute(["accuracy"], predictions, np.asarray(split.rows[LABEL]))
+        return metrics.compute(self.config.metrics, predictions, np.asarray(split.rows[LABEL]))
+
+    def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any]:
+        """Return what is found and confused of (rows, classes) logits."""
+        predictions = np.asarray(outputs).argmax(axis=-1)
+        return by_class(self.config.names, predictions, np.asarray(split.rows[LABEL]))
+
+    def constant(self, train: Dataset, split: Split) -> tuple[str, Arrays]:
+        """Return the most frequent class of the training rows."""
+        most, outputs = majority(train[LABEL], self.config.classes, len(split.rows))
+        return self.config.names[most], outputs
+
+    def class_weights(self, train: Dataset) -> np.ndarray | None:
+        """Return the (classes,) weights of the training rows' classes."""
+        if self.config.class_weights is ClassWeights.none:
+            return None
+        return balanced_weights(train[LABEL], self.config.classes)
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"label", "score"}` per row; the label is a number where the task names none."""

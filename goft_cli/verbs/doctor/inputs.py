@@ -25,6 +25,7 @@ from goft_cli.run.preflight import (
     check_data_dir,
     check_dataset,
     check_images,
+    check_metrics,
     check_model,
     check_quantization,
     check_tracker,
@@ -59,7 +60,8 @@ def examine_inputs(cfg: TrainConfig) -> list[Finding]:
 
 
 def check_task(task: TaskConfig, key: str) -> None:
-    """Refuse a task whose rows are neither here nor to be downloaded."""
+    """Refuse a task whose rows are neither here nor to be downloaded, or without its metrics."""
+    check_metrics(task)
     check_data_dir(task, key)
     if isinstance(task, ImageClassificationConfig):
         check_images(task)

@@ -27,6 +27,13 @@ FORMS = {
 }
 LABEL = "print(model.config.id2label[int(model(**inputs).logits.argmax())])"
 NUMBER = "print(model(**inputs).logits.item())"
+TAGS = """\
+tags = model(**inputs).logits[0].argmax(dim=-1).tolist()
+for token, tag in zip(processor.convert_ids_to_tokens(inputs["input_ids"][0]), tags):
+    print(token, model.config.id2label[tag])"""
+LABELS = """\
+shares = model(**inputs).logits[0].sigmoid().tolist()
+print([model.config.id2label[i] for i, share in enumerate(shares) if share >= 0.5])"""
 ANSWER = """\
 found = model(**inputs)
 start, end = int(found.start_logits.argmax()), int(found.end_logits.argmax())
@@ -93,12 +100,16 @@ def demonstration(task: Task[Any, Any]) -> tuple[list[str], str, str]:
     """Return further imports, what the processor is given, and how an answer is shown."""
     if task.auto_class == "AutoModelForQuestionAnswering":
         return [], '"Who sings?", "The bird sings."', ANSWER
+    if task.auto_class == "AutoModelForTokenClassification":
+        return [], '"The bird sings."', TAGS
     if task.auto_class == "AutoModelForCausalLM":
         return [], '"Name a bird."', CONTINUATION
     if task.auto_class == "AutoModelForImageClassification":
         return ["from PIL import Image"], 'Image.new("RGB", (32, 32))', LABEL
     columns = getattr(task.config, "text_columns", ["text"])
     texts = ", ".join(f'"The bird sings{mark}"' for mark in ".!"[: len(columns)])
+    if getattr(task.config, "multi_label", False):
+        return [], texts, LABELS
     return [], texts, LABEL if getattr(task.config, "labels", None) else NUMBER
 
 

@@ -15,10 +15,11 @@ def plan(cfg: PlanConfig) -> None:
     """Show the plan, and leave its numbers where the run will find them."""
     from goft_cli.config.model import check_tokenizer
     from goft_cli.data.model_files import bring_settings
-    from goft_cli.run.preflight import check_data_dir, check_quantization
+    from goft_cli.run.preflight import check_data_dir, check_metrics, check_quantization
     from goft_cli.system.imports import importing
     from goft_cli.system.locations import model_location
 
+    check_metrics(cfg.task)
     check_quantization(cfg)
     check_tokenizer(cfg.model)
     check_data_dir(cfg.task, "task")

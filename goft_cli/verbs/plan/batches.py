@@ -71,6 +71,10 @@ def stand_in_batch(task: Task[Any, Any], model: nn.Module, size: int) -> dict[st
         return batch | {"labels": tokens}
     if task.auto_class == "AutoModelForQuestionAnswering":
         return batch | {"start_positions": per_row, "end_positions": per_row}
+    if task.auto_class == "AutoModelForTokenClassification":
+        return batch | {"labels": tokens}
+    if config.problem_type == "multi_label_classification":
+        return batch | {"labels": torch.zeros(size, config.num_labels)}
     regression = config.problem_type == "regression"
     return batch | {"labels": per_row.float() if regression else per_row}
 

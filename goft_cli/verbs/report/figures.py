@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +21,13 @@ WHOLE_PAGE = 10.8
 """Inches at which a figure's letters are as large as those of half a page."""
 MAX_ROWS = 80
 """Layers whose names and rows are still told apart."""
+CELLS = 20
+"""Classes whose confusion matrix can still be read, and pairs that are drawn of more classes."""
+LETTERS, LINE_LETTERS = 24, 40
+"""Of a class beside a figure at most, and of all classes in one line below it."""
+HALF = 0.5
+ON_LIGHT, ON_DARK = "#101010", "#f5f5f5"
+"""Letters on cells, whose colours are the same on a light and a dark page."""
 CSS = {
     INK: "var(--ink)",
     SECOND_INK: "var(--muted)",
@@ -68,6 +76,60 @@ def curves(runs: Sequence[RunRecord], keys: dict[str, str], title: str) -> Figur
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.legend(ncols=2)
     return figure
+
+
+@style()
+def confusion(found: Mapping[str, Any]) -> Figure | None:
+    """Draw the confusion matrix of `classes.json`, or of more than `CELLS` classes the worst pairs.
+
+    A row is a true class, its colours shares of it. None where no rows were taken for a class.
+    """
+    names, counts = list(found["classes"]), found["confusion"]
+    if not counts:
+        return None
+    if len(names) > CELLS:
+        return confused_pairs(counts)
+    table = np.array([[counts.get(true, {}).get(one, 0) for one in names] for true in names])
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    side = 1.9 + 0.42 * len(names)
+    figure, axes = blank(min(side + 1.2, WHOLE_PAGE), side)
+    axes.grid(visible=False)
+    axes.pcolormesh(shares, cmap="cividis", vmin=0, vmax=1, edgecolors="face", linewidth=0.2)
+    for (row, column), count in np.ndenumerate(table):
+        if count:
+            ink = ON_LIGHT if shares[row, column] > HALF else ON_DARK
+            place = {"ha": "center", "va": "center", "size": 8}
+            axes.text(column + HALF, row + HALF, f"{count:,}", color=ink, **place)
+    places, short = np.arange(len(names)) + HALF, [shortened(name) for name in names]
+    crowded = max(map(len, short)) * len(names) > LINE_LETTERS
+    axes.set_xticks(places, short, **({"rotation": 40, "ha": "right"} if crowded else {}))
+    axes.set_yticks(places, short)
+    axes.invert_yaxis()
+    axes.set(xlabel="predicted", ylabel="true")
+    return figure
+
+
+def confused_pairs(counts: Mapping[str, Mapping[str, int]]) -> Figure | None:
+    """Draw the pairs of a true and another predicted class with most rows."""
+    rows = [(n, true, one) for true, row in counts.items() for one, n in row.items() if one != true]
+    most = sorted(rows, key=lambda row: (-row[0], *row[1:]))[:CELLS][::-1]
+    if not most:
+        return None
+    figure, axes = blank(8.0, 1.2 + 0.22 * len(most))
+    labels = [f"{shortened(true)} taken for {shortened(one)}" for _, true, one in most]
+    bars = axes.barh(range(len(most)), [n for n, *_ in most], color=COLOURS[0], height=0.7)
+    axes.set_yticks(range(len(most)), labels)
+    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("rows")
+    return figure
+
+
+def shortened(name: str) -> str:
+    """Return a class's name so that it fits beside a figure: long ones often differ at the end."""
+    half = LETTERS // 2
+    return name if len(name) <= LETTERS else f"{name[:half]}…{name[1 - half :]}"
 
 
 @style()

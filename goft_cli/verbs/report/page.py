@@ -17,6 +17,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from goft_cli.config.model import real_name
+from goft_cli.run.by_class import class_table
 from goft_cli.run.configuration import flatten
 from goft_cli.run.layers import LayerReport
 from goft_cli.run.record import RunRecord
@@ -26,6 +27,7 @@ from goft_cli.system.figures import save
 from goft_cli.system.files import write_text
 from goft_cli.system.tables import Table, of_records
 from goft_cli.verbs.report import figures
+from goft_cli.verbs.report.gather import one_per_adapter
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Measured:
-    """One run's layers, as a table and as figures."""
+    """One run's layers, or its classes, as a table and as figures."""
 
     run: RunRecord
     table: Table
@@ -81,6 +83,19 @@ def measured(run: RunRecord, layers: Sequence[LayerReport], number: int) -> Meas
         (f"angles-{number}", "Angles of every layer", figures.angles_by_layer(layers)),
     )
     return Measured(run, of_records([layer_row(layer) for layer in layers]), drawn)
+
+
+def classified(runs: Sequence[RunRecord]) -> list[Measured]:
+    """Lay out what each run finds and confuses, where it has classes and recorded them."""
+    return [
+        Measured(
+            run,
+            class_table(run.classes),
+            panels((f"classes-{number}", "What is taken for what", figures.confusion(run.classes))),
+        )
+        for number, run in enumerate(runs, start=1)
+        if run.classes
+    ]
 
 
 def layer_row(layer: LayerReport) -> dict[str, object]:
@@ -169,7 +184,7 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    curves = curve_panels(runs)
+    curves, classes = curve_panels(runs), classified(one_per_adapter(runs))
     html = environment.get_template("report.html.j2").render(
         title=f"{runs[0].cfg.task.name} · {real_name(runs[0].cfg.model)}",
         runs=runs,
@@ -177,11 +192,12 @@ def write(
         scores=of_records([score_row(run) for run in runs]),
         adapters=adapter_table(runs),
         curves=curves,
+        classes=classes,
         geometry=geometry,
         facts=[(run.label, facts(run, cmd)) for run, cmd in zip(runs, commands, strict=True)],
     )
     write_text(folder / "report.html", html)
-    drawn = [*curves, *(panel for one in geometry for panel in one.panels)]
+    drawn = [*curves, *(panel for one in [*classes, *geometry] for panel in one.panels)]
     for panel in drawn:
         save(panel.figure, folder / f"{panel.name}.png", dpi=180)
     return ["report.html", *(f"{panel.name}.png" for panel in drawn)]

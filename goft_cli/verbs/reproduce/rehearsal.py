@@ -22,6 +22,7 @@ from goft_cli.config import (
     QuestionAnsweringConfig,
     TaskConfig,
     TextClassificationConfig,
+    TokenClassificationConfig,
     TrainConfig,
     VicunaConfig,
     VtabConfig,
@@ -83,6 +84,8 @@ def write_stand_in(task: TaskConfig, folder: Path) -> None:
     match task:
         case TextClassificationConfig():
             write_tables(task, folder)
+        case TokenClassificationConfig():
+            write_words(task, folder)
         case QuestionAnsweringConfig():
             write_squad(task, folder)
         case InstructionConfig():
@@ -117,8 +120,25 @@ def write_tables(task: TextClassificationConfig, folder: Path) -> None:
         write_table(path, [[*task.text_columns, task.label_column], *lines], delimiter="\t")
 
 
+def write_words(task: TokenClassificationConfig, folder: Path) -> None:
+    """Write `train.jsonl` and so on, the tags of a row each in its turn."""
+    drawn = read_rows(FOLDER / "stand_ins" / f"{ROWS}.jsonl.gz")
+    rows = [row["sentence"].split() for row in drawn]
+    tags = [[task.labels[at % len(task.labels)] for at in range(len(row))] for row in rows]
+    columns = task.text_columns[0], task.label_column
+    lines = [dict(zip(columns, pair, strict=True)) for pair in zip(rows, tags, strict=True)]
+    for split in splits_of(task):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        write_text(folder / f"{split.replace('validation', 'dev')}.jsonl", text)
+
+
 def target_of(task: TextClassificationConfig, index: int) -> str:
-    """Return the label of a row, each in its turn, or a number of the task's range."""
+    """Return the label of a row, each in its turn, or a number of the task's range.
+
+    Of a set it is a row's number of the first labels, none of the first row.
+    """
+    if task.multi_label:
+        return ";".join(task.labels[:index])
     if task.labels:
         return task.labels[index % len(task.labels)]
     low, high = task.label_range or (0.0, 1.0)

@@ -1,0 +1,104 @@
+"""A classifier class by class: what it finds, what it confuses, and what costs no model at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import precision_recall_fscore_support
+from sklearn.utils.class_weight import compute_class_weight
+
+OUTSIDE = "O"
+Entity = tuple[str, int, int]
+"""Type, first word, and the word behind the last."""
+MOST = 0.5
+NO_ANSWER = "no answer"
+"""What the id -1 was taken for: a word that the model did not see."""
+FIGURES = ("precision", "recall", "f1", "support")
+
+
+def by_class(
+    names: Sequence[str], predictions: np.ndarray, references: np.ndarray
+) -> dict[str, Any]:
+    """Return what `classes.json` holds of (rows,) ids of predicted and true classes.
+
+    Sets of labels are (rows, labels) of 0 and 1, each label for itself, and are confused with none.
+
+    `classes`: precision, recall, F1 and support by name, as scikit-learn has them, 0 for 0 / 0.
+    `confusion`: how many rows of a true class were taken for which; zeros are left out, so that
+    thousands of classes take no more room than their rows.
+    """
+    found = precision_recall_fscore_support(
+        references,
+        predictions,
+        labels=range(len(names)),
+        zero_division=0.0,  # pyright: ignore[reportArgumentType] - a number is documented
+    )
+    columns = [np.asarray(column).tolist() for column in found]
+    rows = zip(*columns, strict=True)
+    one = references.ndim == 1
+    pairs = Counter(zip(references.tolist(), predictions.tolist(), strict=True)) if one else {}
+    confusion: dict[str, dict[str, int]] = {}
+    for (true, taken), count in sorted(pairs.items()):
+        answer = names[int(taken)] if int(taken) >= 0 else NO_ANSWER
+        confusion.setdefault(names[int(true)], {})[answer] = count
+    numbers = {
+        name: dict(zip(FIGURES, row, strict=True)) for name, row in zip(names, rows, strict=True)
+    }
+    return {"classes": numbers, "confusion": confusion}
+
+
+def usual_labels(sets: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which labels more than half of (n, labels) sets have, and outputs that name these."""
+    usual = sets.mean(axis=0) > MOST
+    return usual, np.tile(np.where(usual, 1.0, -1.0).astype(np.float32), (rows, 1))
+
+
+def balanced_weights(labels: Sequence[int], classes: int) -> np.ndarray:
+    """Return scikit-learn's balanced weights (classes,) of ids: n / (classes that occur * count).
+
+    A class that does not occur weighs 1, which no row sees.
+    """
+    there = np.unique(labels)
+    weights = np.ones(classes)
+    weights[there] = compute_class_weight("balanced", classes=there, y=np.asarray(labels))
+    return weights
+
+
+def majority(labels: Sequence[int], classes: int, rows: int) -> tuple[int, np.ndarray]:
+    """Return the most frequent of the ids, and the (rows, classes) outputs that always name it."""
+    most = int(np.bincount(labels).argmax())
+    return most, np.tile(np.eye(classes, dtype=np.float32)[most], (rows, 1))
+
+
+def entities(tags: Sequence[str]) -> list[Entity]:
+    """Return the entities of a row of BIO tags by the rule of CoNLL's own scorer; IOBES too.
+
+    I, E or L of the same type goes on with the entity of the word before, unless that was its last
+    (E, S, L, U). Every other tag but O begins one, I too.
+    """
+    found: list[Entity] = []
+    before, kind = OUTSIDE, ""
+    for index, tag in enumerate(tags):
+        prefix, _, own = tag.partition("-")
+        if prefix in "IEL" and own == kind and before in "BI":
+            found[-1] = (own, found[-1][1], index + 1)
+        elif prefix != OUTSIDE:
+            found.append((own, index, index + 1))
+        before, kind = prefix, own
+    return found
+
+
+def figures(right: int, found: int, there: int) -> dict[str, float]:
+    """Return precision, recall and F1 of counts; 0 for 0 / 0."""
+    return {
+        "precision": right / found if found else 0.0,
+        "recall": right / there if there else 0.0,
+        "f1": 2 * right / (found + there) if found + there else 0.0,
+    }
+
+
+ABSENT = figures(0, 0, 0)
+"""Where there is no entity and none was found."""
