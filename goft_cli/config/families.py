@@ -8,7 +8,16 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
-from goft_cli.config.choices import GlobalBatch, Selection, Transform, VtabGroup
+from goft_cli.config.choices import (
+    GlobalBatch,
+    Invalid,
+    LossOn,
+    Overlong,
+    Selection,
+    ToolTurns,
+    Transform,
+    VtabGroup,
+)
 from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig
 
 HELD_OUT = "validation"
@@ -103,6 +112,28 @@ class InstructionConfig(TaskConfig):
         tokens = "at least 2 tokens, one of the prompt and one of the answer"
         self.check(self.max_length >= 2, "max_length", tokens, example=1024)
         self.check(0 <= self.holdout < 1, "holdout", "a share from 0 to below 1", example=0.05)
+
+
+@dataclass
+class ChatConfig(InstructionConfig):
+    """Turns of a user and an assistant in, an assistant's turn out, by the model's own template.
+
+    `column_aliases` names a file's columns: `messages`, `prompt` and `completion`, or Alpaca's.
+    """
+
+    family: str = "chat"
+    template: str | None = None
+    """File with a chat template in Jinja; by default the model's own, or Tulu's if it has none."""
+    loss_on: LossOn = LossOn.assistant
+    """Which tokens are learnt and scored."""
+    overlong: Overlong = Overlong.drop
+    """What becomes of a chat of more than `max_length` tokens."""
+    tool_turns: ToolTurns = ToolTurns.refuse
+    """What becomes of the turns of a tool, and of an assistant's calls."""
+    invalid: Invalid = Invalid.refuse
+    """What becomes of a row that is no chat, such as one with its roles out of order."""
+    packing: bool = False
+    """Fill training rows of `max_length` tokens with whole chats; each still sees itself alone."""
 
 
 @dataclass
