@@ -99,8 +99,8 @@ class InstructionConfig(TaskConfig):
     """Tokens of an example; of a longer one, prompt and answer are cut in proportion."""
     packing: bool = False
     """Lay the examples of a batch end to end in place of padding; each still sees itself alone."""
-    global_batch: GlobalBatch = GlobalBatch.per_device_128
-    """Examples per update, however many devices share them out."""
+    global_batch: GlobalBatch | None = GlobalBatch.per_device_128
+    """Examples per update, however many devices share them out; null leaves it to `trainer`."""
     holdout: float = 0.0
     """Share of the training rows that is kept back as the split `validation`."""
     eval_splits: Any = "${held_out:${.holdout}}"
@@ -132,6 +132,7 @@ class ChatConfig(InstructionConfig):
     """What becomes of the turns of a tool, and of an assistant's calls."""
     invalid: Invalid = Invalid.refuse
     """What becomes of a row that is no chat, such as one with its roles out of order."""
+    global_batch: GlobalBatch | None = None
     packing: bool = False
     """Fill training rows of `max_length` tokens with whole chats; each still sees itself alone."""
 

@@ -13,7 +13,7 @@ from goft_cli.models.adapters import ParameterCount, attach_adapter, count_param
 from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.run import summary
 from goft_cli.run.folder import RunFolder
-from goft_cli.tasks.base import Split, Task, TaskData
+from goft_cli.tasks.base import Task, TaskData
 from goft_cli.tasks.benchmark import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.tasks.families import build_benchmark, build_task
 from goft_cli.training import sharding
@@ -73,12 +73,9 @@ def prepare_benchmark(cfg: TrainConfig, task: Task[Any, Any]) -> LoadedBenchmark
 
 def encode(task: Task[Any, Any], data: TaskData, backbone: Backbone) -> EncodedData:
     """Make model inputs of the training split and the evaluation splits."""
-    splits = {
-        name: Split(rows, task.encode(rows, backbone.processor))
-        for name, rows in data.splits.items()
-    }
+    splits = {name: task.split(rows, backbone.processor) for name, rows in data.splits.items()}
     return EncodedData(
-        train=splits[task.config.train_split].inputs,
+        train=task.training_inputs(splits[task.config.train_split].inputs),
         evaluation={name: splits[name] for name in task.config.eval_splits},
         collate=task.collate(backbone.processor),
     )

@@ -12,7 +12,7 @@ from peft import PeftModel
 from torch import nn
 from transformers import TrainingArguments
 
-from goft_cli.config import TRAIN_SAMPLE, TrainConfig
+from goft_cli.config import TRAIN_SAMPLE, ChatConfig, TrainConfig
 from goft_cli.models.adapter_loading import load_trained
 from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.run import provenance
@@ -88,7 +88,7 @@ class TrainedRun:
         source = config.train_split if name == TRAIN_SAMPLE else name
         rows = self.load_splits([source]).splits[source]
         chosen = rows.select(spread(len(rows), count))
-        return {name: Split(chosen, self.task.encode(chosen, self.backbone.processor))}
+        return {name: self.task.split(chosen, self.backbone.processor)}
 
     def outputs(
         self, model: nn.Module, splits: dict[str, Split], batch_size: int
@@ -132,6 +132,8 @@ def open_trained(
     manifest = read_json(folder.manifest)
     cfg = placed(read_config(folder.config), manifest, base_model, data_dir)
     task = build_task(cfg.task).respelled(provenance.section(manifest, "data"))
+    if isinstance(task.config, ChatConfig) and folder.template.is_file():
+        task = build_task(replace(task.config, template=str(folder.template)))
     cfg = replace(cfg, task=task.config)
     check_base(manifest, cfg, folder, moved=base_model is not None)
     backbone = load_backbone(cfg.model, task)

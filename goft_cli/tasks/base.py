@@ -119,6 +119,14 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         model does not take may stay for `score` and `decode`; Trainer leaves them out.
         """
 
+    def split(self, rows: Dataset, processor: ProcessorT) -> Split:
+        """Encode rows, and return them with their inputs, without rows that the task leaves out."""
+        return Split(rows, self.encode(rows, processor))
+
+    def training_inputs(self, inputs: Inputs) -> Inputs:
+        """Return the inputs to train on, which a task may pack; those to score stay as they are."""
+        return inputs
+
     @abstractmethod
     def collate(self, processor: ProcessorT) -> Collator:
         """Return the function that pads a list of encoded rows into one batch of tensors."""
@@ -169,6 +177,10 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
     def processor_options(self) -> dict[str, Any]:
         """Return the processor-config entries this task fixes; by default none."""
         return {}
+
+    def fit_processor(self, processor: ProcessorT) -> None:
+        """Give a processor that was just loaded what this task needs; by default it has it all."""
+        return
 
     def size_deviations(self, data: TaskData) -> dict[str, tuple[int, int]]:
         """Return (found, published) rows for each split whose size is not the benchmark's."""
