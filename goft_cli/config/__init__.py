@@ -21,6 +21,7 @@ from goft_cli.config.baselines import (
 from goft_cli.config.benchmarks import JudgeConfig, MMLUConfig, VicunaConfig
 from goft_cli.config.choices import (
     ChatTemplate,
+    Decoding,
     Dtype,
     EvalStrategy,
     ExemplarOrder,
@@ -87,6 +88,7 @@ __all__ = [
     "Budget",
     "ChatTemplate",
     "DatasetConfig",
+    "Decoding",
     "Dtype",
     "EvalStrategy",
     "ExemplarOrder",

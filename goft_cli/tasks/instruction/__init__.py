@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorWithFlattening
 
-from goft_cli.config import HELD_OUT, InstructionConfig
+from goft_cli.config import HELD_OUT, Decoding, InstructionConfig
 from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_splits
@@ -229,9 +229,10 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
         processor: Tokenizer,
         *,
         batch_size: int,
-        max_new_tokens: int,
+        decoding: Decoding,
+        first: int = 0,
     ) -> list[dict[str, Any]]:
-        """Return `{"output"}` per row: what the model answers, always the likeliest token."""
+        """Return `{"output"}` per row: what the model answers."""
         prompts = list(self.encode(rows, processor)["input_ids"])
         answers = write(
             model,
@@ -239,7 +240,8 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
             processor,
             stops=[end_id(processor)],
             batch_size=batch_size,
-            max_new_tokens=max_new_tokens,
+            decoding=decoding,
+            first=first,
         )
         return [{"output": text} for text in answers]
 
