@@ -105,17 +105,17 @@ class TrainedRun:
             self.task.check_rows(rows, self.model, self.backbone.processor)
         for part in chunks(len(rows), PREDICTED_ROWS):
             some = rows.select(part)
-            yield some, self._predicted(some, batch_size, decoding, part.start)
+            yield some, self._predicted(some, batch_size, decoding, part)
 
     def _predicted(
-        self, rows: Dataset, batch_size: int, decoding: Decoding, first: int
+        self, rows: Dataset, batch_size: int, decoding: Decoding, numbers: range
     ) -> list[dict[str, Any]]:
         """Return one readable prediction per raw row: a generated answer, or decoded outputs."""
         task, processor = self.task, self.backbone.processor
         if isinstance(task, AnsweringTask):
             model = self.model.to(self.arguments(batch_size).device).eval()
             options: dict[str, Any] = {"batch_size": batch_size, "decoding": decoding}
-            return task.answer(model, rows, processor, **options, first=first)
+            return task.answer(model, rows, processor, **options, numbers=numbers)
         split = Split(rows, task.encode(rows, processor))
         found = self.outputs(self.model, {"input": split}, batch_size)
         return task.decode(found["input"], split)

@@ -187,10 +187,10 @@ class AnsweringTask(Task[ConfigT, ProcessorT]):
         *,
         batch_size: int,
         decoding: Decoding,
-        first: int = 0,
+        numbers: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
         """Return one readable prediction per row of `read` or `read_text`.
 
-        The model is in evaluation mode, on its device. The rows are some of many, of which the
-        first one here has the number `first`.
+        The model is in evaluation mode, on its device. The rows may be some of many; `numbers` are
+        their places there, counted from 0.
         """

@@ -42,16 +42,17 @@ def write(
     stops: Sequence[int],
     batch_size: int,
     decoding: Decoding,
-    first: int = 0,
+    numbers: Sequence[int] = (),
 ) -> list[str]:
     """Return the answer to each prompt, shorter where the model's positions end.
 
     The longest prompts are answered first, and those of like length together. What is drawn for a
-    row depends on the seed and on its number alone, which is `first` for the first of them; its
+    row depends on the seed and on its number alone, by default its place here, counted from 0; its
     batch-mates matter by rounding only.
     """
     positions = usable_positions(model)
-    check_prompts(prompts, positions)
+    numbers = numbers or range(len(prompts))
+    check_prompts(prompts, positions, numbers)
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     answers = [""] * len(prompts)
     for start in range(0, len(order), batch_size):
@@ -64,19 +65,19 @@ def write(
             tokenizer,
             stops=stops,
             decoding=replace(decoding, max_new_tokens=room),
-            seeds=[seed_of(decoding, first + row) for row in rows],
+            seeds=[seed_of(decoding, numbers[row]) for row in rows],
         )
         for row, answer in zip(rows, found, strict=True):
             answers[row] = answer
     return answers
 
 
-def check_prompts(prompts: Sequence[Ids], positions: int | None, first: int = 1) -> None:
-    """Refuse a prompt after which the model can write nothing; `first` is the number of row one."""
-    for number, prompt in enumerate(prompts, start=first):
+def check_prompts(prompts: Sequence[Ids], positions: int | None, numbers: Sequence[int]) -> None:
+    """Refuse a prompt after which the model can write nothing; the numbers count rows from 0."""
+    for number, prompt in zip(numbers, prompts, strict=True):
         if room_after([prompt], positions, 1) < 1:
             raise GoftError(
-                f"row {number}: its prompt has {len(prompt)} tokens and the model takes "
+                f"row {number + 1}: its prompt has {len(prompt)} tokens and the model takes "
                 f"{positions}",
                 "shorten the text",
             )

@@ -18,21 +18,20 @@ QUESTIONS = ("The dog", "Who has the map?", "add two and three", "a", "The dog")
 LETTERS = st.text("ab é雪\n", min_size=1, max_size=12)
 
 
-def answers(batch_size: int = 5, first: int = 0, rows: int = 5, **words: Any) -> list[str]:  # noqa: ANN401
-    """Let the shipped decoder go on from the last rows of the questions."""
+def answers(batch_size: int = 5, places: range = range(5), **words: Any) -> list[str]:  # noqa: ANN401
+    """Let the shipped decoder go on from the questions at these places."""
     model, tokenizer = shipped_llama()
-    prompts = [tokenizer(text).input_ids for text in QUESTIONS[-rows:]]
+    prompts = [tokenizer(text).input_ids for text in QUESTIONS[places.start : places.stop]]
     decoding = Decoding(**{"max_new_tokens": 12, **words})
-    return write(
-        model, prompts, tokenizer, stops=[2], batch_size=batch_size, decoding=decoding, first=first
-    )
+    options: dict[str, Any] = {"stops": [2], "batch_size": batch_size, "decoding": decoding}
+    return write(model, prompts, tokenizer, **options, numbers=places)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_what_is_drawn_depends_on_the_seed_and_the_row_alone(batch_size: int) -> None:
     whole = answers(temperature=1.0)
     assert answers(batch_size, temperature=1.0) == whole
-    assert answers(first=3, rows=2, temperature=1.0) == whole[3:]
+    assert answers(places=range(3, 5), temperature=1.0) == whole[3:]
     assert answers(temperature=1.0, seed=1) != whole
     assert whole[0] != whole[4], "equal texts in two rows are answered anew"
     # as many numbers as tokens are drawn, and the first are those of a shorter answer

@@ -216,7 +216,7 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
         positions = usable_positions(model)
         for part in chunks(len(rows), CHECKED_ROWS):
             prompts = list(self.encode(rows.select(part), processor)["input_ids"])
-            check_prompts(prompts, positions, first=part.start + 1)
+            check_prompts(prompts, positions, part)
 
     def model_options(self) -> dict[str, Any]:
         """Return no entries: a causal language model is taken as it is."""
@@ -230,7 +230,7 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
         *,
         batch_size: int,
         decoding: Decoding,
-        first: int = 0,
+        numbers: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
         """Return `{"output"}` per row: what the model answers."""
         prompts = list(self.encode(rows, processor)["input_ids"])
@@ -241,7 +241,7 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
             stops=[end_id(processor)],
             batch_size=batch_size,
             decoding=decoding,
-            first=first,
+            numbers=numbers,
         )
         return [{"output": text} for text in answers]
 
