@@ -21,6 +21,7 @@ from goft_cli.config.baselines import (
 from goft_cli.config.benchmarks import JudgeConfig, MMLUConfig, VicunaConfig
 from goft_cli.config.choices import (
     ChatTemplate,
+    Decoding,
     Dtype,
     EvalStrategy,
     ExemplarOrder,
@@ -92,6 +93,7 @@ __all__ = [
     "Budget",
     "ChatTemplate",
     "DatasetConfig",
+    "Decoding",
     "Dtype",
     "EvalStrategy",
     "ExemplarOrder",

@@ -11,6 +11,7 @@ from goft_cli.config.adapter import AdapterConfig
 from goft_cli.config.baselines import AdaLoraAdapterConfig
 from goft_cli.config.choices import (
     Clearable,
+    Decoding,
     Dtype,
     Harness,
     Quantization,
@@ -133,7 +134,7 @@ class TrainedConfig(Section):
 
 
 @dataclass
-class PredictConfig(TrainedConfig):
+class PredictConfig(TrainedConfig, Decoding):
     """`goft predict`."""
 
     input: str | None = None
@@ -146,12 +147,10 @@ class PredictConfig(TrainedConfig):
     """Replace an output file that is already there."""
     batch_size: int = 64
     """Rows at a time."""
-    max_new_tokens: int = 256
-    """Where an answer is broken off, if the task's model answers in words."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
-        self.check(self.max_new_tokens > 0, "max_new_tokens", "at least 1", example=256)
         if (self.input is None) == (self.text is None):
             found = "neither" if self.input is None else "both"
             raise GoftError(

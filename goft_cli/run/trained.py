@@ -12,7 +12,7 @@ from peft import PeftModel
 from torch import nn
 from transformers import TrainingArguments
 
-from goft_cli.config import TRAIN_SAMPLE, ChatConfig, TrainConfig
+from goft_cli.config import TRAIN_SAMPLE, ChatConfig, Decoding, TrainConfig
 from goft_cli.models.adapter_loading import load_trained
 from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.run import provenance
@@ -98,24 +98,24 @@ class TrainedRun:
         return run_model(model, self.task, splits, collate, self.arguments(batch_size))
 
     def predict(
-        self, rows: Dataset, *, batch_size: int, max_new_tokens: int
+        self, rows: Dataset, *, batch_size: int, decoding: Decoding
     ) -> Iterator[tuple[Dataset, list[dict[str, Any]]]]:
         """Yield some raw rows at a time, and a readable prediction for each."""
         if len(rows) > PREDICTED_ROWS:
             self.task.check_rows(rows, self.model, self.backbone.processor)
         for part in chunks(len(rows), PREDICTED_ROWS):
             some = rows.select(part)
-            yield some, self._predicted(some, batch_size, max_new_tokens)
+            yield some, self._predicted(some, batch_size, decoding, part)
 
     def _predicted(
-        self, rows: Dataset, batch_size: int, max_new_tokens: int
+        self, rows: Dataset, batch_size: int, decoding: Decoding, numbers: range
     ) -> list[dict[str, Any]]:
         """Return one readable prediction per raw row: a generated answer, or decoded outputs."""
         task, processor = self.task, self.backbone.processor
         if isinstance(task, AnsweringTask):
             model = self.model.to(self.arguments(batch_size).device).eval()
-            lengths = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
-            return task.answer(model, rows, processor, **lengths)
+            options: dict[str, Any] = {"batch_size": batch_size, "decoding": decoding}
+            return task.answer(model, rows, processor, **options, numbers=numbers)
         split = Split(rows, task.encode(rows, processor))
         found = self.outputs(self.model, {"input": split}, batch_size)
         return task.decode(found["input"], split)

@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from goft_cli.config import TaskConfig
+from goft_cli.config import Decoding, TaskConfig
 from goft_cli.tasks.tokens import AnyModel, Model
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
@@ -198,9 +198,11 @@ class AnsweringTask(Task[ConfigT, ProcessorT]):
         processor: ProcessorT,
         *,
         batch_size: int,
-        max_new_tokens: int,
+        decoding: Decoding,
+        numbers: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
         """Return one readable prediction per row of `read` or `read_text`.
 
-        The model is in evaluation mode, on its device.
+        The model is in evaluation mode, on its device. The rows may be some of many; `numbers` are
+        their places there, counted from 0.
         """

@@ -37,7 +37,7 @@ def predict(cfg: PredictConfig) -> None:
     with quiet_libraries():
         run = open_trained(cfg.adapter, base_model=cfg.base_model)
         rows = run.task.read(Path(cfg.input or "")) if text is None else run.task.read_text(text)
-        found = run.predict(rows, batch_size=cfg.batch_size, max_new_tokens=cfg.max_new_tokens)
+        found = run.predict(rows, batch_size=cfg.batch_size, decoding=cfg)
         parts = (with_predictions(some, predictions) for some, predictions in found)
         if text is None:
             write_lines(output, parts)

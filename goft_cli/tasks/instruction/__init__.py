@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy, pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorWithFlattening
 
-from goft_cli.config import HELD_OUT, InstructionConfig
+from goft_cli.config import HELD_OUT, Decoding, InstructionConfig
 from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_splits
@@ -216,7 +216,7 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
         positions = usable_positions(model)
         for part in chunks(len(rows), CHECKED_ROWS):
             prompts = list(self.encode(rows.select(part), processor)["input_ids"])
-            check_prompts(prompts, positions, first=part.start + 1)
+            check_prompts(prompts, positions, part)
 
     def model_options(self) -> dict[str, Any]:
         """Return no entries: a causal language model is taken as it is."""
@@ -229,9 +229,10 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
         processor: Tokenizer,
         *,
         batch_size: int,
-        max_new_tokens: int,
+        decoding: Decoding,
+        numbers: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
-        """Return `{"output"}` per row: what the model answers, always the likeliest token."""
+        """Return `{"output"}` per row: what the model answers."""
         prompts = list(self.encode(rows, processor)["input_ids"])
         answers = write(
             model,
@@ -239,7 +240,8 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
             processor,
             stops=self.stops(processor),
             batch_size=batch_size,
-            max_new_tokens=max_new_tokens,
+            decoding=decoding,
+            numbers=numbers,
         )
         return [{"output": text} for text in answers]
 
