@@ -25,7 +25,7 @@ from goft_cli.tasks.chat.templates import (
 )
 from goft_cli.tasks.instruction import IGNORED, Answers, collator, row_losses
 from goft_cli.tasks.instruction.rows import end_id
-from goft_cli.tasks.tokens import Batch, Tokenizer, lengths, tokenized, usable_length
+from goft_cli.tasks.tokens import Batch, Tokenizer, lengths, tokenized
 
 SHOWN = 40
 """Characters by which a chat is named."""
@@ -77,7 +77,7 @@ class Chat(Answers[ChatConfig]):
                 return {"input_ids": processor(texts, add_special_tokens=False)["input_ids"]}
 
             return tokenized(rows, prompts, tokenizer=processor, options=options, with_indices=True)
-        length = usable_length(self.config.max_length, processor)
+        length = self._most(processor)
 
         def examples(batch: Batch, places: Sequence[int]) -> Batch:
             chats = zip(batch["messages"], places, strict=True)
@@ -92,6 +92,10 @@ class Chat(Answers[ChatConfig]):
             options[key] = str(getattr(self.config, key))
         options |= {"length": length}
         return tokenized(rows, examples, tokenizer=processor, options=options, with_indices=True)
+
+    def _most(self, processor: Tokenizer) -> int:
+        """Return the most tokens that a chat may have."""
+        return min(self.config.max_length, processor.model_max_length)
 
     def _fitting(self, chat: Turns, template: Template, length: int) -> tuple[Example, int]:
         """Return a chat's example and how many turns it lost; an empty one if it is too long."""
@@ -120,7 +124,7 @@ class Chat(Answers[ChatConfig]):
     def split(self, rows: Dataset, processor: Tokenizer) -> Split:
         """Encode rows; those that are too long are left out, and counted."""
         inputs = self.encode(rows, processor)
-        sizes, length = lengths(inputs), usable_length(self.config.max_length, processor)
+        sizes, length = lengths(inputs), self._most(processor)
         kept, cut = np.flatnonzero(sizes), np.count_nonzero(inputs[CUT])
         inputs = inputs.remove_columns(CUT)
         if cut:
