@@ -18,7 +18,9 @@ from goft_cli.config.choices import (
     Transform,
     VtabGroup,
 )
+from goft_cli.config.labels import Labels
 from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig
+from goft_cli.system.files import LABEL
 
 HELD_OUT = "validation"
 """The split that a share of the training rows becomes."""
@@ -39,8 +41,20 @@ class ImageClassificationConfig(TaskConfig):
     """A demo of this package (`demo:NAME`), for want of a `data_dir`."""
     classes: int = MISSING
     """Number of classes."""
+    labels: list[str] = field(default_factory=list)
+    """Names of the classes in the order of their ids; their numbers by default."""
     transform: Transform = Transform.model
     """How images are resized and normalised: as the model's own processor does, or as FacT does."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the classes, in the order of their ids."""
+        return self.labels or [str(number) for number in range(self.classes)]
+
+    @property
+    def strata(self) -> str:
+        """The column with the class."""
+        return LABEL
 
     @property
     def folder(self) -> Path | None:
@@ -53,6 +67,9 @@ class ImageClassificationConfig(TaskConfig):
         accurate, metric = self.headline == "accuracy", "the one metric of images"
         self.check(accurate, "headline", metric, example="accuracy")
         self.check(self.classes >= 2, "classes", "at least 2", example=10)
+        Labels(self.names)
+        named = f"as many as task.labels names, {len(self.names)}"
+        self.check(self.classes == len(self.names), "classes", named, example=len(self.names))
 
 
 @dataclass

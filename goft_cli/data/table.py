@@ -49,6 +49,19 @@ class Table:
             return f"{self.origin}, line {self.lines[index]}"
         return f"{self.origin}, row {index + 1}"
 
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(list(next(iter(self.columns.values()), ())))
+
+    def select(self, rows: Sequence[int]) -> Table:
+        """Return some of the rows, counted from 0, which keep the places that they have."""
+        columns = {name: list(values) for name, values in self.columns.items()}
+        chosen = {name: [values[row] for row in rows] for name, values in columns.items()}
+        if self.names is None and self.lines is not None:
+            return replace(self, columns=chosen, lines=[self.lines[row] for row in rows])
+        known = self.names or [f"row {row + 1}" for row in range(len(self))]
+        return replace(self, columns=chosen, names=[known[row] for row in rows])
+
     def named(self, column: str) -> Iterator[Any]:
         """Yield a column's values; where the data names its numbers, their names, or None."""
         names = dict(enumerate(self.label_names.get(column, [])))

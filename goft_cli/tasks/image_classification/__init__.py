@@ -16,6 +16,7 @@ from transformers.image_utils import PILImageResampling
 from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from goft_cli.config import ImageClassificationConfig, Transform
+from goft_cli.data.own_images import read_own_images
 from goft_cli.data.sources import demo_splits
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
@@ -71,11 +72,17 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read and check the named splits; images are looked for, but not yet decoded."""
-        if self.config.data_dir is None:
+        if self.config.own is not None:
+            tables, provenance = read_own_images(self.config, self.config.own, names)
+        elif self.config.data_dir is None:
             tables, provenance = demo_splits(self.config.generator or "", names)
         else:
             tables, provenance = read_lists(self._folder, names)
-        splits = {name: checked_rows(table, self.config.classes) for name, table in tables.items()}
+        named = bool(self.config.labels)
+        splits = {
+            name: checked_rows(table, self.config.names, named=named)
+            for name, table in tables.items()
+        }
         return TaskData(splits, provenance)
 
     def read(self, path: Path) -> Dataset:
@@ -104,13 +111,16 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         return metrics.compute(["accuracy"], predictions, np.asarray(split.rows[LABEL]))
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
-        """Return `{"label", "score"}` per row."""
+        """Return `{"label", "score"}` per row; the label is a number where the task names none."""
         probabilities = softmax(np.asarray(outputs, dtype=np.float64), axis=-1)
-        return [{"label": int(row.argmax()), "score": float(row.max())} for row in probabilities]
+        names = self.config.labels or range(self.config.classes)
+        return [
+            {"label": names[int(row.argmax())], "score": float(row.max())} for row in probabilities
+        ]
 
     def model_options(self) -> dict[str, Any]:
-        """Return config entries for a head of one output per class, named by its number."""
-        return class_options([str(index) for index in range(self.config.classes)])
+        """Return config entries for a head of one output per class."""
+        return class_options(self.config.names)
 
     def processor_options(self) -> dict[str, Any]:
         """Return what the transform changes; it is saved with the adapter."""

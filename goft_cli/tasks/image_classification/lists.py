@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, Value
 
 from goft_cli.config.labels import Labels
 from goft_cli.data.table import Table
@@ -64,18 +64,21 @@ def unlabelled_rows(path: Path) -> Dataset:
     return Dataset.from_dict({IMAGE: names})
 
 
-def checked_rows(table: Table, classes: int) -> Dataset:
-    """Make rows of a table, each with a class."""
-    ids, labels = Labels([str(number) for number in range(classes)]), []
-    for index, value in enumerate(table.columns[LABEL]):
-        label = ids.id_of(value)
+def checked_rows(table: Table, names: Sequence[str], *, named: bool) -> Dataset:
+    """Make rows of a table, each with the id of a class, whose names are in the order of ids.
+
+    With `named` the rows carry the names, too.
+    """
+    known, labels = Labels(names), []
+    for index, value in enumerate(table.named(LABEL)):
+        label = known.id_of(value)
         if label is None:
             raise GoftError(
                 f"{table.place(index)}: found "
-                f"{'no class' if value is None else f'class {value}'}, expected one from 0 to "
-                f"{classes - 1} after the path",
-                "correct the line, or task.classes",
+                f"{'no class' if value is None else f'class {value}'}, expected {known.expected}",
+                "correct the line, or the task's classes",
             )
         labels.append(label)
-    features = Features({IMAGE: Value("string"), LABEL: Value("int64")})
+    kind = ClassLabel(names=[*names]) if named else Value("int64")
+    features = Features({IMAGE: Value("string"), LABEL: kind})
     return Dataset.from_dict({IMAGE: table.columns[IMAGE], LABEL: labels}, features=features)
