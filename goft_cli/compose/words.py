@@ -15,6 +15,7 @@ VERBS = {
     "compare": "adapters side by side: runs over seeds, paired differences, table, figure",
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
+    "chat": "talk with a run in the terminal, turn by turn: goft chat adapter=RUN_FOLDER",
     "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
     "verify": "recheck a run: digests, scores, merged model, certificate: goft verify RUN_FOLDER",
     "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",

@@ -79,6 +79,7 @@ from goft_cli.config.verbs import (
     PlanConfig,
     PredictConfig,
     PushConfig,
+    TerminalConfig,
     TrainConfig,
 )
 
@@ -128,6 +129,7 @@ SCHEMAS: dict[str, type] = {
     "compare": CompareConfig,
     "eval": EvalConfig,
     "predict": PredictConfig,
+    "chat": TerminalConfig,
     "merge": MergeConfig,
     "push": PushConfig,
     "verify": VerifyConfig,

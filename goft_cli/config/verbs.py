@@ -159,6 +159,11 @@ class PredictConfig(TrainedConfig, Decoding):
 
 
 @dataclass
+class TerminalConfig(TrainedConfig, Decoding):
+    """`goft chat`."""
+
+
+@dataclass
 class ExportConfig(TrainedConfig):
     """What the verbs take that write a run in another form."""
 

@@ -190,6 +190,13 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
 class AnsweringTask(Task[ConfigT, ProcessorT]):
     """A task whose model answers in words of its own, when it is asked to predict."""
 
+    def read_turn(self, before: Sequence[Mapping[str, str]], text: str) -> Dataset:
+        """Make one row of a text and the turns before it, which here do not matter.
+
+        A turn has the `role` "user" or "assistant" and a `content`.
+        """
+        return self.read_text(text)
+
     @abstractmethod
     def answer(
         self,

@@ -38,6 +38,7 @@ SETTINGS = [
     ["task=demo/instructions"],
     ["task=demo/acceptability"],
     ["task=demo/instructions", "benchmark=vicuna"],
+    ["task=demo/talk"],
     ["task=demo/acceptability", "adapter=adalora"],
 ]
 """Words for a run; together they have all keys that are advised."""

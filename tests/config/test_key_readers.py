@@ -47,6 +47,7 @@ EARLY: dict[str, str] = {
     "goft_cli.tasks.instruction": (
         "InstructionConfig.column_aliases InstructionConfig.holdout InstructionConfig.max_length"
     ),
+    "goft_cli.tasks.chat": "ChatConfig.template",
     "goft_cli.tasks.question_answering.windows": (
         "QuestionAnsweringConfig.max_length QuestionAnsweringConfig.doc_stride"
     ),

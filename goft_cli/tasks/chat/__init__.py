@@ -48,7 +48,11 @@ class Chat(Answers[ChatConfig]):
 
     def read_text(self, text: str) -> Dataset:
         """Make a chat of one turn."""
-        chat = [{"role": USER, "content": text}]
+        return self.read_turn([], text)
+
+    def read_turn(self, before: Sequence[Mapping[str, str]], text: str) -> Dataset:
+        """Make a chat of earlier turns and one of the user."""
+        chat = [*before, {"role": USER, "content": text}]
         return Dataset.from_dict({"prompt": [chat]}, features=Features({"prompt": FEATURES}))
 
     def fit_processor(self, processor: Tokenizer) -> None:
