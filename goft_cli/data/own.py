@@ -199,9 +199,11 @@ def remarks(
 ) -> Iterator[str]:
     """Yield what a person should know of the splits: rows that are in two, classes of one row."""
     train, *others = splits.items()
-    known = set(zip(*(train[1][name] for name in inputs), strict=True))
+    # chats are lists, which no set takes
+    known = {repr(row) for row in zip(*(train[1][name] for name in inputs), strict=True)}
     for split, rows in others:
-        again = sum(row in known for row in zip(*(rows[name] for name in inputs), strict=True))
+        found = zip(*(rows[name] for name in inputs), strict=True)
+        again = sum(repr(row) in known for row in found)
         if again:
             yield f"{again} of {len(rows)} rows of {split} are in {train[0]}, too"
     feature = train[1].features.get(label or "")

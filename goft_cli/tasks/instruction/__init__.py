@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from transformers import DataCollatorWithFlattening
 from goft_cli.config import HELD_OUT, Decoding, InstructionConfig
 from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
+from goft_cli.data.own import remarks
 from goft_cli.data.sources import read_data
 from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
@@ -51,6 +53,7 @@ CHECKED_ROWS = 1000
 IGNORED = -100
 """The label of a token that is not scored."""
 
+logger = logging.getLogger(__name__)
 
 AnswersT = TypeVar("AnswersT", bound=InstructionConfig)
 
@@ -172,6 +175,9 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
         if config.holdout and config.train_split in splits:
             rest, share = divide(splits[config.train_split], config.holdout)
             splits |= {config.train_split: rest, HELD_OUT: share}
+        if config.own is not None and config.train_split in splits:
+            for remark in remarks(splits, splits[config.train_split].column_names, None):
+                logger.warning(remark)
         return TaskData({name: splits[name] for name in names}, provenance)
 
     def read(self, path: Path) -> Dataset:
