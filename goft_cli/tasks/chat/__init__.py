@@ -166,9 +166,9 @@ class Chat(Answers[ChatConfig]):
 
     def stops(self, processor: Tokenizer) -> list[int]:
         """Return the tokens that end an answer: the template's, and the end of a text."""
-        ends = (Template(processor).end_id(), cast("int | None", processor.eos_token_id))
-        found = {end for end in ends if end is not None}
-        return sorted(found) if found else [end_id(processor)]
+        found = Template(processor).end_ids()
+        end = cast("int | None", processor.eos_token_id)
+        return sorted(found | ({end} if end is not None else set())) or [end_id(processor)]
 
 
 def shortened(chat: Turns) -> Iterator[tuple[int, Turns]]:

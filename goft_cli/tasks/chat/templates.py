@@ -3,8 +3,9 @@
 A template says so where it has `{% generation %}` around the assistant's words. Most have none.
 Then the same roles are rendered with marks in place of their words: what stands between the marks
 is the template's own. What the assistant writes begins where a generation prompt ends, and ends
-with the first special token behind its words. Unlike a comparison of prefixes, this holds for
-templates that drop or rewrite earlier turns, trim words, or treat the last turn in another way.
+with the special tokens that follow its words whatever comes next. Unlike a comparison of prefixes,
+this holds for templates that drop or rewrite earlier turns, trim words, or treat the last turn in
+another way.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +31,7 @@ GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 MARK = "\ue000{}\ue001"
 """What stands for the words of a turn: characters for private use, which no template trims."""
 MARKED = re.compile("\ue000(\\d+)\ue001")
-PROBE = (USER, ASSISTANT)
+PROBE = (USER, ASSISTANT, USER, ASSISTANT)
 OTHER_TEMPLATE = (
     "pass task.template=FILE, the template with {% generation %} and {% endgeneration %} around "
     "what the assistant writes"
@@ -103,6 +105,8 @@ class Template:
         tokens = sorted(added | {*tokenizer.all_special_tokens}, key=len, reverse=True)
         self.token = re.compile("|".join(map(re.escape, tokens)) or r"(?!)")
         self.scaffolds: dict[tuple[str, ...], Scaffold] = {}
+        self.shared: str | None = None
+        self.warned = False
 
     def text(self, chat: Sequence[Mapping[str, str]], *, asks: bool = False) -> str:
         """Return a chat as text; with `asks`, up to where the assistant's next turn begins."""
@@ -121,7 +125,7 @@ class Template:
         """
         text = self.text(chat)
         if self.says:
-            return text, self._said(chat, last=last)
+            return text, self._said(chat, text, last=last)
         parts = dict(self._found(chat, text))
         places = [place for place, turn in enumerate(chat) if turn["role"] == ASSISTANT]
         wanted = places[-1:] if last else places
@@ -129,7 +133,7 @@ class Template:
             raise UnclearError("the model's chat template leaves the assistant's words out")
         return text, [parts[place] for place in wanted if place in parts]
 
-    def _said(self, chat: Turns, *, last: bool) -> Spans:
+    def _said(self, chat: Turns, text: str, *, last: bool) -> Spans:
         """Return the parts that a template itself says are the assistant's."""
         special: dict[str, Any] = self.tokenizer.special_tokens_map
         _, found = render_jinja_template(
@@ -144,6 +148,12 @@ class Template:
             raise UnclearError(
                 f"the model's chat template marks {len(parts)} parts as the assistant's, which has "
                 f"{turns} turns"
+            )
+        if not self.warned and not any(self.token.search(text[slice(*part)]) for part in parts):
+            self.warned = True
+            logger.warning(
+                "the model's chat template marks no token that ends the assistant's words, so no "
+                "answer would ever end; put it before {% endgeneration %}"
             )
         return parts[-1:] if last else parts
 
@@ -173,9 +183,8 @@ class Template:
 
     def scaffold(self, roles: Sequence[str]) -> Scaffold:
         """Find what the template writes around words, from marks in place of them."""
-        marks = [{"role": role, "content": MARK.format(n)} for n, role in enumerate(roles)]
-        pieces = MARKED.split(self.text(marks))
-        texts, turns = pieces[::2], [int(place) for place in pieces[1::2]]
+        marks = marked(roles)
+        texts, turns = self._around(marks)
         answers = {}
         for index, place in enumerate(turns):
             if roles[place] != ASSISTANT:
@@ -187,24 +196,57 @@ class Template:
                     f"the model's chat template asks for an answer with {asked!r}, but writes "
                     f"{before!r} before one"
                 )
-            end = self.token.search(behind)
-            if end is None:
-                raise UnclearError(
-                    "the model's chat template writes no token behind the assistant's words, so "
-                    "that no answer could ever end"
-                )
-            answers[place] = (len(before) - len(asked), end.end())
+            answers[place] = (len(before) - len(asked), self._end(behind))
         return Scaffold(texts, turns, answers)
 
-    def end_id(self) -> int | None:
-        """Return the token that ends the assistant's turns, or None if nothing tells it."""
-        marks = [{"role": role, "content": MARK.format(n)} for n, role in enumerate(PROBE)]
-        try:
-            behind = MARKED.split(self.text(marks))[-1]
-        except UnclearError:
-            return None
+    def _around(self, marks: Turns) -> tuple[list[str], list[int]]:
+        """Return the texts around marks, and the places of the turns that are marked there."""
+        pieces = MARKED.split(self.text(marks))
+        return pieces[::2], [int(place) for place in pieces[1::2]]
+
+    def _end(self, behind: str) -> int:
+        """Return how much of the text behind an answer ends it.
+
+        That are the tokens that follow the last answer and an earlier one alike; where these have
+        none in common, as in gpt-oss, the first token.
+        """
+        if self.shared is None:
+            first, last = self._probed()
+            alike = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+            shared = "".join(character for character, _ in alike)
+            ends = [found.end() for found in self.token.finditer(shared)]
+            self.shared = shared[: ends[-1]] if ends else ""
+        if self.shared and behind.startswith(self.shared):
+            return len(self.shared)
         end = self.token.search(behind)
-        return None if end is None else cast(int, self.tokenizer.convert_tokens_to_ids(end[0]))
+        if end is None:
+            raise UnclearError(
+                "the model's chat template writes no token behind the assistant's words, so that "
+                "no answer could ever end"
+            )
+        return end.end()
+
+    def _probed(self) -> tuple[str, str]:
+        """Return what the template writes behind an answer and behind the last one."""
+        texts, turns = self._around(marked(PROBE))
+        behind = [text for text, place in zip(texts[1:], turns, strict=True) if place % 2]
+        if not behind:
+            raise UnclearError("the model's chat template leaves the assistant's words out")
+        return behind[0], behind[-1]
+
+    def end_ids(self) -> set[int]:
+        """Return the tokens that end the assistant's turns; none if nothing tells them."""
+        try:
+            ends = [behind[: self._end(behind)] for behind in self._probed()]
+        except UnclearError:
+            return set()
+        tokens = [self.token.findall(end)[-1] for end in ends]
+        return {cast(int, self.tokenizer.convert_tokens_to_ids(token)) for token in tokens}
+
+
+def marked(roles: Sequence[str]) -> Turns:
+    """Return turns with marks in place of words."""
+    return [{"role": role, "content": MARK.format(n)} for n, role in enumerate(roles)]
 
 
 def in_spans(offsets: Sequence[tuple[int, int]], spans: Spans) -> np.ndarray:

@@ -23,6 +23,10 @@ TALK = [
 SYSTEM = {"role": "system", "content": "Be brief."}
 
 
+def ids_of(*tokens: str) -> set[int]:
+    return {TOKENIZER.get_vocab()[token] for token in tokens}
+
+
 def spoken(source: str, *, says: bool = False) -> PreTrainedTokenizerFast:
     """Give the tokenizer a template."""
     TOKENIZER.chat_template = template(source, says=says)
@@ -85,7 +89,30 @@ def test_the_last_turn_alone(name: str, says: bool) -> None:
 )
 def test_the_token_that_ends_a_turn(name: str, end: str) -> None:
     tokenizer = spoken(SHAPES[name].source)
-    assert Template(tokenizer).end_id() == tokenizer.convert_tokens_to_ids(end)
+    assert Template(tokenizer).end_ids() == ids_of(end)
+
+
+def test_to_a_turn_belongs_what_ends_it_whatever_comes_next() -> None:
+    """As Cohere's two tokens, and not what Phi 3 writes at the end of a whole text."""
+    two = CHATML.replace("<|im_end|>' }}E", "</s><|im_end|>' }}E").replace(
+        "{% if add_generation", "{{ eos_token if not add_generation_prompt }}{% if add_generation"
+    )
+    chosen = Template(spoken(two))
+    text, spans = chosen.answers(TALK, last=False)
+    ends = "Yo\n\n</s><|im_end|>", " Bye 😀</s><|im_end|>"
+    assert tuple(text[slice(*span)] for span in spans) == ends
+    assert text.endswith("\n</s>")
+    assert chosen.end_ids() == ids_of("<|im_end|>")
+
+
+def test_the_last_turn_may_have_an_end_of_its_own() -> None:
+    """As in gpt-oss."""
+    other = CHATML.replace("'<|im_end|>' }}E", "('</s>' if loop.last else '<|im_end|>') }}E")
+    chosen = Template(spoken(other))
+    text, spans = chosen.answers(TALK, last=False)
+    ends = "Yo\n\n<|im_end|>", " Bye 😀</s>"
+    assert tuple(text[slice(*span)] for span in spans) == ends
+    assert chosen.end_ids() == ids_of("<|im_end|>", "</s>")
 
 
 FORGETS = CHATML.replace("in messages %}", "in messages[-2:] %}")
@@ -127,6 +154,19 @@ def test_two_parts_of_a_turn_are_not_its_last() -> None:
     assert by_template(TOKENIZER, TALK) == by_hand(SHAPES["SmolLM2 and Qwen2.5"], TALK)
     with pytest.raises(UnclearError, match="marks 4 parts"):
         Template(TOKENIZER).answers(TALK, last=True)
+
+
+def test_marks_without_the_end_of_a_turn_are_remarked_upon(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = template(CHATML, says=True)
+    by_template(spoken(source), TALK)
+    assert not caplog.text
+    words = "{{ message.content + '<|im_end|>' }}{% endgeneration %}"
+    other = "{{ message.content }}{% endgeneration %}{{ '<|im_end|>' }}"
+    assert words in source
+    by_template(spoken(source.replace(words, other)), TALK)
+    assert "no answer would ever end" in caplog.text
 
 
 def test_a_tokenizer_without_template_gets_one_that_needs_no_new_token() -> None:
