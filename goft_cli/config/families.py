@@ -171,6 +171,11 @@ class QuestionAnsweringConfig(TaskConfig):
     max_answer_length: int = 30
     """Tokens."""
 
+    @property
+    def together(self) -> str:
+        """The column of contexts: what a model learnt of one would help it with the next."""
+        return "context"
+
     def __post_init__(self) -> None:
         self.check(self.headline in SCORES, "headline", " or ".join(SCORES), example=SCORES[-1])
         fits, length = 0 <= self.doc_stride < self.max_length, self.max_length

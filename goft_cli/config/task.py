@@ -110,6 +110,11 @@ class TaskConfig(Section):
         return None
 
     @property
+    def together(self) -> str | None:
+        """The column whose equal values stay together unless a group is named; here none."""
+        return None
+
+    @property
     def remote_dataset(self) -> DatasetConfig | None:
         """What is read from the hub, if anything is."""
         dataset = getattr(self, "dataset", None)

@@ -228,6 +228,19 @@ class PlanConfig(TrainConfig):
 
 
 @dataclass
+class InitConfig(TrainConfig):
+    """`goft init`: the words of `goft train` on data of your own, written as a task."""
+
+    name: str | None = None
+    """What the task is called; by default as its file or folder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name is not None:
+            check_name("name", self.name)
+
+
+@dataclass
 class DoctorConfig(TrainConfig):
     """`goft doctor`: the words of `goft train`, examined and not run."""
 

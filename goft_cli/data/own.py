@@ -66,7 +66,11 @@ def files_in(folder: Path) -> dict[str, list[Path]]:
 
 
 def read_own(
-    config: TaskConfig, own: OwnDataConfig, splits: Sequence[str], layout: Layout
+    config: TaskConfig,
+    own: OwnDataConfig,
+    splits: Sequence[str],
+    layout: Layout,
+    convert: Callable[[Table], Table] | None = None,
 ) -> tuple[dict[str, Table], dict[str, Any]]:
     """Return tables by split, and the place and SHA-256 of every file for the manifest."""
     files = find_files(Path(config.data_dir or "").expanduser(), own)
@@ -76,7 +80,8 @@ def read_own(
     def read(split: str) -> Table:
         table, read = read_shards(files[split], layout)
         sha256.update({below(path, root): value for path, value in read.items()})
-        return table.renamed(getattr(config, "column_aliases", {}))
+        table = table.renamed(getattr(config, "column_aliases", {}))
+        return convert(table) if convert else table
 
     tables, rows = in_splits(config, own, splits, files, read)
     return tables, {"source": str(root), "sha256": sha256, **rows}
@@ -104,12 +109,13 @@ def in_splits(
     if missing := [name for name in stored if name not in places]:
         raise GoftError(
             f"data={config.data_dir}: found no {missing[0]} split there, only {', '.join(places)}",
-            "pass task.eval_splits=[validation]",
+            "choose others with task.eval_splits=[...]",
         )
     tables, chosen = {name: read(name) for name in stored}, {}
     if divided and TRAIN in tables:
         whole = tables.pop(TRAIN)
-        rows = held_out(whole, own, config.strata)
+        together = own.group or config.together
+        rows = held_out(whole, replace(own, group=together), config.strata)
         rest = sorted({*range(len(whole))} - {*rows})
         tables |= {TRAIN: whole.select(rest), HELD_OUT: whole.select(rows)}
         chosen = {ROWS: {HELD_OUT: [row + 1 for row in rows]}}
@@ -134,7 +140,7 @@ def held_out(table: Table, own: OwnDataConfig, strata: str | None) -> list[int]:
     groups: dict[object, list[int]] = {}
     for index, key in zip(rows, grouped(table, own.group), strict=True):
         groups.setdefault(key, []).append(index)
-    if len(groups) < 2:
+    if len(groups) < 2 and own.group is not None:
         raise GoftError(
             f"group={own.group}: every row of {table.origin} has the same, so none can be held out",
             "name another column",

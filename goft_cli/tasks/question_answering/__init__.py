@@ -17,10 +17,11 @@ from goft_cli.config import QuestionAnsweringConfig
 from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_data
+from goft_cli.data.squad import read_document, with_answers, with_names
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors, chunks
 from goft_cli.tasks.metrics import SQUAD
-from goft_cli.tasks.question_answering.rows import checked_rows, read_document
+from goft_cli.tasks.question_answering.rows import checked_rows
 from goft_cli.tasks.question_answering.windows import (
     Answer,
     Best,
@@ -46,13 +47,14 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read and check the named splits; each question has at least one answer."""
         config = self.config
-        tables, provenance = read_data(config, names, LAYOUT)
+        tables, provenance = read_data(config, names, LAYOUT, with_answers)
         splits = {name: checked_rows(table, answered=True) for name, table in tables.items()}
         return TaskData(splits, provenance)
 
     def read(self, path: Path) -> Dataset:
         """Read SQuAD's JSON, or a table with question and context; answers are left out."""
-        return checked_rows(read_file(path, LAYOUT), answered=False)
+        table = read_file(path, LAYOUT)
+        return checked_rows(with_names(table) if self.config.own else table, answered=False)
 
     def read_text(self, text: str) -> Dataset:
         """Refuse: a question is nothing without its context."""
