@@ -83,12 +83,15 @@ def from_dataset(dataset: Dataset, origin: str) -> Table:
 def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bool) -> Dataset:
     """Return the checked text columns of a text classification task, in memory.
 
-    With `labelled` there must be a label column, which becomes named ids or float64 targets.
+    With `labelled` there must be a label column, which becomes named ids or float64 targets;
+    without, a missing text is empty.
     """
     table = table.renamed(config.column_aliases)
     wanted = [*config.text_columns, *([config.label_column] if labelled else [])]
     require_columns(table, wanted, _remedy(table, labelled=labelled))
-    columns: dict[str, list[Any]] = {name: texts(table, name) for name in config.text_columns}
+    columns: dict[str, list[Any]] = {
+        name: texts(table, name, or_missing=not labelled) for name in config.text_columns
+    }
     features = Features({name: Value("string") for name in config.text_columns})
     if labelled:
         columns[config.label_column] = _targets(table, config)
@@ -148,9 +151,16 @@ def require_distinct(table: Table, name: str, values: Sequence[Hashable], remedy
             )
 
 
-def texts(table: Table, name: str) -> list[str]:
-    """Return a column of texts."""
+def is_missing(value: object) -> bool:
+    """Tell None and NaN, as which formats give a value that is not there."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def texts(table: Table, name: str, *, or_missing: bool = False) -> list[str]:
+    """Return a column of texts; with `or_missing` a text that is not there is an empty one."""
     values = list(table.columns[name])
+    if or_missing:
+        values = ["" if is_missing(value) else value for value in values]
     for index, value in enumerate(values):
         if not isinstance(value, str) or SURROGATE.search(value):
             raise GoftError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -16,13 +15,14 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorWithFlattening
 
 from goft_cli.config import HELD_OUT, Decoding, InstructionConfig
-from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_splits
+from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors, chunks
 from goft_cli.tasks.generation import check_prompts, write
 from goft_cli.tasks.instruction.rows import (
+    COLUMNS,
     PREAMBLE,
     QUESTION,
     SEPARATOR,
@@ -147,14 +147,19 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
             splits |= {config.train_split: rest, HELD_OUT: share}
         return TaskData({name: splits[name] for name in names}, provenance)
 
-    def read(self, path: Path) -> Dataset:
-        """Read one file of instructions; answers, if any, are left out."""
-        table = read_file(path, Layout()).renamed(self.config.column_aliases)
-        return checked_rows(table, answered=False)
+    @property
+    def asked(self) -> Sequence[str]:
+        """The instruction."""
+        return COLUMNS[:1]
 
-    def read_text(self, text: str) -> Dataset:
-        """Make one instruction without input."""
-        return Dataset.from_dict({"instruction": [text], "input": [""]})
+    @property
+    def line_column(self) -> str:
+        """The instruction; it has no input then."""
+        return COLUMNS[0]
+
+    def unlabelled(self, table: Table) -> Dataset:
+        """Return instructions and inputs; answers, if any, are left out."""
+        return checked_rows(table.renamed(self.config.column_aliases), answered=False)
 
     def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Tokenize prompt and answer, cut to length, the prompt unscored; or the prompt alone."""
