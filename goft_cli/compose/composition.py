@@ -21,10 +21,12 @@ from omegaconf import _utils as omegaconf_internals
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
+from goft_cli.compose.own import own, untuned
 from goft_cli.compose.store import offer
 from goft_cli.compose.words import nearest_key
 from goft_cli.config import SCHEMAS, BenchmarkConfig, TrainConfig, TrainerConfig
 from goft_cli.config.choices import PENALTY_WEIGHT
+from goft_cli.config.task import UNTUNED
 from goft_cli.config.trainer import accumulation_steps, device_batch, processes
 from goft_cli.run.configuration import flatten
 from goft_cli.system.errors import GoftError
@@ -152,7 +154,10 @@ def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YA
             f"score it with goft eval task={task.name} adapter=RUN_FOLDER",
         )
     rows = [rows.get(adapter.recipe) or {} for rows in (task.recipe.by_adapter, model.budgets)]
-    for source in (rows[0], task.recipe.shared, rows[1], adapter.fallback, trainer_defaults()):
+    sources = [rows[0], task.recipe.shared, rows[1], adapter.fallback, trainer_defaults()]
+    if task.recipe.get("source") == UNTUNED:
+        sources.insert(3, untuned(adapter.recipe))
+    for source in sources:
         if key in source:
             return source[key]
     raise GoftError(
@@ -211,6 +216,7 @@ def register(verb: str = "train") -> None:
 
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "oc.env": environment,
+    "own": own,
     "recipe": recipe_value,
     "default_penalty": lambda: PENALTY_WEIGHT,
     "with_places": with_places,

@@ -14,7 +14,7 @@ from typing import NoReturn
 from hydra._internal.utils import get_args_parser
 
 from goft_cli.compose.composition import worded
-from goft_cli.compose.words import did_you_mean, lettered, verbatim
+from goft_cli.compose.words import did_you_mean, in_full, lettered, verbatim
 from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import GoftError
 
@@ -28,9 +28,17 @@ PLACES_OF_RUN = {"model.path": "base_model", "task.data_dir": "data_dir"}
 
 def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
     """Write each flag that is named after one of the verb's own keys as `key=value`."""
-    typed = [verbatim(verb, word) for word in rewritten(verb, words)]
+    typed = [verbatim(verb, word) for word in rewritten(verb, spelled_out(verb, words))]
     keyed = with_key(verb, typed)
     return [worded(quoted(word)) for word in relocated(verb, keyed)]
+
+
+def spelled_out(verb: str, words: Sequence[str]) -> list[str]:
+    """Write out the short words, but those that are keys of the verb's own."""
+    own = {entry.name for entry in fields(SCHEMAS[verb])}
+    if not own & {"task", "data_dir"}:
+        return list(words)
+    return [word if key_of(word) in own else in_full(word) for word in words]
 
 
 def relocated(verb: str, words: Sequence[str]) -> Iterator[str]:

@@ -114,7 +114,8 @@ def choice_shape(group: str, choice: str, roots: Sequence[Path]) -> Shape | None
     content = read_keys(file)
     shape: Shape = {}
     for entry in content.pop("defaults", []):
-        if entry != "_self_":
+        overrides = isinstance(entry, dict) and str(next(iter(entry))).startswith("override ")
+        if entry != "_self_" and not overrides:
             merge(shape, inherited_shape(entry, roots))
     if group in content:  # the file sets the whole section, as benchmark=none does
         return content[group]

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from goft_cli.compose.composition import freeze, register
 from goft_cli.compose.store import config_source
 from goft_cli.compose.suggest import CommandLine, explain, open_configs, without_hydra
+from goft_cli.compose.words import in_full
 from goft_cli.config import TrainConfig
 from goft_cli.system.errors import GoftError
 
@@ -24,7 +25,7 @@ VERB = "train"
 
 def compose_train(words: Sequence[str]) -> TrainConfig:
     """Compose what `goft train` makes of these overrides; of several with one key, the last."""
-    chosen = list({word.partition("=")[0]: word for word in words}.values())
+    chosen = list({word.partition("=")[0]: word for word in map(in_full, words)}.values())
     register(VERB)
     GlobalHydra.instance().clear()
     try:

@@ -30,6 +30,17 @@ LIKE = 0.75
 """Share of equal letters from which one word is taken for a misspelling of another."""
 FREE_TEXTS = {"predict": "text"}
 """By verb, the key whose value is what a person wrote, read as it stands."""
+SHORT = {
+    "data": "task.data_dir",
+    "validation": "task.own.validation",
+    "split": "task.own.split",
+    "group": "task.own.group",
+    "text": "task.text_columns",
+    "label": "task.label_column",
+}
+"""Keys of a task by the short words that people type."""
+LISTS = {"task.text_columns"}
+"""Those that take a list, of one item too."""
 IN_QUOTES = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1""", re.DOTALL)
 INTERPOLATION = re.compile(r"(\\*)\$\{")
 ITEM, ITEM_OF_MAPPING = re.compile(r"[^,\[\]()]+"), re.compile(r"[^,\[\]{}():]+")
@@ -136,6 +147,16 @@ def in_quotes(text: str) -> str:
     # a backslash counts as one only before a quotation mark and at the end
     text = re.sub(r"\\+(?='|$)", lambda found: found[0] * 2, text)
     return "'" + text.replace("'", "\\'") + "'"
+
+
+def in_full(word: str) -> str:
+    """Write out the key of a word that is short for a key of the task."""
+    key, equals, value = word.partition("=")
+    full = SHORT.get(key)
+    if full is None or not equals:
+        return word
+    listed = full in LISTS and value and not value.startswith(("[", "$"))
+    return f"{full}=[{value}]" if listed else f"{full}={value}"
 
 
 def verbatim(verb: str, word: str) -> str:

@@ -27,18 +27,40 @@ def headline_split(splits: Sequence[str]) -> str:
 OmegaConf.register_new_resolver("judge", headline_split, replace=True)
 
 
+UNTUNED = "untuned"
+"""Source of a recipe that states no values: those of `goft_cli.compose.untuned` hold."""
+
+
 @dataclass
 class RecipeConfig:
     """Hyperparameters known for a task: for every adapter, and for one by its name."""
 
-    source: str = MISSING
-    """Where the values were published."""
-    model: str = MISSING
+    source: str = UNTUNED
+    """Where the values were published, or how they were found."""
+    model: str | None = None
     """Name of the model the values were tuned for."""
     shared: dict[str, Any] = field(default_factory=dict)
     """Values for every adapter."""
     by_adapter: dict[str, Any] = field(default_factory=dict)
     """Values for one adapter, by its name."""
+
+
+@dataclass
+class OwnDataConfig(Section):
+    """How the files of `data_dir` become splits, where it holds data of the user's own."""
+
+    prefix = "task.own."
+    validation: str | None = None
+    """File of the rows to validate on."""
+    split: float = 0.1
+    """Share of the training rows that becomes `validation` where no file holds those rows."""
+    group: str | None = None
+    """Column whose equal values stay together, in `train` or in `validation`."""
+    seed: int = 0
+    """Seed of the choice of rows."""
+
+    def __post_init__(self) -> None:
+        self.check(0 < self.split < 1, "split", "a share above 0 and below 1", example=0.1)
 
 
 @dataclass
@@ -51,7 +73,11 @@ class TaskConfig(Section):
     family: str = MISSING
     """Which program reads, encodes and scores it."""
     data_dir: str | None = None
-    """Folder with local data; without it the data comes from the hub or a generator."""
+    """Folder with local data; without it the data comes from the hub or a generator.
+
+    Data of the user's own may be one file, too."""
+    own: OwnDataConfig | None = None
+    """How files of the user's own become splits; none for a published data set."""
     headline: str = MISSING
     """The metric that picks the best checkpoint and stands for the run."""
     greater_is_better: bool = True
@@ -78,10 +104,15 @@ class TaskConfig(Section):
         return list(dict.fromkeys([self.train_split, *self.eval_splits]))
 
     @property
+    def strata(self) -> str | None:
+        """The column whose values occur as often in each part of a split; here none."""
+        return None
+
+    @property
     def remote_dataset(self) -> DatasetConfig | None:
         """What is read from the hub, if anything is."""
         dataset = getattr(self, "dataset", None)
-        if dataset is None or self.data_dir is not None or dataset.is_generated:
+        if dataset is None or self.data_dir is not None or dataset.is_generated or not dataset.id:
             return None
         return dataset
 
@@ -112,8 +143,8 @@ class BenchmarkConfig(TaskConfig):
 class DatasetConfig:
     """A dataset on the hub, or a demo of this package (`demo:NAME`)."""
 
-    id: str = MISSING
-    """Id on the hub, or `demo:NAME`."""
+    id: str = ""
+    """Id on the hub, or `demo:NAME`; empty where the rows are in files of the user's own."""
     config: str | None = None
     """Name of the configuration on the hub."""
     revision: str | None = None
@@ -142,6 +173,7 @@ class TextClassificationConfig(TaskConfig):
     """What published files call a column of this task: `{label: gold_label}`."""
     skip_short_rows: bool = False
     """Leave out, with a count, rows of a tsv or csv file that have fewer fields than its header."""
+    headline: str = "${.metrics[0]}"
     labels: list[str] = field(default_factory=list)
     """Names in the order of their ids; empty means regression."""
     label_range: list[float] = field(default_factory=list)
@@ -152,6 +184,11 @@ class TextClassificationConfig(TaskConfig):
     """Tokens of a row; a longer one is cut."""
     classifier_dropout: float | None = None
     """Dropout of the new head; the model's own by default."""
+
+    @property
+    def strata(self) -> str | None:
+        """The column with the label, if there are classes."""
+        return self.label_column if self.labels else None
 
     def __post_init__(self) -> None:
         Labels(self.labels)  # refuses labels that cannot be told apart

@@ -92,11 +92,18 @@ def _stems(split: str) -> list[str]:
 
 
 def _locate(folder: Path, split: str) -> list[Path]:
-    """Find the file, the shards or the saved folder of one split."""
+    """Find the file, the shards or the saved folder of one split, which must be there."""
+    paths = find_split(folder, split)
+    if not paths:
+        raise _not_found(folder, split, sorted(folder.iterdir()))
+    return paths
+
+
+def find_split(folder: Path, split: str) -> list[Path]:
+    """Find the file, the shards or the saved folder of one split; nothing if it is not there."""
     stems = _stems(split)
-    entries = sorted(folder.iterdir())
     candidates: dict[str, list[Path]] = {}
-    for path in entries:
+    for path in sorted(folder.iterdir()):
         if _stem(path) in stems and (path.suffix.lower() in PARSERS or (path / SAVED).is_file()):
             candidates.setdefault(_whole(path) + path.suffix, []).append(path)
     if len(candidates) > 1:
@@ -104,7 +111,7 @@ def _locate(folder: Path, split: str) -> list[Path]:
             f"{folder}: {' and '.join(candidates)} may both be the {split} split", "keep one"
         )
     if not candidates:
-        raise _not_found(folder, split, entries)
+        return []
     (paths,) = candidates.values()
     shard = SHARD.fullmatch(paths[0].stem)
     expected = int(shard["parts"]) if shard else 1

@@ -15,10 +15,11 @@ import numpy as np
 from datasets import Dataset, DatasetDict, load_dataset
 from PIL import Image
 
-from goft_cli.config import DatasetConfig
+from goft_cli.config import DatasetConfig, TaskConfig
 from goft_cli.data import dataset_files, model_files
 from goft_cli.data.files import read_folder, read_shards
 from goft_cli.data.formats import Layout
+from goft_cli.data.own import read_own
 from goft_cli.data.table import Table, from_dataset
 from goft_cli.system import hub, snapshots
 from goft_cli.system.digests import digests
@@ -44,6 +45,16 @@ LABEL_NAMES = "label_names"
 
 Splits = tuple[dict[str, Table], dict[str, Any]]
 """Tables by split, and what identifies the data for the manifest."""
+
+
+def read_data(config: TaskConfig, splits: Sequence[str], layout: Layout) -> Splits:
+    """Read the named splits of a task alone: of the user's own files, or as `read_splits` does."""
+    if config.own is not None:
+        return read_own(config, config.own, splits, layout)
+    dataset: DatasetConfig = getattr(config, "dataset", DatasetConfig())
+    if not dataset.id and config.data_dir is None:
+        raise GoftError(f"task {config.name}: it names no data", "pass data=FILE or data=FOLDER")
+    return read_splits(dataset, splits, config.data_dir, layout)
 
 
 def read_splits(

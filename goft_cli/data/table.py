@@ -49,6 +49,19 @@ class Table:
             return f"{self.origin}, line {self.lines[index]}"
         return f"{self.origin}, row {index + 1}"
 
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(list(next(iter(self.columns.values()), ())))
+
+    def select(self, rows: Sequence[int]) -> Table:
+        """Return some of the rows, counted from 0, which keep the places that they have."""
+        columns = {name: list(values) for name, values in self.columns.items()}
+        chosen = {name: [values[row] for row in rows] for name, values in columns.items()}
+        if self.names is None and self.lines is not None:
+            return replace(self, columns=chosen, lines=[self.lines[row] for row in rows])
+        known = self.names or [f"row {row + 1}" for row in range(len(self))]
+        return replace(self, columns=chosen, names=[known[row] for row in rows])
+
     def named(self, column: str) -> Iterator[Any]:
         """Yield a column's values; where the data names its numbers, their names, or None."""
         names = dict(enumerate(self.label_names.get(column, [])))
@@ -90,7 +103,7 @@ def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bo
     wanted = [*config.text_columns, *([config.label_column] if labelled else [])]
     require_columns(table, wanted, _remedy(table, labelled=labelled))
     columns: dict[str, list[Any]] = {
-        name: texts(table, name, or_missing=not labelled) for name in config.text_columns
+        name: texts(table, name, or_gap=not labelled) for name in config.text_columns
     }
     features = Features({name: Value("string") for name in config.text_columns})
     if labelled:
@@ -151,16 +164,18 @@ def require_distinct(table: Table, name: str, values: Sequence[Hashable], remedy
             )
 
 
-def is_missing(value: object) -> bool:
-    """Tell None and NaN, as which formats give a value that is not there."""
+def is_gap(value: object) -> bool:
+    """Tell whether a cell is empty: nothing, blanks, or NaN."""
+    if isinstance(value, str):
+        return not value.strip()
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def texts(table: Table, name: str, *, or_missing: bool = False) -> list[str]:
-    """Return a column of texts; with `or_missing` a text that is not there is an empty one."""
+def texts(table: Table, name: str, *, or_gap: bool = False) -> list[str]:
+    """Return a column of texts; with `or_gap` an empty cell is an empty text."""
     values = list(table.columns[name])
-    if or_missing:
-        values = ["" if is_missing(value) else value for value in values]
+    if or_gap:
+        values = ["" if is_gap(value) else value for value in values]
     for index, value in enumerate(values):
         if not isinstance(value, str) or SURROGATE.search(value):
             raise GoftError(

@@ -69,7 +69,7 @@ def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
 
 def check_data_dir(task: TaskConfig, key: str) -> None:
     """Refuse a folder of local data, the task's own below `key`, that is missing or empty."""
-    if task.data_dir is not None:
+    if task.data_dir is not None and task.own is None:  # own data has been read to compose
         check_folder(task.data_dir, key=f"{key}.data_dir", content="data files")
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from goft_cli.config import TrainConfig
+from goft_cli.config import TaskConfig, TrainConfig
 from goft_cli.config.model import real_name
+from goft_cli.config.task import UNTUNED, OwnDataConfig
 from goft_cli.data.writers import write_json_lines
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.figures import COLOURS, save, style
@@ -28,6 +29,8 @@ screen = Console()
 Deviations = Mapping[str, tuple[int, int]]
 WRITTEN_ROWS = 1000
 """Rows that are turned into lines at a time."""
+SHOWN = 8
+"""Names in a line of the log."""
 CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], "o")}
 """Colour and marker, by what a curve is of."""
 
@@ -37,9 +40,24 @@ def announce(cfg: TrainConfig, deviations: Deviations) -> None:
     logger.info(
         "%s on %s with %s, seed %d", real_name(cfg.model), cfg.task.name, cfg.adapter.name, cfg.seed
     )
+    if cfg.task.own is not None:
+        logger.info("data: %s", describe_own(cfg.task, cfg.task.own))
     logger.info("recipe: %s", describe_recipe(cfg))
     for line in describe_deviations(deviations):
         logger.warning(line)
+
+
+def describe_own(task: TaskConfig, own: OwnDataConfig) -> str:
+    """Return what was found in data of the user's own, and which keys choose otherwise."""
+    found = [str(task.data_dir)]
+    for key in ("text_columns", "label_column", "labels"):
+        values = getattr(task, key, None)
+        named = values if isinstance(values, list) else [values] if values else []
+        if named:
+            more = f", ... ({len(named)} in all)" if len(named) > SHOWN else ""
+            found.append(f"{key} {', '.join(named[:SHOWN])}{more}")
+    held_out = f"{own.split:.0%} of the rows held out" if own.validation is None else own.validation
+    return "; ".join([*found, f"validation {held_out}"])
 
 
 def describe_recipe(cfg: TrainConfig) -> str:
@@ -47,10 +65,12 @@ def describe_recipe(cfg: TrainConfig) -> str:
     recipe, adapter = cfg.task.recipe, cfg.adapter
     row = recipe.by_adapter.get(adapter.recipe)
     described = recipe.source
-    if row is None:
+    if row is None and recipe.source != UNTUNED:
         described += f"; no row for {adapter.name}, which brings its own learning rate"
     name = real_name(cfg.model)
-    if recipe.model != cfg.model.recipe or name != cfg.model.name:
+    if recipe.source == UNTUNED:
+        described = "untuned: learning rates and epochs are a start; sweep trainer.learning_rate"
+    elif recipe.model != cfg.model.recipe or name != cfg.model.name:
         described += f"; tuned for {recipe.model}, not for {name}"
     overridden = [
         f"{key} {value} -> {actual}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -181,7 +182,9 @@ def placed(
         model = replace(model, path=base_model)
     elif commit := commit_of(provenance.section(manifest, "model"), model.path):
         model = replace(model, revision=model.revision or commit)
-    if data_dir is not None:
+    if data_dir is not None and task.own and Path(data_dir).expanduser().is_file():
+        task = replace(task, own=replace(task.own, validation=data_dir))  # scored as a whole
+    elif data_dir is not None:
         task = replace(task, data_dir=data_dir)
     elif (dataset := task.remote_dataset) is not None:
         commit = commit_of(provenance.section(manifest, "data"), dataset.id)

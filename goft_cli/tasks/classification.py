@@ -13,7 +13,8 @@ from transformers import DataCollatorWithPadding
 
 from goft_cli.config import TextClassificationConfig
 from goft_cli.data.formats import Layout
-from goft_cli.data.sources import read_splits
+from goft_cli.data.own import remarks, without_gaps
+from goft_cli.data.sources import read_data
 from goft_cli.data.table import Table, checked_rows, label_spelling, refuse_header
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
@@ -44,10 +45,13 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
         """Read, check and convert the named splits; labels become ids."""
         config = self.config
         layout = replace(self.layout, skip_short_rows=config.skip_short_rows)
-        tables, provenance = read_splits(config.dataset, names, config.data_dir, layout)
+        tables, provenance = read_data(config, names, layout)
+        wanted = [*config.text_columns, config.label_column]
+        if config.own is not None:
+            tables = {name: without_gaps(table, wanted) for name, table in tables.items()}
         left_out = {name: table.left_out for name, table in tables.items() if table.left_out}
         for name, count in left_out.items():
-            logger.warning("%s: %d rows with too few fields are left out", name, count)
+            logger.warning("%s: %d rows with empty or too few fields are left out", name, count)
         if config.labels and config.train_split in tables:
             config = replace(config, labels=label_spelling(tables[config.train_split], config))
         if config.labels != self.config.labels:
@@ -55,6 +59,9 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
         if left_out:
             provenance |= {"left_out": left_out}
         rows = {name: checked_rows(table, config, labelled=True) for name, table in tables.items()}
+        if config.own is not None and config.train_split in rows:
+            for remark in remarks(rows, config.text_columns, config.strata):
+                logger.warning(remark)
         return TaskData(rows, provenance)
 
     def respelled(self, provenance: Mapping[str, Any]) -> TextClassification:

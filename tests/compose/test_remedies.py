@@ -20,6 +20,7 @@ import pytest
 import goft_cli
 from goft_cli.compose.keys import known_keys, verb_choices
 from goft_cli.compose.suggest import CommandLine, mistyped
+from goft_cli.compose.words import SHORT
 from goft_cli.config import SCHEMAS, InstructionConfig
 from goft_cli.system.errors import GoftError
 from tests.support.small_runs import composed
@@ -78,7 +79,7 @@ def run_keys() -> list[set[str]]:
 
 def test_an_advised_key_exists() -> None:
     of_verbs = {entry.name for schema in SCHEMAS.values() for entry in fields(schema)}
-    known = of_verbs.union(*run_keys())
+    known = of_verbs.union(SHORT, *run_keys())
     for word in advised():
         key = word.partition("=")[0]
         # a benchmark is a task, and its errors call it so

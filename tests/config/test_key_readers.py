@@ -51,6 +51,7 @@ EARLY: dict[str, str] = {
         "QuestionAnsweringConfig.max_length QuestionAnsweringConfig.doc_stride"
     ),
     "goft_cli.data.sources": "DatasetConfig.id DatasetConfig.config DatasetConfig.revision",
+    "goft_cli.data.own": "OwnDataConfig.validation OwnDataConfig.group OwnDataConfig.seed",
     "goft_cli.tasks.mmlu.MMLU._prompts": "MMLUConfig.header MMLUConfig.shuffle_seed",
     "goft_cli.tasks.benchmark.build_harness": "MMLUConfig.lm_eval_task",
     "goft_cli.tasks.vicuna.Vicuna.load": "VicunaConfig.answers",

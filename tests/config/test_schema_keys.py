@@ -16,6 +16,7 @@ from goft_cli.config import (
 )
 from goft_cli.run.preflight import check_inputs
 from goft_cli.system.errors import GoftError
+from tests.support.recipe_cells import data_of
 from tests.support.small_runs import composed
 
 TASKS = {
@@ -27,6 +28,7 @@ TASKS = {
 TEXT, ANSWERS, IMAGES, INSTRUCTIONS = TASKS.values()
 CHOICES, VICUNA, JUDGE = "benchmark=demo-choices", "benchmark=vicuna", "benchmark.judge"
 
+OWN = ["task=own/classification", *data_of("own/classification")]
 REFUSED: dict[str, list[list[str]]] = {
     "TaskConfig.headline": [
         [TEXT, "task.headline=f1"],
@@ -52,6 +54,7 @@ REFUSED: dict[str, list[list[str]]] = {
         [TEXT, "task.name=../x"],
         [INSTRUCTIONS, CHOICES, "benchmark.name=test"],
     ],
+    "OwnDataConfig.split": [[*OWN, "task.own.split=1.5"], [*OWN, "task.own.split=0"]],
     "TextClassificationConfig.metrics": [
         [TEXT, "task.metrics=[nonesuch]"],
         ["task=glue/mnli", "task.metrics=[accuracy,f1]"],

@@ -26,7 +26,14 @@ from goft_cli.verbs.compare.runs import PER_COMPARISON
 from goft_cli.verbs.reproduce.rehearsal import SHORT, stand_ins
 from goft_cli.verbs.train import train
 from tests.conftest import ROOT, Goft
-from tests.support.documents import LINES, OTHER_LANGUAGES, blocks, lines_of, write_own_task
+from tests.support.documents import (
+    LINES,
+    OTHER_LANGUAGES,
+    blocks,
+    lines_of,
+    write_own_data,
+    write_own_task,
+)
 from tests.support.hub_caches import cache_dataset, cache_model, turn_to
 from tests.support.hub_server import Hub
 
@@ -41,6 +48,8 @@ SHORTER = {"squad": ["task.max_length=128", "task.doc_stride=32"]}
 """What the shipped encoder's 128 positions ask for."""
 SWAPPED = {"model", "model.path", "task.data_dir", "launcher.num_processes", "seeds"}
 """Keys of a command that a rehearsal answers for itself."""
+OF_OWN_DATA = {"data", "validation", "group", "split"}
+"""Those that say how files of the user's own are read, which a rehearsal replaces."""
 OWN_FOLDER = "my_configs"
 PRESET = "+sweep="
 
@@ -102,6 +111,8 @@ def rehearsed(words: Sequence[str]) -> Iterator[list[str]]:
     if OWN_FOLDER in words:
         write_own_task(Path(OWN_FOLDER))
         run.append(f"hydra.searchpath=[file://{Path(OWN_FOLDER).resolve()}]")
+    write_own_data(words)
+    kept = [word for word in kept if key_of(word) not in OF_OWN_DATA]
     with stand_ins(compose_train(run)) as cfg:
         benchmark = [f"benchmark.data_dir={cfg.benchmark.data_dir}"] if cfg.benchmark else []
         one = [word for word in kept if not word.startswith(PRESET)]  # of its sweep the first run
@@ -241,6 +252,6 @@ def test_the_environment_is_where_make_puts_it() -> None:
 
 
 def test_folders_are_those_of_trainings() -> None:
-    plain = [words_of(line)[1:] for line in TRAINED if " -" not in line]
+    plain = [words_of(line)[1:] for line in TRAINED if " -" not in line and " data=" not in line]
     made = {compose_train(words).output_dir for words in plain}
     assert {line.partition("=")[2] for line in FOLDERS} <= made

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pandas
+
 from tests.conftest import ROOT
+from tests.support.recipe_cells import own_data
 
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "recipes").rglob("*.md"))]
@@ -43,3 +47,18 @@ def write_own_task(folder: Path) -> None:
     target = folder / found[1]
     target.parent.mkdir(parents=True)
     target.write_text(found[2], encoding="utf-8")
+
+
+def write_own_data(words: Sequence[str]) -> None:
+    """Put the files that a command names where it names them, with the sample of its task."""
+    named = {word.partition("=")[0]: word.partition("=")[2] for word in words}
+    task = named.get("task", "")
+    places = [Path(named[key]) for key in ("data", "validation") if key in named]
+    for place in places if task.startswith("own/") else []:
+        sample = own_data(task)
+        if sample.is_dir():
+            shutil.copytree(sample, place, dirs_exist_ok=True)
+        elif sample.suffix == place.suffix:
+            shutil.copyfile(sample, place)
+        else:
+            pandas.read_csv(sample).to_csv(place, sep="\t", index=False)

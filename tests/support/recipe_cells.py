@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import cycle
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -39,7 +40,21 @@ def inherited(default: str) -> DictConfig:
 def alone(place: str) -> object:
     """Return what a YAML describes, such as `task/glue/cola`, with nothing composed around it."""
     register()
-    return OmegaConf.to_object(inherited(f"/{place}"))
+    node = inherited(f"/{place}")
+    if place.startswith("task/own/"):
+        node.data_dir = str(own_data(place.removeprefix("task/")))
+    return OmegaConf.to_object(node)
+
+
+def own_data(task: str) -> Path:
+    """Return the sample file or folder of a task on data of the user's own, such as `own/chat`."""
+    (found,) = (CONFIGS.parent / "tests" / "fixtures" / "own").glob(f"{Path(task).name}*")
+    return found
+
+
+def data_of(task: str) -> list[str]:
+    """Return the words that name a task's data, where nothing else does."""
+    return [f"task.data_dir={own_data(task)}"] if task.startswith("own/") else []
 
 
 def is_benchmark(task: str) -> bool:
@@ -63,7 +78,7 @@ KINDS = list(zip(cycle(FIRST.values()), CHOICES["adapter"], strict=False))
 @cache
 def cell(task: str, adapter: str) -> TrainConfig:
     """Compose a task with an adapter; do not change what comes back, it is shared."""
-    return composed([f"task={task}", f"adapter={adapter}"])
+    return composed([f"task={task}", f"adapter={adapter}", *data_of(task)])
 
 
 @cache

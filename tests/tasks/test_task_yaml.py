@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from goft_cli.config import TRAIN_SAMPLE, TaskConfig
+from goft_cli.config.task import UNTUNED
 from goft_cli.tasks.families import build_benchmark, build_task
 from tests.support.recipe_cells import BENCHMARKS, CHOICES, CONFIGS, TRAINED
 
@@ -29,4 +30,5 @@ def test_it_builds(name: str, task_config: ConfigReader) -> None:
     sizes, trained = set(config.benchmark_sizes), name in TRAINED
     used = {*config.eval_splits, *([config.train_split] if trained else [])}
     assert not sizes or used <= sizes
-    assert not trained or (CONFIGS / "model" / f"{config.recipe.model}.yaml").is_file()
+    tuned = trained and config.recipe.source != UNTUNED
+    assert not tuned or (CONFIGS / "model" / f"{config.recipe.model}.yaml").is_file()

@@ -109,7 +109,7 @@ def unlabelled_rows(table: Table) -> Dataset:
     """
     table = table.renamed(ALIASES)
     folder, paths = Path(table.origin).parent, []
-    for index, name in enumerate(texts(table, IMAGE, or_missing=True)):
+    for index, name in enumerate(texts(table, IMAGE, or_gap=True)):
         beside = (folder / name).resolve()
         path = beside if beside.is_file() else Path(name).resolve()
         if name.strip():

@@ -16,7 +16,7 @@ from transformers import DataCollatorWithFlattening
 
 from goft_cli.config import HELD_OUT, Decoding, InstructionConfig
 from goft_cli.data.formats import Layout
-from goft_cli.data.sources import read_splits
+from goft_cli.data.sources import read_data
 from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors, chunks
@@ -137,7 +137,7 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
         shared = {HELD_OUT: config.train_split} if config.holdout > 0 else {}
         stored = [shared.get(name, name) for name in names]
         wanted = list(dict.fromkeys(stored))
-        tables, provenance = read_splits(config.dataset, wanted, config.data_dir, Layout())
+        tables, provenance = read_data(config, wanted, Layout())
         splits = {
             name: checked_rows(table.renamed(config.column_aliases), answered=True)
             for name, table in tables.items()

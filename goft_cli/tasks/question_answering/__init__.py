@@ -14,7 +14,7 @@ from transformers import DataCollatorWithPadding
 
 from goft_cli.config import QuestionAnsweringConfig
 from goft_cli.data.formats import Layout
-from goft_cli.data.sources import read_splits
+from goft_cli.data.sources import read_data
 from goft_cli.data.table import Table
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors, chunks
 from goft_cli.tasks.metrics import SQUAD
@@ -44,7 +44,7 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read and check the named splits; each question has at least one answer."""
         config = self.config
-        tables, provenance = read_splits(config.dataset, names, config.data_dir, LAYOUT)
+        tables, provenance = read_data(config, names, LAYOUT)
         splits = {name: checked_rows(table, answered=True) for name, table in tables.items()}
         return TaskData(splits, provenance)
 

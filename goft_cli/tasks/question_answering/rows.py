@@ -67,7 +67,7 @@ def checked_rows(table: Table, *, answered: bool) -> Dataset:
     require_columns(table, (*TEXTS, *wanted), "rename the columns, or pass SQuAD's JSON")
     names = ("id", *TEXTS) if answered else TEXTS
     columns: dict[str, list[Any]] = {
-        name: texts(table, name, or_missing=not answered) for name in names
+        name: texts(table, name, or_gap=not answered) for name in names
     }
     features = Features({name: Value("string") for name in names})
     if not columns["question"]:

@@ -118,7 +118,7 @@ def target_of(task: TextClassificationConfig, index: int) -> str:
     """Return the label of a row, each in its turn, or a number of the task's range."""
     if task.labels:
         return task.labels[index % len(task.labels)]
-    low, high = task.label_range
+    low, high = task.label_range or (0.0, 1.0)
     return str(low + (high - low) * index / (ROWS - 1))
 
 

@@ -1,0 +1,160 @@
+"""What a file of the user's own decides of its task: columns, labels, splits, passes over the rows.
+
+A YAML below `configs/task/own` asks for them by resolvers such as `${own:labels}`, so that a key on
+the command line takes the place of what was found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from goft_cli.config.task import OwnDataConfig, TaskConfig
+from goft_cli.system.errors import GoftError
+
+UPDATES, BATCH, MOST_EPOCHS = 750, 32, 20
+"""A training takes about so many updates of so many rows, in whole passes up to a limit."""
+SHARED: dict[str, Any] = {
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 32,
+    "warmup_steps": 0.1,
+    "weight_decay": 0.0,
+}
+RATES = {
+    "goft": 5e-3,
+    "qgoft": 5e-3,
+    "goft-scaled": 5e-3,
+    "lora": 1e-3,
+    "adalora": 1e-3,
+    "oft": 1e-3,
+    "boft": 1e-3,
+    "hra": 1e-3,
+    "bitfit": 1e-3,
+    "full": 2e-5,
+    "linear": 1e-2,
+}
+"""Learning rates that train small encoders; nobody has tuned them for your data."""
+
+
+def untuned(adapter: str) -> dict[str, Any]:
+    """Return the hyperparameters of an adapter for a task whose recipe states none."""
+    return SHARED | ({"learning_rate": RATES[adapter]} if adapter in RATES else {})
+
+
+def own(what: str, *, _parent_: DictConfig) -> Any:  # noqa: ANN401 - a text, a list or a number
+    """Return what the file of a task decides, by the names in `FOUND`; for `${own:NAME}`."""
+    node: Any = _parent_
+    while not issubclass(OmegaConf.get_type(node) or dict, TaskConfig):
+        node = node._get_parent()
+    return FOUND[what](node)
+
+
+def place_of(task: DictConfig) -> Path:
+    """Return the place of a task's data, which only the user knows."""
+    if task.data_dir is None:
+        raise GoftError(
+            "task=own/...: it names no data",
+            "pass data=FILE or data=FOLDER, such as data=reviews.csv",
+        )
+    return Path(task.data_dir).expanduser()
+
+
+def own_data(task: DictConfig) -> OwnDataConfig:
+    """Return how the files become splits."""
+    found = OmegaConf.to_object(task.own)
+    if not isinstance(found, OwnDataConfig):
+        raise TypeError(f"task.own is a {type(found).__name__}")
+    return found
+
+
+def given(task: DictConfig, key: str) -> Any:  # noqa: ANN401 - the key's own type
+    """Return what the user gave for a key that asks for what is found, or None."""
+    asks = OmegaConf.is_interpolation(task, key)
+    return None if asks or OmegaConf.is_missing(task, key) else task[key]
+
+
+def table_of(task: DictConfig) -> Any:  # noqa: ANN401 - a Table, whose module is heavy
+    """Return the training rows of a task, read once."""
+    from goft_cli.data.own import find_files
+
+    paths = find_files(place_of(task), own_data(task))["train"]
+    marks = [(str(path), path.stat().st_mtime_ns) for path in paths]
+    return read_table(tuple(marks))
+
+
+@lru_cache(maxsize=2)
+def read_table(files: tuple[tuple[str, int], ...]) -> Any:  # noqa: ANN401 - as above
+    """Read files of rows, each known by its path and the time of its last change."""
+    from goft_cli.data.files import read_shards
+    from goft_cli.data.formats import Layout
+
+    return read_shards([Path(path) for path, _ in files], Layout())[0]
+
+
+def name(task: DictConfig) -> str:
+    """Return what tables and folders call the task: after its file or folder."""
+    return f"own/{place_of(task).resolve().stem}"
+
+
+def text(task: DictConfig) -> list[str]:
+    """Return the columns of text, which the user may have named."""
+    from goft_cli.data.columns import find_text
+
+    table, label = table_of(task), given(task, "label_column")
+    require(table, [label] if label else [], "label")
+    return find_text(table, label)
+
+
+def label(task: DictConfig) -> str:
+    """Return the column of the label, which the user may have named."""
+    from goft_cli.data.columns import find_label
+
+    table, chosen = table_of(task), given(task, "text_columns")
+    require(table, chosen or [], "text")
+    return find_label(table, chosen or text(task))
+
+
+def require(table: Any, columns: list[str], key: str) -> None:  # noqa: ANN401 - a Table
+    """Refuse columns that the user named and the file has not."""
+    from goft_cli.data.columns import require_column
+
+    for column in columns:
+        require_column(table, column, key)
+
+
+def labels(task: DictConfig) -> list[str]:
+    """Return the names of the classes, in an order that does not depend on the rows'."""
+    from goft_cli.data.columns import label_names, require_column
+
+    table = table_of(task)
+    require_column(table, task.label_column, "label")
+    return label_names(table, task.label_column)
+
+
+def splits(task: DictConfig) -> list[str]:
+    """Return the splits to score."""
+    from goft_cli.data.own import split_names
+
+    return split_names(place_of(task), own_data(task))
+
+
+def epochs(task: DictConfig) -> int:
+    """Return how many passes over the rows make about `UPDATES` updates."""
+    passes = math.ceil(UPDATES * BATCH / len(table_of(task)))
+    return max(1, min(MOST_EPOCHS, passes))
+
+
+FOUND: dict[str, Callable[[DictConfig], Any]] = {
+    "name": name,
+    "text": text,
+    "label": label,
+    "labels": labels,
+    "splits": splits,
+    "epochs": epochs,
+}
+"""What `${own:NAME}` may ask for."""

@@ -1,0 +1,195 @@
+"""What the columns of a table of the user's own hold: which is the text, which the label.
+
+Well-known names come first, then what the values look like. What is not clear is refused with the
+columns that are there, for the user to name one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from goft_cli.config.labels import Identity, identity, level
+from goft_cli.data.table import Table, is_gap
+from goft_cli.system.errors import GoftError
+
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("sentence_a", "sentence_b"),
+    ("query", "document"),
+    ("query", "passage"),
+)
+"""Names of two columns that are one input."""
+TEXTS = (
+    "text",
+    "sentence",
+    "review",
+    "content",
+    "comment",
+    "body",
+    "message",
+    "document",
+    "tweet",
+    "post",
+    "description",
+    "abstract",
+    "utterance",
+    "question",
+    "query",
+    "title",
+    "headline",
+    "summary",
+    "input",
+)
+"""Names of a column of text, the most telling first."""
+LABELS = (
+    "label",
+    "labels",
+    "target",
+    "class",
+    "category",
+    "sentiment",
+    "intent",
+    "emotion",
+    "topic",
+    "stars",
+    "rating",
+    "score",
+    "grade",
+    "genre",
+    "tag",
+    "tags",
+    "type",
+    "y",
+    "gold_label",
+)
+"""Names of a column of labels, the most telling first."""
+MANY_CLASSES = 0.5
+"""Distinct values per row from which a column holds no labels."""
+FEW_CLASSES = 20
+"""So many a user may have in a file of any size."""
+SHORT = 60
+"""Characters that a label has at most, on average."""
+
+
+def find_text(table: Table, label: str | None) -> list[str]:
+    """Return the column of text, or the two that belong together; `label` is none of them."""
+    names = {level(name): name for name in table.columns if name != label}
+    for pair in PAIRS:
+        if all(name in names for name in pair):
+            return [names[name] for name in pair]
+    for name in TEXTS:
+        if name in names:
+            return [names[name]]
+    lengths = {name: mean_length(list(table.columns[name])) for name in names.values()}
+    wordy = {name: length for name, length in lengths.items() if length > 0}
+    if not wordy:
+        raise GoftError(
+            f"{table.origin}: no column of text there; found {described(table)}",
+            "name it with text=COLUMN",
+        )
+    return [max(wordy, key=lambda name: wordy[name])]
+
+
+def mean_length(values: Sequence[Any]) -> float:
+    """Return the mean length of texts in characters; 0 for a column of numbers or other things."""
+    texts = [value for value in values if isinstance(value, str) and not is_gap(value)]
+    words = [text for text in texts if isinstance(identity(text), str)]
+    return sum(map(len, words)) / len(words) if 2 * len(words) > len(values) else 0.0
+
+
+def find_label(table: Table, text: Sequence[str]) -> str:
+    """Return the column of labels, which is none of the text."""
+    names = {level(name): name for name in table.columns if name not in text}
+    for name in LABELS:
+        if name in names:
+            return names[name]
+    likely = [name for name in names.values() if looks_like_labels(list(table.columns[name]))]
+    if len(likely) != 1:
+        found = f"{' and '.join(likely)} may all be" if likely else "no column looks like"
+        raise GoftError(
+            f"{table.origin}: {found} the label; found {described(table)}",
+            "name it with label=COLUMN",
+        )
+    return likely[0]
+
+
+def looks_like_labels(values: Sequence[Any]) -> bool:
+    """Tell whether values are few, short and come again."""
+    found = [known(value) if isinstance(value, str) else identity(value) for value in values]
+    kinds = Counter(value for value in found if value is not None)
+    length = sum(len(str(value)) * count for value, count in kinds.items())
+    few = 2 <= len(kinds) <= max(2, MANY_CLASSES * len(values))
+    return few and length <= SHORT * max(1, kinds.total())
+
+
+known = lru_cache(maxsize=4096)(identity)
+"""Labels come again by the thousand."""
+
+
+def described(table: Table) -> str:
+    """Return the columns of a table for a sentence."""
+    return ", ".join(map(repr, table.columns)) or "no columns"
+
+
+def require_column(table: Table, name: str, key: str) -> None:
+    """Refuse the name of a column that the user gave, and that is not there."""
+    if name not in table.columns:
+        raise GoftError(
+            f"{key}={name}: {table.origin} has no such column; found {described(table)}",
+            f"pass {key}=COLUMN with one of them",
+        )
+
+
+def label_names(table: Table, column: str) -> list[str]:
+    """Return the classes of a column: numbers by value, names by the alphabet.
+
+    The order does not depend on that of the rows. Names that the data set has for its own numbers
+    keep their order.
+    """
+    if names := table.label_names.get(column):
+        return list(names)
+    spelled: dict[Identity, str] = {}
+    cells = [value for value in table.columns[column] if not is_gap(value)]
+    for index, value in enumerate(cells):
+        what = known(value) if isinstance(value, str) else identity(value)
+        if what is None:
+            raise GoftError(
+                f"{table.place(index)}: {column} is {value!r}, expected a label", "correct the row"
+            )
+        spelled.setdefault(what, spelling(what, value))
+    if len(spelled) < 2:
+        only = next(iter(spelled.values()), None)
+        found = "no label at all" if only is None else f"the label {only!r} in every row"
+        raise GoftError(
+            f"{table.origin}: column {column} holds {found}, expected at least two different ones",
+            "name another column with label=COLUMN",
+        )
+    if len(spelled) > max(FEW_CLASSES, MANY_CLASSES * len(cells)):
+        raise GoftError(
+            f"{table.origin}: column {column} holds {len(spelled):,} different values in "
+            f"{len(cells):,} rows, too many for classes",
+            "pass task=own/regression if they are numbers to predict, or label=COLUMN",
+        )
+    numbers = sorted(what for what in spelled if isinstance(what, Decimal))
+    words = sorted((what for what in spelled if isinstance(what, str)), key=lambda w: (level(w), w))
+    return [spelled[what] for what in [*numbers, *words]]
+
+
+def spelling(what: Identity, value: object) -> str:
+    """Return the name of a label: as it is spelled, but 5 for what a spreadsheet made 5.0."""
+    if isinstance(value, str) and not value.strip()[:1].isalpha() and isinstance(what, Decimal):
+        return str(int(what)) if what == int(what) else str(what.normalize())
+    if isinstance(value, str):
+        return value.strip()
+    return str(value).lower() if isinstance(value, bool) else spelling(what, str(value))
+
+
+__all__ = ["find_label", "find_text", "is_gap", "label_names", "require_column"]

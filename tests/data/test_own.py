@@ -1,0 +1,139 @@
+"""Data of the user's own: columns that are found, rows that are held out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goft_cli.config.task import OwnDataConfig
+from goft_cli.data.columns import find_label, find_text, label_names
+from goft_cli.data.own import find_files, held_out, remarks, without_gaps
+from goft_cli.data.table import Table, checked_rows
+from goft_cli.system.errors import GoftError
+from tests.support.made_up_tasks import TaskMaker
+from tests.support.made_up_tasks import make_task as make_task
+
+LABELS = st.lists(st.sampled_from("abc"), min_size=2, max_size=60)
+
+
+def table(**columns: list[object]) -> Table:
+    return Table("reviews.csv", columns, list(range(2, 2 + len(next(iter(columns.values()))))))
+
+
+@given(LABELS, st.floats(0.01, 0.99), st.integers(0, 9))
+def test_each_class_gives_its_share_to_within_a_row(
+    labels: list[str], share: float, seed: int
+) -> None:
+    rows = held_out(table(label=[*labels]), OwnDataConfig(split=share, seed=seed), "label")
+    assert rows == sorted(set(rows))
+    assert 0 < len(rows) < len(labels)
+    chosen, sizes = Counter(labels[row] for row in rows), Counter(labels)
+    assert abs(len(rows) - share * len(labels)) <= 1
+    for name, size in sizes.items():
+        assert abs(chosen[name] - share * size) <= 1 + 1e-9
+
+
+@given(
+    st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60).filter(lambda g: len({*g}) > 1)
+)
+def test_a_group_is_never_torn(groups: list[str]) -> None:
+    rows = held_out(table(who=[*groups]), OwnDataConfig(split=0.3, group="who"), None)
+    inside = {groups[row] for row in rows}
+    outside = {groups[row] for row in {*range(len(groups))} - {*rows}}
+    assert inside
+    assert outside
+    assert not inside & outside
+
+
+def test_the_choice_follows_from_the_seed_alone() -> None:
+    rows = table(label=["a", "b"] * 50)
+    first, again, other = (held_out(rows, OwnDataConfig(seed=seed), "label") for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_selected_rows_keep_their_places() -> None:
+    lined, named = table(a=[1, 2, 3]).select([2]), Table("x", {"a": [1, 2, 3]}).select([2, 0])
+    assert lined.place(0) == "reviews.csv, line 4"
+    assert [named.place(0), named.place(1)] == ["x, row 3", "x, row 1"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "text", "label"),
+    [
+        ({"id": ["1", "2"], "Review": ["good", "bad"], "Stars": ["5", "1"]}, ["Review"], "Stars"),
+        ({"premise": ["a b"], "hypothesis": ["c"], "y": ["x"]}, ["premise", "hypothesis"], "y"),
+        ({"was": ["long words", "other words"] * 2, "kind": ["x", "y"] * 2}, ["was"], "kind"),
+    ],
+)
+def test_columns_are_found(columns: dict[str, list[object]], text: list[str], label: str) -> None:
+    found = table(**columns)
+    assert find_label(found, find_text(found, None)) == label
+    assert find_text(found, label) == text
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"text": ["a", "b"]}, {"text": ["a b"] * 4, "one": [1, 2, 1, 2], "two": [3, 4, 3, 4]}],
+)
+def test_what_is_not_clear_is_asked(columns: dict[str, list[object]]) -> None:
+    with pytest.raises(GoftError, match="label=COLUMN"):
+        find_label(table(**columns), ["text"])
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (["10", "9", "9", "10"], ["9", "10"]),
+        ([5.0, 1.0, 5.0, 1.0], ["1", "5"]),
+        (["5.0", "1", "5", "1.0"], ["1", "5"]),
+        (["pos", "neg", " pos", None], ["neg", "pos"]),
+        ([True, False, True, False], ["false", "true"]),
+    ],
+)
+def test_classes_are_ordered_by_what_they_are(values: list[object], names: list[str]) -> None:
+    assert label_names(table(label=values), "label") == names
+    assert label_names(table(label=values[::-1]), "label") == names
+
+
+@pytest.mark.parametrize("values", [["a"] * 4, [None] * 4, [str(n) for n in range(40)]])
+def test_what_are_no_classes_is_refused(values: list[object]) -> None:
+    with pytest.raises(GoftError, match="column label holds"):
+        label_names(table(label=values), "label")
+
+
+def test_rows_with_gaps_are_left_out_and_counted() -> None:
+    whole = without_gaps(
+        table(text=["a", " ", "b", float("nan")], label=["x", "x", "", "y"]), ["text", "label"]
+    )
+    assert [*whole.columns["text"]] == ["a"]
+    assert whole.left_out == 3
+
+
+def test_what_splits_share_and_lack_is_said(make_task: TaskMaker) -> None:
+    config = make_task().config
+    config.labels = ["a", "b", "c"]
+    rows = {
+        split: checked_rows(table(sentence=[*texts], label=["a", "b"]), config, labelled=True)
+        for split, texts in {"train": "xy", "validation": "yz"}.items()
+    }
+    said = [*remarks(rows, ["sentence"], "label")]
+    assert len(said) == 3
+    assert "1 of 2 rows of validation" in said[0]
+
+
+def test_files_of_a_folder(tmp_path: Path) -> None:
+    own = OwnDataConfig()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(GoftError, match="expected train"):
+        find_files(tmp_path, own)
+    (tmp_path / "all.csv").touch()
+    assert find_files(tmp_path, own) == {"train": [tmp_path / "all.csv"]}
+    for name in ("train.csv", "dev.csv", "test.csv"):
+        (tmp_path / name).touch()
+    assert {*find_files(tmp_path, own)} == {"train", "validation", "test"}
+    with pytest.raises(GoftError, match="no such file"):
+        find_files(tmp_path / "nonesuch.csv", own)
