@@ -62,7 +62,7 @@ def read_input(path: Path, layout: Layout, line_column: str | None) -> Table:
     if str(path) == STDIN:
         content, path = sys.stdin.buffer.read(), Path("stdin")
         if content.lstrip().startswith(b"{"):
-            return parse(content, path.with_suffix(".jsonl"), layout)
+            return PARSERS[".jsonl"](content, path, layout)
     elif path.suffix.lower() == ".txt":
         content = read_content(path)[0]
     else:

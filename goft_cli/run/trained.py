@@ -100,6 +100,10 @@ class TrainedRun:
         collate = self.task.collate(self.backbone.processor)
         return run_model(model, self.task, splits, collate, self.arguments(batch_size))
 
+    def unfit_rows(self, rows: Dataset) -> dict[int, str]:
+        """Return why the model cannot predict on some of the rows, by their places."""
+        return self.task.unfit_rows(rows, self.model, self.backbone.processor)
+
     def predict(
         self,
         rows: Dataset,
@@ -117,8 +121,6 @@ class TrainedRun:
         run = replace(self, cfg=replace(self.cfg, trainer=trainer))
         answers = isinstance(self.task, AnsweringTask)
         size = min(PREDICTED_ROWS, ANSWERED_BATCHES * batch_size) if answers else PREDICTED_ROWS
-        if len(rows) > size:
-            self.task.check_rows(rows, self.model, self.backbone.processor)
         for part in chunks(len(rows), size):
             numbers = [number for number in part if number not in left_out]
             found: Sequence[dict[str, Any] | None] = []

@@ -211,12 +211,12 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """Refuse a model that cannot take this task's batches; by default none."""
         return
 
-    def check_rows(self, rows: Dataset, model: AnyModel, processor: ProcessorT) -> None:
-        """Refuse rows to predict on that cannot be encoded or answered; by default none.
+    def unfit_rows(self, rows: Dataset, model: AnyModel, processor: ProcessorT) -> dict[int, str]:
+        """Return why rows to predict on cannot be encoded or answered, by their places; here none.
 
-        Rows are encoded some at a time, so `encode` would come to the last ones late.
+        `encode` and `answer` refuse such rows.
         """
-        return
+        return {}
 
     @abstractmethod
     def model_options(self) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from goft_cli.config import Decoding, PredictConfig
 from goft_cli.data.writers import WRITERS, Predicted, Prediction, free_name
@@ -57,13 +57,17 @@ def predict(cfg: PredictConfig) -> None:
         table = task.read_table(Path(cfg.input or ""))
         rows = task.unlabelled(table)
         left_out = blank_rows(rows, task.asked)
-        refuse_blank(table, task, len(rows), left_out)
+        leave_out(left_out, table, len(rows))
         run = open_trained(cfg.adapter, base_model=cfg.base_model)
-        parts = run.predict(rows, **options, left_out=left_out)
-        tally = Tally(table, len(rows), left_out)
+        unfit = run.unfit_rows(rows)
+        leave_out(unfit, table, len(rows))
+        tally = Tally(table, len(rows), {**left_out, **unfit})
+        parts = run.predict(rows, **options, left_out=tally.left_out)
         write(cfg.output, Predicted(table.columns, tally.counting(parts), name_beside(table)))
-        say = console if cfg.output == STREAM else screen
-        say.print(f"{tally.made} predictions: {cfg.output}", soft_wrap=True)
+        if cfg.output == STREAM:
+            console.print(f"{tally.made} predictions")
+        else:
+            screen.print(f"{tally.made} predictions: {cfg.output}", soft_wrap=True)
 
 
 def check_output(output: str, *, overwrite: bool) -> None:
@@ -105,23 +109,35 @@ def check_decoding(cfg: PredictConfig, task: Task[Any, Any]) -> None:
         )
 
 
-def blank_rows(rows: Dataset, asked: Sequence[str]) -> frozenset[int]:
-    """Return the places of rows in which one of these columns has no text but blanks."""
-    return frozenset(
-        place for name in asked for place, text in enumerate(rows[name]) if not text.strip()
-    )
+def blank_rows(rows: Dataset, asked: Sequence[str]) -> dict[int, str]:
+    """Return the places of rows in which one of these columns is empty, and which one."""
+    return {
+        place: f"{name} is empty"
+        for name in asked
+        for place, text in enumerate(rows[name])
+        if not text.strip()
+    }
 
 
-def refuse_blank(table: Table, task: Task[Any, Any], rows: int, left_out: Collection[int]) -> None:
-    """Refuse a table without any text; say how many rows have none otherwise."""
-    names, first = " or ".join(task.asked), min(left_out, default=0)
-    if len(left_out) == rows:
-        raise GoftError(f"{table.origin}: no row has {names}", "fill the column")
-    if left_out:
-        warn(
-            f"{len(left_out)} of {rows} rows have no {names} and get an empty prediction, the "
-            f"first is {table.place(first)}"
-        )
+def leave_out(reasons: Mapping[int, str], table: Table, rows: int) -> None:
+    """Say how many rows get an empty prediction, and why the first of them; refuse if all do."""
+    if len(reasons) == rows:
+        refuse(reasons, table)
+    if reasons:
+        count = f"{len(reasons)} of {rows} rows get an empty prediction"
+        warn(f"{count}; the first is {example(reasons, table)}")
+
+
+def refuse(reasons: Mapping[int, str], table: Table) -> NoReturn:
+    """Refuse a table of which no row can be predicted on."""
+    more = ", and no other row can be predicted on" if len(reasons) > 1 else ""
+    raise GoftError(f"{example(reasons, table)}{more}", "pass rows that the task can take")
+
+
+def example(reasons: Mapping[int, str], table: Table) -> str:
+    """Return the first place and its reason."""
+    first = min(reasons)
+    return f"{table.place(first)}: {reasons[first]}"
 
 
 def name_beside(table: Table) -> str:
@@ -138,8 +154,8 @@ class Tally:
 
     table: Table
     rows: int
-    left_out: Collection[int]
-    """Places of rows that have no prediction, as is known before."""
+    left_out: Mapping[int, str]
+    """Places of rows that have no prediction, as is known before, and why."""
     made: int = 0
 
     def counting(self, parts: Iterable[Part]) -> Iterator[Part]:
@@ -156,15 +172,10 @@ class Tally:
                 self.made += len(places) - len(none)
                 yield places, predictions
                 advance(len(places))
-        if damaged and not self.made:
-            raise GoftError(
-                f"{self.table.place(damaged[0])}: it cannot be read, and no other row can be"
-            )
-        if damaged:
-            warn(
-                f"{len(damaged)} of {self.rows} rows cannot be read and have an empty prediction, "
-                f"the first is {self.table.place(damaged[0])}"
-            )
+        broken = dict.fromkeys(damaged, "it cannot be read")
+        if not self.made:
+            refuse({**self.left_out, **broken}, self.table)
+        leave_out(broken, self.table, self.rows)
 
 
 def warn(sentence: str) -> None:

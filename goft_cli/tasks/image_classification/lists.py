@@ -77,7 +77,7 @@ def read_pictures(path: Path) -> Table:
         table = read_list(path)
         labelled = any(label is not None for label in table.columns[LABEL])
         return table if labelled else replace(table, columns={IMAGE: table.columns[IMAGE]})
-    return Table(str(path), {IMAGE: [str(path)]}, names=[str(path)])
+    return Table("input", {IMAGE: [str(path)]}, names=[str(path)])
 
 
 def pictures_below(folder: Path) -> list[Path]:

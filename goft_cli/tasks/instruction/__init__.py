@@ -20,7 +20,7 @@ from goft_cli.data.sources import read_data
 from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors, chunks
-from goft_cli.tasks.generation import check_prompts, write
+from goft_cli.tasks.generation import too_long, write
 from goft_cli.tasks.instruction.rows import (
     COLUMNS,
     PREAMBLE,
@@ -216,12 +216,15 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
                 "pass task.packing=false",
             )
 
-    def check_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> None:
-        """Refuse an instruction after which the model has no room for an answer."""
-        positions = usable_positions(model)
-        for part in chunks(len(rows), CHECKED_ROWS):
-            prompts = list(self.encode(rows.select(part), processor)["input_ids"])
-            check_prompts(prompts, positions, part)
+    def unfit_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> dict[int, str]:
+        """Return the instructions after which the model has no room for an answer."""
+        positions, found = usable_positions(model), {}
+        for part in chunks(len(rows), CHECKED_ROWS) if positions else ():
+            prompts = self.encode(rows.select(part), processor)["input_ids"]
+            for place, prompt in zip(part, prompts, strict=True):
+                if reason := too_long(prompt, positions):
+                    found[place] = reason
+        return found
 
     def model_options(self) -> dict[str, Any]:
         """Return no entries: a causal language model is taken as it is."""

@@ -23,10 +23,10 @@ from goft_cli.tasks.question_answering.windows import (
     Answer,
     Best,
     best_answers,
-    check_questions,
     encode,
     largest,
     read_windows,
+    unfit_questions,
 )
 from goft_cli.tasks.tokens import AnyModel, Tokenizer
 
@@ -62,9 +62,9 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
         """Return questions and contexts; answers are left out."""
         return checked_rows(table, answered=False)
 
-    def check_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> None:
-        """Refuse a question that leaves no room for its context."""
-        check_questions(rows, processor, self.config)
+    def unfit_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> dict[int, str]:
+        """Return the questions that leave no room for their context."""
+        return unfit_questions(rows, processor, self.config)
 
     def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Cut each row into one window or several that overlap."""
