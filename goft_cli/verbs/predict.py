@@ -49,6 +49,8 @@ def predict(cfg: PredictConfig) -> None:
         options: dict[str, Any] = {"batch_size": cfg.batch_size, "decoding": cfg}
         if cfg.text is not None:
             rows = task.read_text(cfg.text)
+            if blank_rows(rows, task.asked):
+                raise GoftError(f"text={cfg.text!r} is empty", "pass a text, or input=FILE")
             run = open_trained(cfg.adapter, base_model=cfg.base_model)
             for _, found in run.predict(rows, **options):
                 (line,) = with_predictions(rows, found)
