@@ -138,11 +138,13 @@ class PredictConfig(TrainedConfig, Decoding):
     """`goft predict`."""
 
     input: str | None = None
-    """A table with the task's text columns: tsv, csv, jsonl or parquet; an image, or a list."""
+    """A table: csv, tsv, json, jsonl, parquet, arrow; a txt file, a row per line; `-` for stdin, JSON
+    lines or lines of text; for image tasks a picture, a folder, a list, a table with paths."""
     text: str | None = None
     """One text, in place of a file."""
     output: str = "predictions.jsonl"
-    """The file to write; its ending says the format: jsonl, json, csv, tsv or parquet."""
+    """The file to write, with all columns of the input; its ending says the format: jsonl, json, csv,
+    tsv, parquet or arrow; `-` for JSON lines on stdout."""
     overwrite: bool = False
     """Replace an output file that is already there."""
     batch_size: int = 64

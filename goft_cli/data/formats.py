@@ -1,4 +1,4 @@
-"""One data file into a table: tsv, csv, JSON, JSON lines, parquet.
+"""One data file into a table: tsv, csv, JSON, JSON lines, parquet, Arrow.
 
 Every format is parsed from bytes that are in memory already, so that the checksum in the manifest
 is of the very data that was used, and no cache can return an older file.
@@ -228,6 +228,25 @@ def _parse_parquet(content: bytes, path: Path, layout: Layout) -> Table:
     return from_dataset(rows, str(path))
 
 
+def _parse_arrow(content: bytes, path: Path, layout: Layout) -> Table:
+    """Read an Arrow file, as Feather is one too, or a stream, as `datasets` keeps."""
+    import pyarrow as pa
+
+    opened = pa.ipc.open_file if content.startswith(b"ARROW1") else pa.ipc.open_stream
+    try:
+        rows = Dataset(InMemoryTable(opened(content).read_all()))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise GoftError(f"{path}: not a readable Arrow file ({error})") from None
+    return from_dataset(rows, str(path))
+
+
+def parse_text(content: bytes, path: Path, column: str) -> Table:
+    """Read each line as the text of a row, blank ones too."""
+    texts = _text(content, path).removesuffix("\n").split("\n")
+    columns = {column: [text.removesuffix("\r") for text in texts]}
+    return Table(str(path), columns, range(1, len(texts) + 1))
+
+
 def _text(content: bytes, path: Path) -> str:
     encoding = next((ENCODINGS[mark] for mark in ENCODINGS if content.startswith(mark)), "utf-8")
     try:
@@ -250,5 +269,7 @@ PARSERS: dict[str, Callable[[bytes, Path, Layout], Table]] = {
     ".jsonl": _parse_lines,
     ".json": _parse_json,
     ".parquet": _parse_parquet,
+    ".arrow": _parse_arrow,
+    ".feather": _parse_arrow,
 }
 """What reads a file, by its extension."""

@@ -17,10 +17,10 @@ from datasets import ClassLabel, Dataset
 from goft_cli.config import HELD_OUT, TaskConfig
 from goft_cli.config.labels import identity
 from goft_cli.config.task import OwnDataConfig
-from goft_cli.data.columns import is_gap, require_column
+from goft_cli.data.columns import require_column
 from goft_cli.data.files import VALIDATION, find_split, read_shards
 from goft_cli.data.formats import PARSERS, Layout
-from goft_cli.data.table import Table
+from goft_cli.data.table import Table, is_gap
 from goft_cli.system.errors import GoftError
 
 TRAIN, TEST = "train", "test"

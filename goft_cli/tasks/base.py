@@ -17,6 +17,10 @@ from datasets import Dataset
 from torch import Tensor
 
 from goft_cli.config import Decoding, TaskConfig
+from goft_cli.data.files import read_input
+from goft_cli.data.formats import Layout
+from goft_cli.data.table import Table
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.tokens import AnyModel, Model
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
@@ -26,6 +30,10 @@ Inputs = Dataset | torch.utils.data.Dataset[Any]
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 Tensors = Tensor | tuple[Tensor, ...]
 Reduce = Callable[[Tensors, Mapping[str, Tensor]], Tensors]
+
+
+MOST_LISTED = 100
+"""Classes of a task up to which a prediction has the probability of each."""
 
 
 def chunks(total: int, size: int) -> Iterator[range]:
@@ -78,6 +86,23 @@ def class_options(names: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def described(probabilities: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return `{"label", "score", "probabilities"}` per row of (rows, classes) probabilities.
+
+    Without names of the classes a label is its number. The probabilities are those of all names,
+    and left out without names, or with more than `MOST_LISTED`.
+    """
+    listed = 0 < len(names) <= MOST_LISTED
+    return [
+        {
+            "label": names[int(row.argmax())] if names else int(row.argmax()),
+            "score": float(row.max()),
+            **({"probabilities": dict(zip(names, row.tolist(), strict=True))} if listed else {}),
+        }
+        for row in probabilities
+    ]
+
+
 class Task(ABC, Generic[ConfigT, ProcessorT]):
     """One benchmark: the pipeline calls `load`, `encode`, `collate`, `score` in this order."""
 
@@ -103,13 +128,44 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """Return this task with the names that its training data's provenance has; here none."""
         return self
 
-    @abstractmethod
-    def read(self, path: Path) -> Dataset:
-        """Read one file of rows to predict on; targets, if any, are left out."""
+    @property
+    def layout(self) -> Layout:
+        """How the task's files are read that do not say so themselves."""
+        return Layout()
+
+    @property
+    def asked(self) -> Sequence[str]:
+        """Columns of `unlabelled` without whose text a row is not predicted on; here none."""
+        return ()
+
+    @property
+    def line_column(self) -> str | None:
+        """The column that a line of text is, if a row can be made of one."""
+        return None
+
+    def read_table(self, path: Path) -> Table:
+        """Read rows to predict on with all columns that they have, unchecked; `-` is stdin."""
+        return read_input(path, self.layout, self.line_column)
 
     @abstractmethod
+    def unlabelled(self, table: Table) -> Dataset:
+        """Return a table's rows to predict on, checked, without targets, in the table's order.
+
+        A missing text is an empty one.
+        """
+
+    def read(self, path: Path) -> Dataset:
+        """Read one file of rows to predict on; targets, if any, are left out."""
+        return self.unlabelled(self.read_table(path))
+
     def read_text(self, text: str) -> Dataset:
         """Make one row to predict on from a text."""
+        if self.line_column is None:
+            raise GoftError(
+                f"task {self.config.name} takes {' and '.join(self.asked)}, found one text",
+                "pass input=FILE with these columns",
+            )
+        return self.unlabelled(Table("text", {self.line_column: [text]}))
 
     @abstractmethod
     def encode(self, rows: Dataset, processor: ProcessorT) -> Inputs:
@@ -149,8 +205,8 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """
 
     @abstractmethod
-    def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
-        """Return one readable prediction per raw row."""
+    def decode(self, outputs: Arrays, split: Split) -> Sequence[dict[str, Any] | None]:
+        """Return one readable prediction per raw row; None for a row that could not be read."""
 
     def files(self, outputs: Arrays, split: Split) -> dict[str, str]:
         """Return, by name, the content of files that the benchmark's own scorer reads; here none.
@@ -163,12 +219,12 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """Refuse a model that cannot take this task's batches; by default none."""
         return
 
-    def check_rows(self, rows: Dataset, model: AnyModel, processor: ProcessorT) -> None:
-        """Refuse rows to predict on that cannot be encoded or answered; by default none.
+    def unfit_rows(self, rows: Dataset, model: AnyModel, processor: ProcessorT) -> dict[int, str]:
+        """Return why rows to predict on cannot be encoded or answered, by their places; here none.
 
-        Rows are encoded some at a time, so `encode` would come to the last ones late.
+        `encode` and `answer` refuse such rows.
         """
-        return
+        return {}
 
     @abstractmethod
     def model_options(self) -> dict[str, Any]:

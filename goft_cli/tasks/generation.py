@@ -75,12 +75,15 @@ def write(
 def check_prompts(prompts: Sequence[Ids], positions: int | None, numbers: Sequence[int]) -> None:
     """Refuse a prompt after which the model can write nothing; the numbers count rows from 0."""
     for number, prompt in zip(numbers, prompts, strict=True):
-        if room_after([prompt], positions, 1) < 1:
-            raise GoftError(
-                f"row {number + 1}: its prompt has {len(prompt)} tokens and the model takes "
-                f"{positions}",
-                "shorten the text",
-            )
+        if reason := too_long(prompt, positions):
+            raise GoftError(f"row {number + 1}: {reason}", "shorten the text")
+
+
+def too_long(prompt: Ids, positions: int | None) -> str | None:
+    """Return why the model can write nothing after a prompt; None if it can."""
+    if room_after([prompt], positions, 1) >= 1:
+        return None
+    return f"its prompt has {len(prompt)} tokens and the model takes {positions}"
 
 
 def room_after(prompts: Sequence[Ids], positions: int | None, wanted: int) -> int:

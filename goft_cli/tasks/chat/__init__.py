@@ -46,9 +46,10 @@ class Chat(Answers[ChatConfig]):
         """Return the chats of a table, or their prompts."""
         return checked_chats(table, self.config, answered=answered)
 
-    def read_text(self, text: str) -> Dataset:
-        """Make a chat of one turn."""
-        return self.read_turn([], text)
+    @property
+    def line_column(self) -> str:
+        """A prompt of one turn."""
+        return "prompt"
 
     def read_turn(self, before: Sequence[Mapping[str, str]], text: str) -> Dataset:
         """Make a chat of earlier turns and one of the user."""

@@ -56,7 +56,7 @@ def checked_chats(table: Table, config: ChatConfig, *, answered: bool) -> Datase
             turns = read(dict(zip(columns, values, strict=True)), answered)
             chats.append(checked_turns(turns, config.tool_turns, answered=answered))
         except NoChatError as fault:
-            if config.invalid is Invalid.refuse:
+            if config.invalid is Invalid.refuse or not answered:
                 raise GoftError(f"{table.place(index)}: {fault}", fault.remedy) from None
             faults.append(f"{table.place(index)}: {fault}")
     if faults:

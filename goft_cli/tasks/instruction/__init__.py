@@ -6,7 +6,6 @@ import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
@@ -18,15 +17,15 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorWithFlattening
 
 from goft_cli.config import HELD_OUT, Decoding, InstructionConfig
-from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.own import remarks
 from goft_cli.data.sources import read_data
 from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors, chunks
-from goft_cli.tasks.generation import check_prompts, write
+from goft_cli.tasks.generation import too_long, write
 from goft_cli.tasks.instruction.rows import (
+    COLUMNS,
     PREAMBLE,
     QUESTION,
     SEPARATOR,
@@ -54,7 +53,6 @@ IGNORED = -100
 """The label of a token that is not scored."""
 
 logger = logging.getLogger(__name__)
-
 AnswersT = TypeVar("AnswersT", bound=InstructionConfig)
 
 
@@ -180,10 +178,9 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
                 logger.warning(remark)
         return TaskData({name: splits[name] for name in names}, provenance)
 
-    def read(self, path: Path) -> Dataset:
-        """Read one file of prompts; answers, if any, are left out."""
-        table = read_file(path, Layout()).renamed(self.config.column_aliases)
-        return self.checked(table, answered=False)
+    def unlabelled(self, table: Table) -> Dataset:
+        """Return the prompts of a table; answers, if any, are left out."""
+        return self.checked(table.renamed(self.config.column_aliases), answered=False)
 
     def collate(self, processor: Tokenizer) -> Collator:
         """Pad each batch to its own longest row, or with `packing` lay its rows end to end."""
@@ -217,12 +214,15 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
                 "pass task.packing=false",
             )
 
-    def check_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> None:
-        """Refuse a prompt after which the model has no room for an answer."""
-        positions = usable_positions(model)
-        for part in chunks(len(rows), CHECKED_ROWS):
-            prompts = list(self.encode(rows.select(part), processor)["input_ids"])
-            check_prompts(prompts, positions, part)
+    def unfit_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> dict[int, str]:
+        """Return the prompts after which the model has no room for an answer."""
+        positions, found = usable_positions(model), {}
+        for part in chunks(len(rows), CHECKED_ROWS) if positions else ():
+            prompts = self.encode(rows.select(part), processor)["input_ids"]
+            for place, prompt in zip(part, prompts, strict=True):
+                if reason := too_long(prompt, positions):
+                    found[place] = reason
+        return found
 
     def model_options(self) -> dict[str, Any]:
         """Return no entries: a causal language model is taken as it is."""
@@ -263,9 +263,15 @@ class Instruction(Answers[InstructionConfig]):
         """Return Alpaca's columns, checked."""
         return checked_rows(table, answered=answered)
 
-    def read_text(self, text: str) -> Dataset:
-        """Make one instruction without input."""
-        return Dataset.from_dict({"instruction": [text], "input": [""]})
+    @property
+    def asked(self) -> Sequence[str]:
+        """The instruction."""
+        return COLUMNS[:1]
+
+    @property
+    def line_column(self) -> str:
+        """The instruction; it has no input then."""
+        return COLUMNS[0]
 
     def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Tokenize prompt and answer, cut to length, the prompt unscored; or the prompt alone."""
