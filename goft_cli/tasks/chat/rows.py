@@ -44,7 +44,8 @@ class NoChatError(ValueError):
 def checked_chats(table: Table, config: ChatConfig, *, answered: bool) -> Dataset:
     """Return the column `messages` of a table, checked; unless `answered`, the column `prompt`.
 
-    A prompt ends with a turn of the user: an answer to it is left out. Each row is a list of
+    A prompt ends with a turn of the user: an answer to it is left out; each row has one, so that
+    none of them is left out where `config.invalid` says so of chats. Each row is a list of
     `{"role", "content"}`: perhaps the system's turn, then the user's and the assistant's in turn.
     """
     form, names, read = form_of(table, answered=answered)
@@ -57,7 +58,8 @@ def checked_chats(table: Table, config: ChatConfig, *, answered: bool) -> Datase
             chats.append(checked_turns(turns, config.tool_turns, answered=answered))
         except NoChatError as fault:
             if config.invalid is Invalid.refuse or not answered:
-                raise GoftError(f"{table.place(index)}: {fault}", fault.remedy) from None
+                remedy = fault.remedy if answered else "correct the row"
+                raise GoftError(f"{table.place(index)}: {fault}", remedy) from None
             faults.append(f"{table.place(index)}: {fault}")
     if faults:
         logger.warning(

@@ -213,8 +213,10 @@ def test_a_file_to_answer_ends_with_the_users_turn(make_chat: Maker, tmp_path: P
     assert list(make_chat().read(tmp_path / "new.jsonl")["prompt"]) == [HI[:1], HI[:1]]
     assert list(make_chat().read_text("Hi")["prompt"]) == [HI[:1]]
     write(tmp_path, [{"messages": [SYSTEM]}], "new.jsonl")
-    with pytest.raises(GoftError, match=r"new.jsonl, line 1: it has no turn of the user"):
-        make_chat().read(tmp_path / "new.jsonl")
+    for invalid in Invalid:
+        sentence = r"new.jsonl, line 1: it has no turn of the user; correct the row$"
+        with pytest.raises(GoftError, match=sentence):
+            make_chat(invalid=invalid).read(tmp_path / "new.jsonl")
 
 
 @given(chats())
