@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from goft_cli.config.decoding import Decoding
 from goft_cli.run.record import RunRecord, find_run, importing_for
 from goft_cli.system.errors import USAGE_ERROR, GoftError
 
@@ -77,8 +78,10 @@ def predict(
 
     with opened(run, base_model) as trained:
         table = read(trained, rows)
-        found = trained.predict(table, batch_size=batch_size, max_new_tokens=max_new_tokens)
-        return [line for part in found for line in with_predictions(*part)]
+        decoding = Decoding(max_new_tokens=max_new_tokens)
+        found = trained.predict(table, batch_size=batch_size, decoding=decoding)
+        parts = (with_predictions(table.select(places), some) for places, some in found)
+        return [line for part in parts for line in part]
 
 
 def load(run: Place, *, merged: bool = False, base_model: str | None = None) -> Loaded:

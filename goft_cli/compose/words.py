@@ -19,6 +19,7 @@ VERBS = {
     "compare": "adapters side by side: runs over seeds, paired differences, table, figure",
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
+    "chat": "talk with a run in the terminal, turn by turn: goft chat adapter=RUN_FOLDER",
     "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
     "verify": "recheck a run: digests, scores, merged model, certificate: goft verify RUN_FOLDER",
     "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
@@ -44,6 +45,7 @@ SHORT = {
     "max_train_samples": "task.max_train_samples",
     "max_eval_samples": "task.max_eval_samples",
     "class_weights": "task.class_weights",
+    "loss_on": "task.loss_on",
 }
 """Keys of a task by the short words that people type."""
 HUB_ID = re.compile(r"(?!.*\.(?:tsv|csv|jsonl?|parquet|arrow|txt)$)\w[\w.-]*/\w[\w.-]*")

@@ -16,6 +16,7 @@ from goft_cli.config.choices import (
     WithoutReference,
     check,
 )
+from goft_cli.config.decoding import Decoding
 from goft_cli.config.task import BenchmarkConfig, DatasetConfig
 from goft_cli.system.errors import GoftError
 
@@ -141,7 +142,7 @@ class JudgeConfig(Section):
 
 
 @dataclass
-class VicunaConfig(BenchmarkConfig):
+class VicunaConfig(BenchmarkConfig, Decoding):
     """Questions in FastChat's format; the answers' mean rating from 1 to 10 is the headline."""
 
     family: str = "vicuna"
@@ -168,10 +169,9 @@ class VicunaConfig(BenchmarkConfig):
 
     def __post_init__(self) -> None:
         """Check the ranges, and settle on a headline that there will be."""
-        of_category = {f"temperatures.{name}": t for name, t in self.temperatures.items()}
-        for key, value in {"temperature": self.temperature, **of_category}.items():
-            check(value >= 0, f"task.{key}", value, "at least 0", example=0.7)
-        self.check(self.max_new_tokens > 0, "max_new_tokens", "at least 1", example=1024)
+        for name, value in self.temperatures.items():
+            check(value >= 0, f"task.temperatures.{name}", value, "at least 0", example=0.7)
+        self.check_decoding()
         one, headlines = len(self.eval_splits) == 1, "rating, or answered where there is no judge"
         self.check(one, "eval_splits", "one file of questions", example="[question]")
         self.check(self.headline in {"rating", "answered"}, "headline", headlines, example="rating")

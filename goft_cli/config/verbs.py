@@ -19,6 +19,7 @@ from goft_cli.config.choices import (
     check,
     check_name,
 )
+from goft_cli.config.decoding import Decoding
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.task import TaskConfig, check_scored
 from goft_cli.config.trainer import LauncherConfig, TrackerConfig, TrainerConfig
@@ -138,30 +139,35 @@ class TrainedConfig(Section):
 
 
 @dataclass
-class PredictConfig(TrainedConfig):
+class PredictConfig(TrainedConfig, Decoding):
     """`goft predict`."""
 
     input: str | None = None
-    """A table with the task's text columns: tsv, csv, jsonl or parquet; an image, or a list."""
+    """A table: csv, tsv, json, jsonl, parquet, arrow; a txt file, a row per line; `-` for stdin,
+    JSON lines or lines of text; for image tasks a picture, a folder, a list, a table of paths."""
     text: str | None = None
     """One text, in place of a file."""
     output: str = "predictions.jsonl"
-    """The file to write; its ending says the format: jsonl, json, csv, tsv or parquet."""
+    """The file to write, with all columns of the input; its ending says the format: jsonl, json,
+    csv, tsv, parquet or arrow; `-` for JSON lines on stdout."""
     overwrite: bool = False
     """Replace an output file that is already there."""
     batch_size: int = 64
     """Rows at a time."""
-    max_new_tokens: int = 256
-    """Where an answer is broken off, if the task's model answers in words."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
-        self.check(self.max_new_tokens > 0, "max_new_tokens", "at least 1", example=256)
         if (self.input is None) == (self.text is None):
             found = "neither" if self.input is None else "both"
             raise GoftError(
                 f"predict: found {found} of input and text", "pass input=FILE or text=..."
             )
+
+
+@dataclass
+class TerminalConfig(TrainedConfig, Decoding):
+    """`goft chat`."""
 
 
 @dataclass

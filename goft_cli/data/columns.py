@@ -6,7 +6,6 @@ columns that are there, for the user to name one.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -14,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from goft_cli.config.labels import Identity, identity, level
-from goft_cli.data.table import Table
+from goft_cli.data.table import Table, is_gap
 from goft_cli.system.errors import GoftError
 
 PAIRS = (
@@ -81,13 +80,6 @@ FEW_CLASSES = 20
 """So many a user may have in a file of any size."""
 SHORT = 60
 """Characters that a label has at most, on average."""
-
-
-def is_gap(value: object) -> bool:
-    """Tell whether a cell is empty: nothing, blanks, or NaN."""
-    if isinstance(value, str):
-        return not value.strip()
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def find_text(table: Table, label: str | None) -> list[str]:

@@ -7,6 +7,7 @@ A split is one file, a set of parquet shards as the hub stores them, or a folder
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from goft_cli.data.formats import PARSERS, Layout, parse
+from goft_cli.data.formats import PARSERS, Layout, parse, parse_text
 from goft_cli.data.table import Table, from_dataset
 from goft_cli.system.digests import digests, read_with_digest
 from goft_cli.system.errors import GoftError
@@ -24,6 +25,7 @@ VALIDATION = ("validation", "dev", "valid", "val")
 SHARD = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})")
 VERSION = re.compile(r"-v\d+(\.\d+)*$")
 SAVED = "state.json"
+STDIN = "-"
 
 
 def read_folder(
@@ -50,6 +52,27 @@ def read_folder(
 def read_file(path: Path, layout: Layout) -> Table:
     """Read one file of rows."""
     return read_shards([path], layout)[0]
+
+
+def read_input(path: Path, layout: Layout, line_column: str | None) -> Table:
+    """Read rows to predict on: a table; `-` for JSON lines or lines of text from stdin; or a .txt.
+
+    Each line of text is a row, blank ones too, with its text in `line_column`.
+    """
+    if str(path) == STDIN:
+        content, path = sys.stdin.buffer.read(), Path("stdin")
+        if content.lstrip().startswith(b"{"):
+            return PARSERS[".jsonl"](content, path, layout)
+    elif path.suffix.lower() == ".txt":
+        content = read_content(path)[0]
+    else:
+        return read_file(path, layout)
+    if line_column is None:
+        raise GoftError(
+            f"{path}: found lines of text, but a row of this task has several columns",
+            "pass a table that has them, such as a csv file or JSON lines",
+        )
+    return parse_text(content, path, line_column)
 
 
 def read_content(path: Path) -> tuple[bytes, str]:

@@ -1,4 +1,4 @@
-"""One data file into a table: tsv, csv, JSON, JSON lines, parquet, CoNLL.
+"""One data file into a table: tsv, csv, JSON, JSON lines, parquet, Arrow, CoNLL.
 
 Every format is parsed from bytes that are in memory already, so that the checksum in the manifest
 is of the very data that was used, and no cache can return an older file.
@@ -21,6 +21,7 @@ from datasets import Dataset
 from datasets.table import InMemoryTable
 
 from goft_cli.config.labels import level
+from goft_cli.data.conll import parse_words
 from goft_cli.data.table import Table, from_dataset
 from goft_cli.system.errors import GoftError
 
@@ -229,36 +230,26 @@ def _parse_parquet(content: bytes, path: Path, layout: Layout) -> Table:
 
 
 def _parse_words(content: bytes, path: Path, layout: Layout) -> Table:
-    """Read CoNLL's form: a word a line, its tag in the last column, a blank line after a sentence.
+    return parse_words(_text(content, path), path)
 
-    Without a second column there are words alone. Lines of -DOCSTART- stand between documents.
-    """
-    columns: dict[str, list[list[str]]] = {"tokens": [], "tags": []}
-    starts: list[int] = []
-    width, open_ = 0, False
-    for number, line in enumerate(_text(content, path).splitlines(), start=1):
-        fields = line.split()
-        if not fields or fields[0] == "-DOCSTART-":
-            open_ = False
-            continue
-        width = width or len(fields)
-        if len(fields) != width:
-            raise GoftError(
-                f"{path}, line {number}: found {len(fields)} columns, expected {width}, as in the "
-                "lines before",
-                "correct the line",
-            )
-        if not open_:
-            starts.append(number)
-            for rows in columns.values():
-                rows.append([])
-            open_ = True
-        for rows, field_ in zip(columns.values(), (fields[0], fields[-1]), strict=True):
-            rows[-1].append(field_)
-    if not starts:
-        raise empty(path)
-    kept = columns if width > 1 else {"tokens": columns["tokens"]}
-    return Table(str(path), kept, starts)
+
+def _parse_arrow(content: bytes, path: Path, layout: Layout) -> Table:
+    """Read an Arrow file, as Feather is one too, or a stream, as `datasets` keeps."""
+    import pyarrow as pa
+
+    opened = pa.ipc.open_file if content.startswith(b"ARROW1") else pa.ipc.open_stream
+    try:
+        rows = Dataset(InMemoryTable(opened(content).read_all()))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise GoftError(f"{path}: not a readable Arrow file ({error})") from None
+    return from_dataset(rows, str(path))
+
+
+def parse_text(content: bytes, path: Path, column: str) -> Table:
+    """Read each line as the text of a row, blank ones too."""
+    texts = _text(content, path).removesuffix("\n").split("\n")
+    columns = {column: [text.removesuffix("\r") for text in texts]}
+    return Table(str(path), columns, range(1, len(texts) + 1))
 
 
 def _text(content: bytes, path: Path) -> str:
@@ -285,5 +276,7 @@ PARSERS: dict[str, Callable[[bytes, Path, Layout], Table]] = {
     ".parquet": _parse_parquet,
     ".conll": _parse_words,
     ".bio": _parse_words,
+    ".arrow": _parse_arrow,
+    ".feather": _parse_arrow,
 }
 """What reads a file, by its extension."""

@@ -17,10 +17,10 @@ from datasets import ClassLabel, Dataset
 from goft_cli.config import HELD_OUT, TaskConfig
 from goft_cli.config.labels import identity
 from goft_cli.config.task import OwnDataConfig
-from goft_cli.data.columns import is_gap, require_column
+from goft_cli.data.columns import require_column
 from goft_cli.data.files import VALIDATION, find_split, read_shards
 from goft_cli.data.formats import PARSERS, Layout
-from goft_cli.data.table import Table
+from goft_cli.data.table import Table, is_gap
 from goft_cli.system.errors import GoftError
 
 TRAIN, TEST = "train", "test"
@@ -205,9 +205,11 @@ def remarks(
 ) -> Iterator[str]:
     """Yield what a person should know of the splits: rows that are in two, classes of one row."""
     train, *others = splits.items()
-    known = set(zip(*(train[1][name] for name in inputs), strict=True))
+    # chats are lists, which no set takes
+    known = {repr(row) for row in zip(*(train[1][name] for name in inputs), strict=True)}
     for split, rows in others:
-        again = sum(row in known for row in zip(*(rows[name] for name in inputs), strict=True))
+        found = zip(*(rows[name] for name in inputs), strict=True)
+        again = sum(repr(row) in known for row in found)
         if again:
             yield f"{again} of {len(rows)} rows of {split} are in {train[0]}, too"
     feature = train[1].features.get(label or "")

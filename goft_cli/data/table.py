@@ -101,12 +101,14 @@ def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bo
     """Return the checked text columns of a text classification task, in memory.
 
     With `labelled` there must be a label column, which becomes named ids or float64 targets, or
-    lists of names.
+    lists of names; without, a missing text is empty.
     """
     table = table.renamed(config.column_aliases)
     wanted = [*config.text_columns, *([config.label_column] if labelled else [])]
     require_columns(table, wanted, _remedy(table, labelled=labelled))
-    columns: dict[str, list[Any]] = {name: texts(table, name) for name in config.text_columns}
+    columns: dict[str, list[Any]] = {
+        name: texts(table, name, or_gap=not labelled) for name in config.text_columns
+    }
     features = Features({name: Value("string") for name in config.text_columns})
     if labelled:
         columns[config.label_column] = _targets(table, config)
@@ -165,9 +167,18 @@ def require_distinct(table: Table, name: str, values: Sequence[Hashable], remedy
             )
 
 
-def texts(table: Table, name: str) -> list[str]:
-    """Return a column of texts."""
+def is_gap(value: object) -> bool:
+    """Tell whether a cell is empty: nothing, blanks, or NaN."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def texts(table: Table, name: str, *, or_gap: bool = False) -> list[str]:
+    """Return a column of texts; with `or_gap` an empty cell is an empty text."""
     values = list(table.columns[name])
+    if or_gap:
+        values = ["" if is_gap(value) else value for value in values]
     for index, value in enumerate(values):
         if not isinstance(value, str) or SURROGATE.search(value):
             raise GoftError(

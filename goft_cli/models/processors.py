@@ -25,6 +25,10 @@ class Reader(Protocol):
         """Return the entries of the processor's configuration that the task fixes."""
         ...
 
+    def fit_processor(self, processor: Any) -> None:  # noqa: ANN401 - a tokenizer or an image processor
+        """Give a processor that was just loaded what the task needs."""
+        ...
+
 
 def load_processor(folder: Path, cfg: ModelConfig, reader: Reader) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
     """Load what turns rows into model inputs; a tokenizer can pad, whatever its files say."""
@@ -35,6 +39,7 @@ def load_processor(folder: Path, cfg: ModelConfig, reader: Reader) -> Any:  # no
         check_vocabulary(processor, cfg.path)
         processor("a", "b")  # a tokenizer that breaks does so on any text
         give_padding(processor, cfg.path)
+    reader.fit_processor(processor)
     return processor
 
 

@@ -98,6 +98,11 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def template(self) -> Path:
+        """The chat template that the run was trained with, where its tokenizer has one."""
+        return self.adapter / "chat_template.jinja"
+
+    @property
     def checkpoints(self) -> Path:
         """What training needs to resume."""
         return self.path / "checkpoints"

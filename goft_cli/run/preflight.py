@@ -57,7 +57,6 @@ def check_inputs(cfg: TrainConfig) -> None:
     for key, task in tasks.items():
         check_data_dir(task, key)
     check_metrics(cfg.task)
-    check_sets(cfg)
     if isinstance(cfg.task, ImageClassificationConfig):
         check_images(cfg.task)
         check_order(cfg.trainer)
@@ -94,17 +93,6 @@ def check_metrics(task: TaskConfig) -> None:
         task, TextClassificationConfig | ImageClassificationConfig | TokenClassificationConfig
     ):
         metrics.check_names(task.metrics, headline=task.headline, target=task.target)
-
-
-def check_sets(cfg: TrainConfig) -> None:
-    """Refuse to spread a label over the others where a row has any number of them."""
-    factor = cfg.trainer.label_smoothing_factor
-    if factor and isinstance(cfg.task, TextClassificationConfig) and cfg.task.multi_label:
-        raise GoftError(
-            f"trainer.label_smoothing_factor={factor}: task.multi_label=true has no one label in a "
-            "row to spread over the others",
-            "leave it out",
-        )
 
 
 def check_data_dir(task: TaskConfig, key: str) -> None:
@@ -189,10 +177,11 @@ def check_smoothing(cfg: TrainConfig) -> None:
     """Refuse to spread labels where there are none, as in regression and question answering."""
     task, factor = cfg.task, cfg.trainer.label_smoothing_factor
     classes = isinstance(task, ImageClassificationConfig | InstructionConfig)
-    if factor and not classes and not getattr(task, "labels", None):
+    sets = isinstance(task, TextClassificationConfig) and task.multi_label
+    if factor and (sets or not (classes or getattr(task, "labels", None))):
         raise GoftError(
-            f"trainer.label_smoothing_factor={factor}: task {task.name} has no classes to spread "
-            "a label over",
+            f"trainer.label_smoothing_factor={factor}: a row of task {task.name} has no one "
+            "class to spread over the others",
             "leave it out",
         )
 

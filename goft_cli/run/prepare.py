@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sized
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+from datasets import Dataset
 from peft import PeftModel
 from transformers import TrainingArguments, set_seed
 
@@ -22,9 +25,10 @@ from goft_cli.run.record import RunRecord
 from goft_cli.run.second_stage import first_stage
 from goft_cli.system.digests import in_modules
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.base import Split, Task, TaskData
+from goft_cli.tasks.base import Task, TaskData, chunks
 from goft_cli.tasks.benchmark import LoadedBenchmark, load_benchmark, require_kind
 from goft_cli.tasks.families import build_benchmark, build_task
+from goft_cli.tasks.tokens import lengths
 from goft_cli.training import sharding
 from goft_cli.training.trainer import EncodedData, training_arguments, update_count
 
@@ -63,12 +67,14 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     task.check_model(backbone.model)
     if benchmark:
         benchmark.check_model(backbone.model, backbone.processor)
-    rows, head = len(data.splits[cfg.task.train_split]), head_of(backbone.model, cfg.model)
+    encoded = encode(task, data, backbone, arguments)
+    # a row may have several inputs, which are not counted; rows left out or packed are
+    rows = min(len(data.splits[cfg.task.train_split]), len(cast("Sized", encoded.train)))
     updates = update_count(rows, cfg.trainer, arguments.world_size)
+    head = head_of(backbone.model, cfg.model)
     model = attach_adapter(backbone, cfg.adapter, head, task.auto_class, updates)
     if source := first_stage(cfg):
         go_on(model, source, task, backbone, head)
-    encoded = encode(task, data, backbone)
     counts = count_parameters(model, head)
     return Job(
         cfg, folder, task, data, encoded, arguments, backbone, model, counts, benchmark, speaks
@@ -117,15 +123,39 @@ def prepare_benchmark(cfg: TrainConfig, task: Task[Any, Any]) -> LoadedBenchmark
     return load_benchmark(benchmark)
 
 
-def encode(task: Task[Any, Any], data: TaskData, backbone: Backbone) -> EncodedData:
+def encode(
+    task: Task[Any, Any], data: TaskData, backbone: Backbone, arguments: TrainingArguments
+) -> EncodedData:
     """Make model inputs of the training split and the evaluation splits."""
-    splits = {
-        name: Split(rows, task.encode(rows, backbone.processor))
-        for name, rows in data.splits.items()
-    }
+    splits = {name: task.split(rows, backbone.processor) for name, rows in data.splits.items()}
+    loose = splits[task.config.train_split].inputs
+    train = task.training_inputs(loose)
+    if train is not loose:
+        announce_packing(cast(Dataset, loose), cast(Dataset, train), arguments)
     return EncodedData(
-        train=splits[task.config.train_split].inputs,
+        train=train,
         evaluation={name: splits[name] for name in task.config.eval_splits},
         collate=task.collate(backbone.processor),
         class_weights=task.class_weights(data.splits[task.config.train_split]),
     )
+
+
+def announce_packing(loose: Dataset, packed: Dataset, arguments: TrainingArguments) -> None:
+    """Say what packing makes of the training rows: their number, tokens of a step, and padding."""
+    size = arguments.per_device_train_batch_size
+    before, after = (batch_shape(lengths(rows), size) for rows in (loose, packed))
+    logger.info(
+        "%d examples packed into %d rows: a batch of %d has %.0f tokens, %.1f%% of it padding; "
+        "unpacked it would have %.0f and %.1f%%",
+        *(len(loose), len(packed), size, after[0], 100 * after[1], before[0], 100 * before[1]),
+    )
+
+
+def batch_shape(sizes: np.ndarray, size: int) -> tuple[float, float]:
+    """Return the mean tokens of a batch, and the share of its places that is padding.
+
+    Rows of `sizes` tokens come in their order, which tells as much as any other order.
+    """
+    batches = [sizes[part.start : part.stop] for part in chunks(len(sizes), size)]
+    places = sum(int(batch.max()) * len(batch) for batch in batches)
+    return float(sizes.sum() / len(batches)), float(1 - sizes.sum() / places)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from goft_cli.config import TaskConfig, TrainConfig
 from goft_cli.config.model import real_name
 from goft_cli.config.task import UNTUNED, DatasetConfig, OwnDataConfig
+from goft_cli.data.writers import write_json_lines
 from goft_cli.run.by_class import SHOWN_CLASSES, class_table, describe_baseline
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.figures import COLOURS, save, style
@@ -199,7 +199,9 @@ def score_rows(scores: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str
     ]
 
 
-def with_predictions(rows: Dataset, predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_predictions(
+    rows: Dataset, predictions: Sequence[Mapping[str, Any] | None]
+) -> list[dict[str, Any]]:
     """Return each row as it was read, its label by name, with its prediction."""
     from datasets import ClassLabel
 
@@ -232,11 +234,6 @@ def write_predictions(
                 write_json_lines(with_predictions(rows.select(part), found_there), file)
         for name, content in files.items():
             write_text(folder.path / name, content)
-
-
-def write_json_lines(lines: Iterable[Mapping[str, Any]], file: BinaryIO) -> None:
-    """Write one JSON object per line."""
-    file.writelines(f"{json.dumps(line, ensure_ascii=False)}\n".encode() for line in lines)
 
 
 @style()

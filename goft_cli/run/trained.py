@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from peft import PeftModel
 from torch import nn
 from transformers import TrainingArguments
 
-from goft_cli.config import TRAIN_SAMPLE, TrainConfig
+from goft_cli.config import TRAIN_SAMPLE, ChatConfig, Decoding, TrainConfig
 from goft_cli.models.adapter_loading import load_trained
 from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.run import provenance
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 PREDICTED_ROWS = 10_000
 """Rows that are encoded, sorted by length and run at a time, whatever their number."""
+ANSWERED_BATCHES = 8
+"""Batches of rows that are answered in words at a time, which takes far longer."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class TrainedRun:
         source = config.train_split if name == TRAIN_SAMPLE else name
         rows = self.load_splits([source]).splits[source]
         chosen = rows.select(spread(len(rows), count))
-        return {name: Split(chosen, self.task.encode(chosen, self.backbone.processor))}
+        return {name: self.task.split(chosen, self.backbone.processor)}
 
     def outputs(
         self, model: nn.Module, splits: dict[str, Split], batch_size: int
@@ -98,25 +100,44 @@ class TrainedRun:
         collate = self.task.collate(self.backbone.processor)
         return run_model(model, self.task, splits, collate, self.arguments(batch_size))
 
+    def unfit_rows(self, rows: Dataset) -> dict[int, str]:
+        """Return why the model cannot predict on some of the rows, by their places."""
+        return self.task.unfit_rows(rows, self.model, self.backbone.processor)
+
     def predict(
-        self, rows: Dataset, *, batch_size: int, max_new_tokens: int
-    ) -> Iterator[tuple[Dataset, list[dict[str, Any]]]]:
-        """Yield some raw rows at a time, and a readable prediction for each."""
-        if len(rows) > PREDICTED_ROWS:
-            self.task.check_rows(rows, self.model, self.backbone.processor)
-        for part in chunks(len(rows), PREDICTED_ROWS):
-            some = rows.select(part)
-            yield some, self._predicted(some, batch_size, max_new_tokens)
+        self,
+        rows: Dataset,
+        *,
+        batch_size: int,
+        decoding: Decoding,
+        left_out: Collection[int] = (),
+    ) -> Iterator[tuple[range, list[dict[str, Any] | None]]]:
+        """Yield the places of some rows at a time, and a readable prediction for each.
+
+        It is None for the places that are `left_out`, and for a row that turns out to be damaged.
+        """
+        # which rows are damaged is noted in this process
+        trainer = replace(self.cfg.trainer, dataloader_num_workers=0)
+        run = replace(self, cfg=replace(self.cfg, trainer=trainer))
+        answers = isinstance(self.task, AnsweringTask)
+        size = min(PREDICTED_ROWS, ANSWERED_BATCHES * batch_size) if answers else PREDICTED_ROWS
+        for part in chunks(len(rows), size):
+            numbers = [number for number in part if number not in left_out]
+            found: Sequence[dict[str, Any] | None] = []
+            if numbers:
+                found = run._predicted(rows.select(numbers), batch_size, decoding, numbers)
+            by_number = dict(zip(numbers, found, strict=True))
+            yield part, [by_number.get(number) for number in part]
 
     def _predicted(
-        self, rows: Dataset, batch_size: int, max_new_tokens: int
-    ) -> list[dict[str, Any]]:
+        self, rows: Dataset, batch_size: int, decoding: Decoding, numbers: Sequence[int]
+    ) -> Sequence[dict[str, Any] | None]:
         """Return one readable prediction per raw row: a generated answer, or decoded outputs."""
         task, processor = self.task, self.backbone.processor
         if isinstance(task, AnsweringTask):
             model = self.model.to(self.arguments(batch_size).device).eval()
-            lengths = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
-            return task.answer(model, rows, processor, **lengths)
+            options: dict[str, Any] = {"batch_size": batch_size, "decoding": decoding}
+            return task.answer(model, rows, processor, **options, numbers=numbers)
         split = Split(rows, task.encode(rows, processor))
         found = self.outputs(self.model, {"input": split}, batch_size)
         return task.decode(found["input"], split)
@@ -129,11 +150,7 @@ def open_trained(
 
     `base_model` and `data_dir` are where its base model and its data are now, if they have moved.
     """
-    folder = find_run(adapter)
-    manifest = read_json(folder.manifest)
-    cfg = placed(read_config(folder.config), manifest, base_model, data_dir)
-    task = build_task(cfg.task).respelled(provenance.section(manifest, "data"))
-    cfg = replace(cfg, task=task.config)
+    folder, manifest, cfg, task = read_run(adapter, base_model, data_dir)
     check_base(manifest, cfg, folder, moved=base_model is not None)
     backbone = load_backbone(cfg.model, task)
     check_fingerprint(manifest, backbone, cfg, adapter)
@@ -142,6 +159,19 @@ def open_trained(
     changes = provenance.adapter_changes(manifest, folder)
     provenance.require_unchanged(changes, folder.path, provenance.COPY_RUN)
     return TrainedRun(cfg, folder, task, backbone, model, manifest, data_dir is not None)
+
+
+def read_run(
+    adapter: str, base_model: str | None = None, data_dir: str | None = None
+) -> tuple[RunFolder, dict[str, Any], TrainConfig, Task[Any, Any]]:
+    """Read what a finished run recorded, and build its task; no model is loaded."""
+    folder = find_run(adapter)
+    manifest = read_json(folder.manifest)
+    cfg = placed(read_config(folder.config), manifest, base_model, data_dir)
+    task = build_task(cfg.task).respelled(provenance.section(manifest, "data"))
+    if isinstance(task.config, ChatConfig) and folder.template.is_file():
+        task = build_task(replace(task.config, template=str(folder.template)))
+    return folder, manifest, replace(cfg, task=task.config), task
 
 
 def placed(

@@ -16,8 +16,11 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from goft_cli.config import TaskConfig
-from goft_cli.config.choices import Target
+from goft_cli.config import Decoding, TaskConfig
+from goft_cli.data.files import read_input
+from goft_cli.data.formats import Layout
+from goft_cli.data.table import Table
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.tokens import AnyModel, Model
 
 ConfigT = TypeVar("ConfigT", bound=TaskConfig)
@@ -27,6 +30,10 @@ Inputs = Dataset | torch.utils.data.Dataset[Any]
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 Tensors = Tensor | tuple[Tensor, ...]
 Reduce = Callable[[Tensors, Mapping[str, Tensor]], Tensors]
+
+
+MOST_LISTED = 100
+"""Classes of a task up to which a prediction has the probability of each."""
 
 
 def chunks(total: int, size: int) -> Iterator[range]:
@@ -91,17 +98,6 @@ class Split:
     inputs: Inputs
 
 
-def class_options(names: Sequence[str], target: Target = Target.many) -> dict[str, Any]:
-    """Return the model-config entries of a head with one output per class, in this order."""
-    several = target is Target.sets
-    return {
-        "num_labels": len(names),
-        "id2label": dict(enumerate(names)),
-        "label2id": {name: index for index, name in enumerate(names)},
-        "problem_type": f"{'multi' if several else 'single'}_label_classification",
-    }
-
-
 class Task(ABC, Generic[ConfigT, ProcessorT]):
     """One benchmark: the pipeline calls `load`, `encode`, `collate`, `score` in this order."""
 
@@ -131,13 +127,44 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """Return this task with the names that its training data's provenance has; here none."""
         return self
 
-    @abstractmethod
-    def read(self, path: Path) -> Dataset:
-        """Read one file of rows to predict on; targets, if any, are left out."""
+    @property
+    def layout(self) -> Layout:
+        """How the task's files are read that do not say so themselves."""
+        return Layout()
+
+    @property
+    def asked(self) -> Sequence[str]:
+        """Columns of `unlabelled` without whose text a row is not predicted on; here none."""
+        return ()
+
+    @property
+    def line_column(self) -> str | None:
+        """The column that a line of text is, if a row can be made of one."""
+        return None
+
+    def read_table(self, path: Path) -> Table:
+        """Read rows to predict on with all columns that they have, unchecked; `-` is stdin."""
+        return read_input(path, self.layout, self.line_column)
 
     @abstractmethod
+    def unlabelled(self, table: Table) -> Dataset:
+        """Return a table's rows to predict on, checked, without targets, in the table's order.
+
+        A missing text is an empty one.
+        """
+
+    def read(self, path: Path) -> Dataset:
+        """Read one file of rows to predict on; targets, if any, are left out."""
+        return self.unlabelled(self.read_table(path))
+
     def read_text(self, text: str) -> Dataset:
         """Make one row to predict on from a text."""
+        if self.line_column is None:
+            raise GoftError(
+                f"task {self.config.name} takes {' and '.join(self.asked)}, found one text",
+                "pass input=FILE with these columns",
+            )
+        return self.unlabelled(Table("text", {self.line_column: [text]}))
 
     @abstractmethod
     def encode(self, rows: Dataset, processor: ProcessorT) -> Inputs:
@@ -146,6 +173,14 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         Targets, under `label_names`, are present exactly when the rows carry them. Columns that the
         model does not take may stay for `score` and `decode`; Trainer leaves them out.
         """
+
+    def split(self, rows: Dataset, processor: ProcessorT) -> Split:
+        """Encode rows, and return them with their inputs, without rows that the task leaves out."""
+        return Split(rows, self.encode(rows, processor))
+
+    def training_inputs(self, inputs: Inputs) -> Inputs:
+        """Return the inputs to train on, which a task may pack; those to score stay as they are."""
+        return inputs
 
     @abstractmethod
     def collate(self, processor: ProcessorT) -> Collator:
@@ -169,8 +204,8 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """
 
     @abstractmethod
-    def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
-        """Return one readable prediction per raw row."""
+    def decode(self, outputs: Arrays, split: Split) -> Sequence[dict[str, Any] | None]:
+        """Return one readable prediction per raw row; None for a row that could not be read."""
 
     def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any] | None:
         """Return the scores and the confusions of each class, as `goft_cli.tasks.classes` does.
@@ -202,12 +237,12 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """Refuse a model that cannot take this task's batches; by default none."""
         return
 
-    def check_rows(self, rows: Dataset, model: AnyModel, processor: ProcessorT) -> None:
-        """Refuse rows to predict on that cannot be encoded or answered; by default none.
+    def unfit_rows(self, rows: Dataset, model: AnyModel, processor: ProcessorT) -> dict[int, str]:
+        """Return why rows to predict on cannot be encoded or answered, by their places; here none.
 
-        Rows are encoded some at a time, so `encode` would come to the last ones late.
+        `encode` and `answer` refuse such rows.
         """
-        return
+        return {}
 
     @abstractmethod
     def model_options(self) -> dict[str, Any]:
@@ -217,6 +252,10 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """Return the processor-config entries this task fixes; by default none."""
         return {}
 
+    def fit_processor(self, processor: ProcessorT) -> None:
+        """Give a processor that was just loaded what this task needs; by default it has it all."""
+        return
+
     def size_deviations(self, data: TaskData) -> dict[str, tuple[int, int]]:
         """Return (found, published) rows for each split whose size is not the benchmark's."""
         return data.size_deviations(self.config.benchmark_sizes)
@@ -224,6 +263,13 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
 
 class AnsweringTask(Task[ConfigT, ProcessorT]):
     """A task whose model answers in words of its own, when it is asked to predict."""
+
+    def read_turn(self, before: Sequence[Mapping[str, str]], text: str) -> Dataset:
+        """Make one row of a text and the turns before it, which here do not matter.
+
+        A turn has the `role` "user" or "assistant" and a `content`.
+        """
+        return self.read_text(text)
 
     @abstractmethod
     def answer(
@@ -233,9 +279,11 @@ class AnsweringTask(Task[ConfigT, ProcessorT]):
         processor: ProcessorT,
         *,
         batch_size: int,
-        max_new_tokens: int,
+        decoding: Decoding,
+        numbers: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
         """Return one readable prediction per row of `read` or `read_text`.
 
-        The model is in evaluation mode, on its device.
+        The model is in evaluation mode, on its device. The rows may be some of many; `numbers` are
+        their places there, counted from 0.
         """

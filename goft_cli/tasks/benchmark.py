@@ -50,6 +50,10 @@ class Benchmark(ABC, Generic[ConfigT]):
         """Return the entries of the tokenizer's configuration that the benchmark fixes: none."""
         return {}
 
+    def fit_processor(self, processor: Tokenizer) -> None:
+        """Leave the tokenizer as its files say."""
+        return
+
     @abstractmethod
     def load(self) -> TaskData:
         """Read and check the questions."""

@@ -10,6 +10,8 @@ import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 from sklearn.utils.class_weight import compute_class_weight
 
+from goft_cli.config.choices import Target
+
 OUTSIDE = "O"
 Entity = tuple[str, int, int]
 """Type, first word, and the word behind the last."""
@@ -102,3 +104,31 @@ def figures(right: int, found: int, there: int) -> dict[str, float]:
 
 ABSENT = figures(0, 0, 0)
 """Where there is no entity and none was found."""
+
+
+def class_options(names: Sequence[str], target: Target = Target.many) -> dict[str, Any]:
+    """Return the model-config entries of a head with one output per class, in this order."""
+    several = target is Target.sets
+    return {
+        "num_labels": len(names),
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": f"{'multi' if several else 'single'}_label_classification",
+    }
+
+
+def described(probabilities: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return `{"label", "score", "probabilities"}` per row of (rows, classes) probabilities.
+
+    Without names of the classes a label is its number. The probabilities are those of all names,
+    and left out without names, or with more than `MOST_LISTED`.
+    """
+    listed = 0 < len(names) <= MOST_LISTED
+    return [
+        {
+            "label": names[int(row.argmax())] if names else int(row.argmax()),
+            "score": float(row.max()),
+            **({"probabilities": dict(zip(names, row.tolist(), strict=True))} if listed else {}),
+        }
+        for row in probabilities
+    ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,15 +14,27 @@ from transformers import DataCollatorWithPadding
 
 from goft_cli.config import TextClassificationConfig
 from goft_cli.config.choices import ClassWeights
-from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.own import remarks, without_gaps
 from goft_cli.data.sources import read_data
-from goft_cli.data.table import checked_rows, label_spelling, refuse_header
+from goft_cli.data.table import Table, checked_rows, label_spelling, refuse_header
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
-from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
-from goft_cli.tasks.classes import balanced_weights, by_class, majority, usual_labels
+from goft_cli.tasks.base import (
+    Arrays,
+    Collator,
+    Split,
+    Task,
+    TaskData,
+)
+from goft_cli.tasks.classes import (
+    balanced_weights,
+    by_class,
+    class_options,
+    described,
+    majority,
+    usual_labels,
+)
 from goft_cli.tasks.tokens import Batch, Tokenizer, tokenized, usable_length
 
 LIKELY = 0.5
@@ -50,7 +61,7 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read, check and convert the named splits; labels become ids."""
         config = self.config
-        layout = replace(self._layout, skip_short_rows=config.skip_short_rows)
+        layout = replace(self.layout, skip_short_rows=config.skip_short_rows)
         tables, provenance = read_data(config, names, layout)
         # a row of a set may have no label at all
         wanted = [*config.text_columns, *([config.label_column] * (not config.multi_label))]
@@ -76,21 +87,27 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
         labels = provenance.get("labels", self.config.labels)
         return TextClassification(replace(self.config, labels=labels))
 
-    def read(self, path: Path) -> Dataset:
-        """Read one file to predict on; labels, if any, are left out."""
-        table = read_file(path, self._layout)
+    @property
+    def layout(self) -> Layout:
+        """Columns of files without a header, and what files call a column."""
+        config = self.config
+        return Layout(config.raw_columns, config.text_columns, config.column_aliases)
+
+    @property
+    def asked(self) -> Sequence[str]:
+        """One text, or two."""
+        return self.config.text_columns
+
+    @property
+    def line_column(self) -> str | None:
+        """The text, if there is only one."""
+        columns = self.config.text_columns
+        return columns[0] if len(columns) == 1 else None
+
+    def unlabelled(self, table: Table) -> Dataset:
+        """Return the texts; labels, if any, are left out."""
         refuse_header(table, self.config)
         return checked_rows(table, self.config, labelled=False)
-
-    def read_text(self, text: str) -> Dataset:
-        """Make one row of a task with a single text column."""
-        columns = self.config.text_columns
-        if len(columns) != 1:
-            raise GoftError(
-                f"task {self.config.name} takes {' and '.join(columns)}, found one text",
-                "pass input=FILE with these columns",
-            )
-        return Dataset.from_dict({columns[0]: [text]})
 
     def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Tokenize without padding; the longer text of a pair is cut first."""
@@ -156,14 +173,7 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
                 {"labels": [k for k, share in one.items() if share >= LIKELY], "probabilities": one}
                 for one in named
             ]
-        return [
-            {
-                "label": labels[int(row.argmax())],
-                "score": float(row.max()),
-                "probabilities": dict(zip(labels, row.tolist(), strict=True)),
-            }
-            for row in _softmax(logits)
-        ]
+        return described(_softmax(logits), labels)
 
     def model_options(self) -> dict[str, Any]:
         """Return config entries; the head's dropout goes under each name that heads read."""
@@ -185,11 +195,6 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
             return (logits >= 0).astype(int), np.asarray(self._targets(targets)).astype(int)
         predictions = logits.argmax(axis=-1) if self.config.labels else logits.squeeze(-1)
         return predictions, np.asarray(targets)
-
-    @property
-    def _layout(self) -> Layout:
-        config = self.config
-        return Layout(config.raw_columns, config.text_columns, config.column_aliases)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

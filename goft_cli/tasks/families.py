@@ -8,6 +8,7 @@ from goft_cli.config import TaskConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Task
 from goft_cli.tasks.benchmark import Benchmark
+from goft_cli.tasks.chat import Chat
 from goft_cli.tasks.classification import TextClassification
 from goft_cli.tasks.image_classification import ImageClassification
 from goft_cli.tasks.instruction import Instruction
@@ -23,6 +24,7 @@ FAMILIES: dict[str, type[Task[Any, Any]]] = {
     "image_classification": ImageClassification,
     "question_answering": QuestionAnswering,
     "instruction": Instruction,
+    "chat": Chat,
 }
 BENCHMARKS: dict[str, type[Benchmark[Any]]] = {"mmlu": MMLU, "vicuna": Vicuna, "lm_eval": LmEval}
 

@@ -5,9 +5,11 @@ Numbers of each row make sampling repeatable, and independent of the other rows 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,11 +18,14 @@ from transformers import (
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
+from goft_cli.config import Decoding
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.tokens import AnyModel, Tokenizer, usable_positions
 
@@ -36,36 +41,49 @@ def write(
     *,
     stops: Sequence[int],
     batch_size: int,
-    max_new_tokens: int,
+    decoding: Decoding,
+    numbers: Sequence[int] = (),
 ) -> list[str]:
-    """Return the likeliest answer to each prompt, shorter where the model's positions end.
+    """Return the answer to each prompt, shorter where the model's positions end.
 
-    The longest prompts are answered first, and those of like length together. The arguments are
-    those of `write_batch`.
+    The longest prompts are answered first, and those of like length together. What is drawn for a
+    row depends on the seed and on its number alone, by default its place here, counted from 0; its
+    batch-mates matter by rounding only.
     """
     positions = usable_positions(model)
-    check_prompts(prompts, positions)
+    numbers = numbers or range(len(prompts))
+    check_prompts(prompts, positions, numbers)
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     answers = [""] * len(prompts)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         batch = [prompts[row] for row in rows]
-        room = room_after(batch, positions, max_new_tokens)
-        found = write_batch(model, batch, tokenizer, stops=stops, max_new_tokens=room)
+        room = room_after(batch, positions, decoding.max_new_tokens)
+        found = write_batch(
+            model,
+            batch,
+            tokenizer,
+            stops=stops,
+            decoding=replace(decoding, max_new_tokens=room),
+            seeds=[seed_of(decoding, numbers[row]) for row in rows],
+        )
         for row, answer in zip(rows, found, strict=True):
             answers[row] = answer
     return answers
 
 
-def check_prompts(prompts: Sequence[Ids], positions: int | None, first: int = 1) -> None:
-    """Refuse a prompt after which the model can write nothing; `first` is the number of row one."""
-    for number, prompt in enumerate(prompts, start=first):
-        if room_after([prompt], positions, 1) < 1:
-            raise GoftError(
-                f"row {number}: its prompt has {len(prompt)} tokens and the model takes "
-                f"{positions}",
-                "shorten the text",
-            )
+def check_prompts(prompts: Sequence[Ids], positions: int | None, numbers: Sequence[int]) -> None:
+    """Refuse a prompt after which the model can write nothing; the numbers count rows from 0."""
+    for number, prompt in zip(numbers, prompts, strict=True):
+        if reason := too_long(prompt, positions):
+            raise GoftError(f"row {number + 1}: {reason}", "shorten the text")
+
+
+def too_long(prompt: Ids, positions: int | None) -> str | None:
+    """Return why the model can write nothing after a prompt; None if it can."""
+    if room_after([prompt], positions, 1) >= 1:
+        return None
+    return f"its prompt has {len(prompt)} tokens and the model takes {positions}"
 
 
 def room_after(prompts: Sequence[Ids], positions: int | None, wanted: int) -> int:
@@ -80,15 +98,14 @@ def write_batch(
     tokenizer: Tokenizer,
     *,
     stops: Sequence[int],
-    max_new_tokens: int,
-    temperature: float = 0.0,
+    decoding: Decoding,
     seeds: Sequence[int] = (),
 ) -> list[str]:
-    """Return the answer to each prompt, up to one of the `stops` or to `max_new_tokens`.
+    """Return the answer to each prompt, up to a token of `stops`, a stop word or the last token.
 
-    The model is in evaluation mode, on its device. A temperature of 0 always takes the likeliest
-    token; above 0 each prompt has a seed of its own.
+    The model is in evaluation mode, on its device. With a temperature each prompt has its own seed.
     """
+    words, added = decoding.stop, cast("dict[str, int]", cast(Any, tokenizer).get_added_vocab())
     padding = cast("int | None", tokenizer.pad_token_id)
     padding = stops[0] if padding is None else padding
     # Padded on the left, so that the new tokens follow directly on each prompt.
@@ -96,14 +113,14 @@ def write_batch(
     ids = pad([torch.tensor(prompt) for prompt in prompts], padding_value=padding)
     mask = pad([torch.ones(len(prompt), dtype=torch.long) for prompt in prompts])
     sampling = None
-    if temperature > 0:
-        uniforms = draw_uniforms(seeds, max_new_tokens).to(model.device)
-        sampling = samplers(model.generation_config, temperature, uniforms)
+    if decoding.temperature > 0:
+        uniforms = draw_uniforms(seeds, decoding.max_new_tokens).to(model.device)
+        sampling = samplers(model.generation_config, decoding, uniforms)
     # A configuration of its own: that of the model may ask for sampling.
     settings = GenerationConfig(
         do_sample=False,  # `sampling` leaves a single token to choose
-        max_new_tokens=max_new_tokens,
-        eos_token_id=list(stops),
+        max_new_tokens=decoding.max_new_tokens,
+        eos_token_id=[*stops, *(added[word] for word in words if word in added)],
         pad_token_id=padding,
     )
     found = model.generate(
@@ -111,8 +128,22 @@ def write_batch(
         attention_mask=mask.to(model.device),
         generation_config=settings,
         logits_processor=sampling,
+        stopping_criteria=StoppingCriteriaList(
+            [StopWords(words, tokenizer, ids.shape[1])] if words else []
+        ),
     )
-    return tokenizer.batch_decode(found[:, ids.shape[1] :], skip_special_tokens=True)
+    answers = tokenizer.batch_decode(found[:, ids.shape[1] :], skip_special_tokens=True)
+    return [until(answer, words) for answer in answers]
+
+
+def until(text: str, words: Sequence[str]) -> str:
+    """Return a text up to where the first of the words begins in it."""
+    return text[: min((at for word in words if (at := text.find(word)) >= 0), default=None)]
+
+
+def seed_of(decoding: Decoding, name: object) -> int:
+    """Return the seed of one answer, by the number or the name of its row."""
+    return zlib.crc32(f"{decoding.seed}/{name}".encode())
 
 
 def stop_tokens(model: AnyModel, tokenizer: Tokenizer) -> list[int]:
@@ -129,16 +160,16 @@ def stop_tokens(model: AnyModel, tokenizer: Tokenizer) -> list[int]:
 
 
 def samplers(
-    generation: GenerationConfig, temperature: float, uniforms: Tensor
+    generation: GenerationConfig, decoding: Decoding, uniforms: Tensor
 ) -> LogitsProcessorList:
     """Return what turns greedy decoding into sampling, as `generate(do_sample=True)` would filter.
 
-    FastChat passes the temperature, above 0, alone, so the model's own top_k and top_p hold. The
-    uniforms are (rows, steps) in [0, 1), on the model's device; one number per token to draw.
+    As there, the model's own top_k holds, and its top_p where none is given. The temperature is
+    above 0. The uniforms are (rows, steps) in [0, 1), on the model's device; one per token to draw.
     """
     top_k = TOP_K if generation.top_k is None else generation.top_k
-    top_p = 1.0 if generation.top_p is None else generation.top_p
-    steps: list[LogitsProcessor] = [TemperatureLogitsWarper(temperature)]
+    top_p = decoding.top_p or generation.top_p or 1.0
+    steps: list[LogitsProcessor] = [TemperatureLogitsWarper(decoding.temperature)]
     if top_k > 0:
         steps.append(TopKLogitsWarper(top_k))
     if top_p < 1:
@@ -171,3 +202,22 @@ class SeededChoice(LogitsProcessor):
         self.step += 1
         chosen = torch.searchsorted(cumulative, threshold, right=True)
         return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)
+
+
+class StopWords(StoppingCriteria):
+    """Ends a row whose answer has come to a stop word.
+
+    That of transformers compares tokens of the vocabulary, and misses a letter made of several.
+    """
+
+    def __init__(self, words: Sequence[str], tokenizer: Tokenizer, start: int) -> None:
+        self.words, self.tokenizer, self.start = words, tokenizer, start
+        # a token has at least one byte; one more, as the first of a text may lose its blank
+        self.longest = max(len(word.encode()) for word in words) + 1
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: object) -> Any:  # noqa: ANN401 - as there
+        """Return (rows,) booleans; `input_ids` has the prompts, up to `start`, and the answers."""
+        last = input_ids[:, max(self.start, input_ids.shape[1] - self.longest) :]
+        texts = self.tokenizer.batch_decode(last, skip_special_tokens=True)
+        ended = [any(word in text for word in self.words) for text in texts]
+        return torch.tensor(ended, device=input_ids.device)

@@ -25,12 +25,20 @@ from goft_cli.data.sources import read_data
 from goft_cli.data.table import Table, require_columns, words_in
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
-from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors, class_options
+from goft_cli.tasks.base import (
+    Arrays,
+    Collator,
+    Split,
+    Task,
+    TaskData,
+    Tensors,
+)
 from goft_cli.tasks.classes import (
     ABSENT,
     OUTSIDE,
     balanced_weights,
     by_class,
+    class_options,
     entities,
     figures,
 )

@@ -95,7 +95,7 @@ def evaluation_splits(task: Task[Any, Any], data: TaskData, processor: object) -
     if not rows:
         train = data.splits[task.config.train_split]
         rows = {TRAIN_SAMPLE: train.select(range(min(SAMPLE_ROWS, len(train))))}
-    return {name: Split(split, task.encode(split, processor)) for name, split in rows.items()}
+    return {name: task.split(split, processor) for name, split in rows.items()}
 
 
 def run_model(

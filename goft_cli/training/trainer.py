@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -19,7 +19,6 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import SchedulerType
 
 from goft_cli.config import TrackerName, TrainConfig, TrainerConfig
@@ -29,6 +28,7 @@ from goft_cli.models.adalora import AdaLora, RankAllocation
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
 from goft_cli.tasks.tokens import lengths
+from goft_cli.training.by_length import ByLength
 from goft_cli.training.callbacks import (
     EPOCH_RATES,
     EarlyStopping,
@@ -56,25 +56,6 @@ class EncodedData:
     collate: Collator
     class_weights: np.ndarray | None = None
     """What a row of each class counts in the training loss; None if all count alike."""
-
-
-class ByLength(LengthGroupedSampler):
-    """Rows of like length come together; seed and epoch decide the order, and an update's size.
-
-    Trainer's own draws the order from the generator of dropout, whose state a resumed epoch has
-    lost and other processes do not share.
-    """
-
-    def __init__(
-        self, update: int, lengths: list[int], seed: int, epoch: Callable[[], int]
-    ) -> None:
-        self.order = torch.Generator()
-        super().__init__(update, lengths=lengths, generator=self.order)
-        self.seed, self.epoch = seed, epoch
-
-    def __iter__(self) -> Iterator[int]:
-        self.order.manual_seed(self.seed + self.epoch())
-        return super().__iter__()
 
 
 class PenaltyTrainer(PenaltyMixin, ResumableTrainer):

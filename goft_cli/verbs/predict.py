@@ -1,20 +1,30 @@
-"""`goft predict`: predictions of a trained run, in a file whose ending says the format."""
+"""`goft predict`: predictions of a trained run, beside the columns that its input has."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from goft_cli.config import PredictConfig
+from goft_cli.config import Decoding, PredictConfig
+from goft_cli.data.writers import WRITERS, Predicted, Prediction, free_name
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import written_aside
+from goft_cli.system.files import kind_of, written_aside
 
-Parts = Iterable[Sequence[Mapping[str, Any]]]
-"""Lines, as many at a time as are predicted together."""
+if TYPE_CHECKING:  # they import the libraries, before which the output is checked
+    from datasets import Dataset
+
+    from goft_cli.data.table import Table
+    from goft_cli.tasks.base import Task
+
+STREAM = "-"
+"""Stands for stdin as an input, and for stdout as an output."""
+Part = tuple[range, Sequence[Prediction | None]]
 
 
 def main() -> None:
@@ -27,87 +37,164 @@ def predict(cfg: PredictConfig) -> None:
     from goft_cli.run.record import importing_for
     from goft_cli.run.summary import screen, with_predictions
 
-    output, text = Path(cfg.output), cfg.text
-    if text is None:
-        check_output_file(output, overwrite=cfg.overwrite)
+    if cfg.text is None:
+        check_output(cfg.output, overwrite=cfg.overwrite)
     with importing_for(cfg.adapter):
-        from goft_cli.run.trained import open_trained
-        from goft_cli.system.screen import quiet_libraries
+        from goft_cli.run.trained import open_trained, read_run
+        from goft_cli.system.screen import console, quiet_libraries
 
     with quiet_libraries():
+        *_, task = read_run(cfg.adapter)
+        check_decoding(cfg, task)
+        options: dict[str, Any] = {"batch_size": cfg.batch_size, "decoding": cfg}
+        if cfg.text is not None:
+            rows = task.read_text(cfg.text)
+            if blank_rows(rows, task.asked):
+                raise GoftError(f"text={cfg.text!r} is empty", "pass a text, or input=FILE")
+            run = open_trained(cfg.adapter, base_model=cfg.base_model)
+            for _, found in run.predict(rows, **options):
+                (line,) = with_predictions(rows, found)
+                screen.print_json(json.dumps(line, ensure_ascii=False))
+            return
+        table = task.read_table(Path(cfg.input or ""))
+        rows = task.unlabelled(table)
+        left_out = blank_rows(rows, task.asked)
+        leave_out(left_out, table, len(rows))
         run = open_trained(cfg.adapter, base_model=cfg.base_model)
-        rows = run.task.read(Path(cfg.input or "")) if text is None else run.task.read_text(text)
-        found = run.predict(rows, batch_size=cfg.batch_size, max_new_tokens=cfg.max_new_tokens)
-        parts = (with_predictions(some, predictions) for some, predictions in found)
-        if text is None:
-            write_lines(output, parts)
-            screen.print(f"{len(rows)} predictions: {output}", soft_wrap=True)
+        unfit = run.unfit_rows(rows)
+        leave_out(unfit, table, len(rows))
+        tally = Tally(table, len(rows), {**left_out, **unfit})
+        parts = run.predict(rows, **options, left_out=tally.left_out)
+        write(cfg.output, Predicted(table.columns, tally.counting(parts), name_beside(table)))
+        if cfg.output == STREAM:
+            console.print(f"{tally.made} predictions")
         else:
-            screen.print_json(json.dumps(next(parts)[0], ensure_ascii=False))
+            screen.print(f"{tally.made} predictions: {cfg.output}", soft_wrap=True)
 
 
-def check_output_file(path: Path, *, overwrite: bool) -> None:
-    """Refuse a file in whose format predictions cannot be written, and one that is there."""
+def check_output(output: str, *, overwrite: bool) -> None:
+    """Refuse a file in whose format predictions cannot be written, or that cannot be written."""
+    if output == STREAM:
+        return
+    path = Path(output)
     if path.suffix.lower() not in WRITERS:
         raise GoftError(
             f"output={path}: the ending {path.suffix!r} names no format",
-            f"expected one of {', '.join(WRITERS)}, such as output={path.with_suffix('.csv')}",
+            f"expected one of {', '.join(WRITERS)}, such as output={path.with_suffix('.csv')}, "
+            "or output=- for JSON lines on stdout",
         )
+    if kind := kind_of(path):
+        raise GoftError(f"output={path} is {kind}", "pass a file")
     if path.exists() and not overwrite:
         raise GoftError(f"output={path} is already there", "pass another file or overwrite=true")
+    if not path.parent.is_dir():
+        raise GoftError(f"output={path}: there is no folder {path.parent}", "create it")
+    if not os.access(path.parent, os.W_OK):
+        raise GoftError(f"output={path}: the folder {path.parent} is read-only", "pass another")
 
 
-def write_lines(path: Path, parts: Parts) -> None:
-    """Write predictions as they come, in the format of the file's ending.
+def check_decoding(cfg: PredictConfig, task: Task[Any, Any]) -> None:
+    """Refuse options of answers for a task whose model does not answer in words."""
+    from goft_cli.tasks.base import AnsweringTask
+
+    plain = Decoding()
+    given = [
+        entry.name
+        for entry in fields(Decoding)
+        if getattr(cfg, entry.name) != getattr(plain, entry.name)
+    ]
+    if given and not isinstance(task, AnsweringTask):
+        raise GoftError(
+            f"predict: {', '.join(given)} is for models that answer in words, and that of "
+            f"{task.config.name} does not",
+            f"drop {', '.join(given)}",
+        )
+
+
+def blank_rows(rows: Dataset, asked: Sequence[str]) -> dict[int, str]:
+    """Return the places of rows in which one of these columns is empty, and which one."""
+    return {
+        place: f"{name} is empty"
+        for name in asked
+        for place, text in enumerate(rows[name])
+        if not text.strip()
+    }
+
+
+def leave_out(reasons: Mapping[int, str], table: Table, rows: int) -> None:
+    """Say how many rows get an empty prediction, and why the first of them; refuse if all do."""
+    if len(reasons) == rows:
+        refuse(reasons, table)
+    if reasons:
+        count = f"{len(reasons)} of {rows} rows get an empty prediction"
+        warn(f"{count}; the first is {example(reasons, table)}")
+
+
+def refuse(reasons: Mapping[int, str], table: Table) -> NoReturn:
+    """Refuse a table of which no row can be predicted on."""
+    more = ", and no other row can be predicted on" if len(reasons) > 1 else ""
+    raise GoftError(f"{example(reasons, table)}{more}", "pass rows that the task can take")
+
+
+def example(reasons: Mapping[int, str], table: Table) -> str:
+    """Return the first place and its reason."""
+    first = min(reasons)
+    return f"{table.place(first)}: {reasons[first]}"
+
+
+def name_beside(table: Table) -> str:
+    """Return what the predictions are called, and say so where the usual name is taken."""
+    name = free_name(table.columns)
+    if name != "prediction":
+        warn(f"the input has a column prediction already, so the new one is called {name}")
+    return name
+
+
+@dataclass
+class Tally:
+    """Counts predictions as they come."""
+
+    table: Table
+    rows: int
+    left_out: Mapping[int, str]
+    """Places of rows that have no prediction, as is known before, and why."""
+    made: int = 0
+
+    def counting(self, parts: Iterable[Part]) -> Iterator[Part]:
+        """Hand predictions on and show how many there are; in the end, say which are lacking."""
+        from goft_cli.system.screen import counting
+
+        damaged: list[int] = []
+        with counting("predicting", self.rows) as advance:
+            for places, predictions in parts:
+                none = [
+                    place for place, found in zip(places, predictions, strict=True) if not found
+                ]
+                damaged += [place for place in none if place not in self.left_out]
+                self.made += len(places) - len(none)
+                yield places, predictions
+                advance(len(places))
+        broken = dict.fromkeys(damaged, "it cannot be read")
+        if not self.made:
+            refuse({**self.left_out, **broken}, self.table)
+        leave_out(broken, self.table, self.rows)
+
+
+def warn(sentence: str) -> None:
+    """Say on stderr what is no reason to stop."""
+    from goft_cli.system.screen import console
+
+    console.print(sentence, style="yellow", soft_wrap=True, markup=False, highlight=False)
+
+
+def write(output: str, rows: Predicted) -> None:
+    """Write predictions as they come, in the format of the file's ending; on stdout JSON lines.
 
     The file has its name once it is whole.
     """
+    if output == STREAM:
+        WRITERS[".jsonl"](rows, sys.stdout.buffer)
+        return
+    path = Path(output)
     with written_aside(path) as file:
-        WRITERS[path.suffix.lower()](parts, file)
-
-
-def _as_json_lines(parts: Parts, file: BinaryIO) -> None:
-    from goft_cli.run.summary import write_json_lines
-
-    for lines in parts:
-        write_json_lines(lines, file)
-
-
-def _as_json(parts: Parts, file: BinaryIO) -> None:
-    separator = "["
-    for lines in parts:
-        items = json.dumps(list(lines), indent=2, ensure_ascii=False)
-        file.write(f"{separator}{items[1:-2]}".encode())
-        separator = ","
-    file.write(b"\n]\n")
-
-
-def _as_delimited(parts: Parts, file: BinaryIO, *, delimiter: str) -> None:
-    """Write a column for each number of a prediction; fields are quoted where they must be.
-
-    The table is whole in memory: the last row may have a column that no other has.
-    """
-    import pandas as pd
-
-    frame = pd.concat([pd.json_normalize([dict(line) for line in lines]) for lines in parts])
-    # with "\n" alone, csv would leave a "\r" within a text unquoted
-    file.write(frame.to_csv(index=False, sep=delimiter, lineterminator="\r\n").encode())
-
-
-def _as_parquet(parts: Parts, file: BinaryIO) -> None:
-    """Write a table; it is whole in memory, for the last row may tell the type of a column."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    tables = [pa.Table.from_pylist([dict(line) for line in lines]) for lines in parts]
-    parquet.write_table(pa.concat_tables(tables, promote_options="permissive"), file)
-
-
-WRITERS: dict[str, Callable[[Parts, BinaryIO], None]] = {
-    ".jsonl": _as_json_lines,
-    ".json": _as_json,
-    ".csv": partial(_as_delimited, delimiter=","),
-    ".tsv": partial(_as_delimited, delimiter="\t"),
-    ".parquet": _as_parquet,
-}
-"""What writes a file, by its ending."""
+        WRITERS[path.suffix.lower()](rows, file)

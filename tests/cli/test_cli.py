@@ -42,7 +42,7 @@ def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
     assert ("task: demo/acceptability, " in answer.out) == composes_task
     assert ("adapter: adalora, " in answer.out) == (verb in {*trains, "doctor"})
     assert ("learning_rate" in answer.out) == (verb in {*trains, "doctor", "fetch"})
-    assert "batch_size=64" in answer.out or verb in {"fetch", "reproduce", "report"}
+    assert "batch_size=64" in answer.out or verb in {"chat", "fetch", "reproduce", "report"}
     assert "schema" not in answer.out
 
 

@@ -38,6 +38,7 @@ SETTINGS = [
     ["task=demo/instructions"],
     ["task=demo/acceptability"],
     ["task=demo/instructions", "benchmark=vicuna"],
+    ["task=demo/talk"],
     ["task=demo/acceptability", "adapter=adalora"],
     ["task=demo/acceptability", "adapter=peft"],
 ]

@@ -55,6 +55,7 @@ EARLY: dict[str, str] = {
     "goft_cli.tasks.instruction": (
         "InstructionConfig.column_aliases InstructionConfig.holdout InstructionConfig.max_length"
     ),
+    "goft_cli.tasks.chat": "ChatConfig.template",
     "goft_cli.tasks.question_answering.windows": (
         "QuestionAnsweringConfig.max_length QuestionAnsweringConfig.doc_stride"
     ),
@@ -70,6 +71,7 @@ EARLY: dict[str, str] = {
     "goft_cli.tasks.vicuna.rubric": "JudgeConfig.references",
     "goft_cli.tasks.vicuna.answers.make_prompts": "VicunaConfig.seed",
     "goft_cli.training.trackers.tracking": "TrackerConfig.project",
+    "goft_cli.tasks.generation.seed_of": "Decoding.seed",
     "goft_cli.run.launch": "LauncherConfig.num_processes",
     "goft_cli.verbs.compare.comparison": "CompareConfig.adapters",
     "goft_cli.config.studies.CompareConfig": "CompareConfig.seeds CompareConfig.reference",

@@ -40,6 +40,9 @@ class Head:
     def processor_options(self) -> dict[str, Any]:
         return {}
 
+    def fit_processor(self, processor: object) -> None:
+        return
+
 
 def write_model(folder: Path, *, seed: int = 0, width: int = 16) -> Path:
     """Save a BERT of two blocks with random weights, and a word tokenizer."""

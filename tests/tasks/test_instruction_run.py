@@ -113,7 +113,7 @@ def test_predict_answers_a_file_as_the_merged_model_does(
     words = {"input": str(source), "output": str(output), "max_new_tokens": 6}
     predict(PredictConfig(adapter=str(trained.path), **words))
     lines = [json.loads(line) for line in output.read_text().splitlines()]
-    assert [line["input"] for line in lines] == ["", "Tom has a map."]
+    assert [line["input"] for line in lines] == [None, "Tom has a map."]
 
     merge(MergeConfig(adapter=str(trained.path), output_dir=str(tmp_path / "merged")))
     model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")

@@ -41,6 +41,7 @@ def test_every_family_reads_back_what_it_would_make(
     task = build_task(with_stand_in(read_config(name), tmp_path / "data"))
     model = "tiny-llama" if task.auto_class == "AutoModelForCausalLM" else "tiny-deberta-v3"
     tokenizer = AutoTokenizer.from_pretrained(asset_dir(model), model_max_length=512)
+    task.fit_processor(tokenizer)
     split = task.config.train_split
     rows, before = task.load_splits([split]).splits[split], tokenizer.backend_tokenizer.to_str()
     expected = uncached(monkeypatch, lambda: task.encode(rows, tokenizer))

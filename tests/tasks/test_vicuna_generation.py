@@ -17,7 +17,7 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
 from goft_cli import GoftConfig
-from goft_cli.config import ChatTemplate, VicunaConfig
+from goft_cli.config import ChatTemplate, Decoding, VicunaConfig
 from goft_cli.data.sources import read_demo
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import asset_dir
@@ -123,14 +123,15 @@ def test_each_row_has_numbers_of_its_own_seed() -> None:
 def test_the_models_own_filters_hold(filters: dict[str, float]) -> None:
     scores = torch.tensor([[0.0, 0.3, 0.1], [2.0, 0.0, 1.9]])
     uniforms = torch.tensor([[0.999], [0.999]])
-    processors = samplers(GenerationConfig(**filters), 0.7, uniforms)
+    processors = samplers(GenerationConfig(**filters), Decoding(temperature=0.7), uniforms)
     chosen = processors(NO_TOKENS, scores)
     assert chosen.argmax(dim=1).tolist() == [1, 0]
 
 
 def test_the_filter_that_transformers_sets_unasked_is_there() -> None:
     scores = torch.arange(60.0)[None] / 60
-    lowest = samplers(GenerationConfig(), 0.7, torch.tensor([[0.0]]))
+    decoding = Decoding(temperature=0.7)
+    lowest = samplers(GenerationConfig(), decoding, torch.tensor([[0.0]]))
     chosen = lowest(NO_TOKENS, scores)
     assert chosen.argmax() == 60 - 50
 
@@ -204,7 +205,13 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seed": 1}, {"chat_template": ChatTemplate.alpaca_fastchat}, {"max_new_tokens": 13}],
+    [
+        {"seed": 1},
+        {"chat_template": ChatTemplate.alpaca_fastchat},
+        {"max_new_tokens": 13},
+        {"top_p": 0.5},
+        {"stop": ["\n"]},
+    ],
     ids=str,
 )
 def test_other_settings_reuse_no_answer(

@@ -8,36 +8,59 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
+from pyarrow import feather, parquet
 
 from goft_cli.config import PredictConfig
+from goft_cli.data.writers import WRITERS, Predicted, free_name
 from goft_cli.run import trained as run_trained
 from goft_cli.run.summary import with_predictions
 from goft_cli.run.trained import TrainedRun
 from goft_cli.system.errors import GoftError
-from goft_cli.verbs.predict import WRITERS, predict, write_lines
+from goft_cli.tasks.base import chunks
+from goft_cli.verbs.predict import predict, write
 from tests.conftest import Goft
 from tests.support import small_runs
 
 Line = dict[str, Any]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+PREDICTIONS = st.builds(
+    lambda score: {"label": "ham", "score": score, "probabilities": {"ham": score}},
+    st.floats(0, 1),
+)
 LINES = st.lists(
     st.builds(
-        lambda text, score: {
-            "sentence": text,
-            "prediction": {"label": "ham", "score": score, "probabilities": {"ham": score}},
-        },
+        lambda text, found: {"id": "7", "sentence": text, "prediction": found},
         TEXTS,
-        st.floats(0, 1),
+        PREDICTIONS | st.none(),
     ),
     min_size=1,
-    max_size=4,
-)
+    max_size=5,
+).filter(lambda lines: any(line["prediction"] for line in lines))
+
+
+def predicted(lines: list[Line], size: int) -> Predicted:
+    """Cut lines into parts of this size, as predictions come."""
+    names = [name for name in lines[0] if name != "prediction"]
+    columns = {name: [line[name] for line in lines] for name in names}
+    parts = [
+        (part, [lines[place]["prediction"] for place in part]) for part in chunks(len(lines), size)
+    ]
+    return Predicted(columns, parts)
+
+
+def nested(row: dict[str, Any]) -> Line:
+    """Return a row of a table as a line of JSON has it; a number may be written as text."""
+    flat = [row[f"prediction.{name}"] for name in ("label", "score", "probabilities.ham")]
+    if flat[0] in ("", None):
+        assert {*flat} <= {"", None}
+        return {"id": row["id"], "sentence": row["sentence"], "prediction": None}
+    label, score, ham = flat[0], *map(float, flat[1:])
+    found = {"label": label, "score": score, "probabilities": {"ham": ham}}
+    return {"id": row["id"], "sentence": row["sentence"], "prediction": found}
 
 
 def delimited(delimiter: str) -> Callable[[Path], list[Line]]:
@@ -45,20 +68,13 @@ def delimited(delimiter: str) -> Callable[[Path], list[Line]]:
 
     def read(path: Path) -> list[Line]:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, delimiter=delimiter, strict=True))
-        return [
-            {
-                "sentence": row["sentence"],
-                "prediction": {
-                    "label": row["prediction.label"],
-                    "score": float(row["prediction.score"]),
-                    "probabilities": {"ham": float(row["prediction.probabilities.ham"])},
-                },
-            }
-            for row in rows
-        ]
+            return [*map(nested, csv.DictReader(file, delimiter=delimiter, strict=True))]
 
     return read
+
+
+def feather_rows(path: Path) -> list[Line]:
+    return [*map(nested, feather.read_table(path).to_pylist())]
 
 
 READERS: dict[str, Callable[[Path], list[Line]]] = {
@@ -68,7 +84,9 @@ READERS: dict[str, Callable[[Path], list[Line]]] = {
     ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
     ".csv": delimited(","),
     ".tsv": delimited("\t"),
-    ".parquet": lambda path: parquet.read_table(path).to_pylist(),
+    ".parquet": lambda path: [*map(nested, parquet.read_table(path).to_pylist())],
+    ".arrow": feather_rows,
+    ".feather": feather_rows,
 }
 
 
@@ -80,15 +98,17 @@ def test_every_format_is_read_back() -> None:
 @settings(
     deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(lines=LINES)
-def test_what_is_written_is_what_is_read(ending: str, lines: list[Line], tmp_path: Path) -> None:
-    path = tmp_path / f"out{ending}"
-    write_lines(path, [lines])
+@given(lines=LINES, size=st.integers(1, 5))
+def test_what_is_written_is_what_is_read(
+    ending: str, lines: list[Line], size: int, tmp_path: Path
+) -> None:
+    path, upper = tmp_path / f"out{ending}", tmp_path / f"out{ending.upper()}"
+    write(str(path), predicted(lines, len(lines)))
     assert READERS[ending](path) == lines
-    write_lines(path.with_suffix(ending.upper()), [[line] for line in lines])
-    assert READERS[ending](path.with_suffix(ending.upper())) == lines
-    if ending != ".parquet":  # where the groups of rows are those of the parts
-        assert path.with_suffix(ending.upper()).read_bytes() == path.read_bytes()
+    write(str(upper), predicted(lines, size))
+    assert READERS[ending](upper) == lines
+    if ending in {".jsonl", ".json", ".csv", ".tsv"}:  # others have groups of rows, the parts
+        assert upper.read_bytes() == path.read_bytes()
 
 
 def test_a_rows_label_and_its_prediction_speak_one_language() -> None:
@@ -99,23 +119,56 @@ def test_a_rows_label_and_its_prediction_speak_one_language() -> None:
     assert [line["prediction"]["label"] for line in lines] == ["ham", "ham"]
 
 
+VALUES: list[object] = [None, {"page": 3}, [1, 2], 5, "7", True, 0.5, "\ud800"]
+
+
 @pytest.mark.parametrize("ending", WRITERS)
-def test_a_column_that_is_empty_in_the_first_part_is_written(ending: str, tmp_path: Path) -> None:
-    first = {"sentence": "a", "source": None, "prediction": {"label": "ham"}}
-    last = {"sentence": "b", "source": {"page": 3}, "prediction": {"label": "spam"}}
+@pytest.mark.parametrize("later", VALUES)
+def test_a_column_that_is_empty_in_the_first_part_is_written(
+    ending: str, later: object, tmp_path: Path
+) -> None:
+    sources = [None, later, "a"] if isinstance(later, str) else [None, later, None]
+    lines = [
+        {"text": name, "source": source, "prediction": found}
+        for name, source, found in zip(
+            "abc", sources, [None, {"label": "ham"}, {"label": None}], strict=True
+        )
+    ]
     file = tmp_path / f"pred{ending}"
-    write_lines(file, iter([[first], [last]]))
+    write(str(file), predicted(lines, 1))
     if ending in (".csv", ".tsv"):
-        found = pd.read_csv(file, sep="," if ending == ".csv" else "\t").to_dict("list")
-        assert found["sentence"] == ["a", "b"]
-        assert found["source.page"][1] == 3
-        assert found["prediction.label"] == ["ham", "spam"]
-    elif ending == ".parquet":
-        assert parquet.read_table(file).to_pylist() == [first, last]
-    else:
+        with file.open(newline="", encoding="utf-8") as opened:
+            rows = list(csv.DictReader(opened, delimiter="," if ending == ".csv" else "\t"))
+        text = "" if later is None else later if isinstance(later, str) else json.dumps(later)
+        assert rows[1]["source"] == text.replace("\ud800", "?")
+        assert [row["prediction.label"] for row in rows] == ["", "ham", ""]
+    elif ending in {".json", ".jsonl"}:
         text = file.read_text(encoding="utf-8")
         found = json.loads(text) if ending == ".json" else [*map(json.loads, text.splitlines())]
-        assert found == [first, last]
+        assert [line["prediction"] for line in found] == [line["prediction"] for line in lines]
+        assert found[1]["source"] == (later if later != "\ud800" else "?")
+    else:
+        read = parquet.read_table if ending == ".parquet" else feather.read_table
+        found = read(file).to_pylist()
+        assert [line["prediction.label"] for line in found] == [None, "ham", None]
+        assert found[1]["source"] == (later if later != "\ud800" else "?")
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+def test_values_without_a_common_type_become_text(ending: str, tmp_path: Path) -> None:
+    values = [1, "b", {"c": 2}, None]
+    rows = Predicted({"id": values}, [(range(4), [{"label": "ham"}] * 4)])
+    write(str(tmp_path / f"pred{ending}"), rows)
+    read = parquet.read_table if ending == ".parquet" else feather.read_table
+    found = read(tmp_path / f"pred{ending}")
+    assert found["id"].to_pylist() == ["1", "b", '{"c": 2}', None]
+
+
+@given(st.sets(st.sampled_from(["id", "prediction", "prediction.label", "prediction_2", "x.y"])))
+def test_predictions_take_no_columns_place(columns: set[str]) -> None:
+    name = free_name(columns)
+    assert not any(column.split(".")[0] == name for column in columns)
+    assert name == "prediction" or any(column.startswith("prediction") for column in columns)
 
 
 @pytest.mark.parametrize("name", ["pred", "pred.xlsx", "pred.csv.gz", "pred.txt", "pred."])
@@ -156,13 +209,13 @@ def test_rows_are_predicted_and_written_in_parts(
 
 
 def test_an_interrupted_prediction_leaves_no_file(tmp_path: Path) -> None:
-    def parts() -> Iterator[list[Line]]:
-        yield [{"sentence": "a", "prediction": {"label": "ham"}}]
+    def parts() -> Iterator[tuple[range, list[Line]]]:
+        yield range(1), [{"label": "ham"}]
         assert list(tmp_path.iterdir()), "written as it goes"
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_lines(tmp_path / "out.jsonl", parts())
+        write(str(tmp_path / "out.jsonl"), Predicted({"sentence": ["a", "b"]}, parts()))
     assert not list(tmp_path.iterdir())
 
 

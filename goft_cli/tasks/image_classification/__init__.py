@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from datasets import Dataset
+from PIL import Image
 from scipy.special import softmax
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.image_utils import PILImageResampling
@@ -19,15 +20,23 @@ from goft_cli.config import ImageClassificationConfig, Transform
 from goft_cli.config.choices import ClassWeights
 from goft_cli.data.own_images import read_own_images
 from goft_cli.data.sources import demo_splits
+from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
-from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, class_options
-from goft_cli.tasks.classes import balanced_weights, by_class, majority
+from goft_cli.tasks.base import (
+    Arrays,
+    Collator,
+    Split,
+    Task,
+    TaskData,
+)
+from goft_cli.tasks.classes import balanced_weights, by_class, class_options, described, majority
 from goft_cli.tasks.image_classification.lists import (
     IMAGE,
     LABEL,
     checked_rows,
     read_lists,
+    read_pictures,
     unlabelled_rows,
 )
 from goft_cli.tasks.image_classification.pixels import (
@@ -48,6 +57,11 @@ TRANSFORMS: dict[Transform, dict[str, Any]] = {
     },
 }
 """What each choice changes in the configuration of the model's image processor."""
+
+
+def pixels_of(image: Image.Image, processor: Any) -> np.ndarray:  # noqa: ANN401 - an image processor
+    """Return an RGB image as (3, height, width) bytes at the model's size."""
+    return processor(images=image, do_rescale=False, do_normalize=False)["pixel_values"][0]
 
 
 class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
@@ -91,21 +105,31 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         }
         return TaskData(splits, provenance)
 
-    def read(self, path: Path) -> Dataset:
-        """Read a list of images, or one image; classes, if any, are left out."""
-        return unlabelled_rows(path)
+    @property
+    def asked(self) -> Sequence[str]:
+        """The path of an image."""
+        return (IMAGE,)
+
+    def read_table(self, path: Path) -> Table:
+        """Read a table or a list of images, one image, or a folder of them."""
+        return read_pictures(path)
+
+    def unlabelled(self, table: Table) -> Dataset:
+        """Return the paths, each of a file that is there; classes, if any, are left out."""
+        return unlabelled_rows(table)
 
     def read_text(self, text: str) -> Dataset:
         """Refuse a text."""
         raise GoftError(
             f"task {self.config.name} takes images, found a text",
-            "pass input=FILE, an image or a list with one path per line",
+            "pass input=FILE, an image, a folder of images or a list with one path per line",
         )
 
     def encode(self, rows: Dataset, processor: BaseImageProcessor) -> Images:
         """Bring the images to the model's size: now, or one by one if they are too many."""
         labels = list(rows[LABEL]) if LABEL in rows.column_names else None
-        return Images(list(rows[IMAGE]), labels, partial(self._pixels, processor))
+        black = pixels_of(Image.new("RGB", (32, 32)), processor)
+        return Images(list(rows[IMAGE]), labels, partial(self._pixels, processor), black)
 
     def collate(self, processor: BaseImageProcessor) -> Collator:
         """Stack, scale and normalise."""
@@ -132,13 +156,16 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
             return None
         return balanced_weights(train[LABEL], self.config.classes)
 
-    def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
-        """Return `{"label", "score"}` per row; the label is a number where the task names none."""
+    def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any] | None]:
+        """Return `{"label", "score"}` per row, with names for labels `probabilities` of all too."""
         probabilities = softmax(np.asarray(outputs, dtype=np.float64), axis=-1)
-        names = self.config.labels or range(self.config.classes)
-        return [
-            {"label": names[int(row.argmax())], "score": float(row.max())} for row in probabilities
-        ]
+        names, broken = self.config.labels, getattr(split.inputs, "broken", {})
+        found: list[dict[str, Any] | None] = [*described(probabilities, names)]
+        for place in broken:
+            found[place] = None
+        for error in [*broken.values()][:1]:
+            logger.warning("%s", error.problem)
+        return found
 
     def model_options(self) -> dict[str, Any]:
         """Return config entries for a head of one output per class."""
@@ -153,7 +180,7 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         """Read one image as (3, height, width) bytes at the model's size."""
         image = open_image(name, self._folder)
         check_proportions(image, name, processor)
-        return processor(images=image, do_rescale=False, do_normalize=False)["pixel_values"][0]
+        return pixels_of(image, processor)
 
     @property
     def _folder(self) -> Path:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, Value
+from PIL import Image
 
 from goft_cli.config.labels import Labels
-from goft_cli.data.table import Table
+from goft_cli.data.files import STDIN, read_input
+from goft_cli.data.formats import PARSERS, Layout
+from goft_cli.data.table import Table, require_columns, texts
 from goft_cli.system.digests import digests, image_digests
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import IMAGE, LABEL, numbered_lines, refuse_no_file
 
+ALIASES = {IMAGE: "file_name"}
+"""What the tables of an ImageFolder call the column of paths."""
 DRAW = "draw.json"
 """Present in a folder whose images are not the published choice; says how they were drawn."""
 
@@ -54,14 +60,66 @@ def require_images(table: Table, folder: Path) -> None:
             )
 
 
-def unlabelled_rows(path: Path) -> Dataset:
-    """Make rows of a list, classes left out, or of one image; they name files absolutely."""
+def read_pictures(path: Path) -> Table:
+    """Read a table or a list with a column `image`, or make one of a picture or a folder of them.
+
+    `-` stands for stdin: a path per line, or JSON lines. In a folder all pictures below it count.
+    """
     path = path.expanduser()
+    if str(path) == STDIN or path.suffix.lower() in PARSERS:
+        table = read_input(path, Layout(), IMAGE)
+        require_columns(table.renamed(ALIASES), [IMAGE], "rename the column with the paths")
+        return table
+    if path.is_dir():
+        names = [str(found) for found in pictures_below(path)]
+        return Table(str(path), {IMAGE: names}, names=names)
     if path.suffix.lower() == ".txt" or not path.is_file():
-        names = [str((path.parent / name).resolve()) for name in read_list(path).columns[IMAGE]]
-    else:
-        names = [str(path.resolve())]
-    return Dataset.from_dict({IMAGE: names})
+        table = read_list(path)
+        labelled = any(label is not None for label in table.columns[LABEL])
+        return table if labelled else replace(table, columns={IMAGE: table.columns[IMAGE]})
+    return Table("input", {IMAGE: [str(path)]}, names=[str(path)])
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """Return the files in and below a folder that Pillow has a reader for, sorted, hidden ones not.
+
+    Their endings decide.
+    """
+    known = Image.registered_extensions().items()
+    endings = {ending for ending, kind in known if kind in Image.OPEN}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = [
+        path
+        for path in files
+        if path.suffix.lower() in endings
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not found:
+        raise GoftError(
+            f"{folder}: no pictures in {len(files)} files there and below",
+            "expected files such as .jpg and .png",
+        )
+    return found
+
+
+def unlabelled_rows(table: Table) -> Dataset:
+    """Make rows of the paths in a table, which are relative to it or to the working folder.
+
+    They name files absolutely; a row without a path has an empty one.
+    """
+    table = table.renamed(ALIASES)
+    folder, paths = Path(table.origin).parent, []
+    for index, name in enumerate(texts(table, IMAGE, or_gap=True)):
+        beside = (folder / name).resolve()
+        path = beside if beside.is_file() else Path(name).resolve()
+        if name.strip():
+            refuse_no_file(path)
+        if name.strip() and not path.is_file():
+            raise GoftError(f"{table.place(index)}: there is no image {beside}", "correct the path")
+        paths.append(str(path) if name.strip() else "")
+    if not paths:
+        raise GoftError(f"{table.origin}: no rows", "expected at least one picture")
+    return Dataset.from_dict({IMAGE: paths})
 
 
 def checked_rows(table: Table, names: Sequence[str], *, named: bool) -> Dataset:

@@ -128,13 +128,19 @@ def check_proportions(image: Image.Image, name: str, processor: Any) -> None:  #
 class Images(torch.utils.data.Dataset[dict[str, Any]]):
     """The images of one split, in the order of its rows.
 
-    Decoding leaves Python's lock, so the threads that torch may use share it.
+    Decoding leaves Python's lock, so the threads that torch may use share it. Of images without
+    labels, which are predicted on, those that cannot be read are noted in `broken`, by place, and
+    `black`, at the model's size.
     """
 
-    def __init__(self, names: Sequence[str], labels: Sequence[int] | None, read: Read) -> None:
+    def __init__(
+        self, names: Sequence[str], labels: Sequence[int] | None, read: Read, black: np.ndarray
+    ) -> None:
         self.names, self.labels, self.read = names, labels, read
         self.kept: np.ndarray | None = None
-        if len(names) * read(names[0]).nbytes <= KEPT_BYTES:
+        self.broken: dict[int, GoftError] = {}
+        self.black = black
+        if len(names) * black.nbytes <= KEPT_BYTES:
             self.kept = self._decoded(range(len(names)))
 
     def __len__(self) -> int:
@@ -155,7 +161,16 @@ class Images(torch.utils.data.Dataset[dict[str, Any]]):
 
     def _decoded(self, indices: Sequence[int]) -> np.ndarray:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            return np.stack(list(pool.map(self.read, [self.names[index] for index in indices])))
+            return np.stack(list(pool.map(self._pixels, indices)))
+
+    def _pixels(self, index: int) -> np.ndarray:
+        try:
+            return self.read(self.names[index])
+        except GoftError as error:
+            if self.labels is not None:
+                raise
+            self.broken[index] = error
+            return self.black
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,14 +16,16 @@ from torch.nn.functional import cross_entropy, pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DataCollatorWithFlattening
 
-from goft_cli.config import HELD_OUT, InstructionConfig
-from goft_cli.data.files import read_file
+from goft_cli.config import HELD_OUT, Decoding, InstructionConfig
 from goft_cli.data.formats import Layout
+from goft_cli.data.own import remarks
 from goft_cli.data.sources import read_data
+from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors, chunks
-from goft_cli.tasks.generation import check_prompts, write
+from goft_cli.tasks.generation import too_long, write
 from goft_cli.tasks.instruction.rows import (
+    COLUMNS,
     PREAMBLE,
     QUESTION,
     SEPARATOR,
@@ -49,6 +52,9 @@ CHECKED_ROWS = 1000
 IGNORED = -100
 """The label of a token that is not scored."""
 
+logger = logging.getLogger(__name__)
+AnswersT = TypeVar("AnswersT", bound=InstructionConfig)
+
 
 def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Return (examples, 2) float32: summed negative log-likelihood in nats, and number of tokens.
@@ -63,8 +69,17 @@ def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
     scored = labels != IGNORED
     begins = scored & ~pad(scored, (1, 0))[:, :-1]
     run = begins.flatten().cumsum(0)[scored.flatten()]
-    counts = run.unique_consecutive(return_counts=True)[1]
-    answers = scored[:, 1:]
+    return summed_losses(logits, labels, run.unique_consecutive(return_counts=True)[1])
+
+
+def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the same of examples that are a row each, however many runs of labels it has."""
+    return summed_losses(logits, labels, (labels[:, 1:] != IGNORED).sum(dim=1))
+
+
+def summed_losses(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+    """Return what `example_losses` does of examples with so many scored tokens each, in order."""
+    answers = labels[:, 1:] != IGNORED
     # Only the scored logits go to float32: there are vocabulary times more of them than tokens.
     losses = cross_entropy(
         logits[:, :-1][answers].float(), labels[:, 1:][answers], reduction="none"
@@ -85,13 +100,18 @@ class PadRight:
     padding: int
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """Return `input_ids`, `attention_mask` and `labels`, each (rows, longest)."""
+        """Return `input_ids`, `attention_mask` and `labels`, each (rows, longest).
+
+        Rows of several examples have `position_ids` in place of the mask; each 0 there begins one.
+        """
         ids = [row["input_ids"] for row in rows]
-        return {
+        batch = {
             "input_ids": padded(ids, self.padding),
-            "attention_mask": padded([[1] * len(row) for row in ids], 0),
             "labels": padded([row["labels"] for row in rows], IGNORED),
         }
+        if "position_ids" in rows[0]:
+            return batch | {"position_ids": padded([row["position_ids"] for row in rows], 0)}
+        return batch | {"attention_mask": padded([[1] * len(row) for row in ids], 0)}
 
 
 def collator(tokenizer: Tokenizer, *, packing: bool) -> Collator:
@@ -109,16 +129,18 @@ def collator(tokenizer: Tokenizer, *, packing: bool) -> Collator:
 
 
 @torch.no_grad()
-def keeps_apart(model: Model) -> bool:
+def keeps_apart(model: Model, rows: int = 1) -> bool:
     """Try whether the logits of a packed example are independent of the one before it.
 
-    LLaMA's are. Those of OPT, Falcon, BLOOM, MPT and Mamba are not, and no error says so.
+    LLaMA's are. Those of OPT, Falcon, BLOOM, MPT and Mamba are not, and no error says so. Flash
+    attention knows packed examples in a batch of one row only, so `rows` is that of the batches.
     """
     pack = DataCollatorWithFlattening()
     last = []
     for neighbour in ([0, 1, 2], [2, 0, 1]):
         batch: dict[str, Any] = pack([{"input_ids": neighbour}, {"input_ids": [1, 2]}])
-        inputs = {name: batch[name].to(model.device) for name in ("input_ids", "position_ids")}
+        names = ("input_ids", "position_ids")
+        inputs = {name: batch[name].repeat(rows, 1).to(model.device) for name in names}
         try:
             last.append(model(**inputs, use_cache=False).logits[0, -2:].float())
         except TypeError:  # it takes no position ids
@@ -126,10 +148,16 @@ def keeps_apart(model: Model) -> bool:
     return torch.allclose(*last, rtol=0, atol=torch.finfo(model.dtype).eps ** 0.5)
 
 
-class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
-    """An instruction and perhaps an input in, an answer out; the loss is the answer's alone."""
+class Answers(AnsweringTask[AnswersT, Tokenizer]):
+    """A prompt in, an answer out; the loss is the answer's alone."""
 
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
+    packed_rows: ClassVar[int] = 1
+    """Rows of a packed batch, as far as a model's attention can tell: one, or several."""
+
+    @abstractmethod
+    def checked(self, table: Table, *, answered: bool) -> Dataset:
+        """Return the rows of a table, checked; unless `answered`, without their answers."""
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read and check the named splits; with `holdout`, `validation` is a share of the rows."""
@@ -139,45 +167,20 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
         wanted = list(dict.fromkeys(stored))
         tables, provenance = read_data(config, wanted, Layout())
         splits = {
-            name: checked_rows(table.renamed(config.column_aliases), answered=True)
+            name: self.checked(table.renamed(config.column_aliases), answered=True)
             for name, table in tables.items()
         }
         if config.holdout and config.train_split in splits:
             rest, share = divide(splits[config.train_split], config.holdout)
             splits |= {config.train_split: rest, HELD_OUT: share}
+        if config.own is not None and config.train_split in splits:
+            for remark in remarks(splits, splits[config.train_split].column_names, None):
+                logger.warning(remark)
         return TaskData({name: splits[name] for name in names}, provenance)
 
-    def read(self, path: Path) -> Dataset:
-        """Read one file of instructions; answers, if any, are left out."""
-        table = read_file(path, Layout()).renamed(self.config.column_aliases)
-        return checked_rows(table, answered=False)
-
-    def read_text(self, text: str) -> Dataset:
-        """Make one instruction without input."""
-        return Dataset.from_dict({"instruction": [text], "input": [""]})
-
-    def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
-        """Tokenize prompt and answer, cut to length, the prompt unscored; or the prompt alone."""
-
-        def prompts(batch: Batch) -> Batch:
-            queries = map(query_of, batch["instruction"], batch["input"])
-            return {"input_ids": encode_prompts(list(queries), processor)}
-
-        def examples(batch: Batch) -> Batch:
-            answers = encode_answers(batch["output"], processor)
-            asked = zip(prompts(batch)["input_ids"], answers, strict=True)
-            pairs = [cut(prompt, answer, length) for prompt, answer in asked]
-            return {
-                "input_ids": [prompt + answer for prompt, answer in pairs],
-                "labels": [[IGNORED] * len(prompt) + answer for prompt, answer in pairs],
-            }
-
-        template: dict[str, Any] = {"template": [PREAMBLE, SEPARATOR, QUESTION]}
-        if "output" not in rows.column_names:
-            return tokenized(rows, prompts, tokenizer=processor, options=template)
-        length = usable_length(self.config.max_length, processor)
-        options = template | {"length": length}
-        return tokenized(rows, examples, tokenizer=processor, options=options)
+    def unlabelled(self, table: Table) -> Dataset:
+        """Return the prompts of a table; answers, if any, are left out."""
+        return self.checked(table.renamed(self.config.column_aliases), answered=False)
 
     def collate(self, processor: Tokenizer) -> Collator:
         """Pad each batch to its own longest row, or with `packing` lay its rows end to end."""
@@ -204,19 +207,22 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
 
     def check_model(self, model: Model) -> None:
         """Refuse to pack for a model whose attention takes no notice of it."""
-        if self.config.packing and not keeps_apart(model):
+        if self.config.packing and not keeps_apart(model, self.packed_rows):
             raise GoftError(
                 f"task.packing=true: {type(model).__name__} would let packed examples see one "
                 "another",
                 "pass task.packing=false",
             )
 
-    def check_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> None:
-        """Refuse an instruction after which the model has no room for an answer."""
-        positions = usable_positions(model)
-        for part in chunks(len(rows), CHECKED_ROWS):
-            prompts = list(self.encode(rows.select(part), processor)["input_ids"])
-            check_prompts(prompts, positions, first=part.start + 1)
+    def unfit_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> dict[int, str]:
+        """Return the prompts after which the model has no room for an answer."""
+        positions, found = usable_positions(model), {}
+        for part in chunks(len(rows), CHECKED_ROWS) if positions else ():
+            prompts = self.encode(rows.select(part), processor)["input_ids"]
+            for place, prompt in zip(part, prompts, strict=True):
+                if reason := too_long(prompt, positions):
+                    found[place] = reason
+        return found
 
     def model_options(self) -> dict[str, Any]:
         """Return no entries: a causal language model is taken as it is."""
@@ -229,19 +235,66 @@ class Instruction(AnsweringTask[InstructionConfig, Tokenizer]):
         processor: Tokenizer,
         *,
         batch_size: int,
-        max_new_tokens: int,
+        decoding: Decoding,
+        numbers: Sequence[int] = (),
     ) -> list[dict[str, Any]]:
-        """Return `{"output"}` per row: what the model answers, always the likeliest token."""
+        """Return `{"output"}` per row: what the model answers."""
         prompts = list(self.encode(rows, processor)["input_ids"])
         answers = write(
             model,
             prompts,
             processor,
-            stops=[end_id(processor)],
+            stops=self.stops(processor),
             batch_size=batch_size,
-            max_new_tokens=max_new_tokens,
+            decoding=decoding,
+            numbers=numbers,
         )
         return [{"output": text} for text in answers]
+
+    def stops(self, processor: Tokenizer) -> list[int]:
+        """Return the tokens that end an answer."""
+        return [end_id(processor)]
+
+
+class Instruction(Answers[InstructionConfig]):
+    """An instruction and perhaps an input in, an answer out; the loss is the answer's alone."""
+
+    def checked(self, table: Table, *, answered: bool) -> Dataset:
+        """Return Alpaca's columns, checked."""
+        return checked_rows(table, answered=answered)
+
+    @property
+    def asked(self) -> Sequence[str]:
+        """The instruction."""
+        return COLUMNS[:1]
+
+    @property
+    def line_column(self) -> str:
+        """The instruction; it has no input then."""
+        return COLUMNS[0]
+
+    def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
+        """Tokenize prompt and answer, cut to length, the prompt unscored; or the prompt alone."""
+
+        def prompts(batch: Batch) -> Batch:
+            queries = map(query_of, batch["instruction"], batch["input"])
+            return {"input_ids": encode_prompts(list(queries), processor)}
+
+        def examples(batch: Batch) -> Batch:
+            answers = encode_answers(batch["output"], processor)
+            asked = zip(prompts(batch)["input_ids"], answers, strict=True)
+            pairs = [cut(prompt, answer, length) for prompt, answer in asked]
+            return {
+                "input_ids": [prompt + answer for prompt, answer in pairs],
+                "labels": [[IGNORED] * len(prompt) + answer for prompt, answer in pairs],
+            }
+
+        template: dict[str, Any] = {"template": [PREAMBLE, SEPARATOR, QUESTION]}
+        if "output" not in rows.column_names:
+            return tokenized(rows, prompts, tokenizer=processor, options=template)
+        length = usable_length(self.config.max_length, processor)
+        options = template | {"length": length}
+        return tokenized(rows, examples, tokenizer=processor, options=options)
 
 
 __all__ = ["Instruction"]

@@ -14,7 +14,7 @@ from typing import cast
 
 from datasets import Dataset, Features, Value
 
-from goft_cli.data.table import Table, require_columns, texts
+from goft_cli.data.table import Table, is_gap, require_columns, texts
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.tokens import Tokenizer, text_start
 
@@ -92,9 +92,9 @@ def checked_rows(table: Table, *, answered: bool) -> Dataset:
     remedy = "rename the columns, or name yours: 'task.column_aliases={output: response}'"
     require_columns(table, [name for name in names if name != "input"], remedy)
     given = table.columns.get("input", (None for _ in table.columns["instruction"]))
-    inputs = ["" if value is None else value for value in given]
+    inputs = ["" if is_gap(value) else value for value in given]
     table = replace(table, columns={**table.columns, "input": inputs})
-    columns = {name: texts(table, name) for name in names}
+    columns = {name: texts(table, name, or_gap=not answered) for name in names}
     if answered:
         columns = _whole(columns, table.origin)
     if not columns["instruction"]:

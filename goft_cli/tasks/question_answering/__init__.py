@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -14,22 +13,21 @@ from torch import Tensor
 from transformers import DataCollatorWithPadding
 
 from goft_cli.config import QuestionAnsweringConfig
-from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_data
 from goft_cli.data.squad import read_document, with_answers, with_names
-from goft_cli.system.errors import GoftError
+from goft_cli.data.table import Table
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors, chunks
 from goft_cli.tasks.metrics import SQUAD
-from goft_cli.tasks.question_answering.rows import checked_rows
+from goft_cli.tasks.question_answering.rows import TEXTS, checked_rows
 from goft_cli.tasks.question_answering.windows import (
     Answer,
     Best,
     best_answers,
-    check_questions,
     encode,
     largest,
     read_windows,
+    unfit_questions,
 )
 from goft_cli.tasks.tokens import AnyModel, Tokenizer
 
@@ -51,21 +49,23 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
         splits = {name: checked_rows(table, answered=True) for name, table in tables.items()}
         return TaskData(splits, provenance)
 
-    def read(self, path: Path) -> Dataset:
-        """Read SQuAD's JSON, or a table with question and context; answers are left out."""
-        table = read_file(path, LAYOUT)
+    @property
+    def layout(self) -> Layout:
+        """SQuAD's JSON, or a table."""
+        return LAYOUT
+
+    @property
+    def asked(self) -> Sequence[str]:
+        """A question is nothing without its context."""
+        return TEXTS
+
+    def unlabelled(self, table: Table) -> Dataset:
+        """Return questions and contexts; answers are left out."""
         return checked_rows(with_names(table) if self.config.own else table, answered=False)
 
-    def read_text(self, text: str) -> Dataset:
-        """Refuse: a question is nothing without its context."""
-        raise GoftError(
-            f"task {self.config.name} takes question and context, found one text",
-            "pass input=FILE with these columns",
-        )
-
-    def check_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> None:
-        """Refuse a question that leaves no room for its context."""
-        check_questions(rows, processor, self.config)
+    def unfit_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> dict[int, str]:
+        """Return the questions that leave no room for their context."""
+        return unfit_questions(rows, processor, self.config)
 
     def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Cut each row into one window or several that overlap."""

@@ -16,13 +16,15 @@ ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int32"))}
 def checked_rows(table: Table, *, answered: bool) -> Dataset:
     """Return the checked columns question and context, with `answered` id and answers too.
 
-    Ids that exist are kept in any case. Answers are `{"text": [...], "answer_start": [...]}`, the
+    Without, a missing text is empty. Answers are `{"text": [...], "answer_start": [...]}`, the
     starts counted in characters from 0.
     """
     wanted = ("id", "answers") if answered else ()
     require_columns(table, (*TEXTS, *wanted), "rename the columns, or pass SQuAD's JSON")
-    names = ("id", *TEXTS) if answered or "id" in table.columns else TEXTS
-    columns: dict[str, list[Any]] = {name: texts(table, name) for name in names}
+    names = ("id", *TEXTS) if answered else TEXTS
+    columns: dict[str, list[Any]] = {
+        name: texts(table, name, or_gap=not answered) for name in names
+    }
     features = Features({name: Value("string") for name in names})
     if not columns["question"]:
         raise GoftError(f"{table.origin}: no questions", "expected at least one")

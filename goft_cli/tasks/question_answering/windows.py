@@ -24,6 +24,8 @@ from goft_cli.tasks.tokens import Batch, Tokenizer, tokenized, usable_length
 
 OUTSIDE = -1
 """Character offset of tokens that are not the context's."""
+CHECKED_ROWS = 1000
+"""Rows whose questions are measured at a time."""
 NOTHING = "empty"
 """The answer where no pair of start and end is left."""
 
@@ -93,11 +95,15 @@ def read_windows(inputs: Dataset) -> Windows:
     return Windows(table["row"].to_numpy(), lengths, padded("starts"), padded("ends"))
 
 
-def check_questions(rows: Dataset, tokenizer: Tokenizer, config: QuestionAnsweringConfig) -> None:
-    """Refuse rows whose question leaves no room for the context, without cutting any."""
-    length = usable_length(config.max_length, tokenizer)
-    for batch in rows.select_columns("question").iter(1000):
-        _require_room(_questions(batch), tokenizer, length, config.doc_stride)
+def unfit_questions(
+    rows: Dataset, tokenizer: Tokenizer, config: QuestionAnsweringConfig
+) -> dict[int, str]:
+    """Return, by the row's place, why a question leaves no room for the context."""
+    length, found = usable_length(config.max_length, tokenizer), {}
+    for number, batch in enumerate(rows.select_columns("question").iter(CHECKED_ROWS)):
+        places = _without_room(_questions(batch), tokenizer, length, config.doc_stride)
+        found |= {number * CHECKED_ROWS + place: reason for place, reason in places.items()}
+    return found
 
 
 def _questions(batch: Any) -> list[str]:  # noqa: ANN401 - a batch, which datasets calls a dict or a list
@@ -121,15 +127,21 @@ def _cut(batch: Batch, tokenizer: Tokenizer, length: int, overlap: int) -> Batch
 
 def _require_room(questions: list[str], tokenizer: Tokenizer, length: int, overlap: int) -> None:
     """Refuse what the tokenizer would answer with a panic."""
+    for reason in _without_room(questions, tokenizer, length, overlap).values():
+        raise GoftError(reason, "shorten it, or change task.max_length and task.doc_stride")
+
+
+def _without_room(
+    questions: list[str], tokenizer: Tokenizer, length: int, overlap: int
+) -> dict[int, str]:
     room = length - tokenizer.num_special_tokens_to_add(pair=True) - overlap
-    sizes = map(len, cast("Any", tokenizer(questions, add_special_tokens=False)).input_ids)
-    for question, size in zip(questions, sizes, strict=True):
-        if size >= room:
-            raise GoftError(
-                f"the question {question[:60]!r} has {size} tokens, and windows of {length} that "
-                f"share {overlap} have room for {max(room - 1, 0)}",
-                "shorten it, or change task.max_length and task.doc_stride",
-            )
+    ids = cast("Any", tokenizer(questions, add_special_tokens=False)).input_ids
+    return {
+        place: f"the question {question[:60]!r} has {len(found)} tokens, and windows of {length} "
+        f"that share {overlap} have room for {max(room - 1, 0)}"
+        for place, (question, found) in enumerate(zip(questions, ids, strict=True))
+        if len(found) >= room
+    }
 
 
 def _offsets(encoded: BatchEncoding) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from rich.progress import track
@@ -13,7 +12,7 @@ from goft_cli.config import ChatTemplate, VicunaConfig
 from goft_cli.system.digests import fingerprint
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import console
-from goft_cli.tasks.generation import room_after, stop_tokens, write_batch
+from goft_cli.tasks.generation import room_after, seed_of, stop_tokens, write_batch
 from goft_cli.tasks.instruction.rows import PREAMBLE, SEPARATOR, encode_prompts
 from goft_cli.tasks.tokens import Model, Tokenizer, text_start, usable_positions
 from goft_cli.tasks.vicuna.questions import Question, Records, Row, answer_text, json_digest
@@ -56,7 +55,7 @@ def generate_answers(
         missing = [prompt for prompt in batch if prompt.answer_id not in answers]
         if not missing:
             continue
-        found = generate(model, tokenizer, batch, config.max_new_tokens)
+        found = generate(model, tokenizer, batch, config)
         for prompt in missing:
             answers[prompt.answer_id] = found[prompt.answer_id]
             records.append(as_row(prompt, found[prompt.answer_id], model_id))
@@ -72,9 +71,11 @@ def make_prompts(
     for question in questions:
         ids = encode(question.text, config.chat_template, tokenizer)
         temperature = config.temperatures.get(question.category, config.temperature)
-        seed = zlib.crc32(f"{config.seed}/{question.question_id}".encode())
-        shared = [weights, config.max_new_tokens, generation.top_k, generation.top_p]
-        digest = json_digest([*shared, question.question_id, ids, temperature, seed])
+        seed = seed_of(config, question.question_id)
+        top_p = config.top_p or generation.top_p
+        shared = [weights, config.max_new_tokens, generation.top_k, top_p]
+        own = [question.question_id, ids, temperature, seed, *config.stop]
+        digest = json_digest([*shared, *own])
         prompts.append(Prompt(question.question_id, ids, temperature, seed, digest))
     require_positions(model, prompts, config.max_new_tokens)
     return prompts
@@ -111,7 +112,7 @@ def batched(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
 
 
 def generate(
-    model: Model, tokenizer: Tokenizer, batch: Sequence[Prompt], max_new_tokens: int
+    model: Model, tokenizer: Tokenizer, batch: Sequence[Prompt], config: VicunaConfig
 ) -> dict[str, str]:
     """Return the answers to one batch of a common temperature, by their ids."""
     texts = write_batch(
@@ -119,8 +120,7 @@ def generate(
         [prompt.ids for prompt in batch],
         tokenizer,
         stops=stop_tokens(model, tokenizer),
-        max_new_tokens=max_new_tokens,
-        temperature=batch[0].temperature,
+        decoding=replace(config, temperature=batch[0].temperature),
         seeds=[prompt.seed for prompt in batch],
     )
     return {prompt.answer_id: text.strip() for prompt, text in zip(batch, texts, strict=True)}

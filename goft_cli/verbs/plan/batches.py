@@ -120,7 +120,11 @@ def largest_batch(
     rows = most_text(data.splits[cfg.task.train_split], max(size, CANDIDATES))
     # what Trainer passes on: the model's parameters, and the targets
     taken = {*inspect.signature(model.forward).parameters, "label", *task.label_names}
-    encoded = task.encode(rows, processor)
+    try:
+        encoded = task.training_inputs(task.split(rows, processor).inputs)
+    except GoftError as error:  # of the rows of most text, all may be left out
+        note = f"{error.problem}: the forecast is for batches of the longest length"
+        return stand_in_batch(task, model, size), [note]
     return longest_batch(encoded, task.collate(processor), taken, size), order_notes(cfg)
 
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from goft_cli.config import ImageClassificationConfig
 from goft_cli.system.errors import GoftError
+from goft_cli.tasks.base import (
+    MOST_LISTED,
+    Split,
+)
+from goft_cli.tasks.classes import described
 from goft_cli.tasks.image_classification import ImageClassification
 from tests.support.small_images import write_images
 
@@ -135,3 +143,67 @@ def test_classes_are_named_by_their_numbers(make: Maker) -> None:
 def test_fewer_than_two_classes() -> None:
     with pytest.raises(GoftError, match=r"task\.classes=1 .*2"):
         ImageClassificationConfig(name="one", classes=1)
+
+
+def test_a_folder_to_predict_on_is_all_pictures_below_it(make: Maker, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    for name in ("b/2.png", "b/1.JPG", "a.webp", ".hidden/1.png", "b/.x.png", "b/notes.txt"):
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(pictures / name, format="png")
+    task = make()
+    table = task.read_table(pictures)
+    names = [str(pictures / name) for name in ("a.webp", "b/1.JPG", "b/2.png")]
+    assert table.columns == {"image": names}
+    assert task.unlabelled(table).to_list() == [{"image": name} for name in names]
+    assert table.place(1).endswith("b/1.JPG")
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "notes.txt").write_text("a cat")
+    with pytest.raises(GoftError, match=r"others: no pictures in 1 files there and below"):
+        task.read(tmp_path / "others")
+
+
+@pytest.mark.parametrize("column", ["image", "file_name"])
+def test_a_table_of_paths_to_predict_on_keeps_its_columns(
+    column: str, make: Maker, folder: Path
+) -> None:
+    image, task = "images/train/000001.jpg", make()
+    (folder / "new.csv").write_text(f"id,{column},note\n7,{image},x\n8,,y\n9,{folder / image},z\n")
+    table = task.read_table(folder / "new.csv")
+    assert [*table.columns] == ["id", column, "note"]
+    paths = list(task.unlabelled(table)["image"])
+    assert paths == [str(folder / image), "", str(folder / image)]
+    (folder / "new.csv").write_text(f"id,{column}\n7,{image}\n8,nowhere.jpg\n")
+    with pytest.raises(GoftError, match=r"new\.csv, line 3: there is no image .*nowhere\.jpg"):
+        task.read(folder / "new.csv")
+    (folder / "new.csv").write_text("id,picture\n7,x\n")
+    with pytest.raises(GoftError, match=r"column image is missing; found 'id', 'picture'"):
+        task.read(folder / "new.csv")
+
+
+def test_a_damaged_picture_to_predict_on_costs_its_own_row_alone(
+    make: Maker, tmp_path: Path
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("RGB", (8, 8), "#f00").save(pictures / name)
+    (pictures / "b.png").write_bytes((pictures / "a.png").read_bytes()[:50])
+    task, processor = make(), ViTImageProcessorPil(size={"height": 4, "width": 4})
+    rows = task.read(pictures)
+    images = task.encode(rows, processor)
+    assert [*images.broken] == [1]
+    assert images[1]["pixel_values"].max() == 0
+    found = task.decode(np.eye(CLASSES), Split(rows, images))
+    assert [one and one["label"] for one in found] == [0, None, 2]
+    labelled = rows.add_column("label", [0, 1, 2])
+    with pytest.raises(GoftError, match=r"b\.png: no whole image"):
+        task.encode(labelled, processor)
+
+
+def test_probabilities_are_those_of_names() -> None:
+    shares = np.array([[0.25, 0.75]])
+    assert described(shares, []) == [{"label": 1, "score": 0.75}]
+    found = {"label": "dog", "score": 0.75, "probabilities": {"cat": 0.25, "dog": 0.75}}
+    assert described(shares, ["cat", "dog"]) == [found]
+    many = [str(place) for place in range(MOST_LISTED + 1)]
+    assert described(np.eye(len(many))[:1], many) == [{"label": "0", "score": 1.0}]

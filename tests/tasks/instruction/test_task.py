@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from goft_cli.config import Decoding
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import generation, instruction
 from goft_cli.tasks.base import Split
@@ -101,7 +103,12 @@ def test_answers_are_the_likeliest_whatever_the_batch(
     model = random_llama(seed=1)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     found = write(
-        model, prompts, words_tokenizer, stops=[2], batch_size=batch_size, max_new_tokens=12
+        model,
+        prompts,
+        words_tokenizer,
+        stops=[2],
+        batch_size=batch_size,
+        decoding=Decoding(max_new_tokens=12),
     )
     ids = [by_hand(model, prompt, 12) for prompt in prompts]
     assert any(len(new) < 12 for new in ids), "one of them ends by itself"
@@ -121,7 +128,7 @@ def test_the_longest_prompts_are_answered_first(
 
     monkeypatch.setattr(generation, "write_batch", echo)
     prompts = [[row] * size for row, size in enumerate([2, 9, 4, 9, 1])]
-    options = {"stops": [2], "batch_size": 2, "max_new_tokens": 1}
+    options: dict[str, Any] = {"stops": [2], "batch_size": 2, "decoding": Decoding()}
     assert write(random_llama(), prompts, words_tokenizer, **options) == ["0", "1", "2", "3", "4"]
     assert asked == [[9, 9], [4, 2], [1]]
 
@@ -133,23 +140,24 @@ def test_all_rows_are_checked_before_the_first_is_answered(
     model, tokenizer = shipped_llama()
     texts = ["add", "name", "add", "word " * 2000]
     rows = Dataset.from_dict({"instruction": texts, "input": [""] * 4})
-    with pytest.raises(GoftError, match="row 4: its prompt has"):
-        make_instruction().check_rows(rows, model, tokenizer)
-    make_instruction().check_rows(rows.select(range(3)), model, tokenizer)
+    found = make_instruction().unfit_rows(rows, model, tokenizer)
+    assert [*found] == [3]
+    assert found[3].startswith("its prompt has")
 
 
 def test_an_answer_ends_with_the_context(words_tokenizer: PreTrainedTokenizerBase) -> None:
     model, prompt = random_llama(), random_rows([(60, 1)])[0]["input_ids"][:60]
-    (found,) = write(model, [prompt], words_tokenizer, stops=[2], batch_size=1, max_new_tokens=99)
+    options: dict[str, Any] = {"stops": [2], "batch_size": 1, "decoding": Decoding()}
+    (found,) = write(model, [prompt], words_tokenizer, **options)
     ids = by_hand(model, prompt, 4)
     assert found == words_tokenizer.decode(ids)
     with pytest.raises(GoftError, match=r"row 2: .*64 .*64"):
-        write(model, [prompt, [3] * 64], words_tokenizer, stops=[2], batch_size=1, max_new_tokens=1)
+        write(model, [prompt, [3] * 64], words_tokenizer, **options)
 
 
 def test_the_task_answers_each_row(rows: Dataset, make_instruction: Maker) -> None:
     model, tokenizer = shipped_llama()
-    lengths = {"batch_size": 2, "max_new_tokens": 5}
+    lengths: dict[str, Any] = {"batch_size": 2, "decoding": Decoding(max_new_tokens=5)}
     found = make_instruction().answer(model, rows.remove_columns("output"), tokenizer, **lengths)
     assert [set(answer) for answer in found] == [{"output"}] * 3
     assert all(isinstance(answer["output"], str) for answer in found)

@@ -231,16 +231,19 @@ def test_a_table_to_predict_on_needs_no_answers_and_no_ids(
     path = tmp_path / "new.jsonl"
     rows = [{key: row[key] for key in kept} for row in flat(document)]
     path.write_text("\n".join(map(json.dumps, rows)))
-    assert make_task().read(path).to_list() == rows
+    found = make_task().read(path).to_list()
+    assert found == [{key: row[key] for key in ("question", "context")} for row in rows]
 
 
-def test_a_document_to_predict_on_keeps_its_ids(
+def test_a_document_to_predict_on_keeps_what_it_has(
     document: Document, make_task: QaMaker, tmp_path: Path
 ) -> None:
     first(document)["answers"] = []
-    rows = make_task().read(write(tmp_path / "new.json", document))
-    assert rows.column_names == ["id", "question", "context"]
-    assert list(rows["id"]) == ["q1", "q2", "q3", "q4"]
+    task = make_task()
+    table = task.read_table(write(tmp_path / "new.json", document))
+    assert [*table.columns] == ["id", "title", "context", "question", "answers"]
+    assert table.columns["id"] == ["q1", "q2", "q3", "q4"]
+    assert task.unlabelled(table).column_names == ["question", "context"]
 
 
 def test_a_single_row_is_a_file_too(make_task: QaMaker, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -162,9 +163,9 @@ def test_a_question_without_room_for_its_context_is_named(
     )
     with pytest.raises(GoftError, match=sentence):
         make_task().encode(rows, make_tokenizer())
-    with pytest.raises(GoftError, match=sentence):
-        make_task().check_rows(rows, None, make_tokenizer())
-    make_task().check_rows(rows.select([0]), None, make_tokenizer())
+    found = make_task().unfit_rows(rows, None, make_tokenizer())
+    assert [*found] == [1]
+    assert re.fullmatch(sentence, found[1])
 
 
 def test_the_longest_question_that_fits(make_task: QaMaker, make_tokenizer: TokenizerMaker) -> None:

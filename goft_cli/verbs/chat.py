@@ -1,0 +1,118 @@
+"""`goft chat`: talk with a trained run in the terminal, or with lines from a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from goft_cli.config import TerminalConfig
+from goft_cli.studies.hydra_main import run_composed
+from goft_cli.system.errors import GoftError
+
+if TYPE_CHECKING:
+    from goft_cli.run.trained import TrainedRun
+
+RESET, QUIT, HELP = "/reset", "/quit", "/help"
+SAYS = (
+    f"{RESET} begins a new chat, {QUIT} or the end of the input ends it; "
+    "a line that ends with \\ goes on in the next"
+)
+ASKS, GOES_ON = "> ", ". "
+
+
+def main() -> None:
+    """Compose `configs/chat.yaml` and talk."""
+    run_composed("chat", TerminalConfig, chat)
+
+
+def chat(cfg: TerminalConfig) -> None:
+    """Answer each line of the input, with what was said before it in mind."""
+    from goft_cli.run.record import importing_for
+    from goft_cli.run.summary import screen
+
+    with importing_for(cfg.adapter):
+        from goft_cli.run.trained import open_trained
+        from goft_cli.system.screen import quiet_libraries
+
+    with quiet_libraries():
+        talk = Talk(open_trained(cfg.adapter, base_model=cfg.base_model), cfg)
+        at_terminal = sys.stdin.isatty()
+        plain: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
+        if at_terminal:
+            screen.print(SAYS, style="dim", **plain)
+        for line in lines(at_terminal=at_terminal):
+            if line == QUIT:
+                break
+            if line == HELP:
+                screen.print(SAYS, **plain)
+            elif line == RESET:
+                talk.reset()
+            elif line.strip():
+                answer = answered(talk, line, at_terminal=at_terminal)
+                screen.print(answer, **plain, soft_wrap=True)
+
+
+def answered(talk: Talk, line: str, *, at_terminal: bool) -> str:
+    """Return the answer; at a terminal, a chat that has become too long is said and goes on."""
+    try:
+        return talk.answer(line)
+    except GoftError as error:
+        if not at_terminal:
+            raise
+        return f"{error}; {RESET} begins a new chat"
+
+
+def lines(*, at_terminal: bool) -> Iterator[str]:
+    """Yield what is typed, or piped; lines that end with a backslash are joined."""
+    if at_terminal:
+        import readline  # noqa: F401 - lets the user edit a line and recall earlier ones
+    kept = ""
+    while True:
+        try:
+            typed = input((GOES_ON if kept else ASKS) if at_terminal else "")
+        except EOFError:
+            if kept:
+                yield kept
+            return
+        if typed.endswith("\\"):
+            kept += typed[:-1] + "\n"
+        else:
+            yield kept + typed
+            kept = ""
+
+
+class Talk:
+    """A run that is talked with, and what was said so far."""
+
+    def __init__(self, run: TrainedRun, cfg: TerminalConfig) -> None:
+        from goft_cli.tasks.base import AnsweringTask
+
+        if not isinstance(run.task, AnsweringTask):
+            raise GoftError(
+                f"adapter={cfg.adapter}: its task {run.task.config.name} does not answer in words",
+                "label texts with goft predict adapter=RUN_FOLDER text=... instead",
+            )
+        self.task, self.tokenizer, self.cfg = run.task, run.backbone.processor, cfg
+        self.model = run.model.to(run.arguments(1).device).eval()
+        self.turns: list[dict[str, str]] = []
+        self.count = 0
+
+    def reset(self) -> None:
+        """Forget what was said."""
+        self.turns = []
+
+    def answer(self, text: str) -> str:
+        """Return the answer to a text; runs on chats are given what was said before, too.
+
+        What is drawn depends on the seed and the number of the answer.
+        """
+        rows = self.task.read_turn(self.turns, text)
+        options: dict[str, Any] = {"batch_size": 1, "decoding": self.cfg}
+        (found,) = self.task.answer(
+            self.model, rows, self.tokenizer, **options, numbers=[self.count]
+        )
+        self.count += 1
+        said = found["output"]
+        self.turns += [{"role": "user", "content": text}, {"role": "assistant", "content": said}]
+        return said
