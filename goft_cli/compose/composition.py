@@ -149,8 +149,7 @@ def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YA
     adapter, the adapter's own fallback, the trainer's default.
     """
     task, model, adapter = _root_.task, _root_.model, _root_.adapter
-    kind = OmegaConf.get_type(task)
-    if kind is not None and issubclass(kind, BenchmarkConfig):
+    if issubclass(OmegaConf.get_type(task) or dict, BenchmarkConfig):
         raise GoftError(
             f"task {task.name} has nothing to train on",
             f"score it with goft eval task={task.name} adapter=RUN_FOLDER",
@@ -170,8 +169,7 @@ def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YA
 
 def trainer_defaults() -> dict[str, Any]:
     """Return the fields under `trainer` that have a value without any recipe."""
-    stated = {entry.name: entry.default for entry in fields(TrainerConfig)}
-    return {name: value for name, value in stated.items() if value is not MISSING}
+    return {one.name: one.default for one in fields(TrainerConfig) if one.default is not MISSING}
 
 
 def run_name(seed: int, overrides: str) -> str:

@@ -99,6 +99,7 @@ def test_sharing_an_update_out_otherwise_leads_to_the_same_weights() -> None:
     assert any((whole[name] - start[name]).abs().max() > 100 * TOLERANCE for name in whole)
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_leads_to_the_same_weights() -> None:
     whole = trained(PadRight(0))
     for most in (1, 40):

@@ -67,8 +67,14 @@ def weights(method: str, most: int | None, smoothed: float) -> tuple[dict[str, T
     return {key: value.clone() for key, value in get_peft_model_state_dict(model).items()}, logged
 
 
-@pytest.mark.parametrize("smoothed", [0.0, 0.2])
-@pytest.mark.parametrize("method", ["qgoft", "adalora"])
+@pytest.mark.parametrize(
+    ("method", "smoothed"),
+    [
+        ("qgoft", 0.2),
+        pytest.param("qgoft", 0.0, marks=pytest.mark.slow),
+        pytest.param("adalora", 0.2, marks=pytest.mark.slow),
+    ],
+)
 def test_weights_loss_and_penalty_are_those_of_whole_batches(method: str, smoothed: float) -> None:
     whole, logged = weights(method, None, smoothed)
     for most in (1, 12):

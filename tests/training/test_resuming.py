@@ -40,6 +40,7 @@ CASES = {
         ],
         {5, 9},
     ),
+    "in eight bits": (["trainer.optim=adamw_bnb_8bit"], {2, 4}),
     "by length": (["trainer.train_sampling_strategy=group_by_length"], {2, 4, 5}),
 }
 

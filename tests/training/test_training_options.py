@@ -168,6 +168,7 @@ def test_a_schedule_without_its_arguments_is_refused(tmp_path: Path) -> None:
             training_arguments(cfg, tmp_path, build_task(cfg.task))
 
 
+@pytest.mark.slow
 def test_the_learning_rate_falls_where_the_headline_does_not_rise(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
