@@ -18,7 +18,11 @@ from typing import Any, TypeVar, cast, get_type_hints
 import yaml
 from omegaconf import MISSING, DictConfig, Node, OmegaConf, base, grammar_parser
 from omegaconf import _utils as omegaconf_internals
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 from omegaconf.resolvers import oc
 
 from goft_cli.compose.own import own, untuned
@@ -254,8 +258,8 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
         if refusal := own_refusal(error):
             raise refusal from None
         key, sentence = error.full_key, (str(error).splitlines() or [""])[0]
-        if isinstance(error, MissingMandatoryValue):
-            raise GoftError(f"{key} has no value", f"pass {key}=VALUE") from None
+        if isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError):
+            raise without_values(cfg, key) from None
         raise GoftError(f"{key or 'configuration'}: {sentence}") from error
     if not isinstance(frozen, kind):
         found = f"--config-name: found a file that does not make a {kind.__name__}"
@@ -267,6 +271,27 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
     if isinstance(frozen, TrainConfig):
         frozen.adapter.check_given()
     return frozen
+
+
+def without_values(cfg: DictConfig, key: str | None) -> GoftError:
+    """Return the refusal of keys that have no value: of all of them at once."""
+    names = missing_keys(cfg) or [str(key)]
+    verb = "has" if len(names) == 1 else "have"
+    remedy = f"pass {' '.join(f'{name}=VALUE' for name in names)}"
+    of_task = any(name.startswith("task.") for name in names)
+    more = ", or add them to the task's YAML" if of_task else ""
+    return GoftError(f"{', '.join(names)} {verb} no value", remedy + more)
+
+
+def missing_keys(cfg: DictConfig, prefix: str = "") -> list[str]:
+    """Return the keys that nobody has given a value; OmegaConf's own stops at interpolations."""
+    found = []
+    for key, node in cfg._content.items() if isinstance(cfg._content, dict) else ():
+        if node._is_missing():
+            found.append(f"{prefix}{key}")
+        elif isinstance(node, DictConfig) and not node._is_none():
+            found += missing_keys(node, f"{prefix}{key}.")
+    return found
 
 
 def own_refusal(error: BaseException | None) -> GoftError | None:

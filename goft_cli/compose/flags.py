@@ -38,7 +38,20 @@ def spelled_out(verb: str, words: Sequence[str]) -> list[str]:
     own = {entry.name for entry in fields(SCHEMAS[verb])}
     if not own & {"task", "data_dir"}:
         return list(words)
+    data = [word for word in words if key_of(word) == "data"]
+    if data and "data_dir" not in own and "task" not in map(key_of, words):
+        words = with_task(verb, words, data[-1])
     return [word if key_of(word) in own else in_full(word) for word in words]
+
+
+def with_task(verb: str, words: Sequence[str], data: str) -> Sequence[str]:
+    """Refuse data without a task, with the one that fits; `goft init` takes that one."""
+    from goft_cli.data.kinds import fitting_task
+
+    task = fitting_task(data.partition("=")[2].strip("'\""))
+    if verb == "init":
+        return [f"task={task}", *words]
+    raise GoftError(f"{data}: no task is named", f"did you mean task={task} {data}?")
 
 
 def relocated(verb: str, words: Sequence[str]) -> Iterator[str]:

@@ -14,8 +14,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from goft_cli.config.task import OwnDataConfig, TaskConfig
+from goft_cli.config import HELD_OUT, ImageClassificationConfig, QuestionAnsweringConfig, TaskConfig
+from goft_cli.config.task import OwnDataConfig
 from goft_cli.system.errors import GoftError
+from goft_cli.system.files import LABEL
 
 UPDATES, BATCH, MOST_EPOCHS = 750, 32, 20
 """A training takes about so many updates of so many rows, in whole passes up to a limit."""
@@ -25,6 +27,12 @@ SHARED: dict[str, Any] = {
     "warmup_steps": 0.1,
     "weight_decay": 0.0,
 }
+INSTRUCTIONS = {
+    "instruction": ("instruction", "prompt", "question", "query", "input"),
+    "output": ("output", "response", "completion", "answer", "target"),
+    "input": ("input", "context"),
+}
+"""Names of the columns of instructions in files of users, the most telling first."""
 RATES = {
     "goft": 5e-3,
     "qgoft": 5e-3,
@@ -80,20 +88,39 @@ def given(task: DictConfig, key: str) -> Any:  # noqa: ANN401 - the key's own ty
 
 def table_of(task: DictConfig) -> Any:  # noqa: ANN401 - a Table, whose module is heavy
     """Return the training rows of a task, read once."""
+    place, settings, kind = place_of(task), own_data(task), OmegaConf.get_type(task)
+    if kind is ImageClassificationConfig:
+        from goft_cli.data.own_images import find_images
+
+        folder = find_images(place, settings)["train"]
+        return read_image_table(str(folder), folder.stat().st_mtime_ns)
     from goft_cli.data.own import find_files
 
-    paths = find_files(place_of(task), own_data(task))["train"]
-    marks = [(str(path), path.stat().st_mtime_ns) for path in paths]
-    return read_table(tuple(marks))
+    paths = find_files(place, settings)["train"]
+    marks = tuple((str(path), path.stat().st_mtime_ns) for path in paths)
+    return read_table(marks, documents=kind is QuestionAnsweringConfig)
+
+
+@lru_cache(maxsize=1)
+def read_image_table(folder: str, _: int) -> Any:  # noqa: ANN401 - a Table, whose module is heavy
+    """Read a folder or table of images, known by its path and the time of its last change."""
+    from goft_cli.data.own_images import read_images
+
+    return read_images(Path(folder))
 
 
 @lru_cache(maxsize=2)
-def read_table(files: tuple[tuple[str, int], ...]) -> Any:  # noqa: ANN401 - as above
-    """Read files of rows, each known by its path and the time of its last change."""
+def read_table(files: tuple[tuple[str, int], ...], *, documents: bool) -> Any:  # noqa: ANN401 - as above
+    """Read files of rows, each known by its path and the time of its last change.
+
+    With `documents`, one that is a single JSON value is SQuAD's.
+    """
     from goft_cli.data.files import read_shards
     from goft_cli.data.formats import Layout
+    from goft_cli.data.squad import read_document
 
-    return read_shards([Path(path) for path, _ in files], Layout())[0]
+    layout = Layout(document=read_document if documents else None)
+    return read_shards([Path(path) for path, _ in files], layout)[0]
 
 
 def name(task: DictConfig) -> str:
@@ -136,11 +163,28 @@ def labels(task: DictConfig) -> list[str]:
     return label_names(table, task.label_column)
 
 
-def splits(task: DictConfig) -> list[str]:
-    """Return the splits to score."""
-    from goft_cli.data.own import split_names
+def classes(task: DictConfig) -> list[str]:
+    """Return the names of the classes of images."""
+    from goft_cli.data.columns import label_names
 
-    return split_names(place_of(task), own_data(task))
+    return label_names(table_of(task), LABEL)
+
+
+def aliases(task: DictConfig) -> dict[str, str]:
+    """Return what a file of instructions calls its columns, where it is another name."""
+    from goft_cli.data.columns import aliases_of
+
+    return aliases_of(table_of(task), INSTRUCTIONS)
+
+
+def splits(task: DictConfig) -> list[str]:
+    """Return the splits to score: `validation`, held out or in a place of its own, and `test`."""
+    from goft_cli.data.own import TEST, find_files
+    from goft_cli.data.own_images import find_images
+
+    of_images = OmegaConf.get_type(task) is ImageClassificationConfig
+    found = (find_images if of_images else find_files)(place_of(task), own_data(task))
+    return [HELD_OUT, *([TEST] if TEST in found else [])]
 
 
 def epochs(task: DictConfig) -> int:
@@ -154,6 +198,9 @@ FOUND: dict[str, Callable[[DictConfig], Any]] = {
     "text": text,
     "label": label,
     "labels": labels,
+    "classes": classes,
+    "class_count": lambda task: len(task.labels),
+    "aliases": aliases,
     "splits": splits,
     "epochs": epochs,
 }

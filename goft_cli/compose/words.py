@@ -11,6 +11,7 @@ from goft_cli.system.errors import CRASH, FAILED_JOBS, USAGE_ERROR
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
+    "init": "a task YAML of data of your own: goft init data=reviews.csv",
     "plan": "parameters, updates, memory and time of a run before it starts, without weights",
     "compare": "adapters side by side: runs over seeds, paired differences, table, figure",
     "eval": "score a trained run again, or a run or a model on a benchmark",

@@ -9,7 +9,9 @@ from typing import Any
 from omegaconf import MISSING, OmegaConf
 
 from goft_cli.config.choices import GlobalBatch, Selection, Transform, VtabGroup
+from goft_cli.config.labels import Labels
 from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig
+from goft_cli.system.files import LABEL
 
 HELD_OUT = "validation"
 """The split that a share of the training rows becomes."""
@@ -30,8 +32,20 @@ class ImageClassificationConfig(TaskConfig):
     """A demo of this package (`demo:NAME`), for want of a `data_dir`."""
     classes: int = MISSING
     """Number of classes."""
+    labels: list[str] = field(default_factory=list)
+    """Names of the classes in the order of their ids; their numbers by default."""
     transform: Transform = Transform.model
     """How images are resized and normalised: as the model's own processor does, or as FacT does."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the classes, in the order of their ids."""
+        return self.labels or [str(number) for number in range(self.classes)]
+
+    @property
+    def strata(self) -> str:
+        """The column with the class."""
+        return LABEL
 
     @property
     def folder(self) -> Path | None:
@@ -44,6 +58,9 @@ class ImageClassificationConfig(TaskConfig):
         accurate, metric = self.headline == "accuracy", "the one metric of images"
         self.check(accurate, "headline", metric, example="accuracy")
         self.check(self.classes >= 2, "classes", "at least 2", example=10)
+        Labels(self.names)
+        named = f"as many as task.labels names, {len(self.names)}"
+        self.check(self.classes == len(self.names), "classes", named, example=len(self.names))
 
 
 @dataclass
@@ -121,6 +138,11 @@ class QuestionAnsweringConfig(TaskConfig):
     """How many starts and ends of a window are paired, and how many answers are kept."""
     max_answer_length: int = 30
     """Tokens."""
+
+    @property
+    def together(self) -> str:
+        """The column of contexts: what a model learnt of one would help it with the next."""
+        return "context"
 
     def __post_init__(self) -> None:
         self.check(self.headline in SCORES, "headline", " or ".join(SCORES), example=SCORES[-1])

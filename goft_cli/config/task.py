@@ -95,8 +95,9 @@ class TaskConfig(Section):
 
     @property
     def folder(self) -> Path | None:
-        """The folder of local data, if it comes from one."""
-        return None if self.data_dir is None else Path(self.data_dir).expanduser()
+        """The folder of local data, if it comes from one; of one file, the folder it is in."""
+        place = None if self.data_dir is None else Path(self.data_dir).expanduser()
+        return place if place is None or self.own is None or place.is_dir() else place.parent
 
     @property
     def splits(self) -> list[str]:
@@ -106,6 +107,11 @@ class TaskConfig(Section):
     @property
     def strata(self) -> str | None:
         """The column whose values occur as often in each part of a split; here none."""
+        return None
+
+    @property
+    def together(self) -> str | None:
+        """The column whose equal values stay together unless a group is named; here none."""
         return None
 
     @property

@@ -138,13 +138,13 @@ class PredictConfig(TrainedConfig, Decoding):
     """`goft predict`."""
 
     input: str | None = None
-    """A table: csv, tsv, json, jsonl, parquet, arrow; a txt file, a row per line; `-` for stdin, JSON
-    lines or lines of text; for image tasks a picture, a folder, a list, a table with paths."""
+    """A table: csv, tsv, json, jsonl, parquet or arrow; a txt file, a row per line; `-` for JSON
+    lines or lines of text on stdin; pictures: one, a folder, a list, a table with their paths."""
     text: str | None = None
     """One text, in place of a file."""
     output: str = "predictions.jsonl"
-    """The file to write, with all columns of the input; its ending says the format: jsonl, json, csv,
-    tsv, parquet or arrow; `-` for JSON lines on stdout."""
+    """The file to write, with all columns of the input; its ending says the format: jsonl, json,
+    csv, tsv, parquet or arrow; `-` for JSON lines on stdout."""
     overwrite: bool = False
     """Replace an output file that is already there."""
     batch_size: int = 64
@@ -222,6 +222,19 @@ class PlanConfig(TrainConfig):
 
     calibrate: bool = False
     """Time some updates of a few blocks of the model, with random weights, and count up."""
+
+
+@dataclass
+class InitConfig(TrainConfig):
+    """`goft init`: the words of `goft train` on data of your own, written as a task."""
+
+    name: str | None = None
+    """What the task is called; by default as its file or folder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name is not None:
+            check_name("name", self.name)
 
 
 @dataclass

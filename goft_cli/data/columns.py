@@ -7,7 +7,7 @@ columns that are there, for the user to name one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -134,6 +134,21 @@ known = lru_cache(maxsize=4096)(identity)
 """Labels come again by the thousand."""
 
 
+def aliases_of(table: Table, known: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return what a table calls columns of a task, where it has another name for them.
+
+    `known` are the names, by the task's own; a column stands for one of these at most.
+    """
+    names = {level(name): name for name in table.columns}
+    taken: dict[str, str] = {}
+    for wanted, others in known.items():
+        free = (names[name] for name in others if name in names)
+        found = next((name for name in free if name not in taken.values()), None)
+        if found is not None:
+            taken[wanted] = found
+    return {wanted: found for wanted, found in taken.items() if wanted != found}
+
+
 def described(table: Table) -> str:
     """Return the columns of a table for a sentence."""
     return ", ".join(map(repr, table.columns)) or "no columns"
@@ -190,6 +205,3 @@ def spelling(what: Identity, value: object) -> str:
     if isinstance(value, str):
         return value.strip()
     return str(value).lower() if isinstance(value, bool) else spelling(what, str(value))
-
-
-__all__ = ["find_label", "find_text", "is_gap", "label_names", "require_column"]

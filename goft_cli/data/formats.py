@@ -166,7 +166,8 @@ def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
     """Read what the layout makes of one value, one array of objects, or else JSON lines."""
     text = _text(content, path)
     if layout.document is not None:
-        return _document(text.strip(), path, layout.document) or _parse_lines(content, path, layout)
+        table = _document(text.strip(), path, layout.document)
+        return _parse_lines(content, path, layout) if table is None else table
     if not text.lstrip().startswith("["):
         return _parse_lines(content, path, layout)
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,37 +65,61 @@ def files_in(folder: Path) -> dict[str, list[Path]]:
     return {TRAIN: tables}
 
 
-def split_names(place: Path, own: OwnDataConfig) -> list[str]:
-    """Return the splits to score: `validation`, whether held out or in a file, and `test`."""
-    return [HELD_OUT, *([TEST] if TEST in find_files(place, own) else [])]
-
-
 def read_own(
-    config: TaskConfig, own: OwnDataConfig, splits: Sequence[str], layout: Layout
+    config: TaskConfig,
+    own: OwnDataConfig,
+    splits: Sequence[str],
+    layout: Layout,
+    convert: Callable[[Table], Table] | None = None,
 ) -> tuple[dict[str, Table], dict[str, Any]]:
-    """Return tables by split, and the place and SHA-256 of every file for the manifest.
-
-    Where no file holds the rows to validate on, they are a share of the training rows.
-    """
-    place = Path(config.data_dir or "").expanduser()
-    files = find_files(place, own)
-    divided = HELD_OUT not in files and HELD_OUT in config.splits
-    stored = dict.fromkeys(TRAIN if divided and name == HELD_OUT else name for name in splits)
-    tables: dict[str, Table] = {}
+    """Return tables by split, and the place and SHA-256 of every file for the manifest."""
+    files = find_files(Path(config.data_dir or "").expanduser(), own)
+    root = (config.folder or Path()).resolve()
     sha256: dict[str, str] = {}
-    for split in stored:
-        if split not in files:
-            raise GoftError(f"data={place}: found no {split} split", f"expected {split}.csv or so")
-        tables[split], read = read_shards(files[split], layout)
-        sha256 |= {path.name: value for path, value in read.items()}
-    provenance: dict[str, Any] = {"source": str(place.resolve()), "sha256": sha256}
+
+    def read(split: str) -> Table:
+        table, read = read_shards(files[split], layout)
+        sha256.update({below(path, root): value for path, value in read.items()})
+        table = table.renamed(getattr(config, "column_aliases", {}))
+        return convert(table) if convert else table
+
+    tables, rows = in_splits(config, own, splits, files, read)
+    return tables, {"source": str(root), "sha256": sha256, **rows}
+
+
+def below(path: Path, root: Path) -> str:
+    """Return a file's path below a folder, or its whole path where it is elsewhere."""
+    whole = path.resolve()
+    return whole.relative_to(root).as_posix() if root in whole.parents else str(whole)
+
+
+def in_splits(
+    config: TaskConfig,
+    own: OwnDataConfig,
+    splits: Sequence[str],
+    places: Collection[str],
+    read: Callable[[str], Table],
+) -> tuple[dict[str, Table], dict[str, Any]]:
+    """Return the tables of splits, and under `ROWS` the numbers of the rows that are held out.
+
+    Where no place holds the rows to validate on, they are a share of the training rows.
+    """
+    divided = HELD_OUT not in places and HELD_OUT in config.splits
+    stored = dict.fromkeys(TRAIN if divided and name == HELD_OUT else name for name in splits)
+    if missing := [name for name in stored if name not in places]:
+        raise GoftError(
+            f"data={config.data_dir}: found no {missing[0]} split there, only {', '.join(places)}",
+            "choose others with task.eval_splits=[...]",
+        )
+    tables, chosen = {name: read(name) for name in stored}, {}
     if divided and TRAIN in tables:
         whole = tables.pop(TRAIN)
-        rows = held_out(whole.renamed(getattr(config, "column_aliases", {})), own, config.strata)
+        together = own.group or config.together
+        rows = held_out(whole, replace(own, group=together), config.strata)
         rest = sorted({*range(len(whole))} - {*rows})
         tables |= {TRAIN: whole.select(rest), HELD_OUT: whole.select(rows)}
-        provenance[ROWS] = {HELD_OUT: [row + 1 for row in rows]}
-    return {name: tables[name] for name in splits}, provenance
+        chosen = {ROWS: {HELD_OUT: [row + 1 for row in rows]}}
+    return {name: tables[name] for name in splits}, chosen
 
 
 def held_out(table: Table, own: OwnDataConfig, strata: str | None) -> list[int]:
@@ -116,7 +140,7 @@ def held_out(table: Table, own: OwnDataConfig, strata: str | None) -> list[int]:
     groups: dict[object, list[int]] = {}
     for index, key in zip(rows, grouped(table, own.group), strict=True):
         groups.setdefault(key, []).append(index)
-    if len(groups) < 2:
+    if len(groups) < 2 and own.group is not None:
         raise GoftError(
             f"group={own.group}: every row of {table.origin} has the same, so none can be held out",
             "name another column",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -47,10 +47,18 @@ Splits = tuple[dict[str, Table], dict[str, Any]]
 """Tables by split, and what identifies the data for the manifest."""
 
 
-def read_data(config: TaskConfig, splits: Sequence[str], layout: Layout) -> Splits:
-    """Read the named splits of a task alone: of the user's own files, or as `read_splits` does."""
+def read_data(
+    config: TaskConfig,
+    splits: Sequence[str],
+    layout: Layout,
+    convert: Callable[[Table], Table] | None = None,
+) -> Splits:
+    """Read the named splits of a task alone: of the user's own files, or as `read_splits` does.
+
+    `convert` gives a table of the user's own the columns of the published data.
+    """
     if config.own is not None:
-        return read_own(config, config.own, splits, layout)
+        return read_own(config, config.own, splits, layout, convert)
     dataset: DatasetConfig = getattr(config, "dataset", DatasetConfig())
     if not dataset.id and config.data_dir is None:
         raise GoftError(f"task {config.name}: it names no data", "pass data=FILE or data=FOLDER")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from goft_cli.config import ModelConfig, TaskConfig, TrainConfig
+from goft_cli.config import ImageClassificationConfig, ModelConfig, TaskConfig, TrainConfig
 from goft_cli.run.configuration import differing
 from goft_cli.run.folder import RunFolder, is_finished, stored_config
 from goft_cli.run.manifest import describe_base
@@ -125,8 +125,14 @@ def changes_on_disk(recorded: Section, task: TaskConfig, *, fresh: bool = False)
     if folder is None:  # this package makes the rows; they are compared when they are made
         return []
     root = Path(folder)
-    found = digests([root / name for name in section(recorded, "sha256")], fresh=fresh)
-    there = {path.relative_to(root).as_posix(): digest for path, digest in found.items()}
+    names = [*section(recorded, "sha256")]
+    if isinstance(task, ImageClassificationConfig) and task.own is not None:
+        from goft_cli.data.own_images import images_there  # late, for it imports Pillow
+
+        names += images_there(task, task.own)  # among them those that have been added
+    paths = {name: root / name for name in names}
+    found = digests(paths.values(), fresh=fresh)
+    there = {name: found[path] for name, path in paths.items() if path in found}
     now: dict[str, Any] = {"source": str(root), "sha256": there}
     if images := section(recorded, "images"):
         now["images"] = {

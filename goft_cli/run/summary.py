@@ -70,7 +70,7 @@ def describe_recipe(cfg: TrainConfig) -> str:
     name = real_name(cfg.model)
     if recipe.source == UNTUNED:
         described = "untuned: learning rates and epochs are a start; sweep trainer.learning_rate"
-    elif recipe.model != cfg.model.recipe or name != cfg.model.name:
+    elif recipe.model and (recipe.model != cfg.model.recipe or name != cfg.model.name):
         described += f"; tuned for {recipe.model}, not for {name}"
     overridden = [
         f"{key} {value} -> {actual}"

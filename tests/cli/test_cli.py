@@ -36,7 +36,7 @@ def test_version(words: list[str], goft: Goft) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_explains_its_keys(verb: str, goft: Goft) -> None:
-    answer, trains = goft(verb, "--help"), {"train", "compare", "plan"}
+    answer, trains = goft(verb, "--help"), {"train", "compare", "plan", "init"}
     assert (answer.code, answer.err) == (0, "")
     composes_task = verb in {*trains, "eval", "doctor", "fetch"}
     assert ("task: demo/acceptability, " in answer.out) == composes_task

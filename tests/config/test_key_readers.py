@@ -43,7 +43,10 @@ EARLY: dict[str, str] = {
         "TextClassificationConfig.raw_columns TextClassificationConfig.text_columns "
         "TextClassificationConfig.classifier_dropout TextClassificationConfig.max_length"
     ),
-    "goft_cli.tasks.image_classification": "ImageClassificationConfig.classes",
+    "goft_cli.tasks.image_classification": (
+        "ImageClassificationConfig.classes ImageClassificationConfig.labels"
+    ),
+    "goft_cli.config.verbs": "InitConfig.name",
     "goft_cli.tasks.instruction": (
         "InstructionConfig.column_aliases InstructionConfig.holdout InstructionConfig.max_length"
     ),

@@ -42,9 +42,16 @@ ON_THE_HUB = {
     "meta-llama/Llama-2-7b-hf": "tiny-llama",
 }
 """The shipped model that stands in the cache where one of the hub's would."""
-MODELS = {"instruct": "tiny-llama", "vtab": "tiny-vit"}
-"""The shipped model that a task's family takes, where it is not the encoder."""
-SHORTER = {"squad": ["task.max_length=128", "task.doc_stride=32"]}
+MODELS = {
+    "instruct": "tiny-llama",
+    "vtab": "tiny-vit",
+    "own/images": "tiny-vit",
+    "own/instruction": "tiny-llama",
+    "own/chat": "tiny-llama",
+}
+"""The shipped model that a task, or its family, takes, where it is not the encoder."""
+SHORT_WINDOWS = ["task.max_length=128", "task.doc_stride=32"]
+SHORTER = {"squad": SHORT_WINDOWS, "own/qa": SHORT_WINDOWS}
 """What the shipped encoder's 128 positions ask for."""
 SWAPPED = {"model", "model.path", "task.data_dir", "launcher.num_processes", "seeds"}
 """Keys of a command that a rehearsal answers for itself."""
@@ -67,6 +74,7 @@ ON_A_RUN = sorted(
     - {*ON_A_BENCHMARK}
 )
 OF_THE_HUB = lines_of("goft plan ", "goft doctor ", "goft fetch ")
+STARTED = lines_of("goft init ")
 PUSHED = lines_of("goft push ")
 SCRIPTS = lines_of("python scripts/")
 TARGETS = lines_of("make ")
@@ -77,7 +85,7 @@ ACTIVATION = "source .venv/bin/activate"
 
 def test_no_line_is_left() -> None:
     goft_lines = [*SHOWN, *TRAINED, *COMPARED, *REPRODUCED, *ON_A_BENCHMARK, *ON_A_RUN]
-    goft_lines += [*OF_THE_HUB, *PUSHED]
+    goft_lines += [*OF_THE_HUB, *PUSHED, *STARTED]
     others = [*LAUNCHED, *SCRIPTS, *TARGETS, *FOLDERS, *INSTALLATION, ACTIVATION]
     assert {*goft_lines, *others} >= LINES
     assert {language for language, _ in blocks()} == {"bash", *OTHER_LANGUAGES}
@@ -103,7 +111,8 @@ def first_of_each(word: str) -> str:
 def rehearsed(words: Sequence[str]) -> Iterator[list[str]]:
     """Yield the words of one short run on a shipped model and a few rows, there for the block."""
     named = {key_of(word): word.partition("=")[2] for word in words}
-    family = named.get("task", "").partition("/")[0]
+    task = named.get("task", "")
+    family = task if task.startswith("own/") else task.partition("/")[0]
     kept = [first_of_each(word) for word in words if key_of(word) not in {*SWAPPED, "-m"}]
     kept += [f"model={MODELS.get(family, 'tiny-deberta-v3')}", *SHORTER.get(family, [])]
     kept += [*SHORT, "output_dir=run"]
@@ -195,6 +204,13 @@ def test_a_run_is_pushed(line: str, goft: Goft, hub: Hub, trained: Path) -> None
     answer = goft(*(word.replace("$RUN", str(trained)) for word in words_of(line)))
     assert answer.code == 0, answer.err
     assert [f"repo={repo}" for repo in hub.files] == words_of(line)[2:]
+
+
+@pytest.mark.parametrize("line", STARTED)
+def test_a_task_is_written(line: str, goft: Goft) -> None:
+    write_own_data(["task=own/classification", *words_of(line)])
+    answer = goft(*words_of(line))
+    assert answer.code == 0, answer.err
 
 
 @pytest.mark.parametrize("line", SHOWN)

@@ -17,6 +17,7 @@ from transformers.image_utils import PILImageResampling
 from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from goft_cli.config import ImageClassificationConfig, Transform
+from goft_cli.data.own_images import read_own_images
 from goft_cli.data.sources import demo_splits
 from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
@@ -79,11 +80,17 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read and check the named splits; images are looked for, but not yet decoded."""
-        if self.config.data_dir is None:
+        if self.config.own is not None:
+            tables, provenance = read_own_images(self.config, self.config.own, names)
+        elif self.config.data_dir is None:
             tables, provenance = demo_splits(self.config.generator or "", names)
         else:
             tables, provenance = read_lists(self._folder, names)
-        splits = {name: checked_rows(table, self.config.classes) for name, table in tables.items()}
+        named = bool(self.config.labels)
+        splits = {
+            name: checked_rows(table, self.config.names, named=named)
+            for name, table in tables.items()
+        }
         return TaskData(splits, provenance)
 
     @property
@@ -124,7 +131,7 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any] | None]:
         """Return `{"label", "score"}` per row, with names for labels `probabilities` of all too."""
         probabilities = softmax(np.asarray(outputs, dtype=np.float64), axis=-1)
-        names, broken = getattr(self.config, "labels", []), getattr(split.inputs, "broken", {})
+        names, broken = self.config.labels, getattr(split.inputs, "broken", {})
         found: list[dict[str, Any] | None] = [*described(probabilities, names)]
         for place in broken:
             found[place] = None
@@ -133,8 +140,8 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         return found
 
     def model_options(self) -> dict[str, Any]:
-        """Return config entries for a head of one output per class, named by its number."""
-        return class_options([str(index) for index in range(self.config.classes)])
+        """Return config entries for a head of one output per class."""
+        return class_options(self.config.names)
 
     def processor_options(self) -> dict[str, Any]:
         """Return what the transform changes; it is saved with the adapter."""

@@ -15,10 +15,11 @@ from transformers import DataCollatorWithPadding
 from goft_cli.config import QuestionAnsweringConfig
 from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_data
+from goft_cli.data.squad import read_document, with_answers, with_names
 from goft_cli.data.table import Table
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors, chunks
 from goft_cli.tasks.metrics import SQUAD
-from goft_cli.tasks.question_answering.rows import TEXTS, checked_rows, read_document
+from goft_cli.tasks.question_answering.rows import TEXTS, checked_rows
 from goft_cli.tasks.question_answering.windows import (
     Answer,
     Best,
@@ -44,7 +45,7 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read and check the named splits; each question has at least one answer."""
         config = self.config
-        tables, provenance = read_data(config, names, LAYOUT)
+        tables, provenance = read_data(config, names, LAYOUT, with_answers)
         splits = {name: checked_rows(table, answered=True) for name, table in tables.items()}
         return TaskData(splits, provenance)
 
@@ -60,7 +61,7 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
 
     def unlabelled(self, table: Table) -> Dataset:
         """Return questions and contexts; answers are left out."""
-        return checked_rows(table, answered=False)
+        return checked_rows(with_names(table) if self.config.own else table, answered=False)
 
     def unfit_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> dict[int, str]:
         """Return the questions that leave no room for their context."""

@@ -1,8 +1,7 @@
-"""Rows of question answering, checked; SQuAD's own JSON as a table with a row per question."""
+"""Rows of question answering, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from datasets import Dataset, Features, List, Value
@@ -10,51 +9,8 @@ from datasets import Dataset, Features, List, Value
 from goft_cli.data.table import Table, require_columns, require_distinct, texts
 from goft_cli.system.errors import GoftError
 
-COLUMNS = ("id", "title", "context", "question", "answers")
 TEXTS = ("question", "context")
 ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int32"))}
-
-
-def read_document(document: object, origin: str) -> Table:
-    """Flatten a parsed JSON file into the columns, unchecked, that the hub's copy of SQuAD has.
-
-    An object without `data` is taken for a single row.
-    """
-    if isinstance(document, dict) and "data" not in document:
-        return Table(origin, {name: [value] for name, value in document.items()})
-    found = list(_questions(document, origin))
-    columns = {name: [row.get(name) for _, row in found] for name in COLUMNS}
-    return Table(origin, columns, names=[place for place, _ in found])
-
-
-def _questions(document: object, origin: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for at, article in _items(document, "data", origin):
-        name = f"article {at}"
-        for number, paragraph in _items(article, "paragraphs", f"{origin}, {name}"):
-            place = f"{name}, paragraph {number}"
-            for last, question in _items(paragraph, "qas", f"{origin}, {place}"):
-                answers = _columns(question.get("answers"))
-                row = {**question, "answers": answers, "context": paragraph.get("context")}
-                yield f"{place}, question {last}", {"title": article.get("title"), **row}
-
-
-def _items(parent: object, key: str, place: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a list, numbered from 1."""
-    found = parent.get(key) if isinstance(parent, dict) else None
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise GoftError(
-            f"{place}: no list of objects called {key!r} there",
-            "expected SQuAD's format, in which the file has data, its articles paragraphs, and "
-            "those a context and qas",
-        )
-    yield from enumerate(found, start=1)
-
-
-def _columns(answers: object) -> object:
-    """Turn a list of answers into the hub's lists; the checks refuse anything else."""
-    if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
-        return answers
-    return {key: [answer.get(key) for answer in answers] for key in ("text", "answer_start")}
 
 
 def checked_rows(table: Table, *, answered: bool) -> Dataset:

@@ -16,6 +16,7 @@ from threading import Thread
 from PIL import Image
 
 from goft_cli.config import (
+    ImageClassificationConfig,
     InstructionConfig,
     MMLUConfig,
     QuestionAnsweringConfig,
@@ -89,6 +90,8 @@ def write_stand_in(task: TaskConfig, folder: Path) -> None:
             write_text(folder / f"{task.train_split}.json", json.dumps(rows))
         case VtabConfig():
             write_images(task, folder)
+        case ImageClassificationConfig():
+            write_classes(task, folder)
         case MMLUConfig():
             write_mmlu(task, folder)
         case VicunaConfig():
@@ -140,6 +143,14 @@ def write_images(task: VtabConfig, folder: Path) -> None:
     images = [digit(row["image"]).convert("RGB") for row in read_demo(DIGITS, "train")[:ROWS]]
     pairs = [(image, index % task.classes) for index, image in enumerate(images)]
     write_vtab(dict.fromkeys(("train800", "val200", "test"), pairs), folder, {"source": DIGITS})
+
+
+def write_classes(task: ImageClassificationConfig, folder: Path) -> None:
+    """Write a folder of images for each class."""
+    for index, row in enumerate(read_demo(DIGITS, "train")[:ROWS]):
+        place = folder / task.names[index % task.classes]
+        place.mkdir(exist_ok=True)
+        digit(row["image"]).convert("RGB").save(place / f"{index}.png")
 
 
 def write_vtab(

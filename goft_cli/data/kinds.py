@@ -1,0 +1,78 @@
+"""Which task fits data of the user's own, by its files and the names of its columns."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from goft_cli.config.labels import identity, level
+from goft_cli.config.task import OwnDataConfig
+from goft_cli.data.columns import FEW_CLASSES, find_label, find_text
+from goft_cli.data.files import read_shards
+from goft_cli.data.formats import Layout
+from goft_cli.data.own import find_files
+from goft_cli.data.own_images import PATHS, in_classes
+from goft_cli.data.squad import read_document
+from goft_cli.data.table import Table
+from goft_cli.system.errors import GoftError
+
+ANSWERS = {"answer", "answers"}
+KINDS = (
+    ("own/chat", ({"messages", "conversations"},)),
+    ("own/tokens", ({"tokens", "words"}, {"tags", "ner_tags", "pos_tags", "labels"})),
+    ("own/qa", ({"context", "passage", "paragraph"}, {"question", "query"}, ANSWERS)),
+    ("own/instruction", ({"instruction"}, {"output", "response"})),
+    ("own/instruction", ({"prompt", "question", "query"}, {"completion", "response", *ANSWERS})),
+    ("own/images", ({*PATHS}, {"label", "class", "category", "target"})),
+)
+"""A task, and for each column that it takes the names of which a table has one."""
+
+
+def fitting_task(place: str) -> str:
+    """Return the task whose rows a file or folder holds, such as `own/classification`."""
+    path = Path(place).expanduser()
+    if path.is_dir() and has_images(path):
+        return "own/images"
+    files = find_files(path, OwnDataConfig())["train"]
+    table = read_shards(files, Layout(document=read_document if is_object(files[0]) else None))[0]
+    names = {level(name) for name in table.columns}
+    for task, wanted in KINDS:
+        if all(names & known for known in wanted):
+            return task
+    return task_of_labels(table)
+
+
+def has_images(folder: Path) -> bool:
+    """Tell whether a folder holds folders with images."""
+    return bool(in_classes(folder))
+
+
+def is_object(file: Path) -> bool:
+    """Tell SQuAD's JSON, one object, from JSON lines: its first line is not a whole object."""
+    if file.suffix.lower() != ".json":
+        return False
+    try:
+        with file.open(encoding="utf-8") as lines:
+            first = next(lines, "").strip()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return first.startswith("{") and ('"data"' in first or not first.endswith("}"))
+
+
+def task_of_labels(table: Table) -> str:
+    """Return the task of texts with labels: numbers with many values are to be predicted."""
+    try:
+        label = find_label(table, find_text(table, None))
+    except GoftError:
+        return "own/classification"  # which refuses the table with its columns
+    found = {
+        identity(value) for value in table.columns[label] if isinstance(value, str | int | float)
+    }
+    numbers = [value for value in found if isinstance(value, Decimal)]
+    fractions = any(value != int(value) for value in numbers)
+    many = len(numbers) > FEW_CLASSES
+    return (
+        "own/regression"
+        if len(numbers) == len(found) and (fractions or many)
+        else "own/classification"
+    )

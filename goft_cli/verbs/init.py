@@ -1,0 +1,81 @@
+"""`goft init data=FILE`: write the task that the file makes as a YAML, and print the command."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import MISSING, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from goft_cli.compose.own import RATES, untuned
+from goft_cli.config import SCHEMAS, InitConfig, TaskConfig
+from goft_cli.config.task import UNTUNED
+from goft_cli.run.configuration import as_plain, schemas_of
+from goft_cli.studies.hydra_main import run_composed
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import write_text
+
+OWN_RECIPE = "a start, not tuned"
+LEFT_OUT = {"family", "recipe", "headline_split"}
+"""Keys that the schema gives, or that are written in another form."""
+
+
+def main() -> None:
+    """Compose `configs/init.yaml` and write the task."""
+    run_composed("init", InitConfig, init)
+
+
+def init(cfg: InitConfig) -> None:
+    """Write the task below `output_dir`, and say how to train on it."""
+    from goft_cli.run.summary import describe_own, screen
+
+    if cfg.task.own is None:
+        raise GoftError("init: no data is named", "pass data=FILE or data=FOLDER")
+    name = cfg.name or Path(cfg.task.name).name
+    folder = Path(cfg.output_dir)
+    file = folder / "task" / f"{name}.yaml"
+    if file.exists() and not cfg.overwrite:
+        raise GoftError(f"{file} is already there", "pass another name=NAME, or overwrite=true")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, as_yaml(cfg, name))
+    screen.print(describe_own(cfg.task, cfg.task.own), soft_wrap=True, highlight=False)
+    screen.print(f"task: {file}", soft_wrap=True, highlight=False)
+    words = ["goft", "train", "--config-dir", str(folder), f"task={name}"]
+    screen.print(f"train on it: {shlex.join(words)}", soft_wrap=True, highlight=False)
+
+
+def as_yaml(cfg: InitConfig, name: str) -> str:
+    """Return the YAML of the task, its schema and its model named, its values written out."""
+    schema, section = schemas_of(cfg)["task"], as_plain(cfg)["task"]
+    own = {key: value for key, value in section.items() if key not in LEFT_OUT}
+    own |= {"name": name, "data_dir": str(Path(section["data_dir"]).expanduser().resolve())}
+    if cfg.task.own is not None and cfg.task.own.validation is not None:
+        own["own"]["validation"] = str(Path(cfg.task.own.validation).expanduser().resolve())
+    kept = {key: value for key, value in own.items() if not is_default(SCHEMAS[schema], key, value)}
+    content = {**kept, "recipe": recipe_of(cfg.task)}
+    model = f"override /model@_global_.model: {cfg.model.name}"
+    head = f"defaults:\n  - /schema/{schema}@_here_\n  - {model}\n\n"
+    said = f"# {name}: written by goft init of {Path(own['data_dir']).name}; change what you like\n"
+    return said + head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def is_default(schema: type, key: str, value: object) -> bool:
+    """Tell whether a value is what the schema gives anyway."""
+    entry = next(entry for entry in fields(schema) if entry.name == key)
+    default: Any = entry.default if entry.default_factory is MISSING else entry.default_factory()
+    if isinstance(default, Enum):
+        default = default.name
+    return value == default or (key == "dataset" and isinstance(value, dict) and not value["id"])
+
+
+def recipe_of(task: TaskConfig) -> dict[str, Any]:
+    """Return the hyperparameters: the task's own, or a start for every adapter."""
+    recipe = task.recipe
+    if recipe.source != UNTUNED:
+        return {"source": recipe.source, "shared": recipe.shared, "by_adapter": recipe.by_adapter}
+    shared = untuned("") | recipe.shared
+    rates = {adapter: {"learning_rate": rate} for adapter, rate in RATES.items()}
+    return {"source": OWN_RECIPE, "shared": shared, "by_adapter": rates | recipe.by_adapter}
