@@ -276,11 +276,8 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
 def without_values(cfg: DictConfig, key: str | None) -> GoftError:
     """Return the refusal of keys that have no value: of all of them at once."""
     names = missing_keys(cfg) or [str(key)]
-    verb = "has" if len(names) == 1 else "have"
-    remedy = f"pass {' '.join(f'{name}=VALUE' for name in names)}"
-    of_task = any(name.startswith("task.") for name in names)
-    more = ", or add them to the task's YAML" if of_task else ""
-    return GoftError(f"{', '.join(names)} {verb} no value", remedy + more)
+    found = f"{', '.join(names)} {'have' if names[1:] else 'has'} no value"
+    return GoftError(found, f"pass {' '.join(f'{name}=VALUE' for name in names)}")
 
 
 def missing_keys(cfg: DictConfig, prefix: str = "") -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from goft_cli.config import HELD_OUT, ImageClassificationConfig, QuestionAnsweringConfig, TaskConfig
-from goft_cli.config.task import OwnDataConfig
+from goft_cli.config.task import DatasetConfig, OwnDataConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import LABEL
 
@@ -62,8 +62,16 @@ def own(what: str, *, _parent_: DictConfig) -> Any:  # noqa: ANN401 - a text, a 
     return FOUND[what](node)
 
 
+def dataset_of(task: DictConfig) -> DatasetConfig | None:
+    """Return the dataset of the hub that the user named in place of a file, if any."""
+    found = None if task.data_dir is not None or "dataset" not in task else task.dataset
+    return DatasetConfig(found.id, found.config, found.revision) if found and found.id else None
+
+
 def place_of(task: DictConfig) -> Path:
     """Return the place of a task's data, which only the user knows."""
+    if dataset := dataset_of(task):
+        return Path(dataset.id)
     if task.data_dir is None:
         raise GoftError(
             "task=own/...: it names no data",
@@ -88,6 +96,8 @@ def given(task: DictConfig, key: str) -> Any:  # noqa: ANN401 - the key's own ty
 
 def table_of(task: DictConfig) -> Any:  # noqa: ANN401 - a Table, whose module is heavy
     """Return the training rows of a task, read once."""
+    if dataset := dataset_of(task):
+        return read_dataset(dataset.id, dataset.config, dataset.revision)
     place, settings, kind = place_of(task), own_data(task), OmegaConf.get_type(task)
     if kind is ImageClassificationConfig:
         from goft_cli.data.own_images import find_images
@@ -99,6 +109,16 @@ def table_of(task: DictConfig) -> Any:  # noqa: ANN401 - a Table, whose module i
     paths = find_files(place, settings)["train"]
     marks = tuple((str(path), path.stat().st_mtime_ns) for path in paths)
     return read_table(marks, documents=kind is QuestionAnsweringConfig)
+
+
+@lru_cache(maxsize=1)
+def read_dataset(identity: str, config: str | None, revision: str | None) -> Any:  # noqa: ANN401 - a Table, whose module is heavy
+    """Read the training rows of a dataset of the hub, by its id, configuration and revision."""
+    from goft_cli.data.formats import Layout
+    from goft_cli.data.sources import read_splits
+
+    dataset = DatasetConfig(identity, config, revision)
+    return read_splits(dataset, ["train"], None, Layout())[0]["train"]
 
 
 @lru_cache(maxsize=1)
@@ -181,7 +201,10 @@ def splits(task: DictConfig) -> list[str]:
     """Return the splits to score: `validation`, held out or in a place of its own, and `test`."""
     from goft_cli.data.own import TEST, find_files
     from goft_cli.data.own_images import find_images
+    from goft_cli.data.sources import split_names
 
+    if dataset := dataset_of(task):
+        return [HELD_OUT, *([TEST] if TEST in split_names(dataset) else [])]
     of_images = OmegaConf.get_type(task) is ImageClassificationConfig
     found = (find_images if of_images else find_files)(place_of(task), own_data(task))
     return [HELD_OUT, *([TEST] if TEST in found else [])]

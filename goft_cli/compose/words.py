@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from goft_cli import __version__
 from goft_cli.system.errors import CRASH, FAILED_JOBS, USAGE_ERROR
@@ -40,6 +41,7 @@ SHORT = {
     "label": "task.label_column",
 }
 """Keys of a task by the short words that people type."""
+HUB_ID = re.compile(r"(?!.*\.(?:tsv|csv|jsonl?|parquet|arrow|txt)$)\w[\w.-]*/\w[\w.-]*")
 LISTS = {"task.text_columns"}
 """Those that take a list, of one item too."""
 IN_QUOTES = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1""", re.DOTALL)
@@ -151,9 +153,14 @@ def in_quotes(text: str) -> str:
 
 
 def in_full(word: str) -> str:
-    """Write out the key of a word that is short for a key of the task."""
+    """Write out the key of a word that is short for a key of the task.
+
+    What has the form of a hub id and is nothing on this machine is one.
+    """
     key, equals, value = word.partition("=")
     full = SHORT.get(key)
+    if key == "data" and HUB_ID.fullmatch(value) and not Path(value).exists():
+        full = "task.dataset.id"
     if full is None or not equals:
         return word
     listed = full in LISTS and value and not value.startswith(("[", "$"))

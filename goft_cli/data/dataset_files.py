@@ -66,6 +66,14 @@ def bring_splits(dataset: DatasetConfig, splits: Sequence[str]) -> Found | None:
     return Found(folder, files)
 
 
+def split_names(dataset: DatasetConfig) -> list[str]:
+    """Return the splits that a dataset's card names; none if it names none."""
+    item, card = item_of(dataset), Files.named([CARD])
+    away = hub.away("dataset") is not None
+    folder = snapshots.find(item, card) if away else snapshots.bring(item, card)
+    return list(split_patterns(folder / CARD, dataset.config) or {}) if folder else []
+
+
 def find_splits(dataset: DatasetConfig, splits: Sequence[str]) -> Found | None:
     """Return what `bring_splits` does if all of it is in the cache; the hub is not asked."""
     item = item_of(dataset)

@@ -6,12 +6,13 @@ from decimal import Decimal
 from pathlib import Path
 
 from goft_cli.config.labels import identity, level
-from goft_cli.config.task import OwnDataConfig
+from goft_cli.config.task import DatasetConfig, OwnDataConfig
 from goft_cli.data.columns import FEW_CLASSES, find_label, find_text
 from goft_cli.data.files import read_shards
 from goft_cli.data.formats import Layout
 from goft_cli.data.own import find_files
 from goft_cli.data.own_images import PATHS, in_classes
+from goft_cli.data.sources import read_splits
 from goft_cli.data.squad import read_document
 from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
@@ -31,10 +32,9 @@ KINDS = (
 def fitting_task(place: str) -> str:
     """Return the task whose rows a file or folder holds, such as `own/classification`."""
     path = Path(place).expanduser()
-    if path.is_dir() and has_images(path):
+    if path.is_dir() and in_classes(path):
         return "own/images"
-    files = find_files(path, OwnDataConfig())["train"]
-    table = read_shards(files, Layout(document=read_document if is_object(files[0]) else None))[0]
+    table = table_in(path) if path.exists() or path.suffix else table_of_hub(place)
     names = {level(name) for name in table.columns}
     for task, wanted in KINDS:
         if all(names & known for known in wanted):
@@ -42,9 +42,16 @@ def fitting_task(place: str) -> str:
     return task_of_labels(table)
 
 
-def has_images(folder: Path) -> bool:
-    """Tell whether a folder holds folders with images."""
-    return bool(in_classes(folder))
+def table_in(path: Path) -> Table:
+    """Return the training rows in a file or folder."""
+    files = find_files(path, OwnDataConfig())["train"]
+    document = read_document if is_object(files[0]) else None
+    return read_shards(files, Layout(document=document))[0]
+
+
+def table_of_hub(name: str) -> Table:
+    """Return the training rows of a dataset of the hub."""
+    return read_splits(DatasetConfig(id=name), ["train"], None, Layout())[0]["train"]
 
 
 def is_object(file: Path) -> bool:

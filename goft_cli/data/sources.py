@@ -19,7 +19,7 @@ from goft_cli.config import DatasetConfig, TaskConfig
 from goft_cli.data import dataset_files, model_files
 from goft_cli.data.files import read_folder, read_shards
 from goft_cli.data.formats import Layout
-from goft_cli.data.own import read_own
+from goft_cli.data.own import in_splits, read_own
 from goft_cli.data.table import Table, from_dataset
 from goft_cli.system import hub, snapshots
 from goft_cli.system.digests import digests
@@ -57,12 +57,31 @@ def read_data(
 
     `convert` gives a table of the user's own the columns of the published data.
     """
-    if config.own is not None:
-        return read_own(config, config.own, splits, layout, convert)
     dataset: DatasetConfig = getattr(config, "dataset", DatasetConfig())
     if not dataset.id and config.data_dir is None:
         raise GoftError(f"task {config.name}: it names no data", "pass data=FILE or data=FOLDER")
-    return read_splits(dataset, splits, config.data_dir, layout)
+    if config.own is None:
+        return read_splits(dataset, splits, config.data_dir, layout)
+    if config.data_dir is not None:
+        return read_own(config, config.own, splits, layout, convert)
+    sha256: dict[str, str] = {}
+    place: dict[str, Any] = {}
+
+    def read(split: str) -> Table:
+        tables, found = read_splits(dataset, [split], None, layout)
+        sha256.update(found.get("sha256", {}))
+        place.update(found)
+        return convert(tables[split]) if convert else tables[split]
+
+    tables, rows = in_splits(config, config.own, splits, split_names(dataset), read)
+    return tables, {**place, **({"sha256": sha256} if sha256 else {}), **rows}
+
+
+def split_names(dataset: DatasetConfig) -> list[str]:
+    """Return the splits that a dataset of the hub has, as its card or its files say."""
+    if dataset.is_generated:
+        return list(DEMOS.get(dataset.id, ()))
+    return dataset_files.split_names(dataset) or [str(name) for name in load_all(dataset)[0]]
 
 
 def read_splits(

@@ -81,7 +81,7 @@ def check_model(model: ModelConfig) -> None:
 
 def check_dataset(task: TaskConfig, key: str) -> None:
     """Refuse hub data that is neither cached nor to be downloaded."""
-    if task.remote_dataset:
+    if task.remote_dataset and task.own is None:  # own data has been read to compose
         dataset_files.check_dataset(task.remote_dataset, task.splits, key)
 
 

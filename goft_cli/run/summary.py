@@ -11,7 +11,7 @@ from rich.console import Console
 
 from goft_cli.config import TaskConfig, TrainConfig
 from goft_cli.config.model import real_name
-from goft_cli.config.task import UNTUNED, OwnDataConfig
+from goft_cli.config.task import UNTUNED, DatasetConfig, OwnDataConfig
 from goft_cli.data.writers import write_json_lines
 from goft_cli.run.folder import RunFolder
 from goft_cli.system.figures import COLOURS, save, style
@@ -49,7 +49,7 @@ def announce(cfg: TrainConfig, deviations: Deviations) -> None:
 
 def describe_own(task: TaskConfig, own: OwnDataConfig) -> str:
     """Return what was found in data of the user's own, and which keys choose otherwise."""
-    found = [str(task.data_dir)]
+    found = [str(task.data_dir or getattr(task, "dataset", DatasetConfig()).id)]
     for key in ("text_columns", "label_column", "labels"):
         values = getattr(task, key, None)
         named = values if isinstance(values, list) else [values] if values else []

@@ -51,14 +51,17 @@ def as_yaml(cfg: InitConfig, name: str) -> str:
     """Return the YAML of the task, its schema and its model named, its values written out."""
     schema, section = schemas_of(cfg)["task"], as_plain(cfg)["task"]
     own = {key: value for key, value in section.items() if key not in LEFT_OUT}
-    own |= {"name": name, "data_dir": str(Path(section["data_dir"]).expanduser().resolve())}
+    own["name"] = name
+    if section["data_dir"] is not None:
+        own["data_dir"] = str(Path(section["data_dir"]).expanduser().resolve())
     if cfg.task.own is not None and cfg.task.own.validation is not None:
         own["own"]["validation"] = str(Path(cfg.task.own.validation).expanduser().resolve())
     kept = {key: value for key, value in own.items() if not is_default(SCHEMAS[schema], key, value)}
     content = {**kept, "recipe": recipe_of(cfg.task)}
     model = f"override /model@_global_.model: {cfg.model.name}"
     head = f"defaults:\n  - /schema/{schema}@_here_\n  - {model}\n\n"
-    said = f"# {name}: written by goft init of {Path(own['data_dir']).name}; change what you like\n"
+    source = Path(own["data_dir"] or section["dataset"]["id"]).name
+    said = f"# {name}: written by goft init of {source}; change what you like\n"
     return said + head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 

@@ -11,12 +11,15 @@ import pytest
 from datasets import Dataset
 from huggingface_hub import constants
 
+from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import DatasetConfig
 from goft_cli.data import dataset_files
 from goft_cli.data.dataset_files import split_patterns
 from goft_cli.data.formats import Layout
+from goft_cli.data.kinds import fitting_task
 from goft_cli.data.sources import read_splits
 from goft_cli.system.errors import GoftError
+from goft_cli.tasks.families import build_task
 from goft_cli.verbs.fetch import fetch_data
 from tests.support.hub_caches import COMMIT as BUILT
 from tests.support.hub_caches import cache_dataset, turn_to
@@ -224,3 +227,25 @@ def test_what_the_library_has_built_serves_when_the_hub_refuses(hub: Hub, tmp_pa
     rows, provenance = read()
     assert rows == {"train": ["train"], "validation": ["validation"]}
     assert provenance["revision"] == BUILT
+
+
+def test_a_name_of_the_hub_is_data_of_ones_own(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs = [(kind, number) for number in range(8) for kind in "ab"]
+    rows = [{"review": f"so {kind} {number}", "stars": kind} for kind, number in pairs]
+    entry = "- config_name: default\n  data_files:\n  - {split: train, path: train-*}\n"
+    card = f"---\nconfigs:\n{entry}---\n"
+    content = io.BytesIO()
+    Dataset.from_list(rows).to_parquet(content)
+    files = {"README.md": card.encode(), "train-00000-of-00001.parquet": content.getvalue()}
+    hub.shelf.publish("me/reviews", files, COMMIT, kind="dataset")
+    cfg = compose_train(["task=own/classification", "data=me/reviews", "split=0.25"])
+    assert (cfg.task.name, cfg.task.eval_splits) == ("own/reviews", ["validation"])
+    data = build_task(cfg.task).load()
+    assert {name: len(part) for name, part in data.splits.items()} == {"train": 12, "validation": 4}
+    assert data.provenance["revision"] == COMMIT
+    offline(monkeypatch, hub)
+    assert build_task(cfg.task).load().provenance == data.provenance
+    assert fitting_task("me/reviews") == "own/classification"
