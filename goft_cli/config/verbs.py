@@ -143,8 +143,8 @@ class PredictConfig(TrainedConfig, Decoding):
     """`goft predict`."""
 
     input: str | None = None
-    """A table: csv, tsv, json, jsonl, parquet, arrow; a txt file, a row per line; `-` for stdin,
-    JSON lines or lines of text; for image tasks a picture, a folder, a list, a table of paths."""
+    """A table: csv, tsv, json, jsonl, parquet or arrow; a txt file, a row per line; `-` for JSON
+    lines or lines of text on stdin; pictures: one, a folder, a list, a table with their paths."""
     text: str | None = None
     """One text, in place of a file."""
     output: str = "predictions.jsonl"

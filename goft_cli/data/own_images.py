@@ -87,9 +87,14 @@ def images_there(config: ImageClassificationConfig, own: OwnDataConfig) -> list[
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Return the image files at or below a folder, hidden ones left out, by path."""
+    """Return the image files at or below a folder, by path; nothing that is hidden."""
     files = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
-    return sorted(path for path in files if not path.name.startswith(".") and path.is_file())
+    return sorted(
+        path
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
 
 
 def listed(file: Path, label: str | None) -> Table:

@@ -32,10 +32,6 @@ Tensors = Tensor | tuple[Tensor, ...]
 Reduce = Callable[[Tensors, Mapping[str, Tensor]], Tensors]
 
 
-MOST_LISTED = 100
-"""Classes of a task up to which a prediction has the probability of each."""
-
-
 def chunks(total: int, size: int) -> Iterator[range]:
     """Cut places from 0 to `total` into ranges of `size`, the last one perhaps shorter."""
     for first in range(0, total, size):

@@ -18,6 +18,8 @@ Entity = tuple[str, int, int]
 MOST = 0.5
 NO_ANSWER = "no answer"
 """What the id -1 was taken for: a word that the model did not see."""
+MOST_LISTED = 100
+"""Classes of a task up to which a prediction has the probability of each."""
 FIGURES = ("precision", "recall", "f1", "support")
 
 

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, Value
-from PIL import Image
 
 from goft_cli.config.labels import Labels
+from goft_cli.data.columns import aliases_of
 from goft_cli.data.files import STDIN, read_input
 from goft_cli.data.formats import PARSERS, Layout
+from goft_cli.data.own_images import PATHS, pictures
 from goft_cli.data.table import Table, require_columns, texts
 from goft_cli.system.digests import digests, image_digests
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import IMAGE, LABEL, numbered_lines, refuse_no_file
 
-ALIASES = {IMAGE: "file_name"}
-"""What the tables of an ImageFolder call the column of paths."""
 DRAW = "draw.json"
 """Present in a folder whose images are not the published choice; says how they were drawn."""
 
@@ -68,10 +67,12 @@ def read_pictures(path: Path) -> Table:
     path = path.expanduser()
     if str(path) == STDIN or path.suffix.lower() in PARSERS:
         table = read_input(path, Layout(), IMAGE)
-        require_columns(table.renamed(ALIASES), [IMAGE], "rename the column with the paths")
+        require_columns(with_image(table), [IMAGE], "rename the column with the paths")
         return table
     if path.is_dir():
-        names = [str(found) for found in pictures_below(path)]
+        names = [str(found) for found in pictures(path)]
+        if not names:
+            raise GoftError(f"{path}: no pictures there and below", "expected .jpg, .png and so on")
         return Table(str(path), {IMAGE: names}, names=names)
     if path.suffix.lower() == ".txt" or not path.is_file():
         table = read_list(path)
@@ -80,26 +81,9 @@ def read_pictures(path: Path) -> Table:
     return Table("input", {IMAGE: [str(path)]}, names=[str(path)])
 
 
-def pictures_below(folder: Path) -> list[Path]:
-    """Return the files in and below a folder that Pillow has a reader for, sorted, hidden ones not.
-
-    Their endings decide.
-    """
-    known = Image.registered_extensions().items()
-    endings = {ending for ending, kind in known if kind in Image.OPEN}
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    found = [
-        path
-        for path in files
-        if path.suffix.lower() in endings
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    if not found:
-        raise GoftError(
-            f"{folder}: no pictures in {len(files)} files there and below",
-            "expected files such as .jpg and .png",
-        )
-    return found
+def with_image(table: Table) -> Table:
+    """Give the column of paths in a user's table its name here."""
+    return table.renamed(aliases_of(table, {IMAGE: PATHS}))
 
 
 def unlabelled_rows(table: Table) -> Dataset:
@@ -107,7 +91,7 @@ def unlabelled_rows(table: Table) -> Dataset:
 
     They name files absolutely; a row without a path has an empty one.
     """
-    table = table.renamed(ALIASES)
+    table = with_image(table)
     folder, paths = Path(table.origin).parent, []
     for index, name in enumerate(texts(table, IMAGE, or_gap=True)):
         beside = (folder / name).resolve()
