@@ -99,7 +99,7 @@ def peak(words: argparse.Namespace) -> int:
     source = AutoConfig.from_pretrained(words.model)
     model = load_model(words.model, shape.auto_class, source, cfg.model)
     keep_packing(model)
-    head = cfg.model.head_modules
+    head = cfg.model.head_modules or []
     adapted = attach_adapter(Backbone(model, None, ""), cfg.adapter, head, shape.auto_class, 1)
     if mode == "checkpointed":
         adapted.gradient_checkpointing_enable({"use_reentrant": False})

@@ -20,6 +20,7 @@ from goft_cli.config.baselines import (
     PeftAdapterConfig,
 )
 from goft_cli.config.benchmarks import JudgeConfig, LmEvalConfig, MMLUConfig, VicunaConfig
+from goft_cli.config.chat import ChatConfig, Invalid, LossOn, Overlong, ToolTurns
 from goft_cli.config.choices import (
     ChatTemplate,
     Dtype,
@@ -27,15 +28,11 @@ from goft_cli.config.choices import (
     ExemplarOrder,
     GlobalBatch,
     Harness,
-    Invalid,
-    LossOn,
     Method,
     Optimizer,
     Overflow,
-    Overlong,
     Quantization,
     Scheduler,
-    ToolTurns,
     TrackerName,
     Transform,
     Verify,
@@ -46,7 +43,6 @@ from goft_cli.config.choices import (
 from goft_cli.config.decoding import Decoding
 from goft_cli.config.families import (
     HELD_OUT,
-    ChatConfig,
     ImageClassificationConfig,
     InstructionConfig,
     QuestionAnsweringConfig,

@@ -165,35 +165,6 @@ class GlobalBatch(Enum):
     total_32 = 32
 
 
-class LossOn(StrEnum):
-    """Tokens of a chat that are learnt: of the assistant's turns, of its last one, or all."""
-
-    assistant = "assistant"
-    last = "last"
-    all = "all"
-
-
-class Overlong(StrEnum):
-    """A chat that is too long is left out, or loses its oldest turns; a system turn stays."""
-
-    drop = "drop"
-    cut_oldest = "cut_oldest"
-
-
-class ToolTurns(StrEnum):
-    """Tools in a chat are refused, or their results become a user's turns and calls plain text."""
-
-    refuse = "refuse"
-    text = "text"
-
-
-class Invalid(StrEnum):
-    """Rows that are no chats are refused, or left out with a count."""
-
-    refuse = "refuse"
-    drop = "drop"
-
-
 class TrackerName(StrEnum):
     """Where curves go besides the run folder."""
 

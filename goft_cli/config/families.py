@@ -12,12 +12,8 @@ from omegaconf import MISSING, OmegaConf
 from goft_cli.config.choices import (
     ClassWeights,
     GlobalBatch,
-    Invalid,
-    LossOn,
-    Overlong,
     Selection,
     Target,
-    ToolTurns,
     Transform,
     VtabGroup,
 )
@@ -180,29 +176,6 @@ class TokenClassificationConfig(TaskConfig):
         single = len(self.text_columns) == 1
         self.check(single, "text_columns", "one column", example="[tokens]")
         self.check(self.max_length >= 3, "max_length", "at least 3 tokens", example=256)
-
-
-@dataclass
-class ChatConfig(InstructionConfig):
-    """Turns of a user and an assistant in, an assistant's turn out, by the model's own template.
-
-    `column_aliases` names a file's columns: `messages`, `prompt` and `completion`, or Alpaca's.
-    """
-
-    family: str = "chat"
-    template: str | None = None
-    """File with a chat template in Jinja; by default the model's own, or Tulu's if it has none."""
-    loss_on: LossOn = LossOn.assistant
-    """Which tokens are learnt and scored."""
-    overlong: Overlong = Overlong.drop
-    """What becomes of a chat of more than `max_length` tokens."""
-    tool_turns: ToolTurns = ToolTurns.refuse
-    """What becomes of the turns of a tool, and of an assistant's calls."""
-    invalid: Invalid = Invalid.refuse
-    """What becomes of a row that is no chat, such as one with its roles out of order."""
-    global_batch: GlobalBatch | None = None
-    packing: bool = False
-    """Fill training rows of `max_length` tokens with whole chats; each still sees itself alone."""
 
 
 @dataclass

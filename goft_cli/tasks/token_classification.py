@@ -6,23 +6,21 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from goft_cli.config import TokenClassificationConfig
 from goft_cli.config.choices import ClassWeights, Target
-from goft_cli.config.labels import Labels
-from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
 from goft_cli.data.own import remarks
 from goft_cli.data.sources import read_data
-from goft_cli.data.table import Table, require_columns, words_in
+from goft_cli.data.table import Table
+from goft_cli.data.tagged import checked_rows
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
 from goft_cli.tasks.base import (
@@ -70,7 +68,7 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read and check the named splits; tags become the task's own names."""
         config = self.config
-        tables, provenance = read_data(config, names, self._layout)
+        tables, provenance = read_data(config, names, self.layout)
         rows = {name: checked_rows(table, config, tagged=True) for name, table in tables.items()}
         if config.own is not None and config.train_split in rows:
             texts = {
@@ -81,15 +79,24 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
                 logger.warning(remark)
         return TaskData(rows, provenance)
 
-    def read(self, path: Path) -> Dataset:
-        """Read one file of words to predict on; tags, if any, are left out."""
-        return checked_rows(read_file(path, self._layout), self.config, tagged=False)
+    @property
+    def layout(self) -> Layout:
+        """How the files are read: their columns may have other names."""
+        return Layout(aliases=self.config.column_aliases)
 
-    def read_text(self, text: str) -> Dataset:
-        """Make one row of the words between blanks."""
-        if not text.split():
-            raise GoftError(f"task {self.config.name}: the text has no word", "pass some words")
-        return Dataset.from_dict({self._words: [text.split()]})
+    @property
+    def asked(self) -> Sequence[str]:
+        """The words."""
+        return self.config.text_columns
+
+    @property
+    def line_column(self) -> str:
+        """The words, with blanks between them."""
+        return self._words
+
+    def unlabelled(self, table: Table) -> Dataset:
+        """Return the words; tags, if any, are left out."""
+        return checked_rows(table, self.config, tagged=False)
 
     def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
         """Tokenize the words of a row, joined by blanks, and keep the place of each one's first."""
@@ -232,56 +239,6 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
     @property
     def _words(self) -> str:
         return self.config.text_columns[0]
-
-    @property
-    def _layout(self) -> Layout:
-        return Layout(aliases=self.config.column_aliases)
-
-
-def checked_rows(table: Table, config: TokenClassificationConfig, *, tagged: bool) -> Dataset:
-    """Return the checked words of a table, with `tagged` as many tags, by the task's names."""
-    table = table.renamed(config.column_aliases)
-    (name,) = config.text_columns
-    label, labels = config.label_column, Labels(config.labels)
-    remedy = "rename the columns, or name yours with task.text_columns and task.label_column"
-    require_columns(table, [name, *([label] if tagged else [])], remedy)
-    rows = [words_of(table, name, index, cell) for index, cell in enumerate(table.columns[name])]
-    if not rows:
-        raise GoftError(f"{table.origin}: no rows", "expected at least one row of data")
-    columns = {name: rows}
-    if tagged:
-        known = {one: labels.id_of(one) for one in config.labels}
-        columns[label] = []
-        for index, (words, cell) in enumerate(zip(rows, table.named(label), strict=True)):
-            tags = words_in(cell)
-            if tags is None or len(tags) != len(words):
-                found = f"{len(tags)} of them" if tags is not None else repr(cell)
-                raise GoftError(
-                    f"{table.place(index)}: {label} is {found}, expected one for each of the "
-                    f"{len(words)} words",
-                    "correct the row",
-                )
-            ids = [known.get(tag) if tag in known else labels.id_of(tag) for tag in tags]
-            if None in ids:
-                at = ids.index(None)
-                raise GoftError(
-                    f"{table.place(index)}: the tag of word {at + 1}, {words[at]!r}, is "
-                    f"{tags[at]!r}, expected {labels.expected}"
-                )
-            columns[label].append([labels.names[one] for one in ids if one is not None])
-    return Dataset.from_dict(columns, Features(dict.fromkeys(columns, List(Value("string")))))
-
-
-def words_of(table: Table, name: str, index: int, cell: object) -> list[str]:
-    """Return the words of a row, one at least; each has a letter, which is no blank."""
-    words = words_in(cell)
-    if not words or not all(isinstance(word, str) and word.strip() for word in words):
-        raise GoftError(
-            f"{table.place(index)}: {name} is {cell!r}, expected a list of words, or text with "
-            "blanks between them",
-            "correct the row",
-        )
-    return words
 
 
 @dataclass(frozen=True)

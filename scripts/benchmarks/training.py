@@ -94,7 +94,7 @@ class Workbench:
             trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         else:
             model = self.adapted(model, name).train()
-            head = compose_words("adapter=goft", self.shape.model).model.head_modules
+            head = compose_words("adapter=goft", self.shape.model).model.head_modules or []
             trainable = count_parameters(model, head).adapter
         wanted = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(wanted)
@@ -103,7 +103,7 @@ class Workbench:
     def adapted(self, model: Any, name: str) -> Any:  # noqa: ANN401 - a transformers, a PEFT model
         """Attach an adapter of ours or of PEFT as `goft train` does."""
         cfg = compose_words(VARIANTS[name], self.shape.model)
-        backbone, head = Backbone(model, None, ""), cfg.model.head_modules
+        backbone, head = Backbone(model, None, ""), cfg.model.head_modules or []
         return attach_adapter(backbone, cfg.adapter, head, self.shape.auto_class, UPDATES)
 
     def layer(self, name: str, tokens: int) -> Case:

@@ -55,7 +55,7 @@ def saved(base: PreTrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Sa
     @cache
     def write(variant: str) -> tuple[TrainConfig, Path]:
         cfg = composed(["task=glue/cola", "model=minilm-l6", *VARIANTS[variant]])
-        folder, head = tmp_path_factory.mktemp("adapter"), cfg.model.head_modules
+        folder, head = tmp_path_factory.mktemp("adapter"), cfg.model.head_modules or []
         model = attach_adapter(backbone(base), cfg.adapter, head, AUTO, updates=100)
         with torch.no_grad():
             for parameter in model.parameters():

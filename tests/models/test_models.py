@@ -118,7 +118,7 @@ def follow(name: str, adapter: str, auto_class: str, folder: Path) -> None:
     torch.manual_seed(0)
     base = build(size, auto_class, model.dtype.value)
     base.save_pretrained(folder / "base")
-    head = model.head_modules
+    head = model.head_modules or []
     adapted = attach_adapter(Backbone(base, None, ""), method, head, auto_class, updates=1)
     batch = batch_for(auto_class, size, base.dtype)
     start = outputs(adapted, batch)

@@ -72,7 +72,7 @@ def test_a_method_trains_saves_loads_and_merges(
     method: str, base: PreTrainedModel, tmp_path: Path
 ) -> None:
     cfg = small_runs.composed(words(method))
-    head = cfg.model.head_modules
+    head = cfg.model.head_modules or []
     if method in WITHOUT_MERGING:
         with pytest.raises(GoftError, match=f"adapter.type={method}: PEFT cannot merge it"):
             attach_adapter(backbone(base), cfg.adapter, head, AUTO, updates=10)

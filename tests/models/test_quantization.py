@@ -146,7 +146,7 @@ def test_each_adapter_trains_on_packed_weights_or_is_refused(
             check_quantization(cfg)
         return
     check_quantization(cfg)
-    task, head = build_task(cfg.task), cfg.model.head_modules
+    task, head = build_task(cfg.task), cfg.model.head_modules or []
     plain_model = replace(cfg.model, quantization=None)
     model, plain = (
         attach_adapter(load_backbone(found, task), cfg.adapter, head, task.auto_class, updates=10)

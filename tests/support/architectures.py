@@ -157,6 +157,6 @@ def without_memory(cfg: TrainConfig) -> tuple[PeftModel, ParameterCount]:
     auto_class = architecture(cfg.model).heads[0]
     with torch.device("meta"):
         backbone = Backbone(build(config_of(cfg.model), auto_class), None, "")
-        head = cfg.model.head_modules
+        head = cfg.model.head_modules or []
         adapted = attach_adapter(backbone, cfg.adapter, head, auto_class, updates=1000)
     return adapted, count_parameters(adapted, head)

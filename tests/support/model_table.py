@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from goft_cli.config import MergeConfig
+from goft_cli.config.decoding import Decoding
 from goft_cli.run import pipeline
 from goft_cli.run.trained import open_trained
 from goft_cli.system.errors import GoftError
@@ -65,7 +66,7 @@ def outcome(family: str, task: str, folder: Path) -> str:
         return NO_HEAD if "which has no" in problem else problem
     trained = open_trained(str(run), base_model=None)
     rows = trained.load_splits(["validation"]).splits["validation"].select(range(3))
-    (_, predicted), *_ = trained.predict(rows, batch_size=2, max_new_tokens=2)
+    (_, predicted), *_ = trained.predict(rows, batch_size=2, decoding=Decoding(max_new_tokens=2))
     assert len(predicted) == 3
     merge(MergeConfig(adapter=str(run), output_dir=str(folder / "merged"), samples=4))
     scores = json.loads((run / "metrics.json").read_text(encoding="utf-8"))

@@ -111,13 +111,14 @@ def test_a_chat_remembers_until_it_is_reset(
     trained: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = open_trained(str(trained.path), base_model=None)
+    task: Any = run.task
     cfg = TerminalConfig(adapter=str(trained.path), max_new_tokens=SHORT, stop=["\n"])
     talk = Talk(run, cfg)
     answers = [talk.answer(QUESTION), talk.answer("And?\nNow?")]
     assert [turn["role"] for turn in talk.turns] == ["user", "assistant"] * 2
-    rows = run.task.read_turn(talk.turns[:2], "And?\nNow?")
+    rows = task.read_turn(talk.turns[:2], "And?\nNow?")
     options = {"batch_size": 1, "decoding": cfg}
-    assert run.task.answer(run.model, rows, run.backbone.processor, **options) == [
+    assert task.answer(run.model, rows, run.backbone.processor, **options) == [
         {"output": answers[1]}
     ]
     monkeypatch.setattr(

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.config import DatasetConfig, TokenClassificationConfig
+from goft_cli.config.decoding import Decoding
 from goft_cli.data.table import from_dataset
 from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
@@ -96,7 +97,8 @@ def make(tmp_path: Path) -> Maker:
             "headline_split": "validation",
             "max_length": 16,
         }
-        return TokenClassification(TokenClassificationConfig(**fields | changes))
+        fields.update(changes)
+        return TokenClassification(TokenClassificationConfig(**fields))
 
     return task
 
@@ -281,9 +283,9 @@ def test_a_file_of_ones_own_is_trained_on_opened_and_predicted(tmp_path: Path) -
     assert [*metrics["metrics"]["validation"]] == ["f1", "precision", "recall", "accuracy"]
     assert {*json.loads(run.classes.read_text())["classes"]} & {"PER", "LOC"}
     opened = open_trained(str(run.path), base_model=None)
-    ((rows, found),) = opened.predict(
-        opened.task.read_text("Anna sings"), batch_size=2, max_new_tokens=1
-    )
+    rows = opened.task.read_text("Anna sings")
     assert rows["tokens"][0] == ["Anna", "sings"]
+    ((_, found),) = opened.predict(rows, batch_size=2, decoding=Decoding())
+    assert found[0] is not None
     assert len(found[0]["tags"]) == 2
     assert np.isfinite(found[0]["scores"]).all()

@@ -13,10 +13,9 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from goft_cli.config import ImageClassificationConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import (
-    MOST_LISTED,
     Split,
 )
-from goft_cli.tasks.classes import described
+from goft_cli.tasks.classes import MOST_LISTED, described
 from goft_cli.tasks.image_classification import ImageClassification
 from tests.support.small_images import write_images
 

@@ -132,7 +132,7 @@ def test_token_types_reach_the_model(
     cfg = small_runs.composed(words)
     task = build_task(cfg.task)
     backbone = load_backbone(cfg.model, task)
-    head = cfg.model.head_modules
+    head = cfg.model.head_modules or []
     model = attach_adapter(backbone, cfg.adapter, head, task.auto_class, updates=1).eval()
     ids = torch.arange(5, 13)[None]
     with torch.no_grad():

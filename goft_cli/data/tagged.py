@@ -1,0 +1,61 @@
+"""Rows of words with a tag each, checked."""
+
+from __future__ import annotations
+
+from datasets import Dataset, Features, List, Value
+
+from goft_cli.config import TokenClassificationConfig
+from goft_cli.config.labels import Labels
+from goft_cli.data.columns import is_gap
+from goft_cli.data.table import Table, require_columns, words_in
+from goft_cli.system.errors import GoftError
+
+
+def checked_rows(table: Table, config: TokenClassificationConfig, *, tagged: bool) -> Dataset:
+    """Return the checked words of a table, with `tagged` as many tags, by the task's names."""
+    table = table.renamed(config.column_aliases)
+    (name,) = config.text_columns
+    label, labels = config.label_column, Labels(config.labels)
+    remedy = "rename the columns, or name yours with task.text_columns and task.label_column"
+    require_columns(table, [name, *([label] if tagged else [])], remedy)
+    cells = enumerate(table.columns[name])
+    rows = [
+        [] if not tagged and is_gap(cell) else words_of(table, name, index, cell)
+        for index, cell in cells
+    ]
+    if not rows:
+        raise GoftError(f"{table.origin}: no rows", "expected at least one row of data")
+    columns = {name: rows}
+    if tagged:
+        known = {one: labels.id_of(one) for one in config.labels}
+        columns[label] = []
+        for index, (words, cell) in enumerate(zip(rows, table.named(label), strict=True)):
+            tags = words_in(cell)
+            if tags is None or len(tags) != len(words):
+                found = f"{len(tags)} of them" if tags is not None else repr(cell)
+                raise GoftError(
+                    f"{table.place(index)}: {label} is {found}, expected one for each of the "
+                    f"{len(words)} words",
+                    "correct the row",
+                )
+            ids = [known.get(tag) if tag in known else labels.id_of(tag) for tag in tags]
+            if None in ids:
+                at = ids.index(None)
+                raise GoftError(
+                    f"{table.place(index)}: the tag of word {at + 1}, {words[at]!r}, is "
+                    f"{tags[at]!r}, expected {labels.expected}"
+                )
+            columns[label].append([labels.names[one] for one in ids if one is not None])
+    return Dataset.from_dict(columns, Features(dict.fromkeys(columns, List(Value("string")))))
+
+
+def words_of(table: Table, name: str, index: int, cell: object) -> list[str]:
+    """Return the words of a row, one at least; each has a letter, which is no blank."""
+    words = words_in(cell)
+    if not words or not all(isinstance(word, str) and word.strip() for word in words):
+        raise GoftError(
+            f"{table.place(index)}: {name} is {cell!r}, expected a list of words, or text with "
+            "blanks between them",
+            "correct the row",
+        )
+    return words
