@@ -66,20 +66,21 @@ def is_object(file: Path) -> bool:
     return first.startswith("{") and ('"data"' in first or not first.endswith("}"))
 
 
+def is_set(cell: object) -> bool:
+    """Tell whether a cell holds a set of labels: a list, or `a;b`."""
+    return isinstance(cell, list) or (isinstance(cell, str) and ";" in cell)
+
+
 def task_of_labels(table: Table) -> str:
     """Return the task of texts with labels: numbers with many values are to be predicted."""
     try:
         label = find_label(table, find_text(table, None))
     except GoftError:
         return "own/classification"  # which refuses the table with its columns
-    found = {
-        identity(value) for value in table.columns[label] if isinstance(value, str | int | float)
-    }
+    cells = list(table.columns[label])
+    if any(map(is_set, cells)):
+        return "own/multilabel"
+    found = {identity(value) for value in cells if isinstance(value, str | int | float)}
     numbers = [value for value in found if isinstance(value, Decimal)]
-    fractions = any(value != int(value) for value in numbers)
-    many = len(numbers) > FEW_CLASSES
-    return (
-        "own/regression"
-        if len(numbers) == len(found) and (fractions or many)
-        else "own/classification"
-    )
+    measured = len(numbers) > FEW_CLASSES or any(value != int(value) for value in numbers)
+    return "own/regression" if measured and len(numbers) == len(found) else "own/classification"

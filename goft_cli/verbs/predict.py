@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from goft_cli.config import Decoding, PredictConfig
-from goft_cli.data.columns import is_gap
 from goft_cli.data.writers import WRITERS, Predicted, Prediction, free_name
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
@@ -118,7 +117,7 @@ def blank_rows(rows: Dataset, asked: Sequence[str]) -> dict[int, str]:
         place: f"{name} is empty"
         for name in asked
         for place, text in enumerate(rows[name])
-        if is_gap(text) or not text
+        if not (text.strip() if isinstance(text, str) else text)
     }
 
 

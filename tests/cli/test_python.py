@@ -204,7 +204,6 @@ def test_rows_are_predicted_as_the_command_does(trained: Path, tmp_path: Path, g
         ([{"sentense": "a"}], "column sentence is missing"),
         ([], "no rows|empty"),
         ([1, 2], "neither texts nor mappings"),
-        ([{"sentence": None}], "rows.jsonl, line 1"),
         ("nowhere.csv", "nowhere.csv"),
     ],
 )

@@ -69,7 +69,6 @@ EARLY: dict[str, str] = {
     "goft_cli.tasks.vicuna.Vicuna.load": "VicunaConfig.answers",
     "goft_cli.tasks.vicuna.Vicuna._rehearse": "JudgeConfig.model JudgeConfig.prompts",
     "goft_cli.tasks.vicuna.rubric": "JudgeConfig.references",
-    "goft_cli.tasks.vicuna.answers.make_prompts": "VicunaConfig.seed",
     "goft_cli.training.trackers.tracking": "TrackerConfig.project",
     "goft_cli.tasks.generation.seed_of": "Decoding.seed",
     "goft_cli.run.launch": "LauncherConfig.num_processes",

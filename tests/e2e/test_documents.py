@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import runpy
 import shlex
@@ -16,7 +17,9 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
 
+from goft_cli.compose.flags import as_overrides, check_flags, own_flags
 from goft_cli.compose.recomposition import compose_train
+from goft_cli.compose.suggest import CommandLine, mistyped
 from goft_cli.data.sources import read_demo
 from goft_cli.run import summary
 from goft_cli.studies.recipes import select
@@ -60,18 +63,27 @@ OF_OWN_DATA = {"data", "validation", "group", "split"}
 OWN_FOLDER = "my_configs"
 PRESET = "+sweep="
 
+WORDS_ONLY = {
+    line
+    for line in lines_of("goft ")
+    if line.startswith("goft chat ")
+    or {"benchmark=lm_eval", "input=pictures"} & {*shlex.split(line)}
+    or "init_adapter=" in line
+    or "temperature=" in line
+}
+"""Lines that need a run, a package or files of another kind: their words are checked."""
 SHOWN = [line for line in lines_of("goft") if "--cfg" in line or line == "goft reproduce list"]
 LAUNCHED = lines_of("torchrun ", "accelerate launch ")
 TRAINED = sorted(
     {*lines_of("goft train"), *(f"goft{line.partition('goft_cli')[2]}" for line in LAUNCHED)}
-    - {*SHOWN}
+    - {*SHOWN, *WORDS_ONLY}
 )
 COMPARED = lines_of("goft compare ")
 REPRODUCED = sorted({*lines_of("goft reproduce ")} - {*SHOWN})
-ON_A_BENCHMARK = lines_of("goft eval task=")
+ON_A_BENCHMARK = sorted({*lines_of("goft eval task=")} - WORDS_ONLY)
 ON_A_RUN = sorted(
     {*lines_of("goft eval ", "goft predict ", "goft merge ", "goft report ", "goft verify ")}
-    - {*ON_A_BENCHMARK}
+    - {*ON_A_BENCHMARK, *WORDS_ONLY}
 )
 OF_THE_HUB = lines_of("goft plan ", "goft doctor ", "goft fetch ")
 STARTED = lines_of("goft init ")
@@ -85,7 +97,7 @@ ACTIVATION = "source .venv/bin/activate"
 
 def test_no_line_is_left() -> None:
     goft_lines = [*SHOWN, *TRAINED, *COMPARED, *REPRODUCED, *ON_A_BENCHMARK, *ON_A_RUN]
-    goft_lines += [*OF_THE_HUB, *PUSHED, *STARTED]
+    goft_lines += [*WORDS_ONLY, *OF_THE_HUB, *PUSHED, *STARTED]
     others = [*LAUNCHED, *SCRIPTS, *TARGETS, *FOLDERS, *INSTALLATION, ACTIVATION]
     assert {*goft_lines, *others} >= LINES
     assert {language for language, _ in blocks()} == {"bash", *OTHER_LANGUAGES}
@@ -176,6 +188,9 @@ def test_a_benchmark_is_scored(line: str, goft: Goft, tmp_path: Path) -> None:
 def test_a_run_is_used(line: str, goft: Goft, trained: Path, tmp_path: Path) -> None:
     if "outputs" in line:
         shutil.copytree(trained, tmp_path / words_of(line)[1].partition("=")[2] / "run")
+    (tmp_path / "new.csv").write_text("id,sentence\n7,the cats sleep .\n", encoding="utf-8")
+    row = {"prompt": "the cats sleep .", "sentence": "the cats sleep ."}
+    (tmp_path / "new.jsonl").write_text(json.dumps(row), encoding="utf-8")
     answer = goft(*(word.replace("$RUN", str(trained)) for word in words_of(line)))
     assert answer.code == 0, answer.err
 
@@ -211,6 +226,14 @@ def test_a_task_is_written(line: str, goft: Goft) -> None:
     write_own_data(["task=own/classification", *words_of(line)])
     answer = goft(*words_of(line))
     assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize("line", sorted(WORDS_ONLY))
+def test_its_words_are_known(line: str, trained: Path) -> None:
+    verb, *words = words_of(line)
+    typed = as_overrides(verb, [word.replace("$RUN", str(trained)) for word in words])
+    check_flags(typed, own_flags(verb))
+    assert mistyped(CommandLine(verb, tuple(typed))) is None
 
 
 @pytest.mark.parametrize("line", SHOWN)
@@ -268,6 +291,7 @@ def test_the_environment_is_where_make_puts_it() -> None:
 
 
 def test_folders_are_those_of_trainings() -> None:
-    plain = [words_of(line)[1:] for line in TRAINED if " -" not in line and " data=" not in line]
+    others = (" -", " data=", "model=auto")  # sweeps, and what only a user has
+    plain = [words_of(line)[1:] for line in TRAINED if not any(one in line for one in others)]
     made = {compose_train(words).output_dir for words in plain}
     assert {line.partition("=")[2] for line in FOLDERS} <= made

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from goft_cli.config import SCHEMAS, TaskConfig, TrainConfig
+from goft_cli.data.table import Table
 from goft_cli.system.locations import asset_dir
 from goft_cli.tasks import families
 from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors
@@ -84,11 +85,8 @@ class Sentences(Task[TaskConfig, PreTrainedTokenizerBase]):
         rows = Dataset.from_dict({"text": [f"{index} plus one is what?" for index in range(ROWS)]})
         return TaskData(dict.fromkeys(names, rows), {"source": "here"})
 
-    def read(self, path: Path) -> Dataset:
-        return Dataset.from_dict({"text": path.read_text(encoding="utf-8").splitlines()})
-
-    def read_text(self, text: str) -> Dataset:
-        return Dataset.from_dict({"text": [text]})
+    def unlabelled(self, table: Table) -> Dataset:
+        return Dataset.from_dict({"text": table.columns["text"]})
 
     def encode(self, rows: Dataset, processor: PreTrainedTokenizerBase) -> Dataset:
         ids = processor(list(rows["text"]))["input_ids"]

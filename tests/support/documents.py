@@ -14,7 +14,12 @@ from tests.conftest import ROOT
 from tests.support.recipe_cells import own_data
 
 README = ROOT / "README.md"
-DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "recipes").rglob("*.md"))]
+FOLDERS = [ROOT / "recipes", ROOT / "docs"]
+DOCUMENTS = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    *sorted(path for folder in FOLDERS for path in folder.rglob("*.md")),
+]
 OTHER_LANGUAGES = {"python", "yaml", "text", "bibtex"}
 """Of blocks that nobody types into a shell."""
 

@@ -25,7 +25,7 @@ MISTAKES = [
     ("train sed=1", ["sed=1", "did you mean seed?"]),
     ("train lr=1", ["lr=1", "did you mean trainer.learning_rate?"]),
     ("train trainer.multi_gpu=3", ["keys of trainer", "learning_rate", "use_cpu"]),
-    ("train task.class_weights=1", ["keys of task", "classifier_dropout"]),
+    ("train task.qqq=1", ["keys of task", "classifier_dropout"]),
     ("train adapter.methd=qgoft", ["did you mean adapter.method?"]),
     ("train +adapter.methd=qgoft", ["+adapter.methd", "did you mean adapter.method?"]),
     ("train +seed=1", ["seed is already a key"]),

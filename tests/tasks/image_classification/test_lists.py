@@ -72,8 +72,8 @@ def test_a_path_may_hold_blanks(make: Maker, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"{0} 0\n\n{0} 3\n", r"train\.txt, line 3: found class 3, expected one from 0 to 2"),
-        (b"{0}\n", r"train\.txt, line 1: found no class, expected one from 0 to 2"),
+        (b"{0} 0\n\n{0} 3\n", r"train\.txt, line 3: found class 3, expected one of 0, 1, 2"),
+        (b"{0}\n", r"train\.txt, line 1: found no class, expected one of 0, 1, 2"),
         (b"{0} -1\n", r"train\.txt, line 1: there is no image .*000000\.jpg -1"),
         (b"{0} 0\nimages/x.jpg 1\n", r"train\.txt, line 2: there is no image .*x\.jpg; copy"),
         (b" \n", r"train\.txt is empty; expected lines such as images/000000\.jpg 3"),
