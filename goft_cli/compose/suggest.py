@@ -31,7 +31,7 @@ from goft_cli.compose.keys import (
 )
 from goft_cli.compose.library_keys import place_of
 from goft_cli.compose.store import config_source, mappings_of_names, verb_groups
-from goft_cli.compose.words import did_you_mean, nearest_key
+from goft_cli.compose.words import SHORT, did_you_mean, nearest_key
 from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_checked
@@ -91,7 +91,8 @@ class CommandLine:
             found = known_keys(self.verb, chosen, self.config_dirs)
         except UnreadableError:
             found = composed_keys(self.compose(chosen))
-        return list(dict.fromkeys([*groups, *found]))
+        short = SHORT if "task" in groups else ()
+        return list(dict.fromkeys([*groups, *found, *short]))
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the configuration of the verb with some overrides."""

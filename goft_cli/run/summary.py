@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from goft_cli.config import TaskConfig, TrainConfig
+from goft_cli.config import HELD_OUT, ImageClassificationConfig, TaskConfig, TrainConfig
 from goft_cli.config.model import real_name
 from goft_cli.config.task import UNTUNED, DatasetConfig, OwnDataConfig
 from goft_cli.data.writers import write_json_lines
@@ -59,8 +59,21 @@ def describe_own(task: TaskConfig, own: OwnDataConfig) -> str:
         if named:
             more = f", ... ({len(named)} in all)" if len(named) > SHOWN else ""
             found.append(f"{key} {', '.join(named[:SHOWN])}{more}")
-    held_out = f"{own.split:.0%} of the rows held out" if own.validation is None else own.validation
-    return "; ".join([*found, f"validation {held_out}"])
+    return "; ".join([*found, f"validation {own.validation or validation_of(task, own)}"])
+
+
+def validation_of(task: TaskConfig, own: OwnDataConfig) -> str:
+    """Return where the rows to validate on come from, if no file of them is named."""
+    from goft_cli.data.own import find_files
+    from goft_cli.data.own_images import find_images
+
+    find = find_images if isinstance(task, ImageClassificationConfig) else find_files
+    place = None if task.data_dir is None else Path(task.data_dir).expanduser()
+    stored = place is not None and HELD_OUT in find(place, own)
+    share = f"{own.split:.0%} of the rows, held out"
+    return (
+        "in files of its own" if stored else share if place else f"its own split, or else {share}"
+    )
 
 
 def describe_recipe(cfg: TrainConfig) -> str:
