@@ -108,6 +108,10 @@ def table_of(task: DictConfig) -> Any:  # noqa: ANN401 - a Table, whose module i
     from goft_cli.data.own import find_files
 
     paths = find_files(place, settings)["train"]
+    if streams(task):
+        from goft_cli.data.streamed import head_of
+
+        return head_of(paths[0])
     marks = tuple((str(path), path.stat().st_mtime_ns) for path in paths)
     return read_table(marks, documents=kind is QuestionAnsweringConfig)
 
@@ -238,8 +242,23 @@ def splits(task: DictConfig) -> list[str]:
 
 def epochs(task: DictConfig) -> int:
     """Return how many passes over the rows make about `UPDATES` updates."""
-    passes = math.ceil(UPDATES * BATCH / len(table_of(task)))
+    passes = math.ceil(UPDATES * BATCH / max(1, row_count(task)))
     return max(1, min(MOST_EPOCHS, passes))
+
+
+def row_count(task: DictConfig) -> int:
+    """Return how many training rows there are."""
+    if not streams(task):
+        return len(table_of(task))
+    from goft_cli.data.own import find_files
+    from goft_cli.data.streamed import count
+
+    return count(find_files(place_of(task), own_data(task))["train"][0])
+
+
+def streams(task: DictConfig) -> bool:
+    """Tell whether a task's file is not to be read whole."""
+    return bool("streaming" in task and task.streaming)
 
 
 FOUND: dict[str, Callable[[DictConfig], Any]] = {

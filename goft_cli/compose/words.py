@@ -46,6 +46,7 @@ SHORT = {
     "max_eval_samples": "task.max_eval_samples",
     "class_weights": "task.class_weights",
     "loss_on": "task.loss_on",
+    "streaming": "task.streaming",
 }
 """Keys of a task by the short words that people type."""
 HUB_ID = re.compile(r"(?!.*\.(?:tsv|csv|jsonl?|parquet|arrow|txt)$)\w[\w.-]*/\w[\w.-]*")

@@ -128,6 +128,8 @@ class InstructionConfig(TaskConfig):
     """Examples per update, however many devices share them out; null leaves it to `trainer`."""
     holdout: float = 0.0
     """Share of the training rows that is kept back as the split `validation`."""
+    streaming: bool = False
+    """Read a file of JSON lines some rows at a time and map them from disk, not from memory."""
     eval_splits: Any = "${held_out:${.holdout}}"
     headline: str = "loss"
     greater_is_better: bool = False
@@ -137,6 +139,9 @@ class InstructionConfig(TaskConfig):
         tokens = "at least 2 tokens, one of the prompt and one of the answer"
         self.check(self.max_length >= 2, "max_length", tokens, example=1024)
         self.check(0 <= self.holdout < 1, "holdout", "a share from 0 to below 1", example=0.05)
+        plain = self.own is not None and self.own.group is None
+        of_own = "false but for data of your own without group="
+        self.check(plain or not self.streaming, "streaming", of_own, example="false")
 
 
 @dataclass

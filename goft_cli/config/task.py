@@ -104,8 +104,13 @@ class TaskConfig(Section):
     @property
     def folder(self) -> Path | None:
         """The folder of local data, if it comes from one; of one file, the folder it is in."""
-        place = None if self.data_dir is None else Path(self.data_dir).expanduser()
+        place = None if self.data_dir is None else self.place
         return place if place is None or self.own is None or place.is_dir() else place.parent
+
+    @property
+    def place(self) -> Path:
+        """The folder or file of local data."""
+        return Path(self.data_dir or "").expanduser()
 
     @property
     def splits(self) -> list[str]:

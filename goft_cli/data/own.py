@@ -73,7 +73,7 @@ def read_own(
     convert: Callable[[Table], Table] | None = None,
 ) -> tuple[dict[str, Table], dict[str, Any]]:
     """Return tables by split, and the place and SHA-256 of every file for the manifest."""
-    files = find_files(Path(config.data_dir or "").expanduser(), own)
+    files = find_files(config.place, own)
     root = (config.folder or Path()).resolve()
     sha256: dict[str, str] = {}
 

@@ -81,7 +81,7 @@ def in_classes(folder: Path) -> list[tuple[Path, str]]:
 
 def images_there(config: ImageClassificationConfig, own: OwnDataConfig) -> list[str]:
     """Return the images that folders of classes hold now, by the paths of the manifest."""
-    places = find_images(Path(config.data_dir or "").expanduser(), own).values()
+    places = find_images(config.place, own).values()
     root = (config.folder or Path()).resolve()
     return [below(path, root) for one in places if one.is_dir() for path, _ in in_classes(one)]
 
@@ -130,7 +130,7 @@ def read_own_images(
 ) -> tuple[dict[str, Table], dict[str, Any]]:
     """Return tables by split, with paths below the task's folder, and each image's SHA-256."""
     root = (config.folder or Path()).resolve()
-    places = find_images(Path(config.data_dir or "").expanduser(), own)
+    places = find_images(config.place, own)
     sha256: dict[str, str] = {}
 
     def read(split: str) -> Table:

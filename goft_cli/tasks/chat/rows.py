@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from datasets import Dataset, Features, Value
@@ -49,7 +50,7 @@ def checked_chats(table: Table, config: ChatConfig, *, answered: bool) -> Datase
     `{"role", "content"}`: perhaps the system's turn, then the user's and the assistant's in turn.
     """
     form, names, read = form_of(table, answered=answered)
-    logger.info("%s: chats in the form of %s", table.origin, form)
+    _say(f"{table.origin}: chats in the form of {form}")
     columns = {name: list(table.columns[name]) for name in names if name in table.columns}
     chats, faults = [], []
     for index, values in enumerate(zip(*columns.values(), strict=True)):
@@ -70,6 +71,11 @@ def checked_chats(table: Table, config: ChatConfig, *, answered: bool) -> Datase
         raise GoftError(f"{table.origin}: no chats", "expected at least one row that is a chat")
     name = "messages" if answered else "prompt"
     return Dataset.from_dict({name: chats}, features=Features({name: FEATURES}))
+
+
+@cache
+def _say(sentence: str) -> None:
+    logger.info("%s", sentence)  # once for a file that is read in parts
 
 
 def form_of(

@@ -20,10 +20,12 @@ from goft_cli.config import HELD_OUT, Decoding, InstructionConfig
 from goft_cli.data.formats import Layout
 from goft_cli.data.own import remarks
 from goft_cli.data.sources import read_data
+from goft_cli.data.streamed import read_streamed
 from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors, chunks
 from goft_cli.tasks.generation import too_long, write
+from goft_cli.tasks.instruction.apart import keeps_apart
 from goft_cli.tasks.instruction.rows import (
     COLUMNS,
     PREAMBLE,
@@ -128,26 +130,6 @@ def collator(tokenizer: Tokenizer, *, packing: bool) -> Collator:
     return PadRight(end_id(tokenizer) if padding is None else padding)
 
 
-@torch.no_grad()
-def keeps_apart(model: Model, rows: int = 1) -> bool:
-    """Try whether the logits of a packed example are independent of the one before it.
-
-    LLaMA's are. Those of OPT, Falcon, BLOOM, MPT and Mamba are not, and no error says so. Flash
-    attention knows packed examples in a batch of one row only, so `rows` is that of the batches.
-    """
-    pack = DataCollatorWithFlattening()
-    last = []
-    for neighbour in ([0, 1, 2], [2, 0, 1]):
-        batch: dict[str, Any] = pack([{"input_ids": neighbour}, {"input_ids": [1, 2]}])
-        names = ("input_ids", "position_ids")
-        inputs = {name: batch[name].repeat(rows, 1).to(model.device) for name in names}
-        try:
-            last.append(model(**inputs, use_cache=False).logits[0, -2:].float())
-        except TypeError:  # it takes no position ids
-            return False
-    return torch.allclose(*last, rtol=0, atol=torch.finfo(model.dtype).eps ** 0.5)
-
-
 class Answers(AnsweringTask[AnswersT, Tokenizer]):
     """A prompt in, an answer out; the loss is the answer's alone."""
 
@@ -162,14 +144,16 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read and check the named splits; with `holdout`, `validation` is a share of the rows."""
         config = self.config
+
+        def answered(table: Table) -> Dataset:
+            return self.checked(table.renamed(config.column_aliases), answered=True)
+
+        if config.streaming and config.own is not None:
+            return TaskData(*read_streamed(config, config.own, names, answered))
         shared = {HELD_OUT: config.train_split} if config.holdout > 0 else {}
-        stored = [shared.get(name, name) for name in names]
-        wanted = list(dict.fromkeys(stored))
+        wanted = list(dict.fromkeys(shared.get(name, name) for name in names))
         tables, provenance = read_data(config, wanted, Layout())
-        splits = {
-            name: self.checked(table.renamed(config.column_aliases), answered=True)
-            for name, table in tables.items()
-        }
+        splits = {name: answered(table) for name, table in tables.items()}
         if config.holdout and config.train_split in splits:
             rest, share = divide(splits[config.train_split], config.holdout)
             splits |= {config.train_split: rest, HELD_OUT: share}
