@@ -88,13 +88,27 @@ def known_keys(verb: str, words: Sequence[str], config_dirs: tuple[Path, ...]) -
         UnreadableError: a file composes in a way that only Hydra can follow.
     """
     roots = (*config_dirs, data_root() / "configs")
-    chosen = default_choices(verb) | dict(word.split("=", 1) for word in words)
+    typed = dict(word.split("=", 1) for word in words)
+    chosen = default_choices(verb) | overridden(typed, roots) | typed
     shape = schema_shape(SCHEMAS[verb])
     for group, choice in chosen.items():
         if group not in verb_groups(verb):
             raise UnreadableError(group)
         shape[group] = None if choice is None else choice_shape(group, choice, roots)
     return list(leaves(shape))
+
+
+def overridden(chosen: Mapping[str, str], roots: Sequence[Path]) -> dict[str, str]:
+    """Return what the chosen files choose of other groups, as `override /model@...: NAME`."""
+    found: dict[str, str] = {}
+    for group, choice in chosen.items():
+        for file in [root / group / f"{choice}.yaml" for root in roots]:
+            entries = read_keys(file).get("defaults", []) if file.is_file() else []
+            for key, name in (
+                pair for one in entries if isinstance(one, dict) for pair in one.items()
+            ):
+                found[key.removeprefix("override /").partition("@")[0]] = name
+    return found
 
 
 def default_choices(verb: str) -> dict[str, str | None]:

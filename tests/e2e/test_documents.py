@@ -51,6 +51,7 @@ MODELS = {
     "own/images": "tiny-vit",
     "own/instruction": "tiny-llama",
     "own/chat": "tiny-llama",
+    "demo/talk": "tiny-llama",
 }
 """The shipped model that a task, or its family, takes, where it is not the encoder."""
 SHORT_WINDOWS = ["task.max_length=128", "task.doc_stride=32"]
@@ -116,7 +117,7 @@ def key_of(word: str) -> str:
 def first_of_each(word: str) -> str:
     """Take the first choice of a sweep's word."""
     key, given, value = word.partition("=")
-    return word if value.startswith("[") else f"{key}{given}{value.partition(',')[0]}"
+    return word if value.startswith(("[", "{")) else f"{key}{given}{value.partition(',')[0]}"
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def rehearsed(words: Sequence[str]) -> Iterator[list[str]]:
     """Yield the words of one short run on a shipped model and a few rows, there for the block."""
     named = {key_of(word): word.partition("=")[2] for word in words}
     task = named.get("task", "")
-    family = task if task.startswith("own/") else task.partition("/")[0]
+    family = task if task in {*MODELS, *SHORTER} else task.partition("/")[0]
     kept = [first_of_each(word) for word in words if key_of(word) not in {*SWAPPED, "-m"}]
     kept += [f"model={MODELS.get(family, 'tiny-deberta-v3')}", *SHORTER.get(family, [])]
     kept += [*SHORT, "output_dir=run"]

@@ -89,8 +89,9 @@ def write_stand_in(task: TaskConfig, folder: Path) -> None:
         case QuestionAnsweringConfig():
             write_squad(task, folder)
         case InstructionConfig():
-            rows = read_demo("demo:instructions", "train")[:ROWS]
-            write_text(folder / f"{task.train_split}.json", json.dumps(rows))
+            rows = json.dumps(read_demo("demo:instructions", "train")[:ROWS])
+            for split in splits_of(task):
+                write_text(folder / f"{split}.json", rows)
         case VtabConfig():
             write_images(task, folder)
         case ImageClassificationConfig():
