@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from goft_cli.config import TerminalConfig
 from goft_cli.studies.hydra_main import run_composed
-from goft_cli.system.errors import GoftError
+from goft_cli.system.errors import GoftError, Stopped
 
 if TYPE_CHECKING:
     from goft_cli.run.trained import TrainedRun
@@ -19,6 +19,8 @@ SAYS = (
     "a line that ends with \\ goes on in the next"
 )
 ASKS, GOES_ON = "> ", ". "
+INTERRUPTED = 130
+"""Exit code of what Ctrl-C ended."""
 
 
 def main() -> None:
@@ -38,19 +40,31 @@ def chat(cfg: TerminalConfig) -> None:
     with quiet_libraries():
         talk = Talk(open_trained(cfg.adapter, base_model=cfg.base_model), cfg)
         at_terminal = sys.stdin.isatty()
-        plain: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
         if at_terminal:
-            screen.print(SAYS, style="dim", **plain)
-        for line in lines(at_terminal=at_terminal):
-            if line == QUIT:
-                break
-            if line == HELP:
-                screen.print(SAYS, **plain)
-            elif line == RESET:
-                talk.reset()
-            elif line.strip():
-                answer = answered(talk, line, at_terminal=at_terminal)
-                screen.print(answer, **plain, soft_wrap=True)
+            screen.print(SAYS, style="dim", markup=False, highlight=False, emoji=False)
+        try:
+            say(talk, at_terminal=at_terminal)
+        except Stopped as stop:
+            if stop.code != INTERRUPTED or not at_terminal:
+                raise
+            screen.print()  # Ctrl-C ends a chat, as the end of the input does
+
+
+def say(talk: Talk, *, at_terminal: bool) -> None:
+    """Print an answer to each line."""
+    from goft_cli.run.summary import screen
+
+    plain: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
+    for line in lines(at_terminal=at_terminal):
+        if line == QUIT:
+            break
+        if line == HELP:
+            screen.print(SAYS, **plain)
+        elif line == RESET:
+            talk.reset()
+        elif line.strip():
+            answer = answered(talk, line, at_terminal=at_terminal)
+            screen.print(answer, **plain, soft_wrap=True)
 
 
 def answered(talk: Talk, line: str, *, at_terminal: bool) -> str:

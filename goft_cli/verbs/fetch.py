@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goft_cli.config import BenchmarkConfig, DatasetConfig, FetchConfig, ModelConfig
+from hydra.core.hydra_config import HydraConfig
+
+from goft_cli.config import BenchmarkConfig, DatasetConfig, FetchConfig, ModelConfig, TaskConfig
 from goft_cli.config.model import check_tokenizer, words_of
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.files import write_json, write_text
@@ -61,7 +63,7 @@ def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
             build = build_benchmark if isinstance(cfg.task, BenchmarkConfig) else build_task
             fetch_model(cfg.model, build(cfg.task), folder / "model")
         if dataset:
-            fetch_data(dataset, cfg.task.splits, folder / "data")
+            fetch_data(dataset, stored_splits(cfg.task, dataset), folder / "data")
         write_text(folder / "SHA256SUMS", checksums(folder))
     return wanted
 
@@ -91,6 +93,15 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     write_json(folder / FETCHED, {"source": cfg.path, "revision": revision_of(source)})
+
+
+def stored_splits(task: TaskConfig, dataset: DatasetConfig) -> list[str]:
+    """Return the splits of a task that the hub has; a user's own may be made of another."""
+    if task.own is None:
+        return task.splits
+    from goft_cli.data.sources import split_names
+
+    return [name for name in split_names(dataset) if name in task.splits]
 
 
 def fetch_data(dataset: DatasetConfig, splits: Sequence[str], folder: Path) -> None:
@@ -128,11 +139,18 @@ def checksums(folder: Path) -> str:
     )
 
 
+def choice_of(task: TaskConfig) -> str:
+    """Return the word that chose a task: its name, but where a file of the user's own gave that."""
+    if task.own is None or not HydraConfig.initialized():
+        return task.name
+    return HydraConfig.get().runtime.choices["task"]
+
+
 def command_there(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
     """Return what to type to use the folder."""
     sources = (getattr(cfg.task, "dataset", None), getattr(cfg.task, "generator", None))
     verb = "eval" if isinstance(cfg.task, BenchmarkConfig) else "train"
-    chosen = ["goft", verb, f"task={cfg.task.name}", *words_of(cfg.model)]
+    chosen = ["goft", verb, f"task={choice_of(cfg.task)}", *words_of(cfg.model)]
     if "model" in fetched:
         chosen = [word for word in chosen if not word.startswith("model.path=")]
         chosen.append(f"model.path={target / 'model'}")

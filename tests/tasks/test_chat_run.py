@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from goft_cli.config import EvalConfig, MergeConfig, PredictConfig, TerminalConf
 from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.trained import open_trained
-from goft_cli.system.errors import GoftError
+from goft_cli.system.errors import GoftError, Stopped
 from goft_cli.verbs.chat import Talk, chat
 from goft_cli.verbs.eval import evaluate
 from goft_cli.verbs.merge import merge
@@ -149,3 +150,18 @@ def test_a_chat_that_fills_the_context_is_said(
     monkeypatch.setattr(sys, "stdin", io.StringIO("long " * 300))
     with pytest.raises(GoftError, match=r"its prompt has .* tokens and the model takes 256"):
         chat(TerminalConfig(adapter=str(trained.path)))
+
+
+def test_ctrl_c_ends_a_chat_at_a_terminal(
+    trained: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(prompt: str) -> str:
+        raise Stopped(number)
+
+    monkeypatch.setattr("builtins.input", stopped)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    cfg, number = TerminalConfig(adapter=str(trained.path)), signal.SIGINT
+    chat(cfg)
+    number = signal.SIGTERM
+    with pytest.raises(Stopped):
+        chat(cfg)

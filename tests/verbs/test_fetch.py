@@ -19,6 +19,7 @@ from tests.support import small_runs
 from tests.support.hub_caches import cache_dataset, cache_model, turn_to
 
 HUB = ["task=glue/cola", "model=minilm-l6"]
+TINY = ["model=tiny-deberta-v3"]
 SOURCES = ["model.path=me/mini", "task.dataset.id=me/sentences", "task.dataset.config=cola"]
 
 
@@ -63,6 +64,20 @@ def test_the_folder_is_the_hub_for_a_run(goft: Goft, caches: Path, tmp_path: Pat
     refused = goft("fetch", *HUB, *SOURCES, "output_dir=away")
     assert refused.code == 2
     assert "output_dir=away is already there and not empty" in refused.err
+
+
+def test_data_of_ones_own_on_the_hub_is_fetched(goft: Goft, caches: Path) -> None:
+    rows = [{"text": f"so {kind} {number}", "label": kind} for number in range(8) for kind in "ab"]
+    cache_dataset(caches, "me/reviews", "default", {"train": rows})
+    fetched = goft("fetch", "task=own/classification", "data=me/reviews", *TINY, "output_dir=away")
+    assert fetched.code == 0, fetched.err
+    words = fetched.out.splitlines()[-1].split("goft train ")[1].split()
+    assert words == ["task=own/classification", *TINY, "task.data_dir=away/data"]
+    cfg = small_runs.composed(words)
+    assert (cfg.task.eval_splits, len(build_task(cfg.task).load().splits["train"])) == (
+        ["validation"],
+        14,
+    )
 
 
 @pytest.mark.slow
