@@ -20,8 +20,9 @@ from goft_cli.config.task import LESS_IS_BETTER, DatasetConfig, OwnDataConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import LABEL
 
-UPDATES, BATCH, MOST_EPOCHS = 750, 32, 20
-"""A training takes about so many updates of so many rows, in whole passes up to a limit."""
+UPDATES, BATCH, MOST_EPOCHS, FEW_EPOCHS = 750, 32, 20, 3
+"""A training takes about so many updates of so many rows, in whole passes up to a limit; that of a
+language model is lower, for it overfits sooner."""
 SHARED: dict[str, Any] = {
     "num_train_epochs": 3,
     "per_device_train_batch_size": 32,
@@ -246,6 +247,11 @@ def epochs(task: DictConfig) -> int:
     return max(1, min(MOST_EPOCHS, passes))
 
 
+def few_epochs(task: DictConfig) -> int:
+    """Return how many passes a language model makes: as `epochs`, but few over few rows."""
+    return min(FEW_EPOCHS, epochs(task))
+
+
 def row_count(task: DictConfig) -> int:
     """Return how many training rows there are."""
     if not streams(task):
@@ -276,5 +282,6 @@ FOUND: dict[str, Callable[[DictConfig], Any]] = {
     "aliases": aliases,
     "splits": splits,
     "epochs": epochs,
+    "few_epochs": few_epochs,
 }
 """What `${own:NAME}` may ask for."""

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
+from goft_cli.compose import own
 from goft_cli.config.task import OwnDataConfig
 from goft_cli.data.columns import find_label, find_text, label_names
 from goft_cli.data.own import find_files, held_out, remarks, without_gaps
@@ -137,3 +139,15 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     assert {*find_files(tmp_path, own)} == {"train", "validation", "test"}
     with pytest.raises(GoftError, match="no such file"):
         find_files(tmp_path / "nonesuch.csv", own)
+
+
+@pytest.mark.parametrize(
+    ("rows", "of_texts", "of_chats"),
+    [(10, 20, 3), (3_000, 8, 3), (9_000, 3, 3), (20_000, 2, 2), (100_000, 1, 1)],
+)
+def test_the_passes_follow_from_the_rows(
+    rows: int, of_texts: int, of_chats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own, "row_count", lambda task: rows)
+    task = OmegaConf.create({})
+    assert (own.epochs(task), own.few_epochs(task)) == (of_texts, of_chats)
