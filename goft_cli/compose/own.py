@@ -218,7 +218,7 @@ def classes(task: DictConfig) -> list[str]:
     """Return the names of the classes of images."""
     from goft_cli.data.columns import label_names
 
-    return label_names(table_of(task), LABEL)
+    return label_names(table_of(task), LABEL, "expected a folder for each of two classes or more")
 
 
 def aliases(task: DictConfig) -> dict[str, str]:
@@ -259,7 +259,7 @@ def row_count(task: DictConfig) -> int:
     from goft_cli.data.own import find_files
     from goft_cli.data.streamed import count
 
-    return count(find_files(place_of(task), own_data(task))["train"][0])
+    return count(find_files(place_of(task), own_data(task))["train"])
 
 
 def streams(task: DictConfig) -> bool:

@@ -76,6 +76,7 @@ TAGS = ("tags", "ner_tags", "labels", "ner", "pos_tags", "pos", "upos", "tag", "
 """Names of columns of words, and of the tags of each."""
 MANY_CLASSES = 0.5
 """Distinct values per row from which a column holds no labels."""
+OTHER_LABEL = "name another column with label=COLUMN"
 FEW_CLASSES = 20
 """So many a user may have in a file of any size."""
 SHORT = 60
@@ -120,7 +121,7 @@ def find_named(table: Table, names: Sequence[str], key: str) -> str:
     )
 
 
-def find_label(table: Table, text: Sequence[str]) -> str:
+def find_label(table: Table, text: Sequence[str], remedy: str = "name it with label=COLUMN") -> str:
     """Return the column of labels, which is none of the text."""
     names = {level(name): name for name in table.columns if name not in text}
     for name in LABELS:
@@ -131,7 +132,7 @@ def find_label(table: Table, text: Sequence[str]) -> str:
         found = f"{' and '.join(likely)} may all be" if likely else "no column looks like"
         raise GoftError(
             f"{table.origin}: {found} the label; found {described(table)}",
-            "name it with label=COLUMN",
+            remedy,
         )
     return likely[0]
 
@@ -187,7 +188,7 @@ def one_label_each(table: Table, column: str, read: Callable[[object], list[Any]
     return Table(table.origin, {column: [one for _, one in flat]}, names=places, label_names=names)
 
 
-def label_names(table: Table, column: str) -> list[str]:
+def label_names(table: Table, column: str, remedy: str = OTHER_LABEL) -> list[str]:
     """Return the classes of a column: numbers by value, names by the alphabet.
 
     The order does not depend on that of the rows. Names that the data set has for its own numbers
@@ -196,8 +197,8 @@ def label_names(table: Table, column: str) -> list[str]:
     if names := table.label_names.get(column):
         return list(names)
     spelled: dict[Identity, str] = {}
-    cells = [value for value in table.columns[column] if not is_gap(value)]
-    for index, value in enumerate(cells):
+    cells = {index: value for index, value in enumerate(table.columns[column]) if not is_gap(value)}
+    for index, value in cells.items():
         what = known(value) if isinstance(value, str) else identity(value)
         if what is None:
             raise GoftError(
@@ -209,13 +210,13 @@ def label_names(table: Table, column: str) -> list[str]:
         found = "no label at all" if only is None else f"the label {only!r} in every row"
         raise GoftError(
             f"{table.origin}: column {column} holds {found}, expected at least two different ones",
-            "name another column with label=COLUMN",
+            remedy,
         )
     if len(spelled) > max(FEW_CLASSES, MANY_CLASSES * len(cells)):
         raise GoftError(
             f"{table.origin}: column {column} holds {len(spelled):,} different values in "
             f"{len(cells):,} rows, too many for classes",
-            "pass task=own/regression if they are numbers to predict, or label=COLUMN",
+            f"pass task=own/regression if they are numbers to predict; else {remedy}",
         )
     numbers = sorted(what for what in spelled if isinstance(what, Decimal))
     words = sorted((what for what in spelled if isinstance(what, str)), key=lambda w: (level(w), w))

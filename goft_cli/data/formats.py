@@ -179,7 +179,7 @@ def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
     if not rows:
         raise empty(path)
     records = [_object(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
-    return Table(str(path), _columns(records))
+    return Table(str(path), columns_of(records))
 
 
 def _document(text: str, path: Path, read: Callable[[Any, str], Table]) -> Table | None:
@@ -195,11 +195,12 @@ def _parse_lines(content: bytes, path: Path, layout: Layout) -> Table:
     """Read one object per line."""
     texts = enumerate(_text(content, path).split("\n"), start=1)
     lines = {line: text for line, text in texts if text.strip()}
-    records = [_record(text, f"{path}, line {line}") for line, text in lines.items()]
-    return Table(str(path), _columns(records), list(lines))
+    records = [record(text, f"{path}, line {line}") for line, text in lines.items()]
+    return Table(str(path), columns_of(records), list(lines))
 
 
-def _record(text: str, place: str) -> dict[str, Any]:
+def record(text: str, place: str) -> dict[str, Any]:
+    """Return the object of a line of JSON lines, whose place a refusal names."""
     try:
         return _object(json.loads(text), place)
     except JSON_ERRORS as error:
@@ -212,7 +213,7 @@ def _object(value: object, place: str) -> dict[str, Any]:
     return value
 
 
-def _columns(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+def columns_of(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Turn rows into columns; what a row lacks is None, for the task to accept or refuse."""
     names = dict.fromkeys(name for record in records for name in record)
     return {name: [record.get(name) for record in records] for name in names}

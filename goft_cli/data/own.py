@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from datasets import ClassLabel, Dataset
 
@@ -24,6 +24,7 @@ from goft_cli.data.table import Table, is_gap
 from goft_cli.system.errors import GoftError
 
 TRAIN, TEST = "train", "test"
+RowsT = TypeVar("RowsT", Table, Dataset)
 SHOWN = 8
 """Classes in a sentence."""
 ROWS = "held_out"
@@ -98,11 +99,12 @@ def in_splits(
     own: OwnDataConfig,
     splits: Sequence[str],
     places: Collection[str],
-    read: Callable[[str], Table],
-) -> tuple[dict[str, Table], dict[str, Any]]:
-    """Return the tables of splits, and under `ROWS` the numbers of the rows that are held out.
+    read: Callable[[str], RowsT],
+) -> tuple[dict[str, RowsT], dict[str, Any]]:
+    """Return the rows of splits, and under `ROWS` the numbers of those that are held out.
 
-    Where no place holds the rows to validate on, they are a share of the training rows.
+    Where no place holds the rows to validate on, they are a share of the training rows: of each
+    class alike in a table, of the whole in a Dataset, whose columns may not fit into memory.
     """
     divided = HELD_OUT not in places and HELD_OUT in config.splits
     stored = dict.fromkeys(TRAIN if divided and name == HELD_OUT else name for name in splits)
@@ -114,12 +116,20 @@ def in_splits(
     tables, chosen = {name: read(name) for name in stored}, {}
     if divided and TRAIN in tables:
         whole = tables.pop(TRAIN)
-        together = own.group or config.together
-        rows = held_out(whole, replace(own, group=together), config.strata)
+        if isinstance(whole, Table):
+            group = own.group or kept_together(whole, config.together)
+            rows = held_out(whole, replace(own, group=group), config.strata)
+        else:
+            rows = held_out(Table("", {ROWS: range(len(whole))}), own, None)
         rest = sorted({*range(len(whole))} - {*rows})
         tables |= {TRAIN: whole.select(rest), HELD_OUT: whole.select(rows)}
         chosen = {ROWS: {HELD_OUT: [row + 1 for row in rows]}}
     return {name: tables[name] for name in splits}, chosen
+
+
+def kept_together(table: Table, column: str | None) -> str | None:
+    """Return the column whose equal values stay together by default, if it has several values."""
+    return column if column and len({*table.columns.get(column, ())}) > 1 else None
 
 
 def held_out(table: Table, own: OwnDataConfig, strata: str | None) -> list[int]:

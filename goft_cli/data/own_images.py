@@ -53,10 +53,10 @@ def find_images(place: Path, own: OwnDataConfig) -> dict[str, Path]:
     return found
 
 
-def read_images(place: Path, label: str | None = None) -> Table:
+def read_images(place: Path) -> Table:
     """Return a table of paths and the names of classes; every file is an image."""
     if place.is_file():
-        table = listed(place, label)
+        table = listed(place)
     else:
         rows = in_classes(place)
         if not rows:
@@ -97,7 +97,7 @@ def pictures(folder: Path) -> list[Path]:
     )
 
 
-def listed(file: Path, label: str | None) -> Table:
+def listed(file: Path) -> Table:
     """Read a table of paths, relative to its folder, and labels."""
     table = read_file(file, Layout())
     names = {level(name): name for name in table.columns}
@@ -107,7 +107,7 @@ def listed(file: Path, label: str | None) -> Table:
             f"{file}: no column of paths there; found {described(table)}",
             f"call it {PATHS[0]} or {PATHS[1]}",
         )
-    chosen = label or find_label(table, [column])
+    chosen = find_label(table, [column], "call it label")
     paths = [str(file.parent.resolve() / str(path)) for path in table.columns[column]]
     columns = {IMAGE: paths, LABEL: list(table.columns[chosen])}
     return Table(str(file), columns, table.lines, label_names=table.label_names)

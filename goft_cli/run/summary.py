@@ -85,7 +85,7 @@ def describe_recipe(cfg: TrainConfig) -> str:
         described += f"; no row for {adapter.name}, which brings its own learning rate"
     name = real_name(cfg.model)
     if recipe.source == UNTUNED:
-        described = "untuned: learning rates and epochs are a start; sweep trainer.learning_rate"
+        described = "untuned starting values; to tune, try -m trainer.learning_rate=1e-3,3e-3,1e-2"
     elif recipe.model and (recipe.model != cfg.model.recipe or name != cfg.model.name):
         described += f"; tuned for {recipe.model}, not for {name}"
     overridden = [

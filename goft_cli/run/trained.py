@@ -13,13 +13,25 @@ from peft import PeftModel
 from torch import nn
 from transformers import TrainingArguments
 
-from goft_cli.config import TRAIN_SAMPLE, ChatConfig, Decoding, TrainConfig
+from goft_cli.config import (
+    HELD_OUT,
+    TRAIN_SAMPLE,
+    ChatConfig,
+    Decoding,
+    ImageClassificationConfig,
+    TaskConfig,
+    TrainConfig,
+)
+from goft_cli.config.task import OwnDataConfig
+from goft_cli.data.own import TRAIN, find_files
+from goft_cli.data.own_images import find_images, in_classes
 from goft_cli.models.adapter_loading import load_trained
 from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.run import provenance
 from goft_cli.run.configuration import read_config
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.record import find_run
+from goft_cli.system.digests import digests
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.snapshots import COMMIT
@@ -186,8 +198,8 @@ def placed(
         model = replace(model, path=base_model)
     elif commit := commit_of(provenance.section(manifest, "model"), model.path):
         model = replace(model, revision=model.revision or commit)
-    if data_dir is not None and task.own and Path(data_dir).expanduser().is_file():
-        task = replace(task, own=replace(task.own, validation=data_dir))  # scored as a whole
+    if data_dir is not None and task.own and (whole := whole_place(task, data_dir, manifest)):
+        task = replace(task, own=replace(task.own, validation=str(whole)))
     elif data_dir is not None:
         task = replace(task, data_dir=data_dir)
     elif (dataset := task.remote_dataset) is not None:
@@ -195,6 +207,25 @@ def placed(
         dataset = replace(dataset, revision=dataset.revision or commit)
         task = replace(task, dataset=dataset)
     return replace(cfg, model=model, task=task)
+
+
+def whole_place(task: TaskConfig, data_dir: str, manifest: Mapping[str, Any]) -> Path | None:
+    """Return the file or folder of other data that is scored whole, having no validation split.
+
+    The run's own data, which has only moved, is divided as it was.
+    """
+    place, plain = Path(data_dir).expanduser(), OwnDataConfig()
+    if isinstance(task, ImageClassificationConfig):
+        places = find_images(place, plain)
+        whole = places[TRAIN]
+        files = [path for path, _ in in_classes(whole)] if whole.is_dir() else [whole]
+    else:
+        places = find_files(place, plain)
+        files = places[TRAIN]
+        whole = files[0]
+    known = provenance.section(provenance.section(manifest, "data"), "sha256").values()
+    moved = {*digests(files).values()} <= {*known}
+    return None if moved or HELD_OUT in places or (whole in files and files[1:]) else whole
 
 
 def commit_of(recorded: Mapping[str, Any], name: str) -> str | None:

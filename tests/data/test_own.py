@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from goft_cli.compose import own
 from goft_cli.config.task import OwnDataConfig
 from goft_cli.data.columns import find_label, find_text, label_names
-from goft_cli.data.own import find_files, held_out, remarks, without_gaps
+from goft_cli.data.own import find_files, held_out, kept_together, remarks, without_gaps
 from goft_cli.data.table import Table, checked_rows
 from goft_cli.system.errors import GoftError
 from tests.support.made_up_tasks import TaskMaker
@@ -151,3 +151,15 @@ def test_the_passes_follow_from_the_rows(
     monkeypatch.setattr(own, "row_count", lambda task: rows)
     task = OmegaConf.create({})
     assert (own.epochs(task), own.few_epochs(task)) == (of_texts, of_chats)
+
+
+def test_a_context_keeps_its_questions_together_unless_it_is_the_only_one() -> None:
+    several, single = table(context=["a", "a", "b"]), table(context=["a", "a", "a"])
+    assert kept_together(several, "context") == "context"
+    assert kept_together(single, "context") is None
+    assert kept_together(several, None) is None
+
+
+def test_a_value_that_is_no_label_is_named_by_its_own_row() -> None:
+    with pytest.raises(GoftError, match=r"reviews\.csv, line 4: label is \[\]"):
+        label_names(table(label=["", "a", [], "b"]), "label")

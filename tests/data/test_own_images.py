@@ -10,6 +10,7 @@ from PIL import Image
 from goft_cli.config import ImageClassificationConfig
 from goft_cli.config.task import OwnDataConfig
 from goft_cli.data.own_images import find_images, images_there, read_images, read_own_images
+from goft_cli.run.trained import whole_place
 from goft_cli.system.errors import GoftError
 
 COLOURS = {"cats": "red", "dogs": "blue"}
@@ -100,3 +101,17 @@ def test_a_place_without_classes_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(GoftError, match="a folder for each class"):
         read_images(find_images(tmp_path / name, OwnDataConfig())["train"])
+
+
+def test_other_data_is_scored_whole_and_moved_data_is_divided(tmp_path: Path) -> None:
+    first, other = fill(tmp_path / "pets"), fill(tmp_path / "more", 3)
+    Image.new("RGB", (4, 4), "green").save(other / "cats" / "green.png")
+    task, (_, found) = config(first), read(first)
+    manifest = {"data": found}
+    assert whole_place(task, str(other), manifest) == other
+    moved = first.rename(tmp_path / "elsewhere")
+    assert whole_place(task, str(moved), manifest) is None
+    (other / "train").mkdir()
+    (other / "cats").rename(other / "train" / "cats")
+    fill(other / "validation", 2)
+    assert whole_place(task, str(other), manifest) is None

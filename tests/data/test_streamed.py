@@ -54,9 +54,9 @@ def test_few_rows_are_in_memory_together(file: Path) -> None:
         sizes.append(len(table))
         return streamed.Dataset.from_dict({"prompt": list(table.columns["prompt"])})
 
-    assert len(mapped(file, convert)) == ROWS
+    assert len(mapped([file], convert)) == ROWS
     assert sizes == [5, 5, 5, 5, 3]
-    assert streamed.count(file) == ROWS
+    assert streamed.count([file]) == ROWS
     assert len(head_of(file)) == 5
 
 
@@ -77,3 +77,16 @@ def test_only_json_lines_of_ones_own_are_streamed(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(GoftError, match="is empty"):
         load("own/chat", tmp_path / "empty.jsonl", "streaming=true")
+
+
+def test_every_shard_is_read(file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    for number in range(2):
+        shard = folder / f"train-{number:05d}-of-00002.jsonl"
+        shard.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    cfg = compose_train(["task=own/chat", f"data={folder}", "streaming=true"])
+    data = build_task(cfg.task).load()
+    assert sum(len(rows) for rows in data.splits.values()) == 2 * ROWS
+    assert len(data.provenance["sha256"]) == 2
+    assert streamed.count([*folder.iterdir()]) == 2 * ROWS
