@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from goft_cli.rotation import schedule
 from goft_cli.system.figures import COLOURS, INK, SECOND_INK
 
-OUTPUT = Path(__file__).resolve().parent.parent / "recipes" / "images" / "tree.png"
+OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "tree.png"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""GOFT from Python: the example of the README runs, and the mixin adds what it says."""
+"""GOFT from Python: the example of its page runs, and the mixin adds what it says."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def folder(tmp_path: Path) -> Path:
     return small_runs.write_model(tmp_path / "model")
 
 
-def test_the_readmes_example_runs(
+def test_the_example_of_its_page_runs(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/peft.md").read_text(), re.S)
     [example] = [block for block in blocks if "PenaltyMixin" in block]
     monkeypatch.chdir(tmp_path)
     names = {"folder": str(folder), "rows": ROWS}
     exec(
-        compile(example.replace('"microsoft/deberta-v3-base"', "folder"), "README.md", "exec"),
+        compile(example.replace('"microsoft/deberta-v3-base"', "folder"), "peft.md", "exec"),
         names,
     )
     model: Any = names["model"]

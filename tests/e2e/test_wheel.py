@@ -19,7 +19,7 @@ import pytest
 from goft_cli.rotation.compiled import HEADERS, SOURCE
 from goft_cli.system.locations import data_root
 from tests.conftest import ROOT
-from tests.support.documents import README, lines_of
+from tests.support.documents import lines_of, text_of_all
 
 COMPOSE = "import json; sys.exit(max(main([*w, '--cfg', 'job']) for w in json.loads(sys.argv[1])))"
 """Prints what each of a list of commands would run."""
@@ -100,7 +100,7 @@ def test_the_front_page_installs_the_wheel_that_is_built(wheel: Path) -> None:
     named = [word for line in lines_of("pip install ") for word in line.split() if ".whl" in word]
     assert named
     assert [word for word in named if not fnmatch(f"dist/{wheel.name}", word.strip("'"))] == []
-    extras = re.findall(r"'goft-cli\[(\w+)\]'", README.read_text(encoding="utf-8"))
+    extras = re.findall(r"'goft-cli\[(\w+)\]'", text_of_all())
     assert extras
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))

@@ -26,7 +26,7 @@ from tests.support.model_table import NO_HEAD, TASKS, WORKS, layers, outcome
 from tests.support.small_families import FAMILIES, write_family
 from tests.support.small_runs import Head, composed
 
-TABLE = (ROOT / "recipes/models.md").read_text(encoding="utf-8")
+TABLE = (ROOT / "docs/model-families.md").read_text(encoding="utf-8")
 ROWS = {
     cells[0]: cells[1:]
     for line in TABLE.splitlines()

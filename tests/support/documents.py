@@ -45,9 +45,14 @@ def lines_of(*starts: str) -> list[str]:
     return sorted(line for line in LINES if line.startswith(starts))
 
 
+def text_of_all() -> str:
+    """Return every document, one after the other."""
+    return "\n".join(document.read_text("utf-8") for document in DOCUMENTS)
+
+
 def write_own_task(folder: Path) -> None:
-    """Put the README's own YAML where it says that it is."""
-    found = re.search(r"```yaml\n# \w+/(task/\w+\.yaml)\n(.*?)```", README.read_text("utf-8"), re.S)
+    """Put the YAML of an own task, which a document shows, where it says that it is."""
+    found = re.search(r"```yaml\n# \w+/(task/\w+\.yaml)\n(.*?)```", text_of_all(), re.S)
     assert found is not None
     target = folder / found[1]
     target.parent.mkdir(parents=True)

@@ -1,6 +1,6 @@
 """What `model=auto` makes of each family of `small_families`, and the table of it.
 
-python -m tests.support.model_table recipes/models.md     # writes the table anew
+python -m tests.support.model_table docs/model-families.md     # writes the table anew
 """
 
 from __future__ import annotations
