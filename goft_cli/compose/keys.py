@@ -189,7 +189,7 @@ def read_keys(file: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, OSError) as error:
         raise UnreadableError(file) from error
     if not isinstance(content, dict | None):
-        raise GoftError(f"{file}: no keys there", "expected lines of KEY: VALUE")
+        raise GoftError(f"{file}: the file has no keys", "expected lines of KEY: VALUE")
     if content is None:
         raise UnreadableError(file)
     return content

@@ -141,7 +141,7 @@ def check_method(adapter: AdapterConfig) -> None:
         raise GoftError(f"adapter.type={method}: the installed PEFT has no such method", near)
     if not known[method].keys() >= OF_LAYERS:
         raise GoftError(
-            f"adapter.type={method}: PEFT does not put it on layers, with a head beside them",
+            f"adapter.type={method}: PEFT puts this method on no layers",
             "choose a method on layers, such as adapter.type=ROAD",
         )
     options = known[method].keys() - CIRCUMSTANCES

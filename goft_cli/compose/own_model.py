@@ -66,7 +66,7 @@ def read_config(path: str, revision: str | None) -> dict[str, Any]:
         ) from None
     if not isinstance(kind, str):
         raise GoftError(
-            f"model.path={path}: its config.json has no model_type, which names the architecture",
+            f"model.path={path}: its config.json has no key model_type",
             REMEDY,
         )
     return config

@@ -25,7 +25,7 @@ VERBS = {
     "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
     "report": "one page on runs, their curves and what turned: goft report runs=FOLDER",
     "reproduce": "run a result of the paper, and compare: goft reproduce table1/cola/qgoft",
-    "doctor": "check machine and configuration before they hurt; exits 1 if something is to mend",
+    "doctor": "check machine and configuration before they hurt; exits 1 if a run would fail",
     "fetch": "bring a configuration's model and data to a folder: goft fetch output_dir=DIR ...",
 }
 WITHOUT_CONFIG = {"reproduce"}

@@ -134,7 +134,7 @@ class JudgeConfig(Section):
         if not self.api_key_variable.isidentifier():
             raise GoftError(
                 "task.judge.api_key_variable is no name of an environment variable",
-                "the key itself belongs into the variable, not here",
+                "put the key into that variable, not here",
             )
         for key, least in (("concurrency", 1), ("retries", 0), ("backoff_seconds", 0)):
             self.check(getattr(self, key) >= least, key, f"at least {least}", example=1)

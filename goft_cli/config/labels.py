@@ -63,7 +63,7 @@ class Labels:
                 raise GoftError(
                     f"task.labels: {self.names[self._ids[what]]!r} and {name!r} are spellings of "
                     "one label in the data",
-                    "keep one of them, or give the two other names",
+                    "keep one of them, or rename the two",
                 )
             self._ids[what] = index
         levelled = [level(name) for name in self.names]

@@ -150,7 +150,8 @@ def check_scored(task: TaskConfig, key: str) -> None:
         check(limit is None or limit > 0, f"{key}.{name}", limit, "at least 1 row", example=100)
         if limit and isinstance(task, BenchmarkConfig):
             raise GoftError(
-                f"{key}.{name}={limit}: a benchmark asks all of its questions", "leave it out"
+                f"{key}.{name}={limit}: a benchmark asks every question",
+                "leave it out",
             )
     splits, split = task.eval_splits or [TRAIN_SAMPLE], task.headline_split
     once, first = len({*splits}) == len(splits), splits[0]

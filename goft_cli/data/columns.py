@@ -96,7 +96,7 @@ def find_text(table: Table, label: str | None) -> list[str]:
     wordy = {name: length for name, length in lengths.items() if length > 0}
     if not wordy:
         raise GoftError(
-            f"{table.origin}: no column of text there; found {described(table)}",
+            f"{table.origin}: the table has no column of text; found {described(table)}",
             "name it with text=COLUMN",
         )
     return [max(wordy, key=lambda name: wordy[name])]

@@ -50,7 +50,8 @@ def files_in(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each split in a folder."""
     if not folder.is_dir():
         raise GoftError(
-            f"data={folder}: no such file or folder", "pass a file such as reviews.csv, or a folder"
+            f"data={folder}: it does not exist",
+            "pass a file such as reviews.csv, or a folder",
         )
     found = {split: find_split(folder, split) for split in (TRAIN, HELD_OUT, TEST)}
     if found[TRAIN]:
@@ -152,7 +153,7 @@ def held_out(table: Table, own: OwnDataConfig, strata: str | None) -> list[int]:
         groups.setdefault(key, []).append(index)
     if len(groups) < 2 and own.group is not None:
         raise GoftError(
-            f"group={own.group}: every row of {table.origin} has the same, so none can be held out",
+            f"group={own.group}: all rows of {table.origin} are one group",
             "name another column",
         )
     wanted = shares(Counter(classes), own.split)

@@ -35,7 +35,8 @@ def find_images(place: Path, own: OwnDataConfig) -> dict[str, Path]:
     """
     if not place.exists():
         raise GoftError(
-            f"data={place}: no such file or folder", "pass a folder with a folder for each class"
+            f"data={place}: it does not exist",
+            "pass a folder with a folder for each class",
         )
     there = {level(path.name): path for path in place.iterdir()} if place.is_dir() else {}
     found = {
@@ -104,7 +105,7 @@ def listed(file: Path) -> Table:
     column = next((names[name] for name in PATHS if name in names), None)
     if column is None:
         raise GoftError(
-            f"{file}: no column of paths there; found {described(table)}",
+            f"{file}: the table has no column of paths; found {described(table)}",
             f"call it {PATHS[0]} or {PATHS[1]}",
         )
     chosen = find_label(table, [column], "call it label")
@@ -121,7 +122,7 @@ def refuse_no_image(path: Path, place: str) -> None:
     except (OSError, SyntaxError, ValueError) as error:
         found = error.strerror if isinstance(error, OSError) and error.strerror else "no image"
         raise GoftError(
-            f"{place}: {path} cannot be read ({found})", "take it away or copy it again"
+            f"{place}: {path} cannot be read ({found})", "remove it or copy it again"
         ) from None
 
 

@@ -147,7 +147,8 @@ def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None
     if not (counts.head if isinstance(cfg, LinearProbeConfig) else counts.adapter):
         kind = type(model.get_base_model()).__name__
         raise GoftError(
-            f"adapter={cfg.name}: a {kind} has nothing that it trains", "choose another"
+            f"adapter={cfg.name}: a {kind} has no parameters that it trains",
+            "choose another",
         )
     if isinstance(cfg, PeftAdapterConfig):
         check_merges(model, cfg)

@@ -47,7 +47,7 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
     """Refuse a tokenizer that knows no words: transformers makes one where the files are absent."""
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise GoftError(
-            f"model.path={path}: no vocabulary there, expected tokenizer.json or the like",
+            f"model.path={path}: found no vocabulary, expected a file such as tokenizer.json",
             "save the model's tokenizer into the same folder",
         )
 

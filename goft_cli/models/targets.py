@@ -84,7 +84,7 @@ def check_pattern(wanted: object, names: Sequence[str]) -> None:
         raise GoftError(f"{subject} is no regular expression ({error})", remedy) from None
     except subprocess.TimeoutExpired:
         raise GoftError(
-            f"{subject}: found no end of matching it after {PATIENCE} seconds", remedy
+            f"{subject}: matching it took more than {PATIENCE} seconds", remedy
         ) from None
 
 

@@ -49,8 +49,8 @@ def locked(path: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise GoftError(
-            f"{path.parent}: another start of this run is at work ({read_holder(path)})",
-            "wait for its end, or stop it",
+            f"{path.parent}: another process is running this run ({read_holder(path)})",
+            "wait until it ends, or stop it",
         ) from None
     except OSError as error:
         if error.errno not in NO_LOCKS:

@@ -108,7 +108,7 @@ def as_error(failure: ProcessFailure, rank: int, count: int) -> RankError | Stop
             f"{who} was ended by {failure.signal_name()}; the same command resumes", CRASH
         )
     if "time" not in failure.error_file_data:
-        return RankError(f"{who} ended with exit code {failure.exitcode} and without a word", CRASH)
+        return RankError(f"{who} ended with exit code {failure.exitcode} without an error", CRASH)
     for number in ENDING:
         if failure.exitcode == Stopped(number).code:
             return Stopped(number, failure.message)

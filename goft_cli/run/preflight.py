@@ -76,7 +76,7 @@ def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
     """Check the questions of a benchmark, and the plain model to score on them if there is one."""
     if not isinstance(task, BenchmarkConfig):
         raise GoftError(
-            f"task {task.name} is no benchmark but a task to train on",
+            f"task {task.name} is a task to train on, not a benchmark",
             "score a trained run with goft eval adapter=RUN_FOLDER, or choose a benchmark such as "
             "task=mmlu/full",
         )
@@ -132,7 +132,7 @@ def check_images(task: ImageClassificationConfig) -> None:
     """Refuse an image task without images."""
     if task.data_dir is None and task.generator is None:
         raise GoftError(
-            f"task={task.name}: its images are on no hub",
+            f"task={task.name}: the hub does not have its images",
             f"pass task.data_dir=DIR with one list per split ({task.train_split}.txt, ...) of "
             "lines such as images/000000.jpg 3",
         )
@@ -142,15 +142,15 @@ def check_order(trainer: TrainerConfig) -> None:
     """Refuse to sort images by length, or to count their tokens."""
     if trainer.max_tokens_per_batch is not None:
         raise GoftError(
-            f"trainer.max_tokens_per_batch={trainer.max_tokens_per_batch}: images have one size "
-            "each, and are no tokens",
+            f"trainer.max_tokens_per_batch={trainer.max_tokens_per_batch}: images of a task "
+            "have one size and no tokens",
             "pass a smaller trainer.per_device_train_batch_size, and more of "
             "trainer.gradient_accumulation_steps",
         )
     if trainer.train_sampling_strategy is Sampling.group_by_length:
         raise GoftError(
-            "trainer.train_sampling_strategy=group_by_length: images have one size each, so there "
-            "is no padding to save",
+            "trainer.train_sampling_strategy=group_by_length: images of a task have one "
+            "size, so batches have no padding",
             "pass trainer.train_sampling_strategy=random",
         )
 
@@ -168,7 +168,7 @@ def check_optimizer(trainer: TrainerConfig) -> None:
         )
     if name.startswith(("galore", "apollo")) and not trainer.extra.get("optim_target_modules"):
         raise GoftError(
-            f"trainer.optim={name}: it is not told which layers' weights to project",
+            f"trainer.optim={name}: it needs the layers whose weights it projects",
             "pass 'trainer.extra={optim_target_modules: all-linear}', or the names of layers",
         )
 

@@ -161,7 +161,7 @@ def find_run(adapter: str, *, key: str = "adapter") -> RunFolder:
                     f"{key}={adapter}: the run {found}", "start its goft train command again"
                 )
     raise GoftError(
-        f"{key}={adapter}: no run of goft train there (no config.yaml)",
+        f"{key}={adapter}: the folder holds no run of goft train (no config.yaml)",
         "pass a folder such as outputs/TASK/MODEL/ADAPTER/RUN",
     )
 
@@ -176,7 +176,7 @@ def find_runs(place: str | Path) -> list[RunRecord]:
     files = sorted(Path(place).expanduser().rglob("metrics.json"))
     if not files:
         raise GoftError(
-            f"runs={place}: no finished run there or below",
+            f"runs={place}: found no finished run below it",
             "pass a folder such as outputs/TASK/MODEL/ADAPTER/RUN, or outputs for all",
         )
     return [RunRecord(RunFolder(file.parent)) for file in files]

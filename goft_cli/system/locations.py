@@ -75,7 +75,7 @@ def check_writable(folder: Path, key: str = "output_dir") -> None:
     present = folder
     while not present.exists():
         if present.is_symlink():
-            raise GoftError(f"{key}={folder}: the link {present} leads nowhere", "mend it first")
+            raise GoftError(f"{key}={folder}: {present} is a broken link", "repair the link first")
         present = present.parent
     if not present.is_dir():
         raise GoftError(f"{key}={folder}: {present} is a file", f"choose another {key}")

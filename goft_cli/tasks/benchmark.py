@@ -158,7 +158,7 @@ def build_harness(config: TaskConfig) -> HarnessBenchmark:
     """Check that the harness is there and has the benchmark."""
     if not isinstance(config, MMLUConfig) or config.lm_eval_task is None:
         raise GoftError(
-            f"harness=lm_eval: it has no counterpart of task {config.name}", "pass harness=own"
+            f"harness=lm_eval: it has no task that corresponds to {config.name}", "pass harness=own"
         )
     if find_spec("lm_eval") is None:
         raise GoftError(

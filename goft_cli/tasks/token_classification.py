@@ -102,8 +102,8 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
         """Tokenize the words of a row, joined by blanks, and keep the place of each one's first."""
         if not processor.is_fast:
             raise GoftError(
-                "the tokenizer of this model cannot tell which word a token is of (it is no fast "
-                "one)",
+                "the tokenizer of this model gives no word for a token, for it is not a fast "
+                "tokenizer",
                 "choose a model with a tokenizer.json",
             )
         config, length = self.config, usable_length(self.config.max_length, processor)

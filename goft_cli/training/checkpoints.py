@@ -47,12 +47,12 @@ def newest_complete(folder: Path) -> Path | None:
     found = by_step(folder)
     for path in sorted(set(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")) - set(found.values())):
         kind = kind_of(path) or ("a file" if path.exists() else "a link to nothing")
-        logger.warning("%s is %s, not a checkpoint; passing it over", path, kind)
+        logger.warning("%s is %s, not a checkpoint; it is skipped", path, kind)
     for _, path in sorted(found.items(), reverse=True):
         damage = find_damage(path) or find_damage_to_state(path)
         if damage is None:
             return path
-        logger.warning("%s is damaged (%s); taking the one before it", path, damage)
+        logger.warning("%s is damaged (%s); the checkpoint before it is used", path, damage)
     return None
 
 

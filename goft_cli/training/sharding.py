@@ -89,8 +89,7 @@ def check_deepspeed(cfg: TrainConfig, arguments: TrainingArguments) -> None:
         return
     if plugin.zero3_init_flag:
         raise GoftError(
-            "zero3_init_flag: true shares weights out while they are read, which goft cannot "
-            "check then",
+            "zero3_init_flag: true shards weights while they are read, so goft cannot check them",
             "write zero3_init_flag: false into accelerate's file",
         )
     dtype = cfg.model.dtype.value

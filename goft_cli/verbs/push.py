@@ -53,7 +53,7 @@ def confirmed(repo: str) -> bool:
     from rich.prompt import Confirm
 
     if not sys.stdin.isatty():
-        raise GoftError("public=true: no terminal to ask on", "pass yes=true too")
+        raise GoftError("public=true: there is no terminal to ask on", "pass yes=true too")
     return Confirm.ask(f"Upload to {repo}, where everyone can read it?", default=False)
 
 

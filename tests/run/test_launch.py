@@ -171,7 +171,7 @@ def test_what_a_process_says_is_said_as_if_it_were_alone(tmp_path: Path) -> None
     assert isinstance(stopped, Stopped)
     assert (str(stopped), stopped.code) == ("seed=x is no number", 143)
     mute = as_error(failure(tmp_path, 3), 1, 2)
-    assert str(mute) == "process 1 of 2 ended with exit code 3 and without a word"
+    assert str(mute) == "process 1 of 2 ended with exit code 3 without an error"
 
 
 @pytest.mark.parametrize("ignored", [True, False])

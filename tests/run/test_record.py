@@ -15,5 +15,5 @@ def test_only_finished_runs_are_found(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / "done" / "metrics.json").write_text('{"headline": {"name": "f1", "value": 0.5}}')
     assert [(run.folder.path.name, run.score) for run in find_runs(tmp_path)] == [("done", 0.5)]
-    with pytest.raises(GoftError, match=r"runs=.*begun: no finished run there or below"):
+    with pytest.raises(GoftError, match=r"runs=.*begun: found no finished run below it"):
         find_runs(tmp_path / "begun")

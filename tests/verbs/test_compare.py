@@ -204,7 +204,9 @@ def test_a_run_that_fails_says_why_and_is_named(
         return outcome
 
     monkeypatch.setattr(runner, "isolated", ended)
-    with pytest.raises(GoftError, match=r"goft train adapter=lora seed=2 failed, as it says above"):
+    with pytest.raises(
+        GoftError, match=r"goft train adapter=lora seed=2 failed, see its error above"
+    ):
         runs.finish(PlannedRun(("adapter=lora", "seed=2"), cfg))
     assert capsys.readouterr().err == f"goft: {outcome.sentence}\n"
 

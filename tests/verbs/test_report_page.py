@@ -115,7 +115,7 @@ def test_a_page_is_about_one_task_and_model(trained: Path, tmp_path: Path) -> No
     config.write_text(config.read_text().replace("name: glue/cola", "name: glue/rte"))
     with pytest.raises(GoftError, match=r"glue/cola .*glue/rte"):
         of_one_subject(str(tmp_path))
-    with pytest.raises(GoftError, match="no finished run there or below"):
+    with pytest.raises(GoftError, match="found no finished run below it"):
         of_one_subject(str(tmp_path / "nowhere"))
 
 

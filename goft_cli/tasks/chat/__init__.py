@@ -60,7 +60,7 @@ class Chat(Answers[ChatConfig]):
         """Give the tokenizer the template of `task.template`, or one if it has none."""
         if not processor.is_fast:
             raise GoftError(
-                f"{processor.name_or_path}: its tokenizer does not tell where in a text a token is",
+                f"{processor.name_or_path}: its tokenizer gives no positions of tokens in the text",
                 "choose a model with a tokenizer.json",
             )
         if self.config.template is None and processor.chat_template is None:

@@ -78,11 +78,11 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         """Read and check the rows, and say what is unusual about them."""
         data, config = super().load(), self.config
         if data.provenance.get("is_the_benchmark") is False:
-            logger.warning("not the benchmark: the folder holds a draw of images of its own")
+            logger.warning("not the benchmark: the folder holds another selection of images")
         if config.eval_splits[0] == "test":
             logger.warning(
-                "the test split picks the checkpoint: its score is the best of several looks, and "
-                "higher than new images would give"
+                "the test split picks the checkpoint: its score is the best of several "
+                "evaluations, so it is higher than on new images"
             )
         seen = {label for rows in data.splits.values() for label in rows[LABEL]}
         absent = config.classes - len(seen)

@@ -72,7 +72,7 @@ def read_pictures(path: Path) -> Table:
     if path.is_dir():
         names = [str(found) for found in pictures(path)]
         if not names:
-            raise GoftError(f"{path}: no pictures there and below", "expected .jpg, .png and so on")
+            raise GoftError(f"{path}: found no pictures below it", "expected .jpg, .png and so on")
         return Table(str(path), {IMAGE: names}, names=names)
     if path.suffix.lower() == ".txt" or not path.is_file():
         table = read_list(path)

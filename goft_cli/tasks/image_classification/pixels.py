@@ -53,10 +53,10 @@ def open_image(name: str, folder: Path) -> Image.Image:
     except (GoftError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise GoftError(f"{path}: too large an image ({error})", "save a smaller one") from error
+        raise GoftError(f"{path}: image too large ({error})", "save a smaller one") from error
     except Exception as error:  # damaged bytes may break any line of Pillow
         raise GoftError(
-            f"{path}: no whole image ({error})", "copy it again, or save it as PNG or JPEG"
+            f"{path}: incomplete image ({error})", "copy it again, or save it as PNG or JPEG"
         ) from error
 
 

@@ -193,8 +193,8 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
         """Refuse to pack for a model whose attention takes no notice of it."""
         if self.config.packing and not keeps_apart(model, self.packed_rows):
             raise GoftError(
-                f"task.packing=true: {type(model).__name__} would let packed examples see one "
-                "another",
+                f"task.packing=true: {type(model).__name__} lets packed examples attend to "
+                "one another",
                 "pass task.packing=false",
             )
 

@@ -60,7 +60,7 @@ def encode(rows: Dataset, tokenizer: Tokenizer, config: QuestionAnsweringConfig)
     """
     if not tokenizer.is_fast:
         raise GoftError(
-            f"{type(tokenizer).__name__} cannot tell where its tokens come from",
+            f"{type(tokenizer).__name__} gives no positions of tokens in the text",
             "choose a model with a fast tokenizer (tokenizer.json)",
         )
     length = usable_length(config.max_length, tokenizer)

@@ -49,7 +49,7 @@ class Vicuna(Benchmark[VicunaConfig]):
         config = self.config
         if config.data_dir is None and config.dataset is None:
             raise GoftError(
-                f"task {config.name}: the questions are not shipped",
+                f"task {config.name}: the package does not contain the questions",
                 "pass task.data_dir=DIR, the folder with FastChat's question.jsonl "
                 "(fastchat/llm_judge/data/vicuna_bench)",
             )

@@ -146,7 +146,7 @@ class ChatClient:
         except TransientError as fault:
             raise GoftError(
                 f"{self.name}: {fault}, after {self.judge.retries + 1} attempts",
-                "what is judged so far is kept, the same command goes on from there",
+                "the judgments so far are kept, and the same command continues",
             ) from None
 
     def _drop_refused(self, settings: dict[str, int], said: str) -> bool:

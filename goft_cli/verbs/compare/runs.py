@@ -91,5 +91,5 @@ def finish(run: PlannedRun) -> None:
     except (GoftError, RankError) as error:
         print(f"goft: {error}", file=sys.stderr)
         raise GoftError(
-            f"{run.command} failed, as it says above", "then start the comparison again"
+            f"{run.command} failed, see its error above", "then start the comparison again"
         ) from error

@@ -126,7 +126,7 @@ def value(run: RunRecord, measure: MeasureConfig) -> float:
     for step in measure.key.split("."):
         if not isinstance(found, dict) or step not in found:
             raise GoftError(
-                f"{run.folder.metrics}: there is no {measure.key}", "correct the recipe's key"
+                f"{run.folder.metrics}: the file has no {measure.key}", "correct the recipe's key"
             )
         found = found[step]
     return measure.scale * found

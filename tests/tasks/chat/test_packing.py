@@ -98,7 +98,7 @@ def test_llama_may_be_packed_for(attention: str, make_chat: Maker) -> None:
 def test_a_model_that_would_mix_chats_is_not_packed_for(
     make: Callable[[], PreTrainedModel], make_chat: Maker
 ) -> None:
-    with pytest.raises(GoftError, match=r"packing=true: .* would let packed examples see one"):
+    with pytest.raises(GoftError, match=r"packing=true: .* lets packed examples attend to"):
         make_chat(packing=True).check_model(make())
 
 

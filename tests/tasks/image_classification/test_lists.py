@@ -157,7 +157,7 @@ def test_a_folder_to_predict_on_is_all_pictures_below_it(make: Maker, tmp_path: 
     assert table.place(1).endswith("b/1.JPG")
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "notes.txt").write_text("a cat")
-    with pytest.raises(GoftError, match=r"others: no pictures there and below"):
+    with pytest.raises(GoftError, match=r"others: found no pictures below it"):
         task.read(tmp_path / "others")
 
 
@@ -195,7 +195,7 @@ def test_a_damaged_picture_to_predict_on_costs_its_own_row_alone(
     found = task.decode(np.eye(CLASSES), Split(rows, images))
     assert [one and one["label"] for one in found] == [0, None, 2]
     labelled = rows.add_column("label", [0, 1, 2])
-    with pytest.raises(GoftError, match=r"b\.png: no whole image"):
+    with pytest.raises(GoftError, match=r"b\.png: incomplete image"):
         task.encode(labelled, processor)
 
 

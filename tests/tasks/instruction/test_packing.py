@@ -97,7 +97,7 @@ def test_a_model_that_would_mix_examples_is_not_packed_for(
 ) -> None:
     model = make()
     make_instruction(packing=False).check_model(model)
-    sentence = rf"packing=true: {type(model).__name__} would let packed examples see one another"
+    sentence = rf"packing=true: {type(model).__name__} lets packed examples attend to one another"
     with pytest.raises(GoftError, match=sentence):
         make_instruction(packing=True).check_model(model)
 
