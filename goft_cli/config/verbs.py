@@ -77,8 +77,8 @@ class TrainConfig(Section):
             check(is_new, "benchmark.name", name, new, example=example)
         if isinstance(self.adapter, AdaLoraAdapterConfig) and self.trainer.fp16:
             raise GoftError(
-                "trainer.fp16=true: gradients that overflow in fp16 make AdaLoRA's running averages "
-                "infinite",
+                "trainer.fp16=true: gradients that overflow in fp16 make AdaLoRA's running "
+                "averages infinite",
                 "pass trainer.bf16=true, or choose another adapter",
             )
 
