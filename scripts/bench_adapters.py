@@ -121,7 +121,7 @@ def workbench(words: argparse.Namespace) -> Workbench:
 
 
 def measure_steps(words: argparse.Namespace, given: Sequence[str]) -> list[Row]:
-    """Time the steps of all candidates in turns, then find the peak of each by itself."""
+    """Time the steps of all candidates in turns, then find the peak of each on its own."""
     bench = workbench(words)
     found = {name: bench.candidate(name) for name in words.only}
     steps = {name: one.step for name, one in found.items()}

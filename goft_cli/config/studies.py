@@ -15,7 +15,7 @@ from goft_cli.system.errors import GoftError
 EVERY = "all"
 """Stands for every method of a recipe."""
 HEADLINE = "score"
-"""The measure that goes by the name of its task's headline."""
+"""The measure that the task's headline names."""
 
 
 class Budget(StrEnum):

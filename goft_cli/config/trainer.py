@@ -137,7 +137,7 @@ class TrainerConfig(Section):
         self.check(by_epoch or (steps or 0) > 0, "eval_steps", expected, example=100)
 
     def check_judged(self, task: str) -> None:
-        """Refuse what goes by the scores of evaluations, for a task that has none."""
+        """Refuse what depends on the scores of evaluations, for a task without evaluations."""
         if self.early_stopping_patience is not None:
             found = f"early_stopping_patience={self.early_stopping_patience}"
         elif self.lr_scheduler_type in JUDGED_SCHEDULES:
@@ -145,7 +145,7 @@ class TrainerConfig(Section):
         else:
             return
         raise GoftError(
-            f"trainer.{found}: it goes by the headline of each evaluation, and task {task} has no "
+            f"trainer.{found}: it needs the headline of each evaluation, and task {task} has no "
             "evaluation split",
             "leave it out, or name a split with task.eval_splits=[NAME]",
         )

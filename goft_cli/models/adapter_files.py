@@ -1,4 +1,4 @@
-"""The files of a saved adapter: read, and held against what they must say."""
+"""The files of a saved adapter: reading them, and comparing them with the configuration."""
 
 from __future__ import annotations
 

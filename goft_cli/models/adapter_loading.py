@@ -16,7 +16,7 @@ from goft_cli.models.adapter_files import check_settings, check_tensors, read_se
 from goft_cli.models.adapters import (
     ADAPTER,
     ANY_UPDATES,
-    heeding_peft,
+    filtered_peft_warnings,
     peft_config,
     peft_options,
     trained_modules,
@@ -56,7 +56,7 @@ def put_on(backbone: Backbone, folder: Path, config: PeftConfig) -> PeftModel:
     config.inference_mode, config.base_model_name_or_path = True, None
     names = [name for name, _ in backbone.model.named_modules()]
     check_pattern(getattr(config, "target_modules", None), names)
-    with fitting(backbone, folder), heeding_peft():
+    with fitting(backbone, folder), filtered_peft_warnings():
         return separate_penalty(get_peft_model(backbone.model, config))
 
 
@@ -80,7 +80,7 @@ def filled(model: PeftModel, folder: Path, *, without: Sequence[str] = ()) -> Pe
     """
     config, read = model.peft_config[ADAPTER], read_tensors(folder)
     place, config.base_model_name_or_path = config.base_model_name_or_path, None
-    with heeding_peft():
+    with filtered_peft_warnings():
         # told the base model's place, PEFT would ask the hub whether the vocabulary has grown
         implied = get_peft_model_state_dict(model)
         own = {name: one for name, one in implied.items() if in_modules(name, without)}

@@ -1,4 +1,4 @@
-"""An adapter: put on a model, held against what was asked for, counted, and merged."""
+"""An adapter: attached to a model, checked, counted and merged."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def attach_adapter(
         check_pattern(cfg.target_modules, names)
     try:
         config = peft_config(cfg, auto_class, peft_options(cfg, backbone.model, whole, updates))
-        with heeding_peft():
+        with filtered_peft_warnings():
             model = get_peft_model(backbone.model, config, autocast_adapter_dtype=True)
     except (ValueError, TypeError, UserWarning, NotImplementedError, AssertionError) as error:
         if isinstance(error, NoMatchingPeftModuleError) and isinstance(cfg, LayerAdapterConfig):
@@ -99,7 +99,7 @@ def attach_adapter(
 def peft_config(cfg: AdapterConfig, auto_class: str, options: dict[str, Any]) -> PeftConfig:
     """Build PEFT's configuration; its TypeError, ValueError or UserWarning refuses the options."""
     kind = cast("Callable[..., PeftConfig]", PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(cfg.peft_type)])
-    with heeding_peft():
+    with filtered_peft_warnings():
         return kind(task_type=PEFT_TASK_TYPES[auto_class], **options)
 
 
@@ -126,12 +126,12 @@ def trained_modules(model: nn.Module, cfg: AdapterConfig, head: list[str]) -> li
 
 
 @contextmanager
-def heeding_peft() -> Iterator[None]:
-    """Make an error of PEFT's warning that it takes another block size than it was told.
+def filtered_peft_warnings() -> Iterator[None]:
+    """Raise PEFT's warning that it changed a block size, and drop others.
 
-    What it says of BOFT's CUDA extension, once per layer, is dropped; `check_adapted` looks itself.
-    So is what it says of tied embeddings, which `merge` unties for good, and of the weights of
-    embeddings, which it saves beside an adapter on them.
+    Those on BOFT's CUDA extension come once for each layer, and `check_adapted` refuses the change
+    itself. Those on tied embeddings and on saved embeddings do not apply: `merge` unties them, and
+    an adapter on embeddings is meant to be saved beside them.
     """
     said = ["CUDA extension", "Setting boft_n_butterfly_factor", "tie_word_embeddings"]
     dropped = f".*({'|'.join([*said, 'save_embedding_layers'])})"
@@ -188,7 +188,7 @@ def merge(model: PeftModel) -> PreTrainedModel:
     was_tied = getattr(model.config, "tie_word_embeddings", False)
     give_own_weights(model)
     try:
-        with heeding_peft():
+        with filtered_peft_warnings():
             merged = cast(Any, model).merge_and_unload(safe_merge=True)
     except ValueError as error:
         raise GoftError(f"the adapter cannot be merged: {error}") from error

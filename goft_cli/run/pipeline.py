@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from goft_cli.config import TrainConfig
-from goft_cli.models.adapters import heeding_peft
+from goft_cli.models.adapters import filtered_peft_warnings
 from goft_cli.run import summary
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.launch import join_processes, leave_processes, open_together, wait_for_all
@@ -58,7 +58,7 @@ def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
             hashing.join()
             folder.check_there()
             write_manifest(job)
-        with heeding_memory(job.model):
+        with memory_errors(job.model):
             trainer = train(job)
             checked = verify(job, trainer)
         if speaks:
@@ -68,7 +68,7 @@ def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
 
 
 @contextmanager
-def heeding_memory(model: torch.nn.Module) -> Iterator[None]:
+def memory_errors(model: torch.nn.Module) -> Iterator[None]:
     """Turn an error that memory ran out, whoever raised it, into an OutOfMemoryError."""
     try:
         yield
@@ -90,12 +90,12 @@ def train(job: Job) -> PenaltyTrainer:
     if checkpoint is not None:
         sharding.check_same_backend(checkpoint)
         logger.info("resuming from %s", checkpoint.name)
-    with sharding.unpickling_nothing(), heeding_peft():
+    with sharding.unpickling_nothing(), filtered_peft_warnings():
         fit(trainer, checkpoint)
     state = sharding.whole_state(job.model)
     if job.speaks:
         job.folder.check_there()
-        with heeding_peft():
+        with filtered_peft_warnings():
             job.model.save_pretrained(str(job.folder.adapter), state_dict=state)
         job.backbone.processor.save_pretrained(str(job.folder.adapter))
     wait_for_all()

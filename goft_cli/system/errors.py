@@ -13,7 +13,7 @@ from types import FrameType
 CRASH = 1
 """What nobody expected."""
 USAGE_ERROR = 2
-"""What the user can mend."""
+"""What the user can correct."""
 FAILED_JOBS = 3
 """The sweep is over, and one or more of its jobs failed."""
 
@@ -30,7 +30,7 @@ a terminal sends when it is closed or its ssh connection drops."""
 
 
 class GoftError(Exception):
-    """A mistake the user can mend; the command line prints it and exits with `exit_code`.
+    """A mistake that the user can correct; the command line prints it and exits with `exit_code`.
 
     `--debug` adds the traceback. Whatever reads what a user gave may raise it, so that docstrings
     name only other exceptions.

@@ -128,8 +128,8 @@ def by_status(fault: BaseException) -> str | None:
     code = status(fault) or 0
     if code == 401:
         in_environment = bool(os.environ.get("HF_TOKEN"))
-        mend = "renew or unset HF_TOKEN" if in_environment else "run hf auth login again"
-        return f"the hub does not accept the token (401), which may have expired: {mend}"
+        remedy = "renew or unset HF_TOKEN" if in_environment else "run hf auth login again"
+        return f"the hub does not accept the token (401), which may have expired: {remedy}"
     if code == 403:
         return "the token may not read it (403): run hf auth login with another token"
     if code == 429:

@@ -135,14 +135,14 @@ def measures(title: str, rows: Sequence[Sequence[object]], *values: str) -> Tabl
 
 
 class Verdict(Enum):
-    """`mend` stops or spoils the run, `note` is worth knowing, `ok` needs nothing."""
+    """`fail` stops the run or makes its result wrong, `note` is worth knowing, `ok` needs nothing."""
 
     ok = "ok"
     note = "note"
-    mend = "mend"
+    fail = "fail"
 
 
-STYLES = {Verdict.ok: "green", Verdict.note: "yellow", Verdict.mend: "bold red"}
+STYLES = {Verdict.ok: "green", Verdict.note: "yellow", Verdict.fail: "bold red"}
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Finding:
         subject: what was checked.
         verdict: how bad it is.
         found: what there is, in a sentence or less.
-        remedy: the command or words that mend it; empty if nothing is to mend.
+        remedy: the command or words that correct it; empty if nothing is wrong.
     """
 
     subject: str
@@ -164,12 +164,12 @@ class Finding:
 
 def refused(subject: str, error: GoftError) -> Finding:
     """Return the finding of a refusal; one without a remedy says what to do in the problem."""
-    return Finding(subject, Verdict.mend, error.problem, error.remedy or error.problem)
+    return Finding(subject, Verdict.fail, error.problem, error.remedy or error.problem)
 
 
 def is_healthy(findings: Sequence[Finding]) -> bool:
-    """Tell whether nothing is to mend."""
-    return all(finding.verdict is not Verdict.mend for finding in findings)
+    """Tell whether no check failed."""
+    return all(finding.verdict is not Verdict.fail for finding in findings)
 
 
 def table_of(
@@ -185,7 +185,7 @@ def table_of(
 
 
 def show_remedies(findings: Sequence[Finding], screen: Console) -> None:
-    """Print how to mend what was found."""
+    """Print the remedies."""
     for finding in findings:
         if finding.remedy:
             screen.print(f"{finding.subject}: {finding.remedy}", soft_wrap=True, markup=False)

@@ -285,7 +285,7 @@ def percent(
     measure: Callable[[list[str], list[str]], float],
     pairs: Sequence[tuple[list[str], list[list[str]]]],
 ) -> float:
-    """Average a measure over all predictions, each held against its best answer."""
+    """Average a measure over all predictions, each compared with its best answer."""
     # Not sum(), which compensates rounding from Python 3.12 on: the official script does not.
     total = 0.0
     for prediction, answers in pairs:

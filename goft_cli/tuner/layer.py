@@ -51,7 +51,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
             module may offer a `penalty: Tensor | None`. A layer used twice in a step counts once.
 
     While merged, the original layer is kept as well (one more copy of the adapted weights), for a
-    division by a learnt scale or block, or packing again, cannot give it back bit by bit.
+    division by a learnt scale or block, or packing again, cannot restore it bit by bit.
     """
 
     adapter_layer_names = ("goft_rotation", "goft_scale")

@@ -106,7 +106,7 @@ def test_a_crash_is_told_in_one_line(goft: Goft, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(("number", "word"), [(28, "full"), (13, "permission"), (30, "read-only")])
-def test_an_unwritable_disk_is_the_users_to_mend(number: int, word: str) -> None:
+def test_an_unwritable_disk_is_a_mistake_of_the_user(number: int, word: str) -> None:
     sentence, code = sentence_and_code(OSError(number, "no", "outputs/x"), ["train"])
     assert code == USAGE_ERROR
     assert sentence.startswith("outputs/x: ")

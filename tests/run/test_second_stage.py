@@ -123,7 +123,7 @@ def test_a_source_that_changed_is_refused_later(root: Path, tmp_path: Path) -> N
     with pytest.raises(GoftError, match=rf"{weights} has changed"):
         check_ground(cfg)
     findings = {one.subject: one for one in recheck(run, VerifyConfig(adapter=str(run.path)))}
-    assert findings["adapter it started from"].verdict is Verdict.mend
+    assert findings["adapter it started from"].verdict is Verdict.fail
     with pytest.raises(GoftError, match=f"{weights} has changed .*copy the run folder again"):
         check_inputs(cfg)
     shutil.rmtree(moved / "first")

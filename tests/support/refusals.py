@@ -46,7 +46,7 @@ def refusal(job: Callable[[], object], root: Path) -> str:
 
 
 def described(error: Exception) -> str:
-    """Return the sentence for an error that users can mend."""
+    """Return the sentence for an error that users can correct."""
     sentence, code = sentence_and_code(error, ["train"])
     assert code == USAGE_ERROR, sentence
     assert len(sentence.splitlines()) == 1

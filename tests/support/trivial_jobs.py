@@ -44,7 +44,7 @@ def tell(path: str) -> None:
 
 
 def refuse(sentence: str) -> None:
-    """Raise what a user can mend."""
+    """Raise what a user can correct."""
     raise GoftError(sentence)
 
 

@@ -172,4 +172,4 @@ def test_a_limit_that_is_none_is_refused_before_the_work(
     monkeypatch.setenv(kept.LIMIT, value)
     with pytest.raises(GoftError, match=f"{kept.LIMIT}={value}: expected a number of gigabytes"):
         check_inputs(small_runs.composed([]))
-    assert machine.examine_tokens(clear=False).verdict is Verdict.mend
+    assert machine.examine_tokens(clear=False).verdict is Verdict.fail

@@ -1,4 +1,4 @@
-"""`goft doctor`: what each check notices, and that every notice says how to mend it."""
+"""`goft doctor`: what each check notices, and that every failure has a remedy."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.conftest import Goft
 from tests.support import small_runs
 
 
-def needs_mending(finding: Finding, *words: str) -> None:
-    assert finding.verdict is Verdict.mend
+def fails_with(finding: Finding, *words: str) -> None:
+    assert finding.verdict is Verdict.fail
     assert finding.remedy
     assert not is_healthy([finding])
     for word in words:
@@ -35,7 +35,7 @@ def configured(*words: str) -> TrainConfig:
     return small_runs.composed(["trainer.use_cpu=true", *words])
 
 
-def test_a_sound_machine_and_run_have_nothing_to_mend(
+def test_a_sound_machine_and_run_have_no_failure(
     goft: Goft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -59,7 +59,7 @@ def test_the_adapter_is_put_on_the_model(tmp_path: Path) -> None:
     (sound,) = inputs.examine_adapter(configured(*words))
     assert (sound.verdict, sound.found) == (Verdict.ok, "212 parameters on 12 layers")
     (finding,) = inputs.examine_adapter(configured(*words, "model.target_modules=[query,qkv]"))
-    needs_mending(finding, "no layer to adapt is called qkv", "attention.self.query")
+    fails_with(finding, "no layer to adapt is called qkv", "attention.self.query")
     assert inputs.examine_adapter(configured("model=minilm-l6")) == []  # on the hub
 
 
@@ -84,11 +84,11 @@ def test_mdeberta_overflows_in_half_precision(half: str, tmp_path: Path) -> None
     multilingual = configured(
         half, "model=deberta-v3-base", "model.path=microsoft/mdeberta-v3-base"
     )
-    needs_mending(machine.examine_half_precision(multilingual), "overflows", "trainer.fp16=false")
+    fails_with(machine.examine_half_precision(multilingual), "overflows", "trainer.fp16=false")
     config = {"model_type": "deberta-v2", "vocab_size": 251_000}
     (tmp_path / "config.json").write_text(json.dumps(config))
     local = configured(half, f"model.path={tmp_path}")
-    needs_mending(machine.examine_half_precision(local), "overflows")
+    fails_with(machine.examine_half_precision(local), "overflows")
     for words in ([half], [f"model.path={tmp_path}"]):
         assert machine.examine_half_precision(configured(*words)).verdict is Verdict.ok
 
@@ -96,14 +96,14 @@ def test_mdeberta_overflows_in_half_precision(half: str, tmp_path: Path) -> None
 def test_precision_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     trainer = small_runs.composed(["trainer.bf16=true"]).trainer
-    needs_mending(machine.examine_gpu(trainer), "trainer.use_cpu=true")
-    needs_mending(machine.examine_gpu(configured("trainer.fp16=true").trainer), "fp16 needs one")
+    fails_with(machine.examine_gpu(trainer), "trainer.use_cpu=true")
+    fails_with(machine.examine_gpu(configured("trainer.fp16=true").trainer), "fp16 needs one")
     assert machine.examine_gpu(configured("trainer.bf16=true").trainer).verdict is Verdict.ok
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     card = SimpleNamespace(name="Old", total_memory=2**34)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
-    needs_mending(machine.examine_gpu(trainer), "no bf16", "trainer.bf16=false")
+    fails_with(machine.examine_gpu(trainer), "no bf16", "trainer.bf16=false")
 
 
 @pytest.fixture
@@ -119,9 +119,9 @@ def unknown_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("engine", "compiler", "verdict", "words"),
     [
-        ("quick", "", Verdict.mend, "GOFT_ENGINE=quick is unknown; choose one of auto, staged"),
+        ("quick", "", Verdict.fail, "GOFT_ENGINE=quick is unknown; choose one of auto, staged"),
         ("staged", "missing", Verdict.ok, "staged engine"),
-        ("compiled", "missing", Verdict.mend, "engine compiled cannot turn vectors of 768"),
+        ("compiled", "missing", Verdict.fail, "engine compiled cannot turn vectors of 768"),
         ("auto", "missing", Verdict.note, "blocked engine, for there is no C compiler (missing)"),
         ("auto", "false", Verdict.note, "false cannot compile loops.c, exit code 1"),
     ],
@@ -144,13 +144,13 @@ def test_an_adapter_that_turns_nothing_needs_no_engine(monkeypatch: pytest.Monke
 def test_a_tokenizer_without_its_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("goft_cli.config.model.is_installed", lambda _: False)
     remote = configured("model=deberta-v3-base").model
-    needs_mending(inputs.examine_tokenizer(remote), "pip install sentencepiece protobuf")
+    fails_with(inputs.examine_tokenizer(remote), "pip install sentencepiece protobuf")
     assert inputs.examine_tokenizer(configured().model).verdict is Verdict.ok
 
 
 def test_packed_weights_below_an_adapter_that_needs_them_plain() -> None:
     packed = configured("model.quantization=4bit", "adapter=full")
-    needs_mending(inputs.examine_packing(packed), "model.quantization=4bit")
+    fails_with(inputs.examine_packing(packed), "model.quantization=4bit")
     assert inputs.examine_packing(configured()).verdict is Verdict.ok
 
 
@@ -159,9 +159,9 @@ def test_a_disk_too_small_for_full_checkpoints(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert machine.examine_disk(configured()).verdict is Verdict.ok
     full = machine.examine_disk(configured("adapter=full"))
-    needs_mending(full, "checkpoints take up to", "trainer.save_total_limit=1")
+    fails_with(full, "checkpoints take up to", "trainer.save_total_limit=1")
     usage.free = 0
-    needs_mending(machine.examine_disk(configured()), "0 MB free", "choose another disk")
+    fails_with(machine.examine_disk(configured()), "0 MB free", "choose another disk")
 
 
 def test_a_configuration_of_accelerate_that_does_not_fit(
@@ -173,17 +173,17 @@ def test_a_configuration_of_accelerate_that_does_not_fit(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     lines = ["compute_environment: LOCAL_MACHINE", "distributed_type: MULTI_GPU"]
     path.write_text("\n".join([*lines, "num_processes: 4", "mixed_precision: 'no'"]))
-    needs_mending(machine.examine_accelerate(), "4 processes", "1 GPUs", "accelerate config")
+    fails_with(machine.examine_accelerate(), "4 processes", "1 GPUs", "accelerate config")
     path.write_text("distributed_type: [")
-    needs_mending(machine.examine_accelerate(), "cannot be read", f"rm {path}")
+    fails_with(machine.examine_accelerate(), "cannot be read", f"rm {path}")
 
 
 def test_a_tracker_that_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
     online = TrackerConfig(name=TrackerName.wandb)
-    needs_mending(inputs.examine_tracker(online, offline=True), "tracker.mode=offline")
+    fails_with(inputs.examine_tracker(online, offline=True), "tracker.mode=offline")
     monkeypatch.setattr("goft_cli.run.preflight.wandb_key", lambda: False)
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    needs_mending(inputs.examine_tracker(online, offline=False), "wandb login")
+    fails_with(inputs.examine_tracker(online, offline=False), "wandb login")
     assert inputs.examine_tracker(TrackerConfig(), offline=True).verdict is Verdict.ok
 
 

@@ -40,7 +40,7 @@ def findings(folder: RunFolder, **options: object) -> dict[str, Finding]:
 
 
 def failing(found: dict[str, Finding]) -> set[str]:
-    return {subject for subject, one in found.items() if one.verdict is Verdict.mend}
+    return {subject for subject, one in found.items() if one.verdict is Verdict.fail}
 
 
 def test_a_run_as_it_was_left_holds_and_nothing_is_written(whole: Ground) -> None:

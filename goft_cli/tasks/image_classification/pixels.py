@@ -87,7 +87,7 @@ def to_rgb(image: Image.Image, path: Path) -> Image.Image:
 def eight_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey, or the 12 bits that some TIFFs have of it, to 8 bits, black on 0.
 
-    Pillow's own conversion makes white of all above 255, and takes no notice of inverted TIFFs.
+    Pillow's own conversion makes all values above 255 white, and ignores that a TIFF is inverted.
     """
     tags = getattr(image, "tag_v2", {})
     (bits,) = tags.get(BITS_PER_SAMPLE, (16,))

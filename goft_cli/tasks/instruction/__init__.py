@@ -190,7 +190,7 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
         ]
 
     def check_model(self, model: Model) -> None:
-        """Refuse to pack for a model whose attention takes no notice of it."""
+        """Refuse to pack for a model whose attention does not separate packed examples."""
         if self.config.packing and not keeps_apart(model, self.packed_rows):
             raise GoftError(
                 f"task.packing=true: {type(model).__name__} lets packed examples attend to "

@@ -144,7 +144,7 @@ def notes(rows: Sequence[Summary], caption: Caption) -> list[str]:
         f"Mean ± standard deviation over {len(seeds)} seeds ({listed}); time and memory: medians."
         if len(seeds) > 1
         else f"A single seed ({listed}): nothing here tells one adapter from another.",
-        "Interval: Student's t on the differences seed by seed, each comparison by itself.",
+        "Interval: Student's t on the differences seed by seed, one interval for each adapter.",
         "Parameters: the adapter's; head and pooler train beside all of them.",
         caption.budget,
     ]

@@ -114,7 +114,7 @@ def examine_tracker(tracker: TrackerConfig, *, offline: bool) -> Finding:
     """See whether the tracker is installed, logged in, and does without a network if it must."""
     if offline and needs_network(tracker):
         found = f"{tracker.name.name} in online mode needs the network"
-        return Finding("tracker", Verdict.mend, found, "pass tracker.mode=offline")
+        return Finding("tracker", Verdict.fail, found, "pass tracker.mode=offline")
     return checked("tracker", tracker.name.name, lambda: check_tracker(tracker))
 
 

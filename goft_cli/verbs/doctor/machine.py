@@ -42,7 +42,7 @@ def examine_packages() -> Finding:
     unfit = list(unfit_packages(requires("goft-cli") or []))
     if unfit:
         wanted = " ".join(f"'{one}'" for one in unfit)
-        return Finding("packages", Verdict.mend, ", ".join(unfit), f"pip install {wanted}")
+        return Finding("packages", Verdict.fail, ", ".join(unfit), f"pip install {wanted}")
     versions = ", ".join(f"{name} {version(name)}" for name in SHOWN)
     return Finding("packages", Verdict.ok, f"python {python_version()}, {versions}")
 
@@ -71,7 +71,7 @@ def examine_gpu(trainer: TrainerConfig) -> Finding:
         return Finding("GPU", Verdict.ok, f"{found}, bf16")
     if trainer.bf16:
         remedy = "pass trainer.bf16=false, or trainer.fp16=true"
-        return Finding("GPU", Verdict.mend, f"{found}, which has no bf16", remedy)
+        return Finding("GPU", Verdict.fail, f"{found}, which has no bf16", remedy)
     return Finding("GPU", Verdict.ok, f"{found}, no bf16")
 
 
@@ -80,10 +80,10 @@ def examine_cpu(trainer: TrainerConfig) -> Finding:
     found = f"none in use; threads on the CPU: {torch.get_num_threads()}"
     if trainer.fp16:
         remedy = "drop trainer.fp16=true"
-        return Finding("GPU", Verdict.mend, f"{found}, and fp16 needs one", remedy)
+        return Finding("GPU", Verdict.fail, f"{found}, and fp16 needs one", remedy)
     if trainer.bf16 and not trainer.use_cpu:
         remedy = "add trainer.use_cpu=true, or drop trainer.bf16"
-        return Finding("GPU", Verdict.mend, f"{found}, and trainer.bf16 looks for one", remedy)
+        return Finding("GPU", Verdict.fail, f"{found}, and trainer.bf16 looks for one", remedy)
     if shutil.which("nvidia-smi") and torch.version.cuda is None:
         found = "there is one, but torch is built without CUDA"
         index = "https://download.pytorch.org/whl/cu126"
@@ -98,7 +98,7 @@ def examine_half_precision(cfg: TrainConfig) -> Finding:
     if half and is_mdeberta(cfg.model):
         found = f"{cfg.model.name}: mDeBERTa overflows in fp16, and the loss becomes NaN"
         remedy = "pass trainer.fp16=false model.dtype=float32; on a GPU with bf16 trainer.bf16=true"
-        return Finding("precision", Verdict.mend, found, remedy)
+        return Finding("precision", Verdict.fail, found, remedy)
     mixed = "bf16" if cfg.trainer.bf16 else "fp16" if cfg.trainer.fp16 else "no"
     found = f"weights in {cfg.model.dtype.value}, {mixed} mixed precision"
     return Finding("precision", Verdict.ok, found)
@@ -138,7 +138,7 @@ def examine_rotation(cfg: TrainConfig) -> Finding:
         try:
             engine = choose_engine(x)
         except EngineError as error:
-            return Finding(subject, Verdict.mend, error.problem, error.remedy)
+            return Finding(subject, Verdict.fail, error.problem, error.remedy)
     if said:
         return Finding(subject, Verdict.note, str(said[0].message))
     chosen = forced_engine() == "auto"
@@ -162,7 +162,7 @@ def examine_disk(cfg: TrainConfig) -> Finding:
     if free < needed:
         remedy = "pass output_dir=DIR on another disk, or trainer.save_total_limit=1"
         found += f", checkpoints take up to {needed / 2**30:.1f} GiB"
-        return Finding("disk", Verdict.mend, found, remedy)
+        return Finding("disk", Verdict.fail, found, remedy)
     return Finding("disk", Verdict.ok, found)
 
 
@@ -205,9 +205,9 @@ def examine_accelerate() -> Finding:
         processes = getattr(load_config_from_file(str(path)), "num_processes", 1)
     except Exception as error:  # YAML's, or any of accelerate's own
         found = f"{path} cannot be read: {' '.join(str(error).split())[:120]}"
-        return Finding("accelerate", Verdict.mend, found, remedy)
+        return Finding("accelerate", Verdict.fail, found, remedy)
     gpus = torch.cuda.device_count()
     if gpus and processes > gpus:
         found = f"{path} asks for {processes} processes, and there are {gpus} GPUs"
-        return Finding("accelerate", Verdict.mend, found, remedy)
+        return Finding("accelerate", Verdict.fail, found, remedy)
     return Finding("accelerate", Verdict.ok, f"{path}: {processes} processes")

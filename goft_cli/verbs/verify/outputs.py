@@ -26,13 +26,13 @@ from goft_cli.verbs.merge.certificate import REPORT, exported_sha256
 from goft_cli.verbs.merge.export import reopened
 
 SHOWN_CHANGES = 3
-WORDS = {Verdict.ok: "holds", Verdict.mend: "does not hold", Verdict.note: "not recorded"}
+WORDS = {Verdict.ok: "holds", Verdict.fail: "does not hold", Verdict.note: "not recorded"}
 """What a verdict is called of a record; what was not recorded fails nothing."""
 
 
 def judged(subject: str, found: str, *, holds: bool) -> Finding:
     """Make a finding of a comparison."""
-    return Finding(subject, Verdict.ok if holds else Verdict.mend, found)
+    return Finding(subject, Verdict.ok if holds else Verdict.fail, found)
 
 
 def unrecorded(subject: str, found: str = "the run has no record to compare with") -> Finding:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from goft_cli.compose.refusals import SAVE_FAILED, sentence_and_code
 from goft_cli.config import TrainConfig
 from goft_cli.run import pipeline
-from goft_cli.run.pipeline import heeding_memory
+from goft_cli.run.pipeline import memory_errors
 from goft_cli.run.summary import megabytes
 from goft_cli.system.errors import USAGE_ERROR, GoftError, OutOfMemoryError
 from goft_cli.system.locations import check_writable
@@ -124,7 +124,7 @@ def test_torch_does_not_say_whether_disk_or_limit_was_reached(
 
 @pytest.mark.parametrize("error", FULL.values(), ids=FULL)
 @pytest.mark.parametrize(("verb", "key"), [("predict", "batch_size"), ("report", "smaller model")])
-def test_memory_that_does_not_suffice_is_a_mistake_to_mend(
+def test_memory_that_does_not_suffice_is_a_mistake_of_the_user(
     verb: str, key: str, error: Exception
 ) -> None:
     sentence, code = sentence_and_code(error, [verb])
@@ -167,21 +167,21 @@ def test_an_update_out_of_memory_names_smaller_batches_and_more_of_them(
     monkeypatch.setattr(batches, "forecast", lambda cfg: expected)
     monkeypatch.setattr(batches, "total_bytes", lambda cfg: 3 * gigabyte)
     model = torch.nn.Linear(1, 1)
-    with pytest.raises(OutOfMemoryError) as caught, heeding_memory(model):
+    with pytest.raises(OutOfMemoryError) as caught, memory_errors(model):
         raise error
     sentence = str(advice(run_of_six, updating=caught.value.updating))
     assert "trainer.per_device_train_batch_size=2" in sentence
     assert "trainer.gradient_accumulation_steps=6" in sentence
     assert megabytes(7 * gigabyte) in sentence
     model.eval()
-    with pytest.raises(OutOfMemoryError) as caught, heeding_memory(model):
+    with pytest.raises(OutOfMemoryError) as caught, memory_errors(model):
         raise error
     sentence = str(advice(run_of_six, updating=caught.value.updating))
     assert "per_device_eval_batch_size" in sentence
 
 
 def test_other_errors_pass_as_they_are() -> None:
-    with pytest.raises(RuntimeError, match="a shape"), heeding_memory(torch.nn.Linear(1, 1)):
+    with pytest.raises(RuntimeError, match="a shape"), memory_errors(torch.nn.Linear(1, 1)):
         raise RuntimeError("a shape")
 
 
