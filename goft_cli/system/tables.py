@@ -135,7 +135,7 @@ def measures(title: str, rows: Sequence[Sequence[object]], *values: str) -> Tabl
 
 
 class Verdict(Enum):
-    """`fail` stops the run or makes its result wrong, `note` is worth knowing, `ok` needs nothing."""
+    """`fail` stops the run or makes its result wrong; `note` informs; `ok` needs nothing."""
 
     ok = "ok"
     note = "note"

@@ -1,4 +1,4 @@
-"""A sweep whose jobs are trainings in processes of their own, failed, corrected and started again."""
+"""A sweep of trainings in processes of their own, failed, corrected and started again."""
 
 from __future__ import annotations
 
