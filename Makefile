@@ -4,14 +4,14 @@ BIN := $(VENV)/bin
 DIST ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo wheel test slow gpu sharded peft lint types format assets clean
+.PHONY: help demo wheel test slow gpu sharded peft docs lint types format assets clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,quant,sweep,tensorboard,trackio,triton]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,quant,sweep,tensorboard,trackio,triton]'
 	touch $@
 
 demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft train
@@ -35,6 +35,9 @@ sharded: $(VENV)/installed ## run the tests of FSDP2 and, with the extra deepspe
 
 peft: $(VENV)/installed ## download PEFT's own tests and run them with GOFT and qGOFT in their lists
 	$(BIN)/python scripts/peft_tests.py -n 2
+
+docs: $(VENV)/installed ## build the pages of docs/ as a site: outputs/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: $(VENV)/installed ## check style and formatting
 	$(BIN)/ruff check
