@@ -13,6 +13,7 @@ from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.compose.words import VERBS, WITHOUT_CONFIG, help_text, nearest
 from goft_cli.system import __version__
 from goft_cli.system.errors import GoftError, Stopped, handling, panics_as_errors, stop_now
+from goft_cli.system.locations import source_revision
 from goft_cli.system.secrets import redact
 
 READER_GONE = 141
@@ -47,7 +48,7 @@ def run(arguments: list[str]) -> int:
         print(help_text(), end="")
         return 0
     if "--version" in arguments:
-        print(f"goft {__version__}")
+        print(f"goft {__version__} ({source_revision() or 'no commit recorded'})")
         return 0
     verb, *rest = arguments
     if verb in {"-sc", "--shell-completion"}:  # the shell asks, or a person wants its script

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 import resource
-import subprocess
 import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +17,7 @@ from goft_cli.data.model_files import item_of, revision_of, settings, shards, st
 from goft_cli.system import __version__, snapshots
 from goft_cli.system.digests import digests
 from goft_cli.system.errors import GoftError
-from goft_cli.system.locations import model_location
+from goft_cli.system.locations import model_location, source_revision
 from goft_cli.training.launch_checks import sharding_backend
 
 PROCESSOR = (
@@ -106,25 +105,6 @@ def installed_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def source_revision() -> str | None:
-    """Return the git commit of the source checkout, with `+` for uncommitted changes."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit = git(root, "rev-parse", "HEAD")
-        return commit + ("+" if git(root, "status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def git(root: Path, *arguments: str) -> str:
-    """Return what one git command prints."""
-    command = ["git", "-C", str(root), *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    return ran.stdout.strip()
 
 
 def peak_memory_bytes() -> int:

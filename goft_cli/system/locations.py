@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from goft_cli.system.files import kind_of, refuse_specials
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ASSET_SCHEME = "asset:"
+COMMIT = "commit"
+"""The file in a built package that names the commit; `scripts/record_commit.py` writes it."""
 MIN_FREE_BYTES = 64 * 2**20
 
 
@@ -118,3 +121,27 @@ def whole_folder(target: Path) -> Iterator[Path]:
         aside.replace(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def source_revision() -> str | None:
+    """Return the git commit that the package was built from, or of the checkout.
+
+    `+` follows it if the checkout has uncommitted changes.
+    """
+    if (recorded := PACKAGE / COMMIT).is_file():
+        return recorded.read_text(encoding="utf-8").strip()
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = git(root, "rev-parse", "HEAD")
+        return commit + ("+" if git(root, "status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Return what one git command prints."""
+    command = ["git", "-C", str(root), *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    return ran.stdout.strip()

@@ -9,6 +9,8 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import re
+
 import pytest
 import yaml
 
@@ -31,7 +33,9 @@ def test_help_names_every_verb(words: list[str], goft: Goft) -> None:
 
 @pytest.mark.parametrize("words", [["--version"], ["train", "--version"]])
 def test_version(words: list[str], goft: Goft) -> None:
-    assert goft(*words).out == f"goft {__version__}\n"
+    found = re.fullmatch(r"goft (\S+) \(([0-9a-f]{40}\+?|no commit recorded)\)\n", goft(*words).out)
+    assert found is not None
+    assert found[1] == __version__
 
 
 @pytest.mark.parametrize("verb", VERBS)
