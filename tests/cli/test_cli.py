@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-
-import re
 
 import pytest
 import yaml
