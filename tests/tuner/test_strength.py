@@ -21,7 +21,7 @@ FRACTIONS = st.floats(0, STRONGEST)
 WIDTHS = st.integers(2, 40)
 SEEDS = st.integers(0, 2**16)
 WIDE = torch.float64
-FEW = settings(max_examples=8)
+FEW = settings(max_examples=10)
 
 
 def turned_densely(blocks: list[Tensor], dim: int) -> Tensor:
