@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from goft_cli.rotation import Angle, Prepared, angles_from, quasi_penalty, rotate, rotate_transposed
 from goft_cli.tuner.base_weight import base_weight, features, quantization_of
 from goft_cli.tuner.config import GoftConfig
+from goft_cli.tuner.mixed_batch import by_adapter, check_rows
 
 MERGE_ROWS = 1024
 """Rows of a weight merged at a time: more memory than these in float32 is never taken."""
@@ -91,8 +93,19 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - passed on
-        """(..., in) to (..., out), in the dtype that the base layer alone would return."""
+    def forward(
+        self,
+        x: Tensor,
+        *args: Any,  # noqa: ANN401 - passed on
+        adapter_names: Sequence[str] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Tensor:
+        """(..., in) to (..., out), in the dtype that the base layer alone would return.
+
+        `adapter_names` are those of the rows, which are then the first dimension of `x`.
+        """
+        if adapter_names is not None:
+            check_rows(self, x, adapter_names)
         if self.disable_adapters and self.merged:
             self.unmerge()
         names = [] if self.disable_adapters or self.merged else self.active_adapters
@@ -100,12 +113,20 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         names = [name for name in reversed(names) if name in self.goft_angle]
         if self.training or self._has_left_penalty:
             self._leave_penalty(names)
-        if names:
-            x, rotations, scales = _cast_for_autocast(x), self.goft_rotation, self.goft_scale
+        if adapter_names is not None and not self.disable_adapters:
+            x = by_adapter(_cast_for_autocast(x), adapter_names, self._turned)
+        elif names:
+            x = _cast_for_autocast(x)
             for name in names:
-                kept, angle = self._kept(name, x), self.goft_angle[name]
-                x = rotate_transposed(x, rotations[name], kept, scales.get(name), angle)
+                x = self._turned(x, name)
         return self.base_layer(x, *args, **kwargs)
+
+    def _turned(self, x: Tensor, name: str) -> Tensor:
+        """Return the input as one adapter turns it; as it is for one that is not in this layer."""
+        if name not in self.goft_angle:
+            return x
+        rotation, scale = self.goft_rotation[name], self.goft_scale.get(name)
+        return rotate_transposed(x, rotation, self._kept(name, x), scale, self.goft_angle[name])
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put the adapters into the base weight; computed in float32 or wider, rounded once.
