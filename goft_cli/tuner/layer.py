@@ -22,7 +22,12 @@ from goft_cli.rotation import (
     rotate,
     rotate_transposed,
 )
-from goft_cli.tuner.base_weight import base_weight, features, quantization_of
+from goft_cli.tuner.base_weight import (
+    base_weight,
+    cast_for_autocast,
+    features,
+    quantization_of,
+)
 from goft_cli.tuner.config import GoftConfig
 from goft_cli.tuner.mixed_batch import by_adapter, check_rows
 
@@ -137,9 +142,9 @@ class GoftLinear(nn.Module, BaseTunerLayer):
                 raise ValueError(TRAINS_WHOLE)
             names = [name for name in names if self.goft_strength.get(name) != 0]
         if adapter_names is not None and not self.disable_adapters:
-            x = by_adapter(_cast_for_autocast(x), adapter_names, self._turned)
+            x = by_adapter(cast_for_autocast(x), adapter_names, self._turned)
         elif names:
-            x = _cast_for_autocast(x)
+            x = cast_for_autocast(x)
             for name in names:
                 x = self._turned(x, name)
         return self.base_layer(x, *args, **kwargs)
@@ -292,12 +297,3 @@ GoftLayer = GoftLinear
 def _start(identity: Tensor, init_weights: bool) -> nn.Parameter:
     noise = 0 if init_weights else RANDOM_START * torch.randn_like(identity)
     return nn.Parameter(identity + noise)
-
-
-def _cast_for_autocast(x: Tensor) -> Tensor:
-    """The dtype in which autocast would run the base layer; like it, float64 is left alone."""
-    device = x.device.type
-    available = torch.amp.is_autocast_available(device)
-    if available and torch.is_autocast_enabled(device) and x.dtype != torch.float64:
-        return x.to(torch.get_autocast_dtype(device))
-    return x
