@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -142,6 +142,12 @@ class TrainedConfig(Section):
 class PredictConfig(TrainedConfig, Decoding):
     """`goft predict`."""
 
+    adapter: str = ""
+    """The run folder, or the adapter folder inside it."""
+    adapters: dict[str, str] = field(default_factory=dict)
+    """Several runs on one base model, by names of your own: `{a: RUN1, b: RUN2}`."""
+    adapter_column: str | None = None
+    """The column of `input` that names, for each row, one of `adapters`."""
     input: str | None = None
     """A table: csv, tsv, json, jsonl, parquet or arrow; a txt file, a row per line; `-` for JSON
     lines or lines of text on stdin; pictures: one, a folder, a list, a table with their paths."""
@@ -158,6 +164,24 @@ class PredictConfig(TrainedConfig, Decoding):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
+        if bool(self.adapter) == bool(self.adapters):
+            found = "both" if self.adapter else "neither"
+            raise GoftError(
+                f"predict: found {found} of adapter and adapters",
+                "pass adapter=RUN_FOLDER, or several as 'adapters={a: RUN1, b: RUN2}' "
+                "adapter_column=NAME",
+            )
+        if bool(self.adapters) != (self.adapter_column is not None):
+            found = "adapters" if self.adapters else "adapter_column"
+            raise GoftError(
+                f"predict: found {found} alone, expected adapters and adapter_column together",
+                "pass both, or adapter=RUN_FOLDER",
+            )
+        if self.adapters and self.text is not None:
+            raise GoftError(
+                "predict: text has no column that names one of adapters",
+                "pass input=FILE, or adapter=RUN_FOLDER",
+            )
         if (self.input is None) == (self.text is None):
             found = "neither" if self.input is None else "both"
             raise GoftError(
