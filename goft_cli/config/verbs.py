@@ -228,7 +228,23 @@ class MergeConfig(ExportConfig):
     """`goft merge`."""
 
     output_dir: str | None = None
-    """Folder for the model; `merged`, or `lora-RANK`, in the run folder by default."""
+    """Folder for the model; `merged`, `lora-RANK` or `unmerged` in the run folder by default."""
+    undo: bool = False
+    """Take the adapter out of a merged model again, back to the base model up to rounding."""
+    merged_dir: str | None = None
+    """The merged model to undo; `merged` in the run folder by default."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        kept = ("as_lora", "dtype", "quantization", "tolerance")
+        given = [key for key in kept if self.undo and getattr(self, key) is not None]
+        if given:
+            raise GoftError(
+                f"merge: undo writes the model as it was merged, found {', '.join(given)} too",
+                f"drop {', '.join(given)}",
+            )
+        if self.merged_dir is not None and not self.undo:
+            raise GoftError("merge: merged_dir is what undo reads", "pass undo=true too")
 
 
 @dataclass
