@@ -10,14 +10,14 @@ from omegaconf import MISSING
 from goft_cli.config.adapter import AdapterConfig
 from goft_cli.config.baselines import AdaLoraAdapterConfig
 from goft_cli.config.choices import (
+    STRENGTHS,
     Clearable,
-    Dtype,
     Harness,
-    Quantization,
     Section,
     Verify,
     check,
     check_name,
+    fits_strength,
 )
 from goft_cli.config.decoding import Decoding
 from goft_cli.config.model import ModelConfig
@@ -63,6 +63,7 @@ class TrainConfig(Section):
         for key in ("model", "task", "adapter"):
             check_name(f"{key}.name", getattr(self, key).name)
         check_name("run_name", self.run_name)
+        self.adapter.check(fits_strength(self.adapter.strength), "strength", STRENGTHS, example=0.9)
         self.check(0 <= self.seed < 2**32, "seed", "at least 0 and below 2**32", example=1)
         for split in self.task.eval_splits:
             check_name("task.eval_splits", split)
@@ -103,6 +104,9 @@ class EvalConfig(Section):
     """Folder with local data of the task."""
     merged: bool = False
     """Merge the adapter into the weights first."""
+    strength: float | None = None
+    """How much of the run's adapter is used: 0 the base model, 1 all; by default the run's own
+    `adapter.strength`."""
     batch_size: int = 64
     """Rows at a time."""
     output: str | None = None
@@ -110,6 +114,7 @@ class EvalConfig(Section):
 
     def __post_init__(self) -> None:
         self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
+        self.check(fits_strength(self.strength), "strength", STRENGTHS, example=0.9)
         if (self.adapter is None) == (self.model is None):
             found = "neither" if self.adapter is None else "both"
             raise GoftError(
@@ -122,8 +127,11 @@ class EvalConfig(Section):
                 raise GoftError(f"eval: {key} goes with a benchmark", "pass task=mmlu/full too")
         if self.task is None and self.harness is not Harness.own:
             raise GoftError("eval: harness goes with a benchmark", "pass task=mmlu/full too")
-        if self.model is not None and (self.merged or self.base_model is not None):
-            raise GoftError("eval: merged and base_model go with a run", "drop them, or model=")
+        of_runs = ("merged", "base_model", "strength")
+        if self.model is not None and any(
+            getattr(self, key) not in {None, False} for key in of_runs
+        ):
+            raise GoftError(f"eval: {', '.join(of_runs)} go with a run", "drop them, or model=")
         if self.task is not None:
             check_scored(self.task, "task")
 
@@ -136,6 +144,13 @@ class TrainedConfig(Section):
     """The run folder, or the adapter folder inside it."""
     base_model: str | None = None
     """Where the base model is now, if it has moved since training."""
+    strength: float | None = None
+    """How much of the adapter is used: 0 the base model, 1 all; by default the run's own
+    `adapter.strength`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(fits_strength(self.strength), "strength", STRENGTHS, example=0.9)
 
 
 @dataclass
@@ -192,78 +207,6 @@ class PredictConfig(TrainedConfig, Decoding):
 @dataclass
 class TerminalConfig(TrainedConfig, Decoding):
     """`goft chat`."""
-
-
-@dataclass
-class ExportConfig(TrainedConfig):
-    """What the verbs take that write a run in another form."""
-
-    as_lora: float | None = None
-    """Write a LoRA adapter of this rank; below 1, the share of each layer's change to keep."""
-    samples: int = 64
-    """Rows of the task to compare outputs on; 0 for none, where its data is not at hand."""
-    dtype: Dtype | None = None
-    """Precision of the merged weights; by default that of the base model."""
-    quantization: Quantization | None = None
-    """Pack the merged weights with bitsandbytes; by default they stay plain."""
-    tolerance: float | None = None
-    """Largest difference of outputs to accept; by default what rounding explains, and any where
-    the form was asked for that makes it: LoRA, a coarser dtype, packed weights."""
-    data_dir: str | None = None
-    """Folder with the task's data, if it has moved since training."""
-    batch_size: int = 64
-    """Rows at a time."""
-
-    def __post_init__(self) -> None:
-        self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
-        allowed, rank = self.tolerance, self.as_lora
-        self.check(self.samples >= 0, "samples", "at least 0", example=64)
-        self.check(allowed is None or allowed >= 0, "tolerance", "at least 0", example=0.001)
-        fits = rank is None or 0 < rank < 1 or (rank >= 1 and rank == int(rank))
-        self.check(fits, "as_lora", "a rank, or a share between 0 and 1", example=16)
-
-
-@dataclass
-class MergeConfig(ExportConfig):
-    """`goft merge`."""
-
-    output_dir: str | None = None
-    """Folder for the model; `merged`, `lora-RANK` or `unmerged` in the run folder by default."""
-    undo: bool = False
-    """Take the adapter out of a merged model again, back to the base model up to rounding."""
-    merged_dir: str | None = None
-    """The merged model to undo; `merged` in the run folder by default."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        kept = ("as_lora", "dtype", "quantization", "tolerance")
-        given = [key for key in kept if self.undo and getattr(self, key) is not None]
-        if given:
-            raise GoftError(
-                f"merge: undo writes the model as it was merged, found {', '.join(given)} too",
-                f"drop {', '.join(given)}",
-            )
-        if self.merged_dir is not None and not self.undo:
-            raise GoftError("merge: merged_dir is what undo reads", "pass undo=true too")
-
-
-@dataclass
-class PushConfig(ExportConfig):
-    """`goft push`: the adapter, unless `merged` or `as_lora` says otherwise."""
-
-    repo: str = MISSING
-    """Where to on the hub: `OWNER/NAME`, or `NAME` below one's own account."""
-    merged: bool = False
-    """Upload the plain model with the adapter in its weights."""
-    public: bool = False
-    """Let everyone read it; asks before it does."""
-    yes: bool = False
-    """Answer that question with yes, in a script."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.merged and self.as_lora is not None:
-            raise GoftError("push: merged and as_lora exclude each other", "pass one of them")
 
 
 @dataclass

@@ -23,6 +23,7 @@ from goft_cli.models.adapters import (
     peft_config,
     peft_options,
     trained_modules,
+    use_strength,
 )
 from goft_cli.models.backbone import Backbone
 from goft_cli.models.heads import head_of
@@ -52,13 +53,25 @@ class Saved:
     head: list[str]
 
 
-def load_trained(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class: str) -> PeftModel:
-    """Put the adapter of a run on a freshly loaded backbone, as the run's configuration says."""
-    return load_several(backbone, {ADAPTER: (folder, cfg)}, auto_class)
+def load_trained(
+    backbone: Backbone,
+    folder: Path,
+    cfg: TrainConfig,
+    auto_class: str,
+    strength: float | None = None,
+) -> PeftModel:
+    """Put the adapter of a run on a freshly loaded backbone, as the run's configuration says.
+
+    `strength` takes the place of the configuration's.
+    """
+    return load_several(backbone, {ADAPTER: (folder, cfg)}, auto_class, strength)
 
 
 def load_several(
-    backbone: Backbone, runs: Mapping[str, tuple[Path, TrainConfig]], auto_class: str
+    backbone: Backbone,
+    runs: Mapping[str, tuple[Path, TrainConfig]],
+    auto_class: str,
+    strength: float | None = None,
 ) -> PeftModel:
     """Put the adapters of runs side by side on a freshly loaded backbone, by PEFT's names for them.
 
@@ -73,10 +86,12 @@ def load_several(
         with fitting(backbone, one.folder), heeding_peft():
             model.add_adapter(name, one.implied)
     for name, one in all_saved.items():
-        config = model.peft_config[name]
+        adapter, config = runs[name][1].adapter, model.peft_config[name]
         check_settings(one.folder, one.found, config, names=names, own=one.own)
-        keep_base_values(model, runs[name][1].adapter, one.head)
+        keep_base_values(model, adapter, one.head)
         filled(model, one.folder, name=name)
+        own = adapter.strength if strength is None else strength
+        use_strength(model, own, name if others else None)
     return model
 
 

@@ -112,6 +112,12 @@ class SeveralRuns:
     names: Sequence[str]
     """Of all rows."""
 
+    @property
+    def at(self) -> str:
+        """Return what a sentence says of the strength, where all runs have one that is not 1."""
+        said = {run.at for run in self.runs.values()}
+        return said.pop() if len(said) == 1 else ""
+
     def unfit_rows(self, rows: Dataset) -> dict[int, str]:
         """Return why rows cannot be predicted on by the run that they name, by their places."""
         found: dict[int, str] = {}
@@ -160,9 +166,13 @@ def peft_name(number: int) -> str:
 
 
 def open_several(
-    adapters: Mapping[str, str], read: Mapping[str, ReadRun], *, base_model: str | None
+    adapters: Mapping[str, str],
+    read: Mapping[str, ReadRun],
+    *,
+    base_model: str | None,
+    strength: float | None = None,
 ) -> dict[str, TrainedRun]:
-    """Load one base model with the adapters of all runs."""
+    """Load one base model with the adapters of all runs, each at its own strength unless given."""
     for run in read.values():
         check_base(run.manifest, run.cfg, run.folder, moved=base_model is not None)
     first = next(iter(read.values()))
@@ -170,16 +180,16 @@ def open_several(
     for name, run in read.items():
         check_fingerprint(run.manifest, backbone, run.cfg, adapters[name])
     places = {peft_name(n): (r.folder.adapter, r.cfg) for n, r in enumerate(read.values())}
-    model = load_several(backbone, places, first.task.auto_class)
+    model = load_several(backbone, places, first.task.auto_class, strength)
     for run in read.values():
         changes = provenance.adapter_changes(run.manifest, run.folder)
         provenance.require_unchanged(changes, run.folder.path, provenance.COPY_RUN)
-    return {
-        name: TrainedRun(
-            run.cfg, run.folder, run.task, with_processor(backbone, run), model, run.manifest
-        )
-        for name, run in read.items()
-    }
+    opened = {}
+    for name, run in read.items():
+        parts = run.cfg, run.folder, run.task, with_processor(backbone, run), model, run.manifest
+        own = run.cfg.adapter.strength if strength is None else strength
+        opened[name] = TrainedRun(*parts, strength=own)
+    return opened
 
 
 def with_processor(backbone: Backbone, run: ReadRun) -> Backbone:

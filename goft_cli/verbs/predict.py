@@ -41,8 +41,8 @@ def predict(cfg: PredictConfig) -> None:
 
     if cfg.text is None:
         check_output(cfg.output, overwrite=cfg.overwrite)
-    for name, place in cfg.adapters.items():
-        find_run(place, key=f"adapters.{name}")
+    for name, folder in cfg.adapters.items():
+        find_run(folder, key=f"adapters.{name}")
     with importing_for(cfg.adapter or next(iter(cfg.adapters.values()))):
         from goft_cli.run.trained import open_trained, read_run
         from goft_cli.system.screen import quiet_libraries
@@ -53,16 +53,17 @@ def predict(cfg: PredictConfig) -> None:
             return
         *_, task = read_run(cfg.adapter)
         check_decoding(cfg, task)
+        place: dict[str, Any] = {"base_model": cfg.base_model, "strength": cfg.strength}
         if cfg.text is None:
             table = task.read_table(Path(cfg.input or ""))
             rows, left_out = sound_rows(task, table)
-            run = open_trained(cfg.adapter, base_model=cfg.base_model)
+            run = open_trained(cfg.adapter, **place)
             predict_rows(cfg, run, table, rows, left_out)
             return
         rows = task.read_text(cfg.text)
         if blank_rows(rows, task.asked):
             raise GoftError(f"text={cfg.text!r} is empty", "pass a text, or input=FILE")
-        run = open_trained(cfg.adapter, base_model=cfg.base_model)
+        run = open_trained(cfg.adapter, **place)
         for _, found in run.predict(rows, batch_size=cfg.batch_size, decoding=cfg):
             (line,) = with_predictions(rows, found)
             screen.print_json(json.dumps(line, ensure_ascii=False))
@@ -78,7 +79,7 @@ def predict_with_several(cfg: PredictConfig) -> None:
     table = tasks[0].read_table(Path(cfg.input or ""))
     names = names_of_rows(table, cfg.adapter_column or "", read)
     rows, left_out = sound_rows(tasks[0], table)
-    runs = open_several(cfg.adapters, read, base_model=cfg.base_model)
+    runs = open_several(cfg.adapters, read, base_model=cfg.base_model, strength=cfg.strength)
     predict_rows(cfg, SeveralRuns(runs, names), table, rows, left_out)
 
 
@@ -108,9 +109,9 @@ def predict_rows(
     parts = run.predict(rows, **options, left_out=tally.left_out)
     write(cfg.output, Predicted(table.columns, tally.counting(parts), name_beside(table)))
     if cfg.output == STREAM:
-        console.print(f"{tally.made} predictions")
+        console.print(f"{tally.made} predictions{run.at}")
     else:
-        screen.print(f"{tally.made} predictions: {cfg.output}", soft_wrap=True)
+        screen.print(f"{tally.made} predictions{run.at}: {cfg.output}", soft_wrap=True)
 
 
 def check_output(output: str, *, overwrite: bool) -> None:

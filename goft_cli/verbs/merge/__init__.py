@@ -16,7 +16,7 @@ def merge(cfg: MergeConfig) -> None:
     from pathlib import Path
 
     from goft_cli.config.model import require_bitsandbytes
-    from goft_cli.run.record import find_run, importing_for
+    from goft_cli.run.record import at_strength, find_run, importing_for
     from goft_cli.run.summary import screen
     from goft_cli.system.files import note
     from goft_cli.system.locations import check_target, check_writable
@@ -26,7 +26,9 @@ def merge(cfg: MergeConfig) -> None:
         return
     rank = cfg.as_lora
     name = "merged" if rank is None else f"lora-{rank:g}"
-    target = Path(cfg.output_dir) if cfg.output_dir else find_run(cfg.adapter).path / name
+    own = find_run(cfg.adapter)
+    name = at_strength(name, own, cfg.strength)
+    target = Path(cfg.output_dir) if cfg.output_dir else own.path / name
     check_target(target)
     check_writable(target)
     if cfg.quantization is not None:
@@ -38,7 +40,8 @@ def merge(cfg: MergeConfig) -> None:
         from goft_cli.verbs.merge.export import export_lora, export_merged
 
     with quiet_libraries():
-        run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
+        places = {"base_model": cfg.base_model, "data_dir": cfg.data_dir}
+        run = open_trained(cfg.adapter, **places, strength=cfg.strength)
         if rank is None:
             certificate = export_merged(run, target, cfg)
         else:
@@ -55,13 +58,14 @@ def take_out(cfg: MergeConfig) -> None:
     """Write the merged model without the adapter, and show how far it is from the base."""
     from pathlib import Path
 
-    from goft_cli.run.record import RunRecord, find_run, importing_for
+    from goft_cli.run.record import RunRecord, at_strength, find_run, importing_for
     from goft_cli.run.summary import screen
     from goft_cli.system.files import note
     from goft_cli.system.locations import check_target, check_writable
 
     own = find_run(cfg.adapter)
-    target = Path(cfg.output_dir) if cfg.output_dir else own.path / "unmerged"
+    name, merged_name = (at_strength(one, own, cfg.strength) for one in ("unmerged", "merged"))
+    target = Path(cfg.output_dir) if cfg.output_dir else own.path / name
     check_target(target)
     check_writable(target)
     with importing_for(cfg.adapter):
@@ -70,9 +74,10 @@ def take_out(cfg: MergeConfig) -> None:
         from goft_cli.verbs.merge.undo import UNDO_REPORT, check_merged, undo, undone_table
 
     with quiet_libraries():
-        merged = Path(cfg.merged_dir) if cfg.merged_dir else own.path / "merged"
+        merged = Path(cfg.merged_dir) if cfg.merged_dir else own.path / merged_name
         report = check_merged(merged, RunRecord(own))
-        run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
+        strength = report["run"].get("strength", 1.0)  # an earlier version had no other
+        run = open_trained(cfg.adapter, base_model=cfg.base_model, strength=strength)
         undone = undo(run, report, merged, target)
     if cfg.output_dir is None:
         note(target.parent, target.name)
