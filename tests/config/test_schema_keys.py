@@ -170,7 +170,6 @@ VERBS: dict[str, Callable[[], object]] = {
     "TrainedConfig.strength": lambda: MergeConfig(adapter="x", strength=float("nan")),
     "PredictConfig.batch_size": lambda: PredictConfig(adapter="x", text="x", batch_size=0),
     "Decoding.top_p": lambda: PredictConfig(adapter="x", text="x", top_p=0.9),
-    "PredictConfig.adapter": lambda: PredictConfig(text="x"),
     "PredictConfig.adapters": lambda: PredictConfig(adapters={"a": "x"}, input="x"),
     "PredictConfig.adapter_column": lambda: PredictConfig(
         adapter="x", adapter_column="x", input="x"
