@@ -92,15 +92,8 @@ def test_generation_with_beams(kind: str, beams: int, attach: Attach) -> None:
         config = tf.LlamaConfig(num_hidden_layers=1, **heads, **shape)
         plain, targets = tf.LlamaForCausalLM(config), ["q_proj", "down_proj"]
     else:
-        config = tf.T5Config(
-            d_model=16,
-            d_kv=8,
-            d_ff=16,
-            num_layers=1,
-            num_heads=2,
-            decoder_start_token_id=0,
-            **shape,
-        )
+        shape |= {"d_model": 16, "d_kv": 8, "d_ff": 16, "decoder_start_token_id": 0}
+        config = cast(Any, tf.T5Config)(num_layers=1, num_heads=2, **shape)
         plain, targets = tf.T5ForConditionalGeneration(config), ["q", "wi"]
     model = attach(plain, targets)
     add(model, "other", target_modules=targets)

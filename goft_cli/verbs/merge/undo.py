@@ -159,11 +159,8 @@ def turned_back(name: str, layer: GoftLayer, merged: nn.Module) -> LayerUndone:
     """
     weight, base = neurons(merged), neurons(layer.get_base_layer()).double()
     rotation, scale = layer.rotation(ADAPTER).double(), layer.scale(ADAPTER)
-    spread, inverse = condition(rotation), rotation
-    if rotation.dim() == 3 and math.isfinite(spread):
-        inverse = torch.linalg.inv(rotation).mT
     factors = torch.ones(len(rotation) + 1) if scale is None else scale
-    spread *= float(factors.abs().max() / factors.abs().min())
+    spread = condition(rotation) * float(factors.abs().max() / factors.abs().min())
     rounding = torch.finfo(weight.dtype).eps
     if not spread < 1 / rounding:
         raise GoftError(
@@ -172,6 +169,7 @@ def turned_back(name: str, layer: GoftLayer, merged: nn.Module) -> LayerUndone:
             f"none of the digits of {str(weight.dtype).removeprefix('torch.')}",
             "take the base model itself",
         )
+    inverse = rotation if rotation.dim() == 1 else torch.linalg.inv(rotation).mT
     rows = rotate_transposed(weight.double(), inverse.to(weight.device))
     weight.copy_(rows / factors.to(rows))
     unit = rounding * base.norm(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
