@@ -100,24 +100,24 @@ def check_length(x: Tensor, names: Sequence[str]) -> None:
 
 def by_adapter(x: Tensor, names: Sequence[str], run: Callable[[Tensor, str], Tensor]) -> Tensor:
     """Return what `run` gives for the rows of each name, in the order of the rows of `x`."""
-    if len({*names}) == 1:
-        return run(x, names[0])
-    places, back = places_of(tuple(names), x.device)
-    parts = [run(x.index_select(0, rows), name) for name, rows in places.items()]
-    return torch.cat(parts).index_select(0, back)
+    if len({*names}) < 2:
+        return run(x, names[0] if names else BASE)
+    together: Tensor | None = None
+    for name, rows in places_of(tuple(names), x.device).items():
+        found = run(x.index_select(0, rows), name)
+        if together is None:
+            together = found.new_empty((len(x), *found.shape[1:]))
+        together.index_copy_(0, rows, found)
+    return cast(Tensor, together)
 
 
 @lru_cache(maxsize=8)
-def places_of(names: tuple[str, ...], device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
-    """Return the rows of each name, and where each row lies once they are put one after another.
-
-    All layers of a pass ask the same.
-    """
+def places_of(names: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:
+    """Return the rows of each name. All layers of a pass ask the same."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         rows.setdefault(name, []).append(row)
-    places = {name: torch.tensor(some, device=device) for name, some in rows.items()}
-    return places, torch.cat([*places.values()]).argsort()
+    return {name: torch.tensor(some, device=device) for name, some in rows.items()}
 
 
 def with_names(

@@ -189,14 +189,12 @@ def test_a_benchmark_is_scored(line: str, goft: Goft, tmp_path: Path) -> None:
 def test_a_run_is_used(line: str, goft: Goft, trained: Path, tmp_path: Path) -> None:
     if "outputs" in line:
         shutil.copytree(trained, tmp_path / words_of(line)[1].partition("=")[2] / "run")
-    rows = "id,sentence,which\n7,the cats sleep .,a\n8,a dog runs .,b\n"
-    (tmp_path / "new.csv").write_text(rows, encoding="utf-8")
+    (tmp_path / "new.csv").write_text("id,sentence,which\n7,the cats sleep .,b\n", "utf-8")
     row = {"prompt": "the cats sleep .", "sentence": "the cats sleep ."}
     (tmp_path / "new.jsonl").write_text(json.dumps(row), encoding="utf-8")
     if "undo=true" in line:
-        assert goft("merge", f"adapter={trained}", "output_dir=model", "samples=0").code == 0
-    places = re.compile(r"\$(RUN|OTHER)\b")
-    answer = goft(*(places.sub(str(trained), word) for word in words_of(line)))
+        goft("merge", f"adapter={trained}", "output_dir=model", "samples=0")
+    answer = goft(*(re.sub(r"\$(RUN|OTHER)", str(trained), word) for word in words_of(line)))
     assert answer.code == 0, answer.err
 
 

@@ -13,9 +13,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import goft_cli
 from goft_cli.config import Dtype, PredictConfig
 from goft_cli.run import pipeline, several
 from goft_cli.run import trained as run_trained
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.record import RunRecord
 from goft_cli.run.several import ReadRun, open_several, read_several
 from goft_cli.system.errors import GoftError
 from goft_cli.verbs.predict import predict
@@ -67,6 +70,17 @@ def test_each_row_is_predicted_on_as_by_its_run_alone(
         assert prediction["label"] == expected["label"]
         # batches of other rows: roundings of the same sums
         assert prediction["probabilities"] == pytest.approx(expected["probabilities"], rel=1e-5)
+
+
+def test_several_runs_from_python(trained: Path, strict: Path, tmp_path: Path) -> None:
+    rows = lines(write_rows(tmp_path / "new.jsonl", ["b", "a"], TEXTS[:2]))
+    runs = {"a": RunRecord(RunFolder(trained)), "b": strict}
+    found = goft_cli.predict(runs, rows, adapter_column="which")
+    by_command = {"adapters": {"a": str(trained), "b": str(strict)}, "adapter_column": "which"}
+    expected = predicted(tmp_path, tmp_path / "new.jsonl", **by_command)
+    assert found == [{**row, "prediction": one} for row, one in zip(rows, expected, strict=True)]
+    with pytest.raises(GoftError, match="several runs without adapter_column"):
+        goft_cli.predict(runs, rows)
 
 
 def storages(model: torch.nn.Module) -> dict[int, Tensor]:
