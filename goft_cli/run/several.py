@@ -65,7 +65,7 @@ def read_several(adapters: Mapping[str, str], base_model: str | None) -> dict[st
             raise GoftError(
                 f"adapters.{name}={adapters[name]}: found the method {run.cfg.adapter.name}, "
                 "expected GOFT, qGOFT or LoRA, of which several fit on one model",
-                f"predict with it alone: goft predict adapter={adapters[name]}",
+                f"predict with it alone: pass adapter={adapters[name]} in place of adapters",
             )
     expected = one.traits()
     for name, run in others:
@@ -74,7 +74,7 @@ def read_several(adapters: Mapping[str, str], base_model: str | None) -> dict[st
                 raise GoftError(
                     f"adapters.{name}={adapters[name]}: found the {trait} {shown(value)}, expected "
                     f"{shown(expected[trait])} as in adapters.{first}",
-                    f"predict with it alone: goft predict adapter={adapters[name]}",
+                    f"predict with it alone: pass adapter={adapters[name]} in place of adapters",
                 )
     return runs
 

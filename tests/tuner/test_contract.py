@@ -185,6 +185,14 @@ def test_half_precision_models(
     assert (half.float() - wide).norm() <= 30 * torch.finfo(dtype).eps * wide.norm()
 
 
+def test_unloading_several_adapters_leaves_no_hook(encoder: Family, attach: Attach) -> None:
+    model = attach(encoder.build(), encoder.targets, method="qgoft")
+    add_random(model, "other", encoder.targets, {})
+    plain = cast(Any, model).unload()
+    assert not plain._forward_hooks
+    assert not plain._forward_pre_hooks
+
+
 def test_adapters_of_another_method_are_refused(encoder: Family, attach: Attach) -> None:
     model = attach(encoder.build(), encoder.targets)
     with pytest.raises(ValueError, match="different peft types"):
