@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+    from goft_cli.run.several import SeveralRuns
     from goft_cli.run.trained import TrainedRun
 
 Place = RunRecord | str | os.PathLike[str]
@@ -63,9 +64,10 @@ def train(**words: object) -> RunRecord:
 
 
 def predict(
-    run: Place,
+    run: Place | Mapping[str, Place],
     rows: str | os.PathLike[str] | Iterable[Any],
     *,
+    adapter_column: str | None = None,
     batch_size: int = 64,
     max_new_tokens: int = 256,
     base_model: str | None = None,
@@ -75,13 +77,21 @@ def predict(
 
     `rows`: a file; or mappings with the task's columns, a pandas DataFrame and a Dataset among
     them; or, where the task has one column of text, texts. `strength`: how much of the adapter is
-    used, 0 the base model and 1 all; by default the run's own.
+    used, 0 the base model and 1 all; by default the run's own. `run` may be several runs by names
+    of your own, one of which `adapter_column` has for each row.
     """
     from goft_cli.run.summary import with_predictions
 
+    decoding = Decoding(max_new_tokens=max_new_tokens)
+    if isinstance(run, Mapping):
+        with opened_several(run, rows, adapter_column, base_model, strength) as (several, table):
+            found = several.predict(table, batch_size=batch_size, decoding=decoding)
+            parts = (with_predictions(table.select(places), some) for places, some in found)
+            lines = [line for part in parts for line in part]
+            own = zip(several.names, lines, strict=True)
+            return [{str(adapter_column): name, **line} for name, line in own]
     with opened(run, base_model, strength) as trained:
         table = read(trained, rows)
-        decoding = Decoding(max_new_tokens=max_new_tokens)
         found = trained.predict(table, batch_size=batch_size, decoding=decoding)
         parts = (with_predictions(table.select(places), some) for places, some in found)
         return [line for part in parts for line in part]
@@ -144,7 +154,7 @@ def composed(words: list[str]) -> Any:  # noqa: ANN401 - TrainConfig, whose impo
 def opened(run: Place, base_model: str | None, strength: float | None) -> Iterator[TrainedRun]:
     """Open a run for what a block does with it."""
     check(fits_strength(strength), "strength", strength, STRENGTHS, example=0.9)
-    folder = str(run.folder.path if isinstance(run, RunRecord) else run)
+    folder = folder_of(run)
     find_run(folder)
     with as_found(), refusals([]):
         with importing_for(folder):
@@ -154,23 +164,66 @@ def opened(run: Place, base_model: str | None, strength: float | None) -> Iterat
             yield open_trained(folder, base_model=base_model, strength=strength)
 
 
+@contextmanager
+def opened_several(
+    runs: Mapping[str, Place],
+    rows: Any,  # noqa: ANN401 - as `predict` takes them
+    column: str | None,
+    base_model: str | None,
+    strength: float | None,
+) -> Iterator[tuple[SeveralRuns, Dataset]]:
+    """Open runs on one base model, and read the rows that name them, for a block."""
+    if not runs or column is None:
+        found = "several runs without adapter_column" if runs else "no run"
+        raise GoftError(f"predict: found {found}", "pass {NAME: RUN, ...} and adapter_column=NAME")
+    folders = {name: folder_of(run) for name, run in runs.items()}
+    for name, folder in folders.items():
+        find_run(folder, key=name)
+    with as_found(), refusals([]):
+        with importing_for(next(iter(folders.values()))):
+            from goft_cli.run.several import SeveralRuns, names_of_rows, open_several, read_several
+            from goft_cli.system.screen import quiet_libraries
+        with quiet_libraries(), as_file(rows) as file:
+            read = read_several(folders, base_model)
+            task = next(iter(read.values())).task
+            table = task.read_table(file)
+            names, dataset = names_of_rows(table, column, read), task.unlabelled(table)
+            opened = open_several(folders, read, base_model=base_model, strength=strength)
+            yield SeveralRuns(opened, names), dataset
+
+
+def folder_of(run: Place) -> str:
+    """Return the folder of a run."""
+    return str(run.folder.path if isinstance(run, RunRecord) else run)
+
+
 def read(run: TrainedRun, rows: Any) -> Dataset:  # noqa: ANN401 - as `predict` takes them
     """Read rows to predict on with the checks of a file; a row is named as that of `rows.jsonl`."""
     from datasets import concatenate_datasets
 
+    if isinstance(rows, Iterable) and not isinstance(rows, str) and not hasattr(rows, "iterrows"):
+        rows = list(rows)
+        if rows and all(isinstance(row, str) for row in rows):
+            return concatenate_datasets([run.task.read_text(text) for text in rows])
+    with as_file(rows) as file:
+        return run.task.read(file)
+
+
+@contextmanager
+def as_file(rows: Any) -> Iterator[Path]:  # noqa: ANN401 - as `predict` takes them
+    """Yield the file that rows are in, or one that they are written into."""
     if isinstance(rows, str | os.PathLike):
-        return run.task.read(Path(rows))
+        yield Path(rows)
+        return
     if hasattr(rows, "iterrows"):  # a DataFrame, which iterates over its columns
         rows = rows.to_dict("records")
     listed = list(rows)
-    if listed and all(isinstance(row, str) for row in listed):
-        return concatenate_datasets([run.task.read_text(text) for text in listed])
     if not all(isinstance(row, Mapping) for row in listed):
         raise GoftError("rows: found neither texts nor mappings", 'expected {"COLUMN": VALUE}')
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "rows.jsonl")
         file.write_text("".join(f"{json.dumps(dict(row))}\n" for row in listed), encoding="utf-8")
-        return run.task.read(file)
+        yield file
 
 
 @contextmanager

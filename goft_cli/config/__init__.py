@@ -41,6 +41,7 @@ from goft_cli.config.choices import (
     WithoutReference,
 )
 from goft_cli.config.decoding import Decoding
+from goft_cli.config.exports import ExportConfig, MergeConfig, PushConfig
 from goft_cli.config.families import (
     HELD_OUT,
     ImageClassificationConfig,
@@ -71,13 +72,10 @@ from goft_cli.config.trainer import LauncherConfig, TrackerConfig, TrainerConfig
 from goft_cli.config.verbs import (
     DoctorConfig,
     EvalConfig,
-    ExportConfig,
     FetchConfig,
     InitConfig,
-    MergeConfig,
     PlanConfig,
     PredictConfig,
-    PushConfig,
     TerminalConfig,
     TrainConfig,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -12,9 +12,7 @@ from goft_cli.config.baselines import AdaLoraAdapterConfig
 from goft_cli.config.choices import (
     STRENGTHS,
     Clearable,
-    Dtype,
     Harness,
-    Quantization,
     Section,
     Verify,
     check,
@@ -159,6 +157,12 @@ class TrainedConfig(Section):
 class PredictConfig(TrainedConfig, Decoding):
     """`goft predict`."""
 
+    adapter: str = ""
+    """The run folder, or the adapter folder inside it."""
+    adapters: dict[str, str] = field(default_factory=dict)
+    """Several runs on one base model, by names of your own: `{a: RUN1, b: RUN2}`."""
+    adapter_column: str | None = None
+    """The column of `input` that names, for each row, one of `adapters`."""
     input: str | None = None
     """A table: csv, tsv, json, jsonl, parquet or arrow; a txt file, a row per line; `-` for JSON
     lines or lines of text on stdin; pictures: one, a folder, a list, a table with their paths."""
@@ -175,6 +179,24 @@ class PredictConfig(TrainedConfig, Decoding):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
+        if bool(self.adapter) == bool(self.adapters):
+            found = "both" if self.adapter else "neither"
+            raise GoftError(
+                f"predict: found {found} of adapter and adapters",
+                "pass adapter=RUN_FOLDER, or several as 'adapters={a: RUN1, b: RUN2}' "
+                "adapter_column=NAME",
+            )
+        if bool(self.adapters) != (self.adapter_column is not None):
+            found = "adapters" if self.adapters else "adapter_column"
+            raise GoftError(
+                f"predict: found {found} alone, expected adapters and adapter_column together",
+                "pass both, or adapter=RUN_FOLDER",
+            )
+        if self.adapters and self.text is not None:
+            raise GoftError(
+                "predict: text has no column that names one of adapters",
+                "pass input=FILE, or adapter=RUN_FOLDER",
+            )
         if (self.input is None) == (self.text is None):
             found = "neither" if self.input is None else "both"
             raise GoftError(
@@ -185,64 +207,6 @@ class PredictConfig(TrainedConfig, Decoding):
 @dataclass
 class TerminalConfig(TrainedConfig, Decoding):
     """`goft chat`."""
-
-
-@dataclass
-class ExportConfig(TrainedConfig):
-    """What the verbs take that write a run in another form."""
-
-    as_lora: float | None = None
-    """Write a LoRA adapter of this rank; below 1, the share of each layer's change to keep."""
-    samples: int = 64
-    """Rows of the task to compare outputs on; 0 for none, where its data is not at hand."""
-    dtype: Dtype | None = None
-    """Precision of the merged weights; by default that of the base model."""
-    quantization: Quantization | None = None
-    """Pack the merged weights with bitsandbytes; by default they stay plain."""
-    tolerance: float | None = None
-    """Largest difference of outputs to accept; by default what rounding explains, and any where
-    the form was asked for that makes it: LoRA, a coarser dtype, packed weights."""
-    data_dir: str | None = None
-    """Folder with the task's data, if it has moved since training."""
-    batch_size: int = 64
-    """Rows at a time."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
-        allowed, rank = self.tolerance, self.as_lora
-        self.check(self.samples >= 0, "samples", "at least 0", example=64)
-        self.check(allowed is None or allowed >= 0, "tolerance", "at least 0", example=0.001)
-        fits = rank is None or 0 < rank < 1 or (rank >= 1 and rank == int(rank))
-        self.check(fits, "as_lora", "a rank, or a share between 0 and 1", example=16)
-
-
-@dataclass
-class MergeConfig(ExportConfig):
-    """`goft merge`."""
-
-    output_dir: str | None = None
-    """Folder for the model; `merged`, or `lora-RANK`, in the run folder by default, with the
-    strength behind it where one is given."""
-
-
-@dataclass
-class PushConfig(ExportConfig):
-    """`goft push`: the adapter, unless `merged` or `as_lora` says otherwise."""
-
-    repo: str = MISSING
-    """Where to on the hub: `OWNER/NAME`, or `NAME` below one's own account."""
-    merged: bool = False
-    """Upload the plain model with the adapter in its weights."""
-    public: bool = False
-    """Let everyone read it; asks before it does."""
-    yes: bool = False
-    """Answer that question with yes, in a script."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.merged and self.as_lora is not None:
-            raise GoftError("push: merged and as_lora exclude each other", "pass one of them")
 
 
 @dataclass

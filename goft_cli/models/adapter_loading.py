@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 from peft import PeftConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
@@ -38,6 +40,19 @@ def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
     return filled(put_on(backbone, folder, read_settings(folder)), folder)
 
 
+@dataclass(frozen=True)
+class Saved:
+    """An adapter's folder, and what the run that trained it implies for its configuration."""
+
+    folder: Path
+    found: PeftConfig
+    """As the folder has it."""
+    implied: PeftConfig
+    own: Mapping[str, Any]
+    """What the run states itself."""
+    head: list[str]
+
+
 def load_trained(
     backbone: Backbone,
     folder: Path,
@@ -49,29 +64,58 @@ def load_trained(
 
     `strength` takes the place of the configuration's.
     """
-    adapter, head = cfg.adapter, head_of(backbone.model, cfg.model)
-    saved = read_settings(folder, adapter.peft_type)
+    return load_several(backbone, {ADAPTER: (folder, cfg)}, auto_class, strength)
+
+
+def load_several(
+    backbone: Backbone,
+    runs: Mapping[str, tuple[Path, TrainConfig]],
+    auto_class: str,
+    strength: float | None = None,
+) -> PeftModel:
+    """Put the adapters of runs side by side on a freshly loaded backbone, by PEFT's names for them.
+
+    The first one is active.
+    """
     names = [name for name, _ in backbone.model.named_modules()]
-    whole = trained_modules(backbone.model, adapter, head)
-    own = peft_options(adapter, backbone.model, whole, ANY_UPDATES)
-    own |= {key: getattr(saved, key) for key in adapter.unsettled if hasattr(saved, key)}
-    with fitting(backbone, folder):
-        config = peft_config(adapter, auto_class, own)
-    model = put_on(backbone, folder, config)
-    check_settings(folder, saved, model.peft_config[ADAPTER], names=names, own=own)
-    keep_base_values(model, adapter, head)
-    model = filled(model, folder)
-    use_strength(model, adapter.strength if strength is None else strength)
+    all_saved = {name: saved(backbone, *run, auto_class) for name, run in runs.items()}
+    (first, one), *others = all_saved.items()
+    model = put_on(backbone, one.folder, one.implied, first)
+    for name, one in others:
+        one.implied.inference_mode = True
+        with fitting(backbone, one.folder), filtered_peft_warnings():
+            model.add_adapter(name, one.implied)
+    for name, one in all_saved.items():
+        adapter, config = runs[name][1].adapter, model.peft_config[name]
+        check_settings(one.folder, one.found, config, names=names, own=one.own)
+        keep_base_values(model, adapter, one.head)
+        filled(model, one.folder, name=name)
+        own = adapter.strength if strength is None else strength
+        use_strength(model, own, name if others else None)
     return model
 
 
-def put_on(backbone: Backbone, folder: Path, config: PeftConfig) -> PeftModel:
+def saved(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class: str) -> Saved:
+    """Read an adapter's configuration, beside that of its run, before an adapter is put on."""
+    adapter, head = cfg.adapter, head_of(backbone.model, cfg.model)
+    found = read_settings(folder, adapter.peft_type)
+    whole = trained_modules(backbone.model, adapter, head)
+    own = peft_options(adapter, backbone.model, whole, ANY_UPDATES)
+    own |= {key: getattr(found, key) for key in adapter.unsettled if hasattr(found, key)}
+    with fitting(backbone, folder):
+        implied = peft_config(adapter, auto_class, own)
+    names = [name for name, _ in backbone.model.named_modules()]
+    check_pattern(getattr(implied, "target_modules", None), names)
+    return Saved(folder, found, implied, own, head)
+
+
+def put_on(backbone: Backbone, folder: Path, config: PeftConfig, name: str = ADAPTER) -> PeftModel:
     """Put the layers of a saved adapter on a backbone, not yet with its numbers."""
     config.inference_mode, config.base_model_name_or_path = True, None
     names = [name for name, _ in backbone.model.named_modules()]
     check_pattern(getattr(config, "target_modules", None), names)
     with fitting(backbone, folder), filtered_peft_warnings():
-        return separate_penalty(get_peft_model(backbone.model, config))
+        return separate_penalty(get_peft_model(backbone.model, config, adapter_name=name))
 
 
 @contextmanager
@@ -87,19 +131,21 @@ def fitting(backbone: Backbone, folder: Path) -> Iterator[None]:
         ) from error
 
 
-def filled(model: PeftModel, folder: Path, *, without: Sequence[str] = ()) -> PeftModel:
+def filled(
+    model: PeftModel, folder: Path, *, without: Sequence[str] = (), name: str = ADAPTER
+) -> PeftModel:
     """Give an adapter the numbers in its folder, each of them and no other.
 
     `without` names modules that train whole and keep the numbers that they have.
     """
-    config, read = model.peft_config[ADAPTER], read_tensors(folder)
+    config, read = model.peft_config[name], read_tensors(folder)
     place, config.base_model_name_or_path = config.base_model_name_or_path, None
     with filtered_peft_warnings():
         # told the base model's place, PEFT would ask the hub whether the vocabulary has grown
-        implied = get_peft_model_state_dict(model)
-        own = {name: one for name, one in implied.items() if in_modules(name, without)}
-        found = {name: one for name, one in read.items() if not in_modules(name, without)} | own
+        implied = get_peft_model_state_dict(model, adapter_name=name)
+        own = {key: one for key, one in implied.items() if in_modules(key, without)}
+        found = {key: one for key, one in read.items() if not in_modules(key, without)} | own
         config.base_model_name_or_path = place
         check_tensors(folder, found, implied)
-        set_peft_model_state_dict(model, found, ADAPTER)
+        set_peft_model_state_dict(model, found, name)
     return model.eval()

@@ -190,13 +190,15 @@ def keep_base_values(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> N
         keep_base(model, ADAPTER, lambda name: word in name and not in_modules(name, head))
 
 
-def use_strength(model: PeftModel, strength: float, *, key: str = "strength") -> None:
+def use_strength(
+    model: PeftModel, strength: float, adapter_name: str | None = None, *, key: str = "strength"
+) -> None:
     """Set the strength of a model's adapter, which the method or the trained values may refuse.
 
     `key` is what the user typed before it.
     """
     try:
-        set_strength(model, strength)
+        set_strength(model, strength, adapter_name)
     except ValueError as error:
         raise GoftError(str(error).replace("strength=", f"{key}=")) from error
 

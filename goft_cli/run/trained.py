@@ -137,31 +137,36 @@ class TrainedRun:
 
         It is None for the places that are `left_out`, and for a row that turns out to be damaged.
         """
-        # which rows are damaged is noted in this process
-        trainer = replace(self.cfg.trainer, dataloader_num_workers=0)
-        run = replace(self, cfg=replace(self.cfg, trainer=trainer))
-        answers = isinstance(self.task, AnsweringTask)
-        size = min(PREDICTED_ROWS, ANSWERED_BATCHES * batch_size) if answers else PREDICTED_ROWS
-        for part in chunks(len(rows), size):
+        for part in self.parts(len(rows), batch_size):
             numbers = [number for number in part if number not in left_out]
-            found: Sequence[dict[str, Any] | None] = []
-            if numbers:
-                found = run._predicted(rows.select(numbers), batch_size, decoding, numbers)
-            by_number = dict(zip(numbers, found, strict=True))
-            yield part, [by_number.get(number) for number in part]
+            found = self.predicted(rows, numbers, batch_size, decoding)
+            yield part, [found.get(number) for number in part]
 
-    def _predicted(
-        self, rows: Dataset, batch_size: int, decoding: Decoding, numbers: Sequence[int]
-    ) -> Sequence[dict[str, Any] | None]:
-        """Return one readable prediction per raw row: a generated answer, or decoded outputs."""
-        task, processor = self.task, self.backbone.processor
+    def parts(self, total: int, batch_size: int) -> Iterator[range]:
+        """Cut the places of rows into those that are predicted on at a time."""
+        answers = isinstance(self.task, AnsweringTask)
+        most = min(PREDICTED_ROWS, ANSWERED_BATCHES * batch_size) if answers else PREDICTED_ROWS
+        return chunks(total, most)
+
+    def predicted(
+        self, rows: Dataset, numbers: Sequence[int], batch_size: int, decoding: Decoding
+    ) -> dict[int, dict[str, Any] | None]:
+        """Return readable predictions by their rows' places: generated, or decoded outputs."""
+        if not numbers:
+            return {}
+        task, processor, some = self.task, self.backbone.processor, rows.select(numbers)
         if isinstance(task, AnsweringTask):
             model = self.model.to(self.arguments(batch_size).device).eval()
             options: dict[str, Any] = {"batch_size": batch_size, "decoding": decoding}
-            return task.answer(model, rows, processor, **options, numbers=numbers)
-        split = Split(rows, task.encode(rows, processor))
-        found = self.outputs(self.model, {"input": split}, batch_size)
-        return task.decode(found["input"], split)
+            found = task.answer(model, some, processor, **options, numbers=numbers)
+        else:
+            # which rows are damaged is noted in this process
+            trainer = replace(self.cfg.trainer, dataloader_num_workers=0)
+            run = replace(self, cfg=replace(self.cfg, trainer=trainer))
+            split = Split(some, task.encode(some, processor))
+            outputs = run.outputs(self.model, {"input": split}, batch_size)
+            found = task.decode(outputs["input"], split)
+        return dict(zip(numbers, found, strict=True))
 
 
 def open_trained(

@@ -105,3 +105,12 @@ def base_weight(layer: nn.Module) -> Tensor:
     if (backend := quantization_of(layer)) is not None:
         return backend.get_base_weight(layer)
     return layer.get_parameter("weight").detach()
+
+
+def cast_for_autocast(x: Tensor) -> Tensor:
+    """The dtype in which autocast would run the base layer; like it, float64 is left alone."""
+    device = x.device.type
+    available = torch.amp.is_autocast_available(device)
+    if available and torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+        return x.to(torch.get_autocast_dtype(device))
+    return x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -22,8 +22,14 @@ from goft_cli.rotation import (
     rotate,
     rotate_transposed,
 )
-from goft_cli.tuner.base_weight import base_weight, features, quantization_of
+from goft_cli.tuner.base_weight import (
+    base_weight,
+    cast_for_autocast,
+    features,
+    quantization_of,
+)
 from goft_cli.tuner.config import GoftConfig
+from goft_cli.tuner.mixed_batch import by_adapter, check_rows
 
 MERGE_ROWS = 1024
 """Rows of a weight merged at a time: more memory than these in float32 is never taken."""
@@ -111,8 +117,19 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - passed on
-        """(..., in) to (..., out), in the dtype that the base layer alone would return."""
+    def forward(
+        self,
+        x: Tensor,
+        *args: Any,  # noqa: ANN401 - passed on
+        adapter_names: Sequence[str] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Tensor:
+        """(..., in) to (..., out), in the dtype that the base layer alone would return.
+
+        `adapter_names` are those of the rows, which are then the first dimension of `x`.
+        """
+        if adapter_names is not None:
+            check_rows(self, x, adapter_names)
         if self.disable_adapters and self.merged:
             self.unmerge()
         names = [] if self.disable_adapters or self.merged else self.active_adapters
@@ -124,15 +141,23 @@ class GoftLinear(nn.Module, BaseTunerLayer):
             if self.training:
                 raise ValueError(TRAINS_WHOLE)
             names = [name for name in names if self.goft_strength.get(name) != 0]
-        if names:
-            x, rotations, scales = _cast_for_autocast(x), self.goft_rotation, self.goft_scale
+        if adapter_names is not None and not self.disable_adapters:
+            x = by_adapter(cast_for_autocast(x), adapter_names, self._turned)
+        elif names:
+            x = cast_for_autocast(x)
             for name in names:
-                kept, angle = self._kept(name, x), self.goft_angle[name]
-                if name in self.goft_strength:
-                    x = rotate_transposed(x, self.rotation(name), kept, self.scale(name))
-                else:
-                    x = rotate_transposed(x, rotations[name], kept, scales.get(name), angle)
+                x = self._turned(x, name)
         return self.base_layer(x, *args, **kwargs)
+
+    def _turned(self, x: Tensor, name: str) -> Tensor:
+        """Return the input as one adapter turns it; as it is for one that is not in this layer."""
+        if name not in self.goft_angle or self.goft_strength.get(name) == 0:
+            return x
+        kept = self._kept(name, x)
+        if name in self.goft_strength:
+            return rotate_transposed(x, self.rotation(name), kept, self.scale(name))
+        rotation, scale = self.goft_rotation[name], self.goft_scale.get(name)
+        return rotate_transposed(x, rotation, kept, scale, self.goft_angle[name])
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put the adapters into the base weight; computed in float32 or wider, rounded once.
@@ -272,12 +297,3 @@ GoftLayer = GoftLinear
 def _start(identity: Tensor, init_weights: bool) -> nn.Parameter:
     noise = 0 if init_weights else RANDOM_START * torch.randn_like(identity)
     return nn.Parameter(identity + noise)
-
-
-def _cast_for_autocast(x: Tensor) -> Tensor:
-    """The dtype in which autocast would run the base layer; like it, float64 is left alone."""
-    device = x.device.type
-    available = torch.amp.is_autocast_available(device)
-    if available and torch.is_autocast_enabled(device) and x.dtype != torch.float64:
-        return x.to(torch.get_autocast_dtype(device))
-    return x

@@ -17,9 +17,11 @@ from peft.utils import (
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from goft_cli.tuner.combination import add_weighted_adapter
 from goft_cli.tuner.config import GoftConfig
 from goft_cli.tuner.geometry import WRAPPER
 from goft_cli.tuner.layer import GoftLayer
+from goft_cli.tuner.mixed_batch import mixed_batch
 from goft_cli.tuner.penalty import NAME, install
 
 SHOWN = 3
@@ -52,7 +54,7 @@ class GoftModel(BaseTuner):
             )
 
     def _post_injection_hook(self, model: nn.Module, config: PeftConfig, adapter_name: str) -> None:
-        self._hooks = install(model)
+        self._hooks = [*getattr(self, "_hooks", []), *install(model)]
 
     def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         plain: Any = super()._unload_and_optionally_merge(*args, **kwargs)
@@ -87,6 +89,16 @@ class GoftModel(BaseTuner):
             layer.requires_grad_(False)  # a further adapter trains once it is made active
         self._replace_module(parent, target_name, layer, target)
 
+    def add_weighted_adapter(
+        self,
+        adapters: list[str],
+        weights: list[float],
+        adapter_name: str,
+        combination_type: str = "angles",
+    ) -> None:
+        """Add the adapter whose angles are the weighted sum of others': see `combination`."""
+        add_weighted_adapter(self, adapters, weights, adapter_name, combination_type)
+
     @classmethod
     def _remap_adapter_state_dict_for_load(
         cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, Tensor]
@@ -109,12 +121,10 @@ class GoftModel(BaseTuner):
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:  # noqa: ANN401 - PEFT's hook
         # Without this hook PEFT drops the argument and every row runs with the active adapter.
-        if kwargs.get("adapter_names") is not None:
-            raise ValueError(
-                "adapter_names: GOFT runs a whole batch with the active adapters, expected None; "
-                "call set_adapter and pass the rows of each adapter separately"
-            )
-        yield
+        beams = kwargs.get("num_beams")
+        beams = beams if isinstance(beams, int) else 1
+        with mixed_batch(self, kwargs.get("adapter_names"), beams):
+            yield
 
 
 def _check_weights(model: nn.Module, adapter_name: str, weights: Mapping[str, Tensor]) -> None:

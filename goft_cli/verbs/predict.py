@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # they import the libraries, before which the output is check
     from datasets import Dataset
 
     from goft_cli.data.table import Table
+    from goft_cli.run.several import SeveralRuns
+    from goft_cli.run.trained import TrainedRun
     from goft_cli.tasks.base import Task
 
 STREAM = "-"
@@ -34,43 +36,82 @@ def main() -> None:
 
 def predict(cfg: PredictConfig) -> None:
     """Write each input row with its prediction, or print that of a single text."""
-    from goft_cli.run.record import importing_for
+    from goft_cli.run.record import find_run, importing_for
     from goft_cli.run.summary import screen, with_predictions
 
     if cfg.text is None:
         check_output(cfg.output, overwrite=cfg.overwrite)
-    with importing_for(cfg.adapter):
+    for name, folder in cfg.adapters.items():
+        find_run(folder, key=f"adapters.{name}")
+    with importing_for(cfg.adapter or next(iter(cfg.adapters.values()))):
         from goft_cli.run.trained import open_trained, read_run
-        from goft_cli.system.screen import console, quiet_libraries
+        from goft_cli.system.screen import quiet_libraries
 
     with quiet_libraries():
+        if cfg.adapters:
+            predict_with_several(cfg)
+            return
         *_, task = read_run(cfg.adapter)
         check_decoding(cfg, task)
         place: dict[str, Any] = {"base_model": cfg.base_model, "strength": cfg.strength}
-        options: dict[str, Any] = {"batch_size": cfg.batch_size, "decoding": cfg}
-        if cfg.text is not None:
-            rows = task.read_text(cfg.text)
-            if blank_rows(rows, task.asked):
-                raise GoftError(f"text={cfg.text!r} is empty", "pass a text, or input=FILE")
+        if cfg.text is None:
+            table = task.read_table(Path(cfg.input or ""))
+            rows, left_out = sound_rows(task, table)
             run = open_trained(cfg.adapter, **place)
-            for _, found in run.predict(rows, **options):
-                (line,) = with_predictions(rows, found)
-                screen.print_json(json.dumps(line, ensure_ascii=False))
+            predict_rows(cfg, run, table, rows, left_out)
             return
-        table = task.read_table(Path(cfg.input or ""))
-        rows = task.unlabelled(table)
-        left_out = blank_rows(rows, task.asked)
-        leave_out(left_out, table, len(rows))
+        rows = task.read_text(cfg.text)
+        if blank_rows(rows, task.asked):
+            raise GoftError(f"text={cfg.text!r} is empty", "pass a text, or input=FILE")
         run = open_trained(cfg.adapter, **place)
-        unfit = run.unfit_rows(rows)
-        leave_out(unfit, table, len(rows))
-        tally = Tally(table, len(rows), {**left_out, **unfit})
-        parts = run.predict(rows, **options, left_out=tally.left_out)
-        write(cfg.output, Predicted(table.columns, tally.counting(parts), name_beside(table)))
-        if cfg.output == STREAM:
-            console.print(f"{tally.made} predictions{run.at}")
-        else:
-            screen.print(f"{tally.made} predictions{run.at}: {cfg.output}", soft_wrap=True)
+        for _, found in run.predict(rows, batch_size=cfg.batch_size, decoding=cfg):
+            (line,) = with_predictions(rows, found)
+            screen.print_json(json.dumps(line, ensure_ascii=False))
+
+
+def predict_with_several(cfg: PredictConfig) -> None:
+    """Write each input row with the prediction of the run that its column names."""
+    from goft_cli.run.several import SeveralRuns, names_of_rows, open_several, read_several
+
+    read = read_several(cfg.adapters, cfg.base_model)
+    tasks = [run.task for run in read.values()]
+    check_decoding(cfg, tasks[0])
+    table = tasks[0].read_table(Path(cfg.input or ""))
+    names = names_of_rows(table, cfg.adapter_column or "", read)
+    rows, left_out = sound_rows(tasks[0], table)
+    runs = open_several(cfg.adapters, read, base_model=cfg.base_model, strength=cfg.strength)
+    predict_rows(cfg, SeveralRuns(runs, names), table, rows, left_out)
+
+
+def sound_rows(task: Task[Any, Any], table: Table) -> tuple[Dataset, dict[int, str]]:
+    """Return the rows of a table, and the places of those that say nothing and why."""
+    rows = task.unlabelled(table)
+    left_out = blank_rows(rows, task.asked)
+    leave_out(left_out, table, len(rows))
+    return rows, left_out
+
+
+def predict_rows(
+    cfg: PredictConfig,
+    run: TrainedRun | SeveralRuns,
+    table: Table,
+    rows: Dataset,
+    left_out: Mapping[int, str],
+) -> None:
+    """Write the predictions on a table's rows, and say how many there are."""
+    from goft_cli.run.summary import screen
+    from goft_cli.system.screen import console
+
+    unfit = run.unfit_rows(rows)
+    leave_out(unfit, table, len(rows))
+    tally = Tally(table, len(rows), {**left_out, **unfit})
+    options: dict[str, Any] = {"batch_size": cfg.batch_size, "decoding": cfg}
+    parts = run.predict(rows, **options, left_out=tally.left_out)
+    write(cfg.output, Predicted(table.columns, tally.counting(parts), name_beside(table)))
+    if cfg.output == STREAM:
+        console.print(f"{tally.made} predictions{run.at}")
+    else:
+        screen.print(f"{tally.made} predictions{run.at}: {cfg.output}", soft_wrap=True)
 
 
 def check_output(output: str, *, overwrite: bool) -> None:

@@ -80,6 +80,7 @@ EARLY: dict[str, str] = {
         "TrainedConfig.adapter TrainedConfig.base_model ExportConfig.data_dir "
         "MergeConfig.output_dir"
     ),
+    "goft_cli.verbs.merge.take_out": "MergeConfig.merged_dir",
     "goft_cli.verbs.predict.predict": "PredictConfig.output",
     "goft_cli.verbs.push.find_repo": "PushConfig.repo",
     "goft_cli.verbs.fetch": "FetchConfig.output_dir",

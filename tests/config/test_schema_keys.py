@@ -170,6 +170,11 @@ VERBS: dict[str, Callable[[], object]] = {
     "TrainedConfig.strength": lambda: MergeConfig(adapter="x", strength=float("nan")),
     "PredictConfig.batch_size": lambda: PredictConfig(adapter="x", text="x", batch_size=0),
     "Decoding.top_p": lambda: PredictConfig(adapter="x", text="x", top_p=0.9),
+    "PredictConfig.adapters": lambda: PredictConfig(adapters={"a": "x"}, input="x"),
+    "PredictConfig.adapter_column": lambda: PredictConfig(
+        adapter="x", adapter_column="x", input="x"
+    ),
+    "MergeConfig.merged_dir": lambda: MergeConfig(adapter="x", merged_dir="x"),
     "PredictConfig.input": lambda: PredictConfig(adapter="x"),
     "PredictConfig.text": lambda: PredictConfig(adapter="x", input="x", text="x"),
     "ExportConfig.batch_size": lambda: MergeConfig(adapter="x", batch_size=0),

@@ -189,10 +189,12 @@ def test_a_benchmark_is_scored(line: str, goft: Goft, tmp_path: Path) -> None:
 def test_a_run_is_used(line: str, goft: Goft, trained: Path, tmp_path: Path) -> None:
     if "outputs" in line:
         shutil.copytree(trained, tmp_path / words_of(line)[1].partition("=")[2] / "run")
-    (tmp_path / "new.csv").write_text("id,sentence\n7,the cats sleep .\n", encoding="utf-8")
+    (tmp_path / "new.csv").write_text("id,sentence,which\n7,the cats sleep .,b\n", "utf-8")
     row = {"prompt": "the cats sleep .", "sentence": "the cats sleep ."}
     (tmp_path / "new.jsonl").write_text(json.dumps(row), encoding="utf-8")
-    answer = goft(*(word.replace("$RUN", str(trained)) for word in words_of(line)))
+    if "undo=true" in line:
+        goft("merge", f"adapter={trained}", "output_dir=model", "samples=0")
+    answer = goft(*(re.sub(r"\$(RUN|OTHER)", str(trained), word) for word in words_of(line)))
     assert answer.code == 0, answer.err
 
 

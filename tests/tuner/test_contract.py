@@ -185,10 +185,12 @@ def test_half_precision_models(
     assert (half.float() - wide).norm() <= 30 * torch.finfo(dtype).eps * wide.norm()
 
 
-def test_a_batch_of_mixed_adapters_is_refused(encoder: Family, attach: Attach) -> None:
-    model = attach(encoder.build(), encoder.targets)
-    with pytest.raises(ValueError, match="adapter_names"):
-        model(**encoder.inputs, adapter_names=["default", "__base__"])
+def test_unloading_several_adapters_leaves_no_hook(encoder: Family, attach: Attach) -> None:
+    model = attach(encoder.build(), encoder.targets, method="qgoft")
+    add_random(model, "other", encoder.targets, {})
+    plain = cast(Any, model).unload()
+    assert not plain._forward_hooks
+    assert not plain._forward_pre_hooks
 
 
 def test_adapters_of_another_method_are_refused(encoder: Family, attach: Attach) -> None:

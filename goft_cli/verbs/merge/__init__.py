@@ -21,6 +21,9 @@ def merge(cfg: MergeConfig) -> None:
     from goft_cli.system.files import note
     from goft_cli.system.locations import check_target, check_writable
 
+    if cfg.undo:
+        take_out(cfg)
+        return
     rank = cfg.as_lora
     name = "merged" if rank is None else f"lora-{rank:g}"
     own = find_run(cfg.adapter)
@@ -49,3 +52,37 @@ def merge(cfg: MergeConfig) -> None:
     if certificate.layers:
         screen.print(layer_table(certificate.layers))
     screen.print(f"model, certificate and card with the lines to load it: {target}", soft_wrap=True)
+
+
+def take_out(cfg: MergeConfig) -> None:
+    """Write the merged model without the adapter, and show how far it is from the base."""
+    from pathlib import Path
+
+    from goft_cli.run.record import RunRecord, at_strength, find_run, importing_for
+    from goft_cli.run.summary import screen
+    from goft_cli.system.files import note
+    from goft_cli.system.locations import check_target, check_writable
+
+    own = find_run(cfg.adapter)
+    name, merged_name = (at_strength(one, own, cfg.strength) for one in ("unmerged", "merged"))
+    target = Path(cfg.output_dir) if cfg.output_dir else own.path / name
+    check_target(target)
+    check_writable(target)
+    with importing_for(cfg.adapter):
+        from goft_cli.run.trained import open_trained
+        from goft_cli.system.screen import quiet_libraries
+        from goft_cli.verbs.merge.undo import UNDO_REPORT, check_merged, undo, undone_table
+
+    with quiet_libraries():
+        merged = Path(cfg.merged_dir) if cfg.merged_dir else own.path / merged_name
+        report = check_merged(merged, RunRecord(own))
+        strength = report["run"].get("strength", 1.0)  # an earlier version had no other
+        run = open_trained(cfg.adapter, base_model=cfg.base_model, strength=strength)
+        undone = undo(run, report, merged, target)
+    if cfg.output_dir is None:
+        note(target.parent, target.name)
+    screen.print(undone_table(undone))
+    screen.print(
+        f"the base model up to rounding, not bit for bit; {UNDO_REPORT} has every layer: {target}",
+        soft_wrap=True,
+    )
