@@ -193,7 +193,7 @@ def keep_base_values(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> N
 def use_strength(
     model: PeftModel, strength: float, adapter_name: str | None = None, *, key: str = "strength"
 ) -> None:
-    """Set the strength of a model's adapter, which the method or the trained values may refuse.
+    """Set the strength of a model's adapters, or of one, which method or values may refuse.
 
     `key` is what the user typed before it.
     """

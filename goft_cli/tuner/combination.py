@@ -28,10 +28,11 @@ def add_weighted_adapter(
     """Add an adapter that turns each pair by the sum of weight times angle, on the same schedule.
 
     Any sum of angles is a strict rotation. It is not the product of the rotations, R(a) R(b) not
-    being R(a + b) unless they commute, as they do where one of them is a multiple of the other; the
-    product is what merging one adapter after the other gives. Factors of `scale` are multiplied,
-    each to the power of its weight. The new adapter has `angle="direct"`, as a sum may be more than
-    the pi that "tanh" reaches. It is neither active nor does it train.
+    being R(a + b) unless their stages commute, as where both turn the pairs of one stage only; not
+    even R(a) R(a) is R(2a). The product is what merging one adapter after the other gives. Factors
+    of `scale` are multiplied, each to the power of its weight. The new adapter has
+    `angle="direct"`, as a sum may be more than the pi that "tanh" reaches. It is neither active nor
+    does it train.
 
     A module that one of the adapters trained whole is copied; where several trained it, there is no
     sum that would mean anything, and PEFT refuses that for LoRA as well.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import goft_cli
 from goft_cli.config import Dtype, PredictConfig
-from goft_cli.run import pipeline, several
+from goft_cli.run import pipeline, several, summary
 from goft_cli.run import trained as run_trained
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.record import RunRecord
@@ -34,7 +34,20 @@ def strict(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("strict") / "run"
     own = ["adapter=goft", "adapter.scale=true", "trainer.learning_rate=0.1", "seed=3"]
     places = trained.parent / "model", trained.parent / "data", folder
-    return pipeline.run(small_runs.composed(small_runs.overrides(*places, *own)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "plot_curves", lambda *_: None)  # half a second, tested elsewhere
+        return pipeline.run(small_runs.composed(small_runs.overrides(*places, *own)))
+
+
+@pytest.fixture(scope="module")
+def alone(
+    trained: Path, strict: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Any]]:
+    """What each run predicts on all of TEXTS."""
+    folder = tmp_path_factory.mktemp("alone")
+    source = write_rows(folder / "new.jsonl", WHICH)
+    runs = {"a": trained, "b": strict}
+    return {name: predicted(folder, source, adapter=str(run)) for name, run in runs.items()}
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -54,11 +67,14 @@ def predicted(folder: Path, source: Path, **words: Any) -> list[Any]:  # noqa: A
 
 
 def test_each_row_is_predicted_on_as_by_its_run_alone(
-    trained: Path, strict: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path,
+    strict: Path,
+    alone: dict[str, list[Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = write_rows(tmp_path / "new.jsonl", WHICH)
     runs = {"a": str(trained), "b": str(strict)}
-    alone = {name: predicted(tmp_path, source, adapter=run) for name, run in runs.items()}
     assert all(x != y for x, y in zip(*alone.values(), strict=True) if x)
     monkeypatch.setattr(run_trained, "PREDICTED_ROWS", 4)  # parts, each with rows of both
     found = predicted(tmp_path, source, adapters=runs, adapter_column="which", batch_size=2)
@@ -72,13 +88,14 @@ def test_each_row_is_predicted_on_as_by_its_run_alone(
         assert prediction["probabilities"] == pytest.approx(expected["probabilities"], rel=1e-5)
 
 
-def test_several_runs_from_python(trained: Path, strict: Path, tmp_path: Path) -> None:
-    rows = lines(write_rows(tmp_path / "new.jsonl", ["b", "a"], TEXTS[:2]))
+def test_several_runs_from_python(trained: Path, strict: Path, alone: dict[str, list[Any]]) -> None:
     runs = {"a": RunRecord(RunFolder(trained)), "b": strict}
+    rows = [{"which": name, "sentence": TEXTS[row]} for row, name in enumerate("ba")]
     found = goft_cli.predict(runs, rows, adapter_column="which")
-    by_command = {"adapters": {"a": str(trained), "b": str(strict)}, "adapter_column": "which"}
-    expected = predicted(tmp_path, tmp_path / "new.jsonl", **by_command)
-    assert found == [{**row, "prediction": one} for row, one in zip(rows, expected, strict=True)]
+    assert [{key: line[key] for key in ("which", "sentence")} for line in found] == rows
+    for row, name in enumerate("ba"):
+        expected = alone[name][row]["probabilities"]
+        assert found[row]["prediction"]["probabilities"] == pytest.approx(expected, rel=1e-5)
     with pytest.raises(GoftError, match="several runs without adapter_column"):
         goft_cli.predict(runs, rows)
 
