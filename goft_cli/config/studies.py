@@ -212,7 +212,7 @@ class RewindConfig(TrainedConfig):
         if not (once and all(0 <= one <= STRONGEST for one in numbers)):
             raise GoftError(
                 f"at={typed(self.at)}: expected numbers from 0 to {STRONGEST:g}, each once",
-                "pass such as at=[0,.5,.75,1]",
+                "pass at=[0,.5,.75,1]",
             )
         if self.retain is not None:
             RetainSpec.parse(self.retain)

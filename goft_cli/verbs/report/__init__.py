@@ -59,6 +59,7 @@ def source(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
         if not base["sha256"]:
             return None
         files = [folder.config, folder.metrics, folder.manifest, folder.history, folder.classes]
+        files += [folder.rewound]
         files += [folder.adapter / name for name in ADAPTER_FILES]
         found = digests(files)
         content.append([base, {str(path): digest for path, digest in found.items()}])

@@ -28,6 +28,7 @@ from goft_cli.system.files import write_text
 from goft_cli.system.tables import Table, of_records
 from goft_cli.verbs.report import figures
 from goft_cli.verbs.report.gather import one_per_adapter
+from goft_cli.verbs.rewind import show
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,19 @@ def classified(runs: Sequence[RunRecord]) -> list[Measured]:
         )
         for number, run in enumerate(runs, start=1)
         if run.classes
+    ]
+
+
+def rewound(runs: Sequence[RunRecord]) -> list[Measured]:
+    """Lay out the runs that `goft rewind` has scored at several strengths."""
+    return [
+        Measured(
+            run,
+            show.table(run.rewound),
+            panels((f"strength-{number}", "Score by strength", show.draw(run.rewound))),
+        )
+        for number, run in enumerate(runs, start=1)
+        if run.rewound
     ]
 
 
@@ -185,6 +199,7 @@ def write(
         lstrip_blocks=True,
     )
     curves, classes = curve_panels(runs), classified(one_per_adapter(runs))
+    strengths = rewound(runs)
     html = environment.get_template("report.html.j2").render(
         title=f"{runs[0].cfg.task.name} · {real_name(runs[0].cfg.model)}",
         runs=runs,
@@ -193,11 +208,13 @@ def write(
         adapters=adapter_table(runs),
         curves=curves,
         classes=classes,
+        strengths=strengths,
+        notes=show.notes,
         geometry=geometry,
         facts=[(run.label, facts(run, cmd)) for run, cmd in zip(runs, commands, strict=True)],
     )
     write_text(folder / "report.html", html)
-    drawn = [*curves, *(panel for one in [*classes, *geometry] for panel in one.panels)]
+    drawn = [*curves, *(panel for one in [*strengths, *classes, *geometry] for panel in one.panels)]
     for panel in drawn:
         save(panel.figure, folder / f"{panel.name}.png", dpi=180)
     return ["report.html", *(f"{panel.name}.png" for panel in drawn)]
