@@ -8,12 +8,11 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from goft_cli.config.choices import Section
+from goft_cli.config.choices import STRONGEST, Section
 from goft_cli.config.retain import RetainSpec
-from goft_cli.config.verbs import TrainConfig, TrainedConfig
+from goft_cli.config.verbs import TrainConfig
 from goft_cli.system.errors import GoftError
 
-STRONGEST = 1.5
 EVERY = "all"
 """Stands for every method of a recipe."""
 HEADLINE = "score"
@@ -189,9 +188,13 @@ class VerifyConfig(Section):
 
 
 @dataclass
-class RewindConfig(TrainedConfig):
+class RewindConfig(Section):
     """`goft rewind RUN`: a word without a key is `adapter`."""
 
+    adapter: str = MISSING
+    """The run folder, or the adapter folder inside it."""
+    base_model: str | None = None
+    """Where the base model is now, if it has moved since training."""
     at: Any = field(default_factory=lambda: [0, 0.25, 0.5, 0.75, 0.9, 1, 1.1])
     """Strengths to score the run at: 0 is the base model, 1 the adapter as it was trained, and
     both are added where they are not named."""

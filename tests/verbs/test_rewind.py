@@ -14,6 +14,7 @@ import torch
 from goft_cli.config import TextClassificationConfig
 from goft_cli.run import pipeline
 from goft_cli.run.trained import open_trained
+from goft_cli.studies import rewinding
 from goft_cli.studies.rewinding import choosing_split, encoded
 from goft_cli.studies.rewinding import rewind as points_of
 from goft_cli.system.errors import GoftError
@@ -54,6 +55,12 @@ CONTENT: dict[str, Any] = {
         for at in (0.5, 1.0)
     ],
 }
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw less often: a metric takes milliseconds."""
+    monkeypatch.setattr(rewinding, "RESAMPLES", 20)
 
 
 def test_a_run_is_rewound_and_left_as_it_was(goft: Goft, trained: Path, tmp_path: Path) -> None:
@@ -146,6 +153,7 @@ def test_what_is_written_of_a_loss() -> None:
     assert len(show.draw({**CONTENT, "forgetting": None}).axes) == 1
 
 
+@pytest.mark.slow
 def test_files_are_noted_and_the_report_shows_the_picture(
     goft: Goft, trained: Path, tmp_path: Path
 ) -> None:
