@@ -98,7 +98,8 @@ def rewind(
             set_strength(run.model, strength)
             points.append(scored(run, strength, retention, batch_size, split))
             if speaks():  # a line each, for measures have bars of their own
-                said = f"{number} of {len(at)}: strength {strength:g}, {points[-1].score:.4f}"
+                score = f"{points[-1].score:.4f} on {len(split.rows)} rows"
+                said = f"{number} of {len(at)}: strength {strength:g}, {score}"
                 console.print(said, style="dim", highlight=False)
     finally:
         set_strength(run.model, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Content = Mapping[str, Any]
+LETTERS = 44
+"""In a line below a panel."""
 AROUND: dict[str, Any] = {"textcoords": "offset points", "fontsize": "small"}
 
 
@@ -155,7 +158,8 @@ def draw(content: Content) -> Figure:
     left.legend(loc="best", fontsize="small")
     for axes in right:
         axes.plot([one["forgotten"] for one in points], scores, **line)
-        axes.set(xlabel=f"forgotten: {content['forgetting']['label']}", yticklabels=[])
+        said = fill(f"forgotten: {content['forgetting']['label']}", LETTERS)
+        axes.set(xlabel=said, yticklabels=[])
         axes.set_ylim(left.get_ylim())
         ring(axes, "forgotten", content)
         label(axes, points)
