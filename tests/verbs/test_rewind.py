@@ -146,10 +146,10 @@ def test_what_is_written_of_a_loss() -> None:
     (note,) = [show.tested({**CONTENT, "test": {"split": "test", "rows": 7, "points": tests}})]
     assert "3.0000 ± 0.6000 at strength 0.5" in note
     assert "difference +0.2500 ± 0.1000" in note
-    figure = show.draw(CONTENT)
-    left, right = figure.axes
-    assert left.get_ylim() == right.get_ylim()
-    assert [text.get_text() for text in right.texts] == ["0.5", "1"]
+    left, right = show.draw(CONTENT).axes
+    within, scores, ring = (np.asarray(one.get_ydata()).tolist() for one in left.lines)
+    assert (within, scores, ring) == ([1.6, 1.6], [1.5, 1.0], [1.5])
+    assert np.asarray(right.lines[0].get_ydata()).tolist() == [0.5, 1.0]
     assert len(show.draw({**CONTENT, "forgetting": None}).axes) == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Content = Mapping[str, Any]
-LETTERS = 44
-"""In a line below a panel."""
-AROUND: dict[str, Any] = {"textcoords": "offset points", "fontsize": "small"}
+LETTERS = 34
+"""In a line beside a panel."""
+DASHED: dict[str, Any] = {"color": SECOND_INK, "linewidth": 1, "linestyle": (0, (4, 2))}
+RING: dict[str, Any] = {"markersize": 11, "fillstyle": "none", "mew": 1.3, "linestyle": ""}
 
 
 def table(content: Content) -> Table:
@@ -132,39 +133,27 @@ def spaced(name: str) -> str:
 
 @style()
 def draw(content: Content) -> Figure:
-    """Draw score against strength with its error, and where it was measured against forgetting."""
+    """Draw score and error against strength, and beside it what was forgotten, if measured."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     panels = 2 if content["forgetting"] else 1
     figure = Figure(figsize=(3.7 * panels, 3.2))
+    figure.set_layout_engine("constrained", wspace=0.06)
     left, *right = figure.subplots(1, panels, squeeze=False)[0]
-    colour, marker = look_of(content["method"])
-    points = content["points"]
+    points, colour = content["points"], look_of(content["method"])[0]
     strengths, scores, errors = (
         np.array([one[key] for one in points], dtype=float)
         for key in ("strength", "score", "standard_error")
     )
-    line = {"color": colour, "marker": marker}
     left.fill_between(strengths, scores - errors, scores + errors, color=colour, alpha=0.15, lw=0)
-    left.plot(strengths, scores, **line)
     best = next(one for one in points if one["strength"] == content["best"])
     sign = 1 if content["headline"]["greater_is_better"] else -1
     within = best["score"] - sign * best["standard_error"]
-    dashed = {"color": SECOND_INK, "linewidth": 1, "linestyle": (0, (4, 2))}
-    left.axhline(within, label="best less one standard error", **dashed)
-    left.set(xlabel="strength", ylabel=spaced(content["headline"]["name"]))
-    ring(left, "strength", content)
+    left.axhline(within, label="one standard error from the best", **DASHED)
+    panel(left, "score", spaced(content["headline"]["name"]), content)
     left.legend(loc="best", fontsize="small")
     for axes in right:
-        axes.plot([one["forgotten"] for one in points], scores, **line)
-        said = fill(f"forgotten: {content['forgetting']['label']}", LETTERS)
-        axes.set(xlabel=said, yticklabels=[])
-        axes.set_ylim(left.get_ylim())
-        ring(axes, "forgotten", content)
-        label(axes, points)
-        axes.margins(x=0.1)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+        panel(axes, "forgotten", f"forgotten: {content['forgetting']['label']}", content)
     figure.suptitle(
         f"{content['task']}, {content['model']}, {content['method']} "
         f"({content['split']}, ± one standard error)",
@@ -173,18 +162,12 @@ def draw(content: Content) -> Figure:
     return figure
 
 
-def ring(axes: Axes, key: str, content: Content) -> None:
-    """Mark the chosen point."""
-    one = next(one for one in content["points"] if one["strength"] == content["chosen"])
-    look = {"markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.3, "linestyle": ""}
-    axes.plot(one[key], one["score"], "o", color=SECOND_INK, label="chosen", **look)
-
-
-def label(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
-    """Write the strength beside each point, legible on a line too."""
-    from matplotlib.patheffects import withStroke
-
-    look = {**AROUND, "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
-    for one in points:
-        place = one["forgotten"], one["score"]
-        axes.annotate(f"{one['strength']:g}", place, (7, -9), color=SECOND_INK, **look)
+def panel(axes: Axes, key: str, label: str, content: Content) -> None:
+    """Draw one value against strength, the chosen one ringed."""
+    colour, marker = look_of(content["method"])
+    points = content["points"]
+    ends = [(one["strength"], one[key]) for one in points]
+    axes.plot(*zip(*ends, strict=True), color=colour, marker=marker)
+    chosen = next(one for one in points if one["strength"] == content["chosen"])
+    axes.plot(chosen["strength"], chosen[key], "o", color=SECOND_INK, label="chosen", **RING)
+    axes.set(xlabel="strength", ylabel=fill(label, LETTERS))
