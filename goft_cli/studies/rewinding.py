@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from goft_cli.system.screen import console, speaks
-from goft_cli.tasks.base import Split
+from goft_cli.tasks.base import RowScorer, Split
 from goft_cli.tuner import set_strength, strength_of
 
 if TYPE_CHECKING:
@@ -33,18 +33,25 @@ class Point:
     Attributes:
         strength: the share of every angle, 1 for the adapter as it was trained.
         score: the headline on the split's rows.
-        resampled: (`RESAMPLES`,) the headline on each resample of them.
+        scorer: what computes the headline on a choice of them.
+        rows: their number.
         measures: what `Retention.measure` found.
         forgotten: its one number, 0 for the base model; None where nothing was measured.
     """
 
     strength: float
     score: float
-    resampled: np.ndarray
+    scorer: RowScorer
+    rows: int
     measures: Mapping[str, float] = field(default_factory=dict)
     forgotten: float | None = None
 
     @cached_property
+    def resampled(self) -> np.ndarray:
+        """(`RESAMPLES`,) the headline on each resample, computed when it is first asked for."""
+        return np.array([self.scorer(places) for places in resamples(self.rows)])
+
+    @property
     def standard_error(self) -> float:
         """The deviation of the score over resamples."""
         return deviation(self.resampled)
@@ -88,8 +95,7 @@ def rewind(
     """Score the run at each strength, in this order, on the validation rows or another split.
 
     One model is in memory, and has the strength that it came with again afterwards. Each strength
-    costs one evaluation, `RESAMPLES` times the headline, and where there is a retention a pass
-    over its reference inputs.
+    costs one evaluation, and where there is a retention a pass over its reference inputs.
     """
     split = split or encoded(run, choosing_split(run))
     before, points = strength_of(run.model), []
@@ -109,14 +115,12 @@ def rewind(
 def scored(
     run: TrainedRun, strength: float, retention: Retention | None, batch_size: int, split: Split
 ) -> Point:
-    """Score the model as it stands on a split's rows and their resamples, and measure it."""
+    """Score the model as it stands on a split's rows, and measure it."""
     outputs = run.outputs(run.model, {"split": split}, batch_size)["split"]
-    score = run.task.row_scorer(outputs, split)
-    rows = len(split.rows)
-    found = np.array([score(places) for places in resamples(rows)])
+    scorer, rows = run.task.row_scorer(outputs, split), len(split.rows)
     measures = retention.measure() if retention else {}
     forgotten = retention.forgotten(measures) if retention else None
-    return Point(strength, score(np.arange(rows)), found, measures, forgotten)
+    return Point(strength, scorer(np.arange(rows)), scorer, rows, measures, forgotten)
 
 
 def choose(
@@ -143,21 +147,17 @@ def choose(
 
 @dataclass(frozen=True)
 class Choice:
-    """What the rule chose among points.
+    """What the rule chose among points on the same rows.
 
     Attributes:
         point: the chosen one.
         best: the one with the best score.
-        shares: for each point, the share of resamples on which the rule would choose it.
-        optimism: by how much the chosen score exceeds, on average, what the same strength scores on
-            rows that did not choose it: on each resample the rule chooses, and the strength's score
-            on all rows is taken from that on the resample (Efron and Tibshirani 1993, 17.6).
+        picks: by resample, the place of the point that the rule would choose on it.
     """
 
     point: Point
     best: Point
-    shares: list[float]
-    optimism: float
+    picks: list[int]
 
 
 def chosen(points: Sequence[Point], *, greater_is_better: bool) -> Choice:
@@ -165,12 +165,21 @@ def chosen(points: Sequence[Point], *, greater_is_better: bool) -> Choice:
     strengths, scores = [one.strength for one in points], [one.score for one in points]
     errors = [one.standard_error for one in points]
     better = {"greater_is_better": greater_is_better}
-    resampled = np.stack([one.resampled for one in points])
-    picks = [choose(strengths, column, errors, **better) for column in resampled.T]
-    gains = [resampled[pick, number] - scores[pick] for number, pick in enumerate(picks)]
+    resampled = np.stack([one.resampled for one in points], axis=1)
     return Choice(
         points[choose(strengths, scores, errors, **better)],
         points[choose(strengths, scores, [0.0] * len(points), **better)],
-        [picks.count(place) / len(picks) for place in range(len(points))],
-        float(np.mean(gains)),
+        [choose(strengths, column, errors, **better) for column in resampled],
     )
+
+
+def held_out(points: Sequence[Point], picks: Sequence[int]) -> float:
+    """Return the mean score of each resample's pick on the rows that the resample leaves out.
+
+    These, a bit more than a third, have no part in the choice: what is chosen and scored on the
+    same rows scores too well (Efron 1983, Journal of the American Statistical Association 78).
+    """
+    rows = np.arange(points[0].rows)
+    left_out = (np.setdiff1d(rows, places) for places in resamples(len(rows)))
+    each = zip(picks, left_out, strict=True)
+    return float(np.mean([points[pick].scorer(out) for pick, out in each if len(out)]))

@@ -84,8 +84,8 @@ EARLY: dict[str, str] = {
     "goft_cli.verbs.push.find_repo": "PushConfig.repo",
     "goft_cli.verbs.fetch": "FetchConfig.output_dir",
     "goft_cli.verbs.verify.recheck.recheck": "VerifyConfig.base_model VerifyConfig.data_dir",
-    "goft_cli.verbs.rewind.rewind": "RewindConfig.output_dir",
-    "goft_cli.verbs.rewind.measured": "RewindConfig.data_dir",
+    "goft_cli.verbs.rewind.rewind": "RewindConfig.adapter RewindConfig.output_dir",
+    "goft_cli.verbs.rewind.measured": "RewindConfig.base_model RewindConfig.data_dir",
     "goft_cli.verbs.report": "ReportConfig.runs ReportConfig.base_model",
 }
 """Who reads a key before the work begins."""

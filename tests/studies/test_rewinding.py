@@ -1,15 +1,17 @@
-"""The one-standard-error rule, the bootstrap, and what choosing on the same rows adds."""
+"""The one-standard-error rule, the bootstrap, and rows left out."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.studies.rewinding import RESAMPLES, Point, choose, chosen, resamples
+from goft_cli.studies.rewinding import RESAMPLES, Choice, Point, choose, chosen, held_out, resamples
 
 SCORES = st.floats(-100, 100)
 ERRORS = st.floats(0, 50)
@@ -67,10 +69,15 @@ def test_ties_ruined_scores_and_one_point() -> None:
 
 def points_of(rows: np.ndarray) -> list[Point]:
     """Return a point for each column of (rows, strengths) scores, whose mean is the headline."""
-    drawn = np.stack([rows[places].mean(axis=0) for places in resamples(len(rows))])
     at = np.linspace(0, 1, rows.shape[1])
-    each = zip(at, rows.mean(axis=0), drawn.T, strict=True)
-    return [Point(float(t), float(score), column) for t, score, column in each]
+    return [
+        Point(float(t), float(column.mean()), partial(mean_of, column), len(rows))
+        for t, column in zip(at, rows.T, strict=True)
+    ]
+
+
+def mean_of(column: np.ndarray, places: np.ndarray) -> float:
+    return float(column[places].mean())
 
 
 def test_the_error_of_a_mean_is_the_textbooks() -> None:
@@ -98,24 +105,39 @@ def test_strengths_share_their_resamples() -> None:
     assert len(set(first)) == RESAMPLES
 
 
-def test_what_choosing_adds_is_what_fresh_rows_take_away() -> None:
-    """Twelve strengths that differ by chance: the true score of each is 0."""
-    generator, trials, gained, told = np.random.default_rng(2), 60, 0.0, 0.0
+def test_left_out_rows_show_that_a_choice_among_equals_gains_nothing() -> None:
+    """Strengths that differ by chance: the score of each on new rows is 0."""
+    generator, trials, told, seen = np.random.default_rng(2), 25, [], []
     for _ in range(trials):
-        choice = chosen(points_of(generator.normal(size=(40, 12))), greater_is_better=True)
-        gained += choice.point.score / trials
-        told += choice.optimism / trials
-    # the mean gain has a deviation of about 0.16 / sqrt(60) = 0.02
-    assert gained > 0.06
-    assert told == pytest.approx(gained, abs=0.08)
+        points = points_of(generator.normal(size=(40, 8)))
+        choice = chosen(points, greater_is_better=True)
+        told.append(held_out(points, choice.picks))
+        seen.append(choice.point.score)
+    # a score has a deviation of 1 / sqrt(40); its mean over the trials, at most a fifth of that
+    allowed = 4 / math.sqrt(40 * trials)
+    assert np.mean(seen) > allowed
+    assert abs(np.mean(told)) < allowed
 
 
-def test_shares_add_up_and_a_single_point_is_always_chosen() -> None:
+def test_the_rows_left_out_are_those_that_are_not_drawn() -> None:
+    points = points_of(np.random.default_rng(4).normal(size=(20, 3)))
+    asked: list[tuple[int, ...]] = []
+
+    def record(places: np.ndarray) -> float:
+        asked.append(tuple(places))
+        return 0.5
+
+    silent = [replace(one, scorer=record) for one in points]
+    assert held_out(silent, [1] * RESAMPLES) == 0.5
+    for left, drawn in zip(asked, resamples(20), strict=True):
+        assert sorted({*left, *drawn.tolist()}) == [*range(20)]
+        assert not {*left} & {*drawn.tolist()}
+
+
+def test_of_one_point_each_resample_picks_it() -> None:
     rows = np.random.default_rng(3).normal(size=(30, 5))
     choice = chosen(points_of(rows), greater_is_better=False)
-    assert sum(choice.shares) == pytest.approx(1)
-    assert choice.best.score == rows.mean(axis=0).min()
+    assert len(choice.picks) == RESAMPLES
+    assert choice.best.score == pytest.approx(rows.mean(axis=0).min())
     (alone,) = points_of(rows[:, :1])
-    choice = chosen([alone], greater_is_better=True)
-    assert (choice.point, choice.shares) == (alone, [1.0])
-    assert choice.optimism == pytest.approx(alone.resampled.mean() - alone.score)
+    assert chosen([alone], greater_is_better=True) == Choice(alone, alone, [0] * RESAMPLES)

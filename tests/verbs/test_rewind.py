@@ -38,7 +38,7 @@ CONTENT: dict[str, Any] = {
     "resamples": 200,
     "chosen": 0.5,
     "best": 1.0,
-    "optimism": -0.02,
+    "held_out": {"chosen": 1.52, "whole": 1.25},
     "test": None,
     "forgetting": {"name": "text/kl", "label": "KL"},
     "points": [
@@ -75,6 +75,7 @@ def test_a_run_is_rewound_and_left_as_it_was(goft: Goft, trained: Path, tmp_path
     assert (whole["difference"], whole["difference_error"]) == (0, 0)
     assert found["points"][0]["forgotten"] == pytest.approx(0, abs=1e-6)
     assert found["test"] is None
+    assert found["held_out"].keys() == {"chosen", "whole"}
     with (tmp_path / "told" / "rewind.csv").open() as file:
         lines = [*csv.DictReader(file)]
     assert [float(line["score"]) for line in lines] == [one["score"] for one in found["points"]]
@@ -139,7 +140,8 @@ def test_what_is_written_of_a_loss() -> None:
     text = show.markdown(CONTENT)
     assert "strength 0.5, the smallest whose loss on the 1,200 rows" in text
     assert "within one standard error (0.6000) of the best, 1.0000 at 1" in text
-    assert "puts what this choice adds at -0.0200: expect 1.5200" in text
+    assert "would choose scores 1.5200 on the rows that the resample leaves out" in text
+    assert "strength 1 scores 1.2500 there" in text
     assert "goft merge adapter=run strength=0.5" in text
     assert "head" not in text
     tests = [{**one, "score": 3.0, "difference": 0.25} for one in CONTENT["points"]]

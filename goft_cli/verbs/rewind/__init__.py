@@ -71,6 +71,7 @@ def measured(
     from goft_cli.run.forgetting import prepare
     from goft_cli.run.trained import open_trained
     from goft_cli.studies import rewinding
+    from goft_cli.system.screen import counting
 
     run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
     refuse_strength(run, cfg.strengths)
@@ -80,9 +81,14 @@ def measured(
     }
     retention = prepare(run, wanted, cfg.batch_size) if wanted else None
     points = rewinding.rewind(run, cfg.strengths, retention, cfg.batch_size, splits[judge])
+    with counting("resamples", len(points)) as advance:
+        for point in points:
+            _ = point.resampled
+            advance(1)
     better = run.task.config.greater_is_better
     choice = rewinding.chosen(points, greater_is_better=better)
-    whole = next(one for one in points if one.strength == 1)
+    place = cfg.strengths.index(1)
+    whole = points[place]
     content = {
         "adapter": str(record.folder.path),
         "task": record.task,
@@ -95,11 +101,11 @@ def measured(
         "resamples": rewinding.RESAMPLES,
         "points": [
             {**described(one, whole), "chosen_by": share, "measures": dict(one.measures)}
-            for one, share in zip(points, choice.shares, strict=True)
+            for one, share in zip(points, shares(choice.picks, len(points)), strict=True)
         ],
         "chosen": choice.point.strength,
         "best": choice.best.strength,
-        "optimism": choice.optimism,
+        "held_out": None,
         "test": None,
         "forgetting": None,
         "data": dict(data.provenance),
@@ -114,6 +120,11 @@ def measured(
         rows = len(splits[other].rows)
         lines = [described(one, tests[at.index(1.0)]) for one in tests]
         content["test"] = {"split": other, "rows": rows, "points": lines}
+    else:
+        content["held_out"] = {
+            "chosen": rewinding.held_out(points, choice.picks),
+            "whole": rewinding.held_out(points, [place] * len(choice.picks)),
+        }
     return content
 
 
@@ -127,6 +138,11 @@ def refuse_strength(run: TrainedRun, strengths: list[float]) -> None:
     except ValueError as error:
         problem, _, remedy = str(error).rpartition("; ")
         raise GoftError(f"adapter={run.folder.path}: {problem or remedy}") from error
+
+
+def shares(picks: list[int], count: int) -> list[float]:
+    """Return the share of picks that each of so many places has."""
+    return [picks.count(place) / len(picks) for place in range(count)]
 
 
 def described(point: Point, whole: Point) -> dict[str, Any]:

@@ -111,13 +111,12 @@ def tested(content: Content) -> str:
 
 
 def untested(content: Content) -> str:
-    """Say by how much a score on the rows that chose the strength is too good."""
-    score = next(o["score"] for o in content["points"] if o["strength"] == content["chosen"])
-    gain = content["optimism"]
+    """Say what a strength scores that is chosen on some of the rows, on those left out."""
+    found = content["held_out"]
     return (
-        f"The task has no other labelled split, so that the rows which chose the strength score "
-        f"it, too. The bootstrap puts what this choice adds at {gain:+.4f}: expect "
-        f"{score - gain:.4f} of new rows, if these did not pick the checkpoint as well."
+        "The task has no other labelled split, and a score on the rows that chose the strength is "
+        f"too good. What each resample would choose scores {found['chosen']:.4f} on the rows that "
+        f"the resample leaves out, on average; strength 1 scores {found['whole']:.4f} there."
     )
 
 
