@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ def measured(
     """Open the run and return the content of `rewind.json`."""
     from goft_cli.run.forgetting import prepare
     from goft_cli.run.trained import open_trained
-    from goft_cli.studies import rewinding
+    from goft_cli.studies.rewinding import rewind
     from goft_cli.system.screen import counting
 
     run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
@@ -80,52 +81,62 @@ def measured(
         name: run.task.split(rows, run.backbone.processor) for name, rows in data.splits.items()
     }
     retention = prepare(run, wanted, cfg.batch_size) if wanted else None
-    points = rewinding.rewind(run, cfg.strengths, retention, cfg.batch_size, splits[judge])
+    points = rewind(run, cfg.strengths, retention, cfg.batch_size, splits[judge])
     with counting("resamples", len(points)) as advance:
         for point in points:
             _ = point.resampled
             advance(1)
-    better = run.task.config.greater_is_better
-    choice = rewinding.chosen(points, greater_is_better=better)
-    place = cfg.strengths.index(1)
-    whole = points[place]
-    content = {
+    found = scores(points, greater_is_better=run.task.config.greater_is_better)
+    test = None
+    if other is not None:
+        at = sorted({found["chosen"], 1.0})
+        tests = rewind(run, at, None, cfg.batch_size, splits[other])
+        lines = [described(one, tests[at.index(1)]) for one in tests]
+        test = {"split": other, "rows": tests[0].rows, "points": lines}
+    forgetting = retention.headline if retention else None
+    return {
         "adapter": str(record.folder.path),
         "task": record.task,
         "model": real_name(record.cfg.model),
         "method": record.adapter,
-        "headline": {"name": run.task.config.headline, "greater_is_better": better},
+        "headline": run.task.config.headline,
+        "greater_is_better": run.task.config.greater_is_better,
         "head_as_trained": bool(record.metrics.get("head_parameters")),
         "split": judge,
-        "rows": len(splits[judge].rows),
-        "resamples": rewinding.RESAMPLES,
-        "points": [
-            {**described(one, whole), "chosen_by": share, "measures": dict(one.measures)}
-            for one, share in zip(points, shares(choice.picks, len(points)), strict=True)
-        ],
-        "chosen": choice.point.strength,
-        "best": choice.best.strength,
-        "held_out": None,
-        "test": None,
-        "forgetting": None,
+        **found,
+        "test": test,
+        "forgetting": forgetting and {"name": forgetting.name, "label": forgetting.label},
         "data": dict(data.provenance),
         "data_as_recorded": run.read_same(data),
     }
-    if retention is not None:
-        headline = retention.headline
-        content["forgetting"] = {"name": headline.name, "label": headline.label}
-    if other is not None:
-        at = sorted({choice.point.strength, 1.0})
-        tests = rewinding.rewind(run, at, None, cfg.batch_size, splits[other])
-        rows = len(splits[other].rows)
-        lines = [described(one, tests[at.index(1.0)]) for one in tests]
-        content["test"] = {"split": other, "rows": rows, "points": lines}
-    else:
-        content["held_out"] = {
-            "chosen": rewinding.held_out(points, choice.picks),
-            "whole": rewinding.held_out(points, [place] * len(choice.picks)),
+
+
+def scores(points: Sequence[Point], *, greater_is_better: bool) -> dict[str, Any]:
+    """Return the numbers of each point, what the rule chose, and what left-out rows say of it."""
+    from goft_cli.studies.rewinding import RESAMPLES, chosen, held_out
+
+    choice = chosen(points, greater_is_better=greater_is_better)
+    places = range(len(points))
+    (whole,) = (place for place in places if points[place].strength == 1)
+    lines = [
+        {
+            **described(points[place], points[whole]),
+            "chosen_by": choice.picks.count(place) / len(choice.picks),
+            "measures": dict(points[place].measures),
         }
-    return content
+        for place in places
+    ]
+    return {
+        "rows": points[0].rows,
+        "resamples": RESAMPLES,
+        "points": lines,
+        "chosen": choice.point.strength,
+        "best": choice.best.strength,
+        "held_out": {
+            "chosen": held_out(points, choice.picks),
+            "whole": held_out(points, [whole] * len(choice.picks)),
+        },
+    }
 
 
 def refuse_strength(run: TrainedRun, strengths: list[float]) -> None:
@@ -138,11 +149,6 @@ def refuse_strength(run: TrainedRun, strengths: list[float]) -> None:
     except ValueError as error:
         problem, _, remedy = str(error).rpartition("; ")
         raise GoftError(f"adapter={run.folder.path}: {problem or remedy}") from error
-
-
-def shares(picks: list[int], count: int) -> list[float]:
-    """Return the share of picks that each of so many places has."""
-    return [picks.count(place) / len(picks) for place in range(count)]
 
 
 def described(point: Point, whole: Point) -> dict[str, Any]:

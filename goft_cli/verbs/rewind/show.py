@@ -26,7 +26,7 @@ RING: dict[str, Any] = {"markersize": 11, "fillstyle": "none", "mew": 1.3, "line
 def table(content: Content) -> Table:
     """Return a row for each strength: score, difference to the whole adapter, forgetting."""
     forgetting = content["forgetting"]
-    columns = ["strength", spaced(content["headline"]["name"]), "to strength 1"]
+    columns = ["strength", spaced(content["headline"]), "to strength 1"]
     columns += [forgetting["label"]] if forgetting else []
     rows = []
     for one in content["points"]:
@@ -70,7 +70,7 @@ def markdown(content: Content) -> str:
 
 def notes(content: Content) -> list[str]:
     """Say what was chosen and how, what the test split says of it, and what the numbers are."""
-    name, split, at = spaced(content["headline"]["name"]), content["split"], content["chosen"]
+    name, split, at = spaced(content["headline"]), content["split"], content["chosen"]
     by_strength = {one["strength"]: one for one in content["points"]}
     best = by_strength[content["best"]]
     rows = f"{content['rows']:,} rows of {split}"
@@ -146,10 +146,10 @@ def draw(content: Content) -> Figure:
     )
     left.fill_between(strengths, scores - errors, scores + errors, color=colour, alpha=0.15, lw=0)
     best = next(one for one in points if one["strength"] == content["best"])
-    sign = 1 if content["headline"]["greater_is_better"] else -1
+    sign = 1 if content["greater_is_better"] else -1
     within = best["score"] - sign * best["standard_error"]
     left.axhline(within, label="one standard error from the best", **DASHED)
-    panel(left, "score", spaced(content["headline"]["name"]), content)
+    panel(left, "score", spaced(content["headline"]), content)
     left.legend(loc="best", fontsize="small")
     for axes in right:
         panel(axes, "forgotten", f"forgotten: {content['forgetting']['label']}", content)
