@@ -21,7 +21,7 @@ FRACTIONS = st.floats(0, STRONGEST)
 WIDTHS = st.integers(2, 40)
 SEEDS = st.integers(0, 2**16)
 WIDE = torch.float64
-FEW = settings(max_examples=15)
+FEW = settings(max_examples=10)
 
 
 def turned_densely(blocks: list[Tensor], dim: int) -> Tensor:
@@ -64,6 +64,7 @@ def dense(layer: GoftLayer, strength: float) -> Tensor:
     return weight @ turned_densely(blocks, layer.in_features).T
 
 
+@settings(max_examples=30)
 @given(WIDTHS, SEEDS, FRACTIONS)
 def test_a_fraction_of_a_rotation_keeps_lengths_and_orientation(
     dim: int, seed: int, strength: float
@@ -76,6 +77,7 @@ def test_a_fraction_of_a_rotation_keeps_lengths_and_orientation(
     assert torch.linalg.det(turned.double()) > 0
 
 
+@settings(max_examples=30)
 @given(SEEDS, FRACTIONS)
 def test_a_fraction_of_a_block_is_the_power_of_its_polar_parts(seed: int, strength: float) -> None:
     blocks = torch.randn(8, 2, 2, dtype=WIDE, generator=torch.Generator().manual_seed(seed))
