@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from goft_cli.config.choices import Section
+from goft_cli.config.retain import RetainSpec
 from goft_cli.config.verbs import TrainConfig
 from goft_cli.system.errors import GoftError
 
@@ -143,8 +144,15 @@ class ReportConfig:
     """A run folder, a folder with runs somewhere below it, or a list of such."""
     base_model: str | None = None
     """Where the base model is now, if it has moved since training."""
+    retain: Any = None
+    """What to measure of the base model's abilities, as in `goft eval`; by default what the runs
+    have measured."""
     output_dir: str | None = None
     """Folder for the page and its figures; `report` beside the runs by default."""
+
+    def __post_init__(self) -> None:
+        if self.retain is not None:
+            RetainSpec.parse(self.retain)
 
 
 @dataclass
