@@ -219,7 +219,7 @@ def test_a_run_is_prepared(
 def test_a_run_is_pushed(line: str, goft: Goft, hub: Hub, trained: Path) -> None:
     answer = goft(*(word.replace("$RUN", str(trained)) for word in words_of(line)))
     assert answer.code == 0, answer.err
-    assert [f"repo={repo}" for repo in hub.files] == words_of(line)[2:]
+    assert [f"repo={repo}" for repo in hub.files] == words_of(line)[2:3]
 
 
 @pytest.mark.parametrize("line", STARTED)
