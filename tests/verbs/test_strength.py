@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,14 @@ import torch
 from safetensors.torch import load_file
 
 import goft_cli
-from goft_cli.config import EvalConfig, MergeConfig, PredictConfig, PushConfig, VerifyConfig
+from goft_cli.config import (
+    BitFitConfig,
+    EvalConfig,
+    MergeConfig,
+    PredictConfig,
+    PushConfig,
+    VerifyConfig,
+)
 from goft_cli.run import pipeline
 from goft_cli.run.configuration import config_sha256, read_config, write_config
 from goft_cli.run.folder import RunFolder
@@ -21,7 +30,7 @@ from goft_cli.system.errors import GoftError
 from goft_cli.verbs.eval import evaluate
 from goft_cli.verbs.merge import merge
 from goft_cli.verbs.predict import predict
-from goft_cli.verbs.push import push
+from goft_cli.verbs.push import check_strength, push
 from goft_cli.verbs.verify import verify
 from tests.support import small_runs
 from tests.support.hub_server import Hub
@@ -134,7 +143,9 @@ def test_a_run_with_a_strength_trains_as_without_and_is_used_at_it(
     verify(VerifyConfig(adapter=str(folder.path)))
     assert re.search(r"holds\W+merged-1 read again", capsys.readouterr().out)
     words = small_runs.overrides(model, data, tmp_path / "hra", "adapter=hra")
-    with pytest.raises(GoftError, match=r"strength=0\.5: .*HRA is a product"):
+    with pytest.raises(
+        GoftError, match=r"^adapter\.strength=0\.5: .*HRA is a .* pass adapter\.strength=1$"
+    ):
         pipeline.run(small_runs.composed([*words, "adapter.strength=0.5"]))
 
 
@@ -149,6 +160,16 @@ def test_a_strength_of_1_makes_no_other_run(trained: Path, tmp_path: Path) -> No
     earlier.adapter.strength = 0.5
     write_config(tmp_path / "config.yaml", earlier)
     assert config_sha256(read_config(tmp_path / "config.yaml")) != before
+
+
+@pytest.mark.parametrize("strength", [1, 0.5])
+def test_what_trained_whole_is_pushed_whole_or_merged(strength: float) -> None:
+    adapter = BitFitConfig(name="bitfit")
+    run: Any = SimpleNamespace(strength=strength, cfg=SimpleNamespace(adapter=adapter))
+    check_strength(run, PushConfig(adapter="x", repo="y", merged=True))
+    whole = PushConfig(adapter="x", repo="y")
+    with nullcontext() if strength == 1 else pytest.raises(GoftError, match="merged=true"):
+        check_strength(run, whole)
 
 
 def test_a_strength_out_of_range_is_refused_in_python_too(trained: Path) -> None:
