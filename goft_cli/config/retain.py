@@ -83,6 +83,18 @@ class RetainSpec:
         return replace(self, wanted=tuple(dict.fromkeys(found)))
 
 
+def check_retain(value: object, benchmark: TaskConfig | None = None) -> None:
+    """Refuse a value of `retain` that is no measure, and one beside a benchmark to score."""
+    if value is None:
+        return
+    wanted = RetainSpec.parse(value)
+    if benchmark is not None:
+        raise GoftError(
+            f"retain={wanted} goes with a run on its own task, found task={benchmark.name}",
+            "drop task=, or drop retain=",
+        )
+
+
 def wanted_in(item: Any) -> list[Wanted]:  # noqa: ANN401 - a word or a mapping
     """Read one item of the list."""
     if isinstance(item, str) and item:

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from goft_cli.config.choices import STRONGEST, Section
-from goft_cli.config.retain import RetainSpec
+from goft_cli.config.retain import check_retain
 from goft_cli.config.verbs import TrainConfig
 from goft_cli.system.errors import GoftError
 
@@ -151,8 +151,7 @@ class ReportConfig:
     """Folder for the page and its figures; `report` beside the runs by default."""
 
     def __post_init__(self) -> None:
-        if self.retain is not None:
-            RetainSpec.parse(self.retain)
+        check_retain(self.retain)
 
 
 @dataclass
@@ -224,8 +223,7 @@ class RewindConfig(Section):
                 f"at={typed(self.at)}: expected numbers from 0 to {STRONGEST:g}, each once",
                 "pass at=[0,.5,.75,1]",
             )
-        if self.retain is not None:
-            RetainSpec.parse(self.retain)
+        check_retain(self.retain)
 
     @property
     def strengths(self) -> list[float]:

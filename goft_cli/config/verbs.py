@@ -23,7 +23,7 @@ from goft_cli.config.choices import (
 )
 from goft_cli.config.decoding import Decoding
 from goft_cli.config.model import ModelConfig
-from goft_cli.config.retain import RetainSpec
+from goft_cli.config.retain import check_retain
 from goft_cli.config.task import TaskConfig, check_scored
 from goft_cli.config.trainer import LauncherConfig, TrackerConfig, TrainerConfig
 from goft_cli.system.errors import GoftError
@@ -128,14 +128,7 @@ class EvalConfig(Section):
                 "pass adapter=RUN_FOLDER for a trained run, or model=NAME task=BENCHMARK for a "
                 "plain model",
             )
-        if self.retain is not None:
-            RetainSpec.parse(self.retain)
-        if self.retain is not None and self.task is not None:
-            raise GoftError(
-                f"eval: retain={self.retain} goes with a run on its own task, found "
-                f"task={self.task.name}",
-                "drop task=, or drop retain=",
-            )
+        check_retain(self.retain, self.task)
         for key in ("model", "shots"):
             if self.task is None and getattr(self, key) is not None:
                 raise GoftError(f"eval: {key} goes with a benchmark", "pass task=mmlu/full too")
@@ -268,8 +261,7 @@ class PlanConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.retain is not None:
-            RetainSpec.parse(self.retain)
+        check_retain(self.retain)
 
 
 @dataclass

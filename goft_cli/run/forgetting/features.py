@@ -67,14 +67,18 @@ class Rows:
 
         They are in the order of the rows, of which the longest are run first.
         """
-        ordered = LongestFirst.of(self.inputs)
-        found = [pooled(self.run, batch).float().cpu() for batch in self._batches(ordered, title)]
-        return torch.cat(found)[torch.from_numpy(np.argsort(ordered.order))]
+        found = [pooled(self.run, batch).float().cpu() for batch in self.batches(title)]
+        places = np.argsort(LongestFirst.of(self.inputs).order)
+        return torch.cat(found)[torch.from_numpy(places)]
 
-    def _batches(self, ordered: LongestFirst, title: str) -> Iterator[dict[str, Tensor]]:
-        """Yield the batches on the run's device, without targets, and show how many are done."""
+    def batches(self, title: str) -> Iterator[dict[str, Tensor]]:
+        """Yield batches on the run's device, the longest rows first, and show how many are done.
+
+        Targets are left out.
+        """
         model, device = self.run.model, self.run.arguments(self.batch_size).device
         known = {*inspect.signature(model.get_base_model().forward).parameters}
+        ordered = LongestFirst.of(self.inputs)
         inputs = ordered.inputs
         if isinstance(inputs, Dataset):
             inputs = inputs.select_columns(sorted(known & {*inputs.column_names}))
