@@ -1,4 +1,4 @@
-"""What the verbs take that read several runs: compare, reproduce (its recipes), report, verify."""
+"""What the verbs take that study runs: compare, reproduce (its recipes), report, verify, rewind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from goft_cli.config.choices import Section
+from goft_cli.config.choices import STRONGEST, Section
+from goft_cli.config.retain import check_retain
 from goft_cli.config.verbs import TrainConfig
 from goft_cli.system.errors import GoftError
 
@@ -143,8 +144,14 @@ class ReportConfig:
     """A run folder, a folder with runs somewhere below it, or a list of such."""
     base_model: str | None = None
     """Where the base model is now, if it has moved since training."""
+    retain: Any = None
+    """What to measure of the base model's abilities, as in `goft eval`; by default what the runs
+    have measured."""
     output_dir: str | None = None
     """Folder for the page and its figures; `report` beside the runs by default."""
+
+    def __post_init__(self) -> None:
+        check_retain(self.retain)
 
 
 @dataclass
@@ -184,3 +191,42 @@ class VerifyConfig(Section):
         """The folders that were named."""
         named: Any = self.adapter if self.runs is None else self.runs
         return list(named) if isinstance(named, list) else [named]
+
+
+@dataclass
+class RewindConfig(Section):
+    """`goft rewind RUN`: a word without a key is `adapter`."""
+
+    adapter: str = MISSING
+    """The run folder, or the adapter folder inside it."""
+    base_model: str | None = None
+    """Where the base model is now, if it has moved since training."""
+    at: Any = field(default_factory=lambda: [0, 0.25, 0.5, 0.75, 0.9, 1, 1.1])
+    """Strengths to score the run at: 0 is the base model, 1 the adapter as it was trained, and
+    both are added where they are not named."""
+    retain: Any = "auto"
+    """What is measured beside the score of what the base model did; null for nothing."""
+    data_dir: str | None = None
+    """Folder with the task's data, if it has moved since training."""
+    batch_size: int = 64
+    """Rows at a time."""
+    output_dir: str | None = None
+    """Folder for table and figure; the run folder by default."""
+
+    def __post_init__(self) -> None:
+        self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
+        named = self.at if isinstance(self.at, list) else [self.at]
+        numbers = [one for one in named if type(one) in {int, float}]
+        once = len({*numbers}) == len(named) > 0
+        if not (once and all(0 <= one <= STRONGEST for one in numbers)):
+            raise GoftError(
+                f"at={typed(self.at)}: expected numbers from 0 to {STRONGEST:g}, each once",
+                "pass at=[0,.5,.75,1]",
+            )
+        check_retain(self.retain)
+
+    @property
+    def strengths(self) -> list[float]:
+        """The strengths in rising order, those of the base model and the whole adapter included."""
+        named = self.at if isinstance(self.at, list) else [self.at]
+        return sorted({0.0, 1.0, *map(float, named)})

@@ -123,6 +123,11 @@ class RunFolder:
         return self.path / "classes.json"
 
     @property
+    def rewound(self) -> Path:
+        """What `goft rewind` found, where it wrote into the run folder."""
+        return self.path / "rewind.json"
+
+    @property
     def manifest(self) -> Path:
         """Versions, hardware, data and model that made the numbers."""
         return self.path / "manifest.json"

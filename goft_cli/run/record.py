@@ -58,6 +58,11 @@ class RunRecord:
         """Content of `classes.json`; empty where there are no classes, and of an early run."""
         return read_json(self.folder.classes) if self.folder.classes.is_file() else {}
 
+    @cached_property
+    def rewound(self) -> Mapping[str, Any]:
+        """Content of `rewind.json`; empty where nobody asked for it."""
+        return read_json(self.folder.rewound) if self.folder.rewound.is_file() else {}
+
     @property
     def task(self) -> str:
         """Name of its task."""
@@ -193,7 +198,7 @@ def of_one_subject(places: str | Sequence[str]) -> list[RunRecord]:
     named = [places] if isinstance(places, str) else list(places)
     found = [run for place in named for run in find_runs(place)]
     for run in found:  # a damaged file is refused before anything is measured
-        _ = run.history, run.cfg, run.metrics, run.manifest, run.classes
+        _ = run.history, run.cfg, run.metrics, run.manifest, run.classes, run.rewound
     subjects = sorted({f"{run.task} with {real_name(run.cfg.model)}" for run in found})
     if len(subjects) > 1:
         raise GoftError(

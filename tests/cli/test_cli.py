@@ -188,6 +188,7 @@ COMPLETIONS = [
     ("goft reproduce table1/cola/", {"table1/cola/goft"}, {"table1/rte/goft"}),
     ("goft verify ", {"runs=", "max_samples=", "base_model="}, {"schema", "task="}),
     ("goft verify outputs/a/b=1 max", {"max_samples="}, {"runs="}),
+    ("goft rewind outputs/a/b=1 a", {"adapter=", "at."}, {"retain="}),
     ("goft nothing ", set(), set()),
 ]
 

@@ -34,6 +34,7 @@ from goft_cli.system.errors import GoftError
         ("eval", "--adapter run/seed1-a=2", 'adapter="run/seed1-a=2"'),
         ("verify", "a/b", "runs=['a/b']"),
         ("verify", "a/x=1 --max-samples 3 b-c=2", "runs=['a/x=1','b-c=2'] max_samples=3"),
+        ("rewind", "a/x=1 at=[0,.5]", "adapter='a/x=1' at=[0,.5]"),
         ("verify", "--cfg job a adapter=b", "runs=['a'] --cfg job adapter=b"),
         (
             "verify",

@@ -11,6 +11,7 @@ from goft_cli.config import (
     EvalConfig,
     MergeConfig,
     PredictConfig,
+    RewindConfig,
     VerifyConfig,
     VicunaConfig,
 )
@@ -183,6 +184,9 @@ VERBS: dict[str, Callable[[], object]] = {
     "ExportConfig.as_lora": lambda: MergeConfig(adapter="x", as_lora=1.5),
     "TrainConfig.run_name": lambda: replace(composed([]), run_name="../x"),
     "VicunaConfig.against": lambda: VicunaConfig(against="x"),
+    "RewindConfig.at": lambda: RewindConfig(adapter="x", at=[0, 2]),
+    "RewindConfig.retain": lambda: RewindConfig(adapter="x", retain="kca"),
+    "RewindConfig.batch_size": lambda: RewindConfig(adapter="x", batch_size=0),
     "VerifyConfig.batch_size": lambda: VerifyConfig(adapter="x", batch_size=0),
     "VerifyConfig.max_samples": lambda: VerifyConfig(adapter="x", max_samples=0),
     "VerifyConfig.adapter": lambda: VerifyConfig(adapter="x", runs=["y"]),

@@ -67,12 +67,12 @@ PRESET = "+sweep="
 WORDS_ONLY = {
     line
     for line in lines_of("goft ")
-    if line.startswith("goft chat ")
+    if line.startswith(("goft chat ", "goft rewind "))
     or {"benchmark=lm_eval", "input=pictures"} & {*shlex.split(line)}
     or "init_adapter=" in line
     or "temperature=" in line
 }
-"""Lines that need a run, a package or files of another kind: their words are checked."""
+"""Lines that need a run, a package, files of another kind or minutes: their words are checked."""
 SHOWN = [line for line in lines_of("goft") if "--cfg" in line or line == "goft reproduce list"]
 LAUNCHED = lines_of("torchrun ", "accelerate launch ")
 TRAINED = sorted(
@@ -221,7 +221,7 @@ def test_a_run_is_prepared(
 def test_a_run_is_pushed(line: str, goft: Goft, hub: Hub, trained: Path) -> None:
     answer = goft(*(word.replace("$RUN", str(trained)) for word in words_of(line)))
     assert answer.code == 0, answer.err
-    assert [f"repo={repo}" for repo in hub.files] == words_of(line)[2:]
+    assert [f"repo={repo}" for repo in hub.files] == words_of(line)[2:3]
 
 
 @pytest.mark.parametrize("line", STARTED)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from goft_cli.run import pipeline
-from goft_cli.run.configuration import identity
+from goft_cli.run.configuration import as_plain, identity
 from goft_cli.run.record import of_one_subject
 from goft_cli.run.trained import open_trained
 from goft_cli.system.errors import GoftError
@@ -89,7 +89,7 @@ def test_the_command_composes_to_the_run(trained: Path) -> None:
     assert line is not None
     goft, train, *words = shlex.split(line)
     assert (goft, train) == ("goft", "train")
-    assert identity(vars(small_runs.composed(words))) == identity(vars(run.cfg))
+    assert identity(as_plain(small_runs.composed(words))) == identity(as_plain(run.cfg))
 
 
 def test_a_run_of_another_place_has_no_command(trained: Path) -> None:

@@ -21,6 +21,7 @@ from goft_cli.run.by_class import class_table
 from goft_cli.run.configuration import flatten
 from goft_cli.run.layers import LayerReport
 from goft_cli.run.record import RunRecord
+from goft_cli.run.retained import valid
 from goft_cli.run.summary import megabytes
 from goft_cli.studies.leaderboard import mean_and_deviation, told_apart
 from goft_cli.system.figures import save
@@ -28,6 +29,7 @@ from goft_cli.system.files import write_text
 from goft_cli.system.tables import Table, of_records
 from goft_cli.verbs.report import figures
 from goft_cli.verbs.report.gather import one_per_adapter
+from goft_cli.verbs.rewind import show
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,19 @@ def classified(runs: Sequence[RunRecord]) -> list[Measured]:
     ]
 
 
+def rewound(runs: Sequence[RunRecord]) -> list[Measured]:
+    """Lay out the runs that `goft rewind` has scored at several strengths."""
+    return [
+        Measured(
+            run,
+            show.table(run.rewound),
+            panels((f"strength-{number}", "Score by strength", show.draw(run.rewound))),
+        )
+        for number, run in enumerate(runs, start=1)
+        if run.rewound
+    ]
+
+
 def layer_row(layer: LayerReport) -> dict[str, object]:
     """Return one line of the table of layers, by column."""
     pairs, change, turns = np.abs(layer.pair_angles), layer.energy_change, bool(layer.stages)
@@ -132,6 +147,20 @@ def score_row(run: RunRecord) -> dict[str, object]:
 def spaced(name: str) -> str:
     """Write the name of a score as words."""
     return name.replace(".", " ").replace("_", " ")
+
+
+def retention(runs: Sequence[RunRecord]) -> list[tuple[str, Table]]:
+    """Lay out what was measured of the runs' base model, by value of `retain`: a row per run."""
+    found: dict[str, list[dict[str, object]]] = defaultdict(list)
+    for run in runs:
+        for one in valid(run):
+            row: dict[str, object] = {"run": run.label, "strength": f"{one.strength:g}"}
+            row[f"forgotten: {one.label}"] = f"{one.forgotten:.4f}"
+            for name, value in one.measures.items():
+                base = f" (base {one.base[name]:.4f})" if name in one.base else ""
+                row[spaced(name)] = f"{value:.4f}{base}"
+            found[one.spec].append(row)
+    return [(f"retain={spec}", of_records(rows)) for spec, rows in found.items()]
 
 
 def adapter_table(runs: Sequence[RunRecord]) -> Table:
@@ -185,6 +214,7 @@ def write(
         lstrip_blocks=True,
     )
     curves, classes = curve_panels(runs), classified(one_per_adapter(runs))
+    strengths = rewound(runs)
     html = environment.get_template("report.html.j2").render(
         title=f"{runs[0].cfg.task.name} · {real_name(runs[0].cfg.model)}",
         runs=runs,
@@ -192,12 +222,15 @@ def write(
         scores=of_records([score_row(run) for run in runs]),
         adapters=adapter_table(runs),
         curves=curves,
+        retention=retention(runs),
         classes=classes,
+        strengths=strengths,
+        notes=show.notes,
         geometry=geometry,
         facts=[(run.label, facts(run, cmd)) for run, cmd in zip(runs, commands, strict=True)],
     )
     write_text(folder / "report.html", html)
-    drawn = [*curves, *(panel for one in [*classes, *geometry] for panel in one.panels)]
+    drawn = [*curves, *(panel for one in [*strengths, *classes, *geometry] for panel in one.panels)]
     for panel in drawn:
         save(panel.figure, folder / f"{panel.name}.png", dpi=180)
     return ["report.html", *(f"{panel.name}.png" for panel in drawn)]

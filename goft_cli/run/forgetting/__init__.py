@@ -1,0 +1,179 @@
+"""What a base model still does after it was adapted: measures, each against the base itself.
+
+`prepare` reads the reference rows and runs the base model on them once; then `Retention.measure`
+runs the model as it stands, at whatever strength, once over the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol, cast
+
+from goft_cli.config import TaskConfig
+from goft_cli.config.retain import BENCHMARK, CKA, PROBE, STS, TEXT, RetainSpec, Wanted
+from goft_cli.run.forgetting.features import MOST_ROWS, Rows, Similarity, base_only
+from goft_cli.run.forgetting.probe import Probe
+from goft_cli.run.forgetting.text import KL, Meaning, Prose
+from goft_cli.run.record import RunRecord
+from goft_cli.run.retained import Retained, ground_of, keep, references_of
+from goft_cli.run.trained import TrainedRun, spread
+from goft_cli.tasks.benchmark import load_benchmark, require_kind
+from goft_cli.tasks.families import build_benchmark
+
+VALIDATION = "validation"
+"""The name of the rows that checkpoints are chosen on, whatever the task calls them."""
+ORDER = (TEXT, PROBE, CKA, STS, BENCHMARK)
+"""Kinds of measures, the one first that stands for the others."""
+
+
+class Measure(Protocol):
+    """One measure, prepared: the base's own values, and those of the model as it stands."""
+
+    base: dict[str, float]
+
+    def measure(self) -> dict[str, float]:
+        """Run the model once over the rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """The one number that stands for all measures in a table: 0 for the base, larger is worse."""
+
+    name: str
+    """The measure that it is made of."""
+    label: str
+    """What it is, for the head of a column or an axis."""
+    greater_is_better: bool = True
+    """Whether more of the measure is better."""
+
+
+@dataclass(frozen=True)
+class Retention:
+    """The measures of one run, prepared."""
+
+    measures: Sequence[Measure]
+    headline: Forgetting
+
+    @property
+    def base(self) -> dict[str, float]:
+        """The base model's own values, of those measures that have one."""
+        return {name: value for one in self.measures for name, value in one.base.items()}
+
+    def measure(self) -> dict[str, float]:
+        """Measure the model as it stands now: one pass over the reference rows."""
+        return {name: value for one in self.measures for name, value in one.measure().items()}
+
+    def forgotten(self, measures: Mapping[str, float]) -> float:
+        """Return the headline's number of what `measure` found: 0 for the base, larger is worse."""
+        return forgotten(self.headline, measures, self.base)
+
+
+def forgotten(
+    headline: Forgetting, measures: Mapping[str, float], base: Mapping[str, float]
+) -> float:
+    """Return how far a measure is from the base's; the base's likeness to itself is 1."""
+    value = measures[headline.name]
+    if headline.name == KL:
+        return value
+    fall = base.get(headline.name, 1.0) - value
+    return fall if headline.greater_is_better else -fall
+
+
+def retained_by(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retained:
+    """Measure a run at its strength, and keep it in its folder where its data is its own."""
+    retention = prepare(run, wanted, batch_size)
+    found, headline = retention.measure(), retention.headline
+    measured = Retained(
+        spec=str(wanted),
+        strength=run.strength,
+        name=headline.name,
+        label=headline.label,
+        forgotten=retention.forgotten(found),
+        base=retention.base,
+        measures=found,
+        ground=ground_of(RunRecord(run.folder)),
+        references=references_of(wanted),
+    )
+    if not run.other_data:
+        with suppress(OSError):  # a finished run may lie on a read-only disk
+            keep(run.folder, measured)
+    return measured
+
+
+def prepare(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retention:
+    """Read and encode the reference rows, and compute the base model's side: one pass.
+
+    `wanted` is what `goft_cli.compose.references.retained` made, where it names tasks.
+    """
+    wanted = wanted.settled(run.cfg.task)
+    return Retention(
+        [prepared(run, one, wanted.tasks.get(one), batch_size) for one in wanted.wanted],
+        headline_of(wanted),
+    )
+
+
+def prepared(run: TrainedRun, wanted: Wanted, task: TaskConfig | None, batch_size: int) -> Measure:
+    """Prepare one measure."""
+    if wanted.kind == TEXT:
+        return Prose(run, wanted.of)
+    if wanted.kind == STS:
+        return Meaning(run, str(wanted.of), batch_size)
+    if wanted.kind == PROBE and task is not None:
+        return Probe(run, task, batch_size)
+    if wanted.kind == BENCHMARK and task is not None:
+        return Questions(run, task, batch_size)
+    return Similarity(VALIDATION, validation_rows(run, batch_size))
+
+
+def headline_of(wanted: RetainSpec) -> Forgetting:
+    """Choose the measure that stands for all: of a text, of a probe, of features, of what is left.
+
+    The divergence of a language model's expectations comes first; then the fall of a score.
+    """
+    first = min(wanted.wanted, key=lambda one: ORDER.index(one.kind))
+    task = wanted.tasks.get(first)
+    if first.kind == TEXT:
+        return Forgetting(KL, "KL(base || adapted), nats per token", greater_is_better=False)
+    if first.kind == PROBE and task is not None:
+        label = f"fall of the probe's {task.headline}, {task.name}"
+        return Forgetting(f"{PROBE}:{task.name}/score", label, task.greater_is_better)
+    if first.kind == STS:
+        return Forgetting("sts/spearman", "fall of Spearman's correlation")
+    if first.kind == BENCHMARK and task is not None:
+        return Forgetting(f"{task.name}/{task.headline}", f"fall of {task.headline}, {task.name}")
+    return Forgetting(f"{VALIDATION}/cka", "1 - CKA, validation inputs")
+
+
+class Questions:
+    """A benchmark, asked of the base model and of the adapted one."""
+
+    def __init__(self, run: TrainedRun, config: TaskConfig, batch_size: int) -> None:
+        self._run, self._batch_size = run, batch_size
+        self._loaded = load_benchmark(build_benchmark(config))
+        require_kind(self._loaded.benchmark, run.task.auto_class, f"the run {run.folder.path}")
+        with base_only(run.model):
+            self.base = self.measure()
+
+    def measure(self) -> dict[str, float]:
+        """Ask every question."""
+        run, asked = self._run, self._loaded
+        model = cast("Any", run.model.to(run.arguments(self._batch_size).device).eval())
+        with TemporaryDirectory(prefix="goft-retain-") as folder:
+            given = run.backbone.processor, asked.data, Path(folder), self._batch_size
+            found = asked.benchmark.evaluate(model, *given)
+        return {f"{asked.name}/{metric}": value for metric, value in found.metrics.items()}
+
+
+def validation_rows(run: TrainedRun, batch_size: int) -> Rows:
+    """Return up to 5,000 encoded rows of the split that checkpoints are chosen on."""
+    config = run.task.config
+    name = next(iter(config.eval_splits), config.train_split)
+    rows = run.load_splits([name]).splits[name]
+    rows = rows.select(spread(len(rows), MOST_ROWS))
+    inputs = run.task.split(rows, run.backbone.processor).inputs
+    return Rows.of(run, run.task, inputs, batch_size)
