@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from _pytest.mark import ParameterSet
-from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 from transformers import AutoModel
 
@@ -51,15 +48,6 @@ def test_a_base_whose_features_are_equal_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Rows, "features", lambda *_: torch.full((31, 4), 0.1))
     with pytest.raises(GoftError, match=r"31 rows of validation are all equal.*another measure"):
         Similarity("validation", validation_rows(run_of("goft"), 16))
-
-
-def fit(x: Tensor, y: Tensor, penalty: float) -> Callable[[Tensor], np.ndarray]:
-    """Solve the least squares of the rows with one more for each weight, by LAPACK."""
-    width, outputs = x.shape[1], y.shape[1]
-    left = np.vstack([x - x.mean(0), penalty**0.5 * np.eye(width)])
-    right = np.vstack([y - y.mean(0), np.zeros((width, outputs))])
-    weights = np.linalg.lstsq(left, right, rcond=None)[0]
-    return lambda z: (z - x.mean(0)).numpy() @ weights + y.mean(0).numpy()
 
 
 def measured(run: TrainedRun, value: object) -> tuple[Retention, dict[str, float]]:
