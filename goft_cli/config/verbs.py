@@ -134,11 +134,11 @@ class EvalConfig(Section):
                 raise GoftError(f"eval: {key} goes with a benchmark", "pass task=mmlu/full too")
         if self.task is None and self.harness is not Harness.own:
             raise GoftError("eval: harness goes with a benchmark", "pass task=mmlu/full too")
-        of_runs = ("merged", "base_model", "strength")
-        if self.model is not None and any(
-            getattr(self, key) not in {None, False} for key in of_runs
-        ):
-            raise GoftError(f"eval: {', '.join(of_runs)} go with a run", "drop them, or model=")
+        of_run = self.merged or (self.base_model, self.strength) != (None, None)
+        if self.model is not None and of_run:
+            raise GoftError(
+                "eval: merged, base_model and strength go with a run", "drop them, or model="
+            )
         if self.task is not None:
             check_scored(self.task, "task")
 

@@ -94,7 +94,7 @@ def attach_adapter(
     check_adapted(model, cfg, head)
     keep_base_values(model, cfg, head)
     for strength in (cfg.strength, 1.0):  # refused now rather than after the training
-        use_strength(model, strength)
+        use_strength(model, strength, key="adapter.strength")
     # The classification heads ignore num_items_in_batch, but their **kwargs make Trainer believe
     # the loss is normalised by it and skip the division by the accumulation steps.
     object.__setattr__(backbone.model, "accepts_loss_kwargs", auto_class == "AutoModelForCausalLM")
@@ -189,12 +189,15 @@ def keep_base_values(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> N
         keep_base(model, ADAPTER, lambda name: word in name and not in_modules(name, head))
 
 
-def use_strength(model: PeftModel, strength: float) -> None:
-    """Set the strength of a model's adapter; the method or the trained values may refuse it."""
+def use_strength(model: PeftModel, strength: float, *, key: str = "strength") -> None:
+    """Set the strength of a model's adapter, which the method or the trained values may refuse.
+
+    `key` is what the user typed before it.
+    """
     try:
         set_strength(model, strength)
     except ValueError as error:
-        raise GoftError(str(error)) from error
+        raise GoftError(str(error).replace("strength=", f"{key}=")) from error
 
 
 def merge(model: PeftModel) -> PreTrainedModel:

@@ -67,7 +67,7 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
 
     The trained one may be sharded over the processes; the other two are whole in each.
     """
-    use_strength(job.model, job.cfg.adapter.strength)
+    use_strength(job.model, job.cfg.adapter.strength, key="adapter.strength")
     splits = job.encoded.evaluation or evaluation_splits(job.task, job.data, job.backbone.processor)
     trained = run_trainer(trainer, splits)
     sharding.forget_sharding()

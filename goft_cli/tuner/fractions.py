@@ -57,10 +57,12 @@ def way_of(module: nn.Module) -> Way:
 def goft_problem(layer: GoftLayer, adapter: str) -> str | None:
     """Look for blocks and factors that have no powers between the identity and themselves."""
     rotation, scale = layer.goft_rotation[adapter].detach(), layer.goft_scale.get(adapter)
+    if rotation.is_meta:  # a plan's model, which has learnt nothing
+        return None
     if rotation.dim() == 3 and not (polar_parts(rotation)[2] > 0).all():
         return (
             "qGOFT has learnt a block whose determinant is not positive, and no path of rotations "
-            "and stretches leads to it; pass 1"
+            "and stretches leads to it; pass strength=1"
         )
     return None if scale is None else factor_problem("GOFT", scale)
 
@@ -68,7 +70,11 @@ def goft_problem(layer: GoftLayer, adapter: str) -> str | None:
 def factor_problem(method: str, factors: Tensor) -> str | None:
     """Look for factors that are not positive."""
     least = float(factors.detach().amin())
-    return None if least > 0 else f"{method} has learnt the factor {least:.3g}, not above 0; pass 1"
+    return (
+        None
+        if least > 0
+        else f"{method} has learnt the factor {least:.3g}, not above 0; pass strength=1"
+    )
 
 
 def lora_problem(layer: LoraLayer, adapter: str) -> str | None:
@@ -77,7 +83,7 @@ def lora_problem(layer: LoraLayer, adapter: str) -> str | None:
     if variant is None:
         return None
     name = type(variant).__name__.removesuffix("LinearVariant")
-    return f"{name} is not an update that is only added, and no fraction of it is known; pass 1"
+    return f"{name} does more than to add an update, and has no known fraction; pass strength=1"
 
 
 def scale_update(layer: LoraLayer, adapter: str, strength: float) -> None:
@@ -120,8 +126,9 @@ class FractionOfBoft(BoftLinear):
 def boft_problem(layer: BOFTLayer, adapter: str) -> str | None:
     """Look for factors that are not positive, and for layers that are not linear."""
     if not isinstance(layer, BoftLinear):
-        return f"no fraction of BOFT is known on a {type(layer).__name__}; pass 1"
-    return factor_problem("BOFT", layer.boft_s[adapter])
+        return f"no fraction of BOFT is known on a {type(layer).__name__}; pass strength=1"
+    factors = layer.boft_s[adapter]
+    return None if factors.is_meta else factor_problem("BOFT", factors)
 
 
 @torch.no_grad()
@@ -167,11 +174,9 @@ def no_problem(module: nn.Module, adapter: str) -> None:
 def method_problem(layer: nn.Module, adapter: str) -> str:
     """Say of a method that no fraction of it is known."""
     method = type(layer).__module__.split(".")[-2].upper()
-    reflections = (
-        "is a product of reflections, which no path of such products joins to the identity"
-    )
+    reflections = "is a product of reflections, and no path of such products leads to the identity"
     unknown = "has no fraction that is known to end at the base model"
-    return f"{method} {reflections if method == 'HRA' else unknown}; pass 1"
+    return f"{method} {reflections if method == 'HRA' else unknown}; pass strength=1"
 
 
 def nothing(module: nn.Module, adapter: str, strength: float) -> None:

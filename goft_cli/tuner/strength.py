@@ -45,7 +45,7 @@ def set_strength(model: nn.Module, strength: float, adapter_name: str | None = N
     if not found and strength != 1:
         raise ValueError(
             f"strength={strength:g}: {adapter_name or 'the adapter'} changes no layer of the base "
-            "model, so that there is no fraction of it; pass 1"
+            "model, so that there is no fraction of it; pass strength=1"
         )
     if {one_strength(module, adapter) for _, module, adapter in found} <= {strength}:
         return
@@ -156,4 +156,6 @@ def check_configs(model: nn.Module, adapters: set[str], strength: float) -> None
         }
         for problem, found in problems.items():
             if found:
-                raise ValueError(f"strength={strength:g}: adapter {adapter}: {problem}; pass 1")
+                raise ValueError(
+                    f"strength={strength:g}: adapter {adapter}: {problem}; pass strength=1"
+                )

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModel
 
 from goft_cli.config import EvalConfig
 from goft_cli.run import pipeline
 from goft_cli.run.configuration import read_config
 from goft_cli.run.folder import RunFolder
+from goft_cli.run.trained import open_trained
+from goft_cli.system.errors import GoftError
 from goft_cli.verbs.eval import evaluate
 from tests.support import small_runs
 from tests.support.architectures import without_memory
@@ -90,6 +93,37 @@ def test_without_layers_of_its_own_an_adapter_trains_the_models(adapter: str, ru
     biases = {name for name in start if name.endswith(".bias")}
     expected = {"linear": set[str](), "bitfit": biases, "full": set(start)}[adapter]
     assert {name for name in moved ^ expected if not any(part in name for part in HEAD)} == set()
+
+
+WITHOUT_FRACTION = {"dora", "hra", "ia3", "linear", "peft", "psoft", "road", "vera"}
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [name if name == "full" else pytest.param(name, marks=pytest.mark.slow) for name in ADAPTERS],
+)
+def test_at_strength_0_a_run_is_its_base_model(adapter: str, run: Run) -> None:
+    place = str(run(adapter).path)
+    if adapter in WITHOUT_FRACTION:
+        with pytest.raises(GoftError, match=r"strength=0: .* pass strength=1$"):
+            open_trained(place, base_model=None, strength=0)
+        return
+    own, trained, half, none = (
+        features(open_trained(place, base_model=None, strength=one).model)
+        for one in (None, 1, 0.5, 0)
+    )
+    assert torch.equal(own, trained)
+    assert not torch.equal(half, trained)
+    assert not torch.equal(half, none)
+    weights = AutoModel.from_pretrained(run(adapter).path.parent / "model").eval()
+    assert torch.equal(features(weights), none)
+
+
+def features(model: torch.nn.Module) -> torch.Tensor:
+    """What enters the head, of some words."""
+    with torch.no_grad():
+        found = model(input_ids=torch.arange(10).view(2, 5), output_hidden_states=True)
+    return found.hidden_states[-1]
 
 
 def deberta(*words: str) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from goft_cli.tuner.strength import keep_base
 
 FRACTIONS = st.floats(0, STRONGEST)
 WIDE = torch.float64
-FEW = settings(max_examples=15)
+FEW = settings(max_examples=10)
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Failed to load the CUDA extension"),
     pytest.mark.filterwarnings("ignore:Setting boft_n_butterfly_factor"),

@@ -175,9 +175,11 @@ def front_matter(run: TrainedRun, kind: Kind) -> str:
                 metric_type=metric,
                 metric_value=value,
             )
-            for split, values in (scores(run) if is_as_scored(run) else {}).items()
+            for split, values in scores(run).items()
             for metric, value in values.items()
-        ],
+        ]
+        if is_as_scored(run)
+        else None,
     )
     return data.to_yaml()
 
