@@ -2,152 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from _pytest.mark import ParameterSet
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import spearmanr
-from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 from transformers import AutoModel
 
 from goft_cli.compose.references import retained
 from goft_cli.config.retain import RetainSpec
 from goft_cli.models.backbone import load_backbone
-from goft_cli.run.forgetting import Retention, prepare, probe, validation_rows
+from goft_cli.run.forgetting import Retention, prepare, validation_rows
 from goft_cli.run.forgetting.features import (
     Rows,
     Similarity,
     base_only,
-    linear_cka,
-    mean_cosine,
     pooled,
 )
-from goft_cli.run.forgetting.text import PROSE, rank_correlation
+from goft_cli.run.forgetting.text import PROSE
 from goft_cli.run.trained import TrainedRun
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import asset_dir
 from goft_cli.tuner import set_strength
 from tests.support.decoders import shipped_llama
+from tests.support.small_families import write_family
 from tests.support.untrained import moved, untrained
 
 FEW = "task.max_eval_samples=40"
 LANGUAGE = ["task=demo/instructions", "model=tiny-llama"]
-SHAPES = st.tuples(st.integers(2, 40), st.integers(1, 20), st.integers(1, 20))
-"""Rows, and the widths of two features."""
-SEEDS = st.integers(0, 1000)
 
 
 def slow(*values: str) -> list[ParameterSet]:
     return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
-def draw(seed: int, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def gram_cka(x: Tensor, y: Tensor) -> float:
-    """Return CKA by its definition from the Hilbert-Schmidt independence criterion."""
-    rows = len(x)
-    centring = torch.eye(rows, dtype=torch.float64) - 1 / rows
-
-    def hsic(one: Tensor, other: Tensor) -> Tensor:
-        return (one @ one.T @ centring @ other @ other.T @ centring).trace()
-
-    return float(hsic(x, y) / (hsic(x, x) * hsic(y, y)).sqrt())
-
-
-@settings(max_examples=25, deadline=None)
-@given(SHAPES, SEEDS)
-def test_cka_is_that_of_dense_gram_matrices(shape: tuple[int, int, int], seed: int) -> None:
-    rows, one, other = shape
-    x, y = draw(seed, rows, one) + 3, draw(seed + 1, rows, other)
-    assert linear_cka(x, y) == pytest.approx(gram_cka(x, y), abs=1e-9)
-
-
-@settings(max_examples=25, deadline=None)
-@given(SHAPES, SEEDS, st.floats(0.01, 100))
-def test_cka_does_not_see_rotation_scale_and_mean(
-    shape: tuple[int, int, int], seed: int, scale: float
-) -> None:
-    rows, width, other = shape
-    x, y = draw(seed, rows, width), draw(seed + 1, rows, other)
-    turn, _ = torch.linalg.qr(draw(seed + 2, width, width))
-    assert linear_cka(scale * x @ turn + 5, y) == pytest.approx(linear_cka(x, y), abs=1e-9)
-    assert linear_cka(x, scale * x @ turn + 5) == pytest.approx(1, abs=1e-9)
-
-
-def test_the_cosine_does_see_a_rotation() -> None:
-    x = draw(0, 30, 2)
-    assert mean_cosine(x, x @ torch.tensor([[0.0, 1], [-1, 0]]).double()) == pytest.approx(0)
-
-
-def test_equal_features_are_like_nothing() -> None:
-    # 0.1 has no finite binary form, so that the mean of many is not exactly it
-    same = torch.full((31, 4), 0.1)
-    assert linear_cka(same, draw(0, 31, 4)) == linear_cka(draw(0, 31, 4), same) == 0
+@cache
+def run_of(adapter: str) -> TrainedRun:
+    """Return the shipped encoder with an adapter that has moved."""
+    return moved(untrained(f"adapter={adapter}", FEW))
 
 
 def test_a_base_whose_features_are_equal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Rows, "features", lambda *_: torch.full((31, 4), 0.1))
     with pytest.raises(GoftError, match=r"31 rows of validation are all equal.*another measure"):
         Similarity("validation", validation_rows(run_of("goft"), 16))
-
-
-def fit(x: Tensor, y: Tensor, penalty: float) -> Callable[[Tensor], np.ndarray]:
-    """Solve the least squares of the rows with one more for each weight, by LAPACK."""
-    width, outputs = x.shape[1], y.shape[1]
-    left = np.vstack([x - x.mean(0), penalty**0.5 * np.eye(width)])
-    right = np.vstack([y - y.mean(0), np.zeros((width, outputs))])
-    weights = np.linalg.lstsq(left, right, rcond=None)[0]
-    return lambda z: (z - x.mean(0)).numpy() @ weights + y.mean(0).numpy()
-
-
-@settings(max_examples=25, deadline=None)
-@given(SHAPES, SEEDS)
-def test_a_probe_is_ridge_regression(shape: tuple[int, int, int], seed: int) -> None:
-    rows, width, outputs = shape
-    x, y = draw(seed, rows, width) + 1, draw(seed + 1, rows, outputs)
-    found = probe.ridge(x, y)
-    np.testing.assert_allclose(found.readout(x), fit(x, y, found.penalty)(x), atol=1e-7)
-
-
-@pytest.mark.parametrize(("rows", "width"), [(14, 3), (8, 12)])
-def test_its_penalty_is_the_best_for_rows_held_out_one_by_one(rows: int, width: int) -> None:
-    x = draw(0, rows, width)
-    y = x[:, :2] + draw(1, rows, 2)
-    unit = float((x - x.mean(0)).square().sum() / width)
-
-    def held_out(penalty: float) -> float:
-        errors = []
-        for row in range(rows):
-            rest = [other for other in range(rows) if other != row]
-            errors.append(fit(x[rest], y[rest], penalty)(x[row]) - y[row].numpy())
-        return float(np.square(errors).sum())
-
-    best = min((unit * share for share in probe.PENALTIES), key=held_out)
-    assert probe.ridge(x, y).penalty == pytest.approx(best)
-
-
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3))
-def test_rank_correlation_is_scipys(pairs: list[tuple[int, int]]) -> None:
-    one, other = ([float(pair[side]) for pair in pairs] for side in (0, 1))
-    if len({*one}) > 1 and len({*other}) > 1:
-        assert rank_correlation(one, other) == pytest.approx(spearmanr(one, other)[0])
-    else:
-        assert rank_correlation(one, other) == 0
-
-
-@cache
-def run_of(adapter: str) -> TrainedRun:
-    """Return the shipped encoder with an adapter that has moved."""
-    return moved(untrained(f"adapter={adapter}", FEW))
 
 
 def measured(run: TrainedRun, value: object) -> tuple[Retention, dict[str, float]]:
@@ -209,6 +109,27 @@ def test_an_adapter_at_its_start_has_forgotten_nothing(adapter: str, tmp_path: P
     prepared, found = measured(untrained(f"adapter={adapter}", *LANGUAGE), {"text": str(file)})
     assert found["text/kl"] == prepared.forgotten(found) == 0
     assert found["text/perplexity"] == prepared.base["text/perplexity"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "task"),
+    [
+        ("OPT", "demo/instructions"),
+        ("T5", "demo/acceptability"),
+        ("Swin", "demo/digits"),
+        ("SigLIP", "demo/digits"),
+    ],
+)
+def test_features_are_found_where_families_hide_them(
+    family: str, task: str, tmp_path: Path
+) -> None:
+    words = ["model=auto", f"model.path={write_family(family, tmp_path)}", f"task={task}"]
+    run = untrained(*words, "task.max_eval_samples=12", "trainer.learning_rate=0.01")
+    prepared, found = measured(run, "cka")
+    assert found == {name: pytest.approx(1, abs=1e-9) for name in found}
+    moved(run)
+    assert prepared.measure()["validation/cka"] < 1 - 1e-6
 
 
 def test_an_adapter_that_moved_has_forgotten_something_until_its_strength_is_nothing() -> None:

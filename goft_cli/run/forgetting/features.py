@@ -112,22 +112,23 @@ def pooled(run: TrainedRun, batch: Mapping[str, Tensor]) -> Tensor:
 def hidden_states(run: TrainedRun, batch: Mapping[str, Tensor]) -> Tensor:
     """Return what the part of the model below its head makes of a batch, in the run's precision.
 
-    A few architectures have no such part; of these it is the last of the hidden states.
+    A few architectures have no such part, or do not call it as a whole (OPT); of these it is the
+    last of the hidden states that they return.
     """
     plain = cast(PreTrainedModel, run.model.get_base_model())
     below, kept = plain.base_model, list[Any]()
-    options = {"output_hidden_states": True} if below is plain else {}
     # the model itself knows what its parts are given, T5's decoder for one
     hook = below.register_forward_hook(lambda *call: kept.append(call[-1]))
     try:
         with torch.inference_mode(), autocast(run, plain.device):
-            plain(**batch, **options)
+            if below is not plain:
+                plain(**batch)
+            if kept:
+                return kept[-1][0]
+            found = plain(**batch, output_hidden_states=True)
     finally:
         hook.remove()
-    if below is plain:
-        outputs = kept[-1]
-        return (outputs.get("hidden_states") or outputs["decoder_hidden_states"])[-1]
-    return kept[-1][0]
+    return (found.get("hidden_states") or found["decoder_hidden_states"])[-1]
 
 
 def autocast(run: TrainedRun, device: torch.device) -> torch.autocast:
