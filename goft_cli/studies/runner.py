@@ -26,7 +26,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from goft_cli.compose.refusals import sentence_and_code
-from goft_cli.system.errors import CRASH, Stopped, handling, panics_as_errors, stop_now
+from goft_cli.system.errors import (
+    CRASH,
+    DivergedError,
+    Stopped,
+    handling,
+    panics_as_errors,
+    stop_now,
+)
 from goft_cli.system.secrets import redact
 
 POLL_SECONDS = 1.0
@@ -87,6 +94,8 @@ class Outcome:
     code: int = 0
     sentence: str = ""
     traceback: str = ""
+    diverged: bool = False
+    """Whether a training could not go on with its learning rate."""
 
 
 def process_context(*, several: bool) -> ForkServerContext | SpawnContext:
@@ -161,7 +170,8 @@ def _enter(
         outcome = Outcome()
     except (Exception, Stopped) as error:
         sentence, code = sentence_and_code(error, ["train"])
-        outcome = Outcome(code, sentence, redact(traceback.format_exc()))
+        told, diverged = redact(traceback.format_exc()), isinstance(error, DivergedError)
+        outcome = Outcome(code, sentence, told, diverged)
         if surroundings.output is not None:
             print(outcome.traceback, flush=True)
     sender.send(outcome)

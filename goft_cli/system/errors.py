@@ -51,6 +51,10 @@ class GoftError(Exception):
         return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
 
 
+class DivergedError(GoftError):
+    """A loss or a gradient became infinite or NaN, so the training cannot go on."""
+
+
 class RankError(Exception):
     """One of a run's processes failed, with the exit code `code`."""
 

@@ -16,6 +16,7 @@ from goft_cli.config import TrainConfig
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import (
     USAGE_ERROR,
+    DivergedError,
     GoftError,
     OutOfMemoryError,
     RankError,
@@ -81,7 +82,8 @@ def finish_run(cfg: TrainConfig, *, several: bool) -> RunRecord:
 
     `several`: the process may be forked from one that has imported what runs need, which is faster,
     and counts less of those imports as the run's memory than `goft train` does. A failed run is a
-    RankError or a GoftError; a KeyboardInterrupt comes when the run has saved a checkpoint.
+    RankError or a GoftError, a DivergedError if it diverged; a KeyboardInterrupt comes when the run
+    has saved a checkpoint.
     """
     from goft_cli.run.launch import RankTracebackError
     from goft_cli.run.preflight import check_inputs
@@ -94,7 +96,8 @@ def finish_run(cfg: TrainConfig, *, several: bool) -> RunRecord:
         outcome = runner.isolated(train_quietly, cfg, runner.Surroundings(), several=several)
         cause = RankTracebackError(f"\n{outcome.traceback}")
         if outcome.code == USAGE_ERROR:
-            raise GoftError(outcome.sentence) from cause
+            kind = DivergedError if outcome.diverged else GoftError
+            raise kind(outcome.sentence) from cause
         if outcome.code:
             raise RankError(outcome.sentence, outcome.code) from cause
     return RunRecord.of(cfg)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from goft_cli.run.record import RunRecord
 from goft_cli.run.summary import megabytes
@@ -16,11 +16,17 @@ from goft_cli.studies.leaderboard import (
     paired_difference,
 )
 from goft_cli.system.tables import Table, styled
+from goft_cli.verbs.compare.tuning import Tuned
 
 MINUS = "\N{MINUS SIGN}"
 SIZES, COSTS = ("parameters", "head_parameters"), ("train_seconds", "peak_memory_bytes")
 SCORES = ("mean", "standard_deviation", "best", "difference", "interval_low", "interval_high")
 SUMMARY_COLUMNS = ("adapter", "size", *SIZES, "seeds", *SCORES, *COSTS)
+TUNED_COLUMNS = ("learning_rate", "trials", "lowest_trial", "highest_trial")
+TRIAL_COLUMNS = (
+    *("adapter", "step", "learning_rate", "seed", "split", "score", "chosen"),
+    *("train_seconds", "folder"),
+)
 RUN_COLUMNS = ("adapter", "size", "seed", "score", *SIZES, *COSTS, "folder")
 
 
@@ -154,41 +160,71 @@ def notes(rows: Sequence[Summary], caption: Caption) -> list[str]:
     return found
 
 
-def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
+def tuned_cells(tuned: Tuned) -> list[str]:
+    """Return the learning rate, the number of trials, and the least and the best of their scores.
+
+    The last is how much the score depends on the rate.
+    """
+    known, trials = tuned.known, f"{len(tuned.runs)}"
+    if lost := len(tuned.runs) - len(known):
+        trials += f", {lost} diverged"
+    spread = f"{min(known):.3f} to {max(known):.3f}" if known else ""
+    return [f"{tuned.rate:g}", trials, spread.replace("-", MINUS)]
+
+
+TUNED_HEADER = ("rate", "trials", "trials' scores")
+
+
+def for_screen(
+    rows: Sequence[Summary], caption: Caption, tuned: Mapping[str, Tuned] | None = None
+) -> Table:
     """Lay the rows out in the terminal, two lines each, so that 80 columns hold them."""
     adapter, size, parameters, score, best, _, time, memory = header(caption)
     against = f"to {caption.reference}\n{CONFIDENCE:.0%} interval"
     scores, costs = f"{score}\n{best}", f"{time}\n{memory}"
     columns = [f"{adapter}\n{size}", scores, against, costs, parameters]
+    if tuned:
+        columns = [*columns[:-1], f"{parameters}\nrate, trials"]
     lines: list[Sequence[str]] = []
     for row in rows:
         name, setting, count, mean, highest, difference, seconds, peak = cells(row)
         to_reference, _, interval = difference.partition(" ")
         lines.append((name, mean, to_reference, seconds, count))
-        lines.append(styled("dim", setting, highest, interval, peak))
+        rate, trials, _ = tuned_cells(tuned[row.adapter]) if tuned else ("", "", "")
+        searched = [f"{rate}, {trials}"] if tuned else []
+        lines.append(styled("dim", setting, highest, interval, peak, *searched))
     return Table(columns, lines, caption.title, "wr", centred=False, framed=False)
 
 
-def markdown(rows: Sequence[Summary], caption: Caption) -> str:
+def markdown(
+    rows: Sequence[Summary], caption: Caption, tuned: Mapping[str, Tuned], said: Sequence[str]
+) -> str:
     """Lay the rows out for a document, with the notes below."""
-    table = Table(header(caption), [cells(row) for row in rows], layout="llr")
-    listed = "\n".join(f"- {note}" for note in notes(rows, caption))
+    columns = [*header(caption), *(TUNED_HEADER if tuned else ())]
+    lines = [[*cells(row), *(tuned_cells(tuned[row.adapter]) if tuned else ())] for row in rows]
+    table = Table(columns, lines, layout="llr")
+    listed = "\n".join(f"- {note}" for note in said)
     return f"**{caption.title}**\n\n{table.markdown()}\n\n{listed}\n"
 
 
-def summary_csv(rows: Sequence[Summary]) -> str:
+def summary_csv(rows: Sequence[Summary], tuned: Mapping[str, Tuned]) -> str:
     """Return one line per adapter, numbers unrounded, empty where there is none."""
-    return Table(SUMMARY_COLUMNS, [summary_line(row) for row in rows]).csv()
+    columns = (*SUMMARY_COLUMNS, *(TUNED_COLUMNS if tuned else ()))
+    return Table(columns, [summary_line(row, tuned) for row in rows]).csv()
 
 
-def summary_line(row: Summary) -> list[object]:
-    """Return a row's numbers."""
+def summary_line(row: Summary, tuned: Mapping[str, Tuned]) -> list[object]:
+    """Return a row's numbers, and of a tuned adapter those of its trials."""
     difference = row.difference
     against = None if difference is None else difference.mean
     interval = (difference.interval if difference else None) or (None, None)
     sizes = [row.parameters, row.results[0].head_parameters, len(row.results)]
     scores = [row.mean, row.deviation, row.best, against, *interval]
-    return [row.adapter, row.setting, *sizes, *scores, row.seconds, row.memory]
+    more: list[object] = []
+    if tuned:
+        one, known = tuned[row.adapter], tuned[row.adapter].known
+        more = [one.rate, len(one.runs), min(known, default=None), max(known, default=None)]
+    return [row.adapter, row.setting, *sizes, *scores, row.seconds, row.memory, *more]
 
 
 def runs_csv(rows: Sequence[Summary]) -> str:
@@ -200,3 +236,30 @@ def runs_csv(rows: Sequence[Summary]) -> str:
         for result in row.results
     ]
     return Table(RUN_COLUMNS, lines).csv()
+
+
+def tuning_csv(tuned: Mapping[str, Tuned]) -> str:
+    """Return one line per trial, by adapter and rate; no score where it diverged."""
+    lines = []
+    for name, one in tuned.items():
+        for step, score in one.scores.items():
+            run = one.runs[step].record
+            place = [run.cfg.trainer.learning_rate, run.seed, run.cfg.task.headline_split]
+            seconds = None if score is None else run.train_seconds
+            found = [score, step == one.chosen, seconds, run.folder.path]
+            lines.append([name, step, *place, *found])
+    return Table(TRIAL_COLUMNS, lines).csv()
+
+
+def content(
+    rows: Sequence[Summary], caption: Caption, tuned: Mapping[str, Tuned], said: Sequence[str]
+) -> dict[str, object]:
+    """Return all of it for programs: the columns of the CSV files by adapter, and the notes."""
+    columns = (*SUMMARY_COLUMNS, *(TUNED_COLUMNS if tuned else ()))
+    adapters = [
+        dict(zip(columns, summary_line(row, tuned), strict=True))
+        | {"scores": {str(run.seed): run.score for run in row.results}}
+        | ({"tuning": tuned[row.adapter].by_rate} if tuned else {})
+        for row in rows
+    ]
+    return {**asdict(caption), "adapters": adapters, "notes": [*said]}
