@@ -1,0 +1,67 @@
+"""The tasks that `retain=` names, composed as `goft train` and `goft eval` compose them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from goft_cli.compose.composition import freeze
+from goft_cli.compose.keys import group_choices
+from goft_cli.compose.recomposition import compose_train
+from goft_cli.compose.suggest import CommandLine
+from goft_cli.compose.words import did_you_mean
+from goft_cli.config import BenchmarkConfig, EvalConfig, TaskConfig
+from goft_cli.config.retain import BENCHMARK, OF, PROBE, RetainSpec, Wanted
+from goft_cli.system.errors import GoftError
+from goft_cli.system.locations import data_root
+
+SHORT = "benchmark"
+"""The group whose choices are short names of benchmarks."""
+
+
+def retained(value: object, task: TaskConfig) -> RetainSpec:
+    """Read the value of `retain` for a run on a task, and compose the tasks that it names.
+
+    Hydra composes anew, so what else is to be composed with its present folders goes first.
+    """
+    spec = RetainSpec.parse(value).settled(task)
+    made = {PROBE: probe_task, BENCHMARK: benchmark_task}
+    tasks = {one: made[one.kind](one) for one in spec.wanted if one.kind in made}
+    return replace(spec, tasks=tasks)
+
+
+def probe_task(wanted: Wanted) -> TaskConfig:
+    """Compose a task to probe for, by its name or by a file or folder of the user's own."""
+    place = Path(str(wanted.of)).expanduser()
+    if place.exists() or place.suffix:
+        return compose_train(["task=own/classification", f"data={wanted.of}"]).task
+    names = group_choices((data_root() / "configs",))["task"]
+    if wanted.of not in names:
+        raise unknown(wanted, names)
+    return compose_train([f"task={wanted.of}"]).task
+
+
+def benchmark_task(wanted: Wanted) -> TaskConfig:
+    """Compose a benchmark, by its name as a task or as `benchmark=` has it."""
+    groups, name = group_choices((data_root() / "configs",)), str(wanted.of)
+    if name in groups[SHORT]:
+        language = ["task=demo/instructions", "model=tiny-llama", f"{SHORT}={name}"]
+        found = compose_train(language).benchmark
+    elif name in groups["task"]:
+        words = (f"task={name}", "adapter=RUN_FOLDER")
+        found = freeze(CommandLine("eval", words).compose(words), EvalConfig).task
+    else:
+        raise unknown(wanted, [*OF, *groups[SHORT]])
+    if not isinstance(found, BenchmarkConfig):
+        raise GoftError(
+            f"retain={name}: a task to train on, and no benchmark",
+            f"pass retain='{{probe: {name}}}' to fit a ridge probe for it",
+        )
+    return found
+
+
+def unknown(wanted: Wanted, names: list[str]) -> GoftError:
+    """Return the refusal of a name that there is not."""
+    return GoftError(
+        f"retain={wanted}: there is no {wanted.of}", did_you_mean(str(wanted.of), names)
+    )

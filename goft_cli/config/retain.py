@@ -1,0 +1,103 @@
+"""`retain=`: what is measured of a base model's abilities after it was adapted."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from goft_cli.config.task import TaskConfig
+from goft_cli.system.errors import GoftError
+
+AUTO, CKA, TEXT, PROBE, STS, BENCHMARK = "auto", "cka", "text", "probe", "sts", "benchmark"
+KINDS = (AUTO, CKA, TEXT, PROBE, STS, BENCHMARK)
+"""What is measured, by the names that users type."""
+OF = {TEXT: "FILE", PROBE: "glue/sst2", STS: "FILE", BENCHMARK: "mmlu"}
+"""Those that take what they are measured on, with an example of it."""
+NEEDS = (STS, BENCHMARK)
+"""Those that have nothing of their own to be measured on."""
+LANGUAGE_FAMILIES = ("instruction", "chat")
+"""Families of tasks whose models generate text."""
+LIKE = 0.6
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One measure, and what it is measured on: a file or the name of a task; None: our own."""
+
+    kind: str
+    of: str | None = None
+
+    def __str__(self) -> str:
+        """Return it as users type it."""
+        if self.kind == BENCHMARK and self.of is not None:
+            return self.of
+        return self.kind if self.of is None else f"{{{self.kind}: {self.of}}}"
+
+
+@dataclass(frozen=True)
+class RetainSpec:
+    """The measures that a user asked for, each once."""
+
+    wanted: tuple[Wanted, ...]
+    tasks: Mapping[Wanted, TaskConfig] = field(default_factory=dict, compare=False)
+    """The task of each probe and of each benchmark, once it is composed."""
+
+    @classmethod
+    def parse(cls, value: Any) -> RetainSpec:  # noqa: ANN401 - a word, a list or a mapping
+        """Read `auto`, one name, a list, or a mapping; other names are those of benchmarks."""
+        items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        found = [wanted for item in items for wanted in wanted_in(item)]
+        if not found:
+            raise refused(value)
+        return cls(tuple(dict.fromkeys(found)))
+
+    def __str__(self) -> str:
+        """Return it as users type it."""
+        return f"[{','.join(map(str, self.wanted))}]"
+
+    def settled(self, task: TaskConfig) -> RetainSpec:
+        """Replace `auto` by the measures that fit the model of a task and need no network."""
+        if Wanted(AUTO) not in self.wanted:
+            return self
+        chosen = [one for one in self.wanted if one.kind != AUTO]
+        own = [Wanted(TEXT)] if task.family in LANGUAGE_FAMILIES else [Wanted(CKA)]
+        return replace(self, wanted=tuple(dict.fromkeys([*own, *chosen])))
+
+
+def wanted_in(item: Any) -> list[Wanted]:  # noqa: ANN401 - a word or a mapping
+    """Read one item of the list."""
+    if isinstance(item, str) and item:
+        return [named(item)]
+    if isinstance(item, Mapping) and item:
+        return [named(str(kind), of) for kind, of in item.items()]
+    raise refused(item)
+
+
+def named(kind: str, of: Any = None) -> Wanted:  # noqa: ANN401 - what stands behind a name
+    """Read a name and what it is measured on."""
+    if of is None and kind not in KINDS and "/" not in kind:
+        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=LIKE)
+        if near:
+            raise GoftError(f"retain={kind}: there is no such measure", f"did you mean {near[0]}?")
+    if of is None and kind not in KINDS:
+        return Wanted(BENCHMARK, kind)
+    if kind not in KINDS:
+        near = difflib.get_close_matches(kind, list(OF), n=1, cutoff=LIKE)
+        remedy = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(OF)}"
+        raise GoftError(f"retain={{{kind}: {of}}}: there is no such measure", remedy)
+    if of is None and kind in NEEDS:
+        example = f"retain={{{kind}: {OF[kind]}}}"
+        raise GoftError(f"retain={kind}: found nothing to measure it on", f"pass '{example}'")
+    if of is not None and (kind not in OF or not isinstance(of, str)):
+        raise refused({kind: of})
+    return Wanted(kind, of)
+
+
+def refused(value: object) -> GoftError:
+    """Return the refusal of what is no measure."""
+    return GoftError(
+        f"retain={value}: expected a measure ({', '.join(KINDS)}), a list of them, or a mapping",
+        "pass retain=auto, retain=[cka,text] or retain='{text: FILE}'",
+    )

@@ -1,0 +1,183 @@
+"""Pooled features of a model's rows, and how alike those of two models are."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
+
+from goft_cli.run.trained import TrainedRun, spread
+from goft_cli.system.errors import GoftError
+from goft_cli.system.screen import counting
+from goft_cli.tasks.base import Inputs, Task
+from goft_cli.training.longest_first import LongestFirst, taken
+
+MOST_ROWS = 5000
+"""Rows that features are compared on at most: the base's stay in memory, 20 MB at width 1,000."""
+SEQUENCE = 3
+"""Dimensions of hidden states: rows, tokens, width; others are those of maps of features."""
+CONSTANT = 1e-6
+"""Features that vary by a smaller share of their size are equal but for rounding in float32."""
+
+
+@contextmanager
+def base_only(model: PeftModel) -> Iterator[None]:
+    """Let a model be its base within the block, with the head that came with it."""
+    with model.disable_adapter():
+        yield
+
+
+def spread_over(inputs: Inputs, most: int = MOST_ROWS) -> Inputs:
+    """Return all inputs, or of more than `most` some that are spread evenly over them."""
+    total = len(cast(Sized, inputs))
+    return inputs if total <= most else taken(inputs, np.array(spread(total, most)))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded rows of a task, which a run's model is given in batches."""
+
+    run: TrainedRun
+    task: Task[Any, Any]
+    inputs: Inputs
+    batch_size: int
+
+    def features(self, title: str) -> Tensor:
+        """Return the (rows, width) pooled features of the model as it stands, float32 on the CPU.
+
+        They are in the order of the rows, of which the longest are run first.
+        """
+        ordered = LongestFirst.of(self.inputs)
+        found = [pooled(self.run, batch).float().cpu() for batch in self._batches(ordered, title)]
+        return torch.cat(found)[torch.from_numpy(np.argsort(ordered.order))]
+
+    def _batches(self, ordered: LongestFirst, title: str) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches on the run's device, without targets, and show how many are done."""
+        model, device = self.run.model, self.run.arguments(self.batch_size).device
+        known = {*inspect.signature(model.get_base_model().forward).parameters}
+        inputs = ordered.inputs
+        if isinstance(inputs, Dataset):
+            inputs = inputs.select_columns(sorted(known & {*inputs.column_names}))
+        collate = self.task.collate(self.run.backbone.processor)
+        loader = DataLoader(cast(Any, inputs), self.batch_size, collate_fn=collate)
+        model.to(device).eval()
+        with counting(title, len(ordered.order)) as advance:
+            for batch in loader:
+                names = (known & {*batch}) - {*self.task.label_names}
+                given = {name: batch[name].to(device) for name in names}
+                yield given
+                advance(len(next(iter(given.values()))))
+
+
+def pooled(run: TrainedRun, batch: Mapping[str, Tensor]) -> Tensor:
+    """Return the (rows, width) means of the last hidden states over the tokens or patches.
+
+    Padding does not count. One definition holds for encoders, decoders and vision: the token that a
+    task's head reads differs from family to family, and of most pretrained models nothing taught it
+    to stand for the whole input before the head was trained.
+    """
+    hidden = hidden_states(run, batch).float()
+    if hidden.dim() != SEQUENCE:  # (rows, channels, height, width)
+        return hidden.flatten(2).mean(dim=-1)
+    mask = batch.get("attention_mask")
+    if mask is None or mask.shape != hidden.shape[:2]:
+        return hidden.mean(dim=1)
+    weights = mask.to(hidden.dtype).unsqueeze(-1)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def hidden_states(run: TrainedRun, batch: Mapping[str, Tensor]) -> Tensor:
+    """Return what the part of the model below its head makes of a batch, in the run's precision.
+
+    A few architectures have no such part; of these it is the last of the hidden states.
+    """
+    plain = cast(PreTrainedModel, run.model.get_base_model())
+    below, kept = plain.base_model, list[Any]()
+    options = {"output_hidden_states": True} if below is plain else {}
+    # the model itself knows what its parts are given, T5's decoder for one
+    hook = below.register_forward_hook(lambda *call: kept.append(call[-1]))
+    try:
+        with torch.inference_mode(), autocast(run, plain.device):
+            plain(**batch, **options)
+    finally:
+        hook.remove()
+    if below is plain:
+        outputs = kept[-1]
+        return (outputs.get("hidden_states") or outputs["decoder_hidden_states"])[-1]
+    return kept[-1][0]
+
+
+def autocast(run: TrainedRun, device: torch.device) -> torch.autocast:
+    """Compute in half precision where the run did."""
+    trainer = run.cfg.trainer
+    half = torch.float16 if trainer.fp16 else torch.bfloat16
+    return torch.autocast(device.type, half, enabled=trainer.fp16 or trainer.bf16)
+
+
+class Similarity:
+    """Linear CKA and mean cosine of pooled features against the base model's.
+
+    CKA: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
+    section 3; for features X and Y with centred columns |YᵀX|² / (|XᵀX| |YᵀY|), Frobenius norms.
+    It is 1 for features that a rotation and one scale turn into the base's, 0 for unrelated ones.
+    Fewer rows than features make it larger. The cosine is between each row's two features, on
+    average; it sees rotations and the mean, which CKA does not.
+    """
+
+    def __init__(self, name: str, rows: Rows) -> None:
+        self.name, self._rows, self.base = name, rows, dict[str, float]()
+        with base_only(rows.run.model):
+            self._features = rows.features(f"{name}, base model")
+        if is_constant(centred(self._features), self._features):
+            raise GoftError(
+                f"retain: the base model's features of the {len(self._features)} rows of {name} "
+                "are all equal",
+                "choose another measure, or data with rows that differ",
+            )
+
+    def measure(self) -> dict[str, float]:
+        """Compare the features of the model as it stands."""
+        return self.compared(self._rows.features(self.name))
+
+    def compared(self, features: Tensor) -> dict[str, float]:
+        """Compare (rows, width) features with the base's of the same rows."""
+        values = linear_cka(self._features, features), mean_cosine(self._features, features)
+        return {f"{self.name}/cka": values[0], f"{self.name}/cosine": values[1]}
+
+
+def centred(features: Tensor) -> Tensor:
+    """Return the features in float64, the mean of each column subtracted."""
+    wide = features.double()
+    return wide - wide.mean(dim=0)
+
+
+def is_constant(varying: Tensor, features: Tensor) -> bool:
+    """Tell whether features are the same for all rows, rounding aside."""
+    return bool(varying.norm() <= CONSTANT * features.double().norm())
+
+
+def linear_cka(one: Tensor, other: Tensor) -> float:
+    """Return the linear CKA of (rows, width) features, whose widths may differ: 0 to 1.
+
+    It is 0 where the features of either are all equal. See `Similarity`.
+    """
+    x, y = centred(one), centred(other)
+    if is_constant(x, one) or is_constant(y, other):
+        return 0.0
+    shared = (y.T @ x).norm() ** 2
+    return float(shared / ((x.T @ x).norm() * (y.T @ y).norm()))
+
+
+def mean_cosine(one: Tensor, other: Tensor) -> float:
+    """Return the mean cosine of the angle between rows of two (rows, width) features."""
+    return float(torch.cosine_similarity(one.double(), other.double(), dim=1).mean())
