@@ -77,22 +77,26 @@ def log_axis(axes: Axes, counts: Sequence[int]) -> None:
     positive = [count for count in counts if count]
     if not positive:
         return
-    low, high = 0.8 * min(positive), 1.3 * max(positive)
+    zero, high = 0 in counts, 1.3 * max(positive)
+    low = 10 ** math.floor(math.log10(min(positive))) if zero else 0.8 * min(positive)
     axes.set_xscale("symlog", linthresh=low, linscale=0.5)
-    axes.set_xticks([*([0] if 0 in counts else []), *ticks(low, high)])
-    axes.set_xlim(-0.2 * low if 0 in counts else low, high)
+    axes.set_xticks([0, *ticks(low, high, 1)] if zero else ticks(low, high, 2))
+    axes.set_xlim(-0.2 * low if zero else low, high)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """Return places to label on a logarithmic axis, two at least: powers of ten if they do."""
+def ticks(low: float, high: float, least: int) -> list[float]:
+    """Return `least` or more places to label on a logarithmic axis: powers of ten if they do.
+
+    `high` is at least 1.3 times `low`.
+    """
     decades = [10.0**power for power in range(math.floor(math.log10(low)), 19)]
     several = (
         [digit * one for one in decades for digit in digits if low <= digit * one <= high]
         for digits in DIGITS
     )
-    found = next(found for found in several if len(found) > 1)
+    found = next(found for found in several if len(found) >= least)
     return found[:: math.ceil(len(found) / MOST_TICKS)]
 
 
