@@ -135,24 +135,24 @@ class Similarity:
     """
 
     def __init__(self, name: str, rows: Rows) -> None:
-        self.name, self._rows, self.base = name, rows, dict[str, float]()
+        self.name, self.rows, self.base = name, rows, dict[str, float]()
         with base_only(rows.run.model):
-            self._features = rows.features(f"{name}, base model")
-        if is_constant(centred(self._features), self._features):
+            self.features = rows.features(f"{name}, base model")
+        if is_constant(centred(self.features), self.features):
             raise GoftError(
-                f"retain: the base model's features of the {len(self._features)} rows of {name} "
+                f"retain: the base model's features of the {len(self.features)} rows of {name} "
                 "are all equal",
                 "choose another measure, or data with rows that differ",
             )
 
     def measure(self) -> dict[str, float]:
         """Compare the features of the model as it stands."""
-        return self.compared(self._rows.features(self.name))
+        return self.compared(self.rows.features(self.name))
 
     def compared(self, features: Tensor) -> dict[str, float]:
         """Compare (rows, width) features with the base's of the same rows."""
-        values = linear_cka(self._features, features), mean_cosine(self._features, features)
-        return {f"{self.name}/cka": values[0], f"{self.name}/cosine": values[1]}
+        cka, cosine = linear_cka(self.features, features), mean_cosine(self.features, features)
+        return {f"{self.name}/cka": cka, f"{self.name}/cosine": cosine}
 
 
 def centred(features: Tensor) -> Tensor:
