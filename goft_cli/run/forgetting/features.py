@@ -21,6 +21,7 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import counting
 from goft_cli.tasks.base import Inputs, Task
 from goft_cli.training.longest_first import LongestFirst, taken
+from goft_cli.tuner import set_strength, strength_of
 
 MOST_ROWS = 5000
 """Rows that features are compared on at most: the base's stay in memory, 20 MB at width 1,000."""
@@ -32,9 +33,17 @@ CONSTANT = 1e-6
 
 @contextmanager
 def base_only(model: PeftModel) -> Iterator[None]:
-    """Let a model be its base within the block, with the head that came with it."""
-    with model.disable_adapter():
+    """Let a model compute its base's hidden states within the block, whatever its strength."""
+    if all(getattr(one, "bias", "none") == "none" for one in model.peft_config.values()):
+        with model.disable_adapter():
+            yield
+        return
+    strength = strength_of(model)  # biases that train in place are none of PEFT's adapter
+    set_strength(model, 0)
+    try:
         yield
+    finally:
+        set_strength(model, strength)
 
 
 def spread_over(inputs: Inputs, most: int = MOST_ROWS) -> Inputs:
