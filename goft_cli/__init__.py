@@ -17,7 +17,7 @@ from goft_cli.system.late import when_imported
 if TYPE_CHECKING:
     from goft_cli.cli.python import load, predict, train
     from goft_cli.system.errors import GoftError
-    from goft_cli.tuner import GoftConfig, GoftLayer, GoftModel
+    from goft_cli.tuner import GoftConfig, GoftLayer, GoftModel, set_strength, strength_of
     from goft_cli.tuner.penalty import PenaltyMixin
 
 __all__ = [
@@ -29,6 +29,8 @@ __all__ = [
     "__version__",
     "load",
     "predict",
+    "set_strength",
+    "strength_of",
     "train",
 ]
 
@@ -38,6 +40,8 @@ PUBLIC = {
     "GoftLayer": "goft_cli.tuner",
     "GoftModel": "goft_cli.tuner",
     "PenaltyMixin": "goft_cli.tuner.penalty",
+    "set_strength": "goft_cli.tuner",
+    "strength_of": "goft_cli.tuner",
     **dict.fromkeys(("load", "predict", "train"), "goft_cli.cli.python"),
 }
 """The module of each public name."""

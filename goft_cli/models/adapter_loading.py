@@ -17,6 +17,7 @@ from goft_cli.models.adapters import (
     ADAPTER,
     ANY_UPDATES,
     heeding_peft,
+    keep_base_values,
     peft_config,
     peft_options,
     trained_modules,
@@ -48,6 +49,7 @@ def load_trained(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class:
         config = peft_config(adapter, auto_class, own)
     model = put_on(backbone, folder, config)
     check_settings(folder, saved, model.peft_config[ADAPTER], names=names, own=own)
+    keep_base_values(model, adapter, head)
     return filled(model, folder)
 
 

@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 import goft_cli.tuner  # noqa: F401 - makes PEFT know the method GOFT
 from goft_cli.config import (
     AdapterConfig,
+    BitFitConfig,
     BoftAdapterConfig,
     FullConfig,
     LayerAdapterConfig,
@@ -36,6 +37,7 @@ from goft_cli.models.backbone import Backbone
 from goft_cli.models.targets import all_linear, check_pattern, check_targets, linear_layers
 from goft_cli.system.digests import in_modules
 from goft_cli.system.errors import GoftError
+from goft_cli.tuner.strength import keep_base
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,7 @@ def attach_adapter(
     if isinstance(cfg, LayerAdapterConfig):
         check_targets(cfg, cast(Any, model.base_model).targeted_module_names, linear)
     check_adapted(model, cfg, head)
+    keep_base_values(model, cfg, head)
     # The classification heads ignore num_items_in_batch, but their **kwargs make Trainer believe
     # the loss is normalised by it and skip the division by the accumulation steps.
     object.__setattr__(backbone.model, "accepts_loss_kwargs", auto_class == "AutoModelForCausalLM")
@@ -175,6 +178,13 @@ def check_merges(model: PeftModel, cfg: PeftAdapterConfig) -> None:
         copy.deepcopy(layers[0]).merge()
     except (NotImplementedError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise refusal from error
+
+
+def keep_base_values(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None:
+    """Note the base model's weights where they train themselves, for a strength below 1."""
+    if isinstance(cfg, FullConfig | BitFitConfig):
+        word = "" if isinstance(cfg, FullConfig) else "bias"
+        keep_base(model, ADAPTER, lambda name: word in name and not in_modules(name, head))
 
 
 def merge(model: PeftModel) -> PreTrainedModel:

@@ -26,7 +26,15 @@ from __future__ import annotations
 
 from goft_cli.rotation.apply import Prepared, rotate, rotate_transposed
 from goft_cli.rotation.engines import ENGINES, force_engine, forced_engine
-from goft_cli.rotation.schedule import Angle, Stage, angles_from, quasi_penalty, schedule
+from goft_cli.rotation.schedule import (
+    Angle,
+    Stage,
+    angles_from,
+    fraction_of,
+    polar_parts,
+    quasi_penalty,
+    schedule,
+)
 
 __all__ = [
     "ENGINES",
@@ -36,6 +44,8 @@ __all__ = [
     "angles_from",
     "force_engine",
     "forced_engine",
+    "fraction_of",
+    "polar_parts",
     "quasi_penalty",
     "rotate",
     "rotate_transposed",

@@ -122,3 +122,44 @@ def rotation_gradient(rotation: Tensor, gradient: Tensor) -> Tensor:
     angles = rotation.to(gradient.dtype)
     a1, b1, a2, b2 = gradient.view(-1, 4).unbind(-1)
     return angles.cos() * (a2 - b1) - angles.sin() * (a1 + b2)
+
+
+def polar_parts(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Angle, larger and smaller singular value, and axis of blocks (p, 2, 2), each (p,).
+
+    A block is q times the rotation by `angle` plus r times the reflection [[cos, sin], [sin, -cos]]
+    of `axis`; its singular values are q + r and q - r, the second one with the sign of the block's
+    determinant. In float64, where the device has it.
+    """
+    wide = blocks if blocks.device.type == "mps" else blocks.double()
+    a1, b1, a2, b2 = wide.reshape(-1, 4).unbind(-1)
+    even, odd = (a1 + b2) / 2, (a2 - b1) / 2
+    along, across = (a1 - b2) / 2, (a2 + b1) / 2
+    turning, reflecting = torch.hypot(even, odd), torch.hypot(along, across)
+    angle, axis = torch.atan2(odd, even), torch.atan2(across, along)
+    return angle, turning + reflecting, turning - reflecting, axis
+
+
+def fraction_of(rotation: Tensor, strength: float) -> Tensor:
+    """The rotation whose pairs each go a fraction of the way from the identity.
+
+    Args:
+        rotation: angles (d-1,) in radians, or blocks (d-1, 2, 2) of positive determinant.
+        strength: 0 for the identity, 1 for `rotation` itself up to rounding.
+
+    Returns:
+        Angles times the strength; or blocks: with the polar decomposition Q P of a block, Q a
+        rotation by phi and P symmetric and positive, the rotation by strength * phi times
+        P^strength. In float32, or float64 for a float64 rotation.
+    """
+    dtype = compute_dtype(rotation)
+    if rotation.dim() == 1:
+        return strength * rotation.to(dtype)
+    angle, larger, smaller, axis = polar_parts(rotation)
+    turned, reflected = strength * angle, axis + (strength - 1) * angle
+    mean = (larger**strength + smaller**strength) / 2
+    half = (larger**strength - smaller**strength) / 2
+    cos, sin = mean * turned.cos(), mean * turned.sin()
+    along, across = half * reflected.cos(), half * reflected.sin()
+    rows = torch.stack((cos + along, across - sin, sin + across, cos - along), dim=-1)
+    return rows.view(-1, 2, 2).to(dtype)

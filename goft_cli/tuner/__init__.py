@@ -17,6 +17,7 @@ from peft.utils import PeftType, register_peft_method
 from goft_cli.tuner.config import GoftConfig
 from goft_cli.tuner.layer import GoftLayer
 from goft_cli.tuner.model import GoftModel
+from goft_cli.tuner.strength import set_strength, strength_of
 
 NAME = "GOFT"
 
@@ -57,4 +58,4 @@ def _peft_type(name: str) -> PeftType:
 
 register_goft(GoftConfig, GoftModel)
 
-__all__ = ["GoftConfig", "GoftLayer", "GoftModel"]
+__all__ = ["GoftConfig", "GoftLayer", "GoftModel", "set_strength", "strength_of"]

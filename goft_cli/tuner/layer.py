@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -11,12 +13,26 @@ from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from goft_cli.rotation import Angle, Prepared, angles_from, quasi_penalty, rotate, rotate_transposed
+from goft_cli.rotation import (
+    Angle,
+    Prepared,
+    angles_from,
+    fraction_of,
+    quasi_penalty,
+    rotate,
+    rotate_transposed,
+)
 from goft_cli.tuner.base_weight import base_weight, features, quantization_of
 from goft_cli.tuner.config import GoftConfig
 
 MERGE_ROWS = 1024
 """Rows of a weight merged at a time: more memory than these in float32 is never taken."""
+
+TRAINS_WHOLE = (
+    "a fraction of an adapter does not train; call goft_cli.tuner.set_strength(model, 1) before "
+    "you train it, or model.eval() to use it"
+)
+"""What a layer says in training while its adapter is not at full strength."""
 
 RANDOM_START = 0.1
 """Standard deviation of parameters about the identity with init_weights=False."""
@@ -46,6 +62,8 @@ class GoftLinear(nn.Module, BaseTunerLayer):
     Attributes:
         goft_rotation: per adapter, (in-1,) or (in-1, 2, 2); see `goft_cli.rotation`.
         goft_scale: per adapter with `scale`, (in,).
+        goft_strength: per adapter that is not at full strength, the fraction of it that forward,
+            merge, `rotation` and `scale` take; see `goft_cli.tuner.set_strength`.
         penalty: () of the last training forward, already weighted, zero once it is in the model's
             loss, or None if there is nothing to penalise: see `goft_cli.tuner.penalty`. Any
             module may offer a `penalty: Tensor | None`. A layer used twice in a step counts once.
@@ -55,8 +73,10 @@ class GoftLinear(nn.Module, BaseTunerLayer):
     """
 
     adapter_layer_names = ("goft_rotation", "goft_scale")
-    other_param_names = ("goft_angle", "goft_penalty_weight", "goft_prepared")
+    other_param_names = ("goft_angle", "goft_penalty_weight", "goft_prepared", "goft_strength")
     penalty: Tensor | None
+    # Of the class, for layers that an earlier version pickled.
+    goft_strength: Mapping[str, float] = MappingProxyType({})
     _has_left_penalty = False
 
     def __init__(self, base_layer: nn.Module, adapter_name: str, config: GoftConfig) -> None:
@@ -100,11 +120,18 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         names = [name for name in reversed(names) if name in self.goft_angle]
         if self.training or self._has_left_penalty:
             self._leave_penalty(names)
+        if self.goft_strength:
+            if self.training:
+                raise ValueError(TRAINS_WHOLE)
+            names = [name for name in names if self.goft_strength.get(name) != 0]
         if names:
             x, rotations, scales = _cast_for_autocast(x), self.goft_rotation, self.goft_scale
             for name in names:
                 kept, angle = self._kept(name, x), self.goft_angle[name]
-                x = rotate_transposed(x, rotations[name], kept, scales.get(name), angle)
+                if name in self.goft_strength:
+                    x = rotate_transposed(x, self.rotation(name), kept, self.scale(name))
+                else:
+                    x = rotate_transposed(x, rotations[name], kept, scales.get(name), angle)
         return self.base_layer(x, *args, **kwargs)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
@@ -169,14 +196,18 @@ class GoftLinear(nn.Module, BaseTunerLayer):
 
     def rotation(self, adapter_name: str) -> Tensor:
         """Angles (in-1,) in radians, or quasi blocks (in-1, 2, 2), with their gradient."""
-        parameter = self.goft_rotation[adapter_name]
-        if parameter.dim() == 3:
-            return parameter
-        return angles_from(parameter, self.goft_angle[adapter_name])
+        found: Tensor = self.goft_rotation[adapter_name]
+        if found.dim() == 1:
+            found = angles_from(found, self.goft_angle[adapter_name])
+        strength = self.goft_strength.get(adapter_name)
+        return found if strength is None else fraction_of(found, strength)
 
     def scale(self, adapter_name: str) -> Tensor | None:
         """Factors (in,) of an adapter that learns them."""
-        return self.goft_scale.get(adapter_name)
+        found, strength = self.goft_scale.get(adapter_name), self.goft_strength.get(adapter_name)
+        if found is None or strength is None:
+            return found
+        return found.to(torch.promote_types(found.dtype, torch.float32)) ** strength
 
     @torch.no_grad()
     def _merged_weight(self, weight: Tensor, names: list[str]) -> Tensor:
@@ -186,8 +217,10 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         for source, target in zip(*pieces, strict=True):
             rows = source.to(torch.promote_types(weight.dtype, torch.float32))
             for name in names:
-                if name in self.goft_scale:
-                    rows = rows * self.goft_scale[name].to(rows)
+                if self.goft_strength.get(name) == 0:
+                    continue
+                if (scale := self.scale(name)) is not None:
+                    rows = rows * scale.to(rows)
                 rows = rotate(rows, self.rotation(name).to(rows.device), prepared[name])
             target.copy_(rows)
         return merged

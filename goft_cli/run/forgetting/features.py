@@ -21,6 +21,7 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import counting
 from goft_cli.tasks.base import Inputs, Task
 from goft_cli.training.longest_first import LongestFirst, taken
+from goft_cli.tuner import set_strength, strength_of
 
 MOST_ROWS = 5000
 """Rows that features are compared on at most: the base's stay in memory, 20 MB at width 1,000."""
@@ -32,9 +33,17 @@ CONSTANT = 1e-6
 
 @contextmanager
 def base_only(model: PeftModel) -> Iterator[None]:
-    """Let a model be its base within the block, with the head that came with it."""
-    with model.disable_adapter():
+    """Let a model compute its base's hidden states within the block, whatever its strength."""
+    if all(getattr(one, "bias", "none") == "none" for one in model.peft_config.values()):
+        with model.disable_adapter():
+            yield
+        return
+    strength = strength_of(model)  # biases that train in place are none of PEFT's adapter
+    set_strength(model, 0)
+    try:
         yield
+    finally:
+        set_strength(model, strength)
 
 
 def spread_over(inputs: Inputs, most: int = MOST_ROWS) -> Inputs:
@@ -135,24 +144,24 @@ class Similarity:
     """
 
     def __init__(self, name: str, rows: Rows) -> None:
-        self.name, self._rows, self.base = name, rows, dict[str, float]()
+        self.name, self.rows, self.base = name, rows, dict[str, float]()
         with base_only(rows.run.model):
-            self._features = rows.features(f"{name}, base model")
-        if is_constant(centred(self._features), self._features):
+            self.features = rows.features(f"{name}, base model")
+        if is_constant(centred(self.features), self.features):
             raise GoftError(
-                f"retain: the base model's features of the {len(self._features)} rows of {name} "
+                f"retain: the base model's features of the {len(self.features)} rows of {name} "
                 "are all equal",
                 "choose another measure, or data with rows that differ",
             )
 
     def measure(self) -> dict[str, float]:
         """Compare the features of the model as it stands."""
-        return self.compared(self._rows.features(self.name))
+        return self.compared(self.rows.features(self.name))
 
     def compared(self, features: Tensor) -> dict[str, float]:
         """Compare (rows, width) features with the base's of the same rows."""
-        values = linear_cka(self._features, features), mean_cosine(self._features, features)
-        return {f"{self.name}/cka": values[0], f"{self.name}/cosine": values[1]}
+        cka, cosine = linear_cka(self.features, features), mean_cosine(self.features, features)
+        return {f"{self.name}/cka": cka, f"{self.name}/cosine": cosine}
 
 
 def centred(features: Tensor) -> Tensor:
