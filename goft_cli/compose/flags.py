@@ -18,7 +18,7 @@ from goft_cli.compose.words import did_you_mean, in_full, lettered, verbatim
 from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import GoftError
 
-PLAIN_WORDS = {"verify": "runs"}
+PLAIN_WORDS = {"verify": "runs", "rewind": "adapter"}
 """The key that words without one stand for, by verb."""
 KEY = re.compile(r"[+~]*[A-Za-z_][\w.]*(@[\w.]*)?=|[+~]|hydra[./]|=")
 """The beginning of an override, which the path of a run does not have."""
@@ -76,12 +76,17 @@ def with_key(verb: str, words: Sequence[str]) -> list[str]:
     at = [index for index in range(len(words)) if is_plain(verb, words, index)]
     if not at:
         return list(words)
-    key = PLAIN_WORDS[verb]
-    if typed := [word for word in words if key_of(word) == key]:
-        raise GoftError(f"{words[at[0]]} and {typed[0]}: pass all of them as {key}=[...]")
-    values = ("'" + words[index].replace("'", "\\'") + "'" for index in at)
+    key, named = PLAIN_WORDS[verb], [words[index] for index in at]
+    typed = [word for word in words if key_of(word) == key]
+    takes_one = any(entry.name == key and entry.type == "str" for entry in fields(SCHEMAS[verb]))
+    if takes_one and len([*named, *typed]) > 1:
+        found = " and ".join([*named, *typed])
+        raise GoftError(f"{found}: goft {verb} takes one run", "start it once for each")
+    if typed:
+        raise GoftError(f"{named[0]} and {typed[0]}: pass all of them as {key}=[...]")
+    values = ",".join("'" + word.replace("'", "\\'") + "'" for word in named)
     rest = [word for index, word in enumerate(words) if index not in at]
-    return [f"{key}=[{','.join(values)}]", *rest]
+    return [f"{key}={values}" if takes_one else f"{key}=[{values}]", *rest]
 
 
 def is_plain(verb: str, words: Sequence[str], index: int) -> bool:

@@ -18,6 +18,7 @@ VERBS = {
     "plan": "parameters, updates, memory and time of a run before it starts, without weights",
     "compare": "adapters side by side: runs over seeds, paired differences, table, figure",
     "eval": "score a trained run again, or a run or a model on a benchmark",
+    "rewind": "a run at fractions of its strength, and which to take: goft rewind RUN_FOLDER",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
     "chat": "talk with a run in the terminal, turn by turn: goft chat adapter=RUN_FOLDER",
     "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",

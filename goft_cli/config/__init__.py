@@ -58,6 +58,7 @@ from goft_cli.config.studies import (
     MeasureConfig,
     ReportConfig,
     ReproductionConfig,
+    RewindConfig,
     VerifyConfig,
 )
 from goft_cli.config.task import (
@@ -133,6 +134,7 @@ SCHEMAS: dict[str, type] = {
     "merge": MergeConfig,
     "push": PushConfig,
     "verify": VerifyConfig,
+    "rewind": RewindConfig,
     "plan": PlanConfig,
     "doctor": DoctorConfig,
     "fetch": FetchConfig,

@@ -1,4 +1,4 @@
-"""What the verbs take that read several runs: compare, reproduce (its recipes), report, verify."""
+"""What the verbs take that study runs: compare, reproduce (its recipes), report, verify, rewind."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 from omegaconf import MISSING
 
 from goft_cli.config.choices import Section
-from goft_cli.config.verbs import TrainConfig
+from goft_cli.config.retain import RetainSpec
+from goft_cli.config.verbs import TrainConfig, TrainedConfig
 from goft_cli.system.errors import GoftError
 
+STRONGEST = 1.5
 EVERY = "all"
 """Stands for every method of a recipe."""
 HEADLINE = "score"
@@ -197,3 +199,39 @@ class VerifyConfig(Section):
         """The folders that were named."""
         named: Any = self.adapter if self.runs is None else self.runs
         return list(named) if isinstance(named, list) else [named]
+
+
+@dataclass
+class RewindConfig(TrainedConfig):
+    """`goft rewind RUN`: a word without a key is `adapter`."""
+
+    at: Any = field(default_factory=lambda: [0, 0.25, 0.5, 0.75, 0.9, 1, 1.1])
+    """Strengths to score the run at: 0 is the base model, 1 the adapter as it was trained, and
+    both are added where they are not named."""
+    retain: Any = "auto"
+    """What is measured beside the score of what the base model did; null for nothing."""
+    data_dir: str | None = None
+    """Folder with the task's data, if it has moved since training."""
+    batch_size: int = 64
+    """Rows at a time."""
+    output_dir: str | None = None
+    """Folder for table and figure; the run folder by default."""
+
+    def __post_init__(self) -> None:
+        self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
+        named = self.at if isinstance(self.at, list) else [self.at]
+        numbers = [one for one in named if type(one) in {int, float}]
+        once = len({*numbers}) == len(named) > 0
+        if not (once and all(0 <= one <= STRONGEST for one in numbers)):
+            raise GoftError(
+                f"at={typed(self.at)}: expected numbers from 0 to {STRONGEST:g}, each once",
+                "pass such as at=[0,.5,.75,1]",
+            )
+        if self.retain is not None:
+            RetainSpec.parse(self.retain)
+
+    @property
+    def strengths(self) -> list[float]:
+        """The strengths in rising order, those of the base model and the whole adapter included."""
+        named = self.at if isinstance(self.at, list) else [self.at]
+        return sorted({0.0, 1.0, *map(float, named)})

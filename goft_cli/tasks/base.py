@@ -1,4 +1,4 @@
-"""What a task family must provide: load, encode, collate, score.
+"""What a task family must provide: load, encode, collate, score, of all rows and of a choice.
 
 A task knows its data, its labels and its metric. It knows nothing of adapters, trainers or runs.
 """
@@ -32,6 +32,8 @@ Inputs = Dataset | torch.utils.data.Dataset[Any]
 Arrays = np.ndarray | tuple[np.ndarray, ...]
 Tensors = Tensor | tuple[Tensor, ...]
 Reduce = Callable[[Tensors, Mapping[str, Tensor]], Tensors]
+RowScorer = Callable[[np.ndarray], float]
+"""From the (n,) places of rows, each as often as it is to count, to the headline on them."""
 
 
 def chunks(total: int, size: int) -> Iterator[range]:
@@ -205,6 +207,13 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
 
         Outputs, here and below, are what `reduce` kept, in the order of `split.inputs`; where
         batches differ in length, filled up with -100.
+        """
+
+    @abstractmethod
+    def row_scorer(self, outputs: Arrays, split: Split) -> RowScorer:
+        """Return what computes the headline on some rows of a split, for a bootstrap.
+
+        It is the metric of `score`; what needs no choice of rows is computed once.
         """
 
     @abstractmethod

@@ -23,6 +23,7 @@ from goft_cli.tasks import metrics
 from goft_cli.tasks.base import (
     Arrays,
     Collator,
+    RowScorer,
     Split,
     Task,
     TaskData,
@@ -133,6 +134,10 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
         """Compute the configured metrics of (rows, labels) logits, or (rows, 1) numbers."""
         return metrics.compute(self.config.metrics, *self._answers(outputs, split))
+
+    def row_scorer(self, outputs: Arrays, split: Split) -> RowScorer:
+        """Return what computes the headline on some rows."""
+        return metrics.on_rows(self.config.headline, *self._answers(outputs, split))
 
     def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any] | None:
         """Return what is found and confused of (rows, labels) logits; None of a regression."""

@@ -22,11 +22,13 @@ from goft_cli.system.errors import GoftError
 if TYPE_CHECKING:  # names of metrics are checked without it
     import numpy as np
 
+    from goft_cli.tasks.base import RowScorer
+
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 Values: TypeAlias = "np.ndarray | Sequence[Any]"
-Compute: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
+Compute: TypeAlias = Callable[[Any, Any], dict[str, float]]
 
 WORDS = (Target.tags, Target.entities)
 CLASSES = (Target.two, Target.many, *WORDS)
@@ -103,6 +105,11 @@ def compute(names: Sequence[str], predictions: Values, references: Values) -> di
     """
     found = [REGISTRY[name].compute(predictions, references) for name in names]
     return {name: value for scores in found for name, value in scores.items()}
+
+
+def on_rows(name: str, predictions: np.ndarray, references: np.ndarray) -> RowScorer:
+    """Return what computes a metric on rows by their places; past `evaluate`, which takes 5 ms."""
+    return lambda rows: REGISTRY[name].function(predictions[rows], references[rows])[name]
 
 
 def check_names(names: Sequence[str], *, headline: str, target: Target) -> None:

@@ -26,6 +26,7 @@ from goft_cli.tasks import metrics
 from goft_cli.tasks.base import (
     Arrays,
     Collator,
+    RowScorer,
     Split,
     Task,
     TaskData,
@@ -153,6 +154,18 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
             found |= figures(*map(sum, zip(*counts.values(), strict=True))) if counts else ABSENT
         return {name: found[name] for name in wanted}
 
+    def row_scorer(self, outputs: Arrays, split: Split) -> RowScorer:
+        """Return what computes the headline on some rows: of sums of entities, or of all tags."""
+        headline, true = self.config.headline, split.rows[self.config.label_column]
+        if self.config.target is Target.entities and headline in ENTITY_SCORES:
+            pairs = zip(self._rows(outputs, split), true, strict=True)
+            counts = np.array([entity_counts(tags, right) for (*_, tags), right in pairs])
+            return lambda rows: figures(*counts[rows].sum(axis=0).tolist())[headline]
+        ends = np.cumsum([len(tags) for tags in true])
+        words = np.split(np.arange(ends[-1]), ends[:-1])
+        of_words = metrics.on_rows(headline, *self._tags(outputs, split))
+        return lambda rows: of_words(np.concatenate([words[row] for row in rows]))
+
     def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any]:
         """Return the scores of each type of entity, or what is found and confused of the tags."""
         if self.config.target is not Target.entities:
@@ -239,6 +252,12 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
     @property
     def _words(self) -> str:
         return self.config.text_columns[0]
+
+
+def entity_counts(tags: Sequence[str | None], true: Sequence[str]) -> tuple[int, int, int]:
+    """Return how many entities of a row are right, were found, and are there."""
+    found, there = entities([tag or OUTSIDE for tag in tags]), entities(true)
+    return len(set(found) & set(there)), len(found), len(there)
 
 
 @dataclass(frozen=True)

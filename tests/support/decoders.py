@@ -26,7 +26,7 @@ from goft_cli.config import SCHEMAS, TaskConfig, TrainConfig
 from goft_cli.data.table import Table
 from goft_cli.system.locations import asset_dir
 from goft_cli.tasks import families
-from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors
+from goft_cli.tasks.base import Arrays, Collator, RowScorer, Split, Task, TaskData, Tensors
 from tests.support.small_runs import composed
 
 VOCABULARY = 50
@@ -102,6 +102,9 @@ class Sentences(Task[TaskConfig, PreTrainedTokenizerBase]):
 
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
         return {"spread": float(np.std(np.asarray(outputs)))}
+
+    def row_scorer(self, outputs: Arrays, split: Split) -> RowScorer:
+        return lambda rows: float(np.std(np.asarray(outputs)[rows]))
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         return [{"token": int(row.argmax())} for row in np.asarray(outputs)]

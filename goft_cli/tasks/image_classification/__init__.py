@@ -26,6 +26,7 @@ from goft_cli.tasks import metrics
 from goft_cli.tasks.base import (
     Arrays,
     Collator,
+    RowScorer,
     Split,
     Task,
     TaskData,
@@ -139,6 +140,11 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         """Compute the configured metrics of (rows, classes) logits."""
         predictions = np.asarray(outputs).argmax(axis=-1)
         return metrics.compute(self.config.metrics, predictions, np.asarray(split.rows[LABEL]))
+
+    def row_scorer(self, outputs: Arrays, split: Split) -> RowScorer:
+        """Return what computes the headline on some rows."""
+        predictions = np.asarray(outputs).argmax(axis=-1)
+        return metrics.on_rows(self.config.headline, predictions, np.asarray(split.rows[LABEL]))
 
     def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any]:
         """Return what is found and confused of (rows, classes) logits."""

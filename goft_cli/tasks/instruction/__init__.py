@@ -23,7 +23,16 @@ from goft_cli.data.sources import read_data
 from goft_cli.data.streamed import read_streamed
 from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
-from goft_cli.tasks.base import AnsweringTask, Arrays, Collator, Split, TaskData, Tensors, chunks
+from goft_cli.tasks.base import (
+    AnsweringTask,
+    Arrays,
+    Collator,
+    RowScorer,
+    Split,
+    TaskData,
+    Tensors,
+    chunks,
+)
 from goft_cli.tasks.generation import too_long, write
 from goft_cli.tasks.instruction.apart import keeps_apart
 from goft_cli.tasks.instruction.rows import (
@@ -181,6 +190,10 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
         total, tokens = np.asarray(outputs, dtype=np.float64).sum(axis=0)
         with np.errstate(over="ignore"):  # a ruined model's perplexity is infinite, not an error
             return {"loss": float(total / tokens), "perplexity": float(np.exp(total / tokens))}
+
+    def row_scorer(self, outputs: Arrays, split: Split) -> RowScorer:
+        """Return what computes the headline of some rows' losses."""
+        return lambda rows: self.score(np.asarray(outputs)[rows], split)[self.config.headline]
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"loss", "tokens"}` per row: the answer's mean loss, and its length."""

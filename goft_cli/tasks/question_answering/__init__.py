@@ -17,8 +17,17 @@ from goft_cli.data.formats import Layout
 from goft_cli.data.sources import read_data
 from goft_cli.data.squad import read_document, with_answers, with_names
 from goft_cli.data.table import Table
-from goft_cli.tasks.base import Arrays, Collator, Split, Task, TaskData, Tensors, chunks
-from goft_cli.tasks.metrics import SQUAD
+from goft_cli.tasks.base import (
+    Arrays,
+    Collator,
+    RowScorer,
+    Split,
+    Task,
+    TaskData,
+    Tensors,
+    chunks,
+)
+from goft_cli.tasks.metrics import SQUAD, squad
 from goft_cli.tasks.question_answering.rows import TEXTS, checked_rows
 from goft_cli.tasks.question_answering.windows import (
     Answer,
@@ -86,6 +95,13 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
         predictions = [best.text for best, *_ in self._answers(outputs, split)]
         references = [answers["text"] for answers in split.rows["answers"]]
         return SQUAD.compute(predictions, references)
+
+    def row_scorer(self, outputs: Arrays, split: Split) -> RowScorer:
+        """Return what averages the rows' own scores, in percent: several windows are of one row."""
+        references = [answers["text"] for answers in split.rows["answers"]]
+        pairs = zip(self._answers(outputs, split), references, strict=True)
+        each = [squad([best.text], [true])[self.config.headline] for (best, *_), true in pairs]
+        return lambda rows: float(np.array(each)[rows].mean())
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"text", "probability"}` per row: the answer, and its share among the best."""

@@ -1,0 +1,175 @@
+"""A trained run at fractions of its strength: scores with their errors, and which fraction to take.
+
+A resample has as many rows as the split, drawn with replacement, and is the same one at every
+strength: differences are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from goft_cli.system.screen import console, speaks
+from goft_cli.tasks.base import Split
+from goft_cli.tuner import set_strength, strength_of
+
+if TYPE_CHECKING:
+    from goft_cli.run.forgetting import Retention
+    from goft_cli.run.trained import TrainedRun
+
+RESAMPLES = 200
+"""Enough for a standard error (Efron and Tibshirani 1993, An Introduction to the Bootstrap, 6.4):
+drawn anew it would be another by 5 % of itself."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run at one strength.
+
+    Attributes:
+        strength: the share of every angle, 1 for the adapter as it was trained.
+        score: the headline on the split's rows.
+        resampled: (`RESAMPLES`,) the headline on each resample of them.
+        measures: what `Retention.measure` found.
+        forgotten: its one number, 0 for the base model; None where nothing was measured.
+    """
+
+    strength: float
+    score: float
+    resampled: np.ndarray
+    measures: Mapping[str, float] = field(default_factory=dict)
+    forgotten: float | None = None
+
+    @cached_property
+    def standard_error(self) -> float:
+        """The deviation of the score over resamples."""
+        return deviation(self.resampled)
+
+    def difference(self, other: Point) -> tuple[float, float]:
+        """Return the score less another point's on the same rows, and its standard error."""
+        return self.score - other.score, deviation(self.resampled - other.resampled)
+
+
+def deviation(values: np.ndarray) -> float:
+    """Return the standard deviation (n - 1 below the root); NaN where a value is infinite."""
+    with np.errstate(invalid="ignore"):
+        return float(np.std(values, ddof=1))
+
+
+def resamples(rows: int) -> Iterator[np.ndarray]:
+    """Yield the (rows,) places of each resample, the same ones for the same number of rows."""
+    # of all generators of numpy's, the one whose numbers no version may change
+    generator = np.random.RandomState(0)
+    for _ in range(RESAMPLES):
+        yield generator.randint(rows, size=rows)
+
+
+def choosing_split(run: TrainedRun) -> str:
+    """Name the split that chooses: the one that picked the checkpoint, too."""
+    return (run.task.config.eval_splits or [run.task.config.headline_split])[0]
+
+
+def encoded(run: TrainedRun, name: str) -> Split:
+    """Read and encode a split."""
+    return run.task.split(run.load_splits([name]).splits[name], run.backbone.processor)
+
+
+def rewind(
+    run: TrainedRun,
+    at: Sequence[float],
+    retention: Retention | None,
+    batch_size: int,
+    split: Split | None = None,
+) -> list[Point]:
+    """Score the run at each strength, in this order, on the validation rows or another split.
+
+    One model is in memory, and has the strength that it came with again afterwards. Each strength
+    costs one evaluation, `RESAMPLES` times the headline, and where there is a retention a pass
+    over its reference inputs.
+    """
+    split = split or encoded(run, choosing_split(run))
+    before, points = strength_of(run.model), []
+    try:
+        for number, strength in enumerate(at, start=1):
+            set_strength(run.model, strength)
+            points.append(scored(run, strength, retention, batch_size, split))
+            if speaks():  # a line each, for measures have bars of their own
+                said = f"{number} of {len(at)}: strength {strength:g}, {points[-1].score:.4f}"
+                console.print(said, style="dim", highlight=False)
+    finally:
+        set_strength(run.model, before)
+    return points
+
+
+def scored(
+    run: TrainedRun, strength: float, retention: Retention | None, batch_size: int, split: Split
+) -> Point:
+    """Score the model as it stands on a split's rows and their resamples, and measure it."""
+    outputs = run.outputs(run.model, {"split": split}, batch_size)["split"]
+    score = run.task.row_scorer(outputs, split)
+    rows = len(split.rows)
+    found = np.array([score(places) for places in resamples(rows)])
+    measures = retention.measure() if retention else {}
+    forgotten = retention.forgotten(measures) if retention else None
+    return Point(strength, score(np.arange(rows)), found, measures, forgotten)
+
+
+def choose(
+    strengths: Sequence[float],
+    scores: Sequence[float] | np.ndarray,
+    errors: Sequence[float],
+    *,
+    greater_is_better: bool,
+) -> int:
+    """Return the place of the smallest strength that is within one standard error of the best.
+
+    The error is that of the best score; of equal best scores it is that of the smaller strength.
+    This is the rule of Breiman, Friedman, Olshen and Stone (1984, Classification and Regression
+    Trees, 3.4.3; Hastie, Tibshirani and Friedman 2009, 7.10) with the strength for the complexity.
+    NaN is the worst score, and an error that is NaN counts as 0.
+    """
+    merits = np.asarray(scores, dtype=float) * (1 if greater_is_better else -1)
+    merits = np.where(np.isnan(merits), -np.inf, merits)
+    order = sorted(range(len(strengths)), key=lambda place: strengths[place])
+    best = max(order, key=lambda place: merits[place])  # of equal ones the first
+    least = merits[best] - np.nan_to_num(errors[best])
+    return next(place for place in order if merits[place] >= least)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the rule chose among points.
+
+    Attributes:
+        point: the chosen one.
+        best: the one with the best score.
+        shares: for each point, the share of resamples on which the rule would choose it.
+        optimism: by how much the chosen score exceeds, on average, what the same strength scores on
+            rows that did not choose it: on each resample the rule chooses, and the strength's score
+            on all rows is taken from that on the resample (Efron and Tibshirani 1993, 17.6).
+    """
+
+    point: Point
+    best: Point
+    shares: list[float]
+    optimism: float
+
+
+def chosen(points: Sequence[Point], *, greater_is_better: bool) -> Choice:
+    """Apply the rule to points on the same rows, and to each of their resamples."""
+    strengths, scores = [one.strength for one in points], [one.score for one in points]
+    errors = [one.standard_error for one in points]
+    better = {"greater_is_better": greater_is_better}
+    resampled = np.stack([one.resampled for one in points])
+    picks = [choose(strengths, column, errors, **better) for column in resampled.T]
+    gains = [resampled[pick, number] - scores[pick] for number, pick in enumerate(picks)]
+    return Choice(
+        points[choose(strengths, scores, errors, **better)],
+        points[choose(strengths, scores, [0.0] * len(points), **better)],
+        [picks.count(place) / len(picks) for place in range(len(points))],
+        float(np.mean(gains)),
+    )

@@ -1,0 +1,162 @@
+"""`goft rewind RUN`: a run at fractions of its strength, and which of them to take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from goft_cli.config import RewindConfig, TaskConfig
+from goft_cli.config.model import real_name
+from goft_cli.studies.hydra_main import run_composed
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import note, write_json, write_text
+from goft_cli.system.imports import importing
+from goft_cli.system.locations import check_writable
+
+if TYPE_CHECKING:
+    from goft_cli.config.retain import RetainSpec
+    from goft_cli.run.record import RunRecord
+    from goft_cli.run.trained import TrainedRun
+    from goft_cli.studies.rewinding import Point
+
+STEM = "rewind"
+FORMATS = ("png", "svg")
+
+
+def main() -> None:
+    """Compose `configs/rewind.yaml` and rewind."""
+    run_composed("rewind", RewindConfig, rewind)
+
+
+def rewind(cfg: RewindConfig) -> None:
+    """Score the run at each strength, choose one, score it on the test split; show and write it."""
+    from goft_cli.compose.references import retained
+    from goft_cli.run.record import RunRecord, find_run
+
+    record = RunRecord(find_run(cfg.adapter))
+    folder = Path(cfg.output_dir) if cfg.output_dir else record.folder.path
+    check_writable(folder)
+    judge, other = splits_of(record.cfg.task)
+    wanted = None if cfg.retain is None else retained(cfg.retain, record.cfg.task)
+    with importing(packed=record.cfg.model.quantization is not None):
+        from goft_cli.run import trained  # noqa: F401 - only now: it imports the libraries
+        from goft_cli.system.screen import quiet_libraries
+
+    with quiet_libraries():
+        content = measured(cfg, record, judge, other, wanted)
+    write(content, folder)
+
+
+def splits_of(task: TaskConfig) -> tuple[str, str | None]:
+    """Return the split that chooses a strength, and one that has not been looked at, if any.
+
+    The first of the evaluation splits picks checkpoints, and chooses here; the headline's is the
+    other one, or else the next.
+    """
+    if not task.eval_splits:
+        raise GoftError(
+            f"task {task.name} has no evaluation split, and the rows that it was trained on cannot "
+            "choose a strength",
+            "train a run on a task with one: task.holdout=0.05 keeps rows back where a task has it",
+        )
+    judge, *others = task.eval_splits
+    own = task.headline_split
+    return judge, own if own in others else next(iter(others), None)
+
+
+def measured(
+    cfg: RewindConfig, record: RunRecord, judge: str, other: str | None, wanted: RetainSpec | None
+) -> dict[str, Any]:
+    """Open the run and return the content of `rewind.json`."""
+    from goft_cli.run.forgetting import prepare
+    from goft_cli.run.trained import open_trained
+    from goft_cli.studies import rewinding
+
+    run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
+    refuse_strength(run, cfg.strengths)
+    data = run.load_splits([judge, *([other] if other else [])])
+    splits = {
+        name: run.task.split(rows, run.backbone.processor) for name, rows in data.splits.items()
+    }
+    retention = prepare(run, wanted, cfg.batch_size) if wanted else None
+    points = rewinding.rewind(run, cfg.strengths, retention, cfg.batch_size, splits[judge])
+    better = run.task.config.greater_is_better
+    choice = rewinding.chosen(points, greater_is_better=better)
+    whole = next(one for one in points if one.strength == 1)
+    content = {
+        "adapter": str(record.folder.path),
+        "task": record.task,
+        "model": real_name(record.cfg.model),
+        "method": record.adapter,
+        "headline": {"name": run.task.config.headline, "greater_is_better": better},
+        "head_as_trained": bool(record.metrics.get("head_parameters")),
+        "split": judge,
+        "rows": len(splits[judge].rows),
+        "resamples": rewinding.RESAMPLES,
+        "points": [
+            {**described(one, whole), "chosen_by": share, "measures": dict(one.measures)}
+            for one, share in zip(points, choice.shares, strict=True)
+        ],
+        "chosen": choice.point.strength,
+        "best": choice.best.strength,
+        "optimism": choice.optimism,
+        "test": None,
+        "forgetting": None,
+        "data": dict(data.provenance),
+        "data_as_recorded": run.read_same(data),
+    }
+    if retention is not None:
+        headline = retention.headline
+        content["forgetting"] = {"name": headline.name, "label": headline.label}
+    if other is not None:
+        at = sorted({choice.point.strength, 1.0})
+        tests = rewinding.rewind(run, at, None, cfg.batch_size, splits[other])
+        rows = len(splits[other].rows)
+        lines = [described(one, tests[at.index(1.0)]) for one in tests]
+        content["test"] = {"split": other, "rows": rows, "points": lines}
+    return content
+
+
+def refuse_strength(run: TrainedRun, strengths: list[float]) -> None:
+    """Refuse an adapter of which there are no fractions, before any row is read."""
+    from goft_cli.tuner import set_strength
+
+    try:
+        for strength in (*strengths, 1.0):
+            set_strength(run.model, strength)
+    except ValueError as error:
+        problem, _, remedy = str(error).rpartition("; ")
+        raise GoftError(f"adapter={run.folder.path}: {problem or remedy}") from error
+
+
+def described(point: Point, whole: Point) -> dict[str, Any]:
+    """Return a point's numbers by name, and how its score differs from the whole adapter's."""
+    difference, error = point.difference(whole)
+    return {
+        "strength": point.strength,
+        "score": point.score,
+        "standard_error": point.standard_error,
+        "difference": difference,
+        "difference_error": error,
+        "forgotten": point.forgotten,
+    }
+
+
+def write(content: dict[str, Any], folder: Path) -> None:
+    """Show the table; write it, its numbers and the figure."""
+    from goft_cli.run.summary import screen
+    from goft_cli.system.figures import save
+    from goft_cli.verbs.rewind import show
+
+    kinds = ("json", "md", "csv", *FORMATS)
+    note(folder, *(f"{STEM}.{kind}" for kind in kinds))
+    write_json(folder / f"{STEM}.json", content)
+    write_text(folder / f"{STEM}.md", show.markdown(content))
+    write_text(folder / f"{STEM}.csv", show.spreadsheet(content).csv())
+    figure = show.draw(content)
+    for kind in FORMATS:
+        save(figure, folder / f"{STEM}.{kind}", dpi=200)
+    screen.print(show.table(content))
+    for line in show.notes(content):
+        screen.print(line, style="dim", highlight=False, soft_wrap=True)
+    screen.print(f"table and figure: {folder / f'{STEM}.md'}", soft_wrap=True)
