@@ -42,6 +42,8 @@ class CompareConfig(TrainConfig):
     tune: int | None = None
     """How many learning rates each adapter tries before its runs, around its recipe's; none by
     default."""
+    retain: Any = None
+    """What is measured of what the base model did, beside the scores; nothing by default."""
     dry_run: bool = False
     """Say which runs there would be, and how long they would take, and run none."""
 
@@ -56,6 +58,8 @@ class CompareConfig(TrainConfig):
             raise GoftError(f"reference={reference}: expected one of adapters={typed(adapters)}")
         tried = self.tune is None or self.tune > 1
         self.check(tried, "tune", "at least 2 learning rates", example=3)
+        if self.retain is not None:
+            RetainSpec.parse(self.retain)
         self.seed_list()
 
     @property

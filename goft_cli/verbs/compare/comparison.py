@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from goft_cli.compose.recomposition import apart
+from goft_cli.compose.references import retained
 from goft_cli.config import Budget, CompareConfig
 from goft_cli.config.model import real_name
 from goft_cli.run.summary import screen
 from goft_cli.system.digests import digest_of, is_made, note_made, program
 from goft_cli.system.files import write_json, write_text
 from goft_cli.system.imports import importing
-from goft_cli.verbs.compare import dry_run, table, tuning
+from goft_cli.verbs.compare import dry_run, forgetting, table, tuning
 from goft_cli.verbs.compare.figures import FORMATS, draw, draw_tuning
 from goft_cli.verbs.compare.runs import PlannedRun, compose_runs, finish_all
 from goft_cli.verbs.compare.table import Caption, Summary, summarize
@@ -27,6 +28,8 @@ Runs = Mapping[str, Sequence[PlannedRun]]
 
 def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
     """Finish every run and write the comparison; `words` are those of all runs."""
+    with apart():  # the tasks to measure on, refused before anything trains
+        wanted = None if cfg.retain is None else retained(cfg.retain, cfg.task)
     words_of: dict[str, Sequence[str]] = dict.fromkeys(cfg.adapters, words)
     runs = compose_all(cfg, words_of)
     budget = "Budget: each adapter's own, by its recipe."
@@ -53,7 +56,10 @@ def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
     finish_all(runs)
     caption = Caption(cfg.task.name, real_name(cfg.model), cfg.task.headline, cfg.baseline, budget)
     records = {name: [run.record for run in planned] for name, planned in runs.items()}
-    write(summarize(records, cfg.baseline), caption, Path(cfg.output_dir), search)
+    forgotten = forgetting.measure_all(cfg, runs, wanted) if wanted else {}
+    rows = summarize(records, cfg.baseline, search.tuned if search else {}, forgotten)
+    more = [*(tuning.notes(search) if search else []), *forgetting.notes(forgotten)]
+    write(rows, caption, [*table.notes(rows, caption), *more], Path(cfg.output_dir))
 
 
 def compose_all(
@@ -80,39 +86,24 @@ def budget_note(sizes: Mapping[str, Size], reference: str) -> str:
     return f"Budget: {reference}'s {budget:,} parameters; of it others spend {shares}."
 
 
-def write(
-    rows: Sequence[Summary], caption: Caption, folder: Path, search: Search | None = None
-) -> None:
-    """Show the table and write it beside its numbers, and beside the figures where those are old.
-
-    The order of `rows` is that of the adapters of `search`.
-    """
-    tuned = search.tuned if search else {}
-    said = [*table.notes(rows, caption), *(tuning.notes(search) if search else [])]
-    write_text(folder / "comparison.md", table.markdown(rows, caption, tuned, said))
-    write_text(folder / "comparison.csv", table.summary_csv(rows, tuned))
+def write(rows: Sequence[Summary], caption: Caption, said: Sequence[str], folder: Path) -> None:
+    """Show the table and write it beside its numbers, and the figures where those are old."""
+    tuned = {row.adapter: row.tuned for row in rows if row.tuned}
+    write_text(folder / "comparison.md", table.markdown(rows, caption, said))
+    write_text(folder / "comparison.csv", table.summary_csv(rows))
     write_text(folder / "runs.csv", table.runs_csv(rows))
-    if search:
-        write_text(folder / "tuning.csv", table.tuning_csv(tuned))
-    write_json(folder / "comparison.json", table.content(rows, caption, tuned, said))
-    drawn = [numbers(rows), asdict(caption), program("matplotlib")]
-    made_from = digest_of([*drawn, [[name, one.scores] for name, one in tuned.items()]])
+    write_json(folder / "comparison.json", table.content(rows, caption, said))
+    if tuned:
+        write_text(folder / "tuning.csv", tuning.spreadsheet(tuned).csv())
+    made_from = digest_of([table.content(rows, caption, []), program("matplotlib")])
     if not is_made(folder, made_from):
         draw(rows, caption, folder)
         names = [f"comparison.{suffix}" for suffix in FORMATS]
-        if search:
-            draw_tuning(tuned, search.split, caption, folder / "tuning.png")
+        if tuned:
+            draw_tuning(tuned, caption, folder / "tuning.png")
             names.append("tuning.png")
         note_made(folder, made_from, names)
-    screen.print(table.for_screen(rows, caption, tuned))
+    screen.print(table.for_screen(rows, caption))
     for note in said:
         screen.print(note, style="dim", highlight=False)
     screen.print(f"tables and figure: {folder}", soft_wrap=True)
-
-
-def numbers(rows: Sequence[Summary]) -> list[object]:
-    """Return all that a figure shows of the rows."""
-    return [
-        [row.adapter, row.parameters, row.seconds, [(run.score, run.merit) for run in row.results]]
-        for row in rows
-    ]

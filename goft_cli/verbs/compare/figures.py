@@ -27,6 +27,8 @@ DIGITS = ((1,), (1, 2, 5), tuple(range(1, 10)), tuple(number / 10 for number in 
 EDGE = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
 POINT: dict[str, Any] = {**EDGE, "elinewidth": 1.2, "capsize": 2.5, "linestyle": ""}
 DASHED = {"color": SECOND_INK, "linewidth": 1, "linestyle": (0, (4, 2))}
+WAY: dict[str, Any] = {"linewidth": 1, "marker": ".", "markersize": 4, "zorder": 1}
+"""Of the runs at fractions of their strength."""
 FRONT: dict[str, Any] = {**DASHED, "drawstyle": "steps-post", "zorder": 1}
 
 
@@ -35,11 +37,17 @@ def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
     """Write `comparison.png` and its like, one point per row."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 3.4))
-    left, right = figure.subplots(1, 2, sharey=True)
+    lost = [row.forgotten for row in rows if row.forgotten]
+    figure = Figure(figsize=(10.4, 3.4) if lost else (7.2, 3.4))
+    left, right, *third = figure.subplots(1, 3 if lost else 2, sharey=True)
     panel(left, rows, [row.parameters for row in rows], "adapter parameters")
     panel(right, rows, [row.seconds for row in rows], "training time, seconds")
     log_axis(left, [row.parameters for row in rows])
+    for axes in third:
+        panel(axes, rows, [one.mean for one in lost], f"forgotten: {lost[0].label}")
+        for row, one in zip(rows, lost, strict=True):
+            if one.curve:
+                axes.plot(*zip(*one.curve, strict=True), color=look_of(row.adapter)[0], **WAY)
     left.set_ylabel(caption.headline.replace("_", " "))
     seeds = len(rows[0].results)
     shown = f"mean and standard deviation, {seeds} seeds" if seeds > 1 else "one seed"
@@ -109,7 +117,7 @@ def short(count: float) -> str:
 
 
 @style()
-def draw_tuning(tuned: Mapping[str, Tuned], split: str, caption: Caption, path: Path) -> None:
+def draw_tuning(tuned: Mapping[str, Tuned], caption: Caption, path: Path) -> None:
     """Draw a line of scores over the learning rates for each adapter, the chosen one marked."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
@@ -129,6 +137,7 @@ def draw_tuning(tuned: Mapping[str, Tuned], split: str, caption: Caption, path: 
     axes.set_xticks([STEP**step for step in steps], [f"{STEP**step:.2g}" for step in steps])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("learning rate, times the recipe's (a ring: chosen)")
+    split = next(iter(next(iter(tuned.values())).runs.values())).cfg.task.headline_split
     axes.set_ylabel(f"{caption.headline.replace('_', ' ')}, {split}")
     figure.suptitle(f"{caption.task}, {caption.model}", fontsize="medium")
     legend(figure, axes)

@@ -16,17 +16,13 @@ from goft_cli.studies.leaderboard import (
     paired_difference,
 )
 from goft_cli.system.tables import Table, styled
+from goft_cli.verbs.compare.forgetting import Forgotten
 from goft_cli.verbs.compare.tuning import Tuned
 
 MINUS = "\N{MINUS SIGN}"
 SIZES, COSTS = ("parameters", "head_parameters"), ("train_seconds", "peak_memory_bytes")
 SCORES = ("mean", "standard_deviation", "best", "difference", "interval_low", "interval_high")
 SUMMARY_COLUMNS = ("adapter", "size", *SIZES, "seeds", *SCORES, *COSTS)
-TUNED_COLUMNS = ("learning_rate", "trials", "lowest_trial", "highest_trial")
-TRIAL_COLUMNS = (
-    *("adapter", "step", "learning_rate", "seed", "split", "score", "chosen"),
-    *("train_seconds", "folder"),
-)
 RUN_COLUMNS = ("adapter", "size", "seed", "score", *SIZES, *COSTS, "folder")
 
 
@@ -38,11 +34,15 @@ class Summary:
         adapter: its name.
         results: one per seed.
         difference: of its scores to the reference's, seed by seed; None for the reference.
+        tuned: how its learning rate was found; None if it is the recipe's.
+        forgotten: what its runs forgot; None where that was not asked for.
     """
 
     adapter: str
     results: tuple[RunRecord, ...]
     difference: Difference | None
+    tuned: Tuned | None = None
+    forgotten: Forgotten | None = None
 
     @property
     def setting(self) -> str:
@@ -103,7 +103,12 @@ class Caption:
         return f"{self.task}  {self.model}"
 
 
-def summarize(results: Mapping[str, Sequence[RunRecord]], reference: str) -> list[Summary]:
+def summarize(
+    results: Mapping[str, Sequence[RunRecord]],
+    reference: str,
+    tuned: Mapping[str, Tuned],
+    forgotten: Mapping[str, Forgotten],
+) -> list[Summary]:
     """Return one row per adapter, in the order of `results`; the others against the reference."""
     scores = {name: {run.seed: run.score for run in runs} for name, runs in results.items()}
     differences = {
@@ -111,18 +116,38 @@ def summarize(results: Mapping[str, Sequence[RunRecord]], reference: str) -> lis
         for name in results
         if name != reference
     }
-    return [Summary(name, tuple(runs), differences.get(name)) for name, runs in results.items()]
+    return [
+        Summary(name, tuple(runs), differences.get(name), tuned.get(name), forgotten.get(name))
+        for name, runs in results.items()
+    ]
 
 
 def header(caption: Caption) -> list[str]:
-    """Return the names of the columns."""
+    """Return the names of the columns of every comparison."""
     score = caption.headline.replace("_", " ")
     against = f"difference to {caption.reference}, {CONFIDENCE:.0%} interval"
     return ["adapter", "size", "parameters", score, "best", against, "time", "memory"]
 
 
+def more_cells(row: Summary) -> dict[str, str]:
+    """Return, by the names of further columns, what was found of the rate and of forgetting.
+
+    The scores of the trials, the least to the best, tell how much depends on the rate.
+    """
+    found: dict[str, str] = {}
+    if row.tuned:
+        known, trials = row.tuned.known, f"{len(row.tuned.runs)}"
+        if lost := len(row.tuned.runs) - len(known):
+            trials += f", {lost} diverged"
+        spread = f"{min(known):.3f} to {max(known):.3f}" if known else ""
+        found |= {"rate": f"{row.tuned.rate:g}", "trials": trials, "trials' scores": spread}
+    if row.forgotten:
+        found["forgotten"] = mean_and_deviation(row.forgotten.values, 3)
+    return {name: cell.replace("-", MINUS) for name, cell in found.items()}
+
+
 def cells(row: Summary) -> list[str]:
-    """Return one line of text per column."""
+    """Return one line of text per column of `header`."""
     return [
         row.adapter,
         row.setting,
@@ -160,71 +185,63 @@ def notes(rows: Sequence[Summary], caption: Caption) -> list[str]:
     return found
 
 
-def tuned_cells(tuned: Tuned) -> list[str]:
-    """Return the learning rate, the number of trials, and the least and the best of their scores.
-
-    The last is how much the score depends on the rate.
-    """
-    known, trials = tuned.known, f"{len(tuned.runs)}"
-    if lost := len(tuned.runs) - len(known):
-        trials += f", {lost} diverged"
-    spread = f"{min(known):.3f} to {max(known):.3f}" if known else ""
-    return [f"{tuned.rate:g}", trials, spread.replace("-", MINUS)]
-
-
-TUNED_HEADER = ("rate", "trials", "trials' scores")
-
-
-def for_screen(
-    rows: Sequence[Summary], caption: Caption, tuned: Mapping[str, Tuned] | None = None
-) -> Table:
-    """Lay the rows out in the terminal, two lines each, so that 80 columns hold them."""
+def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
+    """Lay the rows out in the terminal, some lines each, so that 80 columns hold them."""
     adapter, size, parameters, score, best, _, time, memory = header(caption)
     against = f"to {caption.reference}\n{CONFIDENCE:.0%} interval"
     scores, costs = f"{score}\n{best}", f"{time}\n{memory}"
+    if rows[0].tuned:
+        parameters += "\nrate, trials"
+    if rows[0].forgotten:
+        scores += "\nforgotten"
     columns = [f"{adapter}\n{size}", scores, against, costs, parameters]
-    if tuned:
-        columns = [*columns[:-1], f"{parameters}\nrate, trials"]
     lines: list[Sequence[str]] = []
     for row in rows:
         name, setting, count, mean, highest, difference, seconds, peak = cells(row)
         to_reference, _, interval = difference.partition(" ")
         lines.append((name, mean, to_reference, seconds, count))
-        rate, trials, _ = tuned_cells(tuned[row.adapter]) if tuned else ("", "", "")
-        searched = [f"{rate}, {trials}"] if tuned else []
-        lines.append(styled("dim", setting, highest, interval, peak, *searched))
+        more = more_cells(row)
+        searched = ", ".join(more[key] for key in ("rate", "trials") if key in more)
+        lines.append(styled("dim", setting, highest, interval, peak, searched))
+        if row.forgotten:
+            lines.append(styled("dim", "", more["forgotten"], "", "", ""))
     return Table(columns, lines, caption.title, "wr", centred=False, framed=False)
 
 
-def markdown(
-    rows: Sequence[Summary], caption: Caption, tuned: Mapping[str, Tuned], said: Sequence[str]
-) -> str:
+def markdown(rows: Sequence[Summary], caption: Caption, said: Sequence[str]) -> str:
     """Lay the rows out for a document, with the notes below."""
-    columns = [*header(caption), *(TUNED_HEADER if tuned else ())]
-    lines = [[*cells(row), *(tuned_cells(tuned[row.adapter]) if tuned else ())] for row in rows]
+    columns = [*header(caption), *more_cells(rows[0])]
+    lines = [[*cells(row), *more_cells(row).values()] for row in rows]
     table = Table(columns, lines, layout="llr")
     listed = "\n".join(f"- {note}" for note in said)
     return f"**{caption.title}**\n\n{table.markdown()}\n\n{listed}\n"
 
 
-def summary_csv(rows: Sequence[Summary], tuned: Mapping[str, Tuned]) -> str:
+def summary_csv(rows: Sequence[Summary]) -> str:
     """Return one line per adapter, numbers unrounded, empty where there is none."""
-    columns = (*SUMMARY_COLUMNS, *(TUNED_COLUMNS if tuned else ()))
-    return Table(columns, [summary_line(row, tuned) for row in rows]).csv()
+    lines = [numbers(row) for row in rows]
+    return Table([*lines[0]], [[*line.values()] for line in lines]).csv()
 
 
-def summary_line(row: Summary, tuned: Mapping[str, Tuned]) -> list[object]:
-    """Return a row's numbers, and of a tuned adapter those of its trials."""
+def numbers(row: Summary) -> dict[str, object]:
+    """Return a row's numbers by the names of their columns."""
     difference = row.difference
     against = None if difference is None else difference.mean
     interval = (difference.interval if difference else None) or (None, None)
     sizes = [row.parameters, row.results[0].head_parameters, len(row.results)]
     scores = [row.mean, row.deviation, row.best, against, *interval]
-    more: list[object] = []
-    if tuned:
-        one, known = tuned[row.adapter], tuned[row.adapter].known
-        more = [one.rate, len(one.runs), min(known, default=None), max(known, default=None)]
-    return [row.adapter, row.setting, *sizes, *scores, row.seconds, row.memory, *more]
+    line = [row.adapter, row.setting, *sizes, *scores, row.seconds, row.memory]
+    found: dict[str, object] = dict(zip(SUMMARY_COLUMNS, line, strict=True))
+    if row.tuned:
+        known = row.tuned.known
+        found |= {"learning_rate": row.tuned.rate, "trials": len(row.tuned.runs)}
+        found |= {"lowest_trial": min(known, default=None)}
+        found |= {"highest_trial": max(known, default=None)}
+    if row.forgotten:
+        found |= {"forgotten": row.forgotten.mean}
+        found |= {"forgotten_deviation": deviation(row.forgotten.values)}
+        found |= row.forgotten.measures
+    return found
 
 
 def runs_csv(rows: Sequence[Summary]) -> str:
@@ -238,28 +255,13 @@ def runs_csv(rows: Sequence[Summary]) -> str:
     return Table(RUN_COLUMNS, lines).csv()
 
 
-def tuning_csv(tuned: Mapping[str, Tuned]) -> str:
-    """Return one line per trial, by adapter and rate; no score where it diverged."""
-    lines = []
-    for name, one in tuned.items():
-        for step, score in one.scores.items():
-            run = one.runs[step].record
-            place = [run.cfg.trainer.learning_rate, run.seed, run.cfg.task.headline_split]
-            seconds = None if score is None else run.train_seconds
-            found = [score, step == one.chosen, seconds, run.folder.path]
-            lines.append([name, step, *place, *found])
-    return Table(TRIAL_COLUMNS, lines).csv()
-
-
-def content(
-    rows: Sequence[Summary], caption: Caption, tuned: Mapping[str, Tuned], said: Sequence[str]
-) -> dict[str, object]:
-    """Return all of it for programs: the columns of the CSV files by adapter, and the notes."""
-    columns = (*SUMMARY_COLUMNS, *(TUNED_COLUMNS if tuned else ()))
+def content(rows: Sequence[Summary], caption: Caption, said: Sequence[str]) -> dict[str, object]:
+    """Return all of it for programs: the numbers of each adapter, its scores by seed, and notes."""
     adapters = [
-        dict(zip(columns, summary_line(row, tuned), strict=True))
+        numbers(row)
         | {"scores": {str(run.seed): run.score for run in row.results}}
-        | ({"tuning": tuned[row.adapter].by_rate} if tuned else {})
+        | ({"tuning": row.tuned.by_rate} if row.tuned else {})
+        | ({"forgetting": [*row.forgotten.runs]} if row.forgotten else {})
         for row in rows
     ]
     return {**asdict(caption), "adapters": adapters, "notes": [*said]}

@@ -20,10 +20,15 @@ from goft_cli.studies.grid import (
     rate_at,
     widened,
 )
+from goft_cli.system.tables import Table
 from goft_cli.verbs.compare.runs import PlannedRun, compose_runs, without
 
 RATE = "trainer.learning_rate"
 SPLITS = ("task.eval_splits", "task.headline_split")
+COLUMNS = (
+    *("adapter", "step", "learning_rate", "seed", "split", "score", "chosen"),
+    *("train_seconds", "folder"),
+)
 
 
 def tuning_split(task: TaskConfig) -> str:
@@ -183,3 +188,16 @@ def notes(search: Search) -> list[str]:
             "beyond."
         )
     return found
+
+
+def spreadsheet(tuned: Mapping[str, Tuned]) -> Table:
+    """Return one row per trial, by adapter and rate; no score where it diverged."""
+    lines = []
+    for name, one in tuned.items():
+        for step, score in one.scores.items():
+            run = one.runs[step].record
+            place = [run.cfg.trainer.learning_rate, run.seed, run.cfg.task.headline_split]
+            seconds = None if score is None else run.train_seconds
+            found = [score, step == one.chosen, seconds, run.folder.path]
+            lines.append([name, step, *place, *found])
+    return Table(COLUMNS, lines)
