@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from goft_cli.config.choices import STRENGTHS, check, fits_strength
 from goft_cli.config.decoding import Decoding
 from goft_cli.run.record import RunRecord, find_run, importing_for
 from goft_cli.system.errors import USAGE_ERROR, GoftError
@@ -68,15 +69,17 @@ def predict(
     batch_size: int = 64,
     max_new_tokens: int = 256,
     base_model: str | None = None,
+    strength: float | None = None,
 ) -> list[dict[str, Any]]:
     """Return each row with its `prediction`, as `goft predict` writes it.
 
     `rows`: a file; or mappings with the task's columns, a pandas DataFrame and a Dataset among
-    them; or, where the task has one column of text, texts.
+    them; or, where the task has one column of text, texts. `strength`: how much of the adapter is
+    used, 0 the base model and 1 all; by default the run's own.
     """
     from goft_cli.run.summary import with_predictions
 
-    with opened(run, base_model) as trained:
+    with opened(run, base_model, strength) as trained:
         table = read(trained, rows)
         decoding = Decoding(max_new_tokens=max_new_tokens)
         found = trained.predict(table, batch_size=batch_size, decoding=decoding)
@@ -84,9 +87,19 @@ def predict(
         return [line for part in parts for line in part]
 
 
-def load(run: Place, *, merged: bool = False, base_model: str | None = None) -> Loaded:
-    """Return a run's model with its adapter, or with it merged into its weights, and processor."""
-    with opened(run, base_model) as trained:
+def load(
+    run: Place,
+    *,
+    merged: bool = False,
+    base_model: str | None = None,
+    strength: float | None = None,
+) -> Loaded:
+    """Return a run's model with its adapter, or with it merged into its weights, and processor.
+
+    `strength`: how much of the adapter is used, 0 the base model and 1 all; by default the run's
+    own. `goft_cli.set_strength` changes that of a model whose adapter is not merged.
+    """
+    with opened(run, base_model, strength) as trained:
         from goft_cli.models.adapters import merge
 
         model = merge(trained.mergeable()) if merged else trained.model
@@ -128,8 +141,9 @@ def composed(words: list[str]) -> Any:  # noqa: ANN401 - TrainConfig, whose impo
 
 
 @contextmanager
-def opened(run: Place, base_model: str | None) -> Iterator[TrainedRun]:
+def opened(run: Place, base_model: str | None, strength: float | None) -> Iterator[TrainedRun]:
     """Open a run for what a block does with it."""
+    check(fits_strength(strength), "strength", strength, STRENGTHS, example=0.9)
     folder = str(run.folder.path if isinstance(run, RunRecord) else run)
     find_run(folder)
     with as_found(), refusals([]):
@@ -137,7 +151,7 @@ def opened(run: Place, base_model: str | None) -> Iterator[TrainedRun]:
             from goft_cli.run.trained import open_trained
             from goft_cli.system.screen import quiet_libraries
         with quiet_libraries():
-            yield open_trained(folder, base_model=base_model)
+            yield open_trained(folder, base_model=base_model, strength=strength)
 
 
 def read(run: TrainedRun, rows: Any) -> Dataset:  # noqa: ANN401 - as `predict` takes them

@@ -81,6 +81,9 @@ class AdapterConfig(Section):
     """Which row of the task's recipe, and of the model's budgets, applies."""
     fallback: dict[str, Any] = field(default_factory=dict)
     """Hyperparameters where neither task nor model has a row for this adapter."""
+    strength: float = 1.0
+    """How much of the trained adapter is used: 0 the base model, 1 all. It trains at full strength;
+    evaluation after the training, verification and exports take this one."""
 
     def peft_options(self, updates: int) -> dict[str, Any]:
         """Return the fields of PEFT's configuration class, for a run of that many updates."""

@@ -9,6 +9,9 @@ from goft_cli.system.errors import GoftError
 PENALTY_WEIGHT = 0.01
 """Weight of qGOFT's penalty where nobody gives one; the paper takes 0.001 to 0.05."""
 
+STRONGEST = 1.5
+"""The largest strength of an adapter: past the trained one by half of the way that it went."""
+STRENGTHS = f"a number from 0, the base model, to {STRONGEST:g}; as trained is 1"
 
 OPEN = {"open": True}
 """Metadata of a field that maps names to values: a user may add any name, checked elsewhere."""
@@ -267,11 +270,19 @@ def check(condition: bool, key: str, value: object, expected: str, *, example: o
         )
 
 
+def fits_strength(strength: float | None) -> bool:
+    """Tell whether an adapter can have a strength; None stands for its own."""
+    return strength is None or 0 <= strength <= STRONGEST
+
+
 class Section:
     """What can check its own fields: a section of a configuration, or the keys of a verb."""
 
     prefix = ""
     """What a user types before the name of a field."""
+
+    def __post_init__(self) -> None:
+        """Check nothing: a section that checks itself may have this one behind it."""
 
     def check(self, condition: bool, name: str, expected: str, *, example: object) -> None:
         """Refuse the value of a field outside its range."""

@@ -17,8 +17,14 @@ OF = {TEXT: "FILE", PROBE: "glue/sst2", STS: "FILE", BENCHMARK: "mmlu"}
 """Those that take what they are measured on, with an example of it."""
 NEEDS = (STS, BENCHMARK)
 """Those that have nothing of their own to be measured on."""
-LANGUAGE_FAMILIES = ("instruction", "chat")
+LANGUAGE = ("instruction", "chat")
 """Families of tasks whose models generate text."""
+REFERENCES = {
+    "text": ("demo/topics", "demo/acceptability"),
+    "image": ("demo/digits",),
+}
+"""Tasks that come with the package, by the first word of a family: a probe for want of another
+takes the first one that the run was not trained on."""
 LIKE = 0.6
 
 
@@ -58,12 +64,23 @@ class RetainSpec:
         return f"[{','.join(map(str, self.wanted))}]"
 
     def settled(self, task: TaskConfig) -> RetainSpec:
-        """Replace `auto` by the measures that fit the model of a task and need no network."""
-        if Wanted(AUTO) not in self.wanted:
-            return self
-        chosen = [one for one in self.wanted if one.kind != AUTO]
-        own = [Wanted(TEXT)] if task.family in LANGUAGE_FAMILIES else [Wanted(CKA)]
-        return replace(self, wanted=tuple(dict.fromkeys([*own, *chosen])))
+        """Replace `auto` by the measures that fit the model of a task and need no network.
+
+        A probe that names no task gets one of those that come with the package.
+        """
+        kind = "image" if task.family in {"image_classification", "vtab"} else "text"
+        reference = next((name for name in REFERENCES[kind] if name != task.name), None)
+        own = [Wanted(CKA), *([Wanted(PROBE, reference)] if reference else [])]
+        if task.family in LANGUAGE:
+            own = [Wanted(TEXT)]
+        named = {Wanted(AUTO): own, Wanted(PROBE): own[1:] or [Wanted(PROBE)]}
+        found = [one for wanted in self.wanted for one in named.get(wanted, [wanted])]
+        if Wanted(PROBE) in found:
+            raise GoftError(
+                f"retain=probe: nothing that comes with goft fits the model of {task.name}",
+                f"name a classification, such as retain='{{probe: {OF[PROBE]}}}'",
+            )
+        return replace(self, wanted=tuple(dict.fromkeys(found)))
 
 
 def wanted_in(item: Any) -> list[Wanted]:  # noqa: ANN401 - a word or a mapping

@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from goft_cli.config.adapter import AdapterConfig
 from goft_cli.config.baselines import AdaLoraAdapterConfig
 from goft_cli.config.choices import (
+    STRENGTHS,
     Clearable,
     Dtype,
     Harness,
@@ -18,6 +19,7 @@ from goft_cli.config.choices import (
     Verify,
     check,
     check_name,
+    fits_strength,
 )
 from goft_cli.config.decoding import Decoding
 from goft_cli.config.model import ModelConfig
@@ -63,6 +65,7 @@ class TrainConfig(Section):
         for key in ("model", "task", "adapter"):
             check_name(f"{key}.name", getattr(self, key).name)
         check_name("run_name", self.run_name)
+        self.adapter.check(fits_strength(self.adapter.strength), "strength", STRENGTHS, example=0.9)
         self.check(0 <= self.seed < 2**32, "seed", "at least 0 and below 2**32", example=1)
         for split in self.task.eval_splits:
             check_name("task.eval_splits", split)
@@ -103,6 +106,9 @@ class EvalConfig(Section):
     """Folder with local data of the task."""
     merged: bool = False
     """Merge the adapter into the weights first."""
+    strength: float | None = None
+    """How much of the run's adapter is used: 0 the base model, 1 all; by default the run's own
+    `adapter.strength`."""
     batch_size: int = 64
     """Rows at a time."""
     output: str | None = None
@@ -110,6 +116,7 @@ class EvalConfig(Section):
 
     def __post_init__(self) -> None:
         self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
+        self.check(fits_strength(self.strength), "strength", STRENGTHS, example=0.9)
         if (self.adapter is None) == (self.model is None):
             found = "neither" if self.adapter is None else "both"
             raise GoftError(
@@ -122,8 +129,11 @@ class EvalConfig(Section):
                 raise GoftError(f"eval: {key} goes with a benchmark", "pass task=mmlu/full too")
         if self.task is None and self.harness is not Harness.own:
             raise GoftError("eval: harness goes with a benchmark", "pass task=mmlu/full too")
-        if self.model is not None and (self.merged or self.base_model is not None):
-            raise GoftError("eval: merged and base_model go with a run", "drop them, or model=")
+        of_runs = ("merged", "base_model", "strength")
+        if self.model is not None and any(
+            getattr(self, key) not in {None, False} for key in of_runs
+        ):
+            raise GoftError(f"eval: {', '.join(of_runs)} go with a run", "drop them, or model=")
         if self.task is not None:
             check_scored(self.task, "task")
 
@@ -136,6 +146,13 @@ class TrainedConfig(Section):
     """The run folder, or the adapter folder inside it."""
     base_model: str | None = None
     """Where the base model is now, if it has moved since training."""
+    strength: float | None = None
+    """How much of the adapter is used: 0 the base model, 1 all; by default the run's own
+    `adapter.strength`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(fits_strength(self.strength), "strength", STRENGTHS, example=0.9)
 
 
 @dataclass
@@ -191,6 +208,7 @@ class ExportConfig(TrainedConfig):
     """Rows at a time."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
         allowed, rank = self.tolerance, self.as_lora
         self.check(self.samples >= 0, "samples", "at least 0", example=64)
@@ -204,7 +222,8 @@ class MergeConfig(ExportConfig):
     """`goft merge`."""
 
     output_dir: str | None = None
-    """Folder for the model; `merged`, or `lora-RANK`, in the run folder by default."""
+    """Folder for the model; `merged`, or `lora-RANK`, in the run folder by default, with the
+    strength behind it where one is given."""
 
 
 @dataclass

@@ -21,6 +21,7 @@ from goft_cli.models.adapters import (
     peft_config,
     peft_options,
     trained_modules,
+    use_strength,
 )
 from goft_cli.models.backbone import Backbone
 from goft_cli.models.heads import head_of
@@ -37,8 +38,17 @@ def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
     return filled(put_on(backbone, folder, read_settings(folder)), folder)
 
 
-def load_trained(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class: str) -> PeftModel:
-    """Put the adapter of a run on a freshly loaded backbone, as the run's configuration says."""
+def load_trained(
+    backbone: Backbone,
+    folder: Path,
+    cfg: TrainConfig,
+    auto_class: str,
+    strength: float | None = None,
+) -> PeftModel:
+    """Put the adapter of a run on a freshly loaded backbone, as the run's configuration says.
+
+    `strength` takes the place of the configuration's.
+    """
     adapter, head = cfg.adapter, head_of(backbone.model, cfg.model)
     saved = read_settings(folder, adapter.peft_type)
     names = [name for name, _ in backbone.model.named_modules()]
@@ -50,7 +60,9 @@ def load_trained(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class:
     model = put_on(backbone, folder, config)
     check_settings(folder, saved, model.peft_config[ADAPTER], names=names, own=own)
     keep_base_values(model, adapter, head)
-    return filled(model, folder)
+    model = filled(model, folder)
+    use_strength(model, adapter.strength if strength is None else strength)
+    return model
 
 
 def put_on(backbone: Backbone, folder: Path, config: PeftConfig) -> PeftModel:

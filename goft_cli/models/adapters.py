@@ -37,7 +37,7 @@ from goft_cli.models.backbone import Backbone
 from goft_cli.models.targets import all_linear, check_pattern, check_targets, linear_layers
 from goft_cli.system.digests import in_modules
 from goft_cli.system.errors import GoftError
-from goft_cli.tuner.strength import keep_base
+from goft_cli.tuner.strength import keep_base, set_strength
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +93,8 @@ def attach_adapter(
         check_targets(cfg, cast(Any, model.base_model).targeted_module_names, linear)
     check_adapted(model, cfg, head)
     keep_base_values(model, cfg, head)
+    for strength in (cfg.strength, 1.0):  # refused now rather than after the training
+        use_strength(model, strength)
     # The classification heads ignore num_items_in_batch, but their **kwargs make Trainer believe
     # the loss is normalised by it and skip the division by the accumulation steps.
     object.__setattr__(backbone.model, "accepts_loss_kwargs", auto_class == "AutoModelForCausalLM")
@@ -185,6 +187,14 @@ def keep_base_values(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> N
     if isinstance(cfg, FullConfig | BitFitConfig):
         word = "" if isinstance(cfg, FullConfig) else "bias"
         keep_base(model, ADAPTER, lambda name: word in name and not in_modules(name, head))
+
+
+def use_strength(model: PeftModel, strength: float) -> None:
+    """Set the strength of a model's adapter; the method or the trained values may refuse it."""
+    try:
+        set_strength(model, strength)
+    except ValueError as error:
+        raise GoftError(str(error)) from error
 
 
 def merge(model: PeftModel) -> PreTrainedModel:

@@ -28,6 +28,7 @@ GROUPS = {name: name for name in SECTIONS} | {"benchmark": "task"}
 """The group of schemas of each section."""
 TELLING = {"task": "family", "adapter": "peft_type"}
 """The key that tells the schemas of a group apart."""
+STRENGTH = "strength"
 NOT_IDENTITY = {WRITER, "output_dir", "run_name", "overwrite", "tracker", "verify"}
 """Keys that change no number; they may differ between two starts of the same run."""
 SOURCES = ("model.budgets", "task.recipe", "benchmark.recipe", "adapter.fallback")
@@ -129,8 +130,15 @@ def as_plain(cfg: TrainConfig) -> dict[str, Any]:
 
 
 def identity(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a configuration that determines the numbers."""
-    return {key: value for key, value in plain.items() if key not in NOT_IDENTITY}
+    """Return the part of a configuration that determines the numbers.
+
+    The strength of the adapter is part of it only where it is not 1: it is 1 in all runs of
+    versions that did not have the key.
+    """
+    kept = {key: value for key, value in plain.items() if key not in NOT_IDENTITY}
+    if kept["adapter"].get(STRENGTH) == 1:
+        kept["adapter"] = {key: one for key, one in kept["adapter"].items() if key != STRENGTH}
+    return kept
 
 
 def config_sha256(cfg: TrainConfig) -> str:
@@ -142,9 +150,10 @@ def config_sha256(cfg: TrainConfig) -> str:
 def settings(cfg: TrainConfig) -> dict[str, Any]:
     """Return the values that determine the numbers, by dotted key."""
     sources = tuple(f"{source}." for source in SOURCES)
+    plain = {key: value for key, value in asdict(cfg).items() if key not in NOT_IDENTITY}
     return {
         key: value.name if isinstance(value, Enum) else value
-        for key, value in flatten(identity(asdict(cfg))).items()
+        for key, value in flatten(plain).items()
         if not f"{key}.".startswith(sources)
     }
 

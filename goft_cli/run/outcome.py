@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from goft_cli.config import Quantization, TrainConfig, Verify
 from goft_cli.config.model import real_name
 from goft_cli.models.adapter_loading import load_trained
-from goft_cli.models.adapters import count_adapted_layers, merge
+from goft_cli.models.adapters import count_adapted_layers, merge, use_strength
 from goft_cli.models.backbone import load_backbone
 from goft_cli.run import layers, manifest, summary
 from goft_cli.run.configuration import config_sha256
@@ -67,6 +67,7 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
 
     The trained one may be sharded over the processes; the other two are whole in each.
     """
+    use_strength(job.model, job.cfg.adapter.strength)
     splits = job.encoded.evaluation or evaluation_splits(job.task, job.data, job.backbone.processor)
     trained = run_trainer(trainer, splits)
     sharding.forget_sharding()
@@ -140,6 +141,8 @@ def write_manifest(job: Job) -> None:
         "benchmark": job.benchmark.describe() if job.benchmark else None,
         "environment": manifest.environment(),
     }
+    if job.cfg.adapter.strength != 1:
+        content["strength"] = job.cfg.adapter.strength
     if source := first_stage(job.cfg):
         content["init_adapter"] = describe_adapter(source.folder)
     if job.folder.has_results and job.folder.manifest.is_file():

@@ -166,6 +166,12 @@ def find_run(adapter: str, *, key: str = "adapter") -> RunFolder:
     )
 
 
+def at_strength(name: str, folder: RunFolder, strength: float | None) -> str:
+    """Name what is made of a run's adapter; with the strength where it is not the run's own."""
+    own = strength in {None, RunRecord(folder).cfg.adapter.strength}
+    return name if own else f"{name}-{strength:g}"
+
+
 def importing_for(adapter: str) -> AbstractContextManager[None]:
     """Return the context to import in what opens a run, which is refused where it is none."""
     return importing(packed=RunRecord(find_run(adapter)).cfg.model.quantization is not None)

@@ -62,6 +62,13 @@ class TrainedRun:
     manifest: Mapping[str, Any]
     other_data: bool = False
     """Whether the user named another folder of data than the run's own."""
+    strength: float = 1.0
+    """Of the adapter, as it was opened."""
+
+    @property
+    def at(self) -> str:
+        """Return what a title says of the strength; nothing at full strength."""
+        return "" if self.strength == 1 else f" at strength {self.strength:g}"
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read splits of the task's data."""
@@ -87,7 +94,9 @@ class TrainedRun:
         if self.cfg.model.quantization is None:
             return self.model
         plain = load_backbone(self.cfg.model, self.task, unpacked=True)
-        return load_trained(plain, self.folder.adapter, self.cfg, self.task.auto_class)
+        return load_trained(
+            plain, self.folder.adapter, self.cfg, self.task.auto_class, self.strength
+        )
 
     def arguments(self, batch_size: int) -> TrainingArguments:
         """Return how to run the model: the run's precision, this batch size."""
@@ -156,21 +165,28 @@ class TrainedRun:
 
 
 def open_trained(
-    adapter: str, *, base_model: str | None, data_dir: str | None = None
+    adapter: str,
+    *,
+    base_model: str | None,
+    data_dir: str | None = None,
+    strength: float | None = None,
 ) -> TrainedRun:
     """Load base model and adapter of a finished run.
 
     `base_model` and `data_dir` are where its base model and its data are now, if they have moved.
+    `strength` is how much of the adapter is used; by default what the run's configuration says.
     """
     folder, manifest, cfg, task = read_run(adapter, base_model, data_dir)
     check_base(manifest, cfg, folder, moved=base_model is not None)
     backbone = load_backbone(cfg.model, task)
     check_fingerprint(manifest, backbone, cfg, adapter)
-    model = load_trained(backbone, folder.adapter, cfg, task.auto_class)
+    strength = cfg.adapter.strength if strength is None else strength
+    model = load_trained(backbone, folder.adapter, cfg, task.auto_class, strength)
     # after loading, whose refusal of a damaged file says what is wrong in it
     changes = provenance.adapter_changes(manifest, folder)
     provenance.require_unchanged(changes, folder.path, provenance.COPY_RUN)
-    return TrainedRun(cfg, folder, task, backbone, model, manifest, data_dir is not None)
+    parts = cfg, folder, task, backbone, model, manifest
+    return TrainedRun(*parts, other_data=data_dir is not None, strength=strength)
 
 
 def read_run(

@@ -15,11 +15,10 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper
 from torch import nn
 
+from goft_cli.config.choices import STRENGTHS, fits_strength
 from goft_cli.tuner.fractions import BASE, STRENGTH, TRAINED, keep, one_strength, own, way_of
 from goft_cli.tuner.layer import TRAINS_WHOLE, GoftLayer
 
-STRONGEST = 1.5
-"""The largest strength: past the trained adapter by half of the way that it went."""
 UNCHANGED_BASE = (True, False, "gaussian", "orthogonal", "eva")
 """Starts of LoRA that leave the base weights as they are."""
 
@@ -34,7 +33,7 @@ def set_strength(model: nn.Module, strength: float, adapter_name: str | None = N
 
     Args:
         model: a PeftModel, or any module with adapted layers in it.
-        strength: from 0 to `STRONGEST`.
+        strength: from 0 to 1.5.
         adapter_name: which adapter; all of them if not given.
 
     Raises:
@@ -84,11 +83,8 @@ def strength_of(model: nn.Module, adapter_name: str | None = None) -> float:
 def check_strength(strength: float) -> None:
     """Refuse what is no number from 0 to `STRONGEST`."""
     is_number = isinstance(strength, int | float) and not isinstance(strength, bool)
-    if not is_number or not 0 <= strength <= STRONGEST:
-        raise ValueError(
-            f"strength={strength}: expected a number from 0, the base model, to {STRONGEST:g}; the "
-            "adapter as it was trained is 1"
-        )
+    if not is_number or not fits_strength(strength):
+        raise ValueError(f"strength={strength}: expected {STRENGTHS}")
 
 
 def keep_base(model: nn.Module, adapter: str, kept: Callable[[str], bool]) -> None:

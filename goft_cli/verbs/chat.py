@@ -38,7 +38,8 @@ def chat(cfg: TerminalConfig) -> None:
         from goft_cli.system.screen import quiet_libraries
 
     with quiet_libraries():
-        talk = Talk(open_trained(cfg.adapter, base_model=cfg.base_model), cfg)
+        run = open_trained(cfg.adapter, base_model=cfg.base_model, strength=cfg.strength)
+        talk = Talk(run, cfg)
         at_terminal = sys.stdin.isatty()
         if at_terminal:
             screen.print(SAYS, style="dim", markup=False, highlight=False, emoji=False)

@@ -12,7 +12,7 @@ from goft_cli.config.benchmarks import LmEvalConfig
 from goft_cli.config.model import real_name
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import note, write_json
+from goft_cli.system.files import ALWAYS, note, write_json
 from goft_cli.system.imports import importing
 from goft_cli.system.locations import check_output
 
@@ -33,6 +33,8 @@ class Candidate:
     """Where its results go."""
     identity: dict[str, Any]
     """The keys that name the model in the results."""
+    at: str = ""
+    """What a title says of its strength."""
 
 
 def main() -> None:
@@ -84,11 +86,14 @@ def rescore(cfg: EvalConfig) -> None:
     """Score a run's evaluation splits again."""
     from goft_cli.models.adapters import merge
     from goft_cli.run import summary
+    from goft_cli.run.record import at_strength
     from goft_cli.run.trained import open_trained
     from goft_cli.training.evaluation import evaluation_splits, score_splits
 
-    run = open_trained(str(cfg.adapter), base_model=cfg.base_model, data_dir=cfg.data_dir)
-    target = Path(cfg.output) if cfg.output else run.folder.path / "eval.json"
+    places = {"base_model": cfg.base_model, "data_dir": cfg.data_dir}
+    run = open_trained(str(cfg.adapter), **places, strength=cfg.strength)
+    name = f"{at_strength('eval', run.folder, cfg.strength)}.json"
+    target = Path(cfg.output) if cfg.output else run.folder.path / name
     check_output(target)
     config = run.task.config
     data = run.load_splits(config.eval_splits or [config.train_split])
@@ -98,11 +103,14 @@ def rescore(cfg: EvalConfig) -> None:
     scores, judge = score_splits(run.task, outputs, splits), config.headline_split
     found = run.task.by_class(outputs[judge], splits[judge])
     classes = {"split": judge, **found} if found else None
-    content = {"adapter": str(run.folder.path), "merged": cfg.merged, "metrics": scores}
+    content = {"adapter": str(run.folder.path), "merged": cfg.merged, "strength": run.strength}
+    content |= {"metrics": scores}
     content |= {"by_class": classes} if classes else {}
     same = {"data": dict(data.provenance), "data_as_recorded": run.read_same(data)}
+    if cfg.output is None and name not in ALWAYS:
+        note(target.parent, name)
     write_json(target, content | same)
-    title = f"{run.cfg.task.name}  {real_name(run.cfg.model)}  {run.cfg.adapter.name}"
+    title = f"{run.cfg.task.name}  {real_name(run.cfg.model)}  {run.cfg.adapter.name}{run.at}"
     deviations = run.task.size_deviations(data)
     summary.show_scores(title, scores, deviations, target, classes=classes)
 
@@ -112,6 +120,8 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     from accelerate import PartialState
 
     from goft_cli.run import manifest, summary
+    from goft_cli.run.folder import RunFolder
+    from goft_cli.run.record import at_strength
     from goft_cli.tasks.benchmark import build_harness, load_benchmark
     from goft_cli.tasks.families import build_benchmark
 
@@ -123,7 +133,10 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     else:
         found = open_run(cfg, loaded.benchmark, merged=cfg.merged or harness is Harness.lm_eval)
     cast("nn.Module", found.model).to(PartialState().device)
-    name = f"eval.{loaded.file_stem}{'.lm_eval' if by_harness else ''}.json"
+    name = f"eval.{loaded.file_stem}{'.lm_eval' if by_harness else ''}"
+    if cfg.adapter is not None:
+        name = at_strength(name, RunFolder(found.folder), cfg.strength)
+    name = f"{name}.json"
     target = Path(cfg.output) if cfg.output else found.folder / name
     check_output(target)
     started = time.perf_counter()
@@ -142,7 +155,7 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     if cfg.output is None:
         note(target.parent, target.name)
     write_json(target, content)
-    title = f"{config.name}  {found.identity['model']}"
+    title = f"{config.name}  {found.identity['model']}{found.at}"
     deviations = loaded.data.size_deviations(config.benchmark_sizes)
     summary.show_scores(title, content["metrics"], deviations, target, scores.breakdown)
 
@@ -153,17 +166,18 @@ def open_run(cfg: EvalConfig, benchmark: Benchmark[Any], *, merged: bool) -> Can
     from goft_cli.run.trained import open_trained
     from goft_cli.tasks.benchmark import require_kind
 
-    run = open_trained(str(cfg.adapter), base_model=cfg.base_model)
+    run = open_trained(str(cfg.adapter), base_model=cfg.base_model, strength=cfg.strength)
     require_kind(benchmark, run.task.auto_class, f"adapter={cfg.adapter}")
     identity = {
         "model": real_name(run.cfg.model),
         "adapter": str(run.folder.path),
         "merged": merged,
+        "strength": run.strength,
         "fingerprint": run.backbone.fingerprint,
     }
     # a PeftModel answers as the model that it wraps
     model = cast("PreTrainedModel", merge(run.mergeable()) if merged else run.model)
-    return Candidate(model, run.backbone.processor, run.folder.path, identity)
+    return Candidate(model, run.backbone.processor, run.folder.path, identity, run.at)
 
 
 def open_model(cfg: ModelConfig, benchmark: Benchmark[Any]) -> Candidate:

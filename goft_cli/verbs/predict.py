@@ -46,12 +46,13 @@ def predict(cfg: PredictConfig) -> None:
     with quiet_libraries():
         *_, task = read_run(cfg.adapter)
         check_decoding(cfg, task)
+        place: dict[str, Any] = {"base_model": cfg.base_model, "strength": cfg.strength}
         options: dict[str, Any] = {"batch_size": cfg.batch_size, "decoding": cfg}
         if cfg.text is not None:
             rows = task.read_text(cfg.text)
             if blank_rows(rows, task.asked):
                 raise GoftError(f"text={cfg.text!r} is empty", "pass a text, or input=FILE")
-            run = open_trained(cfg.adapter, base_model=cfg.base_model)
+            run = open_trained(cfg.adapter, **place)
             for _, found in run.predict(rows, **options):
                 (line,) = with_predictions(rows, found)
                 screen.print_json(json.dumps(line, ensure_ascii=False))
@@ -60,16 +61,16 @@ def predict(cfg: PredictConfig) -> None:
         rows = task.unlabelled(table)
         left_out = blank_rows(rows, task.asked)
         leave_out(left_out, table, len(rows))
-        run = open_trained(cfg.adapter, base_model=cfg.base_model)
+        run = open_trained(cfg.adapter, **place)
         unfit = run.unfit_rows(rows)
         leave_out(unfit, table, len(rows))
         tally = Tally(table, len(rows), {**left_out, **unfit})
         parts = run.predict(rows, **options, left_out=tally.left_out)
         write(cfg.output, Predicted(table.columns, tally.counting(parts), name_beside(table)))
         if cfg.output == STREAM:
-            console.print(f"{tally.made} predictions")
+            console.print(f"{tally.made} predictions{run.at}")
         else:
-            screen.print(f"{tally.made} predictions: {cfg.output}", soft_wrap=True)
+            screen.print(f"{tally.made} predictions{run.at}: {cfg.output}", soft_wrap=True)
 
 
 def check_output(output: str, *, overwrite: bool) -> None:

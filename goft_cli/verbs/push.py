@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goft_cli.config import PushConfig
+from goft_cli.config.baselines import NoLayersConfig
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_json, write_text
@@ -40,7 +41,8 @@ def push(cfg: PushConfig) -> None:
         screen.print("nothing was uploaded")
         return
     with quiet_libraries(), tempfile.TemporaryDirectory() as aside:
-        run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
+        places = {"base_model": cfg.base_model, "data_dir": cfg.data_dir}
+        run = open_trained(cfg.adapter, **places, strength=cfg.strength)
         folder = Path(aside, "model")
         stage(run, folder, repo, cfg)
         address = upload(folder, repo, public=cfg.public)
@@ -107,6 +109,7 @@ def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
     from goft_cli.verbs.merge.cards import card, public_path
     from goft_cli.verbs.merge.export import export_lora, export_merged, write_documents
 
+    check_strength(run, cfg)
     kind: Kind = "merged" if cfg.merged else "adapter" if cfg.as_lora is None else "lora"
     certificate = None
     if cfg.merged:
@@ -125,6 +128,16 @@ def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
         write_documents(run, folder, kind, certificate, location=repo, base=base)
     else:
         write_text(folder / "README.md", card(run, kind, location=repo, base=base))
+
+
+def check_strength(run: TrainedRun, cfg: PushConfig) -> None:
+    """Refuse to upload as an adapter at a strength what has trained whole."""
+    if run.strength != 1 and not cfg.merged and isinstance(run.cfg.adapter, NoLayersConfig):
+        raise GoftError(
+            f"strength={run.strength:g}: what adapter={run.cfg.adapter.name} trained is uploaded "
+            "whole, and who loads it has no base model to take a fraction from",
+            "pass merged=true",
+        )
 
 
 def upload(folder: Path, repo: str, *, public: bool) -> str:

@@ -158,6 +158,7 @@ REFUSED: dict[str, list[list[str]]] = {
     "NoLayersConfig.target_modules": [["adapter=linear", "adapter.target_modules=query"]],
     "FullConfig.modules_to_save": [["adapter=full", "adapter.modules_to_save=classifier"]],
     "TrainConfig.seed": [["seed=-1"]],
+    "AdapterConfig.strength": [["adapter.strength=1.6"], ["adapter=lora", "adapter.strength=-0.1"]],
     "ModelConfig.name": [["model.name=../x"]],
 }
 """Words of `goft train` that are refused before anything is loaded."""
@@ -165,6 +166,8 @@ REFUSED: dict[str, list[list[str]]] = {
 VERBS: dict[str, Callable[[], object]] = {
     "EvalConfig.batch_size": lambda: EvalConfig(adapter="x", batch_size=0),
     "EvalConfig.adapter": EvalConfig,
+    "EvalConfig.strength": lambda: EvalConfig(adapter="x", strength=1.6),
+    "TrainedConfig.strength": lambda: MergeConfig(adapter="x", strength=float("nan")),
     "PredictConfig.batch_size": lambda: PredictConfig(adapter="x", text="x", batch_size=0),
     "Decoding.top_p": lambda: PredictConfig(adapter="x", text="x", top_p=0.9),
     "PredictConfig.input": lambda: PredictConfig(adapter="x"),

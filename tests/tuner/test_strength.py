@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from goft_cli import GoftConfig, GoftLayer, set_strength, strength_of
+from goft_cli.config.choices import STRONGEST
 from goft_cli.rotation import fraction_of, rotate, schedule
-from goft_cli.tuner.strength import STRONGEST
 
 FRACTIONS = st.floats(0, STRONGEST)
 WIDTHS = st.integers(2, 40)

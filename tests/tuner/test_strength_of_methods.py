@@ -18,7 +18,8 @@ from peft import PeftModel, get_peft_model
 from torch import Tensor, nn
 
 from goft_cli import GoftConfig, set_strength, strength_of
-from goft_cli.tuner.strength import STRONGEST, keep_base
+from goft_cli.config.choices import STRONGEST
+from goft_cli.tuner.strength import keep_base
 
 FRACTIONS = st.floats(0, STRONGEST)
 WIDE = torch.float64

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol, cast
 
-from goft_cli.config.retain import CKA, RetainSpec, Wanted
-from goft_cli.run.forgetting.features import Rows, Similarity, spread_over
-from goft_cli.run.trained import TrainedRun
-from goft_cli.system.errors import GoftError
+from goft_cli.config import TaskConfig
+from goft_cli.config.retain import BENCHMARK, CKA, PROBE, STS, TEXT, RetainSpec, Wanted
+from goft_cli.run.forgetting.features import MOST_ROWS, Rows, Similarity, base_only
+from goft_cli.run.forgetting.probe import Probe
+from goft_cli.run.forgetting.text import KL, Meaning, Prose
+from goft_cli.run.trained import TrainedRun, spread
+from goft_cli.tasks.benchmark import load_benchmark, require_kind
+from goft_cli.tasks.families import build_benchmark
 
 VALIDATION = "validation"
 """The name of the rows that checkpoints are chosen on, whatever the task calls them."""
+ORDER = (TEXT, PROBE, CKA, STS, BENCHMARK)
+"""Kinds of measures, the one first that stands for the others."""
 
 
 class Measure(Protocol):
@@ -37,6 +45,8 @@ class Forgetting:
     """The measure that it is made of."""
     label: str
     """What it is, for the head of a column or an axis."""
+    greater_is_better: bool = True
+    """Whether more of the measure is better."""
 
 
 @dataclass(frozen=True)
@@ -63,28 +73,76 @@ class Retention:
 def forgotten(
     headline: Forgetting, measures: Mapping[str, float], base: Mapping[str, float]
 ) -> float:
-    """Return how far a measure is from the base's; that of a similarity is 1."""
+    """Return how far a measure is from the base's; the base's likeness to itself is 1."""
     value = measures[headline.name]
-    return base.get(headline.name, 1.0) - value
-
-
-def headline_of(names: Sequence[str]) -> Forgetting:
-    """Choose among the measures."""
-    name = names[0]
-    return Forgetting(name, f"1 - {name}")
+    if headline.name == KL:
+        return value
+    fall = base.get(headline.name, 1.0) - value
+    return fall if headline.greater_is_better else -fall
 
 
 def prepare(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retention:
-    """Read and encode the reference rows, and compute the base model's side: one pass."""
-    measures = [prepared(run, one, batch_size) for one in wanted.settled(run.cfg.task).wanted]
-    return Retention(measures, headline_of([f"{VALIDATION}/cka"]))
+    """Read and encode the reference rows, and compute the base model's side: one pass.
+
+    `wanted` is what `goft_cli.compose.references.retained` made, where it names tasks.
+    """
+    wanted = wanted.settled(run.cfg.task)
+    return Retention(
+        [prepared(run, one, wanted.tasks.get(one), batch_size) for one in wanted.wanted],
+        headline_of(wanted),
+    )
 
 
-def prepared(run: TrainedRun, wanted: Wanted, batch_size: int) -> Measure:
+def prepared(run: TrainedRun, wanted: Wanted, task: TaskConfig | None, batch_size: int) -> Measure:
     """Prepare one measure."""
-    if wanted.kind == CKA:
-        return Similarity(VALIDATION, validation_rows(run, batch_size))
-    raise GoftError(f"retain={wanted}: it cannot be measured here", "pass retain=cka")
+    if wanted.kind == TEXT:
+        return Prose(run, wanted.of)
+    if wanted.kind == STS:
+        return Meaning(run, str(wanted.of), batch_size)
+    if wanted.kind == PROBE and task is not None:
+        return Probe(run, task, batch_size)
+    if wanted.kind == BENCHMARK and task is not None:
+        return Questions(run, task, batch_size)
+    return Similarity(VALIDATION, validation_rows(run, batch_size))
+
+
+def headline_of(wanted: RetainSpec) -> Forgetting:
+    """Choose the measure that stands for all: of a text, of a probe, of features, of what is left.
+
+    The divergence of a language model's expectations comes first; then the fall of a score.
+    """
+    first = min(wanted.wanted, key=lambda one: ORDER.index(one.kind))
+    task = wanted.tasks.get(first)
+    if first.kind == TEXT:
+        return Forgetting(KL, "KL(base || adapted), nats per token", greater_is_better=False)
+    if first.kind == PROBE and task is not None:
+        label = f"fall of the probe's {task.headline}, {task.name}"
+        return Forgetting(f"{PROBE}:{task.name}/score", label, task.greater_is_better)
+    if first.kind == STS:
+        return Forgetting("sts/spearman", "fall of Spearman's correlation")
+    if first.kind == BENCHMARK and task is not None:
+        return Forgetting(f"{task.name}/{task.headline}", f"fall of {task.headline}, {task.name}")
+    return Forgetting(f"{VALIDATION}/cka", "1 - CKA, validation inputs")
+
+
+class Questions:
+    """A benchmark, asked of the base model and of the adapted one."""
+
+    def __init__(self, run: TrainedRun, config: TaskConfig, batch_size: int) -> None:
+        self._run, self._batch_size = run, batch_size
+        self._loaded = load_benchmark(build_benchmark(config))
+        require_kind(self._loaded.benchmark, run.task.auto_class, f"the run {run.folder.path}")
+        with base_only(run.model):
+            self.base = self.measure()
+
+    def measure(self) -> dict[str, float]:
+        """Ask every question."""
+        run, asked = self._run, self._loaded
+        model = cast("Any", run.model.to(run.arguments(self._batch_size).device).eval())
+        with TemporaryDirectory(prefix="goft-retain-") as folder:
+            given = run.backbone.processor, asked.data, Path(folder), self._batch_size
+            found = asked.benchmark.evaluate(model, *given)
+        return {f"{asked.name}/{metric}": value for metric, value in found.metrics.items()}
 
 
 def validation_rows(run: TrainedRun, batch_size: int) -> Rows:
@@ -92,5 +150,6 @@ def validation_rows(run: TrainedRun, batch_size: int) -> Rows:
     config = run.task.config
     name = next(iter(config.eval_splits), config.train_split)
     rows = run.load_splits([name]).splits[name]
+    rows = rows.select(spread(len(rows), MOST_ROWS))
     inputs = run.task.split(rows, run.backbone.processor).inputs
-    return Rows(run, run.task, spread_over(inputs), batch_size)
+    return Rows.of(run, run.task, inputs, batch_size)

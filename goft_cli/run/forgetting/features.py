@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,15 +16,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from goft_cli.run.trained import TrainedRun, spread
+from goft_cli.run.trained import TrainedRun
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import counting
-from goft_cli.tasks.base import Inputs, Task
-from goft_cli.training.longest_first import LongestFirst, taken
+from goft_cli.tasks.base import Collator, Inputs, Task
+from goft_cli.training.longest_first import LongestFirst
 from goft_cli.tuner import set_strength, strength_of
 
 MOST_ROWS = 5000
 """Rows that features are compared on at most: the base's stay in memory, 20 MB at width 1,000."""
+TARGETS = ("labels",)
+"""What most tasks call their targets; the loss is not wanted."""
 SEQUENCE = 3
 """Dimensions of hidden states: rows, tokens, width; others are those of maps of features."""
 CONSTANT = 1e-6
@@ -46,20 +48,19 @@ def base_only(model: PeftModel) -> Iterator[None]:
         set_strength(model, strength)
 
 
-def spread_over(inputs: Inputs, most: int = MOST_ROWS) -> Inputs:
-    """Return all inputs, or of more than `most` some that are spread evenly over them."""
-    total = len(cast(Sized, inputs))
-    return inputs if total <= most else taken(inputs, np.array(spread(total, most)))
-
-
 @dataclass(frozen=True)
 class Rows:
-    """Encoded rows of a task, which a run's model is given in batches."""
+    """Encoded rows, which a run's model is given in batches."""
 
     run: TrainedRun
-    task: Task[Any, Any]
     inputs: Inputs
+    collate: Collator
     batch_size: int
+
+    @classmethod
+    def of(cls, run: TrainedRun, task: Task[Any, Any], inputs: Inputs, batch_size: int) -> Rows:
+        """Return rows as a task encodes them."""
+        return cls(run, inputs, task.collate(run.backbone.processor), batch_size)
 
     def features(self, title: str) -> Tensor:
         """Return the (rows, width) pooled features of the model as it stands, float32 on the CPU.
@@ -77,15 +78,13 @@ class Rows:
         inputs = ordered.inputs
         if isinstance(inputs, Dataset):
             inputs = inputs.select_columns(sorted(known & {*inputs.column_names}))
-        collate = self.task.collate(self.run.backbone.processor)
-        loader = DataLoader(cast(Any, inputs), self.batch_size, collate_fn=collate)
+        loader = DataLoader(cast(Any, inputs), self.batch_size, collate_fn=self.collate)
         model.to(device).eval()
         with counting(title, len(ordered.order)) as advance:
             for batch in loader:
-                names = (known & {*batch}) - {*self.task.label_names}
-                given = {name: batch[name].to(device) for name in names}
-                yield given
-                advance(len(next(iter(given.values()))))
+                names = (known & {*batch}) - {*TARGETS, *self.run.task.label_names}
+                yield {name: batch[name].to(device) for name in names}
+                advance(min(self.batch_size, len(ordered.order)))
 
 
 def pooled(run: TrainedRun, batch: Mapping[str, Tensor]) -> Tensor:

@@ -16,14 +16,16 @@ def merge(cfg: MergeConfig) -> None:
     from pathlib import Path
 
     from goft_cli.config.model import require_bitsandbytes
-    from goft_cli.run.record import find_run, importing_for
+    from goft_cli.run.record import at_strength, find_run, importing_for
     from goft_cli.run.summary import screen
     from goft_cli.system.files import note
     from goft_cli.system.locations import check_target, check_writable
 
     rank = cfg.as_lora
     name = "merged" if rank is None else f"lora-{rank:g}"
-    target = Path(cfg.output_dir) if cfg.output_dir else find_run(cfg.adapter).path / name
+    own = find_run(cfg.adapter)
+    name = at_strength(name, own, cfg.strength)
+    target = Path(cfg.output_dir) if cfg.output_dir else own.path / name
     check_target(target)
     check_writable(target)
     if cfg.quantization is not None:
@@ -35,7 +37,8 @@ def merge(cfg: MergeConfig) -> None:
         from goft_cli.verbs.merge.export import export_lora, export_merged
 
     with quiet_libraries():
-        run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
+        places = {"base_model": cfg.base_model, "data_dir": cfg.data_dir}
+        run = open_trained(cfg.adapter, **places, strength=cfg.strength)
         if rank is None:
             certificate = export_merged(run, target, cfg)
         else:

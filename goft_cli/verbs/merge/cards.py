@@ -50,11 +50,13 @@ def merged_snippet(task: Task[Any, Any], location: str) -> str:
     return program(task, location, [imports], [model])
 
 
-def adapter_snippet(task: Task[Any, Any], location: str, base: str, peft_type: str) -> str:
+def adapter_snippet(
+    task: Task[Any, Any], location: str, base: str, peft_type: str, strength: float = 1.0
+) -> str:
     """Return a program that puts an adapter on its base model and runs it once.
 
     `base` is a hub id, a name in this package (`asset:NAME`), or a folder; `peft_type` is PEFT's
-    name for the adapter's method.
+    name for the adapter's method; the adapter is used at `strength`.
     """
     shipped = base.startswith(ASSET_SCHEME)
     source = f"asset_dir({quoted(base.removeprefix(ASSET_SCHEME))})" if shipped else quoted(base)
@@ -64,6 +66,8 @@ def adapter_snippet(task: Task[Any, Any], location: str, base: str, peft_type: s
     ]
     if peft_type == "GOFT":
         imports.append("import goft_cli.tuner  # from here on PEFT knows GOFT and qGOFT")
+    if strength != 1:
+        imports.append("from goft_cli import set_strength")
     if shipped:
         imports.append("from goft_cli.preflight import asset_dir")
     model = [
@@ -72,6 +76,7 @@ def adapter_snippet(task: Task[Any, Any], location: str, base: str, peft_type: s
         f"    {source}, config=config, ignore_mismatched_sizes=True",
         ")",
         f"model = PeftModel.from_pretrained(base, {quoted(location)}).eval()",
+        *([f"set_strength(model, {strength:g})"] if strength != 1 else []),
     ]
     return program(task, location, imports, model)
 
@@ -125,7 +130,8 @@ def card(
     snippet = merged_snippet(run.task, location)
     if kind != "merged":
         method = "LORA" if kind == "lora" else config.adapter.peft_type
-        snippet = adapter_snippet(run.task, location, base, method)
+        later = 1.0 if kind == "lora" else run.strength  # of LoRA it is in the weights
+        snippet = adapter_snippet(run.task, location, base, method, later)
     sections = [
         f"# {config.task.name} with {config.adapter.name} on {real_name(config.model)}",
         introduction(run, kind),
@@ -145,7 +151,7 @@ def introduction(run: TrainedRun, kind: Kind) -> str:
     method = f" ({PAPER})" if config.adapter.peft_type == "GOFT" else ""
     return (
         f"{real_name(config.model)}, fine-tuned on {config.task.name} with "
-        f"{config.adapter.name}{method} by goft-cli, seed {config.seed}. {FORMS[kind]}"
+        f"{config.adapter.name}{method} by goft-cli, seed {config.seed}{run.at}. {FORMS[kind]}"
     )
 
 
@@ -169,7 +175,7 @@ def front_matter(run: TrainedRun, kind: Kind) -> str:
                 metric_type=metric,
                 metric_value=value,
             )
-            for split, values in scores(run).items()
+            for split, values in (scores(run) if is_as_scored(run) else {}).items()
             for metric, value in values.items()
         ],
     )
@@ -181,11 +187,18 @@ def scores(run: TrainedRun) -> dict[str, dict[str, float]]:
     return read_json(run.folder.metrics)["metrics"]
 
 
+def is_as_scored(run: TrainedRun) -> bool:
+    """Tell whether the run's metrics are those of its adapter as it was opened."""
+    return run.strength == run.cfg.adapter.strength
+
+
 def score_table(run: TrainedRun) -> str:
     """Return the run's metrics, and whether they are the published benchmark's."""
     lines = ["| split | metric | value |", "|---|---|---|"]
     for split, values in scores(run).items():
         lines += [f"| {split} | {metric} | {value:.4f} |" for metric, value in values.items()]
+    if not is_as_scored(run):
+        lines += ["", f"They are those at strength {run.cfg.adapter.strength:g}."]
     data = run.manifest["data"]
     if not data["is_the_benchmark"]:
         lines += ["", "These rows are not, or not known to be, those of a published benchmark."]

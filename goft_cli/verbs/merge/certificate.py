@@ -179,6 +179,7 @@ def certify(
         "task": run.task.config.name,
         "model": real_name(run.cfg.model),
         "adapter": run.cfg.adapter.name,
+        "strength": run.strength,
         "seed": run.cfg.seed,
         "config_sha256": config_sha256(run.cfg),
         "base_fingerprint": run.backbone.fingerprint,
@@ -197,10 +198,11 @@ def exported_sha256(folder: Path) -> dict[str, str]:
 def summary_table(certificate: Certificate) -> Table:
     """Lay out the differences, and the layers that turned most."""
     run, found = certificate.run, certificate.outputs
-    rows: list[Sequence[str]] = [("rows compared", "none")]
+    rows: list[Sequence[str]] = [("strength", f"{run['strength']:g}"), ("rows compared", "none")]
     if found is not None:
         accepted = "any" if found.tolerance is None else f"{found.tolerance:.1e}"
         rows = [
+            rows[0],
             ("rows compared", f"{sum(found.rows.values()):,}"),
             ("largest difference", *styled("bold", f"{found.largest:.1e}")),
             ("mean difference", f"{found.mean:.1e}"),

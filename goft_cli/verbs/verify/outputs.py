@@ -13,7 +13,7 @@ from torch import nn
 
 from goft_cli.config import VerifyConfig
 from goft_cli.models.adapter_loading import load_adapter
-from goft_cli.models.adapters import merge
+from goft_cli.models.adapters import merge, use_strength
 from goft_cli.models.backbone import load_backbone
 from goft_cli.run.provenance import Change, file_changes, section
 from goft_cli.run.trained import TrainedRun, spread
@@ -193,7 +193,9 @@ def exported_outputs(
     if not count:
         return unrecorded(subject, "the certificate compared no rows")
     splits = run.sample(count)
+    use_strength(run.model, section(report, "run").get("strength", 1.0))
     adapted = run.outputs(run.model, splits, rescored.batch_size)
+    use_strength(run.model, run.strength)
     exported = run.outputs(read_back(run, folder), splits, rescored.batch_size)
     largest, then = largest_difference(adapted, exported).largest, float(outputs["largest"])
     allowed = max(then + rescored.tolerance, outputs.get("tolerance") or 0)
