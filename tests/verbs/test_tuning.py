@@ -92,7 +92,7 @@ def test_an_interrupted_tuning_goes_on_and_repeats_nothing(
     assert "4 runs to compare" in dry.out
     last = "adapter=lora seed=0 trainer.learning_rate=0.00632"
     assert f"  goft train {last} '{PLACES[0]}' {PLACES[1]}\n" in dry.out
-    assert "about 1 to 2 minutes: training as finished runs tell" in dry.out
+    assert "about 1 minutes, as finished runs tell of the training" in dry.out
     trainings.most = 1000
     assert goft(*WORDS).code == 0
     assert len({*trainings.commands}) == len(trainings.commands) == 10 + 4

@@ -1,15 +1,7 @@
-<<<<<<< HEAD
-"""A ridge probe: a linear readout of the base model's features that the adapted model keeps or not."""
-
-from __future__ import annotations
-
-from collections.abc import Callable
-=======
 """A ridge probe: a linear readout of the base model's features, used on the adapted model's."""
 
 from __future__ import annotations
 
->>>>>>> w-retain
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,11 +10,7 @@ import torch
 from torch import Tensor
 
 from goft_cli.config import ImageClassificationConfig, TaskConfig, TextClassificationConfig
-<<<<<<< HEAD
-from goft_cli.run.forgetting.features import Rows, Similarity, base_only, spread_over
-=======
 from goft_cli.run.forgetting.features import MOST_ROWS, Rows, Similarity, base_only
->>>>>>> w-retain
 from goft_cli.run.trained import TrainedRun, spread
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import LABEL
@@ -31,11 +19,6 @@ from goft_cli.tasks.families import build_task
 
 PENALTIES = 10.0 ** np.arange(-6, 4)
 """Those that are tried, in units of the mean variance of a feature times the rows."""
-<<<<<<< HEAD
-MOST_ROWS = 5000
-Readout = Callable[[Tensor], np.ndarray]
-=======
->>>>>>> w-retain
 
 
 class Probe:
@@ -52,11 +35,7 @@ class Probe:
     def __init__(self, run: TrainedRun, config: TaskConfig, batch_size: int) -> None:
         self._task, self.name = reference(run, config), f"probe:{config.name}"
         train, self._split = rows_of(self._task, run)
-<<<<<<< HEAD
-        rows = [Rows(run, self._task, one.inputs, batch_size) for one in (train, self._split)]
-=======
         rows = [Rows.of(run, self._task, one.inputs, batch_size) for one in (train, self._split)]
->>>>>>> w-retain
         with base_only(run.model):
             known = rows[0].features(f"{config.name}, base model")
         self._readout = ridge(known, targets(self._task, train)).readout
@@ -133,11 +112,7 @@ def reference(run: TrainedRun, config: TaskConfig) -> Task[Any, Any]:
 def rows_of(task: Task[Any, Any], run: TrainedRun) -> tuple[Split, Split]:
     """Return up to 5,000 encoded rows to fit on, and as many to score."""
     config = task.config
-<<<<<<< HEAD
-    data = task.load_some(dict.fromkeys([config.train_split, config.headline_split]))
-=======
     data = task.load_some([*{config.train_split, config.headline_split}])
->>>>>>> w-retain
     found = []
     for name in (config.train_split, config.headline_split):
         rows = data.splits[name]

@@ -20,8 +20,9 @@ from goft_cli.verbs.compare.tuning import RATE, SPLITS, Search
 
 VARIED = {"seed", RATE, *SPLITS}
 """Settings on which the time of a run does not depend, or little."""
-AROUND = 12.0
-"""Seconds of a run outside of its training: imports, model and rows, the checks at its end."""
+IN_A_TRIAL, IN_A_RUN = 2.0, 8.0
+"""Seconds outside of the training: model and rows, the checks at its end; and the imports, which
+trials share. Measured on the demo, so that a large model takes longer."""
 Runs = Mapping[str, Sequence[PlannedRun]]
 
 
@@ -42,8 +43,9 @@ def show(cfg: CompareConfig, search: Search | None, runs: Runs) -> None:
         screen.print(f"{len(last)} runs to compare, with the learning rates that are chosen")
     else:
         say(f"{len(last)} runs to compare", last)
-    counts = Counter(run.cfg.adapter.name for run in (*trials, *last))
-    show_time(cfg, counts, more, {name: several[0].cfg for name, several in runs.items()})
+    show_time(trials, last, more, {name: several[0].cfg for name, several in runs.items()})
+    if cfg.retain is not None:
+        screen.print("measuring what was forgotten comes on top", highlight=False)
 
 
 def say(what: str, runs: Sequence[PlannedRun]) -> None:
@@ -63,30 +65,28 @@ def missing_trials(search: Search) -> tuple[list[PlannedRun], int]:
 
 
 def show_time(
-    cfg: CompareConfig, counts: Mapping[str, int], more: int, runs: Mapping[str, TrainConfig]
+    trials: Sequence[PlannedRun],
+    last: Sequence[PlannedRun],
+    more: int,
+    cfgs: Mapping[str, TrainConfig],
 ) -> None:
-    """Print how long so many runs of each adapter take, and `more` of all adapters alike."""
-    wanted = {name: one for name, one in runs.items() if counts.get(name) or more}
-    seconds = {name: measured(one) for name, one in wanted.items()}
-    source = "finished runs"
+    """Print how long trials and runs take, and `more` trials, as many of each adapter."""
+    counts = Counter(run.cfg.adapter.name for run in (*trials, *last))
+    wanted = {name: cfg for name, cfg in cfgs.items() if counts[name]}
+    seconds = {name: measured(cfg) for name, cfg in wanted.items()}
+    source = "finished runs tell"
     if None in seconds.values():
-        source = "goft plan calibrate=true"
+        source = "goft plan calibrate=true tells"
         seconds = {name: known or planned(wanted[name]) for name, known in seconds.items()}
-    if not wanted:
-        return
-    unknown = [name for name, found in seconds.items() if found is None]
-    if unknown:
+    known = {name: found for name, found in seconds.items() if found is not None}
+    if unknown := [name for name in wanted if name not in known]:
         screen.print(f"nothing tells how long {', '.join(unknown)} would train")
-        return
-    each = {name: (found or 0.0) + AROUND for name, found in seconds.items()}
-    least = sum(each[name] * count for name, count in counts.items())
-    most = least + sum(each.values()) * more / len(runs)
-    span = f"{least / 60:.0f}" if not more else f"{least / 60:.0f} to {most / 60:.0f}"
-    screen.print(
-        f"about {span} minutes: training as {source} tell, and {AROUND:.0f} s a run for its start "
-        "and its checks",
-        highlight=False,
-    )
+    elif known:
+        least = sum(known[name] * counts[name] for name in known)
+        least += IN_A_TRIAL * len(trials) + IN_A_RUN * len(last)
+        most = least + more * (statistics.mean(known.values()) + IN_A_TRIAL)
+        span = " to ".join(dict.fromkeys(f"{end / 60:.0f}" for end in (least, most)))
+        screen.print(f"about {span} minutes, as {source} of the training", highlight=False)
 
 
 def measured(cfg: TrainConfig) -> float | None:
