@@ -128,16 +128,24 @@ def in_splits(
     return {name: tables[name] for name in splits}, chosen
 
 
-def with_tuning(config: TaskConfig, splits: Mapping[str, Dataset]) -> dict[str, Dataset]:
-    """Take the rows of `tuning` out of those to train on, as `held_out` takes them."""
+def with_tuning(
+    config: TaskConfig, splits: Mapping[str, Dataset], names: Sequence[str]
+) -> Mapping[str, Dataset]:
+    """Return the named splits; where `tuning` is scored, its rows are none to train on.
+
+    They are taken out of those as `held_out` takes them.
+    """
     name = config.train_split
+    if TUNING not in config.eval_splits or name not in splits:
+        return splits
     rows = splits[name]
     told = [column for column in (config.strata, config.together) if column in rows.column_names]
     table = Table(name, {ROWS: range(len(rows)), **{one: rows[one] for one in told if one}})
     group = kept_together(table, config.together)
     chosen = held_out(table, OwnDataConfig(split=TUNING_SHARE, group=group), config.strata)
     rest = sorted({*range(len(rows))} - {*chosen})
-    return {**splits, name: rows.select(rest), TUNING: rows.select(chosen)}
+    found = {**splits, name: rows.select(rest), TUNING: rows.select(chosen)}
+    return {split: found[split] for split in names}
 
 
 def kept_together(table: Table, column: str | None) -> str | None:

@@ -120,10 +120,8 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         config = self.config
         stored = dict.fromkeys(config.train_split if name == TUNING else name for name in names)
         data = sampled(self.load_splits(list(stored)), config)
-        if TUNING not in config.eval_splits or config.train_split not in stored:
-            return data
-        splits = with_tuning(config, data.splits)
-        return sampled(replace(data, splits={name: splits[name] for name in names}), config)
+        splits = with_tuning(config, data.splits, names)
+        return sampled(replace(data, splits=splits), config)
 
     @abstractmethod
     def load_splits(self, names: Sequence[str]) -> TaskData:

@@ -192,12 +192,15 @@ def test_a_run_that_fails_says_why_and_is_named(
         ("seeds=0", ["seeds=0", "seeds=[1,2,3]"]),
         ("seeds=[1,1]", ["seeds=[1,1]", "different"]),
         ("task=mmlu/full", ["nothing to train on"]),
+        ("tune=1", ["tune=1", "at least 2 learning rates", "tune=3"]),
+        ("retain=tekst", ["retain=tekst", "did you mean text?"]),
+        ("retain={probe: demo/topcis}", ["no demo/topcis", "did you mean demo/topics?"]),
     ],
 )
 def test_a_mistake_is_answered_before_anything_trains(
     words: str, expected: list[str], goft: Goft, trainings: Trainings
 ) -> None:
-    answer = goft("compare", *words.split())
+    answer = goft("compare", words)
     assert (answer.code, answer.out, trainings.commands) == (2, "", [])
     for word in expected:
         assert word in answer.err

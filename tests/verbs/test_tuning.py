@@ -18,6 +18,7 @@ from goft_cli.verbs.compare.tuning import tuning_split
 from goft_cli.verbs.train import train
 from tests.conftest import Goft
 from tests.support.comparisons import Trainings
+from tests.support.recipe_cells import data_of
 from tests.support.small_runs import composed, write_data, write_model
 
 WORDS = ["compare", "adapters=[goft,lora]", "tune=3", "seeds=2", "output_dir=told"]
@@ -121,6 +122,7 @@ def test_the_split_of_the_headline_is_never_tuned_on(words: list[str], split: st
         [],
         ["task=demo/qa"],
         ["task=demo/instructions", "model=tiny-llama", "task.holdout=0.25"],
+        ["task=own/classification", *data_of("own/classification")],
     ],
     ids=" ".join,
 )

@@ -32,7 +32,8 @@ def show(cfg: CompareConfig, search: Search | None, runs: Runs) -> None:
     `runs` are those to compare, before the tuning; their rates are known when that is finished.
     """
     trials, more = missing_trials(search) if search else ([], 0)
-    say(f"{len(trials)} trials to run", trials)
+    if search:
+        say(f"{len(trials)} trials to run", trials)
     if more:
         screen.print(f"at most {more} trials more, where a best rate is at the edge of the grid")
     if search and not trials:
