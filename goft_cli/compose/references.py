@@ -10,8 +10,15 @@ from goft_cli.compose.keys import group_choices
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.compose.suggest import CommandLine
 from goft_cli.compose.words import did_you_mean
-from goft_cli.config import BenchmarkConfig, EvalConfig, TaskConfig
-from goft_cli.config.retain import BENCHMARK, OF, PROBE, RetainSpec, Wanted
+from goft_cli.config import (
+    BenchmarkConfig,
+    EvalConfig,
+    ImageClassificationConfig,
+    TaskConfig,
+    VicunaConfig,
+)
+from goft_cli.config.retain import BENCHMARK, OF, PROBE, STS, TEXT, RetainSpec, Wanted
+from goft_cli.run.preflight import check_dataset
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import data_root
 
@@ -19,22 +26,43 @@ SHORT = "benchmark"
 """The group whose choices are short names of benchmarks."""
 
 
-def retained(value: object, task: TaskConfig) -> RetainSpec:
+def retained(value: object, task: TaskConfig, *, at_hand: bool = True) -> RetainSpec:
     """Read the value of `retain` for a run on a task, and compose the tasks that it names.
+
+    Files that are missing are refused, and data of the hub that is not to be had if it has to be
+    `at_hand`.
 
     Hydra composes anew, so what else is to be composed with its present folders goes first.
     """
     spec = RetainSpec.parse(value).settled(task)
-    made = {PROBE: probe_task, BENCHMARK: benchmark_task}
-    tasks = {one: made[one.kind](one) for one in spec.wanted if one.kind in made}
+    tasks: dict[Wanted, TaskConfig] = {}
+    for one in spec.wanted:
+        if one.kind in {TEXT, STS} and one.of and not Path(one.of).expanduser().is_file():
+            raise GoftError(f"retain={one}: {one.of} is no file", "pass the path of a file")
+        if one.kind in {PROBE, BENCHMARK}:
+            composed = probe_task(one, task) if one.kind == PROBE else benchmark_task(one)
+            if at_hand:
+                check_at_hand(one, composed)
+            tasks[one] = composed
     return replace(spec, tasks=tasks)
 
 
-def probe_task(wanted: Wanted) -> TaskConfig:
+def check_at_hand(wanted: Wanted, task: TaskConfig) -> None:
+    """Refuse a task whose data is neither here nor to be downloaded."""
+    try:
+        check_dataset(task, "task")
+    except GoftError as error:
+        remedy = "choose what comes with goft, such as retain=auto, or go online"
+        raise GoftError(f"retain={wanted}: {error.problem}", remedy) from error
+
+
+def probe_task(wanted: Wanted, of_run: TaskConfig) -> TaskConfig:
     """Compose a task to probe for, by its name or by a file or folder of the user's own."""
     place = Path(str(wanted.of)).expanduser()
     if place.exists() or place.suffix:
-        return compose_train(["task=own/classification", f"data={wanted.of}"]).task
+        images = isinstance(of_run, ImageClassificationConfig)
+        kind = "images" if images else "classification"
+        return compose_train([f"task=own/{kind}", f"data={wanted.of}"]).task
     names = group_choices((data_root() / "configs",))["task"]
     if wanted.of not in names:
         raise unknown(wanted, names)
@@ -56,6 +84,11 @@ def benchmark_task(wanted: Wanted) -> TaskConfig:
         raise GoftError(
             f"retain={name}: a task to train on, and no benchmark",
             f"pass retain='{{probe: {name}}}' to fit a ridge probe for it",
+        )
+    if isinstance(found, VicunaConfig):
+        raise GoftError(
+            f"retain={name}: its answers are rated by a judge, each time at a cost",
+            f"pass goft eval task={name} for the run, and for its base model",
         )
     return found
 

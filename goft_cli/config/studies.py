@@ -162,8 +162,15 @@ class ReportConfig:
     """A run folder, a folder with runs somewhere below it, or a list of such."""
     base_model: str | None = None
     """Where the base model is now, if it has moved since training."""
+    retain: Any = None
+    """What to measure of the base model's abilities, as in `goft eval`; by default what the runs
+    have measured."""
     output_dir: str | None = None
     """Folder for the page and its figures; `report` beside the runs by default."""
+
+    def __post_init__(self) -> None:
+        if self.retain is not None:
+            RetainSpec.parse(self.retain)
 
 
 @dataclass

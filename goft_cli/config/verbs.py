@@ -23,6 +23,7 @@ from goft_cli.config.choices import (
 )
 from goft_cli.config.decoding import Decoding
 from goft_cli.config.model import ModelConfig
+from goft_cli.config.retain import RetainSpec
 from goft_cli.config.task import TaskConfig, check_scored
 from goft_cli.config.trainer import LauncherConfig, TrackerConfig, TrainerConfig
 from goft_cli.system.errors import GoftError
@@ -109,6 +110,9 @@ class EvalConfig(Section):
     strength: float | None = None
     """How much of the run's adapter is used: 0 the base model, 1 all; by default the run's own
     `adapter.strength`."""
+    retain: Any = None
+    """What to measure of the base model's abilities beside the scores: `auto`, `cka`, `text`,
+    `probe`, `sts`, a benchmark, or a list or a mapping of them, such as `{probe: glue/sst2}`."""
     batch_size: int = 64
     """Rows at a time."""
     output: str | None = None
@@ -123,6 +127,14 @@ class EvalConfig(Section):
                 f"eval: found {found} of adapter and model",
                 "pass adapter=RUN_FOLDER for a trained run, or model=NAME task=BENCHMARK for a "
                 "plain model",
+            )
+        if self.retain is not None:
+            RetainSpec.parse(self.retain)
+        if self.retain is not None and self.task is not None:
+            raise GoftError(
+                f"eval: retain={self.retain} goes with a run on its own task, found "
+                f"task={self.task.name}",
+                "drop task=, or drop retain=",
             )
         for key in ("model", "shots"):
             if self.task is None and getattr(self, key) is not None:
@@ -249,8 +261,15 @@ class PushConfig(ExportConfig):
 class PlanConfig(TrainConfig):
     """`goft plan`: the words of `goft train`, worked out and not run."""
 
+    retain: Any = None
+    """What `goft eval` is to measure of the base model's abilities, whose cost is then stated."""
     calibrate: bool = False
     """Time some updates of a few blocks of the model, with random weights, and count up."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.retain is not None:
+            RetainSpec.parse(self.retain)
 
 
 @dataclass

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from goft_cli.config.retain import RetainSpec
     from goft_cli.tasks.benchmark import Benchmark
 
 
@@ -50,7 +51,7 @@ def evaluate(cfg: EvalConfig) -> None:
     task = with_options(cfg.task, cfg) if cfg.task else None
     if task is not None and cfg.harness is Harness.own:
         check_benchmark(task, cfg.model)
-    model = cfg.model
+    model, wanted = cfg.model, wanted_of(cfg)
     with (
         importing(packed=model.quantization is not None)
         if model is not None
@@ -61,9 +62,19 @@ def evaluate(cfg: EvalConfig) -> None:
 
     with quiet_libraries():
         if task is None:
-            rescore(cfg)
+            rescore(cfg, wanted)
         else:
             score(cfg, task)
+
+
+def wanted_of(cfg: EvalConfig) -> RetainSpec | None:
+    """Return what is to be measured of the run's base model, its tasks composed and checked."""
+    from goft_cli.compose.references import retained
+    from goft_cli.run.record import RunRecord, find_run
+
+    if cfg.retain is None:
+        return None
+    return retained(cfg.retain, RunRecord(find_run(str(cfg.adapter))).cfg.task)
 
 
 def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
@@ -82,10 +93,11 @@ def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
     return replace(task, shots=shots)
 
 
-def rescore(cfg: EvalConfig) -> None:
-    """Score a run's evaluation splits again."""
+def rescore(cfg: EvalConfig, wanted: RetainSpec | None) -> None:
+    """Score a run's evaluation splits again, and measure what its base model still does."""
     from goft_cli.models.adapters import merge
-    from goft_cli.run import summary
+    from goft_cli.run import retained, summary
+    from goft_cli.run.forgetting import retained_by
     from goft_cli.run.record import at_strength
     from goft_cli.run.trained import open_trained
     from goft_cli.training.evaluation import evaluation_splits, score_splits
@@ -98,6 +110,7 @@ def rescore(cfg: EvalConfig) -> None:
     config = run.task.config
     data = run.load_splits(config.eval_splits or [config.train_split])
     splits = evaluation_splits(run.task, data, run.backbone.processor)
+    kept = retained_by(run, wanted, cfg.batch_size) if wanted else None  # merging uses it up
     model = merge(run.mergeable()) if cfg.merged else run.model
     outputs = run.outputs(model, splits, cfg.batch_size)
     scores, judge = score_splits(run.task, outputs, splits), config.headline_split
@@ -106,12 +119,15 @@ def rescore(cfg: EvalConfig) -> None:
     content = {"adapter": str(run.folder.path), "merged": cfg.merged, "strength": run.strength}
     content |= {"metrics": scores}
     content |= {"by_class": classes} if classes else {}
+    content |= {"retained": asdict(kept)} if kept else {}
     same = {"data": dict(data.provenance), "data_as_recorded": run.read_same(data)}
     if cfg.output is None and name not in ALWAYS:
         note(target.parent, name)
     write_json(target, content | same)
     title = f"{run.cfg.task.name}  {real_name(run.cfg.model)}  {run.cfg.adapter.name}{run.at}"
     deviations = run.task.size_deviations(data)
+    if kept:
+        retained.show("what the base model still does", kept)
     summary.show_scores(title, scores, deviations, target, classes=classes)
 
 

@@ -78,6 +78,8 @@ EARLY: dict[str, str] = {
     ),
     "goft_cli.verbs.eval.with_options": "EvalConfig.shots EvalConfig.data_dir",
     "goft_cli.verbs.eval.rescore": "EvalConfig.output EvalConfig.base_model",
+    "goft_cli.verbs.eval.wanted_of": "EvalConfig.retain",
+    "goft_cli.verbs.plan.plan": "PlanConfig.retain",
     "goft_cli.verbs.merge.merge": (
         "TrainedConfig.adapter TrainedConfig.base_model ExportConfig.data_dir "
         "MergeConfig.output_dir"
@@ -86,7 +88,7 @@ EARLY: dict[str, str] = {
     "goft_cli.verbs.push.find_repo": "PushConfig.repo",
     "goft_cli.verbs.fetch": "FetchConfig.output_dir",
     "goft_cli.verbs.verify.recheck.recheck": "VerifyConfig.base_model VerifyConfig.data_dir",
-    "goft_cli.verbs.report": "ReportConfig.runs ReportConfig.base_model",
+    "goft_cli.verbs.report": "ReportConfig.runs ReportConfig.base_model ReportConfig.retain",
 }
 """Who reads a key before the work begins."""
 

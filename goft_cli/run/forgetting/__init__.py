@@ -7,6 +7,7 @@ runs the model as it stands, at whatever strength, once over the same rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,8 @@ from goft_cli.config.retain import BENCHMARK, CKA, PROBE, STS, TEXT, RetainSpec,
 from goft_cli.run.forgetting.features import MOST_ROWS, Rows, Similarity, base_only
 from goft_cli.run.forgetting.probe import Probe
 from goft_cli.run.forgetting.text import KL, Meaning, Prose
+from goft_cli.run.record import RunRecord
+from goft_cli.run.retained import Retained, ground_of, keep, references_of
 from goft_cli.run.trained import TrainedRun, spread
 from goft_cli.tasks.benchmark import load_benchmark, require_kind
 from goft_cli.tasks.families import build_benchmark
@@ -79,6 +82,27 @@ def forgotten(
         return value
     fall = base.get(headline.name, 1.0) - value
     return fall if headline.greater_is_better else -fall
+
+
+def retained_by(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retained:
+    """Measure a run at its strength, and keep it in its folder where its data is its own."""
+    retention = prepare(run, wanted, batch_size)
+    found, headline = retention.measure(), retention.headline
+    measured = Retained(
+        spec=str(wanted),
+        strength=run.strength,
+        name=headline.name,
+        label=headline.label,
+        forgotten=retention.forgotten(found),
+        base=retention.base,
+        measures=found,
+        ground=ground_of(RunRecord(run.folder)),
+        references=references_of(wanted),
+    )
+    if not run.other_data:
+        with suppress(OSError):  # a finished run may lie on a read-only disk
+            keep(run.folder, measured)
+    return measured
 
 
 def prepare(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retention:

@@ -83,8 +83,9 @@ class Rows:
         with counting(title, len(ordered.order)) as advance:
             for batch in loader:
                 names = (known & {*batch}) - {*TARGETS, *self.run.task.label_names}
-                yield {name: batch[name].to(device) for name in names}
-                advance(min(self.batch_size, len(ordered.order)))
+                given = {name: batch[name].to(device) for name in names}
+                yield given
+                advance(max(map(len, given.values())))
 
 
 def pooled(run: TrainedRun, batch: Mapping[str, Tensor]) -> Tensor:

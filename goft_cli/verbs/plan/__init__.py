@@ -13,6 +13,7 @@ def main() -> None:
 
 def plan(cfg: PlanConfig) -> None:
     """Show the plan, and leave its numbers where the run will find them."""
+    from goft_cli.compose.references import retained
     from goft_cli.config.model import check_tokenizer
     from goft_cli.data.model_files import bring_settings
     from goft_cli.run.preflight import check_data_dir, check_metrics, check_quantization
@@ -25,12 +26,13 @@ def plan(cfg: PlanConfig) -> None:
     check_data_dir(cfg.task, "task")
     if isinstance(model_location(cfg.model.path), str):
         bring_settings(cfg.model)  # here a model that is nowhere is refused before the imports
+    wanted = None if cfg.retain is None else retained(cfg.retain, cfg.task, at_hand=False)
     with importing(packed=cfg.model.quantization is not None):
         from goft_cli.system.screen import quiet_libraries
         from goft_cli.verbs.plan.forecast import make_plan
         from goft_cli.verbs.plan.show import show, write_plan
 
     with quiet_libraries():
-        made = make_plan(cfg)
+        made = make_plan(cfg, wanted)
     show(made)
     write_plan(made)

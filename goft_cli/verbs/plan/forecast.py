@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from goft_cli.config import EVERY, HEADLINE, PlanConfig, TrainConfig
+from goft_cli.config.retain import RetainSpec
 from goft_cli.data import dataset_files, model_files
 from goft_cli.models.adapters import ParameterCount
 from goft_cli.models.heads import head_of
@@ -35,6 +36,7 @@ from goft_cli.verbs.plan.layers import (
     evaluations,
 )
 from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, free_bytes
+from goft_cli.verbs.plan.retention import costs
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,11 @@ class Plan:
     cached: Sequence[str]
 
 
-def make_plan(planned: PlanConfig) -> Plan:
-    """Plan a run from its model's configuration and rows that are here, without weights."""
+def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
+    """Plan a run from its model's configuration and rows that are here, without weights.
+
+    `wanted` is what is to be measured of the base model after it.
+    """
     cfg = TrainConfig(**{f.name: getattr(planned, f.name) for f in fields(TrainConfig)})
     device, task = device_of(cfg), build_task(cfg.task)
     data = rows_at_hand(task)
@@ -149,6 +154,7 @@ def make_plan(planned: PlanConfig) -> Plan:
     depth = getattr(base.config, "num_hidden_layers", None)
     memory, more = memory_or_reason(model, batch, cfg, device)
     timing, why = calibrated(cfg, batch, memory, depth) if planned.calibrate else (None, [])
+    more += costs(cfg, data, wanted) if wanted else []
     items = hub_items(cfg)
     to_score = row_count(cfg, data, cfg.task.eval_splits[0])[0] if cfg.task.eval_splits else 0
     return Plan(

@@ -27,6 +27,8 @@ def report(cfg: ReportConfig) -> None:
     from goft_cli.system.files import note
 
     runs = of_one_subject(cfg.runs)
+    if cfg.retain is not None:
+        measure(cfg, runs)
     place = cfg.runs if isinstance(cfg.runs, str) else cfg.runs[0]
     folder = Path(cfg.output_dir) if cfg.output_dir else Path(place) / "report"
     made_from = source(cfg, runs)
@@ -45,6 +47,7 @@ def source(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
 
     from goft_cli.run.manifest import describe_base
     from goft_cli.run.provenance import ADAPTER_FILES
+    from goft_cli.run.retained import NAME as RETAINED
     from goft_cli.system.digests import digest_of, digests, program
     from goft_cli.system.errors import GoftError
 
@@ -59,10 +62,29 @@ def source(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
         if not base["sha256"]:
             return None
         files = [folder.config, folder.metrics, folder.manifest, folder.history, folder.classes]
+        files += [folder.path / RETAINED]
         files += [folder.adapter / name for name in ADAPTER_FILES]
         found = digests(files)
         content.append([base, {str(path): digest for path, digest in found.items()}])
     return digest_of(content)
+
+
+def measure(cfg: ReportConfig, runs: Sequence[RunRecord]) -> None:
+    """Measure what the runs' base model still does, where that has not been done."""
+    from goft_cli.compose.references import retained
+    from goft_cli.run.retained import find
+    from goft_cli.system.imports import importing
+
+    wanted = retained(cfg.retain, runs[0].cfg.task)
+    for run in [run for run in runs if find(run, wanted, run.cfg.adapter.strength) is None]:
+        with importing(packed=run.cfg.model.quantization is not None):
+            from goft_cli.run.forgetting import retained_by
+            from goft_cli.run.trained import open_trained
+            from goft_cli.system.screen import quiet_libraries
+
+        with quiet_libraries():
+            opened = open_trained(str(run.folder.path), base_model=cfg.base_model)
+            retained_by(opened, wanted, run.cfg.trainer.per_device_eval_batch_size)
 
 
 def write_page(cfg: ReportConfig, runs: Sequence[RunRecord], folder: Path) -> list[str]:

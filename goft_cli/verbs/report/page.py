@@ -21,6 +21,7 @@ from goft_cli.run.by_class import class_table
 from goft_cli.run.configuration import flatten
 from goft_cli.run.layers import LayerReport
 from goft_cli.run.record import RunRecord
+from goft_cli.run.retained import valid
 from goft_cli.run.summary import megabytes
 from goft_cli.studies.leaderboard import mean_and_deviation, told_apart
 from goft_cli.system.figures import save
@@ -134,6 +135,20 @@ def spaced(name: str) -> str:
     return name.replace(".", " ").replace("_", " ")
 
 
+def retention(runs: Sequence[RunRecord]) -> list[tuple[str, Table]]:
+    """Lay out what was measured of the runs' base model, by value of `retain`: a row per run."""
+    found: dict[str, list[dict[str, object]]] = defaultdict(list)
+    for run in runs:
+        for one in valid(run):
+            row: dict[str, object] = {"run": run.label, "strength": f"{one.strength:g}"}
+            row[f"forgotten: {one.label}"] = f"{one.forgotten:.4f}"
+            for name, value in one.measures.items():
+                base = f" (base {one.base[name]:.4f})" if name in one.base else ""
+                row[spaced(name)] = f"{value:.4f}{base}"
+            found[one.spec].append(row)
+    return [(f"retain={spec}", of_records(rows)) for spec, rows in found.items()]
+
+
 def adapter_table(runs: Sequence[RunRecord]) -> Table:
     """Return one row per adapter, or per setting of it: scores over the seeds."""
     by_setting: dict[str, list[float]] = defaultdict(list)
@@ -192,6 +207,7 @@ def write(
         scores=of_records([score_row(run) for run in runs]),
         adapters=adapter_table(runs),
         curves=curves,
+        retention=retention(runs),
         classes=classes,
         geometry=geometry,
         facts=[(run.label, facts(run, cmd)) for run, cmd in zip(runs, commands, strict=True)],

@@ -1,0 +1,111 @@
+"""`retained.json` of a run: what was measured of its base model's abilities, and of which files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from goft_cli.config.retain import RetainSpec
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.provenance import adapter_sha256, section
+from goft_cli.run.record import RunRecord
+from goft_cli.run.summary import screen
+from goft_cli.system import __version__
+from goft_cli.system.digests import digest_of, digests
+from goft_cli.system.files import note, read_json, write_json
+from goft_cli.system.tables import Table, measures
+
+NAME = "retained.json"
+MEASURED = "measured"
+"""Its only key: a list of measurements, of each spec and strength the last."""
+
+
+@dataclass(frozen=True)
+class Retained:
+    """What was measured of a run at one strength."""
+
+    spec: str
+    """The value of `retain`, as users type it."""
+    strength: float
+    name: str
+    """The measure that `forgotten` is made of."""
+    label: str
+    """What `forgotten` is."""
+    forgotten: float
+    """One number for all measures: 0 for the base, larger is worse."""
+    base: Mapping[str, float]
+    measures: Mapping[str, float]
+    ground: str = ""
+    """Digest of adapter, base model, data and version; of references, see `references`."""
+    references: str = ""
+    """Digest of the files and tasks that it was measured on."""
+
+
+def ground_of(record: RunRecord) -> str:
+    """Return the digest of what a run is made of: its adapter's files are read for it."""
+    base = section(record.manifest, "model").get("fingerprint")
+    data = section(record.manifest, "data")
+    return digest_of([adapter_sha256(record.folder), base, data, __version__])
+
+
+def references_of(spec: RetainSpec) -> str:
+    """Return the digest of the files and the tasks that `retain` names."""
+    files = [Path(one.of).expanduser() for one in spec.wanted if one.of]
+    read = digests([path for path in files if path.is_file()])
+    tasks = [[str(one), asdict(task)] for one, task in spec.tasks.items()]
+    return digest_of([str(spec), tasks, sorted(read.values())])
+
+
+def kept(folder: RunFolder) -> list[Retained]:
+    """Return all that a run's file holds, in its order; nothing where there is no such file."""
+    path = folder.path / NAME
+    return [Retained(**one) for one in read_json(path)[MEASURED]] if path.is_file() else []
+
+
+def valid(record: RunRecord) -> list[Retained]:
+    """Return what was measured of the adapter that is there now."""
+    found = kept(record.folder)
+    ground = ground_of(record) if found else ""
+    return [one for one in found if one.ground == ground]
+
+
+def find(record: RunRecord, spec: RetainSpec, strength: float) -> Retained | None:
+    """Return what was measured of just these references at a strength, if it still holds."""
+    key = str(spec), strength, references_of(spec)
+    return next(
+        (one for one in valid(record) if (one.spec, one.strength, one.references) == key), None
+    )
+
+
+def keep(folder: RunFolder, found: Retained) -> None:
+    """Write what was measured, in place of what was measured of the same before."""
+    others = [
+        one for one in kept(folder) if (one.spec, one.strength) != (found.spec, found.strength)
+    ]
+    note(folder.path, NAME)
+    content: dict[str, Any] = {MEASURED: [asdict(one) for one in [*others, found]]}
+    write_json(folder.path / NAME, content)
+
+
+def retention_table(title: str, found: Retained) -> Table:
+    """Lay out the measures: the base model's and the adapted one's; the last row is the one number.
+
+    A likeness has no value of the base's own: it is to the base.
+    """
+    rows: list[Sequence[str | None]] = [
+        (name, f"{found.base[name]:.4f}" if name in found.base else None, f"{value:.4f}")
+        for name, value in found.measures.items()
+    ]
+    return measures(
+        title,
+        [*rows, (f"forgotten: {found.label}", None, f"{found.forgotten:.4f}")],
+        "base",
+        "adapted",
+    )
+
+
+def show(title: str, found: Retained) -> None:
+    """Print the measures."""
+    screen.print(retention_table(title, found))
