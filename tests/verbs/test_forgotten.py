@@ -28,16 +28,17 @@ def test_a_run_is_measured_once_and_ends_where_its_line_does(
     cfg.output_dir = str(tmp_path / "told")
     found = forgetting.measure_all(cfg, runs, wanted)["qgoft"]
     assert found.values == [1 - found.measures["validation/cka"]]
-    assert abs(found.curve[0][0]) < found.curve[1][0] < found.mean
-    assert found.curve[-1] == pytest.approx((found.mean, record.score))
+    assert abs(found.line[0][0]) < found.line[1][0] < found.mean
+    assert found.line[-1] == pytest.approx((found.mean, record.score))
     monkeypatch.setattr(forgetting, "measured", None)  # nothing is measured again
-    assert forgetting.measure_all(cfg, runs, wanted)["qgoft"].runs == found.runs
+    monkeypatch.setattr(forgetting, "line_of", None)
+    assert forgetting.measure_all(cfg, runs, wanted)["qgoft"] == found
     rows = summarize({"qgoft": [record]}, "qgoft", {}, {"qgoft": found})
     caption = Caption("a task", "a model", "accuracy", "qgoft", "")
     assert f"| {found.mean:.3f} |" in markdown(rows, caption, [])
     assert "forgotten,forgotten_deviation,validation/cka" in summary_csv(rows)
     draw(rows, caption, tmp_path)
     assert (tmp_path / "comparison.png").is_file()
-    (ground.run.path / "manifest.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(TypeError):  # it is measured, as the run is another one
+    (ground.run.adapter / "adapter_config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(TypeError, match="not callable"):  # it is measured, as it is another one
         forgetting.measure_all(cfg, runs, wanted)

@@ -46,8 +46,8 @@ def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
     for axes in third:
         panel(axes, rows, [one.mean for one in lost], f"forgotten: {lost[0].label}")
         for row, one in zip(rows, lost, strict=True):
-            if one.curve:
-                axes.plot(*zip(*one.curve, strict=True), color=look_of(row.adapter)[0], **WAY)
+            if one.line:
+                axes.plot(*zip(*one.line, strict=True), color=look_of(row.adapter)[0], **WAY)
     left.set_ylabel(caption.headline.replace("_", " "))
     seeds = len(rows[0].results)
     shown = f"mean and standard deviation, {seeds} seeds" if seeds > 1 else "one seed"

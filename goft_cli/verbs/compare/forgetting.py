@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from goft_cli.config import TRAIN_SAMPLE, CompareConfig
 from goft_cli.config.retain import RetainSpec
 from goft_cli.run.record import RunRecord
-from goft_cli.system.digests import digest_of, digests, program
+from goft_cli.run.retained import Retained, find, ground_of, references_of
+from goft_cli.system.digests import digest_of
 from goft_cli.system.files import read_json, write_json
 from goft_cli.system.imports import importing
 from goft_cli.verbs.compare.runs import PlannedRun
@@ -19,28 +19,28 @@ from goft_cli.verbs.compare.runs import PlannedRun
 CURVES = ("goft", "lora")
 """Adapters whose runs are measured at fractions of their strength, too."""
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-KEPT = "forgotten.json"
-"""File of the comparison: what was found, by a digest of all that it depends on."""
-Found = Mapping[str, Any]
-"""Of one run: `name` and `label` of the one number `forgotten`, all `measures`, the `base` model's
-own, and the `curve`: (strength, forgotten, score) each."""
+LINES = "curves.json"
+"""File of the comparison: those lines, by a digest of all that each depends on."""
+Line = Sequence[Sequence[float]]
+"""Forgotten and score at each strength."""
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What the runs of one adapter forgot, one per seed."""
+    """What the runs of one adapter forgot, one per seed, and their lines, as far as there are."""
 
-    runs: Sequence[Found]
+    runs: Sequence[Retained]
+    lines: Sequence[Line]
 
     @property
     def label(self) -> str:
         """What the number is."""
-        return self.runs[0]["label"]
+        return self.runs[0].label
 
     @property
     def values(self) -> list[float]:
         """The number that stands for all measures, by run; 0 is the base model."""
-        return [run["forgotten"] for run in self.runs]
+        return [run.forgotten for run in self.runs]
 
     @property
     def mean(self) -> float:
@@ -50,47 +50,57 @@ class Forgotten:
     @property
     def measures(self) -> dict[str, float]:
         """The mean of each measure."""
-        names = self.runs[0]["measures"]
-        return {name: statistics.mean(run["measures"][name] for run in self.runs) for name in names}
+        names = self.runs[0].measures
+        return {name: statistics.mean(run.measures[name] for run in self.runs) for name in names}
 
     @property
-    def curve(self) -> list[tuple[float, float]]:
-        """Forgotten and score at each strength, means over the runs; empty if not measured."""
-        points = zip(*(run["curve"] for run in self.runs), strict=True)
-        return [
-            (statistics.mean(one[1] for one in point), statistics.mean(one[2] for one in point))
-            for point in points
-        ]
+    def line(self) -> list[tuple[float, float]]:
+        """Means over the runs; empty where there is no line."""
+        points = [zip(*point, strict=True) for point in zip(*self.lines, strict=True)]
+        return [(statistics.mean(lost), statistics.mean(scores)) for lost, scores in points]
 
 
 def measure_all(
     cfg: CompareConfig, runs: Mapping[str, Sequence[PlannedRun]], wanted: RetainSpec
 ) -> dict[str, Forgotten]:
     """Measure each run, unless that has been done on the same files."""
-    file = Path(cfg.output_dir) / KEPT
-    known: dict[str, Found] = read_json(file) if file.is_file() else {}
-    found: dict[str, list[Found]] = {name: [] for name in runs}
-    for name, run in [(name, run) for name, several in runs.items() for run in several]:
-        record, curve = run.record, name in CURVES
-        key = digest_of(ground(record, wanted, curve=curve))
-        if key not in known:
-            known[key] = measured(record, wanted, curve=curve)
-            write_json(file, known)
-        found[name].append(known[key])
-    return {name: Forgotten(several) for name, several in found.items()}
+    file = Path(cfg.output_dir) / LINES
+    known: dict[str, Line] = read_json(file) if file.is_file() else {}
+    found = {}
+    for name, planned in runs.items():
+        records = [run.record for run in planned]
+        several = [
+            find(one, wanted, one.cfg.adapter.strength) or measured(one, wanted) for one in records
+        ]
+        keys = [key_of(one, wanted) for one in records] if name in CURVES else []
+        for key, record in zip(keys, records, strict=False):
+            if key not in known:
+                known[key] = line_of(record, wanted)
+                write_json(file, known)
+        found[name] = Forgotten(several, [known[key] for key in keys])
+    return found
 
 
-def ground(record: RunRecord, wanted: RetainSpec, *, curve: bool) -> list[Any]:
-    """Return all that the measures of a run depend on."""
-    manifest = [record.manifest.get(key) for key in ("adapter", "model", "data")]
-    files = [Path(one.of) for one in wanted.wanted if one.of and Path(one.of).is_file()]
-    read = sorted(digests(files).values())
-    tasks = [[str(one), asdict(task)] for one, task in wanted.tasks.items()]
-    return [manifest, str(wanted), tasks, read, list(STRENGTHS) if curve else [], program("torch")]
+def key_of(record: RunRecord, wanted: RetainSpec) -> str:
+    """Return the digest of all that the line of a run depends on."""
+    split = record.cfg.task.headline_split
+    return digest_of([ground_of(record), references_of(wanted), split, list(STRENGTHS)])
 
 
-def measured(record: RunRecord, wanted: RetainSpec, *, curve: bool) -> dict[str, Any]:
-    """Open a run and measure it, at its strength or at several."""
+def measured(record: RunRecord, wanted: RetainSpec) -> Retained:
+    """Open a run and measure it as it was trained."""
+    with importing(packed=record.cfg.model.quantization is not None):
+        from goft_cli.run.forgetting import retained_by
+        from goft_cli.run.trained import open_trained
+        from goft_cli.system.screen import quiet_libraries
+
+    with quiet_libraries():
+        run = open_trained(str(record.folder.path), base_model=None)
+        return retained_by(run, wanted, record.cfg.trainer.per_device_eval_batch_size)
+
+
+def line_of(record: RunRecord, wanted: RetainSpec) -> Line:
+    """Open a run and measure it at each strength; nothing where its headline has no split."""
     with importing(packed=record.cfg.model.quantization is not None):
         from goft_cli.run.forgetting import prepare
         from goft_cli.run.trained import open_trained
@@ -98,21 +108,12 @@ def measured(record: RunRecord, wanted: RetainSpec, *, curve: bool) -> dict[str,
         from goft_cli.system.screen import quiet_libraries
 
     size, split = record.cfg.trainer.per_device_eval_batch_size, record.cfg.task.headline_split
+    if split == TRAIN_SAMPLE:
+        return []
     with quiet_libraries():
         run = open_trained(str(record.folder.path), base_model=None)
-        retention = prepare(run, wanted, size)
-        points = []
-        if curve and split != TRAIN_SAMPLE:
-            points = rewind(run, STRENGTHS, retention, size, encoded(run, split))
-        measures = points[-1].measures if points else retention.measure()
-    return {
-        "name": retention.headline.name,
-        "label": retention.headline.label,
-        "forgotten": retention.forgotten(measures),
-        "measures": dict(measures),
-        "base": retention.base,
-        "curve": [[one.strength, one.forgotten, one.score] for one in points],
-    }
+        points = rewind(run, STRENGTHS, prepare(run, wanted, size), size, encoded(run, split))
+    return [[one.forgotten or 0.0, one.score] for one in points]
 
 
 def notes(forgotten: Mapping[str, Forgotten]) -> list[str]:
@@ -121,7 +122,7 @@ def notes(forgotten: Mapping[str, Forgotten]) -> list[str]:
         return []
     first = next(iter(forgotten.values()))
     found = [f"Forgotten: {first.label}, mean over the seeds; 0 is the base model."]
-    curves = [name for name, one in forgotten.items() if one.curve]
+    curves = [name for name, one in forgotten.items() if one.line]
     if curves:
         found.append(
             f"Lines in the figure: the runs of {' and '.join(curves)} at strengths "

@@ -261,7 +261,8 @@ def content(rows: Sequence[Summary], caption: Caption, said: Sequence[str]) -> d
         numbers(row)
         | {"scores": {str(run.seed): run.score for run in row.results}}
         | ({"tuning": row.tuned.by_rate} if row.tuned else {})
-        | ({"forgetting": [*row.forgotten.runs]} if row.forgotten else {})
+        | ({"line": row.forgotten.line} if row.forgotten else {})
+        | ({"retained": [asdict(one) for one in row.forgotten.runs]} if row.forgotten else {})
         for row in rows
     ]
     return {**asdict(caption), "adapters": adapters, "notes": [*said]}
