@@ -30,7 +30,7 @@ def rate_at(recipe: float, step: int) -> float:
 def best_step(merits: Mapping[int, float | None]) -> int:
     """Return the step of most merit, of several the nearest to the recipe's, of two the lower.
 
-    None and NaN, of trainings that diverged, are the least; if all did, it is the lowest step.
+    None and NaN, of trainings that failed, are the least; if all did, it is the lowest step.
     """
     found = {step: merit for step, merit in merits.items() if not is_lost(merit)}
     if not found:
@@ -39,7 +39,7 @@ def best_step(merits: Mapping[int, float | None]) -> int:
 
 
 def is_lost(merit: float | None) -> bool:
-    """Tell the merit of a training that diverged."""
+    """Tell the merit of a training that failed."""
     return merit is None or math.isnan(merit)
 
 

@@ -28,8 +28,8 @@ from typing import TypeVar
 from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.system.errors import (
     CRASH,
-    DivergedError,
     Stopped,
+    UnusableError,
     handling,
     panics_as_errors,
     stop_now,
@@ -94,8 +94,8 @@ class Outcome:
     code: int = 0
     sentence: str = ""
     traceback: str = ""
-    diverged: bool = False
-    """Whether a training could not go on with its learning rate."""
+    unusable: bool = False
+    """Whether a training gave no adapter to use, as with too high a learning rate."""
 
 
 def process_context(*, several: bool) -> ForkServerContext | SpawnContext:
@@ -170,8 +170,8 @@ def _enter(
         outcome = Outcome()
     except (Exception, Stopped) as error:
         sentence, code = sentence_and_code(error, ["train"])
-        told, diverged = redact(traceback.format_exc()), isinstance(error, DivergedError)
-        outcome = Outcome(code, sentence, told, diverged)
+        told, unusable = redact(traceback.format_exc()), isinstance(error, UnusableError)
+        outcome = Outcome(code, sentence, told, unusable)
         if surroundings.output is not None:
             print(outcome.traceback, flush=True)
     sender.send(outcome)

@@ -51,8 +51,8 @@ class GoftError(Exception):
         return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
 
 
-class DivergedError(GoftError):
-    """A loss or a gradient became infinite or NaN, so the training cannot go on."""
+class UnusableError(GoftError):
+    """A training gives no adapter to use: it diverged, or merging it would round too much."""
 
 
 class RankError(Exception):

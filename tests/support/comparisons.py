@@ -27,7 +27,7 @@ class Trainings:
     """Leaves a finished run's files, and remembers.
 
     Attributes:
-        score: what a run reaches; None where it diverges, and leaves nothing.
+        score: what a run reaches; None where it fails, and leaves nothing.
         most: runs until the next one is interrupted.
     """
 

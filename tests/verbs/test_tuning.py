@@ -27,7 +27,7 @@ PLACES = ["task.eval_splits=[validation]", "task.headline_split=validation"]
 
 
 def peaked(cfg: TrainConfig) -> float | None:
-    """Score best at ten times LoRA's recipe and at GOFT's own; diverge far above it."""
+    """Score best at ten times LoRA's recipe and at GOFT's own; fail far above it."""
     if cfg.trainer.learning_rate > 0.2:
         return None
     best = {"goft": 1e-2, "lora": 2e-2}[cfg.adapter.name]
@@ -72,7 +72,7 @@ def test_each_adapter_tries_as_many_rates_and_then_runs_with_the_best(
     assert len(rows) == 10
     written = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8")
     assert "| 0.02 | 5 | 0.350 to 0.500 |" in written
-    assert "| 0.01 | 5, 1 diverged | 0.400 to 0.500 |" in written
+    assert "| 0.01 | 5, 1 failed | 0.400 to 0.500 |" in written
     assert "no trial read the split test" in written
     assert "2 of them were added for all" in written
     found = json.loads((tmp_path / "told" / "comparison.json").read_text())

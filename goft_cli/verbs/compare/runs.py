@@ -16,7 +16,7 @@ from goft_cli.compose.words import did_you_mean
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.run.provenance import is_reusable
 from goft_cli.run.record import RunRecord
-from goft_cli.system.errors import DivergedError, GoftError, RankError
+from goft_cli.system.errors import GoftError, RankError, UnusableError
 from goft_cli.verbs.train import finish_run
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
@@ -115,7 +115,7 @@ def finish_all(runs: Mapping[str, Sequence[PlannedRun]], *, trials: bool = False
 def finish(run: PlannedRun, *, trial: bool = False) -> None:
     """Train, unless that is done, and say on stderr why a run failed, before it is refused.
 
-    A `trial` may diverge, and stays unfinished then.
+    A `trial` that gives no adapter to use stays unfinished, which is no error.
 
     Raises:
         KeyboardInterrupt: after the run, which was told to end too, has saved a checkpoint.
@@ -123,10 +123,10 @@ def finish(run: PlannedRun, *, trial: bool = False) -> None:
     try:
         # a run in a fresh process takes the memory of goft train; of a trial nobody asks that
         finish_run(run.cfg, several=trial)
-    except DivergedError as error:
+    except UnusableError as error:
         if not trial:
             raise refused(run, error) from error
-        print(f"goft: this rate is too high: {error.problem}", file=sys.stderr)
+        print(f"goft: this trial counts as the worst: {error.problem}", file=sys.stderr)
     except (GoftError, RankError) as error:
         raise refused(run, error) from error
 

@@ -138,7 +138,7 @@ def more_cells(row: Summary) -> dict[str, str]:
     if row.tuned:
         known, trials = row.tuned.known, f"{len(row.tuned.runs)}"
         if lost := len(row.tuned.runs) - len(known):
-            trials += f", {lost} diverged"
+            trials += f", {lost} failed"
         spread = f"{min(known):.3f} to {max(known):.3f}" if known else ""
         found |= {"rate": f"{row.tuned.rate:g}", "trials": trials, "trials' scores": spread}
     if row.forgotten:

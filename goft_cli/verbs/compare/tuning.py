@@ -43,7 +43,7 @@ def tuning_split(task: TaskConfig) -> str:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The trials of one adapter, all of them finished or diverged.
+    """The trials of one adapter, all of them finished or failed.
 
     Attributes:
         words: of its runs, before the tuning.
@@ -57,7 +57,7 @@ class Tuned:
 
     @cached_property
     def scores(self) -> dict[int, float | None]:
-        """By step, in the order of the rates; None of a trial that diverged."""
+        """By step, in the order of the rates; None of a trial that failed."""
         records = {step: self.runs[step].record for step in sorted(self.runs)}
         return {
             step: record.score if record.folder.finished else None
@@ -88,7 +88,7 @@ class Tuned:
 
     @property
     def known(self) -> list[float]:
-        """The scores of the trials that did not diverge."""
+        """The scores of the trials that did not fail."""
         return [score for score in self.scores.values() if score is not None]
 
 
@@ -191,7 +191,7 @@ def notes(search: Search) -> list[str]:
 
 
 def spreadsheet(tuned: Mapping[str, Tuned]) -> Table:
-    """Return one row per trial, by adapter and rate; no score where it diverged."""
+    """Return one row per trial, by adapter and rate; no score where it failed."""
     lines = []
     for name, one in tuned.items():
         for step, score in one.scores.items():
