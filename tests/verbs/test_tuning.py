@@ -74,7 +74,7 @@ def test_each_adapter_tries_as_many_rates_and_then_runs_with_the_best(
     assert "| 0.02 | 5 | 0.350 to 0.500 |" in written
     assert "| 0.01 | 5, 1 failed | 0.400 to 0.500 |" in written
     assert "no trial read the split test" in written
-    assert "2 of them were added for all" in written
+    assert "at an edge: 2 of them" in written
     found = json.loads((tmp_path / "told" / "comparison.json").read_text())
     assert [one["learning_rate"] for one in found["adapters"]] == [0.01, 0.02]
 
@@ -88,9 +88,9 @@ def test_an_interrupted_tuning_goes_on_and_repeats_nothing(
     trainings.most = 0
     dry = goft(*WORDS, "dry_run=true")
     assert dry.code == 0
-    assert "1 trials to run" in dry.out
-    assert "at most 4 trials more" in dry.out
-    assert "4 runs to compare" in dry.out
+    assert "trials to run: 1\n" in dry.out
+    assert "trials more: at most 4," in dry.out
+    assert "runs to compare: 4," in dry.out
     last = "adapter=lora seed=0 trainer.learning_rate=0.00632"
     assert f"  goft train {last} '{PLACES[0]}' {PLACES[1]}\n" in dry.out
     assert "about 1 minutes, as finished runs tell of the training" in dry.out

@@ -33,17 +33,17 @@ def show(cfg: CompareConfig, search: Search | None, runs: Runs) -> None:
     """
     trials, more = missing_trials(search) if search else ([], 0)
     if search:
-        say(f"{len(trials)} trials to run", trials)
+        say(f"trials to run: {len(trials)}", trials)
     if more:
-        screen.print(f"at most {more} trials more, where a best rate is at the edge of the grid")
+        screen.print(f"trials more: at most {more}, where a best rate is at the edge of the grid")
     if search and not trials:
         found = search.final_words().items()
         runs = {name: compose_runs(words, name, cfg.seed_list()) for name, words in found}
     last = [run for several in runs.values() for run in several if trials or not is_done(run)]
     if trials:
-        screen.print(f"{len(last)} runs to compare, with the learning rates that are chosen")
+        screen.print(f"runs to compare: {len(last)}, with the learning rates that are chosen")
     else:
-        say(f"{len(last)} runs to compare", last)
+        say(f"runs to compare: {len(last)}", last)
     show_time(trials, last, more, {name: several[0].cfg for name, several in runs.items()})
     if cfg.retain is not None:
         screen.print("measuring what was forgotten comes on top", highlight=False)

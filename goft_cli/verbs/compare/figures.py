@@ -44,7 +44,7 @@ def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
     panel(right, rows, [row.seconds for row in rows], "training time, seconds")
     log_axis(left, [row.parameters for row in rows])
     for axes in third:
-        panel(axes, rows, [one.mean for one in lost], f"forgotten: {lost[0].label}")
+        panel(axes, rows, [one.mean for one in lost], f"forgotten:\n{lost[0].label}")
         for row, one in zip(rows, lost, strict=True):
             if one.line:
                 axes.plot(*zip(*one.line, strict=True), color=look_of(row.adapter)[0], **WAY)

@@ -201,7 +201,7 @@ def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
         to_reference, _, interval = difference.partition(" ")
         lines.append((name, mean, to_reference, seconds, count))
         more = more_cells(row)
-        searched = ", ".join(more[key] for key in ("rate", "trials") if key in more)
+        searched = f"{more['rate']}, {len(row.tuned.runs)}" if row.tuned else ""
         lines.append(styled("dim", setting, highest, interval, peak, searched))
         if row.forgotten:
             lines.append(styled("dim", "", more["forgotten"], "", "", ""))

@@ -180,7 +180,7 @@ def notes(search: Search) -> list[str]:
         f"{cfg.task.headline_split}.",
     ]
     if added:
-        found.append(f"{added} of them were added for all, as a best rate was at an edge.")
+        found.append(f"Added for all, as a best rate was at an edge: {added} of them.")
     edges = [name for name, one in search.tuned.items() if one.at_edge]
     if edges:
         found.append(
