@@ -63,6 +63,16 @@ def compose_seeds(words: Sequence[str], seeds: Sequence[int]) -> list[TrainConfi
 
 
 @contextmanager
+def apart() -> Iterator[None]:
+    """Let the block compose anew, and give Hydra its present folders and settings back after it."""
+    opened, settings = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra, HydraConfig.instance().cfg = opened, settings
+
+
+@contextmanager
 def composed_here(words: Sequence[str]) -> Iterator[DictConfig]:
     """Compose without resolving; within the block, `${hydra:...}` says what these words make."""
     opened, settings = GlobalHydra.instance().hydra, HydraConfig.instance()

@@ -38,6 +38,13 @@ class CompareConfig(TrainConfig):
     """Sizes of the adapters: each its own, or all as near as possible to the reference's."""
     reference: str | None = None
     """The adapter that differences are to, and whose size is the matched budget; the first one."""
+    tune: int | None = None
+    """How many learning rates each adapter tries before its runs, around its recipe's; none by
+    default."""
+    retain: Any = None
+    """What is measured of what the base model did, beside the scores; nothing by default."""
+    dry_run: bool = False
+    """Say which runs there would be, and how long they would take, and run none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,12 +55,21 @@ class CompareConfig(TrainConfig):
             )
         if reference is not None and reference not in adapters:
             raise GoftError(f"reference={reference}: expected one of adapters={typed(adapters)}")
+        tried = self.tune is None or self.tune > 1
+        self.check(tried, "tune", "at least 2 learning rates", example=3)
+        check_retain(self.retain)
         self.seed_list()
 
     @property
     def baseline(self) -> str:
         """The reference, by name."""
         return self.reference or self.adapters[0]
+
+    @property
+    def tuning_seed(self) -> int:
+        """The smallest seed that is none of `seeds`."""
+        seeds = {*self.seed_list()}
+        return next(seed for seed in range(len(seeds) + 1) if seed not in seeds)
 
     def seed_list(self) -> list[int]:
         """Return the seeds one by one."""

@@ -20,6 +20,12 @@ LESS_IS_BETTER = (*LOSSES, "mae", "mse", "rmse")
 TRAIN_SAMPLE = "train_sample"
 """What stands in for the evaluation splits of a task that has none: its first training rows."""
 
+TUNING = "tuning"
+"""A split that every task has: `TUNING_SHARE` of the training rows, which are then not trained on.
+
+Settings are chosen on it where the split of the headline is to stay unseen."""
+TUNING_SHARE = 0.1
+
 
 def headline_split(splits: Sequence[str]) -> str:
     """Name the split that stands for a run unless its task names another."""
@@ -115,6 +121,11 @@ class TaskConfig(Section):
     @property
     def splits(self) -> list[str]:
         """What is read: the training split and every evaluation split, each once."""
+        return [name for name in self.used_splits if name != TUNING]
+
+    @property
+    def used_splits(self) -> list[str]:
+        """The same with `tuning`, whose rows are read with those to train on."""
         return list(dict.fromkeys([self.train_split, *self.eval_splits]))
 
     def most_rows(self, split: str) -> int | None:

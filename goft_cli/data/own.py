@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset
 
 from goft_cli.config import HELD_OUT, TaskConfig
 from goft_cli.config.labels import identity
-from goft_cli.config.task import OwnDataConfig
+from goft_cli.config.task import TUNING, TUNING_SHARE, OwnDataConfig
 from goft_cli.data.columns import require_column
 from goft_cli.data.files import VALIDATION, find_split, read_shards
 from goft_cli.data.formats import PARSERS, Layout
@@ -107,7 +107,8 @@ def in_splits(
     Where no place holds the rows to validate on, they are a share of the training rows: of each
     class alike in a table, of the whole in a Dataset, whose columns may not fit into memory.
     """
-    divided = HELD_OUT not in places and HELD_OUT in config.splits
+    # rows to tune on are never those that the runs after are scored on
+    divided = HELD_OUT not in places and bool({HELD_OUT, TUNING} & {*config.used_splits})
     stored = dict.fromkeys(TRAIN if divided and name == HELD_OUT else name for name in splits)
     if missing := [name for name in stored if name not in places]:
         raise GoftError(
@@ -126,6 +127,26 @@ def in_splits(
         tables |= {TRAIN: whole.select(rest), HELD_OUT: whole.select(rows)}
         chosen = {ROWS: {HELD_OUT: [row + 1 for row in rows]}}
     return {name: tables[name] for name in splits}, chosen
+
+
+def with_tuning(
+    config: TaskConfig, splits: Mapping[str, Dataset], names: Sequence[str]
+) -> Mapping[str, Dataset]:
+    """Return the named splits; where `tuning` is scored, its rows are none to train on.
+
+    They are taken out of those as `held_out` takes them.
+    """
+    name = config.train_split
+    if TUNING not in config.eval_splits or name not in splits:
+        return splits
+    rows = splits[name]
+    told = [column for column in (config.strata, config.together) if column in rows.column_names]
+    table = Table(name, {ROWS: range(len(rows)), **{one: rows[one] for one in told if one}})
+    group = kept_together(table, config.together)
+    chosen = held_out(table, OwnDataConfig(split=TUNING_SHARE, group=group), config.strata)
+    rest = sorted({*range(len(rows))} - {*chosen})
+    found = {**splits, name: rows.select(rest), TUNING: rows.select(chosen)}
+    return {split: found[split] for split in names}
 
 
 def kept_together(table: Table, column: str | None) -> str | None:

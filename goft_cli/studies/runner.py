@@ -26,7 +26,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from goft_cli.compose.refusals import sentence_and_code
-from goft_cli.system.errors import CRASH, Stopped, handling, panics_as_errors, stop_now
+from goft_cli.system.errors import (
+    CRASH,
+    Stopped,
+    UnusableError,
+    handling,
+    panics_as_errors,
+    stop_now,
+)
 from goft_cli.system.secrets import redact
 
 POLL_SECONDS = 1.0
@@ -87,6 +94,8 @@ class Outcome:
     code: int = 0
     sentence: str = ""
     traceback: str = ""
+    unusable: bool = False
+    """Whether a training gave no adapter to use, as with too high a learning rate."""
 
 
 def process_context(*, several: bool) -> ForkServerContext | SpawnContext:
@@ -161,7 +170,8 @@ def _enter(
         outcome = Outcome()
     except (Exception, Stopped) as error:
         sentence, code = sentence_and_code(error, ["train"])
-        outcome = Outcome(code, sentence, redact(traceback.format_exc()))
+        told, unusable = redact(traceback.format_exc()), isinstance(error, UnusableError)
+        outcome = Outcome(code, sentence, told, unusable)
         if surroundings.output is not None:
             print(outcome.traceback, flush=True)
     sender.send(outcome)

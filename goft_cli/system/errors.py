@@ -51,6 +51,10 @@ class GoftError(Exception):
         return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
 
 
+class UnusableError(GoftError):
+    """A training gives no adapter to use: it diverged, or merging it would round too much."""
+
+
 class RankError(Exception):
     """One of a run's processes failed, with the exit code `code`."""
 

@@ -17,8 +17,10 @@ from datasets import Dataset
 from torch import Tensor
 
 from goft_cli.config import Decoding, TaskConfig
+from goft_cli.config.task import TUNING
 from goft_cli.data.files import read_input
 from goft_cli.data.formats import Layout
+from goft_cli.data.own import with_tuning
 from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.tokens import AnyModel, Model
@@ -85,7 +87,7 @@ def sampled(data: TaskData, config: TaskConfig) -> TaskData:
             order = np.random.RandomState(0).permutation(len(rows))
             splits[name] = rows.select(np.sort(order[:limit]))
             counts[name] = (limit, len(rows))
-    return replace(data, splits=splits, sampled=counts) if counts else data
+    return replace(data, splits=splits, sampled={**data.sampled, **counts}) if counts else data
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,15 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
 
     def load(self) -> TaskData:
         """Read and check the raw rows of the training split and every evaluation split."""
-        return self.load_some(self.config.splits)
+        return self.load_some(self.config.used_splits)
 
     def load_some(self, names: Sequence[str]) -> TaskData:
         """Read and check the raw rows of the named splits, of each no more than its limit."""
-        return sampled(self.load_splits(names), self.config)
+        config = self.config
+        stored = dict.fromkeys(config.train_split if name == TUNING else name for name in names)
+        data = sampled(self.load_splits(list(stored)), config)
+        splits = with_tuning(config, data.splits, names)
+        return sampled(replace(data, splits=splits), config)
 
     @abstractmethod
     def load_splits(self, names: Sequence[str]) -> TaskData:

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from goft_cli.config import TrainerConfig
-from goft_cli.system.errors import GoftError
+from goft_cli.system.errors import UnusableError
 from goft_cli.system.screen import bar
 
 logger = logging.getLogger(__name__)
@@ -60,9 +60,9 @@ class FiniteGradients(TrainerCallback):
             raise diverged("a gradient is not finite", state)
 
 
-def diverged(what: str, state: TrainerState) -> GoftError:
+def diverged(what: str, state: TrainerState) -> UnusableError:
     """Return the error for a training that cannot go on."""
-    return GoftError(
+    return UnusableError(
         f"{what} at step {state.global_step + 1}",
         "training stopped and the last checkpoint is kept: try a lower trainer.learning_rate, or "
         "trainer.bf16 in place of trainer.fp16",

@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from goft_cli.config import TRAIN_SAMPLE
-from goft_cli.system.errors import GoftError
+from goft_cli.system.errors import UnusableError
 from goft_cli.tasks.base import Arrays, Collator, Reduce, Split, Task, TaskData, Tensors
 from goft_cli.training.longest_first import LongestFirst
 
@@ -220,7 +220,7 @@ def require_agreement(
     """Fail the run if a rebuilt or merged model is not the trained one; return `largest`."""
     found = largest_difference(trained, other).largest
     if not found <= allowed:
-        raise GoftError(
+        raise UnusableError(
             f"the {what} model differs from the trained one: outputs are {found:.2g} apart "
             f"(relative), rounding explains {allowed:.2g}",
             "the run is kept unfinished, do not use its adapter, and please report this with its "

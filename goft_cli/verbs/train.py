@@ -20,6 +20,7 @@ from goft_cli.system.errors import (
     OutOfMemoryError,
     RankError,
     Stopped,
+    UnusableError,
     handling,
     stop_now,
 )
@@ -81,7 +82,8 @@ def finish_run(cfg: TrainConfig, *, several: bool) -> RunRecord:
 
     `several`: the process may be forked from one that has imported what runs need, which is faster,
     and counts less of those imports as the run's memory than `goft train` does. A failed run is a
-    RankError or a GoftError; a KeyboardInterrupt comes when the run has saved a checkpoint.
+    RankError or a GoftError, an UnusableError if its settings are to blame; a KeyboardInterrupt
+    comes when the run has saved a checkpoint.
     """
     from goft_cli.run.launch import RankTracebackError
     from goft_cli.run.preflight import check_inputs
@@ -94,7 +96,8 @@ def finish_run(cfg: TrainConfig, *, several: bool) -> RunRecord:
         outcome = runner.isolated(train_quietly, cfg, runner.Surroundings(), several=several)
         cause = RankTracebackError(f"\n{outcome.traceback}")
         if outcome.code == USAGE_ERROR:
-            raise GoftError(outcome.sentence) from cause
+            kind = UnusableError if outcome.unusable else GoftError
+            raise kind(outcome.sentence) from cause
         if outcome.code:
             raise RankError(outcome.sentence, outcome.code) from cause
     return RunRecord.of(cfg)

@@ -73,7 +73,9 @@ EARLY: dict[str, str] = {
     "goft_cli.tasks.generation.seed_of": "Decoding.seed",
     "goft_cli.run.launch": "LauncherConfig.num_processes",
     "goft_cli.verbs.compare.comparison": "CompareConfig.adapters",
-    "goft_cli.config.studies.CompareConfig": "CompareConfig.seeds CompareConfig.reference",
+    "goft_cli.config.studies.CompareConfig": (
+        "CompareConfig.seeds CompareConfig.reference CompareConfig.tune CompareConfig.retain"
+    ),
     "goft_cli.verbs.eval.with_options": "EvalConfig.shots EvalConfig.data_dir",
     "goft_cli.verbs.eval.rescore": "EvalConfig.output EvalConfig.base_model",
     "goft_cli.verbs.eval.wanted_of": "EvalConfig.retain",

@@ -32,6 +32,7 @@ def around(tmp_path: Path) -> Surroundings:
 
 ENDINGS: list[tuple[Callable[..., None], int, str]] = [
     (trivial_jobs.refuse, 2, "no such thing"),
+    (trivial_jobs.diverge, 2, "no such thing"),
     (trivial_jobs.crash, 1, "unexpected ZeroDivisionError: by zero (run again with --debug"),
     (trivial_jobs.die, 1, "ended by SIGKILL; the system ends processes so when memory runs out"),
     (trivial_jobs.leave, 3, "exited with code 3 and no word"),
@@ -45,6 +46,7 @@ def test_every_ending_is_told(
     outcome = isolated(job, "no such thing", around, several=True)
     assert outcome.code == code
     assert said in outcome.sentence
+    assert outcome.unusable == (job is trivial_jobs.diverge)
 
 
 @pytest.mark.parametrize("several", [True, False])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from goft_cli.config import TrainConfig
 from goft_cli.run.folder import open_run
-from goft_cli.system.errors import GoftError
+from goft_cli.system.errors import GoftError, UnusableError
 from goft_cli.system.files import write_json
 
 
@@ -46,6 +46,11 @@ def tell(path: str) -> None:
 def refuse(sentence: str) -> None:
     """Raise what a user can correct."""
     raise GoftError(sentence)
+
+
+def diverge(sentence: str) -> None:
+    """Raise what too high a learning rate does."""
+    raise UnusableError(sentence)
 
 
 def crash(_: object) -> None:

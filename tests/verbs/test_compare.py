@@ -7,57 +7,30 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from goft_cli.compose.composition import register
 from goft_cli.compose.recomposition import compose_here, compose_seeds
 from goft_cli.compose.store import config_source
 from goft_cli.compose.suggest import open_configs
-from goft_cli.run.configuration import as_plain
-from goft_cli.run.record import RunRecord
 from goft_cli.studies import runner
 from goft_cli.studies.runner import Outcome, Surroundings
 from goft_cli.system.errors import CRASH, USAGE_ERROR, GoftError
-from goft_cli.system.files import write_json, write_text
 from goft_cli.verbs import train
 from goft_cli.verbs.compare import comparison, runs
 from goft_cli.verbs.compare.runs import PlannedRun
 from tests.conftest import Goft
 from tests.run.test_starting_again import ANSWER as WITHOUT_LIBRARIES
+from tests.support.comparisons import Trainings
 from tests.support.small_runs import composed
 
-SCORES = {"goft": 0.5, "lora": 0.25, "qgoft": 0.625, "oft": 0.0}
 WORDS = ["compare", "adapters=[goft,lora]", "trainer.max_steps=7", "output_dir=told"]
-
-
-class Trainings:
-    """Stands in for the processes that train: leaves a finished run's files, and remembers."""
-
-    def __init__(self) -> None:
-        self.commands: list[str] = []
-
-    def finish(self, run: PlannedRun) -> None:
-        """Leave a score that grows with the seed."""
-        self.commands.append(run.command)
-        name, seed = run.cfg.adapter.name, run.cfg.seed
-        metrics = {
-            "headline": {"name": "matthews_correlation", "value": SCORES[name] + seed / 64},
-            "trainable_parameters": 100 * len(name),
-            "head_parameters": 10,
-            "train_seconds": float(len(name)),
-            "peak_memory_bytes": 2**28,
-        }
-        folder = RunRecord.of(run.cfg).folder
-        write_text(folder.config, yaml.safe_dump(as_plain(run.cfg)))
-        write_json(folder.metrics, metrics)
-        write_json(folder.manifest, {"environment": {"cpu_threads": 1}})
 
 
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
     made = Trainings()
-    monkeypatch.setattr(comparison, "finish", made.finish)
+    monkeypatch.setattr(runs, "finish", made.finish)
     return made
 
 
@@ -105,7 +78,7 @@ def test_a_finished_run_is_reused_and_one_made_elsewhere_is_not_raced(
     assert "nothing here tells one adapter from another" in goft(*WORDS, "seeds=[5]").out
     manifest = next(tmp_path.rglob("goft/*/manifest.json"))
     manifest.write_text(json.dumps({"environment": {"cpu_threads": 8}}), encoding="utf-8")
-    trainings.commands.clear()
+    trainings.planned.clear()
     assert goft(*WORDS, "seeds=[5]").code == 0
     assert trainings.commands == []
     written = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8")
@@ -221,12 +194,15 @@ def test_a_run_that_fails_says_why_and_is_named(
         ("seeds=0", ["seeds=0", "seeds=[1,2,3]"]),
         ("seeds=[1,1]", ["seeds=[1,1]", "different"]),
         ("task=mmlu/full", ["nothing to train on"]),
+        ("tune=1", ["tune=1", "at least 2 learning rates", "tune=3"]),
+        ("retain=tekst", ["retain=tekst", "did you mean text?"]),
+        ("retain={probe: demo/topcis}", ["no demo/topcis", "did you mean demo/topics?"]),
     ],
 )
 def test_a_mistake_is_answered_before_anything_trains(
     words: str, expected: list[str], goft: Goft, trainings: Trainings
 ) -> None:
-    answer = goft("compare", *words.split())
+    answer = goft("compare", words)
     assert (answer.code, answer.out, trainings.commands) == (2, "", [])
     for word in expected:
         assert word in answer.err

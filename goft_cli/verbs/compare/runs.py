@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from goft_cli.compose.recomposition import compose_seeds
 from goft_cli.compose.words import did_you_mean
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.run.provenance import is_reusable
-from goft_cli.system.errors import GoftError, RankError
+from goft_cli.run.record import RunRecord
+from goft_cli.system.errors import GoftError, RankError, UnusableError
 from goft_cli.verbs.train import finish_run
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
@@ -35,7 +37,12 @@ class PlannedRun:
     @property
     def command(self) -> str:
         """What a user types for this run alone."""
-        return " ".join(["goft", "train", *self.words])
+        return shlex.join(["goft", "train", *self.words])
+
+    @property
+    def record(self) -> RunRecord:
+        """What it wrote, once it is finished."""
+        return RunRecord.of(self.cfg)
 
 
 def shared_words() -> list[str]:
@@ -75,21 +82,57 @@ def check_adapters(names: Sequence[str]) -> None:
             raise GoftError(f"adapters: there is no adapter {name}", did_you_mean(name, choices))
 
 
+def without(words: Sequence[str], keys: Collection[str]) -> list[str]:
+    """Return the words that set none of the keys, nor one below them."""
+    starts = tuple(f"{key}{end}" for key in keys for end in ("=", "."))
+    return [word for word in words if not f"{word.lstrip('+~')}=".startswith(starts)]
+
+
 def is_done(run: PlannedRun) -> bool:
     """Tell whether a run is finished; refuse one whose data or model has changed since."""
     return is_reusable(run.cfg, f"restore it, or train that run anew: {run.command} overwrite=true")
 
 
-def finish(run: PlannedRun) -> None:
+def finish_all(runs: Mapping[str, Sequence[PlannedRun]], *, trials: bool = False) -> None:
+    """Train what is missing, adapter by adapter within a seed, and print the command of each."""
+    from goft_cli.run.summary import screen  # late, as rich takes longer than the checks before
+
+    by_seed = [run for together in zip(*runs.values(), strict=True) for run in together]
+    missing = [run for run in by_seed if not is_done(run)]
+    kind = "trials" if trials else "runs"
+    done = len(by_seed) - len(missing)
+    screen.print(f"{len(by_seed)} {kind}, {done} of them finished already", highlight=False)
+    for number, run in enumerate(missing, start=1):
+        screen.print(
+            f"{number} of {len(missing)}: {run.command}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        finish(run, trial=trials)
+
+
+def finish(run: PlannedRun, *, trial: bool = False) -> None:
     """Train, unless that is done, and say on stderr why a run failed, before it is refused.
+
+    A `trial` that gives no adapter to use stays unfinished, which is no error.
 
     Raises:
         KeyboardInterrupt: after the run, which was told to end too, has saved a checkpoint.
     """
     try:
-        finish_run(run.cfg, several=False)  # so its memory compares with a run of goft train
+        # a run in a fresh process takes the memory of goft train; of a trial nobody asks that
+        finish_run(run.cfg, several=trial)
+    except UnusableError as error:
+        if not trial:
+            raise refused(run, error) from error
+        print(f"goft: this trial counts as the worst: {error.problem}", file=sys.stderr)
     except (GoftError, RankError) as error:
-        print(f"goft: {error}", file=sys.stderr)
-        raise GoftError(
-            f"{run.command} failed, see its error above", "then start the comparison again"
-        ) from error
+        raise refused(run, error) from error
+
+
+def refused(run: PlannedRun, error: Exception) -> GoftError:
+    """Say on stderr why a run failed; return the refusal of the comparison."""
+    print(f"goft: {error}", file=sys.stderr)
+    failed = f"{run.command} failed, see its error above"
+    return GoftError(failed, "then start the comparison again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from goft_cli.run.record import RunRecord
 from goft_cli.run.summary import megabytes
@@ -16,6 +16,8 @@ from goft_cli.studies.leaderboard import (
     paired_difference,
 )
 from goft_cli.system.tables import Table, styled
+from goft_cli.verbs.compare.forgetting import Forgotten
+from goft_cli.verbs.compare.tuning import Tuned
 
 MINUS = "\N{MINUS SIGN}"
 SIZES, COSTS = ("parameters", "head_parameters"), ("train_seconds", "peak_memory_bytes")
@@ -32,11 +34,15 @@ class Summary:
         adapter: its name.
         results: one per seed.
         difference: of its scores to the reference's, seed by seed; None for the reference.
+        tuned: how its learning rate was found; None if it is the recipe's.
+        forgotten: what its runs forgot; None where that was not asked for.
     """
 
     adapter: str
     results: tuple[RunRecord, ...]
     difference: Difference | None
+    tuned: Tuned | None = None
+    forgotten: Forgotten | None = None
 
     @property
     def setting(self) -> str:
@@ -97,7 +103,12 @@ class Caption:
         return f"{self.task}  {self.model}"
 
 
-def summarize(results: Mapping[str, Sequence[RunRecord]], reference: str) -> list[Summary]:
+def summarize(
+    results: Mapping[str, Sequence[RunRecord]],
+    reference: str,
+    tuned: Mapping[str, Tuned],
+    forgotten: Mapping[str, Forgotten],
+) -> list[Summary]:
     """Return one row per adapter, in the order of `results`; the others against the reference."""
     scores = {name: {run.seed: run.score for run in runs} for name, runs in results.items()}
     differences = {
@@ -105,18 +116,38 @@ def summarize(results: Mapping[str, Sequence[RunRecord]], reference: str) -> lis
         for name in results
         if name != reference
     }
-    return [Summary(name, tuple(runs), differences.get(name)) for name, runs in results.items()]
+    return [
+        Summary(name, tuple(runs), differences.get(name), tuned.get(name), forgotten.get(name))
+        for name, runs in results.items()
+    ]
 
 
 def header(caption: Caption) -> list[str]:
-    """Return the names of the columns."""
+    """Return the names of the columns of every comparison."""
     score = caption.headline.replace("_", " ")
     against = f"difference to {caption.reference}, {CONFIDENCE:.0%} interval"
     return ["adapter", "size", "parameters", score, "best", against, "time", "memory"]
 
 
+def more_cells(row: Summary) -> dict[str, str]:
+    """Return, by the names of further columns, what was found of the rate and of forgetting.
+
+    The scores of the trials, the least to the best, tell how much depends on the rate.
+    """
+    found: dict[str, str] = {}
+    if row.tuned:
+        known, trials = row.tuned.known, f"{len(row.tuned.runs)}"
+        if lost := len(row.tuned.runs) - len(known):
+            trials += f", {lost} failed"
+        spread = f"{min(known):.3f} to {max(known):.3f}" if known else ""
+        found |= {"rate": f"{row.tuned.rate:g}", "trials": trials, "trials' scores": spread}
+    if row.forgotten:
+        found["forgotten"] = mean_and_deviation(row.forgotten.values, 3)
+    return {name: cell.replace("-", MINUS) for name, cell in found.items()}
+
+
 def cells(row: Summary) -> list[str]:
-    """Return one line of text per column."""
+    """Return one line of text per column of `header`."""
     return [
         row.adapter,
         row.setting,
@@ -155,40 +186,62 @@ def notes(rows: Sequence[Summary], caption: Caption) -> list[str]:
 
 
 def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
-    """Lay the rows out in the terminal, two lines each, so that 80 columns hold them."""
+    """Lay the rows out in the terminal, some lines each, so that 80 columns hold them."""
     adapter, size, parameters, score, best, _, time, memory = header(caption)
     against = f"to {caption.reference}\n{CONFIDENCE:.0%} interval"
     scores, costs = f"{score}\n{best}", f"{time}\n{memory}"
+    if rows[0].tuned:
+        parameters += "\nrate, trials"
+    if rows[0].forgotten:
+        scores += "\nforgotten"
     columns = [f"{adapter}\n{size}", scores, against, costs, parameters]
     lines: list[Sequence[str]] = []
     for row in rows:
         name, setting, count, mean, highest, difference, seconds, peak = cells(row)
         to_reference, _, interval = difference.partition(" ")
         lines.append((name, mean, to_reference, seconds, count))
-        lines.append(styled("dim", setting, highest, interval, peak))
+        more = more_cells(row)
+        searched = f"{more['rate']}, {len(row.tuned.runs)}" if row.tuned else ""
+        lines.append(styled("dim", setting, highest, interval, peak, searched))
+        if row.forgotten:
+            lines.append(styled("dim", "", more["forgotten"], "", "", ""))
     return Table(columns, lines, caption.title, "wr", centred=False, framed=False)
 
 
-def markdown(rows: Sequence[Summary], caption: Caption) -> str:
+def markdown(rows: Sequence[Summary], caption: Caption, said: Sequence[str]) -> str:
     """Lay the rows out for a document, with the notes below."""
-    table = Table(header(caption), [cells(row) for row in rows], layout="llr")
-    listed = "\n".join(f"- {note}" for note in notes(rows, caption))
+    columns = [*header(caption), *more_cells(rows[0])]
+    lines = [[*cells(row), *more_cells(row).values()] for row in rows]
+    table = Table(columns, lines, layout="llr")
+    listed = "\n".join(f"- {note}" for note in said)
     return f"**{caption.title}**\n\n{table.markdown()}\n\n{listed}\n"
 
 
 def summary_csv(rows: Sequence[Summary]) -> str:
     """Return one line per adapter, numbers unrounded, empty where there is none."""
-    return Table(SUMMARY_COLUMNS, [summary_line(row) for row in rows]).csv()
+    lines = [numbers(row) for row in rows]
+    return Table([*lines[0]], [[*line.values()] for line in lines]).csv()
 
 
-def summary_line(row: Summary) -> list[object]:
-    """Return a row's numbers."""
+def numbers(row: Summary) -> dict[str, object]:
+    """Return a row's numbers by the names of their columns."""
     difference = row.difference
     against = None if difference is None else difference.mean
     interval = (difference.interval if difference else None) or (None, None)
     sizes = [row.parameters, row.results[0].head_parameters, len(row.results)]
     scores = [row.mean, row.deviation, row.best, against, *interval]
-    return [row.adapter, row.setting, *sizes, *scores, row.seconds, row.memory]
+    line = [row.adapter, row.setting, *sizes, *scores, row.seconds, row.memory]
+    found: dict[str, object] = dict(zip(SUMMARY_COLUMNS, line, strict=True))
+    if row.tuned:
+        known = row.tuned.known
+        found |= {"learning_rate": row.tuned.rate, "trials": len(row.tuned.runs)}
+        found |= {"lowest_trial": min(known, default=None)}
+        found |= {"highest_trial": max(known, default=None)}
+    if row.forgotten:
+        found |= {"forgotten": row.forgotten.mean}
+        found |= {"forgotten_deviation": deviation(row.forgotten.values)}
+        found |= row.forgotten.measures
+    return found
 
 
 def runs_csv(rows: Sequence[Summary]) -> str:
@@ -200,3 +253,16 @@ def runs_csv(rows: Sequence[Summary]) -> str:
         for result in row.results
     ]
     return Table(RUN_COLUMNS, lines).csv()
+
+
+def content(rows: Sequence[Summary], caption: Caption, said: Sequence[str]) -> dict[str, object]:
+    """Return all of it for programs: the numbers of each adapter, its scores by seed, and notes."""
+    adapters = [
+        numbers(row)
+        | {"scores": {str(run.seed): run.score for run in row.results}}
+        | ({"tuning": row.tuned.by_rate} if row.tuned else {})
+        | ({"line": row.forgotten.line} if row.forgotten else {})
+        | ({"retained": [asdict(one) for one in row.forgotten.runs]} if row.forgotten else {})
+        for row in rows
+    ]
+    return {**asdict(caption), "adapters": adapters, "notes": [*said]}

@@ -1,0 +1,116 @@
+"""What `goft compare dry_run=true` says: which runs there would be, and how long they take."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from goft_cli.config import CompareConfig, PlanConfig, TrainConfig
+from goft_cli.run.configuration import settings
+from goft_cli.run.folder import RunFolder
+from goft_cli.run.record import RunRecord
+from goft_cli.run.summary import screen
+from goft_cli.system.errors import GoftError
+from goft_cli.system.imports import importing
+from goft_cli.verbs.compare.runs import PlannedRun, compose_runs, is_done
+from goft_cli.verbs.compare.tuning import RATE, SPLITS, Search
+
+VARIED = {"seed", RATE, *SPLITS}
+"""Settings on which the time of a run does not depend, or little."""
+IN_A_TRIAL, IN_A_RUN = 2.0, 8.0
+"""Seconds outside of the training: model and rows, the checks at its end; and the imports, which
+trials share. Measured on the demo, so that a large model takes longer."""
+Runs = Mapping[str, Sequence[PlannedRun]]
+
+
+def show(cfg: CompareConfig, search: Search | None, runs: Runs) -> None:
+    """Print the commands of the runs that are missing, how many they are, and their time.
+
+    `runs` are those to compare, before the tuning; their rates are known when that is finished.
+    """
+    trials, more = missing_trials(search) if search else ([], 0)
+    if search:
+        say(f"trials to run: {len(trials)}", trials)
+    if more:
+        screen.print(f"trials more: at most {more}, where a best rate is at the edge of the grid")
+    if search and not trials:
+        found = search.final_words().items()
+        runs = {name: compose_runs(words, name, cfg.seed_list()) for name, words in found}
+    last = [run for several in runs.values() for run in several if trials or not is_done(run)]
+    if trials:
+        screen.print(f"runs to compare: {len(last)}, with the learning rates that are chosen")
+    else:
+        say(f"runs to compare: {len(last)}", last)
+    show_time(trials, last, more, {name: several[0].cfg for name, several in runs.items()})
+    if cfg.retain is not None:
+        screen.print("measuring what was forgotten comes on top", highlight=False)
+
+
+def say(what: str, runs: Sequence[PlannedRun]) -> None:
+    """Print what some runs are, and the command of each."""
+    screen.print(what, highlight=False)
+    for run in runs:
+        screen.print(f"  {run.command}", markup=False, highlight=False, soft_wrap=True)
+
+
+def missing_trials(search: Search) -> tuple[list[PlannedRun], int]:
+    """Return the trials to run before it is known which others are, and how many may follow."""
+    while wanted := search.next_runs():
+        missing = [run for runs in wanted.values() for run in runs if not is_done(run)]
+        if missing:
+            return missing, search.may_add
+    return [], 0
+
+
+def show_time(
+    trials: Sequence[PlannedRun],
+    last: Sequence[PlannedRun],
+    more: int,
+    cfgs: Mapping[str, TrainConfig],
+) -> None:
+    """Print how long trials and runs take, and `more` trials, as many of each adapter."""
+    counts = Counter(run.cfg.adapter.name for run in (*trials, *last))
+    wanted = {name: cfg for name, cfg in cfgs.items() if counts[name]}
+    seconds = {name: measured(cfg) for name, cfg in wanted.items()}
+    source = "finished runs tell"
+    if None in seconds.values():
+        source = "goft plan calibrate=true tells"
+        seconds = {name: known or planned(wanted[name]) for name, known in seconds.items()}
+    known = {name: found for name, found in seconds.items() if found is not None}
+    if unknown := [name for name in wanted if name not in known]:
+        screen.print(f"nothing tells how long {', '.join(unknown)} would train")
+    elif known:
+        least = sum(known[name] * counts[name] for name in known)
+        least += IN_A_TRIAL * len(trials) + IN_A_RUN * len(last)
+        most = least + more * (statistics.mean(known.values()) + IN_A_TRIAL)
+        span = " to ".join(dict.fromkeys(f"{end / 60:.0f}" for end in (least, most)))
+        screen.print(f"about {span} minutes, as {source} of the training", highlight=False)
+
+
+def measured(cfg: TrainConfig) -> float | None:
+    """Return the median training time of finished runs that differ in rate, seed and split only."""
+    wanted = {key: value for key, value in settings(cfg).items() if key not in VARIED}
+    found = []
+    for path in Path(cfg.output_dir).parent.glob("*/metrics.json"):
+        record = RunRecord(RunFolder(path.parent))
+        try:
+            there = {key: value for key, value in settings(record.cfg).items() if key not in VARIED}
+            if there == wanted:
+                found.append(record.train_seconds)
+        except (GoftError, KeyError):  # of another version, or damaged: it tells nothing
+            continue
+    return statistics.median(found) if found else None
+
+
+def planned(cfg: TrainConfig) -> float | None:
+    """Return the seconds of training that `goft plan` forecasts for a run."""
+    with importing(packed=cfg.model.quantization is not None):
+        from goft_cli.system.screen import quiet_libraries
+        from goft_cli.verbs.plan.forecast import make_plan
+
+    given = {entry.name: getattr(cfg, entry.name) for entry in fields(TrainConfig)}
+    with quiet_libraries():
+        return make_plan(PlanConfig(**given, calibrate=True)).train_seconds

@@ -1,0 +1,44 @@
+"""What a comparison says of forgetting: measured once, and where strengths are, along them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from goft_cli.config import CompareConfig
+from goft_cli.config.retain import RetainSpec
+from goft_cli.run.record import RunRecord
+from goft_cli.verbs.compare import forgetting
+from goft_cli.verbs.compare.figures import draw
+from goft_cli.verbs.compare.runs import PlannedRun
+from goft_cli.verbs.compare.table import Caption, markdown, summarize, summary_csv
+from tests.support.small_runs import copied
+
+
+@pytest.mark.slow
+def test_a_run_is_measured_once_and_ends_where_its_line_does(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "CURVES", ("qgoft",))
+    ground = copied(trained, tmp_path / "ground")
+    runs = {"qgoft": [PlannedRun((), ground.cfg())]}
+    record, wanted = RunRecord(ground.run), RetainSpec.parse("cka")
+    cfg = CompareConfig(**vars(record.cfg), adapters=["qgoft"])
+    cfg.output_dir = str(tmp_path / "told")
+    found = forgetting.measure_all(cfg, runs, wanted)["qgoft"]
+    assert found.values == [1 - found.measures["validation/cka"]]
+    assert abs(found.line[0][0]) < found.line[1][0] < found.mean
+    assert found.line[-1] == pytest.approx((found.mean, record.score))
+    monkeypatch.setattr(forgetting, "measured", None)  # nothing is measured again
+    monkeypatch.setattr(forgetting, "line_of", None)
+    assert forgetting.measure_all(cfg, runs, wanted)["qgoft"] == found
+    rows = summarize({"qgoft": [record]}, "qgoft", {}, {"qgoft": found})
+    caption = Caption("a task", "a model", "accuracy", "qgoft", "")
+    assert f"| {found.mean:.3f} |" in markdown(rows, caption, [])
+    assert "forgotten,forgotten_deviation,validation/cka" in summary_csv(rows)
+    draw(rows, caption, tmp_path)
+    assert (tmp_path / "comparison.png").is_file()
+    (ground.run.adapter / "adapter_config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(TypeError, match="not callable"):  # it is measured, as it is another one
+        forgetting.measure_all(cfg, runs, wanted)
