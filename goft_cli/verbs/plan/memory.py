@@ -86,7 +86,8 @@ def forecast_memory(
         batch = parts_of(batch, most)[0]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     copies = 2 if cfg.launcher.num_processes > 1 else 1
-    weights = sum(map(size, model.parameters())) - saved_by_packing(model, cfg.model)
+    saved = saved_by_packing(model, cfg.model)
+    weights = sum(map(size, model.parameters())) - saved
     optimizer = sum(optimizer_bytes(parameter, cfg.trainer.optim) for parameter in trained)
     gradients = copies * sum(map(size, trained))
     activations = step_bytes(model, batch, cfg.trainer, device)
@@ -96,7 +97,8 @@ def forecast_memory(
         optimizer=optimizer,
         activations=activations,
         fragments=round(FRAGMENTS * activations) if device == "cpu" else 0,
-        rebuilt=weights,
+        # of packed weights it is read packed, and then again, to become plain ones
+        rebuilt=weights + (weights + saved if saved else 0),
         process=process_bytes() if device == "cpu" else 0,
     )
 
