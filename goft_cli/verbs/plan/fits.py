@@ -27,7 +27,7 @@ from goft_cli.verbs.plan.batches import (
     sampled_inputs,
 )
 from goft_cli.verbs.plan.layers import attached
-from goft_cli.verbs.plan.memory import Memory, device_of, free_bytes
+from goft_cli.verbs.plan.memory import Memory, device_of, free_bytes, process_bytes
 
 PERCENTILES = 99, 95, 90
 """Of the lengths of the rows: the values of `task.max_length` to try."""
@@ -68,8 +68,16 @@ def candidates(cfg: TrainConfig, room: int, *, on_gpu: bool) -> Iterator[Candida
         Exception: the model asks for a tensor's values, and cannot be traced.
     """
     data = rows_at_hand(build_task(cfg.task))
+    process = 0 if on_gpu else process_bytes()  # once: planning takes memory as well
+
+    def foreseen(settings: Settings) -> Memory:
+        changed = with_settings(cfg, settings)
+        memory = memory_of(changed, attached(changed, changed.adapter), data)
+        fragments = 0 if on_gpu else memory.fragments
+        return replace(memory, process=process, fragments=fragments)
+
     for settings, note in levels(cfg, data, on_gpu=on_gpu):
-        memory = foreseen(cfg, settings, data, on_gpu=on_gpu)
+        memory = foreseen(settings)
         yield Candidate(as_words(settings), memory.peak, note)
         if memory.peak <= room:
             return
@@ -78,7 +86,7 @@ def candidates(cfg: TrainConfig, room: int, *, on_gpu: bool) -> Iterator[Candida
         while lower > 1:  # what is advised is forecast itself, not scaled
             lower = fitting_size(lower, at(memory, lower / size), room)
             smaller = {BATCH: lower, STEPS: steps * size // lower, **settings}
-            found = foreseen(cfg, smaller, data, on_gpu=on_gpu).peak
+            found = foreseen(smaller).peak
             if found <= room or lower == 1:
                 yield Candidate(as_words(smaller), found, note)
             if found <= room:
@@ -131,15 +139,6 @@ def shorter(cfg: TrainConfig, data: TaskData | None) -> Iterator[tuple[int, floa
         if length < before:
             before = length
             yield length, float((sizes > length).mean())
-
-
-def foreseen(
-    cfg: TrainConfig, settings: Settings, data: TaskData | None, *, on_gpu: bool
-) -> Memory:
-    """Forecast the memory of a run with other settings."""
-    changed = with_settings(cfg, settings)
-    memory = memory_of(changed, attached(changed, changed.adapter), data)
-    return replace(memory, process=0, fragments=0) if on_gpu else memory
 
 
 def with_settings(cfg: TrainConfig, settings: Settings) -> TrainConfig:
