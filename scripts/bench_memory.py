@@ -1,7 +1,7 @@
 """Peak memory of training steps with GOFT by precision of the frozen weights.
 
 python scripts/bench_memory.py --shape llama2-7b --blocks 4 --batch 1 --length 256
-python scripts/bench_memory.py --foreseen     # what goft plan foresees, beside what goft train takes
+python scripts/bench_memory.py --foreseen     # goft plan's forecast beside what a run takes
 
 Each cell is a process of its own: it loads the model from disk as `goft train` does, trains a few
 steps, and reports the peak meanwhile: the allocator's on a GPU, the resident one on a CPU. Prints a

@@ -1,7 +1,5 @@
 """What DDP hands to its all-reduce in one update, written by the first process of a group."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -21,6 +19,7 @@ def main(path: Path) -> None:
     model = get_peft_model(base, GoftConfig(target_modules=["0", "1"]))
     wrapped, seen = nn.parallel.DistributedDataParallel(model), []
 
+    # DDP reads these annotations, which must be classes and not texts
     def hook(state: None, bucket: distributed.GradBucket) -> Future[Tensor]:
         seen.append(bucket.buffer().nbytes)
         return allreduce_hook(distributed.group.WORLD, bucket)
