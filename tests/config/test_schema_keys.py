@@ -10,6 +10,7 @@ import pytest
 from goft_cli.config import (
     EvalConfig,
     MergeConfig,
+    PlanConfig,
     PredictConfig,
     VerifyConfig,
     VicunaConfig,
@@ -174,6 +175,7 @@ VERBS: dict[str, Callable[[], object]] = {
     "ExportConfig.tolerance": lambda: MergeConfig(adapter="x", tolerance=-1),
     "ExportConfig.as_lora": lambda: MergeConfig(adapter="x", as_lora=1.5),
     "TrainConfig.run_name": lambda: replace(composed([]), run_name="../x"),
+    "PlanConfig.fits": lambda: PlanConfig(**vars(composed([])), fits="24"),
     "VicunaConfig.against": lambda: VicunaConfig(against="x"),
     "VerifyConfig.batch_size": lambda: VerifyConfig(adapter="x", batch_size=0),
     "VerifyConfig.max_samples": lambda: VerifyConfig(adapter="x", max_samples=0),
