@@ -1,6 +1,7 @@
 """Peak memory of training steps with GOFT by precision of the frozen weights.
 
 python scripts/bench_memory.py --shape llama2-7b --blocks 4 --batch 1 --length 256
+python scripts/bench_memory.py --foreseen     # goft plan's forecast beside what a run takes
 
 Each cell is a process of its own: it loads the model from disk as `goft train` does, trains a few
 steps, and reports the peak meanwhile: the allocator's on a GPU, the resident one on a CPU. Prints a
@@ -27,6 +28,8 @@ from goft_cli.models.adapters import attach_adapter
 from goft_cli.models.backbone import Backbone, load_model
 from goft_cli.models.weights import keep_packing
 from goft_cli.system.screen import quiet_libraries
+from scripts.benchmarks.foreseen import WORKLOADS, compared, write_model, write_rows
+from scripts.benchmarks.foreseen import table_of as foreseen_table
 from scripts.benchmarks.memory import forget_peak, peak_in_child, resident_peak
 from scripts.benchmarks.shapes import SHAPES, build
 from scripts.benchmarks.training import VARIANTS, Candidate, compose_words
@@ -49,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with quiet_libraries():
         if words.cell:
             print(peak(words))
+        elif words.foreseen:
+            foresee()
         else:
             measure(words, given)
 
@@ -75,6 +80,17 @@ def measure(words: argparse.Namespace, given: Sequence[str]) -> None:
     print(f"written: {target}")
 
 
+def foresee() -> None:
+    """Plan and train each workload, and show both peaks."""
+    peaks = []
+    for shape, workload in WORKLOADS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            write_model(shape, Path(folder, "model"))
+            write_rows(Path(folder))
+            peaks += [compared(shape, setting, Path(folder)) for setting in workload.settings]
+    Console().print(foreseen_table(peaks))
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -85,6 +101,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--adapter", choices=VARIANTS, default="goft")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
+    parser.add_argument("--foreseen", action="store_true", help="on the CPU, of whole models")
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

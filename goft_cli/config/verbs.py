@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,20 @@ from goft_cli.config.retain import check_retain
 from goft_cli.config.task import TaskConfig, check_scored
 from goft_cli.config.trainer import LauncherConfig, TrackerConfig, TrainerConfig
 from goft_cli.system.errors import GoftError
+
+UNITS = {
+    f"{letter}{kind}b": base**power
+    for power, letter in enumerate("kmgt", 1)
+    for kind, base in (("", 1000), ("i", 1024))
+}
+SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(UNITS)})")
+"""A number of bytes as people write it, in small letters."""
+
+
+def bytes_of(text: str) -> int:
+    """Read a size such as `24GB` or `1.5 GiB`; 0 for what is none."""
+    found = SIZE.fullmatch(text.replace(" ", "").lower())
+    return int(float(found[1]) * UNITS[found[2]]) if found else 0
 
 
 @dataclass
@@ -222,10 +237,23 @@ class PlanConfig(TrainConfig):
     """What `goft eval` is to measure of the base model's abilities, whose cost is then stated."""
     calibrate: bool = False
     """Time some updates of a few blocks of the model, with random weights, and count up."""
+    fits: str | None = None
+    """Find the cheapest settings that fit: a GPU's memory, such as `24GB`, with
+    `trainer.use_cpu=true` the machine's; `auto` for what is free on the device at hand."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_retain(self.retain)
+        _ = self.room
+
+    @property
+    def room(self) -> int | None:
+        """The bytes of `fits`; None for `auto`, or where nothing is given."""
+        if self.fits is None or self.fits == "auto":
+            return None
+        size = bytes_of(self.fits)
+        self.check(size >= 1, "fits", "a size such as 24GB or 24GiB, or auto", example="24GB")
+        return size
 
 
 @dataclass

@@ -10,6 +10,7 @@ import pytest
 from goft_cli.config import (
     EvalConfig,
     MergeConfig,
+    PlanConfig,
     PredictConfig,
     RewindConfig,
     VerifyConfig,
@@ -183,6 +184,7 @@ VERBS: dict[str, Callable[[], object]] = {
     "ExportConfig.tolerance": lambda: MergeConfig(adapter="x", tolerance=-1),
     "ExportConfig.as_lora": lambda: MergeConfig(adapter="x", as_lora=1.5),
     "TrainConfig.run_name": lambda: replace(composed([]), run_name="../x"),
+    "PlanConfig.fits": lambda: PlanConfig(**vars(composed([])), fits="24"),
     "VicunaConfig.against": lambda: VicunaConfig(against="x"),
     "RewindConfig.at": lambda: RewindConfig(adapter="x", at=[0, 2]),
     "RewindConfig.retain": lambda: RewindConfig(adapter="x", retain="kca"),

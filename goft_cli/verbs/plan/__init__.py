@@ -12,7 +12,10 @@ def main() -> None:
 
 
 def plan(cfg: PlanConfig) -> None:
-    """Show the plan, and leave its numbers where the run will find them."""
+    """Show the plan, and leave its numbers where the run will find them.
+
+    With `fits`, a run that does not fit as it is gets the settings with which it does instead.
+    """
     from goft_cli.compose.references import retained
     from goft_cli.config.model import check_tokenizer
     from goft_cli.data.model_files import bring_settings
@@ -30,9 +33,11 @@ def plan(cfg: PlanConfig) -> None:
     with importing(packed=cfg.model.quantization is not None):
         from goft_cli.system.screen import quiet_libraries
         from goft_cli.verbs.plan.forecast import make_plan
-        from goft_cli.verbs.plan.show import show, write_plan
+        from goft_cli.verbs.plan.show import show, show_fitting, write_plan
 
     with quiet_libraries():
+        if cfg.fits is not None and not show_fitting(cfg):
+            return
         made = make_plan(cfg, wanted)
     show(made)
     write_plan(made)

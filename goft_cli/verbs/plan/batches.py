@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from datasets import Dataset, Image
+from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from goft_cli.config import ImageClassificationConfig, TrainConfig
 from goft_cli.config.choices import Sampling
-from goft_cli.models.backbone import model_folder, reading
+from goft_cli.models.backbone import empty_model, model_folder, reading
 from goft_cli.models.processors import fit_together, load_processor
 from goft_cli.run.preflight import check_data_dir
 from goft_cli.run.summary import megabytes
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Task, TaskData
 from goft_cli.tasks.families import build_task
-from goft_cli.tasks.tokens import usable_positions
+from goft_cli.tasks.tokens import lengths, usable_positions
 from goft_cli.verbs.plan.layers import attached
 from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, total_bytes
 
 INPUT = "input_ids"
+SAMPLED = 2000
+"""Rows of which the lengths are taken for those of all."""
 CANDIDATES = 256
 """Texts to tokenize: the one of most characters need not be the one of most tokens."""
 BATCH = "trainer.per_device_train_batch_size"
@@ -113,10 +117,7 @@ def largest_batch(
     if data is None:
         note = "rows of the hub are not read: the forecast is for batches of the longest length"
         return stand_in_batch(task, model, size), [note]
-    folder = model_folder(cfg.model)
-    with reading(cfg.model.path):
-        processor = load_processor(folder, cfg.model, task)
-    fit_together(processor, model, cfg.model.path)
+    processor = processor_of(cfg, task, model)
     rows = most_text(data.splits[cfg.task.train_split], max(size, CANDIDATES))
     # what Trainer passes on: the model's parameters, and the targets
     taken = {*inspect.signature(model.forward).parameters, "label", *task.label_names}
@@ -126,6 +127,40 @@ def largest_batch(
         note = f"{error.problem}: the forecast is for batches of the longest length"
         return stand_in_batch(task, model, size), [note]
     return longest_batch(encoded, task.collate(processor), taken, size), order_notes(cfg)
+
+
+def processor_of(cfg: TrainConfig, task: Task[Any, Any], model: PreTrainedModel) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
+    """Load what turns rows into the model's inputs."""
+    with reading(cfg.model.path):
+        processor = load_processor(model_folder(cfg.model), cfg.model, task)
+    fit_together(processor, model, cfg.model.path)
+    return processor
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows spread over the training split.
+
+    Attributes:
+        lengths: (inputs,) tokens of each model input.
+        rows: how many were read.
+        packed: inputs that the training makes of them.
+    """
+
+    lengths: np.ndarray
+    rows: int
+    packed: int
+
+
+def sampled_inputs(cfg: TrainConfig, data: TaskData, most: int = SAMPLED) -> Sample:
+    """Encode up to `most` rows of texts as the training does."""
+    task = build_task(cfg.task)
+    rows = data.splits[cfg.task.train_split]
+    places = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))
+    processor = processor_of(cfg, task, empty_model(cfg.model, task))
+    inputs = cast("Dataset", task.split(rows.select(places), processor).inputs)
+    packed = len(cast("Dataset", task.training_inputs(inputs)))
+    return Sample(lengths(inputs), len(places), packed)
 
 
 def order_notes(cfg: TrainConfig) -> list[str]:
@@ -179,9 +214,17 @@ def at(memory: Memory, share: float) -> Memory:
 def forecast(cfg: TrainConfig) -> Memory | None:
     """Forecast the memory as `goft plan` does; None where that is not possible."""
     try:
-        task, model = build_task(cfg.task), attached(cfg, cfg.adapter)
-        base = cast("PreTrainedModel", model.get_base_model())
-        batch, _ = largest_batch(cfg, task, rows_at_hand(task), base)
-        return forecast_memory(model, batch, cfg, device_of(cfg))
+        return memory_of(cfg, attached(cfg, cfg.adapter), rows_at_hand(build_task(cfg.task)))
     except Exception:  # any line of a model may ask a tensor for its values, or lack memory, too
         return None
+
+
+def memory_of(cfg: TrainConfig, model: PeftModel, data: TaskData | None) -> Memory:
+    """Forecast the memory of a run; the model is on the meta device and is used up.
+
+    Raises:
+        Exception: the model asks for a tensor's values, and cannot be traced.
+    """
+    base = cast("PreTrainedModel", model.get_base_model())
+    batch, _ = largest_batch(cfg, build_task(cfg.task), data, base)
+    return forecast_memory(model, batch, cfg, device_of(cfg))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
@@ -20,9 +21,16 @@ from goft_cli.models.heads import head_of
 from goft_cli.run.summary import megabytes
 from goft_cli.studies.recipes import cells
 from goft_cli.system.locations import model_location
+from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.families import build_task
 from goft_cli.training.trainer import update_count
-from goft_cli.verbs.plan.batches import largest_batch, row_count, rows_at_hand, shape_of
+from goft_cli.verbs.plan.batches import (
+    largest_batch,
+    row_count,
+    rows_at_hand,
+    sampled_inputs,
+    shape_of,
+)
 from goft_cli.verbs.plan.layers import (
     FEW,
     MORE,
@@ -37,6 +45,7 @@ from goft_cli.verbs.plan.layers import (
 )
 from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, free_bytes
 from goft_cli.verbs.plan.retention import costs
+from goft_cli.verbs.plan.scaling import Parts, Way, parts_of_model, ways
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,7 @@ class Plan:
         updates: of the weights; None where it is unknown.
         batch: shape of the largest one.
         memory: in each process; None where the model cannot be traced.
+        ways: of sharing the training out among the processes; none for one process.
         timing: of an update and of scoring; None where they were not measured.
         train_seconds: of the whole training; None where its parts are unknown.
         notes: why something is missing, and on what the numbers rest.
@@ -129,6 +139,7 @@ class Plan:
     updates: int | None
     batch: tuple[int, ...]
     memory: Memory | None
+    ways: Sequence[Way]
     timing: Timing | None
     train_seconds: float | None
     notes: Sequence[str]
@@ -148,10 +159,12 @@ def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
     model = attached(cfg, cfg.adapter)
     layers, counts = adapted_layers(model, head_of(model, cfg.model)), counted(cfg, model)
     rows, rows_from = row_count(cfg, data, cfg.task.train_split)
-    updates = updates_of(cfg, rows)
+    inputs, packing = input_count(cfg, data, rows)
+    updates = updates_of(cfg, inputs)
     base = cast("PreTrainedModel", model.get_base_model())
     batch, notes = largest_batch(cfg, task, data, base)
     depth = getattr(base.config, "num_hidden_layers", None)
+    parts = parts_of_model(model)  # before the forecast, which uses the model up
     memory, more = memory_or_reason(model, batch, cfg, device)
     timing, why = calibrated(cfg, batch, memory, depth) if planned.calibrate else (None, [])
     more += costs(cfg, data, wanted) if wanted else []
@@ -168,20 +181,45 @@ def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
         updates=updates,
         batch=shape_of(batch),
         memory=memory,
+        ways=ways_of(cfg, memory, parts),
         timing=timing,
-        train_seconds=total_seconds(cfg, timing, updates, rows, to_score),
-        notes=[*notes, *more, *why],
+        train_seconds=total_seconds(cfg, timing, updates, inputs, to_score),
+        notes=[*packing, *notes, *more, *why],
         published=published(cfg),
         downloads=[item for item, is_here in items.items() if not is_here],
         cached=[item for item, is_here in items.items() if is_here],
     )
 
 
-def updates_of(cfg: TrainConfig, rows: int | None) -> int | None:
+def input_count(
+    cfg: TrainConfig, data: TaskData | None, rows: int | None
+) -> tuple[int | None, list[str]]:
+    """Return how many model inputs the training rows make, and say so where it is another number.
+
+    Chats may share an input, and a long context may take several.
+    """
+    another = getattr(cfg.task, "packing", False) or hasattr(cfg.task, "doc_stride")
+    if data is None or not rows or not another:
+        return rows, []
+    sample = sampled_inputs(cfg, data)
+    inputs = math.ceil(sample.packed * rows / sample.rows)
+    about = "" if sample.rows == rows else f", counted up from {sample.rows:,} rows"
+    return inputs, [f"{rows:,} rows make {inputs:,} model inputs{about}"]
+
+
+def ways_of(cfg: TrainConfig, memory: Memory | None, parts: Parts) -> list[Way]:
+    """Work out the ways of sharing the training out, if there are several processes."""
+    devices, steps = cfg.launcher.num_processes, cfg.trainer.gradient_accumulation_steps
+    if memory is None or devices == 1:
+        return []
+    return ways(memory, parts, devices, steps, packed=cfg.model.quantization is not None)
+
+
+def updates_of(cfg: TrainConfig, inputs: int | None) -> int | None:
     """Return how often the weights are updated; None where that depends on unknown rows."""
-    if rows is None and cfg.trainer.max_steps <= 0:
+    if inputs is None and cfg.trainer.max_steps <= 0:
         return None
-    return update_count(rows or 0, cfg.trainer, cfg.launcher.num_processes)
+    return update_count(inputs or 0, cfg.trainer, cfg.launcher.num_processes)
 
 
 def total_seconds(

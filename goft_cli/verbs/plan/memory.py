@@ -20,14 +20,11 @@ from torch.utils._pytree import tree_leaves
 
 from goft_cli.config import ModelConfig, Optimizer, Quantization, TrainConfig, TrainerConfig
 from goft_cli.models.heads import head_of
-from goft_cli.rotation import force_engine, rotate_transposed
 from goft_cli.system.digests import in_modules
 from goft_cli.training.longest_first import parts_of
-from goft_cli.tuner.layer import GoftLayer
 from goft_cli.tuner.penalty import total_penalty
+from goft_cli.verbs.plan.stand_in import allocating_only
 
-MANY_VECTORS = 64
-"""Enough for the engine that a CPU uses in training."""
 BITS = {Quantization["4bit"]: 4.127, Quantization["8bit"]: 8}
 """Per packed weight: NF4 has a scale of 8 bits per 64, and one of 32 per 256 of those."""
 MOMENTS = {
@@ -89,7 +86,8 @@ def forecast_memory(
         batch = parts_of(batch, most)[0]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     copies = 2 if cfg.launcher.num_processes > 1 else 1
-    weights = sum(map(size, model.parameters())) - saved_by_packing(model, cfg.model)
+    saved = saved_by_packing(model, cfg.model)
+    weights = sum(map(size, model.parameters())) - saved
     optimizer = sum(optimizer_bytes(parameter, cfg.trainer.optim) for parameter in trained)
     gradients = copies * sum(map(size, trained))
     activations = step_bytes(model, batch, cfg.trainer, device)
@@ -99,7 +97,8 @@ def forecast_memory(
         optimizer=optimizer,
         activations=activations,
         fragments=round(FRAGMENTS * activations) if device == "cpu" else 0,
-        rebuilt=weights,
+        # of packed weights it is read packed, and then again, to become plain ones
+        rebuilt=weights + (weights + saved if saved else 0),
         process=process_bytes() if device == "cpu" else 0,
     )
 
@@ -207,13 +206,10 @@ def step_bytes(
     Raises:
         Exception: the model asks for a tensor's values, of which there are none.
     """
-    if device == "cpu":
-        prepare_rotations(model)
     if trainer.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     with ExitStack() as stack:
-        # a kernel of Triton's needs data; the blocked form keeps for the backward pass what it does
-        stack.enter_context(nullcontext() if device == "cpu" else force_engine("blocked"))
+        stack.enter_context(allocating_only())
         fake = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         model.to_empty(device=torch.device(device)).train()
         inputs = {name: fake.from_tensor(tensor).to(device) for name, tensor in batch.items()}
@@ -221,22 +217,6 @@ def step_bytes(
         live = stack.enter_context(LiveBytes([*weights, *inputs.values()]))
         loss_of(model, inputs, trainer, device).backward()
         return live.peak - live.live  # what is left are the gradients
-
-
-def prepare_rotations(model: PeftModel) -> None:
-    """Rotate real vectors of each width: the tables that this leaves are not traced again."""
-    shapes = {
-        (layer.in_features, layer.rotation(name).dim() == 3)
-        for layer in model.modules()
-        if isinstance(layer, GoftLayer)
-        for name in layer.goft_rotation
-    }
-    for width, quasi in shapes:
-        if width > 1:
-            rotation = torch.eye(2).repeat(width - 1, 1, 1) if quasi else torch.zeros(width - 1)
-            rotate_transposed(torch.zeros(MANY_VECTORS, width), rotation)
-            with force_engine("blocked"):  # that of tensors without data
-                rotate_transposed(torch.zeros(1, width), rotation)
 
 
 def loss_of(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
+from goft_cli.config import PlanConfig, TrainConfig
 from goft_cli.config.model import real_name
 from goft_cli.run.configuration import config_sha256
 from goft_cli.run.folder import FORECAST, RunFolder
 from goft_cli.run.summary import describe_recipe, megabytes, screen
+from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_json
 from goft_cli.system.tables import Table, styled
+from goft_cli.verbs.plan.fits import candidates, room_of, table_of, too_large
 from goft_cli.verbs.plan.forecast import Plan
-from goft_cli.verbs.plan.memory import Memory
+from goft_cli.verbs.plan.memory import Memory, device_of
+from goft_cli.verbs.plan.scaling import Way
 
 WIDTH = 60
 
@@ -52,8 +56,38 @@ def show(plan: Plan) -> None:
     if plan.memory is not None:
         where = "GPU" if plan.device == "cuda" else "process on the CPU"
         screen.print(number_table(f"memory of each {where}", memory_rows(plan, plan.memory)))
+    if plan.ways:
+        screen.print(way_table(plan.ways))
     for line in remarks(plan):
         screen.print(line, markup=False)
+
+
+def show_fitting(cfg: PlanConfig) -> bool:
+    """Print what was tried to fit, and the overrides to pass; True if nothing has to change."""
+    run = TrainConfig(**{f.name: getattr(cfg, f.name) for f in fields(TrainConfig)})
+    room, on_gpu = room_of(run, cfg.room), not cfg.trainer.use_cpu
+    on_gpu = on_gpu and (cfg.room is not None or device_of(run) == "cuda")
+    try:
+        tried = list(candidates(run, room, on_gpu=on_gpu))
+    except GoftError:
+        raise
+    except Exception as error:  # any line of a model may ask a tensor for its values
+        raise GoftError(
+            f"fits={cfg.fits}: no forecast of memory, for {real_name(cfg.model)} cannot be run "
+            "without data",
+            "leave fits out",
+        ) from error
+    where = "GPU" if on_gpu else "process on the CPU"
+    last = tried[-1]
+    if last.peak <= room and not last.words:
+        screen.print(f"fits as given: {megabytes(last.peak)} of {megabytes(room)} of each {where}")
+        return True
+    screen.print(table_of(tried, room))
+    if last.peak > room:
+        raise too_large(tried, room)
+    screen.print(f"of each {where}; what fits, to add to the command:", markup=False)
+    print(" ".join(last.words))  # in one line, to be pasted
+    return False
 
 
 def layer_table(plan: Plan) -> Table:
@@ -69,6 +103,20 @@ def layer_table(plan: Plan) -> Table:
 def number_table(title: str, rows: Sequence[Sequence[str]]) -> Table:
     """Lay out names and values."""
     return Table(["", ""], rows, title, "lr", min_width=WIDTH)
+
+
+def way_table(ways: Sequence[Way]) -> Table:
+    """Lay out what each GPU would hold and send, by the way of sharing the training out."""
+    rows = [
+        [way.name, megabytes(way.training), megabytes(way.checking), sent(way.sent)] for way in ways
+    ]
+    columns = ["", "training", "check of the adapter", "sent per update"]
+    return Table(columns, rows, "each GPU", "lr", min_width=WIDTH)
+
+
+def sent(size: int) -> str:
+    """Write bytes that travel, which may be few."""
+    return f"{size / 2**20:,.2f} MB"
 
 
 def parameter_rows(plan: Plan) -> list[tuple[str, str]]:

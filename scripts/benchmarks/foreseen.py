@@ -1,0 +1,143 @@
+"""What `goft plan` foresees of a short run's memory, beside what `goft train` takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.table import Table
+
+from goft_cli.system.locations import data_root
+from scripts.benchmarks.shapes import SHAPES, build
+
+ROWS, EVALUATED, UPDATES = 256, 16, 4
+"""Rows to train on and to score, and updates of the weights."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A shape and its rows.
+
+    Attributes:
+        tiny: the shipped model whose tokenizer or image processor it takes.
+        words: of the task and the batch.
+        settings: words of each run, by what a table calls it.
+    """
+
+    tiny: str
+    words: str
+    settings: dict[str, str]
+
+
+CHECKPOINTING = "trainer.gradient_checkpointing=true"
+WORKLOADS = {
+    "minilm-l6": Workload(
+        "tiny-deberta-v3",
+        "task=own/classification data=texts.csv validation=few.csv task.max_length=128",
+        {
+            "goft, batch 32": "adapter=goft trainer.per_device_train_batch_size=32",
+            "goft, batch 64, checkpointed": "adapter=goft "
+            f"trainer.per_device_train_batch_size=64 {CHECKPOINTING}",
+            "lora, batch 48": "adapter=lora trainer.per_device_train_batch_size=48",
+        },
+    ),
+    "smollm2-135m": Workload(
+        "tiny-llama",
+        "task=own/instruction data=texts.jsonl validation=few.jsonl task.max_length=256",
+        {
+            "goft, batch 4": "adapter=goft trainer.per_device_train_batch_size=4",
+            "goft, batch 8, checkpointed": "adapter=goft "
+            f"trainer.per_device_train_batch_size=8 {CHECKPOINTING}",
+            "lora, batch 6": "adapter=lora trainer.per_device_train_batch_size=6",
+        },
+    ),
+    "vit-b16": Workload(
+        "tiny-vit",
+        f"task=demo/digits task.max_train_samples={ROWS} task.max_eval_samples={EVALUATED}",
+        {
+            "goft, batch 8": "adapter=goft trainer.per_device_train_batch_size=8",
+            "goft, batch 16, checkpointed": "adapter=goft "
+            f"trainer.per_device_train_batch_size=16 {CHECKPOINTING}",
+            "lora, batch 12": "adapter=lora trainer.per_device_train_batch_size=12",
+        },
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes of one run, or None where the plan could not say."""
+
+    shape: str
+    setting: str
+    foreseen: int | None
+    measured: int
+    plan: dict[str, int]
+    """The parts of what was foreseen."""
+
+
+def write_model(shape: str, folder: Path) -> Path:
+    """Write a model of random weights with the files of a shipped one that read its rows."""
+    build(SHAPES[shape], SHAPES[shape].blocks, torch.float32, torch.device("cpu")).save_pretrained(
+        folder
+    )
+    shipped = data_root() / "goft_cli" / "assets" / WORKLOADS[shape].tiny
+    for file in [*shipped.glob("tokenizer*"), *shipped.glob("preprocessor*")]:
+        text = file.read_text(encoding="utf-8")
+        if file.name.startswith("preprocessor"):
+            text = json.dumps(json.loads(text) | {"size": {"height": 224, "width": 224}})
+        (folder / file.name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def write_rows(folder: Path) -> None:
+    """Write texts that are longer than any workload reads."""
+    for name, count in (("texts", ROWS), ("few", EVALUATED)):
+        texts = [f"{'the cats sleep . ' * 100}{index}" for index in range(count)]
+        lines = [f"{text},{index % 2}" for index, text in enumerate(texts)]
+        (folder / f"{name}.csv").write_text("\n".join(["text,label", *lines, ""]))
+        rows = [json.dumps({"instruction": "Say it.", "output": text}) for text in texts]
+        (folder / f"{name}.jsonl").write_text("\n".join([*rows, ""]))
+
+
+def compared(shape: str, setting: str, folder: Path) -> Peak:
+    """Plan and train in processes of their own, below a folder with `model` and the rows."""
+    workload, run = WORKLOADS[shape], folder / "run"
+    words = [
+        *workload.words.split(),
+        *workload.settings[setting].split(),
+        f"model={SHAPES[shape].model}",
+        f"model.path={folder / 'model'}",
+        f"trainer.max_steps={UPDATES}",
+        "trainer.use_cpu=true",
+        "tracker=none",
+        f"output_dir={run}",
+    ]
+    for verb in ("plan", "train"):
+        command = [sys.executable, "-m", "goft_cli", verb, *words]
+        subprocess.run(
+            command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=dict(os.environ)
+        )
+    found = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    parts = json.loads((folder / "run.plan.json").read_text(encoding="utf-8"))["memory"]
+    foreseen = found["forecast"]["peak_memory_bytes"]
+    shutil.rmtree(run)
+    return Peak(shape, setting, foreseen, found["peak_memory_bytes"], parts or {})
+
+
+def table_of(peaks: list[Peak]) -> Table:
+    """One row per run."""
+    table = Table(title="peak memory of goft train, MB")
+    for heading in ("shape", "setting", "foreseen", "measured", "foreseen / measured"):
+        table.add_column(heading, justify="left" if heading in {"shape", "setting"} else "right")
+    for one in peaks:
+        foreseen = "" if one.foreseen is None else f"{one.foreseen / 1e6:,.0f}"
+        ratio = "" if one.foreseen is None else f"{one.foreseen / one.measured:.2f}"
+        table.add_row(one.shape, one.setting, foreseen, f"{one.measured / 1e6:,.0f}", ratio)
+    return table

@@ -1,0 +1,35 @@
+"""What DDP hands to its all-reduce in one update, written by the first process of a group."""
+
+import sys
+from pathlib import Path
+
+import torch
+from peft import get_peft_model
+from torch import Tensor, distributed, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.futures import Future
+
+from goft_cli.tuner import GoftConfig
+
+
+def main(path: Path) -> None:
+    """Take one step of a model with GOFT, and write the bytes."""
+    distributed.init_process_group("gloo")
+    base = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 32))
+    model = get_peft_model(base, GoftConfig(target_modules=["0", "1"]))
+    wrapped, seen = nn.parallel.DistributedDataParallel(model), []
+
+    # DDP reads these annotations, which must be classes and not texts
+    def hook(state: None, bucket: distributed.GradBucket) -> Future[Tensor]:
+        seen.append(bucket.buffer().nbytes)
+        return allreduce_hook(distributed.group.WORLD, bucket)
+
+    wrapped.register_comm_hook(None, hook)
+    wrapped(torch.randn(4, 64)).sum().backward()
+    if distributed.get_rank() == 0:
+        path.write_text(str(sum(seen)), encoding="utf-8")
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
