@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from peft import get_peft_model
 from torch import Tensor, distributed, nn
+from torch._C._distributed_c10d import GradBucket
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.futures import Future
 
@@ -17,12 +18,14 @@ def main(path: Path) -> None:
     distributed.init_process_group("gloo")
     base = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 32))
     model = get_peft_model(base, GoftConfig(target_modules=["0", "1"]))
+    group = distributed.group.WORLD
+    assert group is not None
     wrapped, seen = nn.parallel.DistributedDataParallel(model), []
 
     # DDP reads these annotations, which must be classes and not texts
-    def hook(state: None, bucket: distributed.GradBucket) -> Future[Tensor]:
+    def hook(state: None, bucket: GradBucket) -> Future[Tensor]:
         seen.append(bucket.buffer().nbytes)
-        return allreduce_hook(distributed.group.WORLD, bucket)
+        return allreduce_hook(group, bucket)
 
     wrapped.register_comm_hook(None, hook)
     wrapped(torch.randn(4, 64)).sum().backward()

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import LlamaConfig
@@ -18,7 +19,7 @@ from goft_cli.verbs.plan.memory import forecast_memory
 from goft_cli.verbs.plan.scaling import Way, parts_of_model, ways
 from tests.support.small_runs import composed
 
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "LLaMA2-13B": {
         "hidden_size": 5120,
         "intermediate_size": 13824,
