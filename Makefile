@@ -37,7 +37,7 @@ peft: $(VENV)/installed ## download PEFT's own tests and run them with GOFT and 
 	$(BIN)/python scripts/peft_tests.py -n 2
 
 docs: $(VENV)/installed ## build the pages of docs/ as a site: outputs/site
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 lint: $(VENV)/installed ## check style and formatting
 	$(BIN)/ruff check
