@@ -222,5 +222,5 @@ def test_a_run_is_loaded_adapted_or_merged(trained: Path) -> None:
         with torch.no_grad():
             outputs.append(model(**processor(ROWS[0]["sentence"], return_tensors="pt")).logits)
     torch.testing.assert_close(*outputs)
-    with pytest.raises(goft_cli.GoftError, match="no run of goft train there"):
+    with pytest.raises(goft_cli.GoftError, match="holds no run of goft train"):
         goft_cli.load(trained.parent / "model")

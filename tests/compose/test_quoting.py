@@ -87,7 +87,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(value=VALUES)
 def test_a_value_of_python_is_read_as_it_stands(value: object) -> None:
     assert read("train", f"run_name={spelled(value)}") == {"value": value}

@@ -115,7 +115,9 @@ def test_the_remedy_for_a_missing_header_works(glue: GlueTask, tmp_path: Path) -
     assert list(glue("cola", raw_columns=["label", "sentence"]).load().splits["train"]["label"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(rows=st.lists(st.tuples(FIELDS, st.integers(0, 1), FIELDS), min_size=1, max_size=4))
 def test_no_row_is_lost_or_made(
     rows: Sequence[tuple[str, int, str]], glue: GlueTask, tmp_path: Path

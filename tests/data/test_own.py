@@ -137,7 +137,7 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     for name in ("train.csv", "dev.csv", "test.csv"):
         (tmp_path / name).touch()
     assert {*find_files(tmp_path, own)} == {"train", "validation", "test"}
-    with pytest.raises(GoftError, match="no such file"):
+    with pytest.raises(GoftError, match="it does not exist"):
         find_files(tmp_path / "nonesuch.csv", own)
 
 

@@ -61,8 +61,7 @@ SWAPPED = {"model", "model.path", "task.data_dir", "launcher.num_processes", "se
 """Keys of a command that a rehearsal answers for itself."""
 OF_OWN_DATA = {"data", "validation", "group", "split"}
 """Those that say how files of the user's own are read, which a rehearsal replaces."""
-OWN_FOLDER = "my_configs"
-PRESET = "+sweep="
+OWN_FOLDER, PRESET = "my_configs", "+sweep="
 
 WORDS_ONLY = {
     line
@@ -214,9 +213,8 @@ def test_a_run_is_prepared(
     answer = goft(*words_of(line))
     verb, task, *_ = words_of(line)
     assert answer.code in ({0, 1} if verb == "doctor" else {0}), answer.err
-    then = f"goft {'eval' if 'mmlu' in task else 'train'} {task}"
     expected = {"plan": "to download: nothing", "doctor": "unset HF_HUB_OFFLINE"}
-    assert expected.get(verb, then) in answer.out
+    assert expected.get(verb, f"goft {'eval' if 'mmlu' in task else 'train'} {task}") in answer.out
 
 
 @pytest.mark.parametrize("line", PUSHED)

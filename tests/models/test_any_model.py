@@ -122,7 +122,7 @@ def test_a_name_is_that_of_the_folder(
     ("content", "sentence"),
     [
         (None, r"model=auto: no model is named; add model.path=DIR"),
-        ("{}", r"has no model_type"),
+        ("{}", r"has no key model_type"),
         ("{", r"is no JSON object"),
         ("[]", r"is no JSON object"),
     ],

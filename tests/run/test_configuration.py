@@ -114,7 +114,7 @@ def test_a_key_that_an_earlier_version_did_not_have_takes_its_default(
 
 
 @hypothesis_settings(
-    max_examples=20,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

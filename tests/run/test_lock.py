@@ -51,7 +51,10 @@ def test_a_second_start_says_who_is_at_work(cfg: TrainConfig) -> None:
     folder = RunFolder(Path(cfg.output_dir))
     with held_elsewhere(folder.lock) as other:
         before = snapshot(folder.path)
-        with pytest.raises(GoftError, match="at work") as refused, opened(cfg):
+        with (
+            pytest.raises(GoftError, match="another process is running this run") as refused,
+            opened(cfg),
+        ):
             pass
         assert snapshot(folder.path) == before
         since = json.loads(folder.lock.read_text())["since"]

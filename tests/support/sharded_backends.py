@@ -32,7 +32,7 @@ def take_cpus_for_gpus() -> None:
 
 
 def share_small_weights_out() -> None:
-    """Lower the limit from which ZeRO-3 shares weights out."""
+    """Lower the size from which ZeRO-3 shards weights."""
     finish = DeepSpeedPlugin.__post_init__
 
     def finish_and_lower(plugin: DeepSpeedPlugin) -> None:

@@ -63,7 +63,7 @@ def confusion(predictions: np.ndarray, references: np.ndarray) -> tuple[int, int
     return tp, tn, fp, fn
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(label_pairs(classes=2))
 def test_label_metrics_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> None:
     tp, tn, fp, fn = confusion(*pair)
@@ -77,7 +77,7 @@ def test_label_metrics_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray])
     assert metrics.compute(LABELS, *pair) == pytest.approx(expected, rel=8 * EPSILON)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(label_pairs(classes=4))
 def test_label_metrics_equal_scikit_learn(pair: tuple[np.ndarray, np.ndarray]) -> None:
     predictions, references = pair
@@ -106,14 +106,14 @@ def by_hand(predictions: np.ndarray, references: np.ndarray) -> dict[str, float]
     }
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(label_pairs(classes=4))
 def test_averages_over_classes_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> None:
     # Sums of at most four quotients.
     assert metrics.compute(AVERAGES, *pair) == pytest.approx(by_hand(*pair), rel=16 * EPSILON)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(label_pairs(classes=8))
 def test_metrics_of_sets_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> None:
     """An id from 0 to 7 stands for a set of three labels."""
@@ -131,7 +131,7 @@ def test_metrics_of_sets_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray
     assert found == pytest.approx(expected, rel=16 * EPSILON)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(number_pairs())
 def test_errors_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> None:
     x, y = pair
@@ -148,7 +148,7 @@ def test_a_single_row_has_a_defined_error(name: str) -> None:
     assert metrics.compute([name], np.array([2.0]), np.array([2.0])) == {name: 0.0}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(number_pairs())
 def test_correlations_equal_scipy_and_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> None:
     x, y = pair

@@ -147,7 +147,7 @@ def test_deepspeed_unpickles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("settings", "words", "sentence"),
     [
-        ({"zero3_init_flag": True}, [], "zero3_init_flag: true shares weights out while"),
+        ({"zero3_init_flag": True}, [], "zero3_init_flag: true shards weights while"),
         ({}, ["model.dtype=bfloat16"], "ZeRO-3 would widen .*; pass trainer.bf16=true as well"),
     ],
 )

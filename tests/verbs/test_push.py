@@ -117,7 +117,7 @@ def test_what_stops_a_push_before_anything_is_loaded(
             push(PushConfig(adapter=str(adapter), repo=repo))
         assert TOKEN not in str(caught.value)
 
-    refused("no run of goft train there", adapter=tmp_path)
+    refused("holds no run of goft train", adapter=tmp_path)
     refused(r"repo=a b: .*pass repo=OWNER/NAME", repo="a b")
     hub.writable = False
     refused("the hub answers 403.*the token of hf auth login or HF_TOKEN may write there")

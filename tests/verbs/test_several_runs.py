@@ -211,7 +211,7 @@ def test_words_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GoftError, match="text has no column"):
         PredictConfig(adapters={"a": "y"}, adapter_column="c", text="x")
     words = {"adapters": {"a": str(tmp_path)}, "adapter_column": "which"}
-    with pytest.raises(GoftError, match=r"adapters\.a=.*no run of goft train there"):
+    with pytest.raises(GoftError, match=r"adapters\.a=.*holds no run of goft train"):
         predicted(tmp_path, tmp_path / "none.csv", **words)
 
 

@@ -137,7 +137,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "tokenizer absent": (remove(TOKENIZER), "tokenizer"),
     "tokenizer and settings absent": (
         both(remove(TOKENIZER), remove("tokenizer_config.json")),
-        "no vocabulary there, expected tokenizer.json",
+        "found no vocabulary",
     ),
     "tokenizer cut": (cut(TOKENIZER), "model.path="),
     "tokenizer empty object": (write(TOKENIZER, "{}"), "model.path="),
