@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -81,8 +80,8 @@ class GoftLinear(nn.Module, BaseTunerLayer):
     adapter_layer_names = ("goft_rotation", "goft_scale")
     other_param_names = ("goft_angle", "goft_penalty_weight", "goft_prepared", "goft_strength")
     penalty: Tensor | None
-    # Of the class, for layers that an earlier version pickled.
-    goft_strength: Mapping[str, float] = MappingProxyType({})
+    # Of the class, for layers that an earlier version pickled; never changed, only replaced.
+    goft_strength: Mapping[str, float] = {}
     _has_left_penalty = False
 
     def __init__(self, base_layer: nn.Module, adapter_name: str, config: GoftConfig) -> None:
