@@ -52,6 +52,8 @@ def outcome(family: str, task: str, folder: Path) -> str:
         f"task={task}",
         "task.eval_splits=[validation]",
         "task.headline_split=validation",
+        "task.max_train_samples=16",
+        "task.max_eval_samples=16",
         "trainer.max_steps=1",
         "trainer.per_device_train_batch_size=8",
         "trainer.learning_rate=0.05",
