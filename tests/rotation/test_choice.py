@@ -81,7 +81,7 @@ def test_an_engine_that_cannot_or_does_not_exist_is_refused(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "says"),
-    [("staged", "staged"), ("blocked", "blocked"), ("quick", "GOFT_ENGINE=quick is unknown")],
+    [("staged", "staged"), ("quick", "GOFT_ENGINE=quick is unknown")],
 )
 def test_the_environment_forces_an_engine(value: str, says: str) -> None:
     program = (

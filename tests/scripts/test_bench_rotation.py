@@ -25,7 +25,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     folder, commands = tmp_path_factory.mktemp("benchmarks"), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench_rotation, "peak_in_child", lambda words: commands.append(words) or 7)
-        words = ["--quick", "--llama", "--rounds", "3", "--device", "cpu", "--output", str(folder)]
+        words = ["--quick", "--llama", "--rounds", "2", "--device", "cpu", "--output", str(folder)]
         bench_rotation.main(words)
     return folder, json.loads((folder / "rotation.json").read_text()), commands
 

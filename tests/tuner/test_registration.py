@@ -26,10 +26,7 @@ assert any("goft_rotation" in name for name, _ in model.named_parameters())
     [
         ("import goft_cli; from peft import PeftModel", ""),
         ("from peft import PeftModel; import goft_cli", ""),
-        ("import peft, goft_cli", "peft."),
         ("import goft_cli, peft", "peft."),
-        ("from goft_cli import GoftConfig; from peft import PeftModel", ""),
-        ("import goft_cli.tuner; from peft import PeftModel", ""),
         ("import goft_cli, peft.utils; from peft import PeftModel", ""),
         ("import goft_cli, trl; from peft import PeftModel", ""),
     ],
