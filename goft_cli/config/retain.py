@@ -23,8 +23,8 @@ REFERENCES = {
     "text": ("demo/topics", "demo/acceptability"),
     "image": ("demo/digits",),
 }
-"""Tasks that come with the package, by the first word of a family: a probe for want of another
-takes the first one that the run was not trained on."""
+"""Tasks that come with the package, by the kind of input. A probe that names no task takes the
+first one that the run was not trained on."""
 LIKE = 0.6
 
 

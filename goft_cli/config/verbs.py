@@ -244,16 +244,13 @@ class PlanConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_retain(self.retain)
-        _ = self.room
+        known = self.fits in {None, "auto"} or bool(self.room)
+        self.check(known, "fits", "a size such as 24GB or 24GiB, or auto", example="24GB")
 
     @property
     def room(self) -> int | None:
         """The bytes of `fits`; None for `auto`, or where nothing is given."""
-        if self.fits is None or self.fits == "auto":
-            return None
-        size = bytes_of(self.fits)
-        self.check(size >= 1, "fits", "a size such as 24GB or 24GiB, or auto", example="24GB")
-        return size
+        return None if self.fits in {None, "auto"} else bytes_of(str(self.fits))
 
 
 @dataclass

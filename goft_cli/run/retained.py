@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +52,20 @@ def ground_of(record: RunRecord) -> str:
 
 def references_of(spec: RetainSpec) -> str:
     """Return the digest of the files and the tasks that `retain` names."""
-    files = [Path(one.of).expanduser() for one in spec.wanted if one.of]
-    read = digests([path for path in files if path.is_file()])
+    places = [Path(one.of).expanduser() for one in spec.wanted if one.of]
+    read = digests(file for place in places for file in (place, *place.rglob("*")))
     tasks = [[str(one), asdict(task)] for one, task in spec.tasks.items()]
     return digest_of([str(spec), tasks, sorted(read.values())])
 
 
 def kept(folder: RunFolder) -> list[Retained]:
-    """Return all that a run's file holds, in its order; nothing where there is no such file."""
-    path = folder.path / NAME
-    return [Retained(**one) for one in read_json(path)[MEASURED]] if path.is_file() else []
+    """Return all that a run's file holds, in its order; nothing where there is no such file.
+
+    What another version wrote with other fields is left out: it is measured again.
+    """
+    path, known = folder.path / NAME, {entry.name for entry in fields(Retained)}
+    entries = read_json(path).get(MEASURED, []) if path.is_file() else []
+    return [Retained(**one) for one in entries if {*one} == known]
 
 
 def valid(record: RunRecord) -> list[Retained]:

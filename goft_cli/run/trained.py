@@ -255,9 +255,10 @@ def commit_of(recorded: Mapping[str, Any], name: str) -> str | None:
     return revision if source[0] == name and COMMIT.fullmatch(revision) else None
 
 
-def spread(total: int, count: int) -> range:
-    """Return up to `count` places among `total`, spread evenly."""
-    return range(0, total, max(1, total // count))[:count]
+def spread(total: int, count: int) -> list[int]:
+    """Return up to `count` places among `total`, each once, spread evenly over all of them."""
+    count = min(total, count)
+    return [place * total // count for place in range(count)]
 
 
 def check_base(

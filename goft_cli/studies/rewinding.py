@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import console, speaks
 from goft_cli.tasks.base import RowScorer, Split
 from goft_cli.tuner import set_strength, strength_of
@@ -83,6 +84,21 @@ def choosing_split(run: TrainedRun) -> str:
 def encoded(run: TrainedRun, name: str) -> Split:
     """Read and encode a split."""
     return run.task.split(run.load_splits([name]).splits[name], run.backbone.processor)
+
+
+def check_fractions(run: TrainedRun, strengths: Sequence[float]) -> None:
+    """Refuse an adapter that has no fractions, before any row is read."""
+    before = strength_of(run.model)
+    try:
+        for strength in (*strengths, before):
+            set_strength(run.model, strength)
+    except ValueError as error:
+        # strength=1, the remedy of that sentence, is no remedy here
+        problem = str(error).removesuffix("; pass strength=1")
+        raise GoftError(
+            f"adapter={run.folder.path}: {problem}",
+            f"score it as it was trained: goft eval adapter={run.folder.path}",
+        ) from error
 
 
 def rewind(

@@ -62,10 +62,11 @@ def add_weighted_adapter(
     except BaseException:
         del tuner.peft_config[adapter_name]
         raise
-    for name, layer in layers.items():
-        fill(layer.goft_rotation[adapter_name], angles[name])
-        if scaled:
-            fill(layer.goft_scale[adapter_name], scales[name])
+    with torch.no_grad():
+        for name, layer in layers.items():
+            layer.goft_rotation[adapter_name].copy_(angles[name])
+            if scaled:
+                layer.goft_scale[adapter_name].copy_(scales[name])
     copy_heads(tuner, adapters, adapter_name)
     tuner.set_requires_grad(adapter_name, requires_grad=False)
 
@@ -140,12 +141,6 @@ def product_of_scales(name: str, layer: GoftLayer, pairs: Sequence[tuple[str, fl
             )
         product = product.to(scale.device) * scale.double() ** weight
     return product
-
-
-@torch.no_grad()
-def fill(parameter: Tensor, values: Tensor) -> None:
-    """Put values into a parameter, in its own precision and on its device."""
-    parameter.copy_(values)
 
 
 @torch.no_grad()

@@ -92,6 +92,13 @@ def write_data(folder: Path, *, rows: int = 48) -> Path:
     return folder
 
 
+def write_place(root: Path) -> Path:
+    """Write `data`, and `model` without its weights, which a plan does not read."""
+    write_data(root / "data")
+    (write_model(root / "model") / "model.safetensors").unlink()
+    return root
+
+
 def overrides(model: Path, data: Path, output: Path, *more: str) -> list[str]:
     """Words for a short run on the two folders."""
     return [

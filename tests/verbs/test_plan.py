@@ -43,10 +43,7 @@ PEAK_TOLERANCE = 0.15
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, and with a model whose weights are not there."""
-    root = tmp_path_factory.mktemp("place")
-    small_runs.write_data(root / "data")
-    (small_runs.write_model(root / "model") / "model.safetensors").unlink()
-    return root
+    return small_runs.write_place(tmp_path_factory.mktemp("place"))
 
 
 def words(place: Path, *more: str) -> list[str]:

@@ -15,13 +15,13 @@ from goft_cli.config import TextClassificationConfig
 from goft_cli.run import pipeline
 from goft_cli.run.trained import open_trained
 from goft_cli.studies import rewinding
-from goft_cli.studies.rewinding import choosing_split, encoded
+from goft_cli.studies.rewinding import check_fractions, choosing_split, encoded
 from goft_cli.studies.rewinding import rewind as points_of
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json, recorded
 from goft_cli.tasks.base import RowScorer, Split
 from goft_cli.tuner import strength_of
-from goft_cli.verbs.rewind import refuse_strength, show, splits_of
+from goft_cli.verbs.rewind import show, splits_of
 from tests.conftest import ROOT, Goft
 from tests.support import small_runs
 from tests.support.refusals import snapshot
@@ -132,8 +132,9 @@ def test_an_adapter_without_fractions_is_refused_in_a_sentence(trained: Path) ->
     with torch.no_grad():
         first = next(v for name, v in run.model.named_parameters() if "goft_rotation" in name)
         first[0].copy_(torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
-    with pytest.raises(GoftError, match=r"adapter=.*layer .*determinant"):
-        refuse_strength(run, [0.0, 0.5])
+    with pytest.raises(GoftError, match=r"adapter=.*layer .*determinant") as refused:
+        check_fractions(run, [0.0, 0.5])
+    assert refused.value.remedy.endswith(f"goft eval adapter={run.folder.path}")
     assert strength_of(run.model) == 1
 
 

@@ -112,7 +112,7 @@ def reference(run: TrainedRun, config: TaskConfig) -> Task[Any, Any]:
 def rows_of(task: Task[Any, Any], run: TrainedRun) -> tuple[Split, Split]:
     """Return up to 5,000 encoded rows to fit on, and as many to score."""
     config = task.config
-    data = task.load_some([*{config.train_split, config.headline_split}])
+    data = task.load_some([*dict.fromkeys([config.train_split, config.headline_split])])
     found = []
     for name in (config.train_split, config.headline_split):
         rows = data.splits[name]

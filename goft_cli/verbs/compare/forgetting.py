@@ -12,6 +12,7 @@ from goft_cli.config.retain import RetainSpec
 from goft_cli.run.record import RunRecord
 from goft_cli.run.retained import Retained, find, ground_of, references_of
 from goft_cli.system.digests import digest_of
+from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json, write_json
 from goft_cli.system.imports import importing
 from goft_cli.verbs.compare.runs import PlannedRun
@@ -56,6 +57,8 @@ class Forgotten:
     @property
     def line(self) -> list[tuple[float, float]]:
         """Means over the runs; empty where there is no line."""
+        if not all(self.lines):
+            return []
         points = [zip(*point, strict=True) for point in zip(*self.lines, strict=True)]
         return [(statistics.mean(lost), statistics.mean(scores)) for lost, scores in points]
 
@@ -100,11 +103,15 @@ def measured(record: RunRecord, wanted: RetainSpec) -> Retained:
 
 
 def line_of(record: RunRecord, wanted: RetainSpec) -> Line:
-    """Open a run and measure it at each strength; nothing where its headline has no split."""
+    """Open a run and measure it at each strength.
+
+    Nothing where its headline has no split, or where no fraction of what it learnt exists, as of a
+    factor that is not positive: the runs are finished, and a line is not worth a refusal.
+    """
     with importing(packed=record.cfg.model.quantization is not None):
         from goft_cli.run.forgetting import prepare
         from goft_cli.run.trained import open_trained
-        from goft_cli.studies.rewinding import encoded, rewind
+        from goft_cli.studies.rewinding import check_fractions, encoded, rewind
         from goft_cli.system.screen import quiet_libraries
 
     size, split = record.cfg.trainer.per_device_eval_batch_size, record.cfg.task.headline_split
@@ -112,6 +119,10 @@ def line_of(record: RunRecord, wanted: RetainSpec) -> Line:
         return []
     with quiet_libraries():
         run = open_trained(str(record.folder.path), base_model=None)
+        try:
+            check_fractions(run, STRENGTHS)
+        except GoftError:
+            return []
         points = rewind(run, STRENGTHS, prepare(run, wanted, size), size, encoded(run, split))
     return [[one.forgotten or 0.0, one.score] for one in points]
 

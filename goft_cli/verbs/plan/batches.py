@@ -20,6 +20,7 @@ from goft_cli.models.backbone import empty_model, model_folder, reading
 from goft_cli.models.processors import fit_together, load_processor
 from goft_cli.run.preflight import check_data_dir
 from goft_cli.run.summary import megabytes
+from goft_cli.run.trained import spread
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Task, TaskData
 from goft_cli.tasks.families import build_task
@@ -156,7 +157,7 @@ def sampled_inputs(cfg: TrainConfig, data: TaskData, most: int = SAMPLED) -> Sam
     """Encode up to `most` rows of texts as the training does."""
     task = build_task(cfg.task)
     rows = data.splits[cfg.task.train_split]
-    places = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))
+    places = spread(len(rows), most)
     processor = processor_of(cfg, task, empty_model(cfg.model, task))
     inputs = cast("Dataset", task.split(rows.select(places), processor).inputs)
     packed = len(cast("Dataset", task.training_inputs(inputs)))

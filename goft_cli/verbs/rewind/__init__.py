@@ -17,7 +17,6 @@ from goft_cli.system.locations import check_writable
 if TYPE_CHECKING:
     from goft_cli.config.retain import RetainSpec
     from goft_cli.run.record import RunRecord
-    from goft_cli.run.trained import TrainedRun
     from goft_cli.studies.rewinding import Point
 
 STEM = "rewind"
@@ -71,11 +70,11 @@ def measured(
     """Open the run and return the content of `rewind.json`."""
     from goft_cli.run.forgetting import prepare
     from goft_cli.run.trained import open_trained
-    from goft_cli.studies.rewinding import rewind
+    from goft_cli.studies.rewinding import check_fractions, rewind
     from goft_cli.system.screen import counting
 
     run = open_trained(cfg.adapter, base_model=cfg.base_model, data_dir=cfg.data_dir)
-    refuse_strength(run, cfg.strengths)
+    check_fractions(run, cfg.strengths)
     data = run.load_splits([judge, *([other] if other else [])])
     splits = {
         name: run.task.split(rows, run.backbone.processor) for name, rows in data.splits.items()
@@ -137,18 +136,6 @@ def scores(points: Sequence[Point], *, greater_is_better: bool) -> dict[str, Any
             "whole": held_out(points, [whole] * len(choice.picks)),
         },
     }
-
-
-def refuse_strength(run: TrainedRun, strengths: list[float]) -> None:
-    """Refuse an adapter of which there are no fractions, before any row is read."""
-    from goft_cli.tuner import set_strength
-
-    try:
-        for strength in (*strengths, 1.0):
-            set_strength(run.model, strength)
-    except ValueError as error:
-        problem, _, remedy = str(error).rpartition("; ")
-        raise GoftError(f"adapter={run.folder.path}: {problem or remedy}") from error
 
 
 def described(point: Point, whole: Point) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Rescored:
     tolerance: float
     """Largest relative difference that the run itself took for rounding."""
     batch_size: int
-    chosen: Mapping[str, range] | None
+    chosen: Mapping[str, Sequence[int]] | None
     """Places of the rows in their splits; None for all rows."""
 
     @classmethod
