@@ -81,14 +81,14 @@ def measure(words: argparse.Namespace, given: Sequence[str]) -> None:
 
 
 def foresee() -> None:
-    """Plan and train each workload, and show both peaks."""
+    """Plan and train each workload, and show the peaks after each shape."""
     peaks = []
     for shape, workload in WORKLOADS.items():
         with tempfile.TemporaryDirectory() as folder:
             write_model(shape, Path(folder, "model"))
             write_rows(Path(folder))
             peaks += [compared(shape, setting, Path(folder)) for setting in workload.settings]
-    Console().print(foreseen_table(peaks))
+        Console().print(foreseen_table(peaks))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

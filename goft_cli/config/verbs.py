@@ -236,7 +236,8 @@ class PlanConfig(TrainConfig):
     retain: Any = None
     """What `goft eval` is to measure of the base model's abilities, whose cost is then stated."""
     calibrate: bool = False
-    """Time some updates of a few blocks of the model, with random weights, and count up."""
+    """Measure updates of a few blocks of the model, with random weights, and count up: their time,
+    and on a CPU the memory."""
     fits: str | None = None
     """Find the cheapest settings that fit: a GPU's memory, such as `24GB`, with
     `trainer.use_cpu=true` the machine's; `auto` for what is free on the device at hand."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -72,14 +71,13 @@ WORKLOADS = {
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes of one run, or None where the plan could not say."""
+    """Bytes of one run: foreseen from shapes alone, with `calibrate=true`, and measured."""
 
     shape: str
     setting: str
-    foreseen: int | None
+    foreseen: int
+    calibrated: int
     measured: int
-    plan: dict[str, int]
-    """The parts of what was foreseen."""
 
 
 def write_model(shape: str, folder: Path) -> Path:
@@ -119,25 +117,36 @@ def compared(shape: str, setting: str, folder: Path) -> Peak:
         "tracker=none",
         f"output_dir={run}",
     ]
-    for verb in ("plan", "train"):
-        command = [sys.executable, "-m", "goft_cli", verb, *words]
+
+    def goft(*command: str) -> None:
         subprocess.run(
-            command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=dict(os.environ)
+            [sys.executable, "-m", "goft_cli", *command, *words],
+            cwd=folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
+
+    def foreseen(*more: str) -> int:
+        goft("plan", *more)
+        plan = json.loads((folder / "run.plan.json").read_text(encoding="utf-8"))
+        return plan["forecast"]["peak_memory_bytes"]
+
+    traced, calibrated = foreseen(), foreseen("calibrate=true")
+    goft("train")
     found = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    parts = json.loads((folder / "run.plan.json").read_text(encoding="utf-8"))["memory"]
-    foreseen = found["forecast"]["peak_memory_bytes"]
     shutil.rmtree(run)
-    return Peak(shape, setting, foreseen, found["peak_memory_bytes"], parts or {})
+    return Peak(shape, setting, traced, calibrated, found["peak_memory_bytes"])
 
 
 def table_of(peaks: list[Peak]) -> Table:
-    """One row per run."""
+    """One row per run: megabytes, and the forecasts as multiples of what was measured."""
     table = Table(title="peak memory of goft train, MB")
-    for heading in ("shape", "setting", "foreseen", "measured", "foreseen / measured"):
-        table.add_column(heading, justify="left" if heading in {"shape", "setting"} else "right")
+    columns = ("shape", "setting", "measured", "foreseen", "ratio", "calibrate=true", "ratio")
+    for index, heading in enumerate(columns):
+        table.add_column(heading, justify="left" if index < 2 else "right")
     for one in peaks:
-        foreseen = "" if one.foreseen is None else f"{one.foreseen / 1e6:,.0f}"
-        ratio = "" if one.foreseen is None else f"{one.foreseen / one.measured:.2f}"
-        table.add_row(one.shape, one.setting, foreseen, f"{one.measured / 1e6:,.0f}", ratio)
+        row = [one.shape, one.setting, f"{one.measured / 1e6:,.0f}"]
+        for size in (one.foreseen, one.calibrated):
+            row += [f"{size / 1e6:,.0f}", f"{size / one.measured:.2f}"]
+        table.add_row(*row)
     return table

@@ -14,7 +14,9 @@ from torch import Tensor
 from goft_cli.config.verbs import bytes_of
 from goft_cli.rotation import rotate_transposed
 from goft_cli.system.errors import USAGE_ERROR
+from goft_cli.verbs.plan import calibration
 from goft_cli.verbs.plan.batches import forecast
+from goft_cli.verbs.plan.calibration import Measured
 from goft_cli.verbs.plan.fits import candidates
 from goft_cli.verbs.plan.memory import LiveBytes, Memory
 from goft_cli.verbs.plan.scaling import Parts, ways
@@ -84,6 +86,17 @@ def test_what_is_advised_fits_and_keeps_the_update(place: Path) -> None:
     size, steps = found.per_device_train_batch_size, found.gradient_accumulation_steps
     assert size * steps == 8
     assert size < 8
+
+
+def test_candidates_are_measured_on_request(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed weights cannot be made up, so that they are not."""
+    grown = 2**33
+    monkeypatch.setattr(calibration, "measure_apart", lambda *_: Measured(1.0, 1.0, grown))
+    monkeypatch.setattr("goft_cli.verbs.plan.fits.free_bytes", lambda _: 2**40)
+    cfg = small_runs.composed(words(place, "trainer.use_cpu=true"))
+    for tried in candidates(cfg, 1, on_gpu=False, measuring=True):
+        packed = any("quantization" in word for word in tried.words)
+        assert (tried.peak > grown) != packed
 
 
 @pytest.mark.parametrize("rotation", [torch.zeros(63), torch.eye(2).repeat(63, 1, 1)])

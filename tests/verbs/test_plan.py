@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ from torch import nn
 from goft_cli.config import ModelConfig, Optimizer, Quantization
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.summary import summary_table
-from goft_cli.verbs.plan import layers
+from goft_cli.verbs.plan import calibration
 from goft_cli.verbs.plan.forecast import published
 from goft_cli.verbs.plan.layers import (
-    Timing,
     adapted_layers,
     attached,
     equivalents,
@@ -78,7 +76,10 @@ def test_rows_of_like_length_have_their_peak_first(goft: Goft, place: Path) -> N
     assert "the first update has the longest batch" in said
 
 
-def test_rows_on_the_hub_are_counted_as_published(goft: Goft, place: Path) -> None:
+def test_rows_on_the_hub_are_counted_as_published(
+    goft: Goft, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "measure_apart", calibration.measure)
     said, plan = planned(goft, *words(place, "task.data_dir=null", "calibrate=true"))
     assert (plan["rows"], plan["updates"]) == (8551, 2 * 1069)
     assert plan["downloads"] == ["dataset nyu-mll/glue"]
@@ -88,42 +89,6 @@ def test_rows_on_the_hub_are_counted_as_published(goft: Goft, place: Path) -> No
     assert 0 < timing["scored_row"] < timing["update"]
     expected = plan["updates"] * timing["update"] + 2 * 1043 * timing["scored_row"]
     assert plan["forecast"]["train_seconds"] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("depth", "word", "expected"),
-    [
-        (2, "adapter=qgoft", [None]),
-        (12, "adapter=qgoft", [1, 3]),
-        (12, "adapter=lora", [1, 3]),
-        (12, "adapter.target_modules='.*layer.[01]..*query'", [None]),
-        (12, "adapter.target_modules=[layer.11.attention.self.query]", [None]),
-    ],
-)
-def test_times_of_a_deep_model_are_counted_up_from_few_blocks(
-    depth: int,
-    word: str,
-    expected: list[int | None],
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Blocks that are not alike are timed all together."""
-    shutil.copytree(place / "model", tmp_path / "model")
-    config = tmp_path / "model" / "config.json"
-    deep = json.loads(config.read_text()) | {"num_hidden_layers": depth}
-    config.write_text(json.dumps(deep))
-    timed: list[int | None] = []
-
-    def stand_in(cfg: object, batch: object, device: str, blocks: int | None = None) -> Timing:
-        timed.append(blocks)
-        return Timing(0.5 + 0.25 * (blocks or depth), 0.125 * (blocks or depth))
-
-    monkeypatch.setattr(layers, "timed", stand_in)
-    cfg = small_runs.composed(words(place, word, f"model.path={tmp_path / 'model'}"))
-    found = layers.calibrate(cfg, {}, "cpu", depth)
-    assert timed == expected
-    assert found == Timing(0.5 + 0.25 * depth, 0.125 * depth)
 
 
 def test_what_does_not_fit_is_not_timed(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from goft_cli.config import Quantization, TrainConfig
 from goft_cli.config.choices import Dtype
@@ -22,10 +23,12 @@ from goft_cli.verbs.plan.batches import (
     STEPS,
     at,
     fitting_size,
+    largest_batch,
     memory_of,
     rows_at_hand,
     sampled_inputs,
 )
+from goft_cli.verbs.plan.calibration import calibrate, depth_of
 from goft_cli.verbs.plan.layers import attached
 from goft_cli.verbs.plan.memory import Memory, device_of, free_bytes, process_bytes
 
@@ -55,14 +58,17 @@ def room_of(cfg: TrainConfig, fits: int | None) -> int:
     return free_bytes(device_of(cfg)) if fits is None else fits
 
 
-def candidates(cfg: TrainConfig, room: int, *, on_gpu: bool) -> Iterator[Candidate]:
+def candidates(
+    cfg: TrainConfig, room: int, *, on_gpu: bool, measuring: bool = False
+) -> Iterator[Candidate]:
     """Try settings in the order of what they cost, until some fit, which are the last.
 
     The batch comes first: halved, with as many more steps of accumulation, the update stays the
     same. Then more computation, fewer digits, shorter rows, packed weights; each is kept for what
     comes after it.
 
-    `room` is in bytes; with `on_gpu` the memory is a GPU's, whether there is one here or not.
+    `room` is in bytes; with `on_gpu` the memory is a GPU's, whether there is one here or not. With
+    `measuring`, the growth of the process that trains is measured for each where it can be.
 
     Raises:
         Exception: the model asks for a tensor's values, and cannot be traced.
@@ -73,6 +79,8 @@ def candidates(cfg: TrainConfig, room: int, *, on_gpu: bool) -> Iterator[Candida
     def foreseen(settings: Settings) -> Memory:
         changed = with_settings(cfg, settings)
         memory = memory_of(changed, attached(changed, changed.adapter), data)
+        if measuring and not on_gpu:
+            memory = measured(changed, data, memory)
         fragments = 0 if on_gpu else memory.fragments
         return replace(memory, process=process, fragments=fragments)
 
@@ -91,6 +99,15 @@ def candidates(cfg: TrainConfig, room: int, *, on_gpu: bool) -> Iterator[Candida
                 yield Candidate(as_words(smaller), found, note)
             if found <= room:
                 return
+
+
+def measured(cfg: TrainConfig, data: TaskData | None, memory: Memory) -> Memory:
+    """Correct the forecast for a CPU by a measurement, where the run fits and is not packed."""
+    if cfg.model.quantization is not None or memory.peak > free_bytes("cpu"):
+        return memory
+    base = cast("PreTrainedModel", attached(cfg, cfg.adapter).get_base_model())
+    batch, _ = largest_batch(cfg, build_task(cfg.task), data, base)
+    return memory.corrected(calibrate(cfg, batch, "cpu", depth_of(base)).grown)
 
 
 def levels(

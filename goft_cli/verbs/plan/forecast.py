@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import cast
@@ -31,14 +32,11 @@ from goft_cli.verbs.plan.batches import (
     sampled_inputs,
     shape_of,
 )
+from goft_cli.verbs.plan.calibration import FEW, MORE, Measured, calibrate, depth_of
 from goft_cli.verbs.plan.layers import (
-    FEW,
-    MORE,
     AdaptedLayers,
-    Timing,
     adapted_layers,
     attached,
-    calibrate,
     counted,
     equivalents,
     evaluations,
@@ -140,7 +138,7 @@ class Plan:
     batch: tuple[int, ...]
     memory: Memory | None
     ways: Sequence[Way]
-    timing: Timing | None
+    timing: Measured | None
     train_seconds: float | None
     notes: Sequence[str]
     published: Published | None
@@ -163,10 +161,15 @@ def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
     updates = updates_of(cfg, inputs)
     base = cast("PreTrainedModel", model.get_base_model())
     batch, notes = largest_batch(cfg, task, data, base)
-    depth = getattr(base.config, "num_hidden_layers", None)
+    depth = depth_of(base)
     parts = parts_of_model(model)  # before the forecast, which uses the model up
     memory, more = memory_or_reason(model, batch, cfg, device)
     timing, why = calibrated(cfg, batch, memory, depth) if planned.calibrate else (None, [])
+    if memory and device == "cpu":
+        if timing:
+            memory = memory.corrected(timing.grown)
+        else:
+            more.append("memory on a CPU depends on its allocator; calibrate=true measures it")
     more += costs(cfg, data, wanted) if wanted else []
     items = hub_items(cfg)
     to_score = row_count(cfg, data, cfg.task.eval_splits[0])[0] if cfg.task.eval_splits else 0
@@ -224,7 +227,7 @@ def updates_of(cfg: TrainConfig, inputs: int | None) -> int | None:
 
 def total_seconds(
     cfg: TrainConfig,
-    timing: Timing | None,
+    timing: Measured | None,
     updates: int | None,
     rows: int | None,
     scored: int | None,
@@ -256,7 +259,7 @@ def memory_or_reason(
 
 def calibrated(
     cfg: TrainConfig, batch: dict[str, Tensor], memory: Memory | None, depth: int | None
-) -> tuple[Timing | None, list[str]]:
+) -> tuple[Measured | None, list[str]]:
     """Measure the times if they can be; the note says what they mean or why there are none.
 
     `depth` is the number of the model's blocks, if it has any.
@@ -269,4 +272,7 @@ def calibrated(
     note = "the time is that of updates and evaluations, all at the largest batch, on a model alone"
     if depth is not None and depth > MORE:
         note += f", counted up from {FEW} and {MORE} blocks where its blocks are alike"
-    return calibrate(cfg, batch, device, depth), [note]
+    try:
+        return calibrate(cfg, batch, device, depth), [note]
+    except BrokenProcessPool:
+        return None, ["no forecast of time: the system ended the process that measured it"]

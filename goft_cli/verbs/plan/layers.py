@@ -1,20 +1,17 @@
-"""The layers that an adapter is on, the size at which another spends as much, and their time."""
+"""The layers that an adapter is on, and the size at which another spends as much."""
 
 from __future__ import annotations
 
 import math
-import statistics
-import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import Tensor, nn
+from torch import nn
 
 from goft_cli.config import AdapterConfig, EvalStrategy, TrainConfig
 from goft_cli.config.adapter import blocks, ranks
@@ -32,7 +29,6 @@ from goft_cli.system.errors import GoftError
 from goft_cli.tasks.families import build_task
 from goft_cli.tuner.base_weight import features
 from goft_cli.tuner.layer import GoftLayer
-from goft_cli.verbs.plan.memory import autocast, loss_of
 
 
 @dataclass(frozen=True)
@@ -116,12 +112,6 @@ def attached(
     return attach_adapter(backbone, adapter, head, task.auto_class, ANY_UPDATES)
 
 
-WARM, TIMED = 1, 3
-"""Times before the clock counts, and those of which the median counts."""
-FEW, MORE = 1, 3
-"""Blocks of the models that are timed in place of a deeper one."""
-
-
 @dataclass(frozen=True)
 class AdaptedLayers:
     """All layers of one name and shape.
@@ -185,100 +175,6 @@ def equivalents(layers: Sequence[AdaptedLayers], budget: int) -> dict[str, tuple
         block = closest(sizes, budget, of_oft)
         found["oft"] = (f"adapter.oft_block_size={block}", of_oft(block))
     return found
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds on this machine.
-
-    Attributes:
-        update: of one update in one process.
-        scored_row: of one row of an evaluation.
-    """
-
-    update: float
-    scored_row: float
-
-    def of_depth(self, depth: int, more: Timing) -> Timing:
-        """Return the times of so many blocks, if these are of `FEW`, and the others of `MORE`."""
-
-        def line(few: float, more: float) -> float:
-            return few + (depth - FEW) * max(0.0, more - few) / (MORE - FEW)
-
-        return Timing(line(self.update, more.update), line(self.scored_row, more.scored_row))
-
-
-def calibrate(
-    cfg: TrainConfig, batch: Mapping[str, Tensor], device: str, depth: int | None
-) -> Timing:
-    """Work out the times from those of models of few blocks, without reading data.
-
-    `depth` is the number of the model's blocks, which take the same time each. The whole model is
-    timed where it has few of them, or where they are not alike.
-    """
-    if depth is None or depth <= MORE or not are_alike(cfg, depth):
-        return timed(cfg, batch, device)
-    few, more = (timed(cfg, batch, device, blocks) for blocks in (FEW, MORE))
-    return few.of_depth(depth, more)
-
-
-def are_alike(cfg: TrainConfig, depth: int) -> bool:
-    """Tell whether all blocks but the first have as many weights, and train as many of them."""
-    try:
-        models = [attached(cfg, cfg.adapter, blocks=blocks) for blocks in (FEW, MORE, depth)]
-    except GoftError:  # a pattern names a block that the small models lack
-        return False
-    counts = [counted(cfg, model) for model in models]
-    return all(
-        (whole - few) * (MORE - FEW) == (more - few) * (depth - FEW)
-        for few, more, whole in (
-            [one.total for one in counts],
-            [one.adapter for one in counts],
-        )
-    )
-
-
-def timed(
-    cfg: TrainConfig, batch: Mapping[str, Tensor], device: str, blocks: int | None = None
-) -> Timing:
-    """Train for some updates, score, and take the times; with `blocks`, of the first blocks only.
-
-    The batch is the largest of the run, so that the times are rather too long.
-    """
-    model = attached(cfg, cfg.adapter, device, blocks).train()
-    if cfg.trainer.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
-    inputs = {name: tensor.to(device) for name, tensor in batch.items()}
-
-    def update() -> None:
-        for _ in range(cfg.trainer.gradient_accumulation_steps):
-            loss_of(model, inputs, cfg.trainer, device).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    @torch.no_grad()
-    def score() -> None:
-        with autocast(cfg.trainer, device):
-            model(**inputs)
-
-    per_update = median_seconds(update, device)
-    model.eval()
-    rows = len(next(iter(inputs.values())))
-    return Timing(per_update, median_seconds(score, device) / rows)
-
-
-def median_seconds(work: Callable[[], None], device: str) -> float:
-    """Return how long `work` takes, the median of `TIMED` times."""
-
-    def once() -> float:
-        start = time.perf_counter()
-        work()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
-    return statistics.median([once() for _ in range(WARM + TIMED)][WARM:])
 
 
 def evaluations(cfg: TrainConfig, updates: int, updates_per_epoch: int) -> int:

@@ -7,7 +7,7 @@ import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -38,7 +38,7 @@ MOMENTS = {
 FRAGMENTS = 0.5
 """Per byte of activations, with glibc; runs of MiniLM-L6 had from none (full) to 1.2 (LoRA)."""
 LATE_BYTES = 60 * 2**20
-"""What a run imports on its way, matplotlib and scikit-learn, takes up in its process."""
+"""What a run imports after its training, matplotlib and scikit-learn, takes in its process."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,21 @@ class Memory:
 
     @property
     def peak(self) -> int:
-        """The most at any moment; on a CPU everything, for freed memory rarely goes back."""
-        return sum(asdict(self).values()) if self.process else self.tensors
+        """The most at any moment.
+
+        On a CPU the process keeps the memory that it has freed: later imports use it again, but
+        the second model does not, as its file is mapped.
+        """
+        if not self.process:
+            return self.tensors
+        kept = max(self.activations + self.fragments, LATE_BYTES)
+        return self.process + self.weights + self.gradients + self.optimizer + kept + self.rebuilt
+
+    def corrected(self, grown: int) -> Memory:
+        """Return the forecast for a CPU whose updates make the process grow by so many bytes."""
+        left = max(0, grown - self.gradients - self.optimizer)
+        activations = min(self.activations, left)
+        return replace(self, activations=activations, fragments=left - activations)
 
 
 def forecast_memory(
@@ -134,9 +147,9 @@ def optimizer_bytes(parameter: Tensor, optimizer: Optimizer) -> int:
 
 
 def process_bytes() -> int:
-    """Return what this process holds, and will once everything that a run imports is imported."""
+    """Return what this process holds, which has imported what a training does."""
     gc.collect()
-    return psutil.Process().memory_info().rss + LATE_BYTES
+    return psutil.Process().memory_info().rss
 
 
 def device_of(cfg: TrainConfig) -> str:

@@ -68,7 +68,7 @@ def show_fitting(cfg: PlanConfig) -> bool:
     room, on_gpu = room_of(run, cfg.room), not cfg.trainer.use_cpu
     on_gpu = on_gpu and (cfg.room is not None or device_of(run) == "cuda")
     try:
-        tried = list(candidates(run, room, on_gpu=on_gpu))
+        tried = list(candidates(run, room, on_gpu=on_gpu, measuring=cfg.calibrate))
     except GoftError:
         raise
     except Exception as error:  # any line of a model may ask a tensor for its values

@@ -1,0 +1,103 @@
+"""`goft plan calibrate=true`: models of few blocks are measured and counted up to all blocks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goft_cli.run.manifest import peak_memory_bytes
+from goft_cli.tasks.families import build_task
+from goft_cli.verbs.plan import calibration
+from goft_cli.verbs.plan.batches import stand_in_batch
+from goft_cli.verbs.plan.calibration import Measured
+from goft_cli.verbs.plan.layers import attached
+from goft_cli.verbs.plan.memory import LATE_BYTES, Memory
+from tests.support import small_runs
+
+SIZES = st.integers(0, 2**40)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, and with a model whose weights are not there."""
+    return small_runs.write_place(tmp_path_factory.mktemp("place"))
+
+
+def words(place: Path, *more: str) -> list[str]:
+    return small_runs.overrides(place / "model", place / "data", Path("run"), *more)
+
+
+@pytest.mark.parametrize(
+    ("depth", "word", "expected"),
+    [
+        (2, "adapter=qgoft", [None]),
+        (12, "adapter=qgoft", [1, 3]),
+        (12, "adapter=lora", [1, 3]),
+        (12, "adapter.target_modules='.*layer.[01]..*query'", [None]),
+        (12, "adapter.target_modules=[layer.11.attention.self.query]", [None]),
+    ],
+)
+def test_a_deep_model_is_counted_up_from_few_blocks(
+    depth: int,
+    word: str,
+    expected: list[int | None],
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Blocks that are not alike are measured all together."""
+    shutil.copytree(place / "model", tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    deep = json.loads(config.read_text()) | {"num_hidden_layers": depth}
+    config.write_text(json.dumps(deep))
+    measured: list[int | None] = []
+
+    def of_blocks(blocks: int) -> Measured:
+        return Measured(0.5 + 0.25 * blocks, 0.125 * blocks, 1000 + 64 * blocks)
+
+    def stand_in(cfg: object, batch: object, device: str, blocks: int | None = None) -> Measured:
+        measured.append(blocks)
+        return of_blocks(blocks or depth)
+
+    monkeypatch.setattr(calibration, "measure_apart", stand_in)
+    cfg = small_runs.composed(words(place, word, f"model.path={tmp_path / 'model'}"))
+    assert calibration.calibrate(cfg, {}, "cpu", depth) == of_blocks(depth)
+    assert measured == expected
+
+
+@given(
+    parts=st.builds(Memory, SIZES, SIZES, SIZES, SIZES, SIZES, SIZES, SIZES),
+    grown=SIZES,
+)
+def test_a_measured_growth_replaces_what_updates_were_foreseen_to_take(
+    parts: Memory, grown: int
+) -> None:
+    found = parts.corrected(grown)
+    states = parts.gradients + parts.optimizer
+    assert found.activations + found.fragments == max(0, grown - states)
+    assert found.activations <= parts.activations
+    if parts.process and grown >= states + LATE_BYTES:
+        assert found.peak == parts.process + parts.weights + grown + parts.rebuilt
+
+
+@pytest.mark.slow
+def test_memory_that_this_process_has_freed_does_not_hide_the_growth(place: Path) -> None:
+    """Blocks below the threshold of mapping stay in the heap when they are freed."""
+    cfg = small_runs.composed(words(place, "trainer.per_device_train_batch_size=64"))
+    task = build_task(cfg.task)
+    batch = stand_in_batch(task, attached(cfg, cfg.adapter), 64)
+    first = calibration.measure_apart(cfg, batch, "cpu")
+    before = peak_memory_bytes()
+    held = [torch.ones(2**15) for _ in range(2000)]
+    last = torch.ones(1)  # so that the heap does not shrink from its end
+    assert peak_memory_bytes() - before > first.grown
+    del held
+    again = calibration.measure_apart(cfg, batch, "cpu")
+    assert again.grown == pytest.approx(first.grown, rel=0.1, abs=2**21)
+    assert last.numel() == 1
