@@ -182,7 +182,7 @@ def overrides_first(words: Sequence[str]) -> list[str]:
 
 
 def read_flags(words: Sequence[str]) -> argparse.Namespace:
-    """Read Hydra's flags, and as `overrides` the words that are none, wherever they stand."""
+    """Read Hydra's flags, and all other words as `overrides`, in any order."""
     return flag_parser().parse_intermixed_args(words)
 
 
@@ -206,5 +206,5 @@ if sys.version_info >= (3, 14):
 
 @cache
 def flag_parser() -> FlagParser:
-    """Return what reads the words after the verb as Hydra will: its flags, and the overrides."""
+    """Return a parser of the words after the verb that reads flags and overrides as Hydra does."""
     return FlagParser("goft VERB", parents=[get_args_parser()], add_help=False)

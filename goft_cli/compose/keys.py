@@ -1,4 +1,4 @@
-"""What a user may type after a verb: groups, choices, the keys that these give, and their values.
+"""The words that a user may type after a verb: groups, choices, and their keys and values.
 
 All of it is read from the schemas and the YAML files. Composing would give the same keys, but takes
 a fifth of a second, which is too long to say that a word is mistyped.
@@ -71,7 +71,7 @@ def is_choice(word: str, groups: Mapping[str, Sequence[str]]) -> bool:
 def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
     """Read the groups from the YAML trees.
 
-    A file whose name starts with an underscore is what others inherit, and no choice itself.
+    A file whose name starts with an underscore is only inherited by others, not a choice.
     """
     found: dict[str, set[str]] = {}
     for root in roots:

@@ -71,7 +71,7 @@ def dataset_of(task: DictConfig) -> DatasetConfig | None:
 
 
 def place_of(task: DictConfig) -> Path:
-    """Return the place of a task's data, which only the user knows."""
+    """Return the path of a task's data, which the user has to pass."""
     if dataset := dataset_of(task):
         return Path(dataset.id)
     if task.data_dir is None:
@@ -155,7 +155,7 @@ def name(task: DictConfig) -> str:
 
 
 def text(task: DictConfig) -> list[str]:
-    """Return the columns of text, which the user may have named."""
+    """Return the columns of text: the user's, or the detected ones."""
     from goft_cli.data.columns import find_text
 
     table, label = table_of(task), given(task, "label_column")
@@ -164,7 +164,7 @@ def text(task: DictConfig) -> list[str]:
 
 
 def label(task: DictConfig) -> str:
-    """Return the column of the label, which the user may have named."""
+    """Return the column of the label: the user's, or the detected one."""
     from goft_cli.data.columns import find_label
 
     table, chosen = table_of(task), given(task, "text_columns")
@@ -229,7 +229,7 @@ def aliases(task: DictConfig) -> dict[str, str]:
 
 
 def splits(task: DictConfig) -> list[str]:
-    """Return the splits to score: `validation`, held out or in a place of its own, and `test`."""
+    """Return the splits to score: `validation`, held out or in its own files, and `test`."""
     from goft_cli.data.own import TEST, find_files
     from goft_cli.data.own_images import find_images
     from goft_cli.data.sources import split_names

@@ -18,7 +18,7 @@ from goft_cli.config import SCHEMAS
 from goft_cli.config.choices import OPEN
 from goft_cli.system.locations import data_root
 
-# For a verb on a trained run: a place without group folders, where `adapter=DIR` is a key.
+# For a verb on a trained run: a config source without group folders, where `adapter=DIR` is a key.
 NO_FOLDERS = "goft_cli.compose"
 
 

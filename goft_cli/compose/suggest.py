@@ -245,7 +245,7 @@ def kept_of_run(key: str, keys: Sequence[str]) -> str | None:
     beside = any(known.startswith(f"{section}.") for known in keys)
     if "base_model" not in keys or section not in verb_groups("train") or beside:
         return None
-    places = "base_model=PATH says where its model is now"
+    places = "base_model=PATH sets where its model is now"
     places += ", data_dir=DIR where its data is" if "data_dir" in keys else ""
     return places
 

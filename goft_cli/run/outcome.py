@@ -59,7 +59,7 @@ class Verification:
     merged_difference: float
     tolerance: float
     layers: Sequence[LayerReport] | None
-    """What the adapter did to each layer; None where measuring it would have taken long."""
+    """How the adapter changed each layer; None if measuring it would have taken too long."""
 
 
 def verify(job: Job, trainer: PenaltyTrainer) -> Verification:

@@ -152,7 +152,7 @@ def announce_packing(loose: Dataset, packed: Dataset, arguments: TrainingArgumen
 
 
 def batch_shape(sizes: np.ndarray, size: int) -> tuple[float, float]:
-    """Return the mean tokens of a batch, and the share of its places that is padding.
+    """Return the mean tokens of a batch, and the share of its positions that is padding.
 
     Rows of `sizes` tokens are taken in order; another order gives about the same.
     """

@@ -20,7 +20,7 @@ Section = Mapping[str, Any]
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 BESIDE_ARROW = ("/state.json", "/dataset_info.json")
 """Files of `save_to_disk` that version 0.1.0 left out of its record."""
-TRAIN_ANEW = "restore it, or train anew with overwrite=true or under another run_name=NAME"
+TRAIN_ANEW = "restore it, or train again with overwrite=true or another run_name=NAME"
 OTHER_BASE = "restore it, or pass base_model=PATH of a copy of the original"
 OTHER_DATA = "restore it, or pass data_dir=DIR to read other data on purpose"
 COPY_RUN = "copy the run folder again, or train it again with overwrite=true"

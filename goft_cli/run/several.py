@@ -94,7 +94,7 @@ def names_of_rows(table: Table, column: str, runs: Mapping[str, ReadRun]) -> lis
     for row, name in enumerate(names):
         if name in allowed:
             continue
-        reason = ", whose head only a run has trained" if name == BASE else ""
+        reason = ", which has no trained head" if name == BASE else ""
         raise GoftError(
             f"{table.place(row)}: {column} is {name!r}{reason}; expected one of "
             f"{', '.join([*runs, *base])}",
@@ -105,7 +105,7 @@ def names_of_rows(table: Table, column: str, runs: Mapping[str, ReadRun]) -> lis
 
 @dataclass(frozen=True)
 class SeveralRuns:
-    """Runs whose adapters lie side by side on one model, and the run that each row names."""
+    """Runs whose adapters are all on one model, and the run that each row names."""
 
     runs: Mapping[str, TrainedRun]
     """By the user's names; all with the same model."""

@@ -77,7 +77,7 @@ def validation_of(task: TaskConfig, own: OwnDataConfig) -> str:
 
 
 def describe_recipe(cfg: TrainConfig) -> str:
-    """Return the recipe's source, whose model it is, and the values that differ from it."""
+    """Return the recipe's source, its model, and the values that differ from it."""
     recipe, adapter = cfg.task.recipe, cfg.adapter
     row = recipe.by_adapter.get(adapter.recipe)
     described = recipe.source

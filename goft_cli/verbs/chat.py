@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RESET, QUIT, HELP = "/reset", "/quit", "/help"
 SAYS = (
     f"{RESET} begins a new chat, {QUIT} or the end of the input ends it; "
-    "a line that ends with \\ goes on in the next"
+    "a line that ends with \\ continues on the next"
 )
 ASKS, GOES_ON = "> ", ". "
 INTERRUPTED = 130

@@ -61,7 +61,7 @@ def as_yaml(cfg: InitConfig, name: str) -> str:
     model = f"override /model@_global_.model: {cfg.model.name}"
     head = f"defaults:\n  - /schema/{schema}@_here_\n  - {model}\n\n"
     source = Path(own["data_dir"] or section["dataset"]["id"]).name
-    said = f"# {name}: written by goft init of {source}; change what you like\n"
+    said = f"# {name}: written by goft init from {source}; edit as needed\n"
     return said + head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 

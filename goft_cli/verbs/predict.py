@@ -180,7 +180,7 @@ def refuse(reasons: Mapping[int, str], table: Table) -> NoReturn:
 
 
 def example(reasons: Mapping[int, str], table: Table) -> str:
-    """Return the first place and its reason."""
+    """Return the first row's location and its reason."""
     first = min(reasons)
     return f"{table.place(first)}: {reasons[first]}"
 

@@ -90,7 +90,9 @@ def without(words: Sequence[str], keys: Collection[str]) -> list[str]:
 
 def is_done(run: PlannedRun) -> bool:
     """Tell whether a run is finished; refuse one whose data or model has changed since."""
-    return is_reusable(run.cfg, f"restore it, or train that run anew: {run.command} overwrite=true")
+    return is_reusable(
+        run.cfg, f"restore it, or train that run again: {run.command} overwrite=true"
+    )
 
 
 def finish_all(runs: Mapping[str, Sequence[PlannedRun]], *, trials: bool = False) -> None:
@@ -132,7 +134,7 @@ def finish(run: PlannedRun, *, trial: bool = False) -> None:
 
 
 def refused(run: PlannedRun, error: Exception) -> GoftError:
-    """Say on stderr why a run failed; return the refusal of the comparison."""
+    """Say on stderr why a run failed; return the error of the comparison."""
     print(f"goft: {error}", file=sys.stderr)
     failed = f"{run.command} failed, see its error above"
     return GoftError(failed, "then start the comparison again")

@@ -143,7 +143,7 @@ def examine_rotation(cfg: TrainConfig) -> Finding:
         return Finding(subject, Verdict.note, str(said[0].message))
     chosen = forced_engine() == "auto"
     if chosen and engine == "blocked" and compiled.has_team() and not compiled.can_build():
-        found = f"{engine} engine, for there is no C compiler ({compiled.command()[0]})"
+        found = f"{engine} engine, since there is no C compiler ({compiled.command()[0]})"
         return Finding(subject, Verdict.note, found, "install gcc or clang, or let CC name one")
     return Finding(subject, Verdict.ok, f"{engine} engine")
 

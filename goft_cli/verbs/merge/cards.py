@@ -146,7 +146,7 @@ def card(
 
 
 def introduction(run: TrainedRun, kind: Kind) -> str:
-    """Return what was trained on what, and whose method it is."""
+    """Return a sentence on model, task and method."""
     config = run.cfg
     method = f" ({PAPER})" if config.adapter.peft_type == "GOFT" else ""
     return (

@@ -145,7 +145,7 @@ def score_row(run: RunRecord) -> dict[str, object]:
 
 
 def spaced(name: str) -> str:
-    """Write the name of a score as words."""
+    """Write the name of a score with spaces."""
     return name.replace(".", " ").replace("_", " ")
 
 

@@ -20,7 +20,7 @@ goft reproduce table1/cola seed=1,2       every method, other seeds than the rec
 goft reproduce 'table3/*/goft'            a pattern
 goft reproduce figure4b --rehearse        tiny model and data: the whole chain, offline, in a minute
 
-Runs that are finished are reused: they are those of `goft train` with the same words.
+Finished runs are reused: they are those of `goft train` with the same overrides.
 """
 
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def parser() -> FlagParser:
-    """Return what reads the words after the verb."""
+    """Return the parser of the words after the verb."""
     found = FlagParser(
         prog="goft reproduce",
         description="Run a recipe with its seeds, and compare with the paper.",
@@ -52,7 +52,7 @@ def parser() -> FlagParser:
     )
     named = "a result, a folder, a pattern, or list (the default)"
     found.add_argument("name", metavar="NAME", nargs="?", default=LIST, help=named)
-    found.add_argument("words", metavar="KEY=VALUE", nargs="*", help="as for goft train")
+    found.add_argument("words", metavar="KEY=VALUE", nargs="*", help="overrides, as for goft train")
     found.add_argument("--rehearse", action="store_true", help="with tiny model and data, offline")
     return found
 

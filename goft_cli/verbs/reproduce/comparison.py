@@ -1,4 +1,4 @@
-"""Our numbers beside the paper's: the comparison, its tables, and its plot."""
+"""Comparison of our results with the paper's: its tables and its plot."""
 
 from __future__ import annotations
 

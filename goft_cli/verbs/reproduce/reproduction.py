@@ -37,7 +37,7 @@ class Request:
     Attributes:
         target: a cell, a recipe, a folder or a pattern.
         words: overrides of `goft train` besides the recipes'.
-        seeds: in place of the recipes' own; none for those.
+        seeds: replace the recipes' seeds; empty for the recipes'.
         rehearsal: whether model and data are stand-ins.
     """
 

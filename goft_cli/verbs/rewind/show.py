@@ -126,7 +126,7 @@ def with_error(value: float, error: float, sign: str = "") -> str:
 
 
 def spaced(name: str) -> str:
-    """Write the name of a score as words."""
+    """Write the name of a score with spaces."""
     return name.replace("_", " ")
 
 
