@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> int:
         print(f"goft {__version__} ({source_revision() or 'no commit recorded'})")
         return 0
     verb, *rest = arguments
-    if verb in {"-sc", "--shell-completion"}:  # the shell asks, or a person wants its script
+    if verb in {"-sc", "--shell-completion"}:  # from the shell, or for its script
         from goft_cli.cli.completion import complete
 
         return complete(arguments)
@@ -82,8 +82,8 @@ def run_verb(verb: str, words: list[str]) -> int:
             raise refusal
     check_rank()
     check_nesting(words)
-    # Threads that wait by spinning starve one another on a busy machine, more than tenfold; those
-    # that sleep at once are slow on an idle one. This is a compromise, measured on two cores.
+    # Spinning threads slow one another more than tenfold on a busy machine; threads that sleep at
+    # once are slow on an idle one. This is a compromise, measured on two cores.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # Hydra prints errors and exits unless told to raise them.
@@ -115,7 +115,7 @@ def leave_pipe() -> int:
 
 
 def unknown_verb(word: str) -> GoftError:
-    """Say which verb was meant."""
+    """Return the error for an unknown verb, with the nearest one."""
     if "=" in word:
         return GoftError(f"{word!r} is not a verb", f"did you mean `goft train {word}`?")
     near = nearest(word, VERBS)

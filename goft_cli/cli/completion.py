@@ -60,9 +60,9 @@ def with_keys_only(verb: str, line: str) -> str:
 
 
 def wanted(candidates: list[str]) -> list[str]:
-    """Drop what is no one's to type (types, Hydra's own settings); name groups as `task=`.
+    """Drop candidates that users do not type (types, Hydra's settings); name groups as `task=`.
 
-    Hydra offers a group as `task=`, `task/` or `task`, by whether it holds files, folders or both.
+    Hydra offers a group as `task=`, `task/` or `task` if it holds files, folders or both.
     """
     starts = {word: re.split(r"[./=]", word)[0] for word in candidates if word[0] not in "+~"}
     kept = [word for word, start in starts.items() if start not in OWN]

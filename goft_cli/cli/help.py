@@ -26,7 +26,7 @@ from goft_cli.system.errors import GoftError
 
 WIDTH = 100
 COLUMN = 46
-"""Where meanings start; what is longer than that has its meaning on the next line."""
+"""Column of the meanings; a longer `key=value` has its meaning on the next line."""
 
 
 def help_page(line: CommandLine, summary: str) -> str:
@@ -62,7 +62,7 @@ def options(node: object) -> str:
 
 
 def shown(cfg: DictConfig, key: str) -> str:
-    """Return a value as a user types it; nothing for one that is still to be given."""
+    """Return a value as a user types it; nothing for a missing one."""
     try:
         value = cfg[key]
     except (OmegaConfBaseException, GoftError):
@@ -74,7 +74,7 @@ def shown(cfg: DictConfig, key: str) -> str:
 
 
 def entry(assignment: str, meaning: str) -> str:
-    """Set a key with its value beside what it means."""
+    """Put a key with its value beside its meaning."""
     lines = textwrap.wrap(meaning, WIDTH - COLUMN)
     head = f"  {assignment}"
     first = [head] if len(head) >= COLUMN or not lines else [f"{head:<{COLUMN}}{lines.pop(0)}"]

@@ -39,13 +39,13 @@ class Loaded(NamedTuple):
 
 
 def train(**words: object) -> RunRecord:
-    """Do what `goft train` does with the same words, and return the run's record.
+    """Do what `goft train` does with the same overrides, and return the run's record.
 
     `trainer__learning_rate=1e-3` is the command's `trainer.learning_rate=1e-3`. A finished run is
-    returned at once, and one that was interrupted goes on.
+    returned at once, and an interrupted one is resumed.
 
     Raises:
-        Stopped: a signal came; it is a KeyboardInterrupt, and the same call goes on.
+        Stopped: a signal came; it is a KeyboardInterrupt, and the same call resumes the run.
     """
     from goft_cli.run.summary import screen
     from goft_cli.training.launch_checks import check_rank
@@ -75,10 +75,10 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Return each row with its `prediction`, as `goft predict` writes it.
 
-    `rows`: a file; or mappings with the task's columns, a pandas DataFrame and a Dataset among
-    them; or, where the task has one column of text, texts. `strength`: how much of the adapter is
-    used, 0 the base model and 1 all; by default the run's own. `run` may be several runs by names
-    of your own, one of which `adapter_column` has for each row.
+    `rows`: a file; mappings with the task's columns, such as a pandas DataFrame or a Dataset; or
+    texts, if the task has one column of text. `strength`: how much of the adapter is used, from 0
+    (the base model) to 1; by default the run's own. `run` may map names to runs; the column
+    `adapter_column` then names the run of each row.
     """
     from goft_cli.run.summary import with_predictions
 
@@ -104,10 +104,10 @@ def load(
     base_model: str | None = None,
     strength: float | None = None,
 ) -> Loaded:
-    """Return a run's model with its adapter, or with it merged into its weights, and processor.
+    """Return a run's model, its adapter attached or merged into the weights, and its processor.
 
-    `strength`: how much of the adapter is used, 0 the base model and 1 all; by default the run's
-    own. `goft_cli.set_strength` changes that of a model whose adapter is not merged.
+    `strength`: how much of the adapter is used, from 0 (the base model) to 1; by default the run's
+    own. `goft_cli.set_strength` changes it later unless the adapter is merged.
     """
     with opened(run, base_model, strength) as trained:
         from goft_cli.models.adapters import merge
@@ -117,13 +117,13 @@ def load(
 
 
 def typed_word(key: str, value: object) -> str:
-    """Return the word of the command line that sets `key`; Hydra reads the same value back."""
+    """Return the override that sets `key`, from which Hydra reads the same value back."""
     from goft_cli.compose.store import verb_groups
     from goft_cli.compose.words import spelled
 
     name = key.replace("__", ".")
     if not KEY.fullmatch(name):
-        raise GoftError(f"{key}: no key is called so", "write it as trainer__learning_rate=1e-3")
+        raise GoftError(f"{key}: there is no such key", "write it as trainer__learning_rate=1e-3")
     if name in verb_groups("train") and not isinstance(value, str | None):
         first = next(iter(value), "KEY") if isinstance(value, Mapping) else "KEY"
         raise GoftError(
@@ -137,7 +137,7 @@ def typed_word(key: str, value: object) -> str:
 
 
 def composed(words: list[str]) -> Any:  # noqa: ANN401 - TrainConfig, whose import is late
-    """Compose the words as the command does, mistypes refused in the same sentences."""
+    """Compose overrides as the command does, with the same errors for mistypes."""
     from goft_cli.compose.composition import refuse_words
     from goft_cli.compose.flags import as_overrides
     from goft_cli.compose.recomposition import VERB, compose_train
@@ -152,7 +152,7 @@ def composed(words: list[str]) -> Any:  # noqa: ANN401 - TrainConfig, whose impo
 
 @contextmanager
 def opened(run: Place, base_model: str | None, strength: float | None) -> Iterator[TrainedRun]:
-    """Open a run for what a block does with it."""
+    """Open a run for a block."""
     check(fits_strength(strength), "strength", strength, STRENGTHS, example=0.9)
     folder = folder_of(run)
     find_run(folder)
@@ -198,7 +198,7 @@ def folder_of(run: Place) -> str:
 
 
 def read(run: TrainedRun, rows: Any) -> Dataset:  # noqa: ANN401 - as `predict` takes them
-    """Read rows to predict on with the checks of a file; a row is named as that of `rows.jsonl`."""
+    """Read rows to predict on with the checks of a file; errors name a row of `rows.jsonl`."""
     from datasets import concatenate_datasets
 
     if isinstance(rows, Iterable) and not isinstance(rows, str) and not hasattr(rows, "iterrows"):
@@ -244,7 +244,7 @@ def refusals(words: list[str]) -> Iterator[None]:
 
 @contextmanager
 def as_found() -> Iterator[None]:
-    """Leave Hydra, the libraries' bars and logs and the collector as they were before a block."""
+    """Restore Hydra, progress bars, logs and the garbage collector after a block."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
 
@@ -257,5 +257,5 @@ def as_found() -> Iterator[None]:
         GlobalHydra.instance().hydra, HydraConfig.instance().cfg = opened, settings
         ours.setLevel(level)
         ours.propagate = propagate
-        if not frozen:  # what the caller had made by then is to be collected one day
+        if not frozen:  # the caller's objects must stay collectable
             gc.unfreeze()

@@ -1,1 +1,1 @@
-"""From words to a typed configuration through Hydra, and from mistypes to suggestions."""
+"""From overrides to a typed configuration through Hydra, and from mistypes to suggestions."""

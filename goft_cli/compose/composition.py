@@ -1,6 +1,6 @@
-"""Composition: YAML as people write it, what Hydra is given, and the typed configuration.
+"""Composition: read YAML as it is written, compose with Hydra, freeze into a dataclass.
 
-In a YAML file `labels: [no, yes]` is two words, and a fault has its file and line.
+In a YAML file `labels: [no, yes]` is two texts, and an error names its file and line.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ from goft_cli.system.secrets import is_secret, secret_in
 
 ConfigT = TypeVar("ConfigT")
 TEXT = "tag:yaml.org,2002:str"
-# Items of a list that Hydra's grammar takes for another type, and would write in its own way.
+# Items of a list that Hydra's grammar takes for another type and would rewrite.
 CONVERTED = re.compile(
     r"(?<=[\[,])\s*(true|false|null|nan|[+-]?(?:inf|\d[\d_]*[._e][\d._e+-]*|\.\d[\d._e+-]*))\s*(?=[\],])",
     re.IGNORECASE | re.ASCII,
 )
 HYDRA_FOLDERS = ("hydra.run.dir", "hydra.output_subdir", "hydra.job.chdir")
-"""Where Hydra would put files of its own, or change to: the run folder is ours, and paths are
-relative to where the command was typed."""
+"""Keys of Hydra's own folders: goft has its run folder instead, and paths are relative to the
+folder in which the command was typed."""
 # Longer folder names break on some file systems once a metric or checkpoint name is appended.
 MAX_RUN_NAME = 120
 MAX_PLACE_NAME = 32
 UNNAMEABLE = re.compile(r"[^\w.=+,-]+", re.ASCII)
-"""What a folder's name has none of."""
+"""Characters that folder names do not have."""
 PLACES = ("model.path", "task.data_dir", "benchmark.data_dir", "init_adapter")
-"""Keys whose values are too long, and too much of one machine, to stand in a name as they are."""
+"""Keys whose values are too long, and too specific to one machine, for a folder name."""
 plain_loader = omegaconf_internals.get_yaml_loader
 parse = cache(grammar_parser.parse)
-"""Parses an interpolation once; each configuration that is composed has the same hundred."""
+"""Parses an interpolation once: every composed configuration has the same hundred."""
 
 
 @cache
@@ -66,8 +66,8 @@ def lists_of_texts() -> frozenset[str]:
 
 
 def keep_words() -> None:
-    """Have OmegaConf, and with it Hydra, read such lists in YAML files as they are written."""
-    # OmegaConf has no setting for it: past its own loader, `no` is the text `False`
+    """Make OmegaConf and Hydra read such lists in YAML files as they are written."""
+    # OmegaConf has no setting for it: its own loader turns `no` into the text `False`
     omegaconf_internals.get_yaml_loader = loader
     base.__dict__["parse"] = omegaconf_internals.__dict__["parse"] = parse
 
@@ -100,7 +100,7 @@ def loader() -> Any:  # noqa: ANN401 - a class of PyYAML, which has no types
 
 
 def worded(word: str) -> str:
-    """Quote the items of such a list on the command line that Hydra would take for no text."""
+    """Quote the items of such a list on the command line that Hydra would not read as text."""
     key, equals, value = word.partition("=")
     if key.rpartition(".")[2] not in lists_of_texts() or set(value) & set("'\"${"):
         return word
@@ -108,7 +108,7 @@ def worded(word: str) -> str:
 
 
 def refuse_words(words: Sequence[str]) -> None:
-    """Refuse a folder of Hydra's and a secret among the words, before anything is composed."""
+    """Refuse overrides of Hydra's folders and overrides with a secret, before composition."""
     for word in words:
         key = word.lstrip("+~").partition("=")[0]
         if key in HYDRA_FOLDERS:
@@ -119,10 +119,10 @@ def refuse_words(words: Sequence[str]) -> None:
 def refuse_secret(key: str, text: str) -> None:
     """Refuse a text that holds the value of a key or token."""
     if name := secret_in(text):
-        where = "a word" if secret_in(key) else key
+        where = "an override" if secret_in(key) else key
         raise GoftError(
-            f"{where}: it holds the secret {name}, and would write it into names and files",
-            "leave it out, for it is read from there where it is needed",
+            f"{where}: it holds the secret {name}, which would be written into names and files",
+            f"leave it out: {name} is read from the environment where it is needed",
         )
 
 
@@ -137,16 +137,16 @@ def environment(name: str, *default: str | None, _node_: Node) -> str | None:
     if is_secret(name):
         raise GoftError(
             f"{key}: ${{oc.env:{name}}} is a secret, and {key} is written into names and files",
-            "leave it out, for it is read from the environment where it is needed",
+            "leave it out: it is read from the environment where it is needed",
         )
     return oc.env(name, *default)
 
 
 def recipe_value(key: str, *, _root_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar
-    """Return a hyperparameter from the first that has it.
+    """Return a hyperparameter from the first source that has it.
 
-    These are: the task's row for this adapter, the task's shared row, the model's budget for this
-    adapter, the adapter's own fallback, the trainer's default.
+    The sources in order: the task's row for this adapter, the task's shared row, the model's budget
+    for this adapter, the adapter's own fallback, the trainer's default.
     """
     task, model, adapter = _root_.task, _root_.model, _root_.adapter
     if issubclass(OmegaConf.get_type(task) or dict, BenchmarkConfig):
@@ -173,14 +173,14 @@ def trainer_defaults() -> dict[str, Any]:
 
 
 def run_name(seed: int, overrides: str) -> str:
-    """Name a run after its seed and what was overridden, so that equal words mean one folder."""
+    """Name a run after its seed and its overrides, so that equal overrides mean one folder."""
     return folder_name(f"seed{seed}-{overrides}" if overrides else f"seed{seed}")
 
 
 def with_places(overrides: str, words: Sequence[str]) -> str:
-    """Put the `PLACES` of a job before its other overrides: there no long name is cut short.
+    """Put the `PLACES` of a job before its other overrides, where a long name does not cut them.
 
-    `overrides` are as Hydra joins them, `words` all of them as they were typed.
+    `overrides` is the text that Hydra joins, `words` are all overrides as they were typed.
     """
     typed = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
     named = [f"{key}={place_name(typed[key])}" for key in PLACES if key in typed]
@@ -188,9 +188,9 @@ def with_places(overrides: str, words: Sequence[str]) -> str:
 
 
 def place_name(place: str) -> str:
-    """Name a folder or hub id by its last part, and by a digest where that is not all of it.
+    """Name a folder or hub id by its last part, and by a digest if there are other parts.
 
-    The digest is of the words as typed: a run is found again by the same words.
+    The digest is of the value as typed, so that the same override finds the run again.
     """
     last = re.sub(UNNAMEABLE, "_", place.strip("'\"").rstrip("/").rpartition("/")[2])
     short = last[-MAX_PLACE_NAME:]
@@ -198,7 +198,7 @@ def place_name(place: str) -> str:
 
 
 def folder_name(words: str) -> str:
-    """Make one short folder name of words; different words keep different names if cut short."""
+    """Make a short folder name from overrides; different ones get different names even if cut."""
     name = re.sub(UNNAMEABLE, "_", words)
     if len(name) <= MAX_RUN_NAME:
         return name
@@ -207,7 +207,7 @@ def folder_name(words: str) -> str:
 
 
 def register(verb: str = "train") -> None:
-    """Make the schemas, a verb's groups and the resolvers known to Hydra, as often as wanted."""
+    """Register the schemas, a verb's groups and the resolvers with Hydra; calls may repeat."""
     keep_words()
     offer(verb)
     for name, resolver in RESOLVERS.items():
@@ -226,7 +226,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "device_batch": device_batch,
     "accumulation_steps": accumulation_steps,
     "processes": processes,
-    # the way and the bounds of a search
+    # direction and bounds of a hyperparameter search
     "direction": lambda greater_is_better: "maximize" if greater_is_better else "minimize",
     "share": lambda value, factor: float(f"{value * factor:.6g}"),
 }
@@ -271,14 +271,14 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
 
 
 def without_values(cfg: DictConfig, key: str | None) -> GoftError:
-    """Return the refusal of keys that have no value: of all of them at once."""
+    """Return one error for all keys that have no value."""
     names = missing_keys(cfg) or [str(key)]
     found = f"{', '.join(names)} {'have' if names[1:] else 'has'} no value"
     return GoftError(found, f"pass {' '.join(f'{name}=VALUE' for name in names)}")
 
 
 def missing_keys(cfg: DictConfig, prefix: str = "") -> list[str]:
-    """Return the keys that nobody has given a value; OmegaConf's own stops at interpolations."""
+    """Return the keys without a value; OmegaConf's own function stops at interpolations."""
     found = []
     for key, node in cfg._content.items() if isinstance(cfg._content, dict) else ():
         if node._is_missing():
@@ -289,7 +289,7 @@ def missing_keys(cfg: DictConfig, prefix: str = "") -> list[str]:
 
 
 def own_refusal(error: BaseException | None) -> GoftError | None:
-    """Find our sentence below the layers that OmegaConf wraps around a resolver's error."""
+    """Find the GoftError inside the errors that OmegaConf wraps around a resolver's."""
     while error is not None and not isinstance(error, GoftError):
         error = error.__cause__ or error.__context__
     return error

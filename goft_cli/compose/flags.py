@@ -19,11 +19,11 @@ from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import GoftError
 
 PLAIN_WORDS = {"verify": "runs", "rewind": "adapter"}
-"""The key that words without one stand for, by verb."""
+"""By verb, the key that words without a key set."""
 KEY = re.compile(r"[+~]*[A-Za-z_][\w.]*(@[\w.]*)?=|[+~]|hydra[./]|=")
 """The beginning of an override, which the path of a run does not have."""
 PLACES_OF_RUN = {"model.path": "base_model", "task.data_dir": "data_dir"}
-"""What a training is told of its places, and what a verb on its run calls the same."""
+"""Keys of paths in `goft train`, and the keys of the same paths in verbs on its run."""
 
 
 def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
@@ -34,7 +34,7 @@ def as_overrides(verb: str, words: Sequence[str]) -> list[str]:
 
 
 def spelled_out(verb: str, words: Sequence[str]) -> list[str]:
-    """Write out the short words, but those that are keys of the verb's own."""
+    """Write out short keys, except the verb's own keys."""
     own = {entry.name for entry in fields(SCHEMAS[verb])}
     if not own & {"task", "data_dir"}:
         return list(words)
@@ -45,7 +45,7 @@ def spelled_out(verb: str, words: Sequence[str]) -> list[str]:
 
 
 def with_task(verb: str, words: Sequence[str], data: str) -> Sequence[str]:
-    """Refuse data without a task, with the one that fits; `goft init` takes that one."""
+    """Refuse data without a task and suggest the fitting one, which `goft init` takes."""
     from goft_cli.data.kinds import fitting_task
 
     task = fitting_task(data.partition("=")[2].strip("'\""))
@@ -55,9 +55,9 @@ def with_task(verb: str, words: Sequence[str], data: str) -> Sequence[str]:
 
 
 def relocated(verb: str, words: Sequence[str]) -> Iterator[str]:
-    """Yield the words; beside a run, the place of its model or data by the verb's own key.
+    """Yield the overrides; in a verb on a run, set the path of model or data by the verb's key.
 
-    A word that chooses another model or task keeps the keys of that one.
+    If an override chooses another model or task, its path keeps its key.
     """
     own, typed = {entry.name for entry in fields(SCHEMAS[verb])}, {*map(key_of, words)}
     for word in words:
@@ -72,7 +72,7 @@ def key_of(word: str) -> str:
 
 
 def with_key(verb: str, words: Sequence[str]) -> list[str]:
-    """Collect the words of a verb that have no key under the key that they stand for."""
+    """Collect a verb's words without a key under the key that they set."""
     at = [index for index in range(len(words)) if is_plain(verb, words, index)]
     if not at:
         return list(words)
@@ -139,7 +139,7 @@ def word_after(flag: str, rest: Iterator[str]) -> str:
 
 
 class Word(str):
-    """A word that is told from an equal one, `job` as an override from the `job` of `--cfg`."""
+    """A string that is unlike equal ones: the override `job` is not the `job` of `--cfg job`."""
 
 
 class FlagParser(argparse.ArgumentParser):
@@ -153,7 +153,7 @@ class FlagParser(argparse.ArgumentParser):
 def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
     """Refuse flags that Hydra would answer with its usage page or a traceback.
 
-    A mistyped one may stand for one of `own`, too.
+    Suggestions for a mistyped flag include `own`.
     """
     options = flag_parser()._option_string_actions
     known = [flag for flag in options if flag.startswith("--")]
@@ -164,7 +164,7 @@ def check_flags(words: Sequence[str], own: Sequence[str]) -> None:
             raise GoftError(f"{flag} is not a flag", did_you_mean(flag, [*known, *own]))
     flags = read_flags(words)
     if flags.resolve and not (flags.cfg or flags.help):
-        raise GoftError("--resolve stands alone", "it goes with --cfg job")
+        raise GoftError("--resolve has no --cfg", "add --cfg job")
     if flags.config_dir is not None and not Path(flags.config_dir).is_dir():
         raise GoftError(f"--config-dir {flags.config_dir}: no such folder")
     modes = {"--run", "--multirun", "--cfg", "--info", "--shell-completion"}
@@ -182,7 +182,7 @@ def overrides_first(words: Sequence[str]) -> list[str]:
 
 
 def read_flags(words: Sequence[str]) -> argparse.Namespace:
-    """Read Hydra's flags, and as `overrides` the words that are none, wherever they stand."""
+    """Read Hydra's flags, and all other words as `overrides`, in any order."""
     return flag_parser().parse_intermixed_args(words)
 
 
@@ -206,5 +206,5 @@ if sys.version_info >= (3, 14):
 
 @cache
 def flag_parser() -> FlagParser:
-    """Return what reads the words after the verb as Hydra will: its flags, and the overrides."""
+    """Return a parser of the words after the verb that reads flags and overrides as Hydra does."""
     return FlagParser("goft VERB", parents=[get_args_parser()], add_help=False)

@@ -1,4 +1,4 @@
-"""What a user may type after a verb: groups, choices, the keys that these give, and their values.
+"""The words that a user may type after a verb: groups, choices, and their keys and values.
 
 All of it is read from the schemas and the YAML files. Composing would give the same keys, but takes
 a fifth of a second, which is too long to say that a word is mistyped.
@@ -48,7 +48,7 @@ class UnreadableError(Exception):
 def verb_choices(verb: str, config_dirs: tuple[Path, ...] = ()) -> dict[str, list[str]]:
     """Return the choices of every group of a verb, those of the user's own folders included.
 
-    A group there that the verb does not compose is none of its groups.
+    A group in such a folder that the verb does not compose is left out.
     """
     shipped = group_choices((data_root() / "configs",))
     groups = {group: shipped[group] for group in shipped if group in verb_groups(verb)}
@@ -71,7 +71,7 @@ def is_choice(word: str, groups: Mapping[str, Sequence[str]]) -> bool:
 def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
     """Read the groups from the YAML trees.
 
-    A file whose name starts with an underscore is what others inherit, and no choice itself.
+    A file whose name starts with an underscore is only inherited by others, not a choice.
     """
     found: dict[str, set[str]] = {}
     for root in roots:
@@ -198,8 +198,8 @@ def read_keys(file: Path) -> dict[str, Any]:
 def explain_form(
     error: Exception, overrides: Sequence[str], keys: Collection[str], *, multirun: bool
 ) -> GoftError | None:
-    """Return the refusal of values without a sweep, or of a plus before a key; None if neither."""
-    # Hydra raises one class for these and others, with nothing but words in it
+    """Return the error for values without a sweep, or for a plus before a key; None if neither."""
+    # Hydra raises one class for these and others, which differ only in the message
     of_hydra = isinstance(error, ConfigCompositionException)
     if not of_hydra or isinstance(cause_of(error), OmegaConfBaseException):
         return None
@@ -217,7 +217,7 @@ def explain_form(
 
 
 def explain_value(error: Exception, overrides: Sequence[str]) -> GoftError:
-    """Return the refusal of a value by its key's type."""
+    """Return the error for a value that its key's type does not allow."""
     cause = cause_of(error)
     key = getattr(cause, "full_key", None) or ""
     typed = next((word for word in overrides if key and word.startswith(f"{key}=")), key or "value")
@@ -233,7 +233,7 @@ def explain_value(error: Exception, overrides: Sequence[str]) -> GoftError:
 
 
 def cause_of(error: Exception) -> BaseException:
-    """Return the error of OmegaConf's below Hydra's own, if there is one."""
+    """Return OmegaConf's error inside Hydra's, if there is one."""
     return error.__cause__ or error.__context__ or error
 
 

@@ -1,4 +1,4 @@
-"""Keys that a library has and the schema has not: of TrainingArguments, and of PEFT's methods.
+"""Keys that only a library has, not the schema: of TrainingArguments and of PEFT's methods.
 
 They are read from the libraries' sources, for importing those takes seconds.
 """
@@ -69,9 +69,9 @@ KINDS: dict[str, type] = {
     "set": list,
     "tuple": list,
 }
-"""What a command line writes for the words of an annotation."""
+"""Types of values on a command line, by the names in an annotation."""
 OF_LAYERS = {"target_modules", "modules_to_save"}
-"""The options of methods that are put on layers and let a head train beside them."""
+"""Options that every method on layers with a trainable head has."""
 CIRCUMSTANCES = {
     *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path"),
     *("revision", "inference_mode"),
@@ -132,7 +132,7 @@ def methods() -> dict[str, dict[str, str]]:
 
 
 def check_method(adapter: AdapterConfig) -> None:
-    """Refuse a method that PEFT does not have, or that is on no layers, and an unknown option."""
+    """Refuse a method that PEFT does not have or does not attach to layers, and unknown options."""
     if not isinstance(adapter, PeftAdapterConfig):
         return
     method, known = adapter.type, methods()
@@ -141,7 +141,7 @@ def check_method(adapter: AdapterConfig) -> None:
         raise GoftError(f"adapter.type={method}: the installed PEFT has no such method", near)
     if not known[method].keys() >= OF_LAYERS:
         raise GoftError(
-            f"adapter.type={method}: PEFT puts this method on no layers",
+            f"adapter.type={method}: PEFT does not attach this method to layers",
             "choose a method on layers, such as adapter.type=ROAD",
         )
     options = known[method].keys() - CIRCUMSTANCES
@@ -161,14 +161,14 @@ def check_method(adapter: AdapterConfig) -> None:
 
 
 def check_given(cfg: TrainConfig) -> None:
-    """Refuse what a user gives and the adapter, PEFT or Trainer would not take."""
+    """Refuse values of the user that the adapter, PEFT or Trainer would not accept."""
     cfg.adapter.check_given()
     check_method(cfg.adapter)
     check_extra(cfg.trainer.extra)
 
 
 def check_extra(extra: Mapping[str, Any]) -> None:
-    """Refuse a field that TrainingArguments does not have, that goft fixes, or of another kind."""
+    """Refuse a field that TrainingArguments lacks, that goft fixes, or whose type is wrong."""
     for name, value in extra.items():
         key = f"trainer.extra.{name}"
         if name in OWN:
@@ -183,7 +183,7 @@ def check_extra(extra: Mapping[str, Any]) -> None:
 
 
 def check_kind(key: str, value: object, annotation: str) -> None:
-    """Refuse a value that is of none of the plain types in an annotation."""
+    """Refuse a value that has none of the plain types in an annotation."""
     words = set(re.findall(r"\w+", annotation))
     kinds = {kind for word, kind in KINDS.items() if word in words}
     if kinds and not any(is_of(value, kind) for kind in kinds):

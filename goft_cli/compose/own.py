@@ -1,7 +1,7 @@
-"""What a file of the user's own decides of its task: columns, labels, splits, passes over the rows.
+"""Task settings detected in the user's own file: columns, labels, splits, epochs.
 
-A YAML below `configs/task/own` asks for them by resolvers such as `${own:labels}`, so that a key on
-the command line takes the place of what was found.
+A YAML below `configs/task/own` reads them by resolvers such as `${own:labels}`, so that a key on
+the command line replaces the detected value.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.files import LABEL
 
 UPDATES, BATCH, MOST_EPOCHS, FEW_EPOCHS = 750, 32, 20, 3
-"""A training takes about so many updates of so many rows, in whole passes up to a limit; that of a
-language model is lower, for it overfits sooner."""
+"""About how many updates to train, rows of an update, the most epochs, and the most epochs of a
+language model, which overfits sooner."""
 SHARED: dict[str, Any] = {
     "num_train_epochs": 3,
     "per_device_train_batch_size": 32,
@@ -34,7 +34,7 @@ INSTRUCTIONS = {
     "output": ("output", "response", "completion", "answer", "target"),
     "input": ("input", "context"),
 }
-"""Names of the columns of instructions in files of users, the most telling first."""
+"""Names of instruction columns in users' files, the most specific first."""
 RATES = {
     "goft": 5e-3,
     "qgoft": 5e-3,
@@ -48,7 +48,7 @@ RATES = {
     "full": 2e-5,
     "linear": 1e-2,
 }
-"""Learning rates that train small encoders; nobody has tuned them for your data."""
+"""Learning rates that train small encoders, not tuned for the user's data."""
 
 
 def untuned(adapter: str) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def untuned(adapter: str) -> dict[str, Any]:
 
 
 def own(what: str, *, _parent_: DictConfig) -> Any:  # noqa: ANN401 - a text, a list or a number
-    """Return what the file of a task decides, by the names in `FOUND`; for `${own:NAME}`."""
+    """Return a setting detected in a task's file, by a name in `FOUND`; for `${own:NAME}`."""
     node: Any = _parent_
     while not issubclass(OmegaConf.get_type(node) or dict, TaskConfig):
         node = node._get_parent()
@@ -71,7 +71,7 @@ def dataset_of(task: DictConfig) -> DatasetConfig | None:
 
 
 def place_of(task: DictConfig) -> Path:
-    """Return the place of a task's data, which only the user knows."""
+    """Return the path of a task's data, which the user has to pass."""
     if dataset := dataset_of(task):
         return Path(dataset.id)
     if task.data_dir is None:
@@ -91,7 +91,7 @@ def own_data(task: DictConfig) -> OwnDataConfig:
 
 
 def given(task: DictConfig, key: str) -> Any:  # noqa: ANN401 - the key's own type
-    """Return what the user gave for a key that asks for what is found, or None."""
+    """Return the user's value of a key that is detected by default, or None."""
     asks = OmegaConf.is_interpolation(task, key)
     return None if asks or OmegaConf.is_missing(task, key) else task[key]
 
@@ -150,12 +150,12 @@ def read_table(files: tuple[tuple[str, int], ...], *, documents: bool) -> Any:  
 
 
 def name(task: DictConfig) -> str:
-    """Return what tables and folders call the task: after its file or folder."""
+    """Return the name of the task in tables and folders, after its file or folder."""
     return f"own/{place_of(task).resolve().stem}"
 
 
 def text(task: DictConfig) -> list[str]:
-    """Return the columns of text, which the user may have named."""
+    """Return the columns of text: the user's, or the detected ones."""
     from goft_cli.data.columns import find_text
 
     table, label = table_of(task), given(task, "label_column")
@@ -164,7 +164,7 @@ def text(task: DictConfig) -> list[str]:
 
 
 def label(task: DictConfig) -> str:
-    """Return the column of the label, which the user may have named."""
+    """Return the column of the label: the user's, or the detected one."""
     from goft_cli.data.columns import find_label
 
     table, chosen = table_of(task), given(task, "text_columns")
@@ -173,7 +173,7 @@ def label(task: DictConfig) -> str:
 
 
 def require(table: Any, columns: list[str], key: str) -> None:  # noqa: ANN401 - a Table
-    """Refuse columns that the user named and the file has not."""
+    """Refuse columns that the user named and the file does not have."""
     from goft_cli.data.columns import require_column
 
     for column in columns:
@@ -222,14 +222,14 @@ def classes(task: DictConfig) -> list[str]:
 
 
 def aliases(task: DictConfig) -> dict[str, str]:
-    """Return what a file of instructions calls its columns, where it is another name."""
+    """Return the file's names of instruction columns where they are not the standard ones."""
     from goft_cli.data.columns import aliases_of
 
     return aliases_of(table_of(task), INSTRUCTIONS)
 
 
 def splits(task: DictConfig) -> list[str]:
-    """Return the splits to score: `validation`, held out or in a place of its own, and `test`."""
+    """Return the splits to score: `validation`, held out or in its own files, and `test`."""
     from goft_cli.data.own import TEST, find_files
     from goft_cli.data.own_images import find_images
     from goft_cli.data.sources import split_names
@@ -242,13 +242,13 @@ def splits(task: DictConfig) -> list[str]:
 
 
 def epochs(task: DictConfig) -> int:
-    """Return how many passes over the rows make about `UPDATES` updates."""
+    """Return how many epochs make about `UPDATES` updates."""
     passes = math.ceil(UPDATES * BATCH / max(1, row_count(task)))
     return max(1, min(MOST_EPOCHS, passes))
 
 
 def few_epochs(task: DictConfig) -> int:
-    """Return how many passes a language model makes: as `epochs`, but few over few rows."""
+    """Return how many epochs a language model trains: as `epochs`, with a lower limit."""
     return min(FEW_EPOCHS, epochs(task))
 
 
@@ -263,7 +263,7 @@ def row_count(task: DictConfig) -> int:
 
 
 def streams(task: DictConfig) -> bool:
-    """Tell whether a task's file is not to be read whole."""
+    """Tell whether a task's file is streamed instead of read whole."""
     return bool("streaming" in task and task.streaming)
 
 
@@ -284,4 +284,4 @@ FOUND: dict[str, Callable[[DictConfig], Any]] = {
     "epochs": epochs,
     "few_epochs": few_epochs,
 }
-"""What `${own:NAME}` may ask for."""
+"""The values of `${own:NAME}`."""

@@ -1,4 +1,4 @@
-"""`model=auto`: what a model's own `config.json` says, in the place of a YAML of this package."""
+"""`model=auto`: values from a model's own `config.json` instead of a YAML of this package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from goft_cli.system.locations import model_location
 ALL_LINEAR = "all-linear"
 """PEFT's word for every linear layer but the output layer."""
 UNNAMEABLE = re.compile(r"[^\w.=+,-]+")
-"""What no folder of a run is called."""
+"""Characters that run folder names do not have."""
 REMEDY = "pass a folder written by save_pretrained"
 
 
@@ -56,7 +56,7 @@ def read_config(path: str, revision: str | None) -> dict[str, Any]:
     """Read a model's `config.json`; that of the hub is downloaded if need be."""
     location = model_location(path)
     if isinstance(location, str):
-        location = brought(path, revision)
+        location = fetched_settings(path, revision)
     try:
         config = json.loads((location / "config.json").read_text(encoding="utf-8"))
         kind = config.get("model_type")
@@ -73,15 +73,15 @@ def read_config(path: str, revision: str | None) -> dict[str, Any]:
 
 
 @cache
-def brought(path: str, revision: str | None) -> Path:
-    """Return the folder with the settings of a hub's model, asked for once in each process."""
+def fetched_settings(path: str, revision: str | None) -> Path:
+    """Return the folder with a hub model's settings, fetched once in each process."""
     return bring_settings(ModelConfig(name=path, path=path, revision=revision))
 
 
 def dtype_of(config: dict[str, Any]) -> Dtype:
-    """Return the precision of the frozen weights: bfloat16 where they are stored so.
+    """Return the precision of the frozen weights: bfloat16 if they are stored so, else float32.
 
-    float16 is left, for its numbers end at 65,504 and a loss that is not scaled leaves them.
+    float16 is not used: its largest number is 65,504, and an unscaled loss leaves its range.
     """
     kept = config.get("dtype") or config.get("torch_dtype")
     return Dtype.bfloat16 if kept == Dtype.bfloat16.value else Dtype.float32

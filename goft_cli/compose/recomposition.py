@@ -24,7 +24,7 @@ VERB = "train"
 
 
 def compose_train(words: Sequence[str]) -> TrainConfig:
-    """Compose what `goft train` makes of these overrides; of several with one key, the last."""
+    """Compose these overrides as `goft train` does; of several with one key, the last counts."""
     written = (in_full(VERB, word) for word in words)
     chosen = list({word.partition("=")[0]: word for word in written}.values())
     register(VERB)
@@ -38,20 +38,20 @@ def compose_train(words: Sequence[str]) -> TrainConfig:
 
 
 def compose_here(words: Sequence[str]) -> TrainConfig:
-    """Compose what `goft train` makes of these words, with the folders that Hydra has open."""
+    """Compose these overrides as `goft train` does, with Hydra's present config folders."""
     with composed_here(words) as cfg:
         return freeze(cfg, TrainConfig)
 
 
 def compose_seeds(words: Sequence[str], seeds: Sequence[int]) -> list[TrainConfig]:
-    """Do what `compose_here` does, with each seed in turn; the words may not set one.
+    """Do what `compose_here` does for each seed; the overrides may not set one.
 
-    Hydra composes once: from seed to seed, a value and the word that sets it are all that changes.
+    Hydra composes once: from seed to seed, only the value and its override change.
     """
     first, *others = ([f"seed={seed}", *words] for seed in seeds)
     with composed_here(first) as cfg:
         made, hydra = [freeze(cfg, TrainConfig)], HydraConfig.get()
-        # a folder of the user's may have a group `seed`, or put the word into the run's name
+        # a user's config folder may have a group `seed`, or put the override into the run's name
         if "seed" in hydra.runtime.choices or first[0] in hydra.job.override_dirname:
             return made + [compose_here(other) for other in others]
         for seed, other in zip(seeds[1:], others, strict=True):
@@ -63,8 +63,8 @@ def compose_seeds(words: Sequence[str], seeds: Sequence[int]) -> list[TrainConfi
 
 
 @contextmanager
-def apart() -> Iterator[None]:
-    """Let the block compose anew, and give Hydra its present folders and settings back after it."""
+def separate_hydra() -> Iterator[None]:
+    """Let the block initialize Hydra anew; restore its config folders and settings afterwards."""
     opened, settings = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     try:
         yield
@@ -74,9 +74,9 @@ def apart() -> Iterator[None]:
 
 @contextmanager
 def composed_here(words: Sequence[str]) -> Iterator[DictConfig]:
-    """Compose without resolving; within the block, `${hydra:...}` says what these words make."""
+    """Compose without resolving; within the block, `${hydra:...}` is that of these overrides."""
     opened, settings = GlobalHydra.instance().hydra, HydraConfig.instance()
-    assert opened is not None, "runs are composed where Hydra is at work"
+    assert opened is not None, "runs are composed only after Hydra is initialized"
     cfg, outer = opened.compose_config(VERB, list(words), RunMode.RUN), settings.cfg
     try:
         yield without_hydra(cfg)

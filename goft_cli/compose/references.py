@@ -29,10 +29,10 @@ SHORT = "benchmark"
 def retained(value: object, task: TaskConfig, *, at_hand: bool = True) -> RetainSpec:
     """Read the value of `retain` for a run on a task, and compose the tasks that it names.
 
-    Files that are missing are refused, and data of the hub that is not to be had if it has to be
-    `at_hand`.
+    Missing files are refused; with `at_hand`, so is hub data that is neither cached nor
+    downloadable.
 
-    Hydra composes anew, so what else is to be composed with its present folders goes first.
+    This initializes Hydra anew, so compose first what needs its present config folders.
     """
     spec = RetainSpec.parse(value).settled(task)
     tasks: dict[Wanted, TaskConfig] = {}
@@ -48,7 +48,7 @@ def retained(value: object, task: TaskConfig, *, at_hand: bool = True) -> Retain
 
 
 def check_at_hand(wanted: Wanted, task: TaskConfig) -> None:
-    """Refuse a task whose data is neither here nor to be downloaded."""
+    """Refuse a task whose data is neither on disk nor downloadable."""
     try:
         check_dataset(task, "task")
     except GoftError as error:
@@ -82,7 +82,7 @@ def benchmark_task(wanted: Wanted) -> TaskConfig:
         raise unknown(wanted, [*OF, *groups[SHORT]])
     if not isinstance(found, BenchmarkConfig):
         raise GoftError(
-            f"retain={name}: a task to train on, and no benchmark",
+            f"retain={name}: it is a task to train on, not a benchmark",
             f"pass retain='{{probe: {name}}}' to fit a ridge probe for it",
         )
     if isinstance(found, VicunaConfig):
@@ -94,7 +94,7 @@ def benchmark_task(wanted: Wanted) -> TaskConfig:
 
 
 def unknown(wanted: Wanted, names: list[str]) -> GoftError:
-    """Return the refusal of a name that there is not."""
+    """Return the error for an unknown name."""
     return GoftError(
         f"retain={wanted}: there is no {wanted.of}", did_you_mean(str(wanted.of), names)
     )

@@ -32,12 +32,12 @@ DISK_ERRORS = {
 LONGEST = 4000
 """Characters in a sentence."""
 LONG_WORD, KEPT = re.compile(r"\S{500,}"), 80
-"""Longer than the path of a file is, and how much of its beginning tells which one it was."""
+"""A word longer than file paths, and how many of its first characters are shown."""
 
-# safetensors says it in exceptions of its own
+# safetensors raises its own exceptions for these
 DISK_SIGNS = {"No space left on device": errno.ENOSPC, "File too large": errno.EFBIG}
 SAVE_FAILED = "PytorchStreamWriter failed writing file"
-"""All that torch.save says, whatever the cause."""
+"""The message of torch.save for every cause."""
 
 
 def sentence_and_code(error: Exception | Stopped, arguments: Sequence[str]) -> tuple[str, int]:
@@ -47,7 +47,7 @@ def sentence_and_code(error: Exception | Stopped, arguments: Sequence[str]) -> t
 
 
 def shortened(sentence: str) -> str:
-    """Cut words that nobody types, and what is still too long to be read."""
+    """Cut overlong words, then the sentence if it is still too long."""
     cut = LONG_WORD.sub(lambda word: f"{word[0][:KEPT]}... ({len(word[0])} characters)", sentence)
     return cut if len(cut) <= LONGEST else f"{cut[: LONGEST // 2]} ... {cut[-LONGEST // 2 :]}"
 
@@ -76,7 +76,7 @@ def _sentence_and_code(error: Exception | Stopped, arguments: Sequence[str]) -> 
 
 
 def what_to_lower(verb: str) -> str:
-    """Return the sentence for a verb that ran out of memory outside a training."""
+    """Return the sentence for a verb that ran out of memory outside training."""
     from dataclasses import fields
 
     from goft_cli.config import SCHEMAS

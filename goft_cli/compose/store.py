@@ -18,7 +18,7 @@ from goft_cli.config import SCHEMAS
 from goft_cli.config.choices import OPEN
 from goft_cli.system.locations import data_root
 
-# For a verb on a trained run: a place without group folders, where `adapter=DIR` is a key.
+# For a verb on a trained run: a config source without group folders, where `adapter=DIR` is a key.
 NO_FOLDERS = "goft_cli.compose"
 
 
@@ -30,7 +30,7 @@ def config_source(verb: str) -> tuple[str, str]:
 
 
 def reads_folder(verb: str) -> bool:
-    """Tell whether `configs/` is the verb's place: there `adapter=` chooses one of its files."""
+    """Tell whether the verb composes from `configs/`, so that `adapter=` chooses a file there."""
     return "adapter" in verb_groups(verb)
 
 
@@ -56,16 +56,16 @@ class Deferred(ConfigNode):
         return self.node
 
     def __copy__(self) -> ConfigNode:
-        """Return a copy of what was built here, once: Hydra asks copies alone for their node."""
+        """Return a copy that is built once: Hydra reads `node` only of copies."""
         return ConfigNode(self.name, self.node, self.group, self.package, self.provider)
 
     def __deepcopy__(self, _: object) -> Deferred:
-        """Stay one: Hydra copies the store for each composition."""
+        """Return this object: Hydra copies the store for each composition."""
         return self
 
 
 def offer(verb: str) -> None:
-    """Put the schemas and what a verb composes into Hydra's store, as often as wanted."""
+    """Put the schemas and a verb's configurations into Hydra's store; calls may repeat."""
     repo = ConfigStore.instance().repo
     for path in (data_root() / "configs").iterdir():
         repo.pop(path.name, None)  # another verb may have offered this group
@@ -93,7 +93,7 @@ def schemas() -> dict[str, Deferred]:
 
 
 def built(schema: type) -> DictConfig:
-    """Build a schema; Hydra lets users add a name to its mappings of names, and nowhere else."""
+    """Build a schema in which Hydra lets users add keys only to mappings of names."""
     cfg = OmegaConf.structured(schema)
     for name in mappings_of_names(schema):
         cfg._get_node(name)._set_flag("struct", False)

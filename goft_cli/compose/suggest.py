@@ -1,4 +1,4 @@
-"""A command line, and the refusal of what does not compose with the nearest right word."""
+"""A command line, and errors that name the nearest valid word for what does not compose."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_checked
 
 PLAIN = re.compile(r"(?!null$)[\w./-]+")
-"""One choice by its name: no list, no sweep, nothing that Hydra computes."""
+"""One choice by its name: no list, no sweep, no interpolation."""
 NO_CHOICE = "Config group override must be a string or a list"
-"""Hydra's words, in an error of no class of its own."""
+"""Hydra's message for this mistake, which has no exception class."""
 PLUGINS = {
     "hydra/launcher": ("basic", "joblib", "submitit_local", "submitit_slurm"),
     "hydra/sweeper": ("basic", "optuna"),
@@ -106,7 +106,7 @@ class CommandLine:
 
 
 def without_hydra(cfg: DictConfig) -> DictConfig:
-    """Drop Hydra's own section, and remember its words: the run folder is named after them."""
+    """Drop Hydra's own section, and store its overrides, after which the run folder is named."""
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
@@ -121,7 +121,7 @@ def open_configs(place: str) -> AbstractContextManager[None]:
 
 
 def explain(error: Exception, line: CommandLine) -> GoftError | None:
-    """Return the refusal that an error of composition is, or None if it is none."""
+    """Return the GoftError for an error of composition, or None for another error."""
     if isinstance(error, ValueError) and NO_CHOICE in str(error):
         return explain_no_choice(line)
     if not isinstance(error, HydraException | OmegaConfBaseException):
@@ -142,7 +142,7 @@ def explain(error: Exception, line: CommandLine) -> GoftError | None:
 
 
 def explain_no_choice(line: CommandLine) -> GoftError | None:
-    """Return the refusal of a group set to a number or to nothing."""
+    """Return the error for a group that is set to a number or to nothing."""
     groups = line.groups()
     for word in line.overrides:
         group, _, choice = word.partition("=")
@@ -154,12 +154,12 @@ def explain_no_choice(line: CommandLine) -> GoftError | None:
 
 
 def without_key(word: str, remedy: str = "write it as KEY=VALUE, for example seed=1") -> GoftError:
-    """Return the refusal of a word that sets nothing."""
+    """Return the error for a word that sets nothing."""
     return GoftError(f"{word!r} has no key", remedy)
 
 
 def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> GoftError:
-    """Return the refusal of a word without `=`, or of one that Hydra's grammar cannot read."""
+    """Return the error for a word without `=`, or one that Hydra's grammar cannot read."""
     if "=" in word.lstrip("="):
         remedy = "a value with spaces or any of {}[],= needs quotes inside quotes: "
         remedy += f"'{word.partition('=')[0]}=\"...\"'"
@@ -171,7 +171,7 @@ def explain_syntax(word: str, groups: Mapping[str, Sequence[str]]) -> GoftError:
 
 
 def explain_choice(error: MissingConfigException, line: CommandLine) -> GoftError:
-    """Return the refusal of a choice that Hydra did not find."""
+    """Return the error for a choice that Hydra did not find."""
     missing = error.missing_cfg_file or ""
     for group, names in PLUGINS.items():
         if missing.startswith(f"{group}/"):
@@ -185,7 +185,7 @@ def explain_choice(error: MissingConfigException, line: CommandLine) -> GoftErro
 
 
 def explain_plugin(group: str, choice: str, names: Sequence[str]) -> GoftError:
-    """Return the refusal of a launcher or sweeper that Hydra does not have, or not yet."""
+    """Return the error for a launcher or sweeper that is unknown or not installed."""
     if choice in names:
         remedy = f"run pip install 'goft-cli[sweep]', or pass {group}=basic"
         return GoftError(f"{group}={choice}: its plugin is not installed", remedy)
@@ -193,7 +193,7 @@ def explain_plugin(group: str, choice: str, names: Sequence[str]) -> GoftError:
 
 
 def mistyped(line: CommandLine) -> GoftError | None:
-    """Say which choice or key there is not, without composing; None where all are known."""
+    """Return the error for an unknown choice or key without composing; None if all are known."""
     for file in line.own_files():
         read_checked(file)
     # left to Hydra: a sweep, whose jobs may choose groups with different keys, and completion
@@ -216,13 +216,13 @@ def mistyped(line: CommandLine) -> GoftError | None:
 
 
 def no_choice(word: str, group: str, choice: str, choices: Sequence[str]) -> GoftError:
-    """Return the refusal of a choice that its group does not have."""
+    """Return the error for a choice that its group does not have."""
     hint = did_you_mean(choice, choices, prefix=f"{group}=")
     return GoftError(f"{word}: there is no such {group.lstrip('+')}", hint)
 
 
 def explain_key(line: CommandLine) -> GoftError | None:
-    """Return the refusal of the first override whose key does not exist."""
+    """Return the error for the first override whose key does not exist."""
     keys, groups = line.keys(), line.groups()
     for word in line.overrides:
         if is_choice(word, groups) or word.startswith(("hydra.", "hydra/")):
@@ -240,18 +240,18 @@ def explain_key(line: CommandLine) -> GoftError | None:
 
 
 def kept_of_run(key: str, keys: Sequence[str]) -> str | None:
-    """Say what a verb on a run takes in place of a key of the run's training; else None."""
+    """Return the remedy for a training key in a verb on a run; None for other keys."""
     section = key.partition(".")[0]
     beside = any(known.startswith(f"{section}.") for known in keys)
     if "base_model" not in keys or section not in verb_groups("train") or beside:
         return None
-    places = "base_model=PATH says where its model is now"
+    places = "base_model=PATH sets where its model is now"
     places += ", data_dir=DIR where its data is" if "data_dir" in keys else ""
     return places
 
 
 def is_mapping_of_names(key: str) -> bool:
-    """Tell whether the user may name what stands below a key."""
+    """Tell whether the user may choose the names of the keys below a key."""
     return any(key.rpartition(".")[2] in mappings_of_names(kind) for kind in SCHEMAS.values())
 
 

@@ -14,28 +14,28 @@ from goft_cli.system.errors import CRASH, FAILED_JOBS, USAGE_ERROR, GoftError
 
 VERBS = {
     "train": "fine-tune a model on a task with an adapter, evaluate it, save it, merge it",
-    "init": "a task YAML of data of your own: goft init data=reviews.csv",
-    "plan": "parameters, updates, memory and time of a run before it starts, without weights",
-    "compare": "adapters side by side: runs over seeds, paired differences, table, figure",
+    "init": "write a task YAML for your own data: goft init data=reviews.csv",
+    "plan": "forecast parameters, updates, memory and time of a run, without its weights",
+    "compare": "compare adapters: runs over seeds, paired differences, table, figure",
     "eval": "score a trained run again, or a run or a model on a benchmark",
-    "rewind": "a run at fractions of its strength, and which to take: goft rewind RUN_FOLDER",
+    "rewind": "score a run at fractions of its strength, choose one: goft rewind RUN_FOLDER",
     "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
-    "chat": "talk with a run in the terminal, turn by turn: goft chat adapter=RUN_FOLDER",
+    "chat": "chat with a run in the terminal: goft chat adapter=RUN_FOLDER",
     "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
     "verify": "recheck a run: digests, scores, merged model, certificate: goft verify RUN_FOLDER",
     "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
-    "report": "one page on runs, their curves and what turned: goft report runs=FOLDER",
-    "reproduce": "run a result of the paper, and compare: goft reproduce table1/cola/qgoft",
-    "doctor": "check machine and configuration before they hurt; exits 1 if a run would fail",
-    "fetch": "bring a configuration's model and data to a folder: goft fetch output_dir=DIR ...",
+    "report": "write a page on runs: scores, curves, rotations: goft report runs=FOLDER",
+    "reproduce": "run a recipe of the paper and compare: goft reproduce table1/cola/qgoft",
+    "doctor": "check machine and configuration before a run; exits 1 if it would fail",
+    "fetch": "download a configuration's model and data: goft fetch output_dir=DIR ...",
 }
 WITHOUT_CONFIG = {"reproduce"}
-"""Verbs that read their words themselves; the others compose `configs/VERB.yaml`."""
+"""Verbs that parse their own arguments; the others compose `configs/VERB.yaml`."""
 MAX_LISTED = 20
 LIKE = 0.75
 """Share of equal letters from which one word is taken for a misspelling of another."""
 FREE_TEXTS = {"predict": "text"}
-"""By verb, the key whose value is what a person wrote, read as it stands."""
+"""By verb, the key whose value is free text, taken literally."""
 SHORT = {
     "data": "task.data_dir",
     "validation": "task.own.validation",
@@ -49,16 +49,16 @@ SHORT = {
     "loss_on": "task.loss_on",
     "streaming": "task.streaming",
 }
-"""Keys of a task by the short words that people type."""
+"""Keys of a task by their short forms."""
 HUB_ID = re.compile(r"(?!.*\.(?:tsv|csv|jsonl?|parquet|arrow|txt)$)\w[\w.-]*/\w[\w.-]*")
 OF_LM_EVAL = ("tasks", "include_path", "num_fewshot", "limit", "apply_chat_template")
 BENCHMARK = {
     "eval": {"benchmark": "task", **{key: f"task.{key}" for key in OF_LM_EVAL}},
     "train": {key: f"benchmark.{key}" for key in OF_LM_EVAL},
 }
-"""Short words about the benchmark, by verb."""
+"""Keys of the benchmark by their short forms, by verb."""
 LISTS = {"task.text_columns", "task.tasks", "benchmark.tasks"}
-"""Those that take a list, of one item too."""
+"""Keys whose value is a list, even of one item."""
 IN_QUOTES = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1""", re.DOTALL)
 INTERPOLATION = re.compile(r"(\\*)\$\{")
 ITEM, ITEM_OF_MAPPING = re.compile(r"[^,\[\]()]+"), re.compile(r"[^,\[\]{}():]+")
@@ -76,16 +76,16 @@ usage: goft VERB [group=choice ...] [key=value ...]
   goft train                                         the offline demo, about a minute on two cores
   goft train task=glue/cola model=deberta-v3-base    the paper's GLUE recipe for CoLA
   goft train -m adapter=goft,qgoft,lora seed=1,2,3   a sweep
-  goft eval adapter=RUN_FOLDER                       a trained run on its own task again
-  goft eval task=mmlu/full shots=5 adapter=RUN_FOLDER     a trained run on a benchmark
-  goft verify RUN_FOLDER                             whether all that a run recorded still holds
+  goft eval adapter=RUN_FOLDER                       score a trained run on its task again
+  goft eval task=mmlu/full shots=5 adapter=RUN_FOLDER     score a trained run on a benchmark
+  goft verify RUN_FOLDER                             recheck all records of a run
   goft reproduce list                                every result of the paper that has a recipe
-  goft doctor task=glue/cola model=deberta-v3-base offline=true    would this run unplugged?
+  goft doctor task=glue/cola model=deberta-v3-base offline=true    would this run offline?
   goft train --help                                  every choice and key of a verb
   goft train --cfg job --resolve                     the composed configuration, without running it
 
   --debug shows the traceback of an error; --version prints the version
-  exit codes: 0 done, {CRASH} a crash, or what doctor or verify found, {USAGE_ERROR} a mistake,
+  exit codes: 0 done, {CRASH} a crash, or a finding of doctor or verify, {USAGE_ERROR} a user error,
   {FAILED_JOBS} jobs of a sweep failed, 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP
   eval "$(goft train --shell-completion install=bash)" completes verbs, groups and keys
 """
@@ -111,7 +111,7 @@ def nearest(word: str, options: Collection[str]) -> str | None:
 
 
 def words_of(name: str) -> list[str]:
-    """Return the words that a name is made of."""
+    """Split a name into its words."""
     return re.findall(r"[a-z0-9]+", name.lower())
 
 
@@ -169,7 +169,7 @@ def in_quotes(text: str) -> str:
 
 
 def spelled(value: object) -> str:
-    """Write a value of Python's as it is typed behind a key, so that Hydra reads the same back.
+    """Write a Python value as it is typed in an override, so that Hydra reads the same back.
 
     A text keeps its plain form where that is read as the same text, for a run's folder is named
     after it.
@@ -207,9 +207,9 @@ def spelled_text(text: str) -> str:
 
 
 def in_full(verb: str, word: str) -> str:
-    """Write out the key of a word that is short for a key of the task, or of the benchmark.
+    """Write out an override's short key of the task or of the benchmark.
 
-    What has the form of a hub id and is nothing on this machine is one.
+    A value in the form of a hub id is one unless it is a path on this machine.
     """
     key, equals, value = word.partition("=")
     full = SHORT.get(key) or BENCHMARK.get(verb, {}).get(key)
@@ -222,7 +222,7 @@ def in_full(verb: str, word: str) -> str:
 
 
 def verbatim(verb: str, word: str) -> str:
-    """Quote a free text, with `${` as two characters; in quotes already, it keeps those."""
+    """Quote a free text, with `${` escaped; a text in quotes keeps them."""
     key, _, value = word.partition("=")
     if key.lstrip("+") != FREE_TEXTS.get(verb) or value in {"", "null"}:
         return word

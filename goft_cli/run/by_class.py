@@ -1,4 +1,4 @@
-"""What `classes.json` and the baseline say to people; no library is needed to show them."""
+"""The table of `classes.json` and the sentence on the baseline; showing them imports no library."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from goft_cli.system.tables import Table
 
 SHOWN_CLASSES, MATRIX_CLASSES = 50, 5
-"""Up to how many classes the screen shows a line for each, and beside it the confusion matrix."""
+"""The most classes that get a line each on the screen, and the most with a confusion matrix."""
 LONG_NAME = 4
-"""Letters of a class above the columns of that matrix."""
+"""The longest class name, in letters, above a column of that matrix."""
 
 
 def describe_baseline(metrics: Mapping[str, Any]) -> list[str]:
-    """Return a sentence where the headline is no better than that of one answer to every row."""
+    """Return a sentence if the headline is no better than that of a constant answer."""
     baseline, headline = metrics.get("baseline"), metrics["headline"]
     if not baseline or baseline["beaten"]:
         return []
@@ -24,10 +24,10 @@ def describe_baseline(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def class_table(found: Mapping[str, Any]) -> Table:
-    """Lay out `classes.json`: the scores of each class, and what its rows were taken for.
+    """Lay out `classes.json`: the scores of each class, and what its rows were mistaken for.
 
-    Of a few classes that is the confusion matrix, whose columns are numbered where names are long;
-    of more it is the class that most of the wrong ones were taken for. Of sets it is nothing.
+    With few classes the table has the confusion matrix, its columns numbered if names are long;
+    with more it has the most frequent wrong prediction; with sets of labels it has neither.
     """
     classes, confusion = found["classes"], found["confusion"]
     whole = bool(confusion) and len(classes) <= MATRIX_CLASSES

@@ -23,16 +23,16 @@ SECTIONS = ("model", "task", "adapter", "trainer", "launcher", "tracker")
 WRITER = "goft_cli"
 """Key of `config.yaml`: the version that wrote it, and the schema of each section."""
 FIRST_VERSION = "0.1.0"
-"""It wrote configurations without that key."""
+"""The version that wrote configurations without that key."""
 GROUPS = {name: name for name in SECTIONS} | {"benchmark": "task"}
 """The group of schemas of each section."""
 TELLING = {"task": "family", "adapter": "peft_type"}
 """The key that tells the schemas of a group apart."""
 STRENGTH = "strength"
 NOT_IDENTITY = {WRITER, "output_dir", "run_name", "overwrite", "tracker", "verify"}
-"""Keys that change no number; they may differ between two starts of the same run."""
+"""Keys that do not change results; they may differ between two starts of the same run."""
 SOURCES = ("model.budgets", "task.recipe", "benchmark.recipe", "adapter.fallback")
-"""Tables of values. The chosen values have other keys, so a new row makes no other run."""
+"""Tables from which values are chosen; a new row in one does not make it another run."""
 
 
 def write_config(path: Path, cfg: TrainConfig) -> None:
@@ -49,20 +49,20 @@ def schemas_of(cfg: TrainConfig) -> dict[str, str]:
 
 
 def is_written(path: Path, cfg: TrainConfig) -> bool:
-    """Tell whether a file has exactly the schemas and values of what determines the numbers.
+    """Tell whether a file has exactly the schemas and values that determine this run's results.
 
-    Where it does, `read_config` need not build them; where not, it may fill gaps with the same.
+    If it has, `read_config` is not needed; if not, `read_config` may still find them equal.
     """
     plain = read_yaml(path)
     writer = plain.pop(WRITER, None)
     if not isinstance(writer, dict) or writer.get("schemas") != schemas_of(cfg):
         return False
-    # as text, for 1 and 1.0 and True are equal, and only one of them may be of the key's type
+    # compared as text: 1, 1.0 and True are equal, but only one of them may have the key's type
     return repr(identity(plain)) == repr(identity(without_enums(asdict(cfg))))
 
 
 def without_enums(value: Any) -> Any:  # noqa: ANN401 - a mapping, a list or a scalar
-    """Return a value with the names of enums in their place."""
+    """Return a value in which enums are replaced by their names."""
     if isinstance(value, dict):
         return {key: without_enums(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -91,11 +91,10 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def of_another_version(path: Path, what: str, version: str) -> GoftError:
-    """Return the refusal of what this version does not know."""
+    """Return the error for a key or schema that this version does not have."""
     return GoftError(
-        f"{path}: goft-cli {__version__} knows no {what}",
-        f"goft-cli {version} wrote the file, so use that version, or take out what was added by "
-        "hand",
+        f"{path}: goft-cli {__version__} does not know {what}",
+        f"use goft-cli {version}, which wrote the file, or remove what was added by hand",
     )
 
 
@@ -130,7 +129,7 @@ def as_plain(cfg: TrainConfig) -> dict[str, Any]:
 
 
 def identity(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a configuration that determines the numbers.
+    """Return the part of a configuration that determines the results.
 
     The strength of the adapter is part of it only where it is not 1: it is 1 in all runs of
     versions that did not have the key.
@@ -142,13 +141,13 @@ def identity(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_sha256(cfg: TrainConfig) -> str:
-    """Return a digest of what determines the numbers, in the keys of this version."""
+    """Return a digest of the values that determine the results, in the keys of this version."""
     canonical = json.dumps(identity(as_plain(cfg)), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def settings(cfg: TrainConfig) -> dict[str, Any]:
-    """Return the values that determine the numbers, by dotted key."""
+    """Return the values that determine the results, by dotted key."""
     sources = tuple(f"{source}." for source in SOURCES)
     plain = {key: value for key, value in asdict(cfg).items() if key not in NOT_IDENTITY}
     return {

@@ -30,7 +30,7 @@ from goft_cli.system.files import RECORD, begin_record, clear, read_yaml
 logger = logging.getLogger(__name__)
 
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP}
-"""What a file system without locks answers, such as Lustre or NFS mounted without them."""
+"""Error numbers of a file system without locks, such as Lustre or NFS mounted without them."""
 MAX_DIFFERENCES = 6
 FORECAST = "forecast"
 """The key of `goft plan`'s numbers, in its own file and in `metrics.json`."""
@@ -39,9 +39,10 @@ Stamp = tuple[int, int, int]
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file until the block ends, or the process; the file itself stays.
+    """Hold a lock file until the block or the process ends; the file itself stays.
 
-    On a disk without locks there is none: a file by its existence would outlive a killed process.
+    A disk without locks gets none: a file whose existence is the lock would outlive a killed
+    process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
@@ -76,7 +77,7 @@ def read_holder(path: Path) -> str:
         signed = json.loads(path.read_text(encoding="utf-8"))
         return "process {pid} on {host}, since {since}".format(**signed)
     except (OSError, ValueError, KeyError, TypeError):
-        return "a process that has not said which yet"
+        return "a process that has not written its id yet"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class RunFolder:
 
     path: Path
     lock_seen: Stamp | None = field(default=None, compare=False)
-    """The lock file when the run was opened, to know the folder again."""
+    """Identity of the lock file when the run was opened, to recognize the folder later."""
 
     @property
     def config(self) -> Path:
@@ -119,7 +120,7 @@ class RunFolder:
 
     @property
     def classes(self) -> Path:
-        """What a classifier finds and confuses on the headline's split, class by class."""
+        """A classifier's scores and confusions by class, on the headline's split."""
         return self.path / "classes.json"
 
     @property
@@ -139,7 +140,7 @@ class RunFolder:
 
     @property
     def plan(self) -> Path:
-        """What `goft plan` expects of the run; beside the folder, which only the run makes."""
+        """The forecast of `goft plan`, beside the folder, since only the run creates the folder."""
         return self.path.with_name(f"{self.path.name}.plan.json")
 
     @property
@@ -154,7 +155,7 @@ class RunFolder:
 
     @property
     def is_run(self) -> bool:
-        """Whether goft made the folder; others write a `config.yaml` too."""
+        """Whether goft made the folder; other programs write a `config.yaml` too."""
         traces = (self.record, self.log, self.manifest, self.metrics)
         if not (self.config.is_file() and any(path.is_file() for path in traces)):
             return False
@@ -183,7 +184,7 @@ class RunFolder:
         """Refuse to go on in a folder that is not the one that was opened."""
         if self.lock_seen is not None and stamp(self.lock) != self.lock_seen:
             raise GoftError(
-                f"{self.path}: the run folder was deleted or moved while the run was at work",
+                f"{self.path}: the run folder was deleted or moved during the run",
                 "start the command again",
             )
 
@@ -199,7 +200,7 @@ def stamp(path: Path) -> Stamp | None:
 
 @contextmanager
 def opened(cfg: TrainConfig) -> Iterator[RunFolder]:
-    """Open the run folder and keep every other start of the run out until the block ends.
+    """Open the run folder, and lock it against other starts of the run until the block ends.
 
     A start that fails before its training leaves no folder. A finished run may lie on a read-only
     disk.
@@ -221,7 +222,7 @@ def opened(cfg: TrainConfig) -> Iterator[RunFolder]:
 
 
 def open_run(cfg: TrainConfig) -> RunFolder:
-    """Create the run folder, or find the same run in it; the caller keeps other starts out."""
+    """Create the run folder, or find the same run in it; the caller holds the lock."""
     refuse_other(cfg)
     folder = RunFolder(Path(cfg.output_dir))
     folder = replace(folder, lock_seen=stamp(folder.lock))
@@ -255,7 +256,7 @@ def refuse_other(cfg: TrainConfig) -> None:
     """Refuse a folder that this run may not use, before anything is written."""
     folder = RunFolder(Path(cfg.output_dir))
     if not folder.is_run:
-        own = {folder.lock, folder.record}  # all there is where a start was killed at once
+        own = {folder.lock, folder.record}  # the only files if a start was killed at once
         if folder.path.is_dir() and set(folder.path.iterdir()) - own:
             raise GoftError(
                 f"output_dir={folder.path}: the folder is not empty and holds no run of goft",
@@ -273,7 +274,7 @@ def refuse_other(cfg: TrainConfig) -> None:
 
 
 def withdraw(folder: RunFolder, *, made: bool) -> None:
-    """Remove all that a start before its training wrote, and the folder if it made that."""
+    """Remove the files that a start wrote before training, and the folder if the start made it."""
     clear(folder.path)
     for path in (folder.config, folder.record, folder.lock):
         path.unlink(missing_ok=True)

@@ -61,7 +61,7 @@ def launch(cfg: TrainConfig, config: Path, module: str) -> None:
     try:
         with handling(stop_now), patch_environment(**worker_environment(cfg)):
             launch_command(arguments)
-    except SignalException as signalled:  # which torchrun passed on, and waited
+    except SignalException as signalled:  # torchrun passed the signal on and waited
         raise Stopped(signalled.sigval) from None
     except ChildFailedError as error:
         rank, failure = root_cause(error.failures)
@@ -73,7 +73,7 @@ def launch(cfg: TrainConfig, config: Path, module: str) -> None:
 
 
 def worker_environment(cfg: TrainConfig) -> dict[str, str]:
-    """Return what makes accelerate start several processes without GPUs, and torchrun patient."""
+    """Return variables that let accelerate start CPU processes and torchrun wait for a save."""
     on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
     threads = max(1, torch.get_num_threads() // cfg.launcher.num_processes)
     return {
@@ -87,8 +87,8 @@ def worker_environment(cfg: TrainConfig) -> dict[str, str]:
 def root_cause(failures: Mapping[int, ProcessFailure]) -> tuple[int, ProcessFailure]:
     """Return the rank that failed first.
 
-    A process killed from outside comes first: its time is later than that of those that lost it.
-    One that torchrun ended because of another comes last: its time is in whole seconds.
+    A process killed from outside ranks first, although the others, which lost contact with it, have
+    earlier times. One that torchrun ended ranks last, since its time is in whole seconds.
     """
 
     def order(item: tuple[int, ProcessFailure]) -> tuple[bool, bool, float]:
@@ -101,7 +101,7 @@ def root_cause(failures: Mapping[int, ProcessFailure]) -> tuple[int, ProcessFail
 
 
 def as_error(failure: ProcessFailure, rank: int, count: int) -> RankError | Stopped:
-    """Return the exception for what a process left behind."""
+    """Return the exception for the failure that a process recorded."""
     who = f"process {rank} of {count}"
     if failure.exitcode < 0:
         return RankError(
@@ -122,7 +122,7 @@ class RankTracebackError(Exception):
 
 
 def report_failure(sentence: str, traceback: str) -> None:
-    """Write for the launcher why this process fails, into the file that torchrun provides."""
+    """Write why this process fails into the file that torchrun provides for its launcher."""
     now = time.time()
     word = {"message": sentence, "timestamp": int(now), "time": now, "traceback": traceback}
     Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(word), encoding="utf-8")
@@ -154,12 +154,12 @@ def join_processes(cfg: TrainConfig) -> bool:
 
 
 @contextmanager
-def open_together(cfg: TrainConfig, *, speaks: bool, held: bool) -> Iterator[RunFolder]:
-    """Open the run folder in the process that writes for all (`speaks`), until the block ends.
+def open_together(cfg: TrainConfig, *, is_main: bool, held: bool) -> Iterator[RunFolder]:
+    """Open the run folder in the process that writes for all (`is_main`), until the block ends.
 
-    `held`: the launcher of the processes keeps other starts out.
+    `held`: the launcher of the processes holds the lock.
     """
-    if not speaks:
+    if not is_main:
         opening = nullcontext(RunFolder(Path(cfg.output_dir)))
     else:
         opening = nullcontext(open_run(cfg)) if held else opened(cfg)
@@ -181,6 +181,6 @@ def leave_processes() -> None:
 
 
 def wait_for_all() -> None:
-    """Wait until every process is here."""
+    """Wait until every process has reached this call."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()

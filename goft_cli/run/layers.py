@@ -1,4 +1,4 @@
-"""What an adapter did to each layer, measured while it is merged; a run keeps it for its report."""
+"""How an adapter changed each layer, measured while it is merged and stored for the report."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:  # a page on runs that kept their measurements needs no torch
 
 NAME = "layers.safetensors"
 WORK_PER_SECOND = 3e9
-"""Of `hyperspherical_energy` on one core, rows^2 x columns: 2e9 for 4,096 columns, 6e9 for 768."""
+"""rows^2 x columns that `hyperspherical_energy` does per second on one core: 2e9 to 6e9."""
 LEAST_SECONDS, SHARE = 1.0, 0.05
-"""What the measurements may take on a CPU: so long, or this share of the training's time."""
+"""The measurements may take this long on a CPU, or this share of the training time."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class LayerReport:
         orthogonality_error: of the rotation, see `RotationGeometry`.
         deviation: of the pair that is farthest from a rotation.
         turned: mean angle in degrees between a neuron's weights before and after.
-        shortest: the smallest of the neurons' lengths after over before.
-        longest: the largest one.
+        shortest: the smallest ratio of a neuron's length after to before.
+        longest: the largest such ratio.
         energy_before: hyperspherical energy of the pretrained weight.
         energy_after: of the adapted one.
         angles: (d-1,) radians that the pairs turn by; empty for another adapter.
@@ -94,7 +94,7 @@ def by_stage(layers: Sequence[LayerReport]) -> Mapping[int, float]:
 
 @contextmanager
 def measuring(model: nn.Module) -> Iterator[list[LayerReport]]:
-    """Measure each adapted layer as a block merges it; one at a time, so that none is kept."""
+    """Measure each adapted layer when the block merges it, one layer in memory at a time."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     from goft_cli.tuner.geometry import WRAPPER, neurons, rotation_geometries
@@ -140,7 +140,7 @@ def measured(
 
 
 def is_quick(model: nn.Module, train_seconds: float) -> bool:
-    """Tell whether the measurements take little beside the training; on a GPU they always do."""
+    """Tell whether the measurements are short beside the training; on a GPU they always are."""
     from goft_cli.tuner.geometry import ENERGY_NEURONS, adapted_weights
 
     work = 0
@@ -164,7 +164,7 @@ def write(folder: Path, layers: Sequence[LayerReport]) -> None:
 
 
 def read(folder: Path) -> list[LayerReport] | None:
-    """Return the measurements that a run kept, or None where it kept none that can be read."""
+    """Return the measurements that a run stored, or None if there are none that can be read."""
     from safetensors import SafetensorError, safe_open
 
     names = {entry.name for entry in fields(LayerReport)} - {"angles"}

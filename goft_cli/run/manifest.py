@@ -1,4 +1,4 @@
-"""What a run's manifest says of its base model's files and of its environment."""
+"""The parts of a run's manifest on the base model's files and on the environment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROCESSOR = (
     *("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model"),
     *("preprocessor_config.json", "processor_config.json"),
 )
-"""What tokenizers and image processors are stored in."""
+"""Files of tokenizers and image processors."""
 SETTINGS = ("config.json", "generation_config.json")
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "evaluate", "hydra-core")
 
@@ -34,8 +34,8 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "evaluate
 def describe_base(cfg: ModelConfig, *, fresh: bool = False) -> dict[str, Any]:
     """Return `source` (a folder, or the hub id), `revision`, `sha256` by name of a base model.
 
-    `sha256` is empty where the hub's cache has no files. `fresh` reads every byte, whatever the
-    cache of digests knows.
+    `sha256` is empty where the hub's cache has no files. `fresh` reads every byte, without the
+    cache of digests.
     """
     location = model_location(cfg.path)
     is_local = isinstance(location, Path)
@@ -54,10 +54,10 @@ def hash_ahead(cfg: ModelConfig) -> Thread:
     """Hash a base model's files in a thread, so that `describe_base` finds their digests cached."""
 
     def work() -> None:
-        with suppress(GoftError, OSError):  # which loading the model raises too
+        with suppress(GoftError, OSError):  # loading the model raises it too
             describe_base(cfg)
 
-    thread = Thread(target=work, daemon=True)  # which ends with the program, whatever ends that
+    thread = Thread(target=work, daemon=True)  # a daemon, so that it never keeps the program alive
     thread.start()
     return thread
 
@@ -80,7 +80,7 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def environment() -> dict[str, Any]:
-    """Return versions, hardware, and what the environment asks for."""
+    """Return versions, hardware, and settings from environment variables."""
     import torch
 
     from goft_cli.rotation import forced_engine  # late, for it imports torch

@@ -1,4 +1,4 @@
-"""What a run ends with: its model checked against the one on disk, its manifest and its numbers."""
+"""The end of a run: compare the model with the one on disk, write manifest and metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from goft_cli.run.configuration import config_sha256
 from goft_cli.run.folder import FORECAST
 from goft_cli.run.layers import LayerReport
 from goft_cli.run.prepare import Job
-from goft_cli.run.provenance import adapter_sha256, describe_adapter, require_same_ground
+from goft_cli.run.provenance import adapter_sha256, describe_adapter, require_same_sources
 from goft_cli.run.second_stage import first_stage
 from goft_cli.system.files import note, read_json, write_json
 from goft_cli.tasks.base import Arrays, Split
@@ -54,16 +54,16 @@ class Verification:
     splits: dict[str, Split]
     outputs: dict[str, Arrays]
     compared: dict[str, dict[str, int]]
-    """By split, on how many model `inputs` the three were compared, `of` how many."""
+    """By split, the number of model `inputs` on which the three were compared, `of` the total."""
     reloaded_difference: float
     merged_difference: float
     tolerance: float
     layers: Sequence[LayerReport] | None
-    """What the adapter did to each layer; None where measuring it would have taken long."""
+    """How the adapter changed each layer; None if measuring it would have taken too long."""
 
 
 def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
-    """Run the trained model, and on rows to compare the one rebuilt from disk, and that one merged.
+    """Run the trained model, and on some rows the model rebuilt from disk and the merged one.
 
     The trained one may be sharded over the processes; the other two are whole in each.
     """
@@ -88,7 +88,7 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
     if job.cfg.model.quantization:
         rebuilt = reloaded_model(job, unpacked=True)
     quick = not job.cfg.model.quantization and layers.is_quick(rebuilt, trainer.totals.seconds)
-    with layers.measuring(rebuilt) if job.speaks and quick else nullcontext() as measured:
+    with layers.measuring(rebuilt) if job.is_main and quick else nullcontext() as measured:
         merged = merge(rebuilt)
     difference = require_agreement("merged", expected, outputs_of(merged), allowed)
     sizes = {name: len(cast(Sized, split.inputs)) for name, split in splits.items()}
@@ -99,7 +99,7 @@ def verify(job: Job, trainer: PenaltyTrainer) -> Verification:
 def compared_places(
     cfg: TrainConfig, splits: Mapping[str, Split], arguments: TrainingArguments
 ) -> dict[str, np.ndarray]:
-    """Return by split the places of the model inputs on which the models are compared.
+    """Return, by split, the indices of the model inputs on which the models are compared.
 
     They make whole batches of the first evaluation, so that equal models give equal bits.
     """
@@ -127,7 +127,7 @@ def compute_dtype(cfg: TrainConfig) -> torch.dtype:
 
 
 def write_manifest(job: Job) -> None:
-    """Record what makes the numbers, before they are made."""
+    """Record what determines the results, before training."""
     content = {
         "config_sha256": config_sha256(job.cfg),
         "seed": job.cfg.seed,
@@ -146,7 +146,7 @@ def write_manifest(job: Job) -> None:
     if source := first_stage(job.cfg):
         content["init_adapter"] = describe_adapter(source.folder)
     if job.folder.has_results and job.folder.manifest.is_file():
-        require_same_ground(read_json(job.folder.manifest), content, job.folder.path)
+        require_same_sources(read_json(job.folder.manifest), content, job.folder.path)
     write_json(job.folder.manifest, content)
 
 
@@ -207,7 +207,7 @@ def collect_metrics(job: Job, trainer: PenaltyTrainer, checked: Verification) ->
 
 
 def baseline(job: Job, split: Split, headline: float) -> dict[str, Any] | None:
-    """Return what the headline is where every answer is the same; None where none can be."""
+    """Return the headline of a constant answer; None if the task has no such answer."""
     task, config = job.task, job.task.config
     found = task.constant(job.data.splits[config.train_split], split)
     if found is None:
@@ -219,6 +219,6 @@ def baseline(job: Job, split: Split, headline: float) -> dict[str, Any] | None:
 
 
 def recorded_forecast(job: Job) -> dict[str, float | None] | None:
-    """Return what `goft plan` expected of exactly this run; None without a plan."""
+    """Return the forecast of `goft plan` for exactly this run; None without one."""
     recorded = read_json(job.folder.plan) if job.folder.plan.is_file() else {}
     return recorded[FORECAST] if recorded.get("config_sha256") == config_sha256(job.cfg) else None

@@ -18,7 +18,7 @@ from goft_cli.run.launch import join_processes, leave_processes, open_together, 
 from goft_cli.run.manifest import hash_ahead
 from goft_cli.run.outcome import finish, verify, write_manifest
 from goft_cli.run.prepare import Job, prepare
-from goft_cli.run.provenance import check_ground
+from goft_cli.run.provenance import check_sources
 from goft_cli.system.errors import OutOfMemoryError, is_out_of_memory
 from goft_cli.system.screen import console, logging_to, silent
 from goft_cli.tasks.benchmark import Scores
@@ -34,26 +34,26 @@ logger = logging.getLogger(__name__)
 def run(cfg: TrainConfig, *, held: bool = False) -> Path:
     """Fine-tune, keep the best checkpoint, save, rebuild, merge, score; return the run folder.
 
-    `held`: the process that started this one keeps other starts of the run out.
+    `held`: the process that started this one holds the run's lock.
     """
-    speaks = join_processes(cfg)
-    with open_together(cfg, speaks=speaks, held=held) as folder:
-        gone = check_ground(cfg) if speaks else []
+    is_main = join_processes(cfg)
+    with open_together(cfg, is_main=is_main, held=held) as folder:
+        gone = check_sources(cfg) if is_main else []
         if not folder.finished:
-            work(cfg, folder, speaks=speaks)
+            work(cfg, folder, is_main=is_main)
             leave_processes()
-        elif speaks:
+        elif is_main:
             summary.show_finished(folder, [change.name for change in gone])
     return folder.path
 
 
-def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
-    """Do all that a run does in its folder."""
-    logs = logging_to(folder.log, console) if speaks else silent()
-    curves = tracking(cfg.tracker, folder.path) if speaks else nullcontext()
+def work(cfg: TrainConfig, folder: RunFolder, *, is_main: bool) -> None:
+    """Train, verify and score a run in its folder."""
+    logs = logging_to(folder.log, console) if is_main else silent()
+    curves = tracking(cfg.tracker, folder.path) if is_main else nullcontext()
     with logs, curves:
-        hashing = hash_ahead(cfg.model) if speaks else None
-        job = prepare(cfg, folder, speaks=speaks)
+        hashing = hash_ahead(cfg.model) if is_main else None
+        job = prepare(cfg, folder, is_main=is_main)
         if hashing:
             hashing.join()
             folder.check_there()
@@ -61,7 +61,7 @@ def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
         with memory_errors(job.model):
             trainer = train(job)
             checked = verify(job, trainer)
-        if speaks:
+        if is_main:
             scores = score_benchmark(job, checked.merged)
             folder.check_there()
             finish(job, trainer, checked, scores)
@@ -69,7 +69,7 @@ def work(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> None:
 
 @contextmanager
 def memory_errors(model: torch.nn.Module) -> Iterator[None]:
-    """Turn an error that memory ran out, whoever raised it, into an OutOfMemoryError."""
+    """Turn an out-of-memory error of any library into an OutOfMemoryError."""
     try:
         yield
     except Exception as error:
@@ -93,7 +93,7 @@ def train(job: Job) -> PenaltyTrainer:
     with sharding.unpickling_nothing(), filtered_peft_warnings():
         fit(trainer, checkpoint)
     state = sharding.whole_state(job.model)
-    if job.speaks:
+    if job.is_main:
         job.folder.check_there()
         with filtered_peft_warnings():
             job.model.save_pretrained(str(job.folder.adapter), state_dict=state)

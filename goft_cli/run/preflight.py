@@ -46,7 +46,7 @@ OPTIMIZERS = (
     ("stable_adamw", "torch-optimi"),
     (".*(8bit|bnb|lion|ademamix|paged).*", "bitsandbytes"),
 )
-"""Patterns of optimizers' names, the first that matches counting, and the package of each."""
+"""Patterns of optimizer names, and the package that each needs; the first match counts."""
 
 
 def check_inputs(cfg: TrainConfig) -> None:
@@ -96,19 +96,19 @@ def check_metrics(task: TaskConfig) -> None:
 
 
 def check_data_dir(task: TaskConfig, key: str) -> None:
-    """Refuse a folder of local data, the task's own below `key`, that is missing or empty."""
+    """Refuse a task's folder of local data that is missing or empty; `key` is the task's key."""
     if task.data_dir is not None and task.own is None:  # own data has been read to compose
         check_folder(task.data_dir, key=f"{key}.data_dir", content="data files")
 
 
 def check_model(model: ModelConfig) -> None:
-    """Refuse a hub id that is neither cached nor to be downloaded, and a path without a model."""
+    """Refuse a hub id that is neither cached nor downloadable, and a path without a model."""
     if isinstance(model_location(model.path), str):
         dataset_files.check_model(model)
 
 
 def check_dataset(task: TaskConfig, key: str) -> None:
-    """Refuse hub data that is neither cached nor to be downloaded, and lm-eval where it lacks."""
+    """Refuse hub data that is neither cached nor downloadable, and lm-eval if not installed."""
     if isinstance(task, LmEvalConfig):
         check_lm_eval(task, key)
     if task.remote_dataset and task.own is None:  # own data has been read to compose
@@ -123,7 +123,7 @@ def check_lm_eval(task: LmEvalConfig, key: str) -> None:
         )
     if find_spec("lm_eval") is None:
         raise GoftError(
-            f"{key}=lm_eval: the package of lm-eval is not installed",
+            f"{key}=lm_eval: the package lm-eval is not installed",
             "run pip install 'goft-cli[lm-eval]'",
         )
 
@@ -156,7 +156,7 @@ def check_order(trainer: TrainerConfig) -> None:
 
 
 def check_optimizer(trainer: TrainerConfig) -> None:
-    """Refuse an optimizer whose package is missing, or that is not told what it works on."""
+    """Refuse an optimizer whose package is missing, or that needs layers and has none named."""
     name = trainer.optim.value
     found = (package for names, package in OPTIMIZERS if re.fullmatch(names, name))
     package = next(found, None)
@@ -174,20 +174,20 @@ def check_optimizer(trainer: TrainerConfig) -> None:
 
 
 def check_smoothing(cfg: TrainConfig) -> None:
-    """Refuse to spread labels where there are none, as in regression and question answering."""
+    """Refuse label smoothing without classes, as in regression and question answering."""
     task, factor = cfg.task, cfg.trainer.label_smoothing_factor
     classes = isinstance(task, ImageClassificationConfig | InstructionConfig)
     sets = isinstance(task, TextClassificationConfig) and task.multi_label
     if factor and (sets or not (classes or getattr(task, "labels", None))):
         raise GoftError(
-            f"trainer.label_smoothing_factor={factor}: a row of task {task.name} has no one "
-            "class to spread over the others",
+            f"trainer.label_smoothing_factor={factor}: rows of task {task.name} do not have "
+            "one class each to smooth",
             "leave it out",
         )
 
 
 def check_tracker(tracker: TrackerConfig) -> None:
-    """Refuse a tracker that would stop the training only after everything is loaded."""
+    """Refuse a tracker that lacks its package or its API key, before anything is loaded."""
     if tracker.name is TrackerName.none:
         return
     service, name = SERVICES[tracker.name], tracker.name.name
@@ -205,7 +205,7 @@ def check_tracker(tracker: TrackerConfig) -> None:
 
 
 def check_quantization(cfg: TrainConfig) -> None:
-    """Refuse packed weights without bitsandbytes, or below an adapter that needs them plain."""
+    """Refuse quantized weights without bitsandbytes, or with an adapter that needs plain ones."""
     if cfg.model.quantization is None:
         return
     words = f"model.quantization={cfg.model.quantization.value}"
@@ -219,7 +219,7 @@ def check_quantization(cfg: TrainConfig) -> None:
 
 
 def wandb_key() -> bool:
-    """Tell whether wandb would find a key in the environment or in netrc; never read it out."""
+    """Tell whether wandb would find a key in the environment or in netrc; never return it."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""

@@ -49,12 +49,12 @@ class Job:
     model: PeftModel
     counts: ParameterCount
     benchmark: LoadedBenchmark | None
-    speaks: bool
+    is_main: bool
     """Whether this process writes and logs for all that share the run."""
 
 
-def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
-    """Load data and model, and put the adapter on."""
+def prepare(cfg: TrainConfig, folder: RunFolder, *, is_main: bool) -> Job:
+    """Load data and model, and attach the adapter."""
     set_seed(cfg.seed)
     task = build_task(cfg.task)
     arguments = training_arguments(cfg, folder.checkpoints, task)
@@ -68,23 +68,23 @@ def prepare(cfg: TrainConfig, folder: RunFolder, *, speaks: bool) -> Job:
     if benchmark:
         benchmark.check_model(backbone.model, backbone.processor)
     encoded = encode(task, data, backbone, arguments)
-    # a row may have several inputs, which are not counted; rows left out or packed are
+    # count rows left out or packed, but not the several inputs that a row may have
     rows = min(len(data.splits[cfg.task.train_split]), len(cast("Sized", encoded.train)))
     updates = update_count(rows, cfg.trainer, arguments.world_size)
     head = head_of(backbone.model, cfg.model)
     model = attach_adapter(backbone, cfg.adapter, head, task.auto_class, updates)
     if source := first_stage(cfg):
-        go_on(model, source, task, backbone, head)
+        copy_first_stage(model, source, task, backbone, head)
     counts = count_parameters(model, head)
     return Job(
-        cfg, folder, task, data, encoded, arguments, backbone, model, counts, benchmark, speaks
+        cfg, folder, task, data, encoded, arguments, backbone, model, counts, benchmark, is_main
     )
 
 
-def go_on(
+def copy_first_stage(
     model: PeftModel, source: RunRecord, task: Task[Any, Any], backbone: Backbone, head: list[str]
 ) -> None:
-    """Give the adapter the numbers of a finished run's, and the head where the labels are equal."""
+    """Copy a finished run's adapter weights, and its head's if the labels are equal."""
     recorded, place = section(source.manifest, "model"), source.folder.path
     if recorded.get("fingerprint") != backbone.fingerprint:
         raise GoftError(
@@ -96,20 +96,20 @@ def go_on(
     before = build_task(source.cfg.task).respelled(section(source.manifest, "data"))
     keeps = answers(before) == answers(task)
     filled(model, source.folder.adapter, without=() if keeps else head)
-    logger.info("goes on from %s, trained on %s", place, before.config.name)
+    logger.info("continues from %s, trained on %s", place, before.config.name)
     if not keeps and any(in_modules(name, head) for name, _ in model.named_parameters()):
-        logger.info("the head is new: %s there, %s here", *map(labels_of, (before, task)))
+        logger.info("new head, labels differ: %s there, %s here", *map(labels_of, (before, task)))
 
 
 def answers(task: Task[Any, Any]) -> dict[str, Any]:
-    """Return what a head is built for."""
+    """Return the settings that a head is built from."""
     options = task.model_options()
     named = {key: options.get(key) for key in ("num_labels", "id2label", "problem_type")}
     return named | {"auto_class": task.auto_class}
 
 
 def labels_of(task: Task[Any, Any]) -> str:
-    """Say in few words what a task's head answers with."""
+    """Describe in few words the labels of a task's head."""
     names = [str(name) for name in (task.model_options().get("id2label") or {}).values()]
     return shorten(", ".join(names) or f"what {task.config.name} asks for", 80, placeholder=" ...")
 
@@ -152,9 +152,9 @@ def announce_packing(loose: Dataset, packed: Dataset, arguments: TrainingArgumen
 
 
 def batch_shape(sizes: np.ndarray, size: int) -> tuple[float, float]:
-    """Return the mean tokens of a batch, and the share of its places that is padding.
+    """Return the mean tokens of a batch, and the share of its positions that is padding.
 
-    Rows of `sizes` tokens come in their order, which tells as much as any other order.
+    Rows of `sizes` tokens are taken in order; another order gives about the same.
     """
     batches = [sizes[part.start : part.stop] for part in chunks(len(sizes), size)]
     places = sum(int(batch.max()) * len(batch) for batch in batches)

@@ -1,4 +1,4 @@
-"""What a run recorded of its base model, data and adapter, compared with what is there now."""
+"""A run's record of its base model, data and adapter, compared with the present files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.files import image_names, read_json
 
 Section = Mapping[str, Any]
-"""Of the manifest: `sha256` by file name below `source`, or below the hub's `cache`."""
+"""Part of the manifest: `sha256` by file name below `source`, or below the hub's `cache`."""
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 BESIDE_ARROW = ("/state.json", "/dataset_info.json")
-"""What version 0.1.0 left out of the record of a folder that `save_to_disk` wrote."""
-TRAIN_ANEW = "restore it, or train anew with overwrite=true or under another run_name=NAME"
+"""Files of `save_to_disk` that version 0.1.0 left out of its record."""
+TRAIN_ANEW = "restore it, or train again with overwrite=true or another run_name=NAME"
 OTHER_BASE = "restore it, or pass base_model=PATH of a copy of the original"
 OTHER_DATA = "restore it, or pass data_dir=DIR to read other data on purpose"
 COPY_RUN = "copy the run folder again, or train it again with overwrite=true"
@@ -28,7 +28,7 @@ COPY_RUN = "copy the run folder again, or train it again with overwrite=true"
 
 @dataclass(frozen=True)
 class Change:
-    """A file that is not what it was; None where it was not there."""
+    """A file whose digest changed; a digest is None if the file was, or is, missing."""
 
     name: str
     recorded: str | None
@@ -107,7 +107,7 @@ def file_changes(recorded: Section, found: Section) -> list[Change]:
 
 
 def image_changes(recorded: Section, found: Section) -> Iterator[Change]:
-    """Yield the images that have changed, of lists that have not."""
+    """Yield the changed images of lists that have not changed."""
     old, new = section(recorded, "images"), section(found, "images")
     for name in old.keys() & new.keys():
         if len(old[name]) != len(new[name]) or old[name] == new[name]:
@@ -129,7 +129,7 @@ def changes_on_disk(recorded: Section, task: TaskConfig, *, fresh: bool = False)
     if isinstance(task, ImageClassificationConfig) and task.own is not None:
         from goft_cli.data.own_images import images_there  # late, for it imports Pillow
 
-        names += images_there(task, task.own)  # among them those that have been added
+        names += images_there(task, task.own)  # added ones included
     paths = {name: root / name for name in names}
     found = digests(paths.values(), fresh=fresh)
     there = {name: found[path] for name, path in paths.items() if path in found}
@@ -154,7 +154,7 @@ def adapter_sha256(run: RunFolder) -> dict[str, str]:
 
 
 def describe_adapter(run: RunFolder) -> Section:
-    """Return `source` (the folder) and `sha256` by name of the adapter that another run is on."""
+    """Return `source` (folder) and `sha256` by name of an adapter that another run starts from."""
     return {"source": str(run.adapter.resolve()), "sha256": adapter_sha256(run)}
 
 
@@ -166,21 +166,21 @@ def init_changes(manifest: Mapping[str, Any]) -> list[Change]:
     return file_changes(recorded, describe_adapter(RunFolder(Path(recorded["source"]).parent)))
 
 
-def check_ground(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
-    """Refuse to go on with a run that has results if its base model or its data has changed.
+def check_sources(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change]:
+    """Refuse to resume a run that has results if its base model or its data has changed.
 
-    Return the files of the record that are gone: they change no number of a finished run, and are
-    missed by a run that needs them.
+    Return the recorded files that are gone: a finished run does not need them, and for another run
+    loading reports them.
     """
     folder = RunFolder(Path(cfg.output_dir))
     there = stored_config(folder) if folder.has_results and folder.manifest.is_file() else None
     if cfg.overwrite or there is None or any(differing(there, cfg)):
         return []  # `open_run` refuses the folder of another run
-    return ground_gone(cfg, folder, remedy)
+    return missing_sources(cfg, folder, remedy)
 
 
-def ground_gone(cfg: TrainConfig, folder: RunFolder, remedy: str) -> list[Change]:
-    """Do what `check_ground` does in the folder of exactly this run, where it has a manifest."""
+def missing_sources(cfg: TrainConfig, folder: RunFolder, remedy: str) -> list[Change]:
+    """Do what `check_sources` does in the folder of exactly this run, which has a manifest."""
     manifest = read_json(folder.manifest)
     changes = base_on_disk(section(manifest, "model"), cfg.model) + init_changes(manifest)
     for task, key in ((cfg.task, "data"), (cfg.benchmark, "benchmark")):
@@ -189,24 +189,24 @@ def ground_gone(cfg: TrainConfig, folder: RunFolder, remedy: str) -> list[Change
     return changes
 
 
-def gone_if_finished(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change] | None:
-    """Check the ground; return what is gone if exactly this run is finished, and not replaced.
+def missing_if_finished(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> list[Change] | None:
+    """Check the sources; return the missing ones if exactly this run is finished, not replaced.
 
-    None where it is not: a run that is finished without a file of its ground may be used.
+    Return None if it is not. A finished run may be used although source files are missing.
     """
     if not is_finished(cfg):
-        check_ground(cfg, remedy)
+        check_sources(cfg, remedy)
         return None
     folder = RunFolder(Path(cfg.output_dir))
-    return ground_gone(cfg, folder, remedy) if folder.manifest.is_file() else []
+    return missing_sources(cfg, folder, remedy) if folder.manifest.is_file() else []
 
 
 def is_reusable(cfg: TrainConfig, remedy: str = TRAIN_ANEW) -> bool:
     """Tell whether exactly this run is finished and not to be replaced."""
-    return gone_if_finished(cfg, remedy) is not None
+    return missing_if_finished(cfg, remedy) is not None
 
 
-def require_same_ground(before: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> None:
+def require_same_sources(before: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> None:
     """Refuse to resume a run on other files than its manifest names; nothing is written."""
     changes = base_changes(section(before, "model"), now["model"])
     for key in ("data", "benchmark"):

@@ -28,7 +28,7 @@ class RunRecord:
 
     @classmethod
     def of(cls, cfg: TrainConfig) -> RunRecord:
-        """Return the run of a configuration, whose file is not read."""
+        """Return the record of a configuration's run, without reading its file."""
         record = cls(RunFolder(Path(cfg.output_dir)))
         vars(record)["cfg"] = cfg
         return record
@@ -60,7 +60,7 @@ class RunRecord:
 
     @cached_property
     def rewound(self) -> Mapping[str, Any]:
-        """Content of `rewind.json`; empty where nobody asked for it."""
+        """Content of `rewind.json`; empty if `goft rewind` did not write it."""
         return read_json(self.folder.rewound) if self.folder.rewound.is_file() else {}
 
     @property
@@ -105,7 +105,7 @@ class RunRecord:
 
     @property
     def merit(self) -> float:
-        """The score, so that more is better."""
+        """The score, negated if less is better."""
         return self.score if self.greater_is_better else -self.score
 
     @property
@@ -172,18 +172,18 @@ def find_run(adapter: str, *, key: str = "adapter") -> RunFolder:
 
 
 def at_strength(name: str, folder: RunFolder, strength: float | None) -> str:
-    """Name what is made of a run's adapter; with the strength where it is not the run's own."""
+    """Name an export of a run; the name has the strength if it is not the run's own."""
     own = strength in {None, RunRecord(folder).cfg.adapter.strength}
     return name if own else f"{name}-{strength:g}"
 
 
 def importing_for(adapter: str) -> AbstractContextManager[None]:
-    """Return the context to import in what opens a run, which is refused where it is none."""
+    """Return the context in which to import the libraries for a run; refuse a path without one."""
     return importing(packed=RunRecord(find_run(adapter)).cfg.model.quantization is not None)
 
 
 def find_runs(place: str | Path) -> list[RunRecord]:
-    """Return the finished runs at or below a place, by path, one at least."""
+    """Return the finished runs at or below a path, sorted; refuse a path without any."""
     files = sorted(Path(place).expanduser().rglob("metrics.json"))
     if not files:
         raise GoftError(
@@ -194,7 +194,7 @@ def find_runs(place: str | Path) -> list[RunRecord]:
 
 
 def of_one_subject(places: str | Sequence[str]) -> list[RunRecord]:
-    """Find the finished runs at or below the places, and read them; they share task and model."""
+    """Find and read the finished runs at or below the paths, which must share task and model."""
     named = [places] if isinstance(places, str) else list(places)
     found = [run for place in named for run in find_runs(place)]
     for run in found:  # a damaged file is refused before anything is measured

@@ -1,4 +1,4 @@
-"""`retained.json` of a run: what was measured of its base model's abilities, and of which files."""
+"""`retained.json` of a run: measurements of forgetting, with digests of their files."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from goft_cli.system.tables import Table, measures
 
 NAME = "retained.json"
 MEASURED = "measured"
-"""Its only key: a list of measurements, of each spec and strength the last."""
+"""Its only key: a list with the last measurement of each spec and strength."""
 
 
 @dataclass(frozen=True)
 class Retained:
-    """What was measured of a run at one strength."""
+    """A measurement of forgetting of a run at one strength."""
 
     spec: str
     """The value of `retain`, as users type it."""
     strength: float
     name: str
-    """The measure that `forgotten` is made of."""
+    """The measure that `forgotten` is computed from."""
     label: str
-    """What `forgotten` is."""
+    """The label of `forgotten`."""
     forgotten: float
     """One number for all measures: 0 for the base, larger is worse."""
     base: Mapping[str, float]
@@ -43,8 +43,8 @@ class Retained:
     """Digest of the files and tasks that it was measured on."""
 
 
-def ground_of(record: RunRecord) -> str:
-    """Return the digest of what a run is made of: its adapter's files are read for it."""
+def sources_digest(record: RunRecord) -> str:
+    """Return the digest of a run's adapter, base model and data; reads the adapter's files."""
     base = section(record.manifest, "model").get("fingerprint")
     data = section(record.manifest, "data")
     return digest_of([adapter_sha256(record.folder), base, data, __version__])
@@ -59,9 +59,9 @@ def references_of(spec: RetainSpec) -> str:
 
 
 def kept(folder: RunFolder) -> list[Retained]:
-    """Return all that a run's file holds, in its order; nothing where there is no such file.
+    """Return the measurements in a run's file, in order; none if there is no such file.
 
-    What another version wrote with other fields is left out: it is measured again.
+    Those of another version with other fields are left out, so that they are made again.
     """
     path, known = folder.path / NAME, {entry.name for entry in fields(Retained)}
     entries = read_json(path).get(MEASURED, []) if path.is_file() else []
@@ -69,14 +69,14 @@ def kept(folder: RunFolder) -> list[Retained]:
 
 
 def valid(record: RunRecord) -> list[Retained]:
-    """Return what was measured of the adapter that is there now."""
+    """Return the measurements of the present adapter."""
     found = kept(record.folder)
-    ground = ground_of(record) if found else ""
+    ground = sources_digest(record) if found else ""
     return [one for one in found if one.ground == ground]
 
 
 def find(record: RunRecord, spec: RetainSpec, strength: float) -> Retained | None:
-    """Return what was measured of just these references at a strength, if it still holds."""
+    """Return the measurement on exactly these references at a strength, if it is still valid."""
     key = str(spec), strength, references_of(spec)
     return next(
         (one for one in valid(record) if (one.spec, one.strength, one.references) == key), None
@@ -84,7 +84,7 @@ def find(record: RunRecord, spec: RetainSpec, strength: float) -> Retained | Non
 
 
 def keep(folder: RunFolder, found: Retained) -> None:
-    """Write what was measured, in place of what was measured of the same before."""
+    """Write a measurement in place of an earlier one of the same spec and strength."""
     others = [
         one for one in kept(folder) if (one.spec, one.strength) != (found.spec, found.strength)
     ]
@@ -94,9 +94,9 @@ def keep(folder: RunFolder, found: Retained) -> None:
 
 
 def retention_table(title: str, found: Retained) -> Table:
-    """Lay out the measures: the base model's and the adapted one's; the last row is the one number.
+    """Lay out the measures of the base model and of the adapted one; the last row is `forgotten`.
 
-    A likeness has no value of the base's own: it is to the base.
+    A similarity has no base value, for it is the similarity to the base.
     """
     rows: list[Sequence[str | None]] = [
         (name, f"{found.base[name]:.4f}" if name in found.base else None, f"{value:.4f}")

@@ -1,4 +1,4 @@
-"""A second stage: a run that goes on from the adapter of a finished one."""
+"""A second stage: a run that starts from the adapter of a finished one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from goft_cli.system.errors import GoftError
 
 KEY = "init_adapter"
 WHILE_TRAINING = {"penalty_weight", "lora_dropout", "module_dropout", "boft_dropout"}
-"""Options that change how an adapter trains, and not what it is."""
+"""Options that change how an adapter trains, but not its shape."""
 ANY_UPDATES = 10**6
 
 
@@ -25,7 +25,7 @@ def first_stage(cfg: TrainConfig) -> RunRecord | None:
 
 
 def check_first_stage(cfg: TrainConfig) -> None:
-    """Refuse a source of another adapter, of a changed one, or of none."""
+    """Refuse a first stage with another adapter, a changed one, or none."""
     source = first_stage(cfg)
     if source is None:
         return
@@ -34,7 +34,7 @@ def check_first_stage(cfg: TrainConfig) -> None:
     if isinstance(cfg.adapter, AdaLoraAdapterConfig):
         raise GoftError(
             f"{KEY}: AdaLoRA's ranks have been lowered and its schedule is over",
-            "go on from a run with another adapter, such as adapter=lora",
+            "start from a run with another adapter, such as adapter=lora",
         )
     require_same_adapter(read_config(source.folder.config).adapter, cfg)
     changes = adapter_changes(source.manifest, source.folder)

@@ -1,4 +1,4 @@
-"""Several trained runs on one base model in memory: each row is for the run that it names."""
+"""Several trained runs on one base model in memory; each row names the run that predicts it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from goft_cli.tasks.base import Task
 from goft_cli.tuner.mixed_batch import BASE
 
 SHARED_METHODS = ("GOFT", "LORA")
-"""Those of which PEFT's layers hold several adapters that can be chosen for each row."""
+"""Methods of which a PEFT layer can hold several adapters and choose one for each row."""
 Parts = Iterator[tuple[range, list[dict[str, Any] | None]]]
 
 
@@ -38,7 +38,7 @@ class ReadRun:
     task: Task[Any, Any]
 
     def traits(self) -> dict[str, object]:
-        """Return, by what a sentence calls it, all that runs on one model must share."""
+        """Return, by their names in messages, the traits that runs on one model must share."""
         cfg, options = self.cfg, self.task.model_options()
         names = options.pop("id2label", None)
         known = {key: one for key, one in options.items() if "dropout" not in key}
@@ -50,7 +50,7 @@ class ReadRun:
             "labels": names and [*names.values()],
             "head": {key: one for key, one in known.items() if key != "label2id"},
             "columns": [*self.task.asked],
-            "way to read columns": (layout.raw_columns, layout.header, dict(layout.aliases)),
+            "setting of columns": (layout.raw_columns, layout.header, dict(layout.aliases)),
             "precision": (cfg.model.dtype, cfg.model.quantization, cfg.model.attn_implementation),
         }
 
@@ -64,7 +64,7 @@ def read_several(adapters: Mapping[str, str], base_model: str | None) -> dict[st
         if method not in SHARED_METHODS:
             raise GoftError(
                 f"adapters.{name}={adapters[name]}: found the method {run.cfg.adapter.name}, "
-                "expected GOFT, qGOFT or LoRA, of which several fit on one model",
+                "expected GOFT, qGOFT or LoRA, which can share a model",
                 f"predict with it alone: pass adapter={adapters[name]} in place of adapters",
             )
     expected = one.traits()
@@ -80,13 +80,13 @@ def read_several(adapters: Mapping[str, str], base_model: str | None) -> dict[st
 
 
 def shown(value: object) -> str:
-    """Return a trait as a sentence has it."""
+    """Write a trait for a message."""
     text = value[:12] if isinstance(value, str) else repr(value)
     return shorten(text, 120, placeholder=" ...")
 
 
 def names_of_rows(table: Table, column: str, runs: Mapping[str, ReadRun]) -> list[str]:
-    """Return the adapter that each row names, `__base__` among them where the base has its head."""
+    """Return the adapter that each row names; `__base__` is allowed if the base has its head."""
     require_columns(table, [column], f"add the column {column}, or pass adapter_column=NAME")
     names = [str(value) for value in table.columns[column]]
     base = [BASE] if {run.task.auto_class for run in runs.values()} == {CAUSAL_LM} else []
@@ -94,7 +94,7 @@ def names_of_rows(table: Table, column: str, runs: Mapping[str, ReadRun]) -> lis
     for row, name in enumerate(names):
         if name in allowed:
             continue
-        reason = ", whose head only a run has trained" if name == BASE else ""
+        reason = ", which has no trained head" if name == BASE else ""
         raise GoftError(
             f"{table.place(row)}: {column} is {name!r}{reason}; expected one of "
             f"{', '.join([*runs, *base])}",
@@ -105,21 +105,21 @@ def names_of_rows(table: Table, column: str, runs: Mapping[str, ReadRun]) -> lis
 
 @dataclass(frozen=True)
 class SeveralRuns:
-    """Runs whose adapters lie side by side on one model, and the run that each row names."""
+    """Runs whose adapters are all on one model, and the run that each row names."""
 
     runs: Mapping[str, TrainedRun]
     """By the user's names; all with the same model."""
     names: Sequence[str]
-    """Of all rows."""
+    """One for each row."""
 
     @property
     def at(self) -> str:
-        """Return what a sentence says of the strength, where all runs have one that is not 1."""
+        """Return the strength for a title if all runs share one that is not 1, else nothing."""
         said = {run.at for run in self.runs.values()}
         return said.pop() if len(said) == 1 else ""
 
     def unfit_rows(self, rows: Dataset) -> dict[int, str]:
-        """Return why rows cannot be predicted on by the run that they name, by their places."""
+        """Return, by row index, why the run that a row names cannot predict it."""
         found: dict[int, str] = {}
         for name in {*self.names}:
             own = [place for place, of in enumerate(self.names) if of == name]
@@ -130,9 +130,9 @@ class SeveralRuns:
     def predict(
         self, rows: Dataset, *, batch_size: int, decoding: Decoding, left_out: Collection[int] = ()
     ) -> Parts:
-        """Yield what each row's run alone yields for it: see `TrainedRun.predict`.
+        """Yield each row's prediction by its own run: see `TrainedRun.predict`.
 
-        Of the rows that are taken at a time, those of one run after another are put into batches.
+        The rows that are taken at a time are put into batches run by run.
         """
         first = next(iter(self.runs.values()))
         for part in first.parts(len(rows), batch_size):

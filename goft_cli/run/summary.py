@@ -1,4 +1,4 @@
-"""What people read of a run: recipe, scores and measurements, predictions, curves."""
+"""Output of a run for people: recipe, scores and measurements, predictions, curves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from goft_cli.system.figures import COLOURS, save, style
 from goft_cli.system.files import note, read_json, write_text, written_aside
 from goft_cli.system.tables import Table, measures, styled
 
-if TYPE_CHECKING:  # they import the libraries, which a finished run is shown without
+if TYPE_CHECKING:  # they import the libraries, which showing a finished run does not need
     from datasets import Dataset
 
     from goft_cli.tasks.base import Arrays, Split, Task
@@ -33,7 +33,7 @@ WRITTEN_ROWS = 1000
 SHOWN = 8
 """Names in a line of the log."""
 CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], "o")}
-"""Colour and marker, by what a curve is of."""
+"""Colour and marker of each curve."""
 
 
 def announce(cfg: TrainConfig, deviations: Deviations, sampled: Deviations) -> None:
@@ -51,7 +51,7 @@ def announce(cfg: TrainConfig, deviations: Deviations, sampled: Deviations) -> N
 
 
 def describe_own(task: TaskConfig, own: OwnDataConfig) -> str:
-    """Return what was found in data of the user's own, and which keys choose otherwise."""
+    """Return what was detected in the user's own data, and the keys that override it."""
     found = [str(task.data_dir or getattr(task, "dataset", DatasetConfig()).id)]
     for key in ("text_columns", "label_column", "labels"):
         values = getattr(task, key, None)
@@ -63,7 +63,7 @@ def describe_own(task: TaskConfig, own: OwnDataConfig) -> str:
 
 
 def validation_of(task: TaskConfig, own: OwnDataConfig) -> str:
-    """Return where the rows to validate on come from, if no file of them is named."""
+    """Return where the validation rows come from if no file of them is named."""
     from goft_cli.data.own import find_files
     from goft_cli.data.own_images import find_images
 
@@ -77,12 +77,12 @@ def validation_of(task: TaskConfig, own: OwnDataConfig) -> str:
 
 
 def describe_recipe(cfg: TrainConfig) -> str:
-    """Return the recipe's source, whose model it is, and the values that differ from it."""
+    """Return the recipe's source, its model, and the values that differ from it."""
     recipe, adapter = cfg.task.recipe, cfg.adapter
     row = recipe.by_adapter.get(adapter.recipe)
     described = recipe.source
     if row is None and recipe.source != UNTUNED:
-        described += f"; no row for {adapter.name}, which brings its own learning rate"
+        described += f"; no row for {adapter.name}, so its default learning rate"
     name = real_name(cfg.model)
     if recipe.source == UNTUNED:
         described = "untuned starting values; to tune, try -m trainer.learning_rate=1e-3,3e-3,1e-2"
@@ -115,7 +115,7 @@ def show_summary(folder: RunFolder, metrics: Mapping[str, Any], deviations: Devi
 
 
 def show_classes(found: Mapping[str, Any]) -> None:
-    """Print a line for each class, up to some tens of them."""
+    """Print a line for each class, if there are at most `SHOWN_CLASSES`."""
     if len(found["classes"]) <= SHOWN_CLASSES:
         screen.print(class_table(found))
 
@@ -162,7 +162,7 @@ def agreement(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def megabytes(size: float) -> str:
-    """Write bytes for people."""
+    """Write bytes as MB."""
     return f"{size / 2**20:,.0f} MB"
 
 
@@ -173,7 +173,7 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "samples_per_second": ("samples per second", "{:.1f}".format),
     "peak_memory_bytes": ("peak memory", megabytes),
 }
-"""What a run takes, by its key in `metrics.json`, and how it is written."""
+"""Costs of a run by key of `metrics.json`: label and format."""
 
 
 def show_scores(

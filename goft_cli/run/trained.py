@@ -43,9 +43,9 @@ from goft_cli.training.trainer import training_arguments
 logger = logging.getLogger(__name__)
 
 PREDICTED_ROWS = 10_000
-"""Rows that are encoded, sorted by length and run at a time, whatever their number."""
+"""Rows that are encoded, sorted by length and run at a time."""
 ANSWERED_BATCHES = 8
-"""Batches of rows that are answered in words at a time, which takes far longer."""
+"""Batches of rows at a time if the model generates text, which takes far longer."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class TrainedRun:
     """Everything needed to use a run."""
 
     cfg: TrainConfig
-    """With the places where model and data are now."""
+    """With the present paths of model and data."""
     folder: RunFolder
     task: Task[Any, Any]
     backbone: Backbone
@@ -63,11 +63,11 @@ class TrainedRun:
     other_data: bool = False
     """Whether the user named another folder of data than the run's own."""
     strength: float = 1.0
-    """Of the adapter, as it was opened."""
+    """Strength at which the adapter was opened."""
 
     @property
     def at(self) -> str:
-        """Return what a title says of the strength; nothing at full strength."""
+        """Return the strength for a title; nothing at full strength."""
         return "" if self.strength == 1 else f" at strength {self.strength:g}"
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
@@ -84,13 +84,13 @@ class TrainedRun:
         return provenance.data_changes(recorded, data.provenance, all_splits=False)
 
     def read_same(self, data: TaskData) -> bool | None:
-        """Tell whether data is what the run read; None where its record does not tell."""
+        """Tell whether data is what the run read; None if the record cannot be compared."""
         recorded = provenance.section(self.manifest, "data")
         known = provenance.are_comparable(recorded, data.provenance)
         return not self.data_changes(data) if known else None
 
     def mergeable(self) -> PeftModel:
-        """Return the adapted model on plain weights: its own, or what its packed ones hold."""
+        """Return the adapted model on plain weights; quantized ones are dequantized."""
         if self.cfg.model.quantization is None:
             return self.model
         plain = load_backbone(self.cfg.model, self.task, unpacked=True)
@@ -122,7 +122,7 @@ class TrainedRun:
         return run_model(model, self.task, splits, collate, self.arguments(batch_size))
 
     def unfit_rows(self, rows: Dataset) -> dict[int, str]:
-        """Return why the model cannot predict on some of the rows, by their places."""
+        """Return, by row index, why the model cannot predict on a row."""
         return self.task.unfit_rows(rows, self.model, self.backbone.processor)
 
     def predict(
@@ -133,9 +133,9 @@ class TrainedRun:
         decoding: Decoding,
         left_out: Collection[int] = (),
     ) -> Iterator[tuple[range, list[dict[str, Any] | None]]]:
-        """Yield the places of some rows at a time, and a readable prediction for each.
+        """Yield the indices of some rows at a time, and a readable prediction for each.
 
-        It is None for the places that are `left_out`, and for a row that turns out to be damaged.
+        A prediction is None for an index in `left_out` and for a damaged row.
         """
         for part in self.parts(len(rows), batch_size):
             numbers = [number for number in part if number not in left_out]
@@ -143,7 +143,7 @@ class TrainedRun:
             yield part, [found.get(number) for number in part]
 
     def parts(self, total: int, batch_size: int) -> Iterator[range]:
-        """Cut the places of rows into those that are predicted on at a time."""
+        """Split the row indices into those that are predicted at a time."""
         answers = isinstance(self.task, AnsweringTask)
         most = min(PREDICTED_ROWS, ANSWERED_BATCHES * batch_size) if answers else PREDICTED_ROWS
         return chunks(total, most)
@@ -151,7 +151,7 @@ class TrainedRun:
     def predicted(
         self, rows: Dataset, numbers: Sequence[int], batch_size: int, decoding: Decoding
     ) -> dict[int, dict[str, Any] | None]:
-        """Return readable predictions by their rows' places: generated, or decoded outputs."""
+        """Return readable predictions by row index: generated texts, or decoded outputs."""
         if not numbers:
             return {}
         task, processor, some = self.task, self.backbone.processor, rows.select(numbers)
@@ -187,7 +187,7 @@ def open_trained(
     check_fingerprint(manifest, backbone, cfg, adapter)
     strength = cfg.adapter.strength if strength is None else strength
     model = load_trained(backbone, folder.adapter, cfg, task.auto_class, strength)
-    # after loading, whose refusal of a damaged file says what is wrong in it
+    # after loading, since the error of loading says what is wrong in a damaged file
     changes = provenance.adapter_changes(manifest, folder)
     provenance.require_unchanged(changes, folder.path, provenance.COPY_RUN)
     parts = cfg, folder, task, backbone, model, manifest
@@ -210,7 +210,7 @@ def read_run(
 def placed(
     cfg: TrainConfig, manifest: Mapping[str, Any], base_model: str | None, data_dir: str | None
 ) -> TrainConfig:
-    """Return a run's configuration with the places where its model and its data are now.
+    """Return a run's configuration with the present paths of its model and its data.
 
     From the hub, a run reads the commits that it was trained on.
     """
@@ -231,9 +231,9 @@ def placed(
 
 
 def whole_place(task: TaskConfig, data_dir: str, manifest: Mapping[str, Any]) -> Path | None:
-    """Return the file or folder of other data that is scored whole, having no validation split.
+    """Return the file or folder of other data without a validation split, to score it whole.
 
-    The run's own data, which has only moved, is divided as it was.
+    The run's own data, if it has only moved, is split as before.
     """
     place, plain = Path(data_dir).expanduser(), OwnDataConfig()
     if isinstance(task, ImageClassificationConfig):
@@ -256,7 +256,7 @@ def commit_of(recorded: Mapping[str, Any], name: str) -> str | None:
 
 
 def spread(total: int, count: int) -> list[int]:
-    """Return up to `count` places among `total`, each once, spread evenly over all of them."""
+    """Return up to `count` different indices below `total`, spread evenly."""
     count = min(total, count)
     return [place * total // count for place in range(count)]
 
@@ -267,7 +267,7 @@ def check_base(
     """Refuse a base model whose files have changed; warn of a moved one."""
     changes = provenance.base_on_disk(provenance.section(manifest, "model"), cfg.model)
     if moved and changes:
-        logger.warning("%s since %s used it; the weights decide", changes[0], folder.path)
+        logger.warning("%s since %s used it; its fingerprint decides", changes[0], folder.path)
     else:
         provenance.require_unchanged(changes, folder.path, provenance.OTHER_BASE)
 

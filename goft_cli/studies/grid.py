@@ -1,6 +1,7 @@
-"""Grids of learning rates around the recipe's: the same for every adapter, and the choice on them.
+"""Grids of learning rates around the recipe's, the same for every adapter, and the choice.
 
-A step is a place on the grid: 0 is the recipe's rate, and each further step is `STEP` times more.
+A step is a position on the grid: 0 is the recipe's rate, and each further step is `STEP` times
+more.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Iterable, Mapping
 STEP = math.sqrt(10)
 """Two steps are a decade: three rates, the smallest grid with a middle, span a factor of ten."""
 MOST_ADDED = 2
-"""Rates that are added to each grid at most, where the best ones found are at an edge."""
+"""The most rates that are added to each grid if a best rate is at an edge."""
 
 
 def first_steps(count: int) -> range:
     """Return `count` steps with 0 in the middle; of an even number one more is above it.
 
-    Most recipes are of longer trainings, which ask for smaller rates than shorter ones.
+    Most recipes are for longer training, which needs smaller rates.
     """
     return range(-((count - 1) // 2), count // 2 + 1)
 
@@ -28,9 +29,9 @@ def rate_at(recipe: float, step: int) -> float:
 
 
 def best_step(merits: Mapping[int, float | None]) -> int:
-    """Return the step of most merit, of several the nearest to the recipe's, of two the lower.
+    """Return the step with the best merit; of equal ones the nearest to 0, then the lower.
 
-    None and NaN, of trainings that failed, are the least; if all did, it is the lowest step.
+    None and NaN, from failed trainings, rank last; if all failed, return the lowest step.
     """
     found = {step: merit for step, merit in merits.items() if not is_lost(merit)}
     if not found:
@@ -39,7 +40,7 @@ def best_step(merits: Mapping[int, float | None]) -> int:
 
 
 def is_lost(merit: float | None) -> bool:
-    """Tell the merit of a training that failed."""
+    """Tell whether a merit is that of a failed training."""
     return merit is None or math.isnan(merit)
 
 

@@ -1,6 +1,6 @@
-"""Hand what Hydra composes of the words to a verb, or each job of a sweep in its own process.
+"""Hand the composed configuration to a verb, or each job of a sweep in its own process.
 
-What a sweep needs is imported late: most commands are no sweep.
+What a sweep needs is imported late, since most commands are not sweeps.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def run_composed(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object
 
     def task(cfg: DictConfig) -> float | None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
-            register(verb)  # a launcher may have brought a fresh process
+            register(verb)  # a launcher may have started a new process
             from goft_cli.studies.jobs import swept
 
             return swept(lambda: freeze(cfg, kind), job)
         try:
             job(freeze(cfg, kind))
         except Exception as error:
-            refused.append(error)  # past Hydra, which would print it in its own words
+            refused.append(error)  # raised outside Hydra, which would print it in its own form
         return None
 
     place, name = config_source(verb)
@@ -54,7 +54,7 @@ def run_composed(verb: str, kind: type[ConfigT], job: Callable[[ConfigT], object
 
 
 def sweep_of(words: Sequence[str]) -> AbstractContextManager[list[str]]:
-    """Return a context for a run of Hydra with these words, giving the words to add to them."""
+    """Return a context for running Hydra with these words; it yields the words to add."""
     if not read_flags(words).multirun:
         return nullcontext([])
     from goft_cli.studies.sweep import sweeping
@@ -64,10 +64,10 @@ def sweep_of(words: Sequence[str]) -> AbstractContextManager[list[str]]:
 
 @contextmanager
 def composed_once(words: Sequence[str]) -> Iterator[None]:
-    """Spare Hydra the composition from which it learns its mode, where no word can have set that.
+    """Skip Hydra's composition for `hydra.mode` if no word can have set that key.
 
-    It composes everything before, to read `hydra.mode` alone, which is null unless somebody sets
-    it: by a flag, by an override of Hydra's own keys, or in a folder that a flag adds.
+    Hydra composes everything first, only to read `hydra.mode`. It is null unless set by a flag, by
+    an override of Hydra's own keys, or in a folder that a flag adds.
     """
     asked = Hydra.get_mode
     if not any(word.lstrip("+~").startswith(("-", "hydra")) for word in words):

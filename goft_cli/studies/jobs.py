@@ -1,4 +1,4 @@
-"""The jobs of a sweep: each is run, and has a record in the sweep's folder."""
+"""Run the jobs of a sweep, and record each in the sweep's folder."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class JobRecord:
 
     number: int
     words: str
-    """Its own overrides, as they could be typed for this job alone."""
+    """Its own overrides, as a user would type them for this job alone."""
     state: State = State.running
     run: str | None = None
     """Its run folder, if it trains."""
@@ -83,7 +83,7 @@ def finished_records(records: Iterable[JobRecord]) -> list[RunRecord]:
 def swept(compose: Callable[[], ConfigT], job: Callable[[ConfigT], object]) -> float | None:
     """Run one job of a sweep and record how it went, its errors too.
 
-    `compose` gives the configuration or raises what is wrong with it. Return the headline's value
+    `compose` returns the configuration or raises its error. Return the headline's value
     of a finished training, for a sweeper that searches; else None.
     """
     settings = HydraConfig.get()
@@ -122,7 +122,7 @@ def perform(
 
 
 def run_isolated(job_dir: Path, cfg: ConfigT, job: Callable[[ConfigT], object]) -> Outcome:
-    """Run the job with a port, and among several GPUs a device, of its own."""
+    """Run the job with its own port and, if there are several GPUs, its own device."""
     launcher = HydraConfig.get().launcher._target_
     in_turn = launcher.endswith("BasicLauncher")
     output = None if in_turn else job_dir / "output.log"

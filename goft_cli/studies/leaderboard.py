@@ -66,8 +66,8 @@ def paired_difference(
 
         m +- t(1/2 + confidence/2; n - 1) s / sqrt(n).
 
-    It holds for one comparison named beforehand, and takes the d_i for normally distributed.
-    Both are scores by seed; without a seed in common it is a ValueError.
+    It is valid for one comparison named beforehand, and assumes normally distributed d_i.
+    Both are scores by seed; without a common seed a ValueError is raised.
     """
     differences = [ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()]
     if not differences:
@@ -79,9 +79,9 @@ def paired_difference(
 
 
 def prediction_radius(values: Sequence[float], confidence: float = CONFIDENCE) -> float:
-    """Return the largest distance, with probability `confidence`, of the next normal draw.
+    """Return the radius in which the next normal draw lies with probability `confidence`.
 
-    The distance is from the mean of these two or more draws.
+    Its centre is the mean of these two or more draws.
     """
     quantile = student_t(confidence, len(values) - 1)
     return quantile * statistics.stdev(values) * math.sqrt(1 + 1 / len(values))

@@ -1,4 +1,4 @@
-"""The files under `recipes/`: the published results, and the command that reproduces each."""
+"""The files under `recipes/`: published results, and the command that reproduces each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained run at fractions of its strength: scores with their errors, and which fraction to take.
+"""Score a trained run at fractions of its strength, with standard errors, and choose one.
 
 A resample has as many rows as the split, drawn with replacement, and is the same one at every
 strength: differences are paired.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RESAMPLES = 200
 """Enough for a standard error (Efron and Tibshirani 1993, An Introduction to the Bootstrap, 6.4):
-drawn anew it would be another by 5 % of itself."""
+other draws would change it by 5 %."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Point:
     Attributes:
         strength: the share of every angle, 1 for the adapter as it was trained.
         score: the headline on the split's rows.
-        scorer: what computes the headline on a choice of them.
-        rows: their number.
-        measures: what `Retention.measure` found.
-        forgotten: its one number, 0 for the base model; None where nothing was measured.
+        scorer: computes the headline on chosen rows.
+        rows: number of the split's rows.
+        measures: the result of `Retention.measure`.
+        forgotten: the headline of the measures, 0 for the base model; None if not measured.
     """
 
     strength: float
@@ -70,14 +70,14 @@ def deviation(values: np.ndarray) -> float:
 
 def resamples(rows: int) -> Iterator[np.ndarray]:
     """Yield the (rows,) places of each resample, the same ones for the same number of rows."""
-    # of all generators of numpy's, the one whose numbers no version may change
+    # the one generator whose numbers NumPy keeps in every version
     generator = np.random.RandomState(0)
     for _ in range(RESAMPLES):
         yield generator.randint(rows, size=rows)
 
 
 def choosing_split(run: TrainedRun) -> str:
-    """Name the split that chooses: the one that picked the checkpoint, too."""
+    """Name the split to choose on, which also picked the checkpoint."""
     return (run.task.config.eval_splits or [run.task.config.headline_split])[0]
 
 
@@ -87,7 +87,7 @@ def encoded(run: TrainedRun, name: str) -> Split:
 
 
 def check_fractions(run: TrainedRun, strengths: Sequence[float]) -> None:
-    """Refuse an adapter that has no fractions, before any row is read."""
+    """Refuse an adapter without fractional strengths, before any row is read."""
     before = strength_of(run.model)
     try:
         for strength in (*strengths, before):
@@ -110,8 +110,8 @@ def rewind(
 ) -> list[Point]:
     """Score the run at each strength, in this order, on the validation rows or another split.
 
-    One model is in memory, and has the strength that it came with again afterwards. Each strength
-    costs one evaluation, and where there is a retention a pass over its reference inputs.
+    One model is in memory; its strength is restored afterwards. Each strength costs one evaluation
+    and, with a retention, one pass over its reference inputs.
     """
     split = split or encoded(run, choosing_split(run))
     before, points = strength_of(run.model), []
@@ -146,11 +146,11 @@ def choose(
     *,
     greater_is_better: bool,
 ) -> int:
-    """Return the place of the smallest strength that is within one standard error of the best.
+    """Return the index of the smallest strength that is within one standard error of the best.
 
     The error is that of the best score; of equal best scores it is that of the smaller strength.
     This is the rule of Breiman, Friedman, Olshen and Stone (1984, Classification and Regression
-    Trees, 3.4.3; Hastie, Tibshirani and Friedman 2009, 7.10) with the strength for the complexity.
+    Trees, 3.4.3; Hastie, Tibshirani and Friedman 2009, 7.10) with strength in place of complexity.
     NaN is the worst score, and an error that is NaN counts as 0.
     """
     merits = np.asarray(scores, dtype=float) * (1 if greater_is_better else -1)
@@ -168,7 +168,7 @@ class Choice:
     Attributes:
         point: the chosen one.
         best: the one with the best score.
-        picks: by resample, the place of the point that the rule would choose on it.
+        picks: by resample, the index of the point that the rule would choose on it.
     """
 
     point: Point
@@ -192,8 +192,8 @@ def chosen(points: Sequence[Point], *, greater_is_better: bool) -> Choice:
 def held_out(points: Sequence[Point], picks: Sequence[int]) -> float:
     """Return the mean score of each resample's pick on the rows that the resample leaves out.
 
-    These, a bit more than a third, have no part in the choice: what is chosen and scored on the
-    same rows scores too well (Efron 1983, Journal of the American Statistical Association 78).
+    Those rows, a bit more than a third, have no part in the choice: a strength chosen and scored on
+    the same rows scores too well (Efron 1983, Journal of the American Statistical Association 78).
     """
     rows = np.arange(points[0].rows)
     left_out = (np.setdiff1d(rows, places) for places in resamples(len(rows)))

@@ -1,4 +1,4 @@
-"""One job in a process of its own, and among several GPUs on one of its own."""
+"""One job in its own process and, if there are several GPUs, on its own GPU."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from goft_cli.system.secrets import redact
 
 POLL_SECONDS = 1.0
 PRELOADED = [__name__, "goft_cli.run.pipeline"]
-"""What every job imports first, and what takes longest: a server imports it once and forks."""
+"""Slow imports of every job: a fork server imports them once."""
 ConfigT = TypeVar("ConfigT")
 
-# as in `cli`: here every new process comes by before it imports PEFT
+# as in `cli`: every new process runs this line before it imports PEFT
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def gpus() -> list[str]:
-    """Name the GPUs that this process may use, asking no driver: a job may still be forked."""
+    """Name the GPUs that this process may use, without the driver, so that it can still fork."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip()]
@@ -79,12 +79,12 @@ def own_gpu(names: list[str], locks: Path) -> Iterator[str | None]:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a job finds around it; a server would pass on what it had at its own start."""
+    """Surroundings of a job; a fork server would pass on those of its own start."""
 
     folder: str = field(default_factory=lambda: str(Path.cwd()))
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
     output: Path | None = None
-    """Where the job's output goes in place of the screen."""
+    """The file for the job's output instead of the screen."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ class Outcome:
     sentence: str = ""
     traceback: str = ""
     unusable: bool = False
-    """Whether a training gave no adapter to use, as with too high a learning rate."""
+    """Whether the training left no usable adapter, as with too high a learning rate."""
 
 
 def process_context(*, several: bool) -> ForkServerContext | SpawnContext:
-    """Choose between a server that imports once for several jobs, and a fresh interpreter."""
+    """Choose between a fork server, which imports once for several jobs, and a new interpreter."""
     # a GPU's driver, once an import has called it, does not survive the server's fork
     return get_context("forkserver") if several and not gpus() else get_context("spawn")
 
@@ -121,7 +121,7 @@ def isolated(
     """
     context = process_context(several=several)
     if get_start_method(allow_none=True) not in {None, *get_all_start_methods()}:
-        # joblib's own name for one stops a new interpreter
+        # a start method of joblib's would stop a new interpreter
         set_start_method(context.get_start_method(), force=True)
     context.set_forkserver_preload(PRELOADED)
     receiver, sender = context.Pipe(duplex=False)
@@ -138,23 +138,23 @@ def isolated(
             os.killpg(process.pid or 0, signal.SIGINT)
         process.join()
         raise
-    return outcome or _unannounced(process.exitcode)
+    return outcome or _outcome_without_message(process.exitcode)
 
 
-def _unannounced(exit_code: int | None) -> Outcome:
+def _outcome_without_message(exit_code: int | None) -> Outcome:
     """Describe a process that ended without sending an outcome."""
     code = exit_code or 0
     if code >= 0:
-        return Outcome(code or CRASH, f"its process exited with code {code} and no word")
+        return Outcome(code or CRASH, f"its process exited with code {code} and no message")
     name = signal.Signals(-code).name
-    hint = "; the system ends processes so when memory runs out" if name == "SIGKILL" else ""
+    hint = "; the system does this when memory runs out" if name == "SIGKILL" else ""
     return Outcome(CRASH, f"its process was ended by {name}{hint}")
 
 
 def _enter(
     sender: Connection, job: Callable[[ConfigT], object], cfg: ConfigT, surroundings: Surroundings
 ) -> None:
-    """Set the surroundings up, run the job, and send how it ended."""
+    """Set up the surroundings, run the job, and send its outcome."""
     os.setsid()  # the starter passes Ctrl-C on, once, to the job and all that it started
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.chdir(surroundings.folder)
@@ -178,7 +178,7 @@ def _enter(
 
 
 def _end_with_parent() -> None:
-    """End with the starter: started again, it would train in the same run folder."""
+    """End when the starter ends; else its next start would share the run folder with this job."""
     parent = parent_process()
     if parent is not None:
         parent.join()

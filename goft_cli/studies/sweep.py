@@ -1,4 +1,4 @@
-"""A sweep as a whole: where it is, what is shown while it runs, how it ends."""
+"""A sweep as a whole: its folder, its progress on the screen, its end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SweepError(GoftError):
 
 @contextmanager
 def sweeping(words: Sequence[str]) -> Iterator[list[str]]:
-    """Show how the jobs go, and refuse failed ones at the end; yield the words to add for Hydra."""
+    """Show the progress of the jobs, raise if some failed; yield the words to add for Hydra."""
     overrides = read_flags(words).overrides
     added, sweep_dir = sweep_folder(overrides)
     fixed = fixed_keys(overrides)
@@ -58,7 +58,7 @@ def sweeping(words: Sequence[str]) -> Iterator[list[str]]:
 def sweep_folder(overrides: Sequence[str]) -> tuple[list[str], Path]:
     """Return the override that names the sweep's folder, if the words do not, and the folder.
 
-    It follows from the words in any order, so that the same sweep finds its folder again.
+    It depends on the words but not on their order, so that the same sweep finds its folder.
     """
     for word in overrides:
         key, _, value = word.partition("=")
@@ -85,7 +85,7 @@ def job_name(record: JobRecord, fixed: set[str]) -> str:
 def watch(sweep_dir: Path, fixed: set[str], ended: threading.Event) -> None:
     """Show each job as it starts and ends, and the leaderboard as it grows, until the end.
 
-    The records are read again and again: a job may run on another machine.
+    The records are polled, since a job may run on another machine.
     """
     shown: dict[int, State] = {}
     over = False
@@ -124,7 +124,7 @@ def failures(records: Sequence[JobRecord]) -> list[JobRecord]:
 
 
 def conclude(sweep_dir: Path, fixed: set[str]) -> None:
-    """Show the whole leaderboard, count the jobs by how they ended, and refuse failed ones."""
+    """Show the whole leaderboard, count the jobs by state, and raise if some failed."""
     records = read_records(sweep_dir)
     if found := finished_records(records):
         write_csv(sweep_dir / LEADERBOARD, found)

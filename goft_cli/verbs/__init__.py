@@ -1,1 +1,1 @@
-"""One room for each word that a user types after `goft`."""
+"""One module or package for each verb, the word that a user types after `goft`."""

@@ -1,4 +1,4 @@
-"""`goft chat`: talk with a trained run in the terminal, or with lines from a pipe."""
+"""`goft chat`: chat with a trained run in the terminal, or by lines from a pipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RESET, QUIT, HELP = "/reset", "/quit", "/help"
 SAYS = (
     f"{RESET} begins a new chat, {QUIT} or the end of the input ends it; "
-    "a line that ends with \\ goes on in the next"
+    "a line that ends with \\ continues on the next"
 )
 ASKS, GOES_ON = "> ", ". "
 INTERRUPTED = 130
@@ -24,12 +24,12 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Compose `configs/chat.yaml` and talk."""
+    """Compose `configs/chat.yaml` and chat."""
     run_composed("chat", TerminalConfig, chat)
 
 
 def chat(cfg: TerminalConfig) -> None:
-    """Answer each line of the input, with what was said before it in mind."""
+    """Answer each line of the input, given the turns before it."""
     from goft_cli.run.record import importing_for
     from goft_cli.run.summary import screen
 
@@ -69,7 +69,7 @@ def say(talk: Talk, *, at_terminal: bool) -> None:
 
 
 def answered(talk: Talk, line: str, *, at_terminal: bool) -> str:
-    """Return the answer; at a terminal, a chat that has become too long is said and goes on."""
+    """Return the answer; at a terminal, report a chat that is too long instead of ending it."""
     try:
         return talk.answer(line)
     except GoftError as error:
@@ -98,14 +98,14 @@ def lines(*, at_terminal: bool) -> Iterator[str]:
 
 
 class Talk:
-    """A run that is talked with, and what was said so far."""
+    """A chat with a run: the model and the turns so far."""
 
     def __init__(self, run: TrainedRun, cfg: TerminalConfig) -> None:
         from goft_cli.tasks.base import AnsweringTask
 
         if not isinstance(run.task, AnsweringTask):
             raise GoftError(
-                f"adapter={cfg.adapter}: its task {run.task.config.name} does not answer in words",
+                f"adapter={cfg.adapter}: its task {run.task.config.name} does not generate text",
                 "label texts with goft predict adapter=RUN_FOLDER text=... instead",
             )
         self.task, self.tokenizer, self.cfg = run.task, run.backbone.processor, cfg
@@ -114,13 +114,13 @@ class Talk:
         self.count = 0
 
     def reset(self) -> None:
-        """Forget what was said."""
+        """Forget the turns so far."""
         self.turns = []
 
     def answer(self, text: str) -> str:
-        """Return the answer to a text; runs on chats are given what was said before, too.
+        """Return the answer to a text; a run on chats is given the turns before it.
 
-        What is drawn depends on the seed and the number of the answer.
+        Sampling depends on the seed and the number of the answer.
         """
         rows = self.task.read_turn(self.turns, text)
         options: dict[str, Any] = {"batch_size": 1, "decoding": self.cfg}

@@ -35,7 +35,7 @@ class Candidate:
     identity: dict[str, Any]
     """The keys that name the model in the results."""
     at: str = ""
-    """What a title says of its strength."""
+    """Its strength for a title."""
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def evaluate(cfg: EvalConfig) -> None:
 
 
 def wanted_of(cfg: EvalConfig) -> RetainSpec | None:
-    """Return what is to be measured of the run's base model, its tasks composed and checked."""
+    """Return the measures of forgetting to make, with their tasks composed and checked."""
     from goft_cli.compose.references import retained
     from goft_cli.run.record import RunRecord, find_run
 
@@ -94,7 +94,7 @@ def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
 
 
 def rescore(cfg: EvalConfig, wanted: RetainSpec | None) -> None:
-    """Score a run's evaluation splits again, and measure what its base model still does."""
+    """Score a run's evaluation splits again, and measure forgetting if asked."""
     from goft_cli.models.adapters import merge
     from goft_cli.run import retained, summary
     from goft_cli.run.forgetting import retained_by
@@ -191,7 +191,7 @@ def open_run(cfg: EvalConfig, benchmark: Benchmark[Any], *, merged: bool) -> Can
         "strength": run.strength,
         "fingerprint": run.backbone.fingerprint,
     }
-    # a PeftModel answers as the model that it wraps
+    # a PeftModel generates as the model that it wraps
     model = cast("PreTrainedModel", merge(run.mergeable()) if merged else run.model)
     return Candidate(model, run.backbone.processor, run.folder.path, identity, run.at)
 

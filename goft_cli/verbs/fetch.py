@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def fetch(cfg: FetchConfig) -> None:
-    """Write the folder, and say how to use it there."""
+    """Write the folder, and print the command that uses it on another machine."""
     from goft_cli.run.summary import screen
     from goft_cli.system.screen import quiet_libraries
 
@@ -96,7 +96,7 @@ def fetch_model(cfg: ModelConfig, head: Head, folder: Path) -> None:
 
 
 def stored_splits(task: TaskConfig, dataset: DatasetConfig) -> list[str]:
-    """Return the splits of a task that the hub has; a user's own may be made of another."""
+    """Return the splits of a task that the hub has; a user's task may split one of them."""
     if task.own is None:
         return task.splits
     from goft_cli.data.sources import split_names
@@ -140,14 +140,14 @@ def checksums(folder: Path) -> str:
 
 
 def choice_of(task: TaskConfig) -> str:
-    """Return the word that chose a task: its name, but where a file of the user's own gave that."""
+    """Return the override that chose a task: its name, unless the user's own file set that."""
     if task.own is None or not HydraConfig.initialized():
         return task.name
     return HydraConfig.get().runtime.choices["task"]
 
 
 def command_there(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
-    """Return what to type to use the folder."""
+    """Return the command that uses the folder."""
     sources = (getattr(cfg.task, "dataset", None), getattr(cfg.task, "generator", None))
     verb = "eval" if isinstance(cfg.task, BenchmarkConfig) else "train"
     chosen = ["goft", verb, f"task={choice_of(cfg.task)}", *words_of(cfg.model)]

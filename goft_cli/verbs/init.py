@@ -1,4 +1,4 @@
-"""`goft init data=FILE`: write the task that the file makes as a YAML, and print the command."""
+"""`goft init data=FILE`: write a task YAML for the file, and print the training command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from goft_cli.system.files import write_text
 
 OWN_RECIPE = "a start, not tuned"
 LEFT_OUT = {"family", "recipe", "headline_split"}
-"""Keys that the schema gives, or that are written in another form."""
+"""Keys with the schema's value, or that are written in another form."""
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def init(cfg: InitConfig) -> None:
-    """Write the task below `output_dir`, and say how to train on it."""
+    """Write the task below `output_dir`, and print the command to train on it."""
     from goft_cli.run.summary import describe_own, screen
 
     if cfg.task.own is None:
@@ -61,12 +61,12 @@ def as_yaml(cfg: InitConfig, name: str) -> str:
     model = f"override /model@_global_.model: {cfg.model.name}"
     head = f"defaults:\n  - /schema/{schema}@_here_\n  - {model}\n\n"
     source = Path(own["data_dir"] or section["dataset"]["id"]).name
-    said = f"# {name}: written by goft init of {source}; change what you like\n"
+    said = f"# {name}: written by goft init from {source}; edit as needed\n"
     return said + head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def is_default(schema: type, key: str, value: object) -> bool:
-    """Tell whether a value is what the schema gives anyway."""
+    """Tell whether a value is the schema's default."""
     entry = next(entry for entry in fields(schema) if entry.name == key)
     default: Any = entry.default if entry.default_factory is MISSING else entry.default_factory()
     if isinstance(default, Enum):

@@ -1,4 +1,4 @@
-"""`goft predict`: predictions of a trained run, beside the columns that its input has."""
+"""`goft predict`: write a trained run's predictions beside the columns of its input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import kind_of, written_aside
 
-if TYPE_CHECKING:  # they import the libraries, before which the output is checked
+if TYPE_CHECKING:  # they import the libraries, and the output is checked before that
     from datasets import Dataset
 
     from goft_cli.data.table import Table
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # they import the libraries, before which the output is check
     from goft_cli.tasks.base import Task
 
 STREAM = "-"
-"""Stands for stdin as an input, and for stdout as an output."""
+"""The name of stdin as an input, and of stdout as an output."""
 Part = tuple[range, Sequence[Prediction | None]]
 
 
@@ -84,7 +84,7 @@ def predict_with_several(cfg: PredictConfig) -> None:
 
 
 def sound_rows(task: Task[Any, Any], table: Table) -> tuple[Dataset, dict[int, str]]:
-    """Return the rows of a table, and the places of those that say nothing and why."""
+    """Return the rows of a table, and the indices of empty ones with the reason."""
     rows = task.unlabelled(table)
     left_out = blank_rows(rows, task.asked)
     leave_out(left_out, table, len(rows))
@@ -136,26 +136,26 @@ def check_output(output: str, *, overwrite: bool) -> None:
 
 
 def check_decoding(cfg: PredictConfig, task: Task[Any, Any]) -> None:
-    """Refuse options of answers for a task whose model does not answer in words."""
+    """Refuse options of generation for a task whose model does not generate text."""
     from goft_cli.tasks.base import AnsweringTask
 
     plain = Decoding()
     given = [
         entry.name
         for entry in fields(Decoding)
-        # version 0.1.0 passed over this one
+        # version 0.1.0 ignored this one
         if entry.name != "max_new_tokens" and getattr(cfg, entry.name) != getattr(plain, entry.name)
     ]
     if given and not isinstance(task, AnsweringTask):
         raise GoftError(
-            f"predict: {', '.join(given)} is for models that answer in words, and that of "
+            f"predict: {', '.join(given)} is for models that generate text, and that of "
             f"{task.config.name} does not",
             f"drop {', '.join(given)}",
         )
 
 
 def blank_rows(rows: Dataset, asked: Sequence[str]) -> dict[int, str]:
-    """Return the places of rows in which one of these columns is empty, and which one."""
+    """Return the indices of rows in which one of these columns is empty, with its name."""
     return {
         place: f"{name} is empty"
         for name in asked
@@ -180,13 +180,13 @@ def refuse(reasons: Mapping[int, str], table: Table) -> NoReturn:
 
 
 def example(reasons: Mapping[int, str], table: Table) -> str:
-    """Return the first place and its reason."""
+    """Return the first row's location and its reason."""
     first = min(reasons)
     return f"{table.place(first)}: {reasons[first]}"
 
 
 def name_beside(table: Table) -> str:
-    """Return what the predictions are called, and say so where the usual name is taken."""
+    """Return the column name of the predictions, and warn if the usual name is taken."""
     name = free_name(table.columns)
     if name != "prediction":
         warn(f"the input has a column prediction already, so the new one is called {name}")
@@ -200,11 +200,11 @@ class Tally:
     table: Table
     rows: int
     left_out: Mapping[int, str]
-    """Places of rows that have no prediction, as is known before, and why."""
+    """Indices of rows that are known beforehand to have no prediction, with the reason."""
     made: int = 0
 
     def counting(self, parts: Iterable[Part]) -> Iterator[Part]:
-        """Hand predictions on and show how many there are; in the end, say which are lacking."""
+        """Pass predictions on and show their number; in the end, say which are missing."""
         from goft_cli.system.screen import counting
 
         damaged: list[int] = []
@@ -224,7 +224,7 @@ class Tally:
 
 
 def warn(sentence: str) -> None:
-    """Say on stderr what is no reason to stop."""
+    """Print a warning on stderr."""
     from goft_cli.system.screen import console
 
     console.print(sentence, style="yellow", soft_wrap=True, markup=False, highlight=False)
@@ -233,7 +233,7 @@ def warn(sentence: str) -> None:
 def write(output: str, rows: Predicted) -> None:
     """Write predictions as they come, in the format of the file's ending; on stdout JSON lines.
 
-    The file has its name once it is whole.
+    The file gets its name when it is complete.
     """
     if output == STREAM:
         WRITERS[".jsonl"](rows, sys.stdout.buffer)

@@ -131,11 +131,11 @@ def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
 
 
 def check_strength(run: TrainedRun, cfg: PushConfig) -> None:
-    """Refuse to upload as an adapter at a strength what has trained whole."""
+    """Refuse a strength other than 1 for weights that were trained whole, unless merged."""
     if run.strength != 1 and not cfg.merged and isinstance(run.cfg.adapter, NoLayersConfig):
         raise GoftError(
-            f"strength={run.strength:g}: what adapter={run.cfg.adapter.name} trained is uploaded "
-            "whole, and who loads it has no base model to take a fraction from",
+            f"strength={run.strength:g}: adapter={run.cfg.adapter.name} trains weights in place, "
+            "so a fraction of their change needs the base model",
             "pass merged=true",
         )
 
@@ -154,7 +154,7 @@ def upload(folder: Path, repo: str, *, public: bool) -> str:
 
 @contextmanager
 def answering(repo: str) -> Iterator[None]:
-    """Turn the hub's refusals into one sentence."""
+    """Turn the hub's errors into one sentence."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:

@@ -1,7 +1,7 @@
 """`goft train`: fine-tune, evaluate, save, merge, score again.
 
-Each of several processes runs this module on the frozen configuration of the run. Imports are late:
-what only composes (`--cfg job`) waits for none of them.
+Each of several processes runs this module on the frozen configuration of the run. Imports are late,
+so that a command that only composes (`--cfg job`) needs none of them.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def train(cfg: TrainConfig) -> None:
     """
     from goft_cli.run.folder import RunFolder
     from goft_cli.run.preflight import check_inputs
-    from goft_cli.run.provenance import gone_if_finished
+    from goft_cli.run.provenance import missing_if_finished
     from goft_cli.training.launch_checks import check_launch, is_rank
 
     check_launch(cfg)
     check_inputs(cfg)
-    # again in `run`; here other data are refused, and a finished run shown, without an import
-    gone = gone_if_finished(cfg)
+    # checked again in `run`; here changed data is refused or a finished run shown without imports
+    gone = missing_if_finished(cfg)
     if gone is not None and not is_rank():
         from goft_cli.run.summary import show_finished
 
@@ -78,10 +78,10 @@ def run_here(cfg: TrainConfig, *, held: bool = False) -> None:
 
 
 def finish_run(cfg: TrainConfig, *, several: bool) -> RunRecord:
-    """Train in a process with a peak of memory of its own, or find the run done.
+    """Train in a process with its own memory peak, unless the run is finished.
 
-    `several`: the process may be forked from one that has imported what runs need, which is faster,
-    and counts less of those imports as the run's memory than `goft train` does. A failed run is a
+    `several`: the process may be forked from one with the imports of a run, which is faster, and
+    whose memory peak has less of those imports than that of `goft train`. A failed run is a
     RankError or a GoftError, an UnusableError if its settings are to blame; a KeyboardInterrupt
     comes when the run has saved a checkpoint.
     """
@@ -120,7 +120,7 @@ def work(config: Path) -> int:
     end_with_parent()
     try:
         with handling(stop_now):
-            # the launcher has replaced what was there, and keeps others out
+            # the launcher has replaced an earlier run, and holds the lock
             run_here(replace(read_config(config), overwrite=False), held=True)
     except (Exception, Stopped) as error:  # the launcher prints it
         sentence, code = sentence_and_code(error, ("train",))

@@ -161,7 +161,7 @@ def test_what_ends_it_leaves_a_checkpoint_and_the_same_call_goes_on(
         ({"trainer__max_steps": object()}, r"trainer__max_steps: found a object; expected a text"),
         ({"seed": -1}, r"seed"),
         ({"task__data_dir": "no, such"}, r"no, such"),
-        ({"--cfg": "job"}, r"--cfg: no key is called so"),
+        ({"--cfg": "job"}, r"--cfg: there is no such key"),
         ({"hydra__run__dir": "x"}, r"goft has a folder of its own"),
         ({"adapter": ["goft", "lora"]}, r"adapter: expected one choice.*call train once for each"),
     ],

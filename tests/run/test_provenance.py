@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig, TrainConfig
 from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
-from goft_cli.run.provenance import check_ground, is_reusable
+from goft_cli.run.provenance import check_sources, is_reusable
 from goft_cli.system.errors import GoftError, Stopped
 from goft_cli.system.files import read_json, write_json
 from goft_cli.training.trainer import PenaltyTrainer
@@ -123,7 +123,7 @@ def test_another_place_with_the_same_words_is_other_data(
 def test_unchanged_ground_and_files_that_are_gone_change_no_number(
     ground: Ground, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert check_ground(ground.cfg()) == []
+    assert check_sources(ground.cfg()) == []
     (ground.root / "data" / "dev.tsv").unlink()
     train(ground.cfg())
     said = capsys.readouterr().out
@@ -138,7 +138,7 @@ def test_overwrite_starts_anew_on_the_changed_data(ground: Ground) -> None:
     train(ground.cfg("overwrite=true"))
     after = read_json(ground.run.manifest)["data"]["sha256"]
     assert after["train.tsv"] != before["train.tsv"]
-    assert check_ground(ground.cfg()) == []
+    assert check_sources(ground.cfg()) == []
 
 
 def test_a_run_with_nothing_to_lose_takes_what_is_there(ground: Ground) -> None:
@@ -146,7 +146,7 @@ def test_a_run_with_nothing_to_lose_takes_what_is_there(ground: Ground) -> None:
     shutil.rmtree(ground.run.adapter)
     shutil.rmtree(ground.run.checkpoints)
     DATA["train"][0](ground.root)
-    assert check_ground(ground.cfg()) == []
+    assert check_sources(ground.cfg()) == []
 
 
 def test_evaluating_reads_the_same_rows_or_is_refused(ground: Ground, tmp_path: Path) -> None:
@@ -204,9 +204,9 @@ def test_a_manifest_of_anything_is_answered(content: object, ground: Ground) -> 
     manifest = read_json(ground.run.manifest)
     write_json(ground.run.manifest, manifest | {"data": content, "benchmark": content})
     if content == {"sha256": {"train.tsv": 3}}:
-        assert "train.tsv" in refusal(lambda: check_ground(ground.cfg()), ground.root)
+        assert "train.tsv" in refusal(lambda: check_sources(ground.cfg()), ground.root)
     else:
-        assert check_ground(ground.cfg()) == []
+        assert check_sources(ground.cfg()) == []
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from goft_cli.config import VerifyConfig
 from goft_cli.run import pipeline
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.preflight import check_inputs
-from goft_cli.run.provenance import check_ground
+from goft_cli.run.provenance import check_sources
 from goft_cli.system.digests import file_sha256
 from goft_cli.system.errors import GoftError
 from goft_cli.system.tables import Verdict
@@ -62,8 +62,8 @@ def test_it_goes_on_where_the_first_one_ended(root: Path) -> None:
     assert recorded["source"] == str(source)
     assert recorded["sha256"] == {path: file_sha256(source / path) for path in recorded["sha256"]}
     assert "adapter_model.safetensors" in recorded["sha256"]
-    assert f"goes on from {root / 'first'}" in " ".join(run.log.read_text().split())
-    assert "the head is new" not in run.log.read_text()
+    assert f"continues from {root / 'first'}" in " ".join(run.log.read_text().split())
+    assert "new head" not in run.log.read_text()
 
 
 def test_other_labels_have_a_new_head_and_it_is_said(root: Path) -> None:
@@ -74,7 +74,7 @@ def test_other_labels_have_a_new_head_and_it_is_said(root: Path) -> None:
         in_head = any(part in name for part in HEAD)
         assert torch.equal(after[name], before[name]) is not in_head, name
     log = " ".join(run.log.read_text().split())
-    assert "the head is new: unacceptable, acceptable there, wrong, right here" in log
+    assert "new head, labels differ: unacceptable, acceptable there, wrong, right here" in log
 
 
 @pytest.mark.parametrize(
@@ -116,18 +116,18 @@ def test_a_source_that_changed_is_refused_later(root: Path, tmp_path: Path) -> N
     moved = tmp_path / "all"
     cfg = small_runs.composed(second(moved, "run"))
     run = RunFolder(pipeline.run(cfg))
-    assert check_ground(cfg) == []
+    assert check_sources(cfg) == []
     weights = moved / "first" / "adapter" / "adapter_model.safetensors"
     changed = {name: one + 1 for name, one in load_file(weights).items()}
     save_file(changed, weights)
     with pytest.raises(GoftError, match=rf"{weights} has changed"):
-        check_ground(cfg)
+        check_sources(cfg)
     findings = {one.subject: one for one in recheck(run, VerifyConfig(adapter=str(run.path)))}
     assert findings["adapter it started from"].verdict is Verdict.fail
     with pytest.raises(GoftError, match=f"{weights} has changed .*copy the run folder again"):
         check_inputs(cfg)
     shutil.rmtree(moved / "first")
-    assert [Path(one.name).name for one in check_ground(cfg)] == [
+    assert [Path(one.name).name for one in check_sources(cfg)] == [
         "adapter_config.json",
         "adapter_model.safetensors",
     ]

@@ -34,8 +34,8 @@ ENDINGS: list[tuple[Callable[..., None], int, str]] = [
     (trivial_jobs.refuse, 2, "no such thing"),
     (trivial_jobs.diverge, 2, "no such thing"),
     (trivial_jobs.crash, 1, "unexpected ZeroDivisionError: by zero (run again with --debug"),
-    (trivial_jobs.die, 1, "ended by SIGKILL; the system ends processes so when memory runs out"),
-    (trivial_jobs.leave, 3, "exited with code 3 and no word"),
+    (trivial_jobs.die, 1, "ended by SIGKILL; the system does this when memory runs out"),
+    (trivial_jobs.leave, 3, "exited with code 3 and no message"),
 ]
 
 

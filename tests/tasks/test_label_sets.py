@@ -129,7 +129,7 @@ def test_what_does_not_go_with_sets_is_refused(words: list[str], told: str) -> N
 def test_labels_of_sets_are_not_smoothed(tmp_path: Path) -> None:
     words = ["task=demo/acceptability", "task.multi_label=true", f"output_dir={tmp_path / 'run'}"]
     words += ["task.metrics=[micro_f1]", "task.headline=micro_f1"]
-    with pytest.raises(GoftError, match=r"label_smoothing_factor=0\.1.*no one class"):
+    with pytest.raises(GoftError, match=r"label_smoothing_factor=0\.1.*do not have one class"):
         check_inputs(small_runs.composed([*words, "trainer.label_smoothing_factor=0.1"]))
 
 

@@ -122,7 +122,7 @@ def unknown_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("quick", "", Verdict.fail, "GOFT_ENGINE=quick is unknown; choose one of auto, staged"),
         ("staged", "missing", Verdict.ok, "staged engine"),
         ("compiled", "missing", Verdict.fail, "engine compiled cannot turn vectors of 768"),
-        ("auto", "missing", Verdict.note, "blocked engine, for there is no C compiler (missing)"),
+        ("auto", "missing", Verdict.note, "blocked engine, since there is no C compiler (missing)"),
         ("auto", "false", Verdict.note, "false cannot compile loops.c, exit code 1"),
     ],
 )

@@ -181,7 +181,7 @@ def test_a_bad_file_is_refused_before_the_model_is_loaded(
         ({"output": "out.xlsx"}, r"the ending '\.xlsx' names no format.*output=-"),
         ({"input": "nowhere.csv"}, r"nowhere\.csv: cannot be read"),
         ({"input": "folder.csv"}, r"folder\.csv is a folder"),
-        ({"temperature": 0.7, "stop": ["x"]}, "temperature, stop is for models that answer"),
+        ({"temperature": 0.7, "stop": ["x"]}, "temperature, stop is for models that generate"),
         ({"input": None, "text": " "}, r"text=' ' is empty"),
     ],
 )

@@ -142,7 +142,7 @@ def test_what_is_written_of_a_loss() -> None:
     text = show.markdown(CONTENT)
     assert "strength 0.5, the smallest whose loss on the 1,200 rows" in text
     assert "within one standard error (0.6000) of the best, 1.0000 at 1" in text
-    assert "would choose scores 1.5200 on the rows that the resample leaves out" in text
+    assert "choices of the resamples score 1.5200 on the rows that each leaves out" in text
     assert "strength 1 scores 1.2500 there" in text
     assert "goft merge adapter=run strength=0.5" in text
     assert "head" not in text

@@ -126,7 +126,7 @@ def test_one_more_run_costs_its_adapter_and_no_copy_of_the_base(
     ("names", "column", "message"),
     [
         (["a", "c", "a"], "which", r"new\.jsonl, line 2: which is 'c'; expected one of a, b;"),
-        (["a", "__base__", "a"], "which", "line 2: .*whose head only a run has trained"),
+        (["a", "__base__", "a"], "which", "line 2: .*which has no trained head"),
         (["a", "b", "a"], "adapter", "column adapter is missing; found 'sentence', 'which'"),
     ],
 )

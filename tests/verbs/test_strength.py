@@ -66,7 +66,7 @@ def test_a_merged_fraction_has_its_folder_and_its_certificate(
     assert found["outputs"]["largest"] <= found["outputs"]["tolerance"]
     card = (copied / "merged-0.5" / "README.md").read_text()
     assert "at strength 0.5" in card
-    assert "They are those at strength 1." in card
+    assert "These are the metrics at strength 1." in card
     base = load_file(trained.parent / "model" / "model.safetensors")
     none = load_file(copied / "merged-0" / "model.safetensors")
     body = [name for name in base if name.startswith("bert.encoder")]

@@ -89,11 +89,11 @@ def test_an_interrupted_tuning_goes_on_and_repeats_nothing(
     dry = goft(*WORDS, "dry_run=true")
     assert dry.code == 0
     assert "trials to run: 1\n" in dry.out
-    assert "trials more: at most 4," in dry.out
+    assert "further trials: at most 4," in dry.out
     assert "runs to compare: 4," in dry.out
     last = "adapter=lora seed=0 trainer.learning_rate=0.00632"
     assert f"  goft train {last} '{PLACES[0]}' {PLACES[1]}\n" in dry.out
-    assert "about 1 minutes, as finished runs tell of the training" in dry.out
+    assert "about 1 minutes, estimated by finished runs" in dry.out
     trainings.most = 1000
     assert goft(*WORDS).code == 0
     assert len({*trainings.commands}) == len(trainings.commands) == 10 + 4

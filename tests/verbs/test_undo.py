@@ -137,7 +137,7 @@ def test_a_folder_that_this_adapter_was_not_merged_into_is_refused(
     config = json.loads((edited / "config.json").read_text())
     packed = {**config, "quantization_config": {"load_in_4bit": True}}
     (edited / "config.json").write_text(json.dumps(packed))
-    with pytest.raises(GoftError, match=r"packed.* merge without quantization"):
+    with pytest.raises(GoftError, match=r"quantized.* merge again without quantization"):
         check_merged(edited, run)
 
 

@@ -1,7 +1,7 @@
-"""What a base model still does after it was adapted: measures, each against the base itself.
+"""How much of a base model an adapted model has kept: measures against the base model.
 
 `prepare` reads the reference rows and runs the base model on them once; then `Retention.measure`
-runs the model as it stands, at whatever strength, once over the same rows.
+runs the model at its present strength once over the same rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from goft_cli.run.forgetting.features import MOST_ROWS, Rows, Similarity, base_o
 from goft_cli.run.forgetting.probe import Probe
 from goft_cli.run.forgetting.text import KL, Meaning, Prose
 from goft_cli.run.record import RunRecord
-from goft_cli.run.retained import Retained, ground_of, keep, references_of
+from goft_cli.run.retained import Retained, keep, references_of, sources_digest
 from goft_cli.run.trained import TrainedRun, spread
 from goft_cli.tasks.benchmark import load_benchmark, require_kind
 from goft_cli.tasks.families import build_benchmark
@@ -27,11 +27,11 @@ from goft_cli.tasks.families import build_benchmark
 VALIDATION = "validation"
 """The name of the rows that checkpoints are chosen on, whatever the task calls them."""
 ORDER = (TEXT, PROBE, CKA, STS, BENCHMARK)
-"""Kinds of measures, the one first that stands for the others."""
+"""Kinds of measures; of several, the first one in this order is the headline."""
 
 
 class Measure(Protocol):
-    """One measure, prepared: the base's own values, and those of the model as it stands."""
+    """One prepared measure: `base` has the base model's values, `measure` the present model's."""
 
     base: dict[str, float]
 
@@ -45,9 +45,9 @@ class Forgetting:
     """The one number that stands for all measures in a table: 0 for the base, larger is worse."""
 
     name: str
-    """The measure that it is made of."""
+    """The measure that it is computed from."""
     label: str
-    """What it is, for the head of a column or an axis."""
+    """Its label on a column or an axis."""
     greater_is_better: bool = True
     """Whether more of the measure is better."""
 
@@ -69,14 +69,14 @@ class Retention:
         return {name: value for one in self.measures for name, value in one.measure().items()}
 
     def forgotten(self, measures: Mapping[str, float]) -> float:
-        """Return the headline's number of what `measure` found: 0 for the base, larger is worse."""
+        """Return the headline's number from measured values: 0 for the base, larger is worse."""
         return forgotten(self.headline, measures, self.base)
 
 
 def forgotten(
     headline: Forgetting, measures: Mapping[str, float], base: Mapping[str, float]
 ) -> float:
-    """Return how far a measure is from the base's; the base's likeness to itself is 1."""
+    """Return how much worse a measure is than the base's; the base's CKA with itself is 1."""
     value = measures[headline.name]
     if headline.name == KL:
         return value
@@ -85,7 +85,7 @@ def forgotten(
 
 
 def retained_by(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retained:
-    """Measure a run at its strength, and keep it in its folder where its data is its own."""
+    """Measure a run at its strength; store the result in its folder unless it read other data."""
     retention = prepare(run, wanted, batch_size)
     found, headline = retention.measure(), retention.headline
     measured = Retained(
@@ -96,7 +96,7 @@ def retained_by(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retaine
         forgotten=retention.forgotten(found),
         base=retention.base,
         measures=found,
-        ground=ground_of(RunRecord(run.folder)),
+        ground=sources_digest(RunRecord(run.folder)),
         references=references_of(wanted),
     )
     if not run.other_data:
@@ -106,9 +106,9 @@ def retained_by(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retaine
 
 
 def prepare(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retention:
-    """Read and encode the reference rows, and compute the base model's side: one pass.
+    """Read and encode the reference rows, and compute the base model's values in one pass.
 
-    `wanted` is what `goft_cli.compose.references.retained` made, where it names tasks.
+    `wanted` comes from `goft_cli.compose.references.retained` if it names tasks.
     """
     wanted = wanted.settled(run.cfg.task)
     return Retention(
@@ -131,9 +131,9 @@ def prepared(run: TrainedRun, wanted: Wanted, task: TaskConfig | None, batch_siz
 
 
 def headline_of(wanted: RetainSpec) -> Forgetting:
-    """Choose the measure that stands for all: of a text, of a probe, of features, of what is left.
+    """Choose the headline: the first of KL on a text, a probe, CKA, STS and a benchmark.
 
-    The divergence of a language model's expectations comes first; then the fall of a score.
+    `wanted` is settled.
     """
     first = min(wanted.wanted, key=lambda one: ORDER.index(one.kind))
     task = wanted.tasks.get(first)
@@ -150,7 +150,7 @@ def headline_of(wanted: RetainSpec) -> Forgetting:
 
 
 class Questions:
-    """A benchmark, asked of the base model and of the adapted one."""
+    """A benchmark, scored on the base model and on the adapted one."""
 
     def __init__(self, run: TrainedRun, config: TaskConfig, batch_size: int) -> None:
         self._run, self._batch_size = run, batch_size

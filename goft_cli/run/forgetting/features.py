@@ -1,4 +1,4 @@
-"""Pooled features of a model's rows, and how alike those of two models are."""
+"""Pooled features of rows, and the similarity of two models' features."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from goft_cli.training.longest_first import LongestFirst
 from goft_cli.tuner import set_strength, strength_of
 
 MOST_ROWS = 5000
-"""Rows that features are compared on at most: the base's stay in memory, 20 MB at width 1,000."""
+"""The most rows to compare features on; the base's stay in memory, 20 MB at width 1,000."""
 TARGETS = ("labels",)
-"""What most tasks call their targets; the loss is not wanted."""
+"""Name of the targets in most tasks; they are left out, since no loss is needed."""
 SEQUENCE = 3
-"""Dimensions of hidden states: rows, tokens, width; others are those of maps of features."""
+"""Dimensions of hidden states (rows, tokens, width); feature maps have another number."""
 CONSTANT = 1e-6
-"""Features that vary by a smaller share of their size are equal but for rounding in float32."""
+"""Features with a smaller relative variation are equal up to float32 rounding."""
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def base_only(model: PeftModel) -> Iterator[None]:
         with model.disable_adapter():
             yield
         return
-    strength = strength_of(model)  # biases that train in place are none of PEFT's adapter
+    strength = strength_of(model)  # PEFT's disable_adapter does not undo biases that train in place
     set_strength(model, 0)
     try:
         yield
@@ -50,7 +50,7 @@ def base_only(model: PeftModel) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded rows, which a run's model is given in batches."""
+    """Encoded rows, to run a run's model on in batches."""
 
     run: TrainedRun
     inputs: Inputs
@@ -65,7 +65,7 @@ class Rows:
     def features(self, title: str) -> Tensor:
         """Return the (rows, width) pooled features of the model as it stands, float32 on the CPU.
 
-        They are in the order of the rows, of which the longest are run first.
+        They are in the order of the rows, although the longest rows run first.
         """
         found = [pooled(self.run, batch).float().cpu() for batch in self.batches(title)]
         places = np.argsort(LongestFirst.of(self.inputs).order)
@@ -95,9 +95,9 @@ class Rows:
 def pooled(run: TrainedRun, batch: Mapping[str, Tensor]) -> Tensor:
     """Return the (rows, width) means of the last hidden states over the tokens or patches.
 
-    Padding does not count. One definition holds for encoders, decoders and vision: the token that a
-    task's head reads differs from family to family, and of most pretrained models nothing taught it
-    to stand for the whole input before the head was trained.
+    Padding is left out. One definition serves encoders, decoders and vision models: the token that
+    a head reads differs by family, and in most models pretraining did not make it represent the
+    whole input.
     """
     hidden = hidden_states(run, batch).float()
     if hidden.dim() != SEQUENCE:  # (rows, channels, height, width)
@@ -110,14 +110,14 @@ def pooled(run: TrainedRun, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 def hidden_states(run: TrainedRun, batch: Mapping[str, Tensor]) -> Tensor:
-    """Return what the part of the model below its head makes of a batch, in the run's precision.
+    """Return the hidden states of the model below its head for a batch, in the run's precision.
 
-    A few architectures have no such part, or do not call it as a whole (OPT); of these it is the
-    last of the hidden states that they return.
+    A few architectures have no module for that part, or do not call it as a whole (OPT); for these,
+    the last of the hidden states that the model returns are taken.
     """
     plain = cast(PreTrainedModel, run.model.get_base_model())
     below, kept = plain.base_model, list[Any]()
-    # the model itself knows what its parts are given, T5's decoder for one
+    # the whole model runs, since only it knows its parts' inputs, such as those of T5's decoder
     hook = below.register_forward_hook(lambda *call: kept.append(call[-1]))
     try:
         with torch.inference_mode(), autocast(run, plain.device):
@@ -144,8 +144,8 @@ class Similarity:
     CKA: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
     section 3; for features X and Y with centred columns |YᵀX|² / (|XᵀX| |YᵀY|), Frobenius norms.
     It is 1 for features that a rotation and one scale turn into the base's, 0 for unrelated ones.
-    Fewer rows than features make it larger. The cosine is between each row's two features, on
-    average; it sees rotations and the mean, which CKA does not.
+    Fewer rows than features make it larger. The cosine is that of a row's two features, averaged
+    over rows; it depends on rotations and on the mean, which CKA ignores.
     """
 
     def __init__(self, name: str, rows: Rows) -> None:

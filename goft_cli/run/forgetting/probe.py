@@ -18,18 +18,18 @@ from goft_cli.tasks.base import Split, Task
 from goft_cli.tasks.families import build_task
 
 PENALTIES = 10.0 ** np.arange(-6, 4)
-"""Those that are tried, in units of the mean variance of a feature times the rows."""
+"""Penalties to try, in units of a feature's mean variance times the number of rows."""
 
 
 class Probe:
     """Score of a ridge probe on a reference task, whose rows the adaptation has not seen.
 
-    The probe is fitted on the base's pooled features of the task's training rows and stays as it
-    is; the score is the task's headline on the rows of its headline's split. What falls is what a
-    head that was trained on the base would lose, so features that only moved count as lost too; CKA
-    and cosine of the same rows stand beside it. A fit on frozen features is what Kornblith et al.,
-    "Do Better ImageNet Models Transfer Better?", CVPR 2019, call the linear evaluation; least
-    squares in place of the logistic loss make it a closed form.
+    The probe is fitted once, on the base's pooled features of the task's training rows; the score
+    is the task's headline on its headline's split. The drop in score is what a head trained on the
+    base would lose, so features that only moved count as lost too; CKA and cosine on the same rows
+    are reported beside it. Kornblith et al., "Do Better ImageNet Models Transfer Better?", CVPR
+    2019, call a fit on frozen features the linear evaluation; least squares in place of the
+    logistic loss give a closed form.
     """
 
     def __init__(self, run: TrainedRun, config: TaskConfig, batch_size: int) -> None:
@@ -61,7 +61,7 @@ class Ridge:
     intercept: Tensor
     """(outputs,)"""
     penalty: float
-    """Of the squared weights, where the squared errors are summed over the rows."""
+    """The factor of the squared weights beside the sum of squared errors over the rows."""
 
     def readout(self, features: Tensor) -> np.ndarray:
         """Return the (rows, outputs) answers to (rows, width) features."""
@@ -71,9 +71,9 @@ class Ridge:
 def ridge(features: Tensor, answers: Tensor) -> Ridge:
     """Fit (rows, outputs) answers by (rows, width) features with the best of `PENALTIES`.
 
-    Each row is held out in turn: without a second fit its error is the error of the fit over
-    1 - h, h being the row's leverage (Allen's PRESS, Technometrics 1974). The intercept is not
-    penalised, and the sum of squared errors decides.
+    Each row is held out in turn: its error is the fit's error divided by 1 - h, where h is the
+    row's leverage, so no second fit is needed (Allen's PRESS, Technometrics 1974). The penalty with
+    the least sum of squared errors is taken; the intercept is not penalised.
     """
     mean, middle = features.double().mean(dim=0), answers.double().mean(dim=0)
     left, sizes, right = torch.linalg.svd(features.double() - mean, full_matrices=False)
@@ -122,9 +122,9 @@ def rows_of(task: Task[Any, Any], run: TrainedRun) -> tuple[Split, Split]:
 
 
 def targets(task: Task[Any, Any], split: Split) -> Tensor:
-    """Return (rows, outputs) answers: numbers as they are, of classes 1 for the true and else -1.
+    """Return (rows, outputs) targets: numbers as they are; for classes, 1 if true and -1 if not.
 
-    So 0 is the middle between them, from where on a set of labels contains one.
+    A label is predicted to be in a set of labels if its output is above 0.
     """
     config = task.config
     if isinstance(config, ImageClassificationConfig):
@@ -139,6 +139,6 @@ def targets(task: Task[Any, Any], split: Split) -> Tensor:
 
 
 def signs(classes: Any, count: int) -> Tensor:  # noqa: ANN401 - a column of numbers
-    """Return (rows, count) answers of 1 for each row's class and -1 for the others."""
+    """Return (rows, count) targets of 1 for each row's class and -1 for the others."""
     places = torch.tensor(list(cast(Any, classes)))
     return 2 * torch.nn.functional.one_hot(places, count).double() - 1

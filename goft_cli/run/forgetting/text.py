@@ -1,4 +1,4 @@
-"""What a language model still expects of a text, and how near it holds texts of equal meaning."""
+"""Measures on texts: perplexity and KL on prose, and similarity of pairs as people see it."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ PROSE = PACKAGE / "assets" / "reference.txt"
 """A few kilobytes of English that the project wrote for this."""
 KL = "text/kl"
 WINDOW = 512
-"""Tokens that a model sees at once, and of a text of a pair."""
+"""The most tokens in a window of prose, and in a text of a pair."""
 PART = 64
-"""Places whose probabilities over the vocabulary are in memory in float32 at once."""
+"""Token positions whose float32 probabilities over the vocabulary are in memory at once."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Some tokens of a text; `first` is the place of the first one that is predicted."""
+    """Some tokens of a text; `first` is the position of the first one that is predicted."""
 
     ids: list[int]
     first: int
 
 
 class Prose:
-    """Perplexity of a reference text, and how far the adapted model's expectations moved.
+    """Perplexity of a reference text, and the adapted model's KL divergence from the base.
 
     The text is cut into windows of up to 512 tokens that do not overlap, each beginning with what
     the tokenizer itself puts before a text, such as a bos token. Each token is predicted from those
     before it in its window; where nothing stands before the first one, it is not predicted.
     `perplexity` is exp of the mean negative log-likelihood, each predicted token counting alike;
-    `kl` is the mean over the same places of the Kullback-Leibler divergence KL(base || adapted),
+    `kl` is the mean over the same positions of the Kullback-Leibler divergence KL(base || adapted),
     the sum of p log(p / q) over the vocabulary, in nats: 0 where nothing changed.
     """
 
@@ -89,7 +89,7 @@ class Prose:
 
     @torch.inference_mode()
     def _logits(self, window: Window) -> Tensor:
-        """Return the (places, vocabulary) logits of the tokens that are predicted."""
+        """Return the (positions, vocabulary) logits of the tokens that are predicted."""
         run, device = self._run, self._run.arguments(1).device
         model = run.model.to(device).eval().get_base_model()
         with autocast(run, device):
@@ -98,10 +98,10 @@ class Prose:
 
 
 def loss_and_divergence(own: Tensor, base: Tensor, ids: Tensor) -> Tensor:
-    """Sum up -log q(id) and KL(p || q) over the places: (2,) in float64, on the CPU.
+    """Sum up -log q(id) and KL(p || q) over the positions: (2,) in float64, on the CPU.
 
-    q and p are the distributions of (places, vocabulary) logits, `own` and `base`. The largest
-    logits are taken out in float32, and few places at a time are so wide.
+    q and p are the distributions of the (positions, vocabulary) logits `own` and `base`. Logits
+    become float32 a few positions at a time, for a vocabulary is wide.
     """
     sums = torch.zeros(2, dtype=torch.float64)
     for at in range(0, len(ids), PART):
@@ -131,13 +131,13 @@ def windows(run: TrainedRun, path: Path) -> list[Window]:
 
 
 def most_tokens(run: TrainedRun) -> int:
-    """Return how many tokens a text is given: as many as model and tokenizer take, at most 512."""
+    """Return the most tokens of a text: as many as model and tokenizer accept, up to 512."""
     positions = usable_positions(run.model.get_base_model())
     return min(WINDOW, run.backbone.processor.model_max_length, positions or WINDOW)
 
 
 class Meaning:
-    """Spearman's correlation of the cosines of pairs of texts with how alike people found them.
+    """Spearman's correlation of the cosines of pairs of texts with people's similarity scores.
 
     The measure of the STS tasks (Cer et al., SemEval-2017 task 1, as Reimers and Gurevych,
     "Sentence-BERT", EMNLP 2019, use it), here of the pooled features, whatever head is on them.
@@ -160,7 +160,7 @@ class Meaning:
             self.base = self._correlation("sts, base model")
 
     def measure(self) -> dict[str, float]:
-        """Correlate those of the model as it stands."""
+        """Compute the correlation for the present model."""
         return self._correlation("sts")
 
     def _correlation(self, title: str) -> dict[str, float]:
@@ -182,7 +182,7 @@ def encoded(side: list[str], tokenizer: Tokenizer, length: int) -> Dataset:
 
 
 def read_pairs(path: Path) -> tuple[list[list[str]], list[float]]:
-    """Read a table of two columns of text, and one of numbers that say how alike they are."""
+    """Read a table of two columns of text and one of similarity scores."""
     table = read_file(path, Layout())
     columns = find_text(table, None)
     if len(columns) != 2:
@@ -191,7 +191,7 @@ def read_pairs(path: Path) -> tuple[list[list[str]], list[float]]:
             f"{path}: found {described(table)}, expected two columns of text",
             f"name them as one of {names}",
         )
-    score = find_label(table, columns, "name the column of the numbers score")
+    score = find_label(table, columns, "give the column of numbers the name score")
     values = [identity(value) for value in table.columns[score]]
     numbers = [float(value) for value in values if isinstance(value, Decimal)]
     for place, value in enumerate(values):
@@ -200,5 +200,7 @@ def read_pairs(path: Path) -> tuple[list[list[str]], list[float]]:
                 f"{table.place(place)}: {score} is {value!r}, expected a number", "correct the row"
             )
     if len({*numbers}) < 2:
-        raise GoftError(f"{path}: column {score} holds one number", "pass pairs that differ")
+        raise GoftError(
+            f"{path}: column {score} has one number in all rows", "pass pairs that differ"
+        )
     return [texts(table, name) for name in columns], numbers

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goft_cli.compose.recomposition import apart
+from goft_cli.compose.recomposition import separate_hydra
 from goft_cli.compose.references import retained
 from goft_cli.config import Budget, CompareConfig
 from goft_cli.config.model import real_name
@@ -27,8 +27,8 @@ Runs = Mapping[str, Sequence[PlannedRun]]
 
 
 def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
-    """Finish every run and write the comparison; `words` are those of all runs."""
-    with apart():  # the tasks to measure on, refused before anything trains
+    """Finish every run and write the comparison; `words` are the overrides of all runs."""
+    with separate_hydra():  # the tasks to measure on are checked before anything trains
         wanted = None if cfg.retain is None else retained(cfg.retain, cfg.task)
     words_of: dict[str, Sequence[str]] = dict.fromkeys(cfg.adapters, words)
     runs = compose_all(cfg, words_of)
@@ -76,18 +76,18 @@ def search_of(cfg: CompareConfig, words: Mapping[str, Sequence[str]], runs: Runs
 
 
 def budget_note(sizes: Mapping[str, Size], reference: str) -> str:
-    """Say what the budget is and how near each adapter comes to it."""
+    """Return a sentence on the budget and each adapter's share of it."""
     budget = sizes[reference].parameters
     shares = ", ".join(
         f"{name} {size.parameters / budget:.2f}"
         for name, size in sizes.items()
         if name != reference
     )
-    return f"Budget: {reference}'s {budget:,} parameters; of it others spend {shares}."
+    return f"Budget: {reference}'s {budget:,} parameters; the others' shares of it: {shares}."
 
 
 def write(rows: Sequence[Summary], caption: Caption, said: Sequence[str], folder: Path) -> None:
-    """Show the table and write it beside its numbers, and the figures where those are old."""
+    """Show and write the table and its numbers, and redraw figures that are older."""
     tuned = {row.adapter: row.tuned for row in rows if row.tuned}
     write_text(folder / "comparison.md", table.markdown(rows, caption, said))
     write_text(folder / "comparison.csv", table.summary_csv(rows))

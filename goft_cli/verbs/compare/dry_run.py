@@ -1,4 +1,4 @@
-"""What `goft compare dry_run=true` says: which runs there would be, and how long they take."""
+"""`goft compare dry_run=true`: print the missing runs and how long they would take."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from goft_cli.verbs.compare.runs import PlannedRun, compose_runs, is_done
 from goft_cli.verbs.compare.tuning import RATE, SPLITS, Search
 
 VARIED = {"seed", RATE, *SPLITS}
-"""Settings on which the time of a run does not depend, or little."""
+"""Settings on which the time of a run hardly depends."""
 IN_A_TRIAL, IN_A_RUN = 2.0, 8.0
-"""Seconds outside of the training: model and rows, the checks at its end; and the imports, which
-trials share. Measured on the demo, so that a large model takes longer."""
+"""Seconds outside of training for a trial and for a run: loading model and rows, checks at the end,
+and the imports, which trials share. Measured on the demo; a large model takes longer."""
 Runs = Mapping[str, Sequence[PlannedRun]]
 
 
 def show(cfg: CompareConfig, search: Search | None, runs: Runs) -> None:
     """Print the commands of the runs that are missing, how many they are, and their time.
 
-    `runs` are those to compare, before the tuning; their rates are known when that is finished.
+    `runs` are those to compare, before the tuning; their rates are known when the tuning is
+    finished.
     """
     trials, more = missing_trials(search) if search else ([], 0)
     if search:
         say(f"trials to run: {len(trials)}", trials)
     if more:
-        screen.print(f"trials more: at most {more}, where a best rate is at the edge of the grid")
+        screen.print(f"further trials: at most {more}, if a best rate is at an edge of the grid")
     if search and not trials:
         found = search.final_words().items()
         runs = {name: compose_runs(words, name, cfg.seed_list()) for name, words in found}
@@ -46,18 +47,18 @@ def show(cfg: CompareConfig, search: Search | None, runs: Runs) -> None:
         say(f"runs to compare: {len(last)}", last)
     show_time(trials, last, more, {name: several[0].cfg for name, several in runs.items()})
     if cfg.retain is not None:
-        screen.print("measuring what was forgotten comes on top", highlight=False)
+        screen.print("measuring forgetting takes additional time", highlight=False)
 
 
 def say(what: str, runs: Sequence[PlannedRun]) -> None:
-    """Print what some runs are, and the command of each."""
+    """Print a heading and the command of each run."""
     screen.print(what, highlight=False)
     for run in runs:
         screen.print(f"  {run.command}", markup=False, highlight=False, soft_wrap=True)
 
 
 def missing_trials(search: Search) -> tuple[list[PlannedRun], int]:
-    """Return the trials to run before it is known which others are, and how many may follow."""
+    """Return the trials to run next, and how many more may follow from their scores."""
     while wanted := search.next_runs():
         missing = [run for runs in wanted.values() for run in runs if not is_done(run)]
         if missing:
@@ -71,23 +72,23 @@ def show_time(
     more: int,
     cfgs: Mapping[str, TrainConfig],
 ) -> None:
-    """Print how long trials and runs take, and `more` trials, as many of each adapter."""
+    """Print how long trials and runs take; `more` trials may follow, spread over the adapters."""
     counts = Counter(run.cfg.adapter.name for run in (*trials, *last))
     wanted = {name: cfg for name, cfg in cfgs.items() if counts[name]}
     seconds = {name: measured(cfg) for name, cfg in wanted.items()}
-    source = "finished runs tell"
+    source = "finished runs"
     if None in seconds.values():
-        source = "goft plan calibrate=true tells"
+        source = "goft plan calibrate=true"
         seconds = {name: known or planned(wanted[name]) for name, known in seconds.items()}
     known = {name: found for name, found in seconds.items() if found is not None}
     if unknown := [name for name in wanted if name not in known]:
-        screen.print(f"nothing tells how long {', '.join(unknown)} would train")
+        screen.print(f"the training time of {', '.join(unknown)} is unknown")
     elif known:
         least = sum(known[name] * counts[name] for name in known)
         least += IN_A_TRIAL * len(trials) + IN_A_RUN * len(last)
         most = least + more * (statistics.mean(known.values()) + IN_A_TRIAL)
         span = " to ".join(dict.fromkeys(f"{end / 60:.0f}" for end in (least, most)))
-        screen.print(f"about {span} minutes, as {source} of the training", highlight=False)
+        screen.print(f"about {span} minutes, estimated by {source}", highlight=False)
 
 
 def measured(cfg: TrainConfig) -> float | None:
@@ -100,7 +101,7 @@ def measured(cfg: TrainConfig) -> float | None:
             there = {key: value for key, value in settings(record.cfg).items() if key not in VARIED}
             if there == wanted:
                 found.append(record.train_seconds)
-        except (GoftError, KeyError):  # of another version, or damaged: it tells nothing
+        except (GoftError, KeyError):  # a run of another version, or a damaged one
             continue
     return statistics.median(found) if found else None
 

@@ -1,4 +1,4 @@
-"""What the runs of a comparison forgot of the base model, and how GOFT's and LoRA's got there."""
+"""How much the runs of a comparison forgot, GOFT's and LoRA's also at fractions of strength."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from goft_cli.config import TRAIN_SAMPLE, CompareConfig
 from goft_cli.config.retain import RetainSpec
 from goft_cli.run.record import RunRecord
-from goft_cli.run.retained import Retained, find, ground_of, references_of
+from goft_cli.run.retained import Retained, find, references_of, sources_digest
 from goft_cli.system.digests import digest_of
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json, write_json
@@ -21,21 +21,21 @@ CURVES = ("goft", "lora")
 """Adapters whose runs are measured at fractions of their strength, too."""
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 LINES = "curves.json"
-"""File of the comparison: those lines, by a digest of all that each depends on."""
+"""File of the comparison with those lines, each by a digest of all that it depends on."""
 Line = Sequence[Sequence[float]]
 """Forgotten and score at each strength."""
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What the runs of one adapter forgot, one per seed, and their lines, as far as there are."""
+    """How much the runs of one adapter forgot, one per seed, and their lines if there are any."""
 
     runs: Sequence[Retained]
     lines: Sequence[Line]
 
     @property
     def label(self) -> str:
-        """What the number is."""
+        """The label of the number."""
         return self.runs[0].label
 
     @property
@@ -66,7 +66,7 @@ class Forgotten:
 def measure_all(
     cfg: CompareConfig, runs: Mapping[str, Sequence[PlannedRun]], wanted: RetainSpec
 ) -> dict[str, Forgotten]:
-    """Measure each run, unless that has been done on the same files."""
+    """Measure each run that has not been measured on the same files."""
     file = Path(cfg.output_dir) / LINES
     known: dict[str, Line] = read_json(file) if file.is_file() else {}
     found = {}
@@ -87,7 +87,7 @@ def measure_all(
 def key_of(record: RunRecord, wanted: RetainSpec) -> str:
     """Return the digest of all that the line of a run depends on."""
     split = record.cfg.task.headline_split
-    return digest_of([ground_of(record), references_of(wanted), split, list(STRENGTHS)])
+    return digest_of([sources_digest(record), references_of(wanted), split, list(STRENGTHS)])
 
 
 def measured(record: RunRecord, wanted: RetainSpec) -> Retained:
@@ -105,8 +105,8 @@ def measured(record: RunRecord, wanted: RetainSpec) -> Retained:
 def line_of(record: RunRecord, wanted: RetainSpec) -> Line:
     """Open a run and measure it at each strength.
 
-    Nothing where its headline has no split, or where no fraction of what it learnt exists, as of a
-    factor that is not positive: the runs are finished, and a line is not worth a refusal.
+    Return nothing if its headline has no split, or if its adapter has no fractional strengths, as
+    with a factor that is not positive: the runs are finished, so a missing line is no error.
     """
     with importing(packed=record.cfg.model.quantization is not None):
         from goft_cli.run.forgetting import prepare

@@ -1,4 +1,4 @@
-"""The runs of a comparison: those of `goft train` with the same words, and so reused."""
+"""The runs of a comparison: those of `goft train` with the same overrides, and so reused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from goft_cli.system.errors import GoftError, RankError, UnusableError
 from goft_cli.verbs.train import finish_run
 
 PER_RUN = {"adapter": "adapters=[...]", "seed": "seeds=[...]", "run_name": "other keys"}
-"""What differs from run to run, and how a comparison is told it."""
+"""Keys that differ from run to run, and how a comparison sets them."""
 PER_COMPARISON = {entry.name for entry in fields(CompareConfig)} - {
     entry.name for entry in fields(TrainConfig) if entry.name != "output_dir"
 }
@@ -29,7 +29,7 @@ PER_COMPARISON = {entry.name for entry in fields(CompareConfig)} - {
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: what follows `goft train`, and what that composes to."""
+    """One run: the overrides of `goft train`, and the configuration that they compose to."""
 
     words: tuple[str, ...]
     cfg: TrainConfig
@@ -41,12 +41,12 @@ class PlannedRun:
 
     @property
     def record(self) -> RunRecord:
-        """What it wrote, once it is finished."""
+        """Its record, once it is finished."""
         return RunRecord.of(self.cfg)
 
 
 def shared_words() -> list[str]:
-    """Return the user's words that hold for all runs."""
+    """Return the user's overrides for all runs."""
     kept = []
     for word in HydraConfig.get().overrides.task:
         key = word.lstrip("+~").partition("=")[0]
@@ -60,7 +60,7 @@ def shared_words() -> list[str]:
 
 
 def compose_runs(words: Sequence[str], adapter: str, seeds: Sequence[int]) -> list[PlannedRun]:
-    """Compose runs as `goft train` does; `words` are those of all runs and of this adapter.
+    """Compose runs as `goft train` does; `words` are the overrides of all runs and of this adapter.
 
     Raises:
         HydraException, OmegaConfBaseException: the words do not compose with this adapter.
@@ -83,18 +83,20 @@ def check_adapters(names: Sequence[str]) -> None:
 
 
 def without(words: Sequence[str], keys: Collection[str]) -> list[str]:
-    """Return the words that set none of the keys, nor one below them."""
+    """Return the overrides that set none of the keys, nor one below them."""
     starts = tuple(f"{key}{end}" for key in keys for end in ("=", "."))
     return [word for word in words if not f"{word.lstrip('+~')}=".startswith(starts)]
 
 
 def is_done(run: PlannedRun) -> bool:
     """Tell whether a run is finished; refuse one whose data or model has changed since."""
-    return is_reusable(run.cfg, f"restore it, or train that run anew: {run.command} overwrite=true")
+    return is_reusable(
+        run.cfg, f"restore it, or train that run again: {run.command} overwrite=true"
+    )
 
 
 def finish_all(runs: Mapping[str, Sequence[PlannedRun]], *, trials: bool = False) -> None:
-    """Train what is missing, adapter by adapter within a seed, and print the command of each."""
+    """Train the missing runs, adapter by adapter within a seed, and print each command."""
     from goft_cli.run.summary import screen  # late, as rich takes longer than the checks before
 
     by_seed = [run for together in zip(*runs.values(), strict=True) for run in together]
@@ -113,7 +115,7 @@ def finish_all(runs: Mapping[str, Sequence[PlannedRun]], *, trials: bool = False
 
 
 def finish(run: PlannedRun, *, trial: bool = False) -> None:
-    """Train, unless that is done, and say on stderr why a run failed, before it is refused.
+    """Train unless the run is finished; if it fails, say why on stderr before raising.
 
     A `trial` that gives no adapter to use stays unfinished, which is no error.
 
@@ -121,7 +123,7 @@ def finish(run: PlannedRun, *, trial: bool = False) -> None:
         KeyboardInterrupt: after the run, which was told to end too, has saved a checkpoint.
     """
     try:
-        # a run in a fresh process takes the memory of goft train; of a trial nobody asks that
+        # a run in a new process has goft train's memory peak; a trial's peak is not reported
         finish_run(run.cfg, several=trial)
     except UnusableError as error:
         if not trial:
@@ -132,7 +134,7 @@ def finish(run: PlannedRun, *, trial: bool = False) -> None:
 
 
 def refused(run: PlannedRun, error: Exception) -> GoftError:
-    """Say on stderr why a run failed; return the refusal of the comparison."""
+    """Say on stderr why a run failed; return the error of the comparison."""
     print(f"goft: {error}", file=sys.stderr)
     failed = f"{run.command} failed, see its error above"
     return GoftError(failed, "then start the comparison again")

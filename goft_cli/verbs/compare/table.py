@@ -1,4 +1,4 @@
-"""The rows of a comparison, an adapter over its seeds each, as tables and CSV files."""
+"""The rows of a comparison, one adapter over its seeds each, as tables and CSV files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Summary:
         results: one per seed.
         difference: of its scores to the reference's, seed by seed; None for the reference.
         tuned: how its learning rate was found; None if it is the recipe's.
-        forgotten: what its runs forgot; None where that was not asked for.
+        forgotten: how much its runs forgot; None if that was not asked for.
     """
 
     adapter: str
@@ -46,7 +46,7 @@ class Summary:
 
     @property
     def setting(self) -> str:
-        """What sets the adapter's size, such as `r=2`; empty where that is fixed."""
+        """The setting of the adapter's size, such as `r=2`; empty if the size is fixed."""
         adapter = self.results[0].cfg.adapter
         growth = adapter.growth
         return "" if growth is None else f"{growth.key}={getattr(adapter, growth.key)}"
@@ -89,7 +89,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Caption:
-    """What a table or figure must say besides its numbers."""
+    """Text of a table or figure besides its numbers."""
 
     task: str
     model: str
@@ -130,9 +130,9 @@ def header(caption: Caption) -> list[str]:
 
 
 def more_cells(row: Summary) -> dict[str, str]:
-    """Return, by the names of further columns, what was found of the rate and of forgetting.
+    """Return the cells on learning rate and forgetting, by the names of their columns.
 
-    The scores of the trials, the least to the best, tell how much depends on the rate.
+    The lowest and best scores of the trials show how much depends on the rate.
     """
     found: dict[str, str] = {}
     if row.tuned:
@@ -168,25 +168,27 @@ def difference_text(difference: Difference) -> str:
 
 
 def notes(rows: Sequence[Summary], caption: Caption) -> list[str]:
-    """Return what a reader should know, one sentence each."""
+    """Return notes for the reader, one sentence each."""
     seeds = [result.seed for result in rows[0].results]
     listed = ", ".join(map(str, seeds))
     found = [
         f"Mean ± standard deviation over {len(seeds)} seeds ({listed}); time and memory: medians."
         if len(seeds) > 1
-        else f"A single seed ({listed}): nothing here tells one adapter from another.",
+        else f"A single seed ({listed}): these differences may be noise.",
         "Interval: Student's t on the differences seed by seed, one interval for each adapter.",
         "Parameters: the adapter's; head and pooler train beside all of them.",
         caption.budget,
     ]
     first, *others = [result.environment for row in rows for result in row.results]
     if any(other != first for other in others):
-        found.append("The runs were made on different machines or versions: do not compare times.")
+        found.append(
+            "The runs are from different machines or versions: do not compare their times."
+        )
     return found
 
 
 def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
-    """Lay the rows out in the terminal, some lines each, so that 80 columns hold them."""
+    """Lay the rows out for the terminal, several lines each, to fit 80 columns."""
     adapter, size, parameters, score, best, _, time, memory = header(caption)
     against = f"to {caption.reference}\n{CONFIDENCE:.0%} interval"
     scores, costs = f"{score}\n{best}", f"{time}\n{memory}"

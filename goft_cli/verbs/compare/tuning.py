@@ -1,7 +1,7 @@
-"""The tuning of a comparison: as many learning rates for each adapter, chosen on other rows.
+"""The tuning of a comparison: equally many learning rates for each adapter, chosen by trials.
 
-The trials are runs of `goft train` as any other, of which finished ones are reused. None of them
-reads the split of the headline: see `tuning_split`.
+Trials are ordinary runs of `goft train`, and finished ones are reused. No trial reads the
+headline's split: see `tuning_split`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ COLUMNS = (
 
 
 def tuning_split(task: TaskConfig) -> str:
-    """Name the split to choose on: never the one of the headline, which is read at the end only.
+    """Name the split to choose on, never the headline's split, which is read only at the end.
 
-    It is the split that picks the checkpoint, and where that is the headline's too, as GLUE's
-    validation is, a share of the training rows that the trials are not trained on.
+    It is the split that picks the checkpoint. If that is also the headline's, as GLUE's validation
+    is, it is a share of the training rows on which the trials are not trained.
     """
     first, *_ = [*task.eval_splits, TUNING]
     return TUNING if first == task.headline_split else first
@@ -46,8 +46,8 @@ class Tuned:
     """The trials of one adapter, all of them finished or failed.
 
     Attributes:
-        words: of its runs, before the tuning.
-        recipe: the learning rate that they give it.
+        words: overrides of its runs, before the tuning.
+        recipe: the learning rate that these overrides give.
         runs: by step of the grid.
     """
 
@@ -94,11 +94,11 @@ class Tuned:
 
 @dataclass
 class Search:
-    """The trials so far, the same steps for each adapter.
+    """The trials so far, with the same steps for each adapter.
 
     Attributes:
-        words: of the runs to compare, by adapter.
-        recipes: the learning rate that these give, by adapter.
+        words: overrides of the runs to compare, by adapter.
+        recipes: the learning rate that these overrides give, by adapter.
     """
 
     cfg: CompareConfig
@@ -127,11 +127,11 @@ class Search:
 
     @property
     def may_add(self) -> int:
-        """How many runs more the grids may ask for."""
+        """How many more runs the grids may ask for."""
         return (self.count + MOST_ADDED - len(self.steps)) * len(self.words)
 
     def next_runs(self) -> dict[str, list[PlannedRun]]:
-        """Return the trials to finish before this is asked again; empty if no more are needed."""
+        """Return the trials to finish before the next call; empty if no more are needed."""
         wider = first_steps(self.count)
         if self.runs:
             wider = widened(self.steps, [one.chosen for one in self.tuned.values()], self.count)
@@ -143,7 +143,7 @@ class Search:
         return {name: list(runs.values()) for name, runs in added.items()} if new else {}
 
     def trial(self, name: str, step: int) -> PlannedRun:
-        """Compose a trial: the rows to train on and one split more are all that it reads."""
+        """Compose a trial, which reads only its training rows and one more split."""
         words = without(self.run_words(name, step), [*SPLITS, "benchmark"])
         words += [f"{key}={value}" for key, value in zip(SPLITS, self.named, strict=True)]
         words += ["benchmark=none"] if self.cfg.benchmark else []
@@ -156,17 +156,17 @@ class Search:
         return f"[{self.split}]", self.split
 
     def run_words(self, name: str, step: int) -> list[str]:
-        """Return the words of an adapter's runs with the rate of a step."""
+        """Return the overrides of an adapter's runs with the rate of a step."""
         rate = rate_at(self.recipes[name], step)
         return [*without(self.words[name], [RATE]), f"{RATE}={rate!r}"]
 
     def final_words(self) -> dict[str, list[str]]:
-        """Return the words of the runs to compare, by adapter."""
+        """Return the overrides of the runs to compare, by adapter."""
         return {name: self.run_words(name, one.chosen) for name, one in self.tuned.items()}
 
 
 def notes(search: Search) -> list[str]:
-    """Return what a reader should know of the tuning, one sentence each."""
+    """Return notes on the tuning for the reader, one sentence each."""
     cfg, added = search.cfg, len(search.steps) - search.count
     rows = (
         f"a share of {TUNING_SHARE:.0%} of the training rows, on which the trials were not trained"
@@ -174,18 +174,20 @@ def notes(search: Search) -> list[str]:
         else f"the split {search.split}, which picks the checkpoint"
     )
     found = [
-        f"Learning rates: {len(search.steps)} of each adapter, its recipe's and those around it, "
+        f"Learning rates: {len(search.steps)} for each adapter, its recipe's and rates around it, "
         f"a factor of {STEP:.2f} apart, one run each with seed {cfg.tuning_seed}.",
-        f"They were chosen by the {cfg.task.headline} on {rows}; no trial read the split "
+        f"The best {cfg.task.headline} on {rows} chose the rate; no trial read the split "
         f"{cfg.task.headline_split}.",
     ]
     if added:
-        found.append(f"Added for all, as a best rate was at an edge: {added} of them.")
+        found.append(
+            f"{added} of these rates were added for all adapters, as a best rate was at an edge."
+        )
     edges = [name for name, one in search.tuned.items() if one.at_edge]
     if edges:
         found.append(
-            f"Still at an edge after {MOST_ADDED} more: {', '.join(edges)}; the best rate may be "
-            "beyond."
+            f"After {MOST_ADDED} added rates the best one is still at an edge for "
+            f"{', '.join(edges)}; a better one may lie beyond the grid."
         )
     return found
 

@@ -34,7 +34,7 @@ def doctor(cfg: DoctorConfig) -> None:
 
 
 def examine(cfg: DoctorConfig) -> list[Finding]:
-    """Make every check, the proof that nothing needs the network last."""
+    """Make every check; the one with the network cut comes last."""
     from goft_cli.verbs.doctor import inputs, machine  # only now: they import torch
 
     findings = [

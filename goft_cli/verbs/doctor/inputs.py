@@ -60,7 +60,7 @@ def examine_inputs(cfg: TrainConfig) -> list[Finding]:
 
 
 def check_task(task: TaskConfig, key: str) -> None:
-    """Refuse a task whose rows are neither here nor to be downloaded, or without its metrics."""
+    """Refuse a task whose rows are neither on disk nor downloadable, or without its metrics."""
     check_metrics(task)
     check_data_dir(task, key)
     if isinstance(task, ImageClassificationConfig):
@@ -69,7 +69,7 @@ def check_task(task: TaskConfig, key: str) -> None:
 
 
 def checked(subject: str, found: str, check: Callable[[], None]) -> Finding:
-    """Turn a check that refuses by raising into a finding."""
+    """Turn a check that raises into a finding."""
     try:
         check()
     except GoftError as error:
@@ -78,7 +78,7 @@ def checked(subject: str, found: str, check: Callable[[], None]) -> Finding:
 
 
 def examine_packing(cfg: TrainConfig) -> Finding:
-    """See whether packed weights are possible here, if they are asked for."""
+    """See whether quantized weights are possible on this machine, if they are asked for."""
     wanted = cfg.model.quantization
     found = "none" if wanted is None else wanted.value
     return checked("quantization", found, lambda: check_quantization(cfg))
@@ -91,9 +91,9 @@ def examine_tokenizer(model: ModelConfig) -> Finding:
 
 
 def examine_adapter(cfg: TrainConfig) -> list[Finding]:
-    """Put the adapter on the model without weights, where its configuration is at hand.
+    """Attach the adapter to a model without weights, if the model's configuration is on disk.
 
-    What is wrong with the model is another check's finding.
+    Errors of the model are findings of another check.
     """
     try:
         if isinstance(model_location(cfg.model.path), str) and not is_cached(cfg.model):
@@ -111,7 +111,7 @@ def examine_adapter(cfg: TrainConfig) -> list[Finding]:
 
 
 def examine_tracker(tracker: TrackerConfig, *, offline: bool) -> Finding:
-    """See whether the tracker is installed, logged in, and does without a network if it must."""
+    """See whether the tracker is installed and logged in, and can work offline if it has to."""
     if offline and needs_network(tracker):
         found = f"{tracker.name.name} in online mode needs the network"
         return Finding("tracker", Verdict.fail, found, "pass tracker.mode=offline")
@@ -119,7 +119,7 @@ def examine_tracker(tracker: TrackerConfig, *, offline: bool) -> Finding:
 
 
 def examine_offline(cfg: TrainConfig) -> Finding:
-    """Load everything that the run reads while nothing can reach the network."""
+    """Load everything that the run reads, with the network cut."""
     try:
         with quiet_libraries(), network_cut():
             rows = load_everything(cfg)

@@ -32,9 +32,9 @@ from goft_cli.system.tables import Finding, Verdict, refused
 
 SHOWN = ("torch", "transformers", "peft", "accelerate", "datasets")
 MULTILINGUAL_VOCABULARY = 200_000
-"""mDeBERTa's has 251,000 entries, DeBERTaV3's 128,100."""
+"""Between the vocabularies of mDeBERTa (251,000 entries) and DeBERTaV3 (128,100)."""
 COPIES = 3
-"""Weights, and two moments of Adam, in a checkpoint of full fine-tuning."""
+"""Weights and two moments of Adam, in a checkpoint of full fine-tuning."""
 
 
 def examine_packages() -> Finding:
@@ -62,7 +62,7 @@ def unfit_packages(requirements: list[str]) -> Iterator[str]:
 
 
 def examine_gpu(trainer: TrainerConfig) -> Finding:
-    """See whether there is a GPU, and whether it does what the precision asks."""
+    """See whether there is a GPU, and whether it supports the precision."""
     if not torch.cuda.is_available() or trainer.use_cpu:
         return examine_cpu(trainer)
     device = torch.cuda.get_device_properties(0)
@@ -83,7 +83,7 @@ def examine_cpu(trainer: TrainerConfig) -> Finding:
         return Finding("GPU", Verdict.fail, f"{found}, and fp16 needs one", remedy)
     if trainer.bf16 and not trainer.use_cpu:
         remedy = "add trainer.use_cpu=true, or drop trainer.bf16"
-        return Finding("GPU", Verdict.fail, f"{found}, and trainer.bf16 looks for one", remedy)
+        return Finding("GPU", Verdict.fail, f"{found}, and trainer.bf16 needs one", remedy)
     if shutil.which("nvidia-smi") and torch.version.cuda is None:
         found = "there is one, but torch is built without CUDA"
         index = "https://download.pytorch.org/whl/cu126"
@@ -105,7 +105,7 @@ def examine_half_precision(cfg: TrainConfig) -> Finding:
 
 
 def is_mdeberta(model: ModelConfig) -> bool:
-    """Tell by the name, or by the vocabulary of a model in a folder."""
+    """Tell by the name or, for a model in a folder, by the vocabulary's size."""
     if "mdeberta" in f"{model.name} {model.path}".lower():
         return True
     folder = local_folder(model)
@@ -126,7 +126,7 @@ def local_folder(model: ModelConfig) -> Path | None:
 
 
 def examine_rotation(cfg: TrainConfig) -> Finding:
-    """Choose the engine as the run would, and compile what it compiles at first use."""
+    """Choose the rotation engine as the run would, and compile it if that happens at first use."""
     subject = "rotation"
     if not isinstance(cfg.adapter, GoftAdapterConfig):
         return Finding(subject, Verdict.ok, "none")
@@ -143,7 +143,7 @@ def examine_rotation(cfg: TrainConfig) -> Finding:
         return Finding(subject, Verdict.note, str(said[0].message))
     chosen = forced_engine() == "auto"
     if chosen and engine == "blocked" and compiled.has_team() and not compiled.can_build():
-        found = f"{engine} engine, for there is no C compiler ({compiled.command()[0]})"
+        found = f"{engine} engine, since there is no C compiler ({compiled.command()[0]})"
         return Finding(subject, Verdict.note, found, "install gcc or clang, or let CC name one")
     return Finding(subject, Verdict.ok, f"{engine} engine")
 
@@ -176,7 +176,7 @@ def checkpoint_bytes(cfg: TrainConfig) -> int:
 
 
 def examine_tokens(*, clear: bool) -> Finding:
-    """Say how much is kept of the tokens of earlier starts, once it is removed if asked to be."""
+    """Report the size of the token cache, after clearing it if asked."""
     before, _ = kept.census()
     if clear:
         kept.clear()
@@ -190,7 +190,7 @@ def examine_tokens(*, clear: bool) -> Finding:
     try:
         check_writable(kept.folder(), key="XDG_CACHE_HOME")
     except GoftError as error:
-        none = f"{found}; the next ones are not kept: {error.problem}"
+        none = f"{found}; new ones are not stored: {error.problem}"
         return Finding("tokens", Verdict.note, none, error.remedy)
     return Finding("tokens", Verdict.ok, f"{found}; at most {megabytes(most)}")
 

@@ -1,4 +1,4 @@
-"""`goft merge adapter=RUN_FOLDER`: the adapted model as a plain one, certified; or as LoRA."""
+"""`goft merge adapter=RUN_FOLDER`: write the adapted model as a plain one or as LoRA."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def take_out(cfg: MergeConfig) -> None:
     with quiet_libraries():
         merged = Path(cfg.merged_dir) if cfg.merged_dir else own.path / merged_name
         report = check_merged(merged, RunRecord(own))
-        strength = report["run"].get("strength", 1.0)  # an earlier version had no other
+        strength = report["run"].get("strength", 1.0)  # earlier versions had only strength 1
         run = open_trained(cfg.adapter, base_model=cfg.base_model, strength=strength)
         undone = undo(run, report, merged, target)
     if cfg.output_dir is None:

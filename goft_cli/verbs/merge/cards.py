@@ -97,12 +97,12 @@ def program(task: Task[Any, Any], location: str, imports: list[str], model: list
 
 
 def quoted(text: str) -> str:
-    """Return a string as this project's Python would write it."""
+    """Return a string as a Python literal in this project's style."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def demonstration(task: Task[Any, Any]) -> tuple[list[str], str, str]:
-    """Return further imports, what the processor is given, and how an answer is shown."""
+    """Return further imports, an input for the processor, and lines that show an answer."""
     if task.auto_class == "AutoModelForQuestionAnswering":
         return [], '"Who sings?", "The bird sings."', ANSWER
     if task.auto_class == "AutoModelForTokenClassification":
@@ -123,14 +123,14 @@ def card(
 ) -> str:
     """Return a model card.
 
-    Of this machine it names only the places that its snippet loads, `location` and `base`: a folder
-    or hub id each.
+    It names only two paths of this machine, `location` and `base`, which its snippet loads: a
+    folder or hub id each.
     """
     config = run.cfg
     snippet = merged_snippet(run.task, location)
     if kind != "merged":
         method = "LORA" if kind == "lora" else config.adapter.peft_type
-        later = 1.0 if kind == "lora" else run.strength  # of LoRA it is in the weights
+        later = 1.0 if kind == "lora" else run.strength  # LoRA's strength is in its weights
         snippet = adapter_snippet(run.task, location, base, method, later)
     sections = [
         f"# {config.task.name} with {config.adapter.name} on {real_name(config.model)}",
@@ -146,7 +146,7 @@ def card(
 
 
 def introduction(run: TrainedRun, kind: Kind) -> str:
-    """Return what was trained on what, and whose method it is."""
+    """Return a sentence on model, task and method."""
     config = run.cfg
     method = f" ({PAPER})" if config.adapter.peft_type == "GOFT" else ""
     return (
@@ -156,7 +156,7 @@ def introduction(run: TrainedRun, kind: Kind) -> str:
 
 
 def front_matter(run: TrainedRun, kind: Kind) -> str:
-    """Return what the hub reads of a card."""
+    """Return the metadata of a card that the hub reads."""
     dataset = getattr(run.cfg.task, "dataset", None)
     published = None if dataset is None or dataset.is_generated else dataset.id
     base = public_path(run.cfg.model.path)
@@ -200,7 +200,7 @@ def score_table(run: TrainedRun) -> str:
     for split, values in scores(run).items():
         lines += [f"| {split} | {metric} | {value:.4f} |" for metric, value in values.items()]
     if not is_as_scored(run):
-        lines += ["", f"They are those at strength {run.cfg.adapter.strength:g}."]
+        lines += ["", f"These are the metrics at strength {run.cfg.adapter.strength:g}."]
     data = run.manifest["data"]
     if not data["is_the_benchmark"]:
         lines += ["", "These rows are not, or not known to be, those of a published benchmark."]

@@ -28,7 +28,7 @@ from goft_cli.tuner.geometry import NeuronChange, RotationGeometry
 REPORT, CARD = "merge_report.json", "README.md"
 """The certificate itself, and the page about it."""
 SHOWN_LAYERS = 8
-"""How many layers the table on the screen has; the file has all of them."""
+"""The most layers in the table on the screen; the file has all of them."""
 COLUMNS = {
     "|TᵀT - I|": ("orthogonality_error", "{:.1e}"),
     "mean angle": ("mean_angle_degrees", "{:.2f}°"),
@@ -37,7 +37,7 @@ COLUMNS = {
     "norm change": ("neuron_norm_change", "{:.1e}"),
     "residual": ("residual", "{:.3f}"),
 }
-"""Title, field of `LayerChange`, and how it is written."""
+"""Title, field of `LayerChange`, and format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class Certificate:
     Attributes:
         run: which run was exported.
         outputs: of the exported model beside the adapter's; None where no rows were asked for.
-        layers: what the adapter did to each.
+        layers: how the adapter changed each.
         environment: versions and hardware.
         sha256: by file name, of the `adapter` and the `base` model that were read, and of every
             file that was `exported`, as it lies on the disk.
@@ -146,7 +146,7 @@ def layer_changes(
     neurons: Mapping[str, NeuronChange],
     residuals: Mapping[str, float] | None = None,
 ) -> dict[str, LayerChange]:
-    """Summarise each adapted layer: its rotation if it has one, and what its weights did."""
+    """Summarise each adapted layer: its rotation if it has one, and the change of its weights."""
     return {
         name: LayerChange(
             **rotation_summary(geometries.get(name)),
@@ -174,7 +174,7 @@ def rotation_summary(found: RotationGeometry | None) -> dict[str, float]:
 def certify(
     run: TrainedRun, outputs: OutputAgreement | None, layers: dict[str, LayerChange]
 ) -> Certificate:
-    """Put the parts together, with what they were measured on, but no path of this machine."""
+    """Build the certificate, with digests of the files measured, but no path of this machine."""
     exported = {
         "task": run.task.config.name,
         "model": real_name(run.cfg.model),

@@ -117,8 +117,8 @@ def residuals(model: PeftModel, approximations: Mapping[str, Tensor]) -> dict[st
 def export_merged(run: TrainedRun, target: Path, cfg: ExportConfig) -> Certificate:
     """Write the plain model, tokenizer, card and certificate; `run.model` is used up.
 
-    What is certified is the folder as transformers alone reads it again, its weights included;
-    packed ones, which cannot be compared, as they were before packing.
+    The certificate holds for the folder as transformers alone reads it. Quantized weights cannot be
+    compared, so they are certified as they were before quantization.
     """
     adapted = Reference(run, cfg)
     model = run.mergeable()
@@ -154,7 +154,7 @@ def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -
 
 
 def write_model(run: TrainedRun, merged: PreTrainedModel, folder: Path, cfg: ExportConfig) -> None:
-    """Write the merged weights in the precision, or packed as, the user asked for."""
+    """Write the merged weights in the precision or the quantization that the user asked for."""
     dtype = cfg.dtype or run.cfg.model.dtype
     cast("nn.Module", merged).to(getattr(torch, dtype.value))
     merged.save_pretrained(folder)
@@ -179,7 +179,7 @@ def accepted(run: TrainedRun, cfg: ExportConfig, layers: int) -> float | None:
 def reopened(run: TrainedRun, folder: Path) -> PreTrainedModel:
     """Load a merged folder with transformers alone."""
     model = getattr(transformers, run.task.auto_class).from_pretrained(folder)
-    model.is_quantized = False  # else Trainer, which only evaluates here, wants an adapter to train
+    model.is_quantized = False  # else Trainer, which only evaluates, requires an adapter
     return model
 
 

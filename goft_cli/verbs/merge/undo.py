@@ -1,4 +1,4 @@
-"""A merged model from which the adapter is taken out again: W R^T R, compared with the base."""
+"""Take the adapter out of a merged model: W R^T R, compared with the base."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from goft_cli.verbs.merge.export import reopened
 
 UNDO_REPORT = "undo_report.json"
 MARGIN = 2.0
-"""What a derived bound is multiplied by, for the constants that it leaves out."""
+"""Factor of a derived bound, for the constants that the derivation leaves out."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class LayerUndone:
     """How far a layer's weights are from the base model's, in roundings.
 
     One rounding is the spacing of numbers just above 1 in the precision of the merged weights,
-    times the length of the output's weights: turning a row back spreads what was rounded in one of
-    its entries over all of them.
+    times the length of the output's weights: undoing the rotation of a row spreads the rounding of
+    one entry over all of them.
     """
 
     difference: float
-    """The largest of an entry."""
+    """Of the entry with the largest difference."""
     allowed: float
-    """What rounding explains."""
+    """The largest difference that rounding explains."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Undone:
         run: which run's adapter was taken out, and its strength.
         dtype: precision of the merged weights.
         layers: each adapted layer beside the base model's.
-        head: modules that stay as trained, as the base model has none that the run began with.
+        head: modules that stay as trained, since the base model does not have them.
         environment: versions and hardware.
         sha256: by file name, of the `adapter`, the `merged` model and what was `exported`.
     """
@@ -78,8 +78,8 @@ def check_merged(folder: Path, run: RunRecord) -> dict[str, Any]:
     """
     if run.cfg.adapter.peft_type != "GOFT":
         raise GoftError(
-            f"undo: found the method {run.adapter}, expected goft or qgoft, whose weights can be "
-            "turned back",
+            f"undo: found the method {run.adapter}, expected goft or qgoft, whose rotations "
+            "can be undone",
             f"take the base model itself, {run.cfg.model.path}",
         )
     remedy = "pass merged_dir=DIR, the folder that goft merge wrote for this run"
@@ -97,9 +97,9 @@ def check_merged(folder: Path, run: RunRecord) -> dict[str, Any]:
         )
     if "quantization_config" in read_json(folder / "config.json"):
         raise GoftError(
-            f"merged_dir={folder}: its weights are packed, which has rounded them by far more than "
-            "turning them back could tell from the base model's",
-            "merge without quantization, and undo that",
+            f"merged_dir={folder}: its weights are quantized, so undoing cannot be checked against "
+            "the base model",
+            "merge again without quantization, and undo that",
         )
     if recorded.get("exported") != exported_sha256(folder):
         raise GoftError(
@@ -165,8 +165,8 @@ def turned_back(name: str, layer: GoftLayer, merged: nn.Module) -> LayerUndone:
     if not spread < 1 / rounding:
         raise GoftError(
             f"undo: layer {name}: a block or a factor of its adapter is singular, or so nearly "
-            f"that turning back could enlarge what was rounded {spread:.3g} times, which leaves "
-            f"none of the digits of {str(weight.dtype).removeprefix('torch.')}",
+            f"that undoing it could enlarge rounding errors {spread:.3g} times, beyond all digits "
+            f"of {str(weight.dtype).removeprefix('torch.')}",
             "take the base model itself",
         )
     inverse = rotation if rotation.dim() == 1 else torch.linalg.inv(rotation).mT
@@ -190,7 +190,7 @@ def condition(rotation: Tensor) -> float:
 
 
 def mismatch(folder: Path, name: str, found: LayerUndone) -> GoftError:
-    """Say that what came out is not the base model."""
+    """Return the error for a result that is not the base model."""
     return GoftError(
         f"merged_dir={folder}: layer {name} comes out {found.difference:.3g} roundings from the "
         f"base model, expected at most {found.allowed:.3g}; nothing was written",

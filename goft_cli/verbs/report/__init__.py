@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def report(cfg: ReportConfig) -> None:
-    """Write the page and its figures, unless they are there and were made of the same."""
+    """Write the page and its figures, unless they exist and were made from the same files."""
     from goft_cli.run.record import of_one_subject
     from goft_cli.run.summary import screen
     from goft_cli.system.digests import is_made, note_made
@@ -42,7 +42,7 @@ def report(cfg: ReportConfig) -> None:
 
 
 def source(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
-    """Return the digest of all that a page is made of; None where some of it is not at hand."""
+    """Return the digest of all files that a page is made from; None if some are missing."""
     from dataclasses import asdict, replace
 
     from goft_cli.run.manifest import describe_base
@@ -70,7 +70,7 @@ def source(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
 
 
 def measure(cfg: ReportConfig, runs: Sequence[RunRecord]) -> None:
-    """Measure what the runs' base model still does, where that has not been done."""
+    """Measure forgetting for the runs that have no such measurement."""
     from goft_cli.compose.references import retained
     from goft_cli.run.retained import find
     from goft_cli.system.imports import importing
@@ -88,7 +88,7 @@ def measure(cfg: ReportConfig, runs: Sequence[RunRecord]) -> None:
 
 
 def write_page(cfg: ReportConfig, runs: Sequence[RunRecord], folder: Path) -> list[str]:
-    """Lay out what each adapter did, and write the page and its figures; return their names."""
+    """Lay out how each adapter changed the model; write page and figures, return their names."""
     from goft_cli.verbs.report import page
     from goft_cli.verbs.report.gather import one_per_adapter, recorded_layers, train_command
 
@@ -102,7 +102,7 @@ def write_page(cfg: ReportConfig, runs: Sequence[RunRecord], folder: Path) -> li
 
 
 def measured(cfg: ReportConfig, run: RunRecord) -> list[LayerReport]:
-    """Open a run that kept no measurements of its layers, and measure them."""
+    """Open a run that stored no measurements of its layers, and measure them."""
     from goft_cli.system.imports import importing
 
     with importing(packed=run.cfg.model.quantization is not None):

@@ -20,11 +20,11 @@ BINS = 41
 WHOLE_PAGE = 10.8
 """Inches at which a figure's letters are as large as those of half a page."""
 MAX_ROWS = 80
-"""Layers whose names and rows are still told apart."""
+"""The most layers whose names and rows can be distinguished."""
 CELLS = 20
-"""Classes whose confusion matrix can still be read, and pairs that are drawn of more classes."""
+"""The most classes for a readable confusion matrix, and the pairs drawn if there are more."""
 LETTERS, LINE_LETTERS = 24, 40
-"""Of a class beside a figure at most, and of all classes in one line below it."""
+"""The most letters of a class beside a figure, and of all classes in one line below it."""
 HALF = 0.5
 ON_LIGHT, ON_DARK = "#101010", "#f5f5f5"
 """Letters on cells, whose colours are the same on a light and a dark page."""
@@ -82,7 +82,7 @@ def curves(runs: Sequence[RunRecord], keys: dict[str, str], title: str) -> Figur
 def confusion(found: Mapping[str, Any]) -> Figure | None:
     """Draw the confusion matrix of `classes.json`, or of more than `CELLS` classes the worst pairs.
 
-    A row is a true class, its colours shares of it. None where no rows were taken for a class.
+    A row is a true class, its colours shares of it. Return None if no rows were predicted.
     """
     names, counts = list(found["classes"]), found["confusion"]
     if not counts:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def train_command(cfg: TrainConfig) -> str | None:
     """Return the `goft train` that composes to the run's configuration.
 
-    Its benchmark is left out, for it changes nothing in the training. None where the run's task,
-    model or adapter is not among the choices: then `config.yaml` alone has it.
+    Its benchmark is left out, for it changes nothing in the training. None if the run's task, model
+    or adapter is not among the choices: then only `config.yaml` has it.
     """
     words = [f"adapter={cfg.adapter.name}", f"seed={cfg.seed}"]
     words += [f"task={cfg.task.name}", *words_of(cfg.model)]
@@ -40,7 +40,7 @@ def train_command(cfg: TrainConfig) -> str | None:
 
 
 def spelled(value: object) -> str:
-    """Write a value as it is typed behind a key."""
+    """Write a value as it is typed in an override."""
     if isinstance(value, list):
         return f"[{','.join(map(spelled, value))}]"
     if value is None:
@@ -57,10 +57,9 @@ def one_per_adapter(runs: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def recorded_layers(run: RunRecord) -> list[LayerReport] | None:
-    """Return what the run measured of its layers at its end.
+    """Return the measurements of layers that the run made at its end.
 
-    None where it did not, or where base model or adapter are not what they were: who opens them
-    tells so.
+    None if it made none, or if base model or adapter have changed: opening the run reports that.
     """
     try:
         base = provenance.base_on_disk(provenance.section(run.manifest, "model"), run.cfg.model)

@@ -1,4 +1,4 @@
-"""One HTML page on finished runs: scores, curves, what the adapter did to the weights, provenance.
+"""One HTML page on finished runs: scores, curves, changes of the weights, provenance.
 
 Styles and figures are in the file: a browser that shows it requests nothing.
 """
@@ -78,7 +78,7 @@ def curve_panels(runs: Sequence[RunRecord]) -> list[Panel]:
 
 
 def measured(run: RunRecord, layers: Sequence[LayerReport], number: int) -> Measured:
-    """Lay out what one run did to its layers; `number` is in the names of its figures."""
+    """Lay out how one run changed its layers; `number` is in the names of its figures."""
     drawn = panels(
         (f"turned-{number}", "Which layers turned most", figures.turned(layers)),
         (f"stages-{number}", "How far each stage of the tree turns", figures.stages(layers)),
@@ -88,7 +88,7 @@ def measured(run: RunRecord, layers: Sequence[LayerReport], number: int) -> Meas
 
 
 def classified(runs: Sequence[RunRecord]) -> list[Measured]:
-    """Lay out what each run finds and confuses, where it has classes and recorded them."""
+    """Lay out scores and confusions by class of each run that recorded them."""
     return [
         Measured(
             run,
@@ -145,12 +145,12 @@ def score_row(run: RunRecord) -> dict[str, object]:
 
 
 def spaced(name: str) -> str:
-    """Write the name of a score as words."""
+    """Write the name of a score with spaces."""
     return name.replace(".", " ").replace("_", " ")
 
 
 def retention(runs: Sequence[RunRecord]) -> list[tuple[str, Table]]:
-    """Lay out what was measured of the runs' base model, by value of `retain`: a row per run."""
+    """Lay out the measures of forgetting, by value of `retain`: a row per run."""
     found: dict[str, list[dict[str, object]]] = defaultdict(list)
     for run in runs:
         for one in valid(run):
@@ -178,7 +178,7 @@ def adapter_table(runs: Sequence[RunRecord]) -> Table:
 
 
 def facts(run: RunRecord, command: str | None) -> dict[str, str]:
-    """Return what made the numbers, by name."""
+    """Return what determined the results, by name."""
     manifest, environment = run.manifest, run.manifest["environment"]
     packages = ", ".join(f"{name} {number}" for name, number in environment["packages"].items())
     return {

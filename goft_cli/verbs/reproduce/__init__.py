@@ -1,4 +1,4 @@
-"""`goft reproduce NAME`: run a recipe of the paper, and compare our numbers with it."""
+"""`goft reproduce NAME`: run a recipe of the paper, and compare our results with it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ goft reproduce table1/cola seed=1,2       every method, other seeds than the rec
 goft reproduce 'table3/*/goft'            a pattern
 goft reproduce figure4b --rehearse        tiny model and data: the whole chain, offline, in a minute
 
-Runs that are finished are reused: they are those of `goft train` with the same words.
+Finished runs are reused: they are those of `goft train` with the same overrides.
 """
 
 
 def main() -> None:
-    """Read `sys.argv`, which Hydra has no grammar for, and run or list."""
+    """Parse `sys.argv`, which Hydra's grammar cannot read, and run or list."""
     arguments, unknown = parser().parse_known_intermixed_args(sys.argv[1:])
     if unknown:
         raise GoftError(f"{unknown[0]} is not a flag", did_you_mean(unknown[0], FLAGS))
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def parser() -> FlagParser:
-    """Return what reads the words after the verb."""
+    """Return the parser of the words after the verb."""
     found = FlagParser(
         prog="goft reproduce",
         description="Run a recipe with its seeds, and compare with the paper.",
@@ -50,9 +50,9 @@ def parser() -> FlagParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    named = "a result, a folder, a pattern, or list, which it is without a name"
+    named = "a result, a folder, a pattern, or list (the default)"
     found.add_argument("name", metavar="NAME", nargs="?", default=LIST, help=named)
-    found.add_argument("words", metavar="KEY=VALUE", nargs="*", help="as for goft train")
+    found.add_argument("words", metavar="KEY=VALUE", nargs="*", help="overrides, as for goft train")
     found.add_argument("--rehearse", action="store_true", help="with tiny model and data, offline")
     return found
 
@@ -70,7 +70,7 @@ def split_seeds(words: Sequence[str]) -> tuple[list[int], list[str]]:
 
 
 def show_recipes() -> None:
-    """List what can be reproduced, folder by folder."""
+    """List the recipes, folder by folder."""
     from rich.console import Console
 
     from goft_cli.studies.recipes import folder_of, read_recipe, recipe_names

@@ -1,4 +1,4 @@
-"""Our numbers beside the paper's: the comparison, its tables, and its plot."""
+"""Comparison of our results with the paper's: its tables and its plot."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RULE = (
     "inside: the paper's number, taken for one more run, lies in the 95 % prediction interval of "
     "our seeds, mean ± t · deviation · sqrt(1 + 1/n)"
 )
-# Where things are and how they are computed; any other word on the command line changes the run.
+# Paths and ways to compute; any other override on the command line changes the run.
 HARMLESS = {
     "model.path",
     "task.data_dir",
@@ -105,7 +105,7 @@ class Comparison:
 def compare_with_paper(
     cell: Cell, runs: Sequence[RunRecord], words: Sequence[str], *, rehearsal: bool
 ) -> list[Comparison]:
-    """Compare every measure of a recipe that has this method; `words` are the user's own."""
+    """Compare every measure of a recipe that has this method; `words` are the user's overrides."""
     return [
         Comparison(
             cell=cell.name,

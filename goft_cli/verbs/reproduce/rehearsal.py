@@ -1,4 +1,4 @@
-"""What stands in for the real things in a rehearsal: few steps, tiny data, a judge on loopback."""
+"""Stand-ins for a rehearsal: few steps, tiny model and data, a judge on loopback."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from goft_cli.tasks.image_classification.lists import DRAW
 from goft_cli.tasks.mmlu.questions import LETTERS
 
 ROOT = Path("outputs/rehearsal")
-# Two updates, for AdaLoRA lowers its ranks in between. What a recipe says of columns, heads and
-# metrics stays.
+# Two updates, for AdaLoRA lowers its ranks in between. A recipe's columns, heads and
+# metrics stay.
 SHORT = (
     "trainer.max_steps=2",
     "trainer.per_device_train_batch_size=2",
@@ -55,14 +55,14 @@ Reply = Callable[[BaseHTTPRequestHandler], None]
 
 
 def rehearsal_words(cell: Cell, seed: int) -> list[str]:
-    """Return the words that a rehearsal adds behind the recipe's own."""
+    """Return the overrides that a rehearsal adds after the recipe's own."""
     swapped = [f"model={cell.recipe.stand_in}", *cell.recipe.rehearsal]
     return [*swapped, *SHORT, f"output_dir={ROOT / cell.name / f'seed{seed}'}"]
 
 
 @contextmanager
 def stand_ins(cfg: TrainConfig) -> Iterator[TrainConfig]:
-    """Yield the same run on tiny data, which is there for as long as the block lasts."""
+    """Yield the same run on tiny data, which exists until the block ends."""
     with ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         benchmark = cfg.benchmark and with_stand_in(cfg.benchmark, data / "benchmark")
@@ -105,7 +105,7 @@ def write_stand_in(task: TaskConfig, folder: Path) -> None:
 
 
 def splits_of(task: TaskConfig) -> list[str]:
-    """Return what a task reads."""
+    """Return the splits that a task reads."""
     return list(dict.fromkeys([task.train_split, *task.eval_splits]))
 
 
@@ -122,7 +122,7 @@ def write_tables(task: TextClassificationConfig, folder: Path) -> None:
 
 
 def write_words(task: TokenClassificationConfig, folder: Path) -> None:
-    """Write `train.jsonl` and so on, the tags of a row each in its turn."""
+    """Write `train.jsonl` and so on; the tags of a row take each label in turn."""
     drawn = read_rows(FOLDER / "stand_ins" / f"{ROWS}.jsonl.gz")
     rows = [row["sentence"].split() for row in drawn]
     tags = [[task.labels[at % len(task.labels)] for at in range(len(row))] for row in rows]
@@ -134,9 +134,9 @@ def write_words(task: TokenClassificationConfig, folder: Path) -> None:
 
 
 def target_of(task: TextClassificationConfig, index: int) -> str:
-    """Return the label of a row, each in its turn, or a number of the task's range.
+    """Return the label of a row, each label in turn, or a number in the task's range.
 
-    Of a set it is a row's number of the first labels, none of the first row.
+    In a task with sets of labels, row n has the first n labels.
     """
     if task.multi_label:
         return ";".join(task.labels[:index])
@@ -246,7 +246,7 @@ def serving(reply: Reply) -> Iterator[str]:
 
 @contextmanager
 def without_proxy() -> Iterator[None]:
-    """Reach the host directly, whatever the environment says of proxies."""
+    """Reach the host directly, without the proxies of the environment."""
     before = os.environ.get("no_proxy")
     os.environ["no_proxy"] = HOST
     try:
@@ -259,7 +259,7 @@ def without_proxy() -> Iterator[None]:
 
 
 def agree(handler: BaseHTTPRequestHandler) -> None:
-    """Answer a chat completion with the same rating always."""
+    """Answer a chat completion with always the same rating."""
     handler.rfile.read(int(handler.headers["Content-Length"] or 0))
     message = {"role": "assistant", "content": VERDICT}
     content = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()

@@ -27,7 +27,7 @@ from goft_cli.verbs.train import finish_run
 
 ROOT = Path("outputs/reproduce")
 REHEARSED_SEEDS = 2
-"""Enough for a deviation."""
+"""The fewest seeds with a standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Request:
 
     Attributes:
         target: a cell, a recipe, a folder or a pattern.
-        words: what `goft train` is told beyond the recipes.
-        seeds: in place of the recipes' own; none for those.
+        words: overrides of `goft train` besides the recipes'.
+        seeds: replace the recipes' seeds; empty for the recipes'.
         rehearsal: whether model and data are stand-ins.
     """
 
@@ -102,7 +102,7 @@ def run_cell(cell: Cell, seed: int, request: Request) -> RunRecord:
 
 
 def write_results(request: Request, found: Sequence[Comparison]) -> None:
-    """Write what is compared so far as JSON, Markdown and a plot."""
+    """Write the comparison so far as JSON, Markdown and a plot."""
     folder = request.folder
     write_json(folder / "result.json", as_plain(request.target, found))
     write_text(folder / "result.md", as_markdown(request.target, found))

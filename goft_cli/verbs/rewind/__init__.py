@@ -1,4 +1,4 @@
-"""`goft rewind RUN`: a run at fractions of its strength, and which of them to take."""
+"""`goft rewind RUN`: score a run at fractions of its strength, and choose one."""
 
 from __future__ import annotations
 
@@ -48,16 +48,15 @@ def rewind(cfg: RewindConfig) -> None:
 
 
 def splits_of(task: TaskConfig) -> tuple[str, str | None]:
-    """Return the split that chooses a strength, and one that has not been looked at, if any.
+    """Return the split that chooses a strength, and an unused one to test it, if there is one.
 
-    The first of the evaluation splits picks checkpoints, and chooses here; the headline's is the
-    other one, or else the next.
+    The first evaluation split, which picked the checkpoint, chooses. The test split is the
+    headline's if it is another one, else the next.
     """
     if not task.eval_splits:
         raise GoftError(
-            f"task {task.name} has no evaluation split, and the rows that it was trained on cannot "
-            "choose a strength",
-            "train a run on a task with one: task.holdout=0.05 keeps rows back where a task has it",
+            f"task {task.name} has no evaluation split to choose a strength on",
+            "train a run on a task with one; where a task has the key, task.holdout=0.05 makes one",
         )
     judge, *others = task.eval_splits
     own = task.headline_split
@@ -111,7 +110,7 @@ def measured(
 
 
 def scores(points: Sequence[Point], *, greater_is_better: bool) -> dict[str, Any]:
-    """Return the numbers of each point, what the rule chose, and what left-out rows say of it."""
+    """Return the numbers of each point, the rule's choice, and its score on left-out rows."""
     from goft_cli.studies.rewinding import RESAMPLES, chosen, held_out
 
     choice = chosen(points, greater_is_better=greater_is_better)

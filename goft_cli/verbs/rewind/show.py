@@ -1,4 +1,4 @@
-"""What `rewind.json` holds, as a table, as sentences and as a figure."""
+"""The content of `rewind.json` as a table, as sentences and as a figure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Content = Mapping[str, Any]
 LETTERS = 34
-"""In a line beside a panel."""
+"""Characters in a line beside a panel."""
 DASHED: dict[str, Any] = {"color": SECOND_INK, "linewidth": 1, "linestyle": (0, (4, 2))}
 RING: dict[str, Any] = {"markersize": 11, "fillstyle": "none", "mew": 1.3, "linestyle": ""}
 
@@ -69,7 +69,7 @@ def markdown(content: Content) -> str:
 
 
 def notes(content: Content) -> list[str]:
-    """Say what was chosen and how, what the test split says of it, and what the numbers are."""
+    """Return sentences on the choice, its rule, its test score, and the numbers."""
     name, split, at = spaced(content["headline"]), content["split"], content["chosen"]
     by_strength = {one["strength"]: one for one in content["points"]}
     best = by_strength[content["best"]]
@@ -96,11 +96,11 @@ def notes(content: Content) -> list[str]:
 
 
 def tested(content: Content) -> str:
-    """Say what the chosen strength scores on rows that did not choose it."""
+    """Return a sentence on the chosen strength's score on rows that did not choose it."""
     test, at = content["test"], content["chosen"]
     *others, whole = sorted(test["points"], key=lambda one: one["strength"] == 1)
     shown = with_error(whole["score"], whole["standard_error"])
-    told = f"On the {test['rows']:,} rows of {test['split']}, which chose nothing here: "
+    told = f"On the {test['rows']:,} rows of {test['split']}, which had no part in the choice: "
     if not others:
         return f"{told}{shown} at strength 1."
     (one,) = others
@@ -111,12 +111,12 @@ def tested(content: Content) -> str:
 
 
 def untested(content: Content) -> str:
-    """Say what a strength scores that is chosen on some of the rows, on those left out."""
+    """Return sentences on strengths chosen on resampled rows and scored on the rows left out."""
     found = content["held_out"]
     return (
         "The task has no other labelled split, and a score on the rows that chose the strength is "
-        f"too good. What each resample would choose scores {found['chosen']:.4f} on the rows that "
-        f"the resample leaves out, on average; strength 1 scores {found['whole']:.4f} there."
+        f"too good. The choices of the resamples score {found['chosen']:.4f} on the rows that "
+        f"each leaves out, on average; strength 1 scores {found['whole']:.4f} there."
     )
 
 
@@ -126,7 +126,7 @@ def with_error(value: float, error: float, sign: str = "") -> str:
 
 
 def spaced(name: str) -> str:
-    """Write the name of a score as words."""
+    """Write the name of a score with spaces."""
     return name.replace("_", " ")
 
 

@@ -1,4 +1,4 @@
-"""`goft verify RUN`: whether what a run recorded still holds."""
+"""`goft verify RUN`: check whether the records of a run still hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main() -> None:
 
 
 def verify(cfg: VerifyConfig) -> None:
-    """Show what holds of each run; exit 0 if all does, 1 if something does not."""
+    """Show which records of each run hold; exit 0 if all do, 1 if one does not."""
     from rich.console import Console
 
     from goft_cli.system.imports import importing

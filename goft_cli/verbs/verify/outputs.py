@@ -27,21 +27,21 @@ from goft_cli.verbs.merge.export import reopened
 
 SHOWN_CHANGES = 3
 WORDS = {Verdict.ok: "holds", Verdict.fail: "does not hold", Verdict.note: "not recorded"}
-"""What a verdict is called of a record; what was not recorded fails nothing."""
+"""Names of the verdicts on a record; a missing record fails nothing."""
 
 
 def judged(subject: str, found: str, *, holds: bool) -> Finding:
-    """Make a finding of a comparison."""
+    """Turn a comparison into a finding."""
     return Finding(subject, Verdict.ok if holds else Verdict.fail, found)
 
 
 def unrecorded(subject: str, found: str = "the run has no record to compare with") -> Finding:
-    """Make a finding of what the run has no record of."""
+    """Return the finding for a missing record."""
     return Finding(subject, Verdict.note, found)
 
 
 def of_files(subject: str, recorded: Sequence[str], changes: Sequence[Change]) -> Finding:
-    """Make a finding of files: all agree, or the first that do not."""
+    """Return the finding for files: all agree, or the first ones that do not."""
     if not recorded:
         return unrecorded(subject)
     if not changes:
@@ -59,14 +59,14 @@ class Rescored:
     run: TrainedRun
     """Reopened; its model is used up by `merged_again`."""
     metrics: Mapping[str, Any]
-    """What the run recorded."""
+    """The run's record."""
     splits: dict[str, Split]
     outputs: dict[str, Arrays]
     tolerance: float
-    """Largest relative difference that the run itself took for rounding."""
+    """Largest relative difference that the run itself accepted as rounding."""
     batch_size: int
     chosen: Mapping[str, Sequence[int]] | None
-    """Places of the rows in their splits; None for all rows."""
+    """Indices of the rows in their splits; None for all rows."""
 
     @classmethod
     def of(cls, run: TrainedRun, data: TaskData, cfg: VerifyConfig) -> Rescored:
@@ -174,7 +174,7 @@ def exported_files(
     if certified := section(sha256, "adapter"):
         place = {"source": f"{subject}: adapter", "sha256": certified}
         changes += file_changes(section(rescored.run.manifest, "adapter"), place)
-    # the fingerprint, for the same weights saved elsewhere have other files
+    # by fingerprint, since the same weights saved elsewhere have other files
     base = section(report, "run").get("base_fingerprint")
     if base != rescored.run.backbone.fingerprint:
         changes.append(Change(f"{subject}: base", rescored.run.backbone.fingerprint, base))
@@ -186,7 +186,7 @@ def exported_outputs(
 ) -> Finding:
     """Compare the exported model's outputs with the adapter's, on the certificate's rows.
 
-    The same rows differ as they did, or else as little as rounding explains.
+    The difference must be the certified one, or small enough for rounding.
     """
     run, outputs = rescored.run, section(report, "outputs")
     count = sum(section(outputs, "rows").values())

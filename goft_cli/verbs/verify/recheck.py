@@ -1,4 +1,4 @@
-"""Every check of one run, in order, as far as the findings before allow."""
+"""Every check of one run in order, as far as earlier findings allow."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def base_files(manifest: Mapping[str, Any], cfg: TrainConfig, *, is_moved: bool)
 
 
 def read_data(recorded: Mapping[str, Any], task: TaskConfig) -> tuple[Finding, TaskData | None]:
-    """Read the data and compare it: every byte of its files, and what a reader makes of them."""
+    """Read the data and compare every byte of its files, and the rows read from them."""
     try:
         data = build_task(task).load()
         if not are_comparable(recorded, data.provenance):
