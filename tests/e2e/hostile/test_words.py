@@ -50,7 +50,7 @@ MISTAKES = [
     ("eval adapter=x task=mmlu/full model=tiny-llama", ["found both of adapter and model"]),
     ("eval model=tiny-llama", ["model needs a benchmark", "task=mmlu/full"]),
     ("eval adapter=x shots=5", ["shots needs a benchmark"]),
-    ("eval task=mmlu/full model=tiny-llama merged=true", ["merged, base_model and strength go"]),
+    ("eval task=mmlu/full model=tiny-llama merged=true", ["merged, base_model and strength need"]),
     ("eval task=mmlu/full model=tiny-llama strength=0", ["strength need a run", "drop them"]),
     ("eval task=mmlu/full model=tiny-llama data_dir=no", ["task.data_dir=no: no such folder"]),
     ("eval adapter=x task=mmlu/ful", ["task=mmlu/ful", "did you mean task=mmlu/full?"]),
