@@ -163,7 +163,7 @@ def test_own_wording_is_named(
         "prompts": "own",
         "prompt_names": ["own-single", "own-single-reference"],
     }
-    assert "goft's own words, so ratings do not compare with published ones" in caplog.text
+    assert "goft's own prompts, so ratings cannot be compared with published ones" in caplog.text
 
 
 def write_questions(folder: Path, *rows: dict[str, Any]) -> Path:

@@ -101,7 +101,7 @@ def test_what_is_unusual_is_said(make: Maker, caplog: pytest.LogCaptureFixture) 
     make().load()
     assert not caplog.messages
     make(classes=5, eval_splits=["validation", "train"], headline_split="train").load()
-    assert caplog.messages == ["2 of the 5 classes occur in no row"]
+    assert caplog.messages == ["2 of the 5 classes have no rows"]
 
 
 def test_picking_on_the_test_split_is_said(
