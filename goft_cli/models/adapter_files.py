@@ -154,7 +154,9 @@ def check_tensors(folder: Path, found: Mapping[str, Tensor], implied: Mapping[st
     """
     for fault, names in tensor_faults(found, implied):
         if names:
-            first = ", ".join(with_forms(name, found, implied) for name in sorted(names)[:SHOWN])
+            first = ", ".join(
+                with_shape_and_dtype(name, found, implied) for name in sorted(names)[:SHOWN]
+            )
             raise GoftError(
                 f"adapter={folder}: {WEIGHTS} {fault} ({len(names)} of {len(implied)}), such as "
                 f"{first}",
@@ -182,7 +184,9 @@ def tensor_faults(
     )
 
 
-def with_forms(name: str, found: Mapping[str, Tensor], implied: Mapping[str, Tensor]) -> str:
+def with_shape_and_dtype(
+    name: str, found: Mapping[str, Tensor], implied: Mapping[str, Tensor]
+) -> str:
     """Name a tensor, with its shape and kind where both sides have one and they differ."""
     sides = [side[name] for side in (found, implied) if name in side]
     forms = list(dict.fromkeys(f"{list(one.shape)} {one.dtype}" for one in sides))

@@ -37,7 +37,7 @@ PEFT_REFUSALS = (RuntimeError, ValueError, LookupError, TypeError, AttributeErro
 
 def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
     """Load a saved adapter and its head onto a new backbone, by the adapter's own files."""
-    return filled(put_on(backbone, folder, read_settings(folder)), folder)
+    return filled(attach_layers(backbone, folder, read_settings(folder)), folder)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def load_several(
     names = [name for name, _ in backbone.model.named_modules()]
     all_saved = {name: saved(backbone, *run, auto_class) for name, run in runs.items()}
     (first, one), *others = all_saved.items()
-    model = put_on(backbone, one.folder, one.implied, first)
+    model = attach_layers(backbone, one.folder, one.implied, first)
     for name, one in others:
         one.implied.inference_mode = True
         with fitting(backbone, one.folder), filtered_peft_warnings():
@@ -109,7 +109,9 @@ def saved(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class: str) -
     return Saved(folder, found, implied, own, head)
 
 
-def put_on(backbone: Backbone, folder: Path, config: PeftConfig, name: str = ADAPTER) -> PeftModel:
+def attach_layers(
+    backbone: Backbone, folder: Path, config: PeftConfig, name: str = ADAPTER
+) -> PeftModel:
     """Attach the layers of a saved adapter to a backbone, without its weights."""
     config.inference_mode, config.base_model_name_or_path = True, None
     names = [name for name, _ in backbone.model.named_modules()]

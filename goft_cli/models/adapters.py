@@ -211,7 +211,7 @@ def merge(model: PeftModel) -> PreTrainedModel:
             parent, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(parent), leaf, module.modules_to_save[ADAPTER])
     was_tied = getattr(model.config, "tie_word_embeddings", False)
-    give_own_weights(model)
+    untie_adapted_layers(model)
     try:
         with filtered_peft_warnings():
             merged = cast(Any, model).merge_and_unload(safe_merge=True)
@@ -225,7 +225,7 @@ def merge(model: PeftModel) -> PreTrainedModel:
     return merged
 
 
-def give_own_weights(model: nn.Module) -> None:
+def untie_adapted_layers(model: nn.Module) -> None:
     """Untie the weights of adapted layers: merging would change the module they are tied to."""
     parameters = [p for module in model.modules() for p in module.parameters(recurse=False)]
     owners = Counter(map(id, parameters))

@@ -73,7 +73,7 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
         check_architecture(config, head.auto_class, cfg)
         check_attention(config, head.auto_class, cfg)
         if cfg.head_modules is None:
-            empty = unfilled(config, head.auto_class, cfg)
+            empty = without_weights(config, head.auto_class, cfg)
             cfg = replace(cfg, head_modules=head_of(empty, cfg))
         processor = load_processor(folder, cfg, head)
         model = load_model(folder, head.auto_class, config, cfg)
@@ -171,7 +171,7 @@ def check_attention(
     if cfg.attn_implementation is None:
         return
     try:
-        unfilled(config, auto_class, cfg)
+        without_weights(config, auto_class, cfg)
     except (ValueError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise GoftError(
@@ -241,10 +241,10 @@ def empty_model(
         config = read_config(folder, cfg, head)
         if blocks is not None:
             config.num_hidden_layers = blocks
-        return unfilled(config, head.auto_class, cfg, device)
+        return without_weights(config, head.auto_class, cfg, device)
 
 
-def unfilled(
+def without_weights(
     config: transformers.PretrainedConfig, auto_class: str, cfg: ModelConfig, device: str = "meta"
 ) -> PreTrainedModel:
     """Build the model of a configuration without its weights, in the precision of `cfg`."""

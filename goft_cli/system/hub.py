@@ -69,7 +69,7 @@ def is_transport_error(error: BaseException) -> bool:
 def reason_of(error: BaseException, kind: Kind, name: str) -> str:
     """Return why an item cannot be loaded, by the first known cause of the error."""
     for fault in causes(error):
-        reason = answered(fault, kind, name) or on_this_side(fault)
+        reason = answered(fault, kind, name) or local_fault(fault)
         if reason:
             return reason
     return first_line(error)
@@ -140,7 +140,7 @@ def by_status(fault: BaseException) -> str | None:
     return f"the hub answers {code}: try again later" if code >= 500 else None
 
 
-def on_this_side(fault: BaseException) -> str | None:
+def local_fault(fault: BaseException) -> str | None:
     """Explain an error of this machine or of the network before the hub."""
     from huggingface_hub import constants
     from huggingface_hub.errors import FileMetadataError

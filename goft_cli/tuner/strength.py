@@ -62,7 +62,7 @@ def set_strength(model: nn.Module, strength: float, adapter_name: str | None = N
         way_of(module).apply(module, adapter, strength)
         keep(module, STRENGTH, adapter, None if strength == 1 else strength)
         if isinstance(module, BaseTunerLayer) and not isinstance(module, GoftLayer):
-            forgotten_with_adapter(module)
+            delete_with_adapter(module)
         watch_training(module)
 
 
@@ -117,7 +117,7 @@ def adapted_modules(
                 yield name, cast("nn.Module", module), adapter
 
 
-def forgotten_with_adapter(layer: BaseTunerLayer) -> None:
+def delete_with_adapter(layer: BaseTunerLayer) -> None:
     """Make PEFT delete the stored values of an adapter together with the adapter."""
     for attribute in (STRENGTH, TRAINED):
         setattr(layer, attribute, {**own(layer, attribute)})

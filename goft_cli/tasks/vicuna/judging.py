@@ -45,12 +45,12 @@ def parse_rating(reply: str) -> float:
     FastChat takes the first one, of any size, or else a number in single brackets: for a judge that
     reasons, this may be a draft, the scale or a footnote.
     """
-    numbers = RATING.findall(spoken(reply))
+    numbers = RATING.findall(without_reasoning(reply))
     rating = float(numbers[-1]) if numbers else UNRATED
     return rating if LOWEST <= rating <= HIGHEST else UNRATED
 
 
-def spoken(reply: str) -> str:
+def without_reasoning(reply: str) -> str:
     """Return a reply without its reasoning: text between tags, or after an unclosed tag.
 
     A chat template may have opened the tag, so text before a single `</think>` is removed too.
