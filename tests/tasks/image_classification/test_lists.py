@@ -88,7 +88,9 @@ def test_a_bad_list(content: bytes, sentence: str, make: Maker, folder: Path) ->
 
 
 def test_a_missing_list_is_answered_with_those_there(make: Maker) -> None:
-    with pytest.raises(GoftError, match=r"train800\.txt: .*the folder has train\.txt, validation\.txt"):
+    with pytest.raises(
+        GoftError, match=r"train800\.txt: .*the folder has train\.txt, validation\.txt"
+    ):
         make(train_split="train800").load()
 
 
