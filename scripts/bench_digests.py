@@ -1,4 +1,4 @@
-"""Measure what share of a start goes into digests, in processor time.
+"""Measure the share of digests in the CPU time of a start.
 
 python scripts/bench_digests.py [--rows 400000] [--megabytes 500]
 """

@@ -174,7 +174,7 @@ def throughput(run: RunFolder, rounds: int) -> dict[str, list[float]]:
 
 
 def plain_loop(model: torch.nn.Module, rows: Dataset, collate: Collator) -> np.ndarray:
-    """Return the logits of rows that are run longest first, as one would write it by hand."""
+    """Return the logits of rows, run longest first by a plain loop."""
     lengths = [len(ids) for ids in rows["input_ids"]]
     order = sorted(range(len(rows)), key=lambda row: -lengths[row])
     loader = DataLoader(cast(Any, rows.select(order)), batch_size=BATCH, collate_fn=collate)

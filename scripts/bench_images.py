@@ -1,4 +1,4 @@
-"""Measure what share of a ViT-B/16 training step goes into images, decoded each time or kept.
+"""Measure the share of a ViT-B/16 training step for images, decoded each time or cached.
 
 python scripts/bench_images.py [--batch 8] [--rounds 5] [--adapter goft]
 """

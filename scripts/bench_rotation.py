@@ -37,7 +37,7 @@ MERGES: dict[str, tuple[Method, str]] = {
 }
 
 MIN_COLUMNS = 140
-"""What the tables need, also where nobody says how wide the screen is."""
+"""Width of the tables, also if the screen's width is unknown."""
 
 
 @dataclass(frozen=True)

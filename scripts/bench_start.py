@@ -1,4 +1,4 @@
-"""Measure what commands cost that start anew: CPU seconds and peak memory, medians of some rounds.
+"""Measure the start of commands: CPU seconds and peak memory, medians of some rounds.
 
 python scripts/bench_start.py [--rounds 5] [--against CHECKOUT]
 

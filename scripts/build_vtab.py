@@ -3,7 +3,7 @@
     python scripts/build_vtab.py cifar cifar-100-binary vtab-1k/cifar
     goft train task=vtab/cifar model=vit-b16 task.data_dir=vtab-1k/cifar
 
-It draws 1,000 training images of its own: the published choice cannot be had without TensorFlow.
+It draws its own 1,000 training images, because the published choice needs TensorFlow.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ from scripts.benchmarks.timing import sync_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 560.0
-"""of the ten minutes, forty seconds are left for imports and for whatever ends late."""
+"""The rest of the ten minutes, forty seconds, is for imports and steps that end late."""
 GOAL = 0.5
 """The most that a rotation should take over the frozen layer, as a share of LoRA's."""
 TESTS_SHARE = 0.4
@@ -133,7 +133,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def parts(plan: Plan, budget: Budget) -> list[Part]:
-    """All tables, what matters most first, for the time may not suffice for all of them."""
+    """All tables, the most important first, because the time may not be enough for all."""
     found = [Part(TESTS, partial(tests, budget))]
     for backend in ("", plan.backend):
         for base in layers.BASES:
@@ -233,7 +233,7 @@ def goal(tables: Mapping[str, Sequence[Record]], dry: bool) -> str:
 
 
 def machine(plan: Plan) -> dict[str, str]:
-    """What made the numbers; asked for at the start, for a GPU that has failed answers no more."""
+    """Hardware and versions; read at the start, because a failed GPU no longer answers."""
     versions = {name: installed_version(name) or "not installed" for name in PACKAGES}
     return {
         "device": name_of(plan.device),

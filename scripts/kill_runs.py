@@ -62,7 +62,7 @@ ROWS = {"train": 64, "dev": 200}
 
 @dataclass
 class Outcome:
-    """What became of one case."""
+    """The result of one case."""
 
     case: str
     kills: list[str] = field(default_factory=list)
@@ -112,7 +112,7 @@ def write_rows(folder: Path) -> None:
 
 
 def survive(case: str, folder: Path, kills: int, chance: random.Random) -> Outcome:
-    """Train once in peace and once under fire."""
+    """Train once without kills and once with them."""
     data = [f"task.data_dir={folder / 'data'}"]
     name = case.replace(" ", "-").replace(",", "")
     whole, run = folder / f"{name}-whole", folder / name
@@ -139,7 +139,7 @@ def start(command: Sequence[str], run: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(command: Sequence[str], run: Path) -> None:
-    """Let the command come to its end.
+    """Run the command to its end.
 
     Raises:
         RuntimeError: it failed.

@@ -1,8 +1,9 @@
 """The schema of every configuration: the only place of types, defaults and ranges.
 
 The YAML files under `configs/` state differences from these dataclasses. Hydra composes, OmegaConf
-checks the types, `__post_init__` checks the ranges; past `to_object` only plain dataclasses travel.
-Nothing here imports torch, so that a mistyped word is answered at once.
+checks the types, `__post_init__` checks the ranges; after `to_object` the program uses plain
+dataclasses only.
+Nothing here imports torch, so that a mistyped override is reported at once.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ __all__ = [
     "WandbMode",
     "WithoutReference",
 ]
-"""Beside the dataclasses in `SCHEMAS`."""
+"""Dataclasses that are not in `SCHEMAS`."""
 
 SCHEMAS: dict[str, type] = {
     "train": TrainConfig,
@@ -163,4 +164,4 @@ SCHEMAS: dict[str, type] = {
     "launcher": LauncherConfig,
     "tracker": TrackerConfig,
 }
-"""Where each dataclass sits in Hydra's config store, below `schema/`."""
+"""Dataclasses by their path in Hydra's config store, below `schema/`."""

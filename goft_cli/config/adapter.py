@@ -1,4 +1,4 @@
-"""What every adapter shares, by what its size grows, and GOFT's own options."""
+"""The fields that every adapter has, how its size is chosen, and GOFT's own options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from goft_cli.config.choices import PENALTY_WEIGHT, Angle, Method, Section
 from goft_cli.system.errors import GoftError
 
 Sizes = Callable[[Sequence[int]], Sequence[int]]
-"""From the input features of the adapted layers to the sizes that fit them, ascending."""
+"""Maps the input features of the adapted layers to the sizes that fit them, ascending."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Growth:
 
     Attributes:
         key: the field that sets it; whole numbers.
-        sizes: what the field may be.
-        along: fields that keep their proportion to it, whole ones rounded down.
+        sizes: the values that the field may have.
+        along: fields that keep their proportion to it; integers are rounded down.
     """
 
     key: str
@@ -32,7 +32,7 @@ class Growth:
     along: tuple[str, ...] = ()
 
     def fields_at(self, size: int, now: object) -> dict[str, float]:
-        """Return the fields of an adapter of that size, in the proportions of the one `now`."""
+        """Return the fields of an adapter of that size, with the proportions of adapter `now`."""
         values: dict[str, float] = {self.key: size}
         for name in self.along:
             value = getattr(now, name)
@@ -47,12 +47,12 @@ def ranks(widths: Sequence[int]) -> Sequence[int]:
 
 
 def ranks_to_lower(widths: Sequence[int]) -> Sequence[int]:
-    """Ranks that leave a lower one to end at."""
+    """Ranks above 1, so that AdaLoRA can end at a lower one."""
     return range(2, min(widths) + 1)
 
 
 def even_ranks(widths: Sequence[int]) -> Sequence[int]:
-    """Even ranks: pairs of reflections."""
+    """Even ranks, because reflections come in pairs."""
     return range(2, min(widths) + 1, 2)
 
 
@@ -64,26 +64,26 @@ def blocks(widths: Sequence[int]) -> Sequence[int]:
 
 @dataclass
 class AdapterConfig(Section):
-    """What every adapter shares: its name and where it reads its hyperparameters."""
+    """The fields that every adapter has: its name and where it reads its hyperparameters."""
 
     prefix = "adapter."
     takes_packed: ClassVar[bool] = True
     """Whether it trains on weights that bitsandbytes packed."""
 
     growth: ClassVar[Growth | None] = None
-    """By what it grows; None where its size is fixed."""
+    """How its size is chosen; None where the size is fixed."""
 
     name: str = MISSING
-    """What tables, folders and recipes call it."""
+    """Its name in tables, folders and recipes."""
     peft_type: str = MISSING
     """The PEFT method; further fields are those of its configuration class."""
     recipe: str = "${.name}"
     """Which row of the task's recipe, and of the model's budgets, applies."""
     fallback: dict[str, Any] = field(default_factory=dict)
-    """Hyperparameters where neither task nor model has a row for this adapter."""
+    """Hyperparameters used if neither the task nor the model has a row for this adapter."""
     strength: float = 1.0
-    """How much of the trained adapter is used: 0 the base model, 1 all. It trains at full strength;
-    evaluation after the training, verification and exports take this one."""
+    """How much of the trained adapter is used: 0 is the base model, 1 the whole adapter. Training
+    always uses 1; evaluation after training, verification and exports use this value."""
 
     def peft_options(self, updates: int) -> dict[str, Any]:
         """Return the fields of PEFT's configuration class, for a run of that many updates."""
@@ -94,13 +94,13 @@ class AdapterConfig(Section):
 
     @property
     def unsettled(self) -> set[str]:
-        """Fields of PEFT's configuration class that this configuration alone does not tell."""
+        """Name the fields of PEFT's configuration class that this configuration does not set."""
         return set()
 
     def check_given(self) -> None:
-        """Refuse what a user gives and this adapter would not read.
+        """Refuse a value that a user gives and this adapter would ignore.
 
-        A run folder of an earlier version may hold such a value, so reading one does not ask.
+        Not checked when a run folder is read: one of an earlier version may hold such a value.
         """
 
     def at_least(self, key: str, smallest: float, *, example: float) -> None:
@@ -111,13 +111,12 @@ class AdapterConfig(Section):
 
 @dataclass
 class LayerAdapterConfig(AdapterConfig):
-    """What every adapter on single linear layers shares: on which ones it sits."""
+    """The fields of every adapter on linear layers: which layers it adapts."""
 
     target_modules: Any = "${model.target_modules}"
-    """Which linear layers it is put on: endings of their names, one regular expression, or `all-
-    linear`."""
+    """Linear layers to adapt: suffixes of their names, one regular expression, or `all-linear`."""
     layers_to_transform: list[int] | None = None
-    """Numbers of the blocks to adapt, such as `[0,1]`; all of them if not given."""
+    """Indices of the transformer blocks to adapt, such as `[0,1]`; by default all."""
 
 
 @dataclass
@@ -132,7 +131,7 @@ class GoftAdapterConfig(LayerAdapterConfig):
     scale: bool = False
     """Also learn one factor for each input (norm adjustment, GOFT*)."""
     penalty_weight: float | None = None
-    """qGOFT's, `PENALTY_WEIGHT` if not given; 0 for strict rotations."""
+    """Weight of qGOFT's orthogonality penalty; 0.01 if not given. Strict rotations have none."""
 
     def __post_init__(self) -> None:
         if self.penalty_weight is None:
@@ -150,5 +149,5 @@ class GoftAdapterConfig(LayerAdapterConfig):
 
     @property
     def unsettled(self) -> set[str]:
-        """Strict rotations have no penalty, whatever weight is written down."""
+        """Name the penalty's weight for strict rotations, which have no penalty."""
         return {"penalty_weight"} if self.method is Method.goft else set()

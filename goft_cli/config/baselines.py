@@ -1,4 +1,4 @@
-"""Adapters that GOFT is compared with: PEFT's own, and what trains without turning a layer."""
+"""Adapters that GOFT is compared with: PEFT's own, and methods without adapter layers."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class LoraAdapterConfig(LayerAdapterConfig):
     lora_alpha: float = MISSING
     """The update is multiplied by lora_alpha / r."""
     lora_dropout: float = 0.0
-    """Share of the adapter's inputs that is dropped in training."""
+    """Dropout probability of the adapter's inputs."""
     use_rslora: bool = False
-    """Multiply by lora_alpha / sqrt(r) in place of lora_alpha / r."""
+    """Multiply by lora_alpha / sqrt(r) instead of lora_alpha / r."""
     use_dora: bool = False
-    """Learn the lengths of the weights apart from their directions (DoRA)."""
+    """Learn magnitude and direction of the weights separately (DoRA)."""
 
     def __post_init__(self) -> None:
         self.at_least("r", 1, example=8)
@@ -47,10 +47,10 @@ class LoraAdapterConfig(LayerAdapterConfig):
 
 @dataclass
 class AdaLoraAdapterConfig(LayerAdapterConfig):
-    """PEFT's AdaLoRA: LoRA as A, E, B with singular values E, the least important of them dropped.
+    """PEFT's AdaLoRA: LoRA with singular values E; the least important ones are dropped.
 
-    Until `tinit` updates nothing is dropped, from `tfinal` updates before the end nothing more;
-    in between, every `deltaT` updates, the mean rank falls from `init_r` to `target_r`.
+    The first `tinit` and the last `tfinal` updates drop none; in between, the mean rank falls
+    from `init_r` to `target_r`, one step every `deltaT` updates.
     """
 
     growth = Growth("init_r", ranks_to_lower, along=("target_r", "lora_alpha"))
@@ -62,13 +62,13 @@ class AdaLoraAdapterConfig(LayerAdapterConfig):
     lora_alpha: float = MISSING
     """The update is multiplied by lora_alpha / rank."""
     lora_dropout: float = 0.0
-    """Share of the adapter's inputs that is dropped in training."""
+    """Dropout probability of the adapter's inputs."""
     tinit: float = MISSING
-    """Updates, or below 1 the share of all updates; `tfinal` likewise."""
+    """Updates before the first rank is dropped; a value below 1 is a share of all updates."""
     tfinal: float = MISSING
-    """Updates at the end in which no rank is dropped; below 1 a share of all updates."""
+    """Updates at the end that drop no rank; a value below 1 is a share of all updates."""
     deltaT: int = MISSING  # noqa: N815 - PEFT's name
-    """Updates between two times that ranks are dropped."""
+    """Updates between two drops of ranks."""
     beta1: float = 0.85
     """Decay of the running mean of a weight's importance."""
     beta2: float = 0.85
@@ -84,22 +84,22 @@ class AdaLoraAdapterConfig(LayerAdapterConfig):
         self.at_least("orth_reg_weight", 0, example=0.1)
         for key in ("beta1", "beta2"):
             self.check(0 < getattr(self, key) < 1, key, "between 0 and 1", example=0.85)
-        reached = "above 0, for only then the ranks reach target_r"
+        reached = "above 0, because the ranks reach target_r only then"
         self.check(self.tfinal > 0, "tfinal", reached, example=0.5)
 
     @property
     def unsettled(self) -> set[str]:
-        """The schedule, which follows the number of updates."""
+        """Name the fields of the schedule, which depend on the number of updates."""
         return {"tinit", "tfinal", "total_step"}
 
     def peft_options(self, updates: int) -> dict[str, Any]:
-        """Turn shares into updates, and add how many there are."""
+        """Return the options with shares converted to updates, and the number of updates."""
         tinit = counted(self.tinit, updates)
         tfinal = max(1, counted(self.tfinal, updates))
         if tinit + tfinal >= updates:
             raise GoftError(
-                f"adapter.tinit={self.tinit:g} and adapter.tfinal={self.tfinal:g} leave none of "
-                f"the run's {updates} updates to lower the ranks in",
+                f"adapter.tinit={self.tinit:g} and adapter.tfinal={self.tfinal:g}: none of the "
+                f"run's {updates} updates is left to lower the ranks",
                 "pass smaller ones",
             )
         schedule = {"tinit": tinit, "tfinal": tfinal, "total_step": updates}
@@ -110,7 +110,7 @@ class AdaLoraAdapterConfig(LayerAdapterConfig):
 class OftAdapterConfig(LayerAdapterConfig):
     """PEFT's OFT: a block-diagonal rotation, each block the Cayley transform of a skew matrix.
 
-    A block of size b has b(b-1)/2 parameters here; the paper counts b*b.
+    A block of size b has b(b-1)/2 parameters in PEFT; the paper counts b*b.
     """
 
     growth = Growth("oft_block_size", blocks)
@@ -118,11 +118,11 @@ class OftAdapterConfig(LayerAdapterConfig):
     oft_block_size: int = MISSING
     """Width of the diagonal blocks; it must divide the width of each layer."""
     module_dropout: float = 0.0
-    """Share of the blocks that is replaced by the identity in training."""
+    """Share of the blocks that training replaces by the identity."""
     block_share: bool = False
-    """Let all blocks of a layer share their parameters."""
+    """Share one block's parameters among all blocks of a layer."""
     use_cayley_neumann: bool = False
-    """A series in place of the inverse: quicker, but only nearly orthogonal."""
+    """Use a Neumann series instead of the inverse: faster, but only nearly orthogonal."""
 
     def __post_init__(self) -> None:
         self.at_least("oft_block_size", 2, example=4)
@@ -137,9 +137,10 @@ class BoftAdapterConfig(LayerAdapterConfig):
     boft_block_size: int = MISSING
     """Width of the diagonal blocks; it must divide the width of each layer."""
     boft_n_butterfly_factor: int = 1
-    """More than one needs PEFT's CUDA extension, compiled on first use."""
+    """Number of butterfly factors; more than one needs PEFT's CUDA extension, compiled on first
+    use."""
     boft_dropout: float = 0.0
-    """Share of the blocks that is replaced by the identity in training."""
+    """Share of the blocks that training replaces by the identity."""
 
     def __post_init__(self) -> None:
         self.at_least("boft_block_size", 2, example=4)
@@ -165,36 +166,36 @@ class HraAdapterConfig(LayerAdapterConfig):
 
 @dataclass
 class PeftAdapterConfig(LayerAdapterConfig):
-    """Any method of the installed PEFT that is put on layers, by its name there."""
+    """Any layer-wise method of the installed PEFT, by its PEFT name."""
 
     takes_packed = False
     peft_type: str = "${.type}"
     type: str = MISSING
     """PEFT's name of the method, such as `ROAD`."""
     config: dict[str, Any] = field(default_factory=dict, metadata=OPEN)
-    """Options of its configuration class, such as `{variant: road_2}`, beside its defaults."""
+    """Options of its configuration class, such as `{variant: road_2}`; the rest have defaults."""
 
     def __post_init__(self) -> None:
         self.type = self.peft_type = self.type.upper()
 
     def peft_options(self, updates: int) -> dict[str, Any]:
-        """Return its options, of which not every method has `layers_to_transform`."""
+        """Return its options; not every method has `layers_to_transform`."""
         shared = super().peft_options(updates)
         given = {key: shared[key] for key in ("target_modules", "layers_to_transform")}
         return {key: value for key, value in given.items() if value is not None} | self.config
 
 
 def counted(amount: float, updates: int) -> int:
-    """Return a number of updates, given as such or below 1 as a share of all of them."""
+    """Return a number of updates; an amount below 1 is a share of all updates."""
     return round(amount * updates if amount < 1 else amount)
 
 
 @dataclass
 class NoLayersConfig(AdapterConfig):
-    """No adapter layers: some of the model's own weights train beside the head.
+    """No adapter layers: some of the model's own weights train, and the head.
 
-    PEFT has no such method, but any method whose targets carry this reserved name adapts nothing
-    and still trains and saves what else it is told to.
+    PEFT has no such method, but a method with this reserved name as its target adapts no layer
+    and still trains and saves `bias` and `modules_to_save`.
     """
 
     peft_type: str = "LORA"
@@ -205,7 +206,7 @@ class NoLayersConfig(AdapterConfig):
         self.only("target_modules", NO_LAYERS)
 
     def only(self, key: str, value: str) -> None:
-        """Refuse any other value of a field that says what kind of adapter this is."""
+        """Refuse any other value of a field that this kind of adapter fixes."""
         only = f"{value} for adapter={self.name}"
         self.check(getattr(self, key) == value, key, only, example=value)
 

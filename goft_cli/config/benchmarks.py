@@ -1,4 +1,4 @@
-"""What is scored and not trained: MMLU, Vicuna's questions with a judge, the tasks of lm-eval."""
+"""Benchmarks, which are scored and not trained: MMLU, Vicuna with a judge, lm-eval's tasks."""
 
 from __future__ import annotations
 
@@ -30,40 +30,41 @@ class MMLUConfig(BenchmarkConfig):
 
     family: str = "mmlu"
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    """Where the questions come from without a `data_dir`."""
+    """The dataset of the questions, read if `data_dir` is not given."""
     train_split: str = "dev"
-    """Where the exemplars come from; nothing is trained."""
+    """The split of the few-shot examples; nothing is trained."""
     eval_splits: list[str] = field(default_factory=lambda: ["test"])
     headline: str = ""
-    """Follows `shots`: the average at the last of them."""
+    """Set from `shots`: the average at the last of them."""
     shots: list[int] = field(default_factory=lambda: [0, 5])
-    """Numbers of exemplars, scored one after the other."""
+    """Numbers of few-shot examples; each number is scored."""
     header: str = "The following are multiple choice questions (with answers) about {subject}."
-    """What opens the prompt, before a blank line; empty for none."""
+    """First line of the prompt, before a blank line; empty for none."""
     exemplar_order: ExemplarOrder = ExemplarOrder.file
-    """Order of the exemplars: that of the file, or shuffled for each question."""
+    """Order of the few-shot examples: that of the file, or shuffled for each question."""
     shuffle_seed: int = 42
-    """Of `exemplar_order=shuffled`."""
+    """Seed of `exemplar_order=shuffled`."""
     drop_first_rows: bool = False
-    """Lose the first row of each subject, as a loader does that takes it for a header."""
+    """Drop the first row of each subject, as loaders do that mistake it for a header."""
     pandas_cells: bool = False
-    """Take texts as pandas reads them: None and N/A become nan, 0.50 becomes 0.5."""
+    """Read texts as pandas does: None and N/A become nan, 0.50 becomes 0.5."""
     strip_questions: bool = False
-    """Take questions without the blanks at their ends; choices stay as they are."""
+    """Strip whitespace from questions; choices stay as they are."""
     overflow: Overflow = Overflow.drop_exemplars
-    """What gives way where a prompt is too long: whole exemplars, or its first tokens."""
+    """What is removed from a prompt that is too long: whole few-shot examples, or its first
+    tokens."""
     cache_prefix: bool = True
-    """Compute once what the prompts of a subject have in common; the answers are the same."""
+    """Compute the common prefix of a subject's prompts once; the answers are the same."""
     categories: dict[str, list[str]] = field(default_factory=dict)
-    """Subjects by category; a subject in none counts in the average alone."""
+    """Subjects by category; a subject without a category counts only in the average."""
     lm_eval_task: str | None = None
-    """What EleutherAI's harness calls the benchmark, for `harness=lm_eval`."""
+    """The benchmark's name in EleutherAI's lm-eval, for `harness=lm_eval`."""
 
     def __post_init__(self) -> None:
         self.check(
             bool(self.shots) and min(self.shots) >= 0 and len({*self.shots}) == len(self.shots),
             "shots",
-            "different numbers of exemplars of at least 0",
+            "different numbers of few-shot examples of at least 0",
             example="[0,5]",
         )
         self.headline = f"average_{self.shots[-1]}_shot"
@@ -71,22 +72,22 @@ class MMLUConfig(BenchmarkConfig):
 
 @dataclass
 class LmEvalConfig(BenchmarkConfig):
-    """Tasks of EleutherAI's lm-eval, which has their questions, prompts, metrics and averages."""
+    """Tasks of EleutherAI's lm-eval, with its questions, prompts, metrics and averages."""
 
     family: str = "lm_eval"
     name: str = "lm_eval"
-    """Followed by the `tasks`, so that each list of tasks has scores of its own."""
+    """Prefix of the name; the `tasks` follow, so that each list of tasks has its own scores."""
     headline: str = "acc"
     tasks: list[str] = field(default_factory=list)
     """Tasks, groups and tags by name, patterns such as `mmlu_*`, or YAML files of your own."""
     include_path: str | None = None
-    """Folder with further YAML files, whose tasks are known by name."""
+    """Folder of your own YAML tasks, which `tasks` can then name."""
     num_fewshot: int | None = None
-    """Exemplars before each question; by default as each task has it."""
+    """Few-shot examples before each question; by default each task's own number."""
     limit: float | None = None
     """Questions of each task, or below 1 the share of them; by default all."""
     apply_chat_template: bool = False
-    """Put each prompt into the template of the model's tokenizer."""
+    """Format each prompt with the chat template of the model's tokenizer."""
 
     def __post_init__(self) -> None:
         shots, limit = self.num_fewshot, self.limit
@@ -104,37 +105,39 @@ class LmEvalConfig(BenchmarkConfig):
 
 @dataclass
 class JudgeConfig(Section):
-    """A model behind an OpenAI-compatible endpoint; its key is read from the environment alone."""
+    """A model behind an OpenAI-compatible endpoint; its key is read only from the environment."""
 
     prefix = "task.judge."
     base_url: str | None = None
-    """Such as `https://api.openai.com/v1`; without it answers are generated and not rated."""
+    """Endpoint, such as `https://api.openai.com/v1`; without it answers are not rated."""
     model: str = "gpt-4-turbo"
-    """The paper's judge."""
+    """Name of the judge model; the default is the paper's."""
     api_key_variable: str = "OPENAI_API_KEY"
     """Name of the environment variable with the key; a server without keys needs none."""
     prompts: str = "own"
-    """`own` words, or the path of FastChat's judge_prompts.jsonl, as published ratings need."""
+    """`own` for goft's prompts, or the path of FastChat's judge_prompts.jsonl, which ratings
+    comparable to published ones need."""
     references: str | None = None
-    """Answers to mathematics and coding, such as FastChat's reference_answer/gpt-4.jsonl."""
+    """File of reference answers to mathematics and coding, such as FastChat's
+    reference_answer/gpt-4.jsonl."""
     without_reference: WithoutReference = WithoutReference.refuse
-    """What to do with mathematics and coding without reference answers."""
+    """What to do with mathematics and coding questions without a reference answer."""
     concurrency: int = 4
-    """Questions that are asked at the same time."""
+    """Requests sent at the same time."""
     retries: int = 6
-    """How often a question that failed is asked again."""
+    """Retries of a failed request."""
     backoff_seconds: float = 1.0
     """Wait before the first retry, doubled for each further one."""
     timeout_seconds: float = 120.0
-    """How long an answer may take."""
+    """Longest wait for an answer."""
 
     def __post_init__(self) -> None:
         if self.base_url is not None:
             check_endpoint(self.base_url)
         if not self.api_key_variable.isidentifier():
             raise GoftError(
-                "task.judge.api_key_variable is no name of an environment variable",
-                "put the key into that variable, not here",
+                "task.judge.api_key_variable is not the name of an environment variable",
+                "name a variable, and put the key into it",
             )
         for key, least in (("concurrency", 1), ("retries", 0), ("backoff_seconds", 0)):
             self.check(getattr(self, key) >= least, key, f"at least {least}", example=1)
@@ -151,24 +154,24 @@ class VicunaConfig(BenchmarkConfig, Decoding):
     dataset: DatasetConfig | None = None
     """A demo of this package; other questions are read from `question.jsonl` in `data_dir`."""
     chat_template: ChatTemplate = ChatTemplate.alpaca
-    """How a question is put to the model."""
+    """Prompt template of a question."""
     temperature: float = 0.7
-    """Of every category that `temperatures` does not name; 0 always takes the likeliest token."""
+    """Sampling temperature of categories that `temperatures` does not name; 0 decodes greedily."""
     temperatures: dict[str, float] = field(default_factory=lambda: {"math": 0.0, "coding": 0.0})
-    """Temperatures of single categories."""
+    """Sampling temperatures by category."""
     max_new_tokens: int = 1024
     """Longest answer, in tokens."""
     seed: int = 0
-    """Draws the answers, each question on its own."""
+    """Seed of the sampled answers; each question has its own random numbers."""
     answers: str | None = None
-    """A file of answers made before, here or by FastChat: they are rated, none is generated."""
+    """File of earlier answers, of goft or FastChat: they are rated, none is generated."""
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     """The model that rates the answers."""
     against: str | None = None
     """Judgments of another run, or its folder: counts the questions won, tied and lost."""
 
     def __post_init__(self) -> None:
-        """Check the ranges, and settle on a headline that there will be."""
+        """Check the ranges, and choose the headline: without a judge there is no rating."""
         for name, value in self.temperatures.items():
             check(value >= 0, f"task.temperatures.{name}", value, "at least 0", example=0.7)
         self.check_decoding()
@@ -185,16 +188,16 @@ class VicunaConfig(BenchmarkConfig, Decoding):
 
 
 def check_endpoint(url: str) -> None:
-    """Refuse what is no plain address of a service; not shown, because it may hold a secret."""
+    """Refuse a URL that is not plain; the error does not show it, for it may hold a secret."""
     try:
         parts = urlsplit(url)
         known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # half an IPv6 address, or a port that is no number
+    except ValueError:  # an incomplete IPv6 address, or a port that is not a number
         known = False
     secretive = "@" in url or "?" in url
     if not known or secretive or " " in url or not url.isprintable():
         raise GoftError(
-            "task.judge.base_url is no plain address such as http://localhost:8000/v1",
-            "pass one without user name, password and query, and the key in the environment "
+            "task.judge.base_url: expected a plain address such as http://localhost:8000/v1",
+            "pass one without user name, password and query; put the key into the environment "
             "variable that task.judge.api_key_variable names",
         )

@@ -1,4 +1,4 @@
-"""Chats: what is learnt of them, and what becomes of rows that do not fit."""
+"""Chats: which tokens are trained on, and how rows that do not fit are handled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from goft_cli.config.families import InstructionConfig
 
 
 class LossOn(StrEnum):
-    """Tokens of a chat that are learnt: of the assistant's turns, of its last one, or all."""
+    """Tokens with a loss: those of all assistant turns, of the last one, or of the whole chat."""
 
     assistant = "assistant"
     last = "last"
@@ -18,21 +18,21 @@ class LossOn(StrEnum):
 
 
 class Overlong(StrEnum):
-    """A chat that is too long is left out, or loses its oldest turns; a system turn stays."""
+    """A chat that is too long is dropped, or its oldest turns are; a system turn is kept."""
 
     drop = "drop"
     cut_oldest = "cut_oldest"
 
 
 class ToolTurns(StrEnum):
-    """Tools in a chat are refused, or their results become a user's turns and calls plain text."""
+    """Tool turns are refused, or converted: results to user turns, calls to plain text."""
 
     refuse = "refuse"
     text = "text"
 
 
 class Invalid(StrEnum):
-    """Rows that are no chats are refused, or left out with a count."""
+    """Rows that are not chats are refused, or dropped and counted."""
 
     refuse = "refuse"
     drop = "drop"
@@ -40,7 +40,7 @@ class Invalid(StrEnum):
 
 @dataclass
 class ChatConfig(InstructionConfig):
-    """Turns of a user and an assistant in, an assistant's turn out, by the model's own template.
+    """Chats of a user and an assistant, formatted by the model's own chat template.
 
     `column_aliases` names a file's columns: `messages`, `prompt` and `completion`, or Alpaca's.
     """
@@ -49,13 +49,13 @@ class ChatConfig(InstructionConfig):
     template: str | None = None
     """File with a chat template in Jinja; by default the model's own, or Tulu's if it has none."""
     loss_on: LossOn = LossOn.assistant
-    """Which tokens are learnt and scored."""
+    """Which tokens the loss is computed on, in training and evaluation."""
     overlong: Overlong = Overlong.drop
-    """What becomes of a chat of more than `max_length` tokens."""
+    """How to handle a chat of more than `max_length` tokens."""
     tool_turns: ToolTurns = ToolTurns.refuse
-    """What becomes of the turns of a tool, and of an assistant's calls."""
+    """How to handle the turns of a tool and an assistant's tool calls."""
     invalid: Invalid = Invalid.refuse
-    """What becomes of a row that is no chat, such as one with its roles out of order."""
+    """How to handle a row that is not a chat, such as one with roles out of order."""
     global_batch: GlobalBatch | None = None
     packing: bool = False
-    """Fill training rows of `max_length` tokens with whole chats; each still sees itself alone."""
+    """Pack whole chats into training rows of `max_length` tokens; no chat attends to another."""

@@ -1,4 +1,4 @@
-"""What a key can take: words as enums, since OmegaConf knows no Literal, and checked ranges."""
+"""The values that keys can have: enums, because OmegaConf has no Literal, and checked ranges."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from enum import Enum, StrEnum
 from goft_cli.system.errors import GoftError
 
 PENALTY_WEIGHT = 0.01
-"""Weight of qGOFT's penalty where nobody gives one; the paper takes 0.001 to 0.05."""
+"""Weight of qGOFT's penalty if none is given; the paper uses 0.001 to 0.05."""
 
 STRONGEST = 1.5
-"""The largest strength of an adapter: past the trained one by half of the way that it went."""
+"""The largest strength of an adapter: 1.5 times the change that training made."""
 STRENGTHS = f"a number from 0, the base model, to {STRONGEST:g}; as trained is 1"
 
 OPEN = {"open": True}
@@ -25,7 +25,7 @@ class Method(StrEnum):
 
 
 class Angle(StrEnum):
-    """What is learnt: p with theta = pi tanh(p), or theta itself."""
+    """The learnt parameter: p with theta = pi tanh(p), or theta itself."""
 
     tanh = "tanh"
     direct = "direct"
@@ -40,7 +40,7 @@ class Dtype(StrEnum):
 
 
 Quantization = Enum("Quantization", {"4bit": "4bit", "8bit": "8bit"}, type=str)
-"""How bitsandbytes packs the frozen weights: NF4 with doubly quantized scales, or LLM.int8()."""
+"""How bitsandbytes quantizes the frozen weights: NF4 with double quantization, or LLM.int8()."""
 
 
 class Scheduler(StrEnum):
@@ -63,7 +63,7 @@ class Scheduler(StrEnum):
 
 
 class Optimizer(StrEnum):
-    """Optimizers of transformers: the first six need torch alone, the others a package each."""
+    """Optimizers of transformers: the first six need only torch, each other one a package."""
 
     adamw_torch = "adamw_torch"
     adamw_torch_fused = "adamw_torch_fused"
@@ -134,7 +134,7 @@ class Transform(StrEnum):
 
 
 class VtabGroup(StrEnum):
-    """VTAB's three kinds of tasks, which count alike in its average."""
+    """VTAB's three groups of tasks, which have equal weight in its average."""
 
     natural = "natural"
     specialized = "specialized"
@@ -144,23 +144,23 @@ class VtabGroup(StrEnum):
 class Selection(StrEnum):
     """What picks VTAB-1K's checkpoint: 200 validation images, or the test images themselves.
 
-    `best_on_test` is how FacT's published figures came about: the best of ten looks at the test
-    split, after training on all 1,000 images.
+    `best_on_test` is how FacT's published figures were made: the best of ten evaluations on the
+    test split, after training on all 1,000 images.
     """
 
     val200 = "val200"
     best_on_test = "best_on_test"
 
     def __str__(self) -> str:
-        """Return the plain word, which interpolations look other values up by."""
+        """Return the value: interpolations use it as a key."""
         return self.value
 
 
 class GlobalBatch(Enum):
-    """Examples per update: what batch size 32 and accumulation 2 on two GPUs may mean.
+    """Examples per update: three readings of the paper's Table 7, two GPUs with batch size 32.
 
-    The three readings of the paper's Table 7: 32 on each device and accumulated twice; 32 on both
-    devices together and accumulated twice; 32 in total.
+    32 on each device, accumulated twice; 32 on both devices together, accumulated twice; 32 in
+    total.
     """
 
     per_device_128 = 128
@@ -189,21 +189,21 @@ class WandbMode(StrEnum):
 
 
 class ExemplarOrder(StrEnum):
-    """Exemplars as the file has them, or shuffled anew for every question."""
+    """Few-shot examples in the file's order, or shuffled for each question."""
 
     file = "file"
     shuffled = "shuffled"
 
 
 class Overflow(StrEnum):
-    """How a prompt is shortened that the model cannot take: whole exemplars, or from the left."""
+    """How a prompt that is too long is shortened: by whole few-shot examples, or from the left."""
 
     drop_exemplars = "drop_exemplars"
     cut_left = "cut_left"
 
 
 class Target(StrEnum):
-    """What a task predicts, in the words of a sentence that refuses a metric."""
+    """What a task predicts; error messages about metrics print the value."""
 
     number = "a number"
     two = "one of two classes"
@@ -214,7 +214,7 @@ class Target(StrEnum):
 
 
 class ClassWeights(StrEnum):
-    """What a row counts in the training loss: all alike, or n / (classes * rows of its class)."""
+    """Weight of a row in the training loss: 1, or n / (classes * rows of its class)."""
 
     none = "none"
     balanced = "balanced"
@@ -223,7 +223,7 @@ class ClassWeights(StrEnum):
 class Verify(StrEnum):
     """Rows on which the rebuilt and the merged model are compared with the trained one.
 
-    `headline`: the headline's split, of more than 5,000 rows some batches that are spread evenly;
+    `headline`: the headline's split; if it has more than 5,000 rows, evenly spaced batches of it.
     `full`: all rows of every split.
     """
 
@@ -245,7 +245,7 @@ class Harness(StrEnum):
 
 
 class ChatTemplate(StrEnum):
-    """How an instruction becomes a prompt: as LLaMA-Factory trains it, or as FastChat asks it."""
+    """Prompt template of an instruction: LLaMA-Factory's for training, or FastChat's."""
 
     alpaca = "alpaca"
     alpaca_fastchat = "alpaca_fastchat"
@@ -276,13 +276,13 @@ def fits_strength(strength: float | None) -> bool:
 
 
 class Section:
-    """What can check its own fields: a section of a configuration, or the keys of a verb."""
+    """A section of a configuration, or the keys of a verb, that checks its own fields."""
 
     prefix = ""
-    """What a user types before the name of a field."""
+    """Prefix that a user types before the name of a field."""
 
     def __post_init__(self) -> None:
-        """Check nothing: a section that checks itself may have this one behind it."""
+        """Check nothing; subclasses call it through `super()`."""
 
     def check(self, condition: bool, name: str, expected: str, *, example: object) -> None:
         """Refuse the value of a field outside its range."""
@@ -290,7 +290,7 @@ class Section:
 
 
 def check_name(key: str, name: str) -> None:
-    """Refuse a name that would lead out of the folder that it is part of."""
+    """Refuse a name that, as part of a path, leaves the folder."""
     plain = not any(part in {"", ".", ".."} for part in name.split("/"))
     if not plain or not name.isprintable() or "\\" in name:
         raise GoftError(

@@ -1,4 +1,4 @@
-"""How a language model writes its answers."""
+"""How a language model generates its answers."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from goft_cli.system.errors import GoftError
 
 @dataclass
 class Decoding(Section):
-    """How a model writes its answers: the likeliest token always, unless a temperature is given."""
+    """How a model generates: greedily, unless a temperature is given."""
 
     max_new_tokens: int = 256
-    """Where an answer is broken off, if the task's model answers in words."""
+    """Longest generated answer, in tokens."""
     temperature: float = 0.0
-    """Above 0, tokens are drawn at random, the more so the higher; 0 takes the likeliest always."""
+    """Sampling temperature; 0 decodes greedily."""
     top_p: float | None = None
-    """Draw among the likeliest tokens of this total probability; by default as the model says."""
+    """Sample from the likeliest tokens of this total probability; by default the model's own."""
     seed: int = 0
-    """Of what is drawn; each row has numbers of its own, whatever the batch it is in."""
+    """Seed of the sampling; a row's random numbers do not depend on its batch."""
     stop: list[str] = field(default_factory=list)
-    """Texts that end an answer and are not part of it; in them `\\n` is a line break."""
+    """Texts that end an answer and are not part of it; `\\n` in them is a line break."""
 
     def __post_init__(self) -> None:
         self.check_decoding()
         if self.top_p is not None and self.temperature == 0:
             raise GoftError(
-                f"{self.prefix}top_p={self.top_p} has no effect, as {self.prefix}temperature=0 "
+                f"{self.prefix}top_p={self.top_p} has no effect: {self.prefix}temperature=0 "
                 "always takes the likeliest token",
                 f"pass {self.prefix}temperature=0.7 too, or drop {self.prefix}top_p",
             )

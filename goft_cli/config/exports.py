@@ -1,4 +1,4 @@
-"""What the verbs take that write a trained run in another form."""
+"""Keys of the verbs that write a trained run in another form: merge and push."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from goft_cli.system.errors import GoftError
 
 @dataclass
 class ExportConfig(TrainedConfig):
-    """What the verbs take that write a run in another form."""
+    """Keys that `goft merge` and `goft push` share."""
 
     as_lora: float | None = None
     """Write a LoRA adapter of this rank; below 1, the share of each layer's change to keep."""
     samples: int = 64
-    """Rows of the task to compare outputs on; 0 for none, where its data is not at hand."""
+    """Rows of the task on which outputs are compared; 0 compares none and needs no data."""
     dtype: Dtype | None = None
     """Precision of the merged weights; by default that of the base model."""
     quantization: Quantization | None = None
-    """Pack the merged weights with bitsandbytes; by default they stay plain."""
+    """Quantize the merged weights with bitsandbytes; by default they are not quantized."""
     tolerance: float | None = None
-    """Largest difference of outputs to accept; by default what rounding explains, and any where
-    the form was asked for that makes it: LoRA, a coarser dtype, packed weights."""
+    """Largest difference of outputs to accept; by default that of rounding. With `as_lora`,
+    `quantization` or a coarser `dtype` any difference is accepted."""
     data_dir: str | None = None
     """Folder with the task's data, if it has moved since training."""
     batch_size: int = 64
@@ -46,13 +46,13 @@ class MergeConfig(ExportConfig):
     """`goft merge`."""
 
     output_dir: str | None = None
-    """Folder for the model; `merged`, `lora-RANK` or `unmerged` in the run folder by default, with
-    the strength behind it where one is given."""
+    """Folder for the model; by default `merged`, `lora-RANK` or `unmerged` in the run folder, and a
+    given strength is appended to the name."""
     undo: bool = False
-    """Take the adapter out of a merged model again, back to the base model up to rounding."""
+    """Remove the adapter from a merged model: the base model up to rounding."""
     merged_dir: str | None = None
-    """The merged model to undo; `merged` in the run folder by default, with the strength behind it
-    where one is given."""
+    """The merged model to undo; by default `merged` in the run folder, and a given strength is
+    appended to the name."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,7 +64,7 @@ class MergeConfig(ExportConfig):
                 f"drop {', '.join(given)}",
             )
         if self.merged_dir is not None and not self.undo:
-            raise GoftError("merge: merged_dir is what undo reads", "pass undo=true too")
+            raise GoftError("merge: only undo=true reads merged_dir", "pass undo=true too")
 
 
 @dataclass
@@ -72,13 +72,13 @@ class PushConfig(ExportConfig):
     """`goft push`: the adapter, unless `merged` or `as_lora` says otherwise."""
 
     repo: str = MISSING
-    """Where to on the hub: `OWNER/NAME`, or `NAME` below one's own account."""
+    """Repository on the hub: `OWNER/NAME`, or `NAME` in your own account."""
     merged: bool = False
-    """Upload the plain model with the adapter in its weights."""
+    """Upload the model with the adapter merged into its weights."""
     public: bool = False
-    """Let everyone read it; asks before it does."""
+    """Make the repository public; goft asks before it does."""
     yes: bool = False
-    """Answer that question with yes, in a script."""
+    """Do not ask before making it public, for scripts."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""The task families beside texts with labels: images, instructions, questions on a context."""
+"""Task families other than text classification: images, instructions, tokens, questions."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from goft_cli.config.task import LOSSES, DatasetConfig, TaskConfig, target_of
 from goft_cli.system.files import LABEL
 
 HELD_OUT = "validation"
-"""The split that a share of the training rows becomes."""
+"""Name of the split that is made from a share of the training rows."""
 ENTITY_TAG = re.compile(r"O|[BIESLU]-.+")
-"""Tags of words outside of entities, and of those that begin, go on with, end or are one."""
+"""Tags of the BIO schemes: O outside of entities; a prefix and the entity's type inside."""
 SCORES = ("exact_match", "f1")
 """Headlines of question answering."""
 
 
 @dataclass
 class ImageClassificationConfig(TaskConfig):
-    """One image in, one class out.
+    """Image classification: one class per image.
 
     `data_dir` holds one list of `relative/path class` lines per split, such as `train.txt`.
     """
@@ -39,7 +39,7 @@ class ImageClassificationConfig(TaskConfig):
     family: str = "image_classification"
     headline: str = "accuracy"
     generator: str | None = None
-    """A demo of this package (`demo:NAME`), for want of a `data_dir`."""
+    """A demo of this package (`demo:NAME`), used if `data_dir` is not given."""
     metrics: list[str] = field(default_factory=lambda: ["accuracy"])
     """What is computed on each evaluation split."""
     classes: int = MISSING
@@ -47,9 +47,9 @@ class ImageClassificationConfig(TaskConfig):
     labels: list[str] = field(default_factory=list)
     """Names of the classes in the order of their ids; their numbers by default."""
     class_weights: ClassWeights = ClassWeights.none
-    """What a row counts in the training loss: `balanced` lets rare classes count as much."""
+    """Weight of a row in the loss: `balanced` gives every class the same total weight."""
     transform: Transform = Transform.model
-    """How images are resized and normalised: as the model's own processor does, or as FacT does."""
+    """How images are resized and normalised: by the model's own processor, or as in FacT."""
 
     @property
     def names(self) -> list[str]:
@@ -58,12 +58,12 @@ class ImageClassificationConfig(TaskConfig):
 
     @property
     def strata(self) -> str:
-        """The column with the class."""
+        """The column of the class."""
         return LABEL
 
     @property
     def folder(self) -> Path | None:
-        """The task's folder, which `data_dir` names or holds (as VTAB-1K's archive does)."""
+        """The task's folder: `data_dir`, or a folder in it (as in VTAB-1K's archive)."""
         folder = super().folder
         inner = None if folder is None else folder / Path(self.name).name
         return inner if inner is not None and inner.is_dir() else folder
@@ -82,7 +82,7 @@ class ImageClassificationConfig(TaskConfig):
 
 @dataclass
 class SplitsConfig:
-    """Which splits are trained on and scored, in the words of `TaskConfig`."""
+    """The splits to train on and to score, in fields named as in `TaskConfig`."""
 
     train_split: str = MISSING
     """The split to train on."""
@@ -99,7 +99,7 @@ class VtabConfig(ImageClassificationConfig):
     selection: Selection = Selection.val200
     """Which split picks the best checkpoint."""
     selections: dict[str, SplitsConfig] = field(default_factory=dict)
-    """What each selection means."""
+    """The splits that each selection trains on and scores."""
     transform: Transform = Transform.imagenet
 
 
@@ -113,23 +113,23 @@ OmegaConf.register_new_resolver("held_out", held_out, replace=True)
 
 @dataclass
 class InstructionConfig(TaskConfig):
-    """An instruction and perhaps an input in, an answer out (Alpaca's columns and template)."""
+    """Instruction tuning: an answer to an instruction and an optional input, as in Alpaca."""
 
     family: str = "instruction"
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     """Where the rows come from without a `data_dir`."""
     column_aliases: dict[str, str] = field(default_factory=dict)
-    """What published files call `instruction`, `input` or `output`: `{output: response}`."""
+    """Names of this task's columns in published files: `{output: response}`."""
     max_length: int = 1024
-    """Tokens of an example; of a longer one, prompt and answer are cut in proportion."""
+    """Longest example, in tokens; prompt and answer of a longer one are cut in proportion."""
     packing: bool = False
-    """Lay the examples of a batch end to end in place of padding; each still sees itself alone."""
+    """Concatenate the examples of a batch instead of padding; none attends to another."""
     global_batch: GlobalBatch | None = GlobalBatch.per_device_128
-    """Examples per update, however many devices share them out; null leaves it to `trainer`."""
+    """Examples per update over all devices; null uses the batch sizes of `trainer`."""
     holdout: float = 0.0
-    """Share of the training rows that is kept back as the split `validation`."""
+    """Share of the training rows that becomes the split `validation`."""
     streaming: bool = False
-    """Read a file of JSON lines some rows at a time and map them from disk, not from memory."""
+    """Read JSON lines in parts, and keep the rows in a memory-mapped file, not in memory."""
     eval_splits: Any = "${held_out:${.holdout}}"
     headline: str = "loss"
     greater_is_better: bool = False
@@ -140,13 +140,13 @@ class InstructionConfig(TaskConfig):
         self.check(self.max_length >= 2, "max_length", tokens, example=1024)
         self.check(0 <= self.holdout < 1, "holdout", "a share from 0 to below 1", example=0.05)
         plain = self.own is not None and self.own.group is None
-        of_own = "false but for data of your own without group="
+        of_own = "false, except for data of your own without group="
         self.check(plain or not self.streaming, "streaming", of_own, example="false")
 
 
 @dataclass
 class TokenClassificationConfig(TaskConfig):
-    """Words in, a tag for each out: entities in BIO tags, or any others."""
+    """Token classification: a tag for each word; entities in BIO tags, or any other tags."""
 
     family: str = "token_classification"
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -154,18 +154,18 @@ class TokenClassificationConfig(TaskConfig):
     text_columns: list[str] = field(default_factory=lambda: ["tokens"])
     """The column with the words: a list, or a text with blanks between them."""
     label_column: str = "tags"
-    """The column with as many tags."""
+    """The column with one tag for each word."""
     column_aliases: dict[str, str] = field(default_factory=dict)
     """What published files call a column of this task: `{tags: ner_tags}`."""
     labels: list[str] = MISSING
     """Names of the tags in the order of their ids."""
     metrics: list[str] = MISSING
-    """What is computed on each evaluation split: `f1` is of whole entities, `macro_f1` of tags."""
+    """Metrics of each evaluation split: `f1` scores whole entities, `macro_f1` single tags."""
     headline: str = "${.metrics[0]}"
     max_length: int = 256
-    """Tokens of a row; words beyond get no tag, and count as missed."""
+    """Longest row, in tokens; later words get no tag and count as missed."""
     class_weights: ClassWeights = ClassWeights.none
-    """What a word counts in the training loss: `balanced` lets rare tags count as much."""
+    """Weight of a word in the loss: `balanced` gives every tag the same total weight."""
 
     @property
     def target(self) -> Target:
@@ -185,24 +185,24 @@ class TokenClassificationConfig(TaskConfig):
 
 @dataclass
 class QuestionAnsweringConfig(TaskConfig):
-    """A question and a context in, a span of the context out, scored as SQuAD v1.1 is."""
+    """Extractive question answering: the answer is a span of the context; SQuAD v1.1's scores."""
 
     family: str = "question_answering"
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     """Where the rows come from without a `data_dir`."""
     headline: str = "f1"
     max_length: int = 384
-    """Tokens of one window: question, piece of the context, special tokens."""
+    """Tokens of one window: question, part of the context, special tokens."""
     doc_stride: int = 128
     """Tokens of the context that two neighbouring windows share."""
     n_best_size: int = 20
-    """How many starts and ends of a window are paired, and how many answers are kept."""
+    """Starts and ends of a window that are paired, and answers of a question that are kept."""
     max_answer_length: int = 30
     """Tokens."""
 
     @property
     def together(self) -> str:
-        """The column of contexts: what a model learnt of one would help it with the next."""
+        """The column of contexts: questions on one context must not be in both splits."""
         return "context"
 
     def __post_init__(self) -> None:

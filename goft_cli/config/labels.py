@@ -1,4 +1,4 @@
-"""What a label is, however it is spelled: the one rule for every file format and every reader."""
+"""Labels and their spellings: one rule for every file format and every reader."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from goft_cli.system.errors import GoftError
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 TRUTH = {"false": Decimal(0), "true": Decimal(1)}
 ANSWERS = {"no": 0, "off": 0, "n": 0, "yes": 1, "on": 1, "y": 1}
-"""Words that everybody reads as 0 or 1."""
+"""Words that mean 0 or 1."""
 SEPARATORS = re.compile(r"[-_\s]+")
 
 Identity = Decimal | str
 
 
 def identity(value: object) -> Identity | None:
-    """Return what a label is: a number, or a name without the blanks around it.
+    """Return a label in its canonical form: a number, or a name without surrounding blanks.
 
-    1, 1.0, True and the texts `1`, `1.0`, `true` are the same number. None stands for what is no
-    label: an empty text, None, NaN, infinity, a list.
+    1, 1.0, True and the texts `1`, `1.0`, `true` are the same number. Returns None for a value
+    that is not a label: an empty text, None, NaN, infinity, a list.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -38,12 +38,12 @@ def identity(value: object) -> Identity | None:
 
 
 def level(name: str) -> str:
-    """Level case, and the hyphens, underscores and blanks between words."""
+    """Return a name in lower case, with one blank for each hyphen, underscore or blank."""
     return SEPARATORS.sub("_", name.strip().casefold())
 
 
 class Labels:
-    """The labels of a task, and which of them a value in the data means.
+    """The labels of a task; finds the label of a value in the data.
 
     Attributes:
         names: the labels in the order of their ids.
@@ -57,7 +57,7 @@ class Labels:
             if what is None:
                 raise GoftError(
                     f"task.labels: label {index} is {name!r}, expected a name",
-                    "give each label one",
+                    "give each label a name",
                 )
             if what in self._ids:
                 raise GoftError(
@@ -79,10 +79,10 @@ class Labels:
             )
 
     def id_of(self, value: object) -> int | None:
-        """Return the id of the label that a value means, None if it means none of them.
+        """Return the id of the label that a value means; None if no label fits.
 
-        A label's own name comes first; then a name that differs in case, hyphens, underscores or
-        blanks only, if one label alone fits; then a plain id, if no label is spelled as a number.
+        Tried in this order: a label's exact name; a name that differs only in case, hyphens,
+        underscores or blanks, if it fits one label only; an id, if no label is a number.
         """
         what = identity(value)
         if what is None:
@@ -95,19 +95,19 @@ class Labels:
         return int(what) if self._numbers_are_ids and is_id else None
 
     def ids_of(self, names: Sequence[str], origin: str) -> list[int]:
-        """Return the ids of the names that a data set has for its own numbers."""
+        """Return the ids of a data set's own label names, in the order of its numbers."""
         found = [self.id_of(name) for name in names]
         ids = [index for index in found if index is not None]
         if sorted(ids) != list(range(len(self.names))) or len(ids) != len(names):
             raise GoftError(
                 f"{origin}: the data names its labels {', '.join(names)}, and the task names "
                 f"{', '.join(self.names)}",
-                "name each of the data's once, in any order, with task.labels=[...]",
+                "pass task.labels=[...] with each label of the data once, in any order",
             )
         return ids
 
     def spelled_as(self, values: Iterable[object]) -> Labels:
-        """Return these labels as the data spells them, where it always spells a name one way."""
+        """Return these labels in the data's spelling, if the data has one spelling per label."""
         found: dict[int, set[str]] = {}
         for value in {value for value in values if isinstance(value, str)}:
             index = self.id_of(value)
@@ -121,6 +121,6 @@ class Labels:
 
     @property
     def expected(self) -> str:
-        """What a value has to be, for a sentence that refuses another."""
+        """The values that are allowed, as an error message says it."""
         ids = f"a label id from 0 to {len(self.names) - 1} or " if self._numbers_are_ids else ""
         return f"{ids}one of {', '.join(self.names)}"

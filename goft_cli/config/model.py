@@ -1,4 +1,4 @@
-"""A model: its configuration, what it is called, and what it requires of the machine."""
+"""A model: its configuration, its name, and the packages that it needs."""
 
 from __future__ import annotations
 
@@ -17,48 +17,47 @@ from goft_cli.system.locations import data_root, model_location
 
 @dataclass
 class ModelConfig:
-    """A pretrained backbone: where it is, and which of its linears an adapter turns."""
+    """A pretrained backbone: where it is, and which of its linear layers an adapter adapts."""
 
     name: str = MISSING
-    """What tables, folders and recipes call it."""
+    """Its name in tables, folders and recipes."""
     path: str = MISSING
     """Hub id, local folder, or `asset:NAME` for a tiny model shipped with the package."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     architecture: str | None = None
-    """What `config.json` calls it under `model_type`; the names below are modules of this one."""
+    """`model_type` in `config.json`; `target_modules` and `head_modules` are modules of it."""
     requires: list[str] = field(default_factory=list)
-    """Packages that read the tokenizer, where it is not stored as `tokenizer.json`."""
+    """Packages that the tokenizer needs, if it is not stored as `tokenizer.json`."""
     target_modules: Any = MISSING
-    """Suffixes of module names, as PEFT reads them, or its word `all-linear`."""
+    """Linear layers to adapt: suffixes of module names, as in PEFT, or `all-linear`."""
     head_modules: list[str] | None = field(default_factory=list)
-    """Modules that train beside the adapter and are saved with it; not counted as adapter. `null`
-    for those that the task puts beside the pretrained model."""
+    """Modules that are trained and saved with the adapter, but not counted as part of it; `null`
+    for those that the task adds to the pretrained model."""
     recipe: str = "${.name}"
-    """Whose recipes apply: another model's where the pretrained weights are the same."""
+    """Name of the model whose recipes apply, if another has the same pretrained weights."""
     budgets: dict[str, Any] = field(default_factory=dict)
-    """Adapters' sizes on this model, by recipe, where not their fallbacks: `{lora: {r: 16}}`."""
+    """Sizes of adapters on this model, in place of their fallbacks: `{lora: {r: 16}}`."""
     dtype: Dtype = Dtype.float32
     """Precision of the frozen weights."""
     quantization: Quantization | None = None
-    """Pack the frozen linear layers with bitsandbytes; `dtype` is then that of the rest."""
+    """Quantize the frozen linear layers with bitsandbytes; `dtype` is then that of the rest."""
     attn_implementation: str | None = None
-    """How attention is computed: `eager`, `sdpa`, `flash_attention_2` and others that transformers
-    has; its own choice if not given."""
+    """How attention is computed: `eager`, `sdpa`, `flash_attention_2` or another that transformers
+    has; by default transformers chooses."""
     trust_remote_code: bool = False
-    """Runs code from the model repository; only ever on the user's own word."""
+    """Run Python code from the model repository; never without this key."""
 
     @property
     def source(self) -> dict[str, Any]:
-        """What `from_pretrained` is told of the model's repository."""
+        """Arguments of `from_pretrained` about the model's repository."""
         return {"revision": self.revision or "main", "trust_remote_code": self.trust_remote_code}
 
 
 def real_name(model: ModelConfig) -> str:
-    """Return the name of a model's YAML, or of the folder that was put in its place.
+    """Return the name of a model's YAML, or that of a `model.path` given in its place.
 
-    A YAML of this package says which weights it is about; with another `model.path` its name
-    would be that of another model.
+    With another `model.path` the weights are not those that the YAML is named after.
     """
     known = {own_name(model.name), Path(model.name).name, own_name(shipped_path(model.name))}
     found = own_name(model.path)
@@ -68,12 +67,12 @@ def real_name(model: ModelConfig) -> str:
 
 
 def shipped_path(name: str) -> str | None:
-    """Return where the weights of a model of this package are; None for a YAML of the user's."""
+    """Return the path of the weights in a model YAML of this package; None for a user's YAML."""
     return stated(name, "path") if yaml_of(name).is_file() else None
 
 
 def stated(name: str, key: str) -> Any:  # noqa: ANN401 - a value of a YAML
-    """Return what the YAML of a model states under a key, or else the one that it inherits from."""
+    """Return the value of a key in the YAML of a model, or in the YAML that it inherits from."""
     content = read_yaml(yaml_of(name))
     if key in content:
         return content[key]
@@ -83,26 +82,26 @@ def stated(name: str, key: str) -> Any:  # noqa: ANN401 - a value of a YAML
 
 
 def family(architecture: str) -> str | None:
-    """Return the YAML of this package that says how an architecture names its modules."""
+    """Return the name of this package's YAML that has the module names of an architecture."""
     yamls = sorted(yaml_of("any").parent.glob("*.yaml"))
     known = (file.stem for file in yamls if read_yaml(file).get("architecture") == architecture)
     return next(known, None)
 
 
 def yaml_of(name: str) -> Path:
-    """Return where this package would have the YAML of a model."""
+    """Return the path of a model's YAML in this package, whether or not there is one."""
     return data_root() / "configs" / "model" / f"{name}.yaml"
 
 
 def words_of(model: ModelConfig) -> list[str]:
-    """Return the words of a command line that choose a model."""
+    """Return the overrides that select a model."""
     if yaml_of(model.name).is_file():
         return [f"model={model.name}"]
     return ["model=auto", f"model.path={model.path}"]
 
 
 def own_name(path: str | None) -> str | None:
-    """Return the last part of a path or hub id; of a snapshot in the hub's cache, the model's."""
+    """Return the last part of a path or hub id; for a snapshot in the hub's cache, of its id."""
     if path is None:
         return None
     place = Path(path.rpartition(":")[2])
@@ -119,15 +118,14 @@ def check_tokenizer(model: ModelConfig) -> None:
     missing = [package for package in model.requires if not is_installed(package)]
     if missing:
         raise GoftError(
-            f"model={model.name}: its tokenizer needs {' and '.join(missing)}, found no such "
-            "package",
+            f"model={model.name}: its tokenizer needs {' and '.join(missing)}, not installed here",
             f"run pip install {' '.join(missing)}",
         )
 
 
 def is_installed(package: str) -> bool:
-    """Tell whether a package is there, by the name that pip knows it by."""
-    from importlib.metadata import PackageNotFoundError, distribution  # late, for it imports email
+    """Tell whether a package is installed, by its name in pip."""
+    from importlib.metadata import PackageNotFoundError, distribution  # late: it imports email
 
     try:
         distribution(package)
@@ -137,7 +135,7 @@ def is_installed(package: str) -> bool:
 
 
 def require_bitsandbytes(words: str) -> None:
-    """Refuse to pack weights without the package that does it."""
+    """Refuse to quantize weights if bitsandbytes is not installed."""
     if find_spec("bitsandbytes") is None:
         raise GoftError(
             f"{words}: bitsandbytes is not installed", "run pip install 'goft-cli[quant]'"

@@ -1,4 +1,4 @@
-"""`retain=`: what is measured of a base model's abilities after it was adapted."""
+"""`retain=`: the measures of how much of the base model's abilities an adapted model keeps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from goft_cli.system.errors import GoftError
 
 AUTO, CKA, TEXT, PROBE, STS, BENCHMARK = "auto", "cka", "text", "probe", "sts", "benchmark"
 KINDS = (AUTO, CKA, TEXT, PROBE, STS, BENCHMARK)
-"""What is measured, by the names that users type."""
+"""Names of the measures, as users type them."""
 OF = {TEXT: "FILE", PROBE: "glue/sst2", STS: "FILE", BENCHMARK: "mmlu"}
-"""Those that take what they are measured on, with an example of it."""
+"""Measures that take a file or a task, with an example of it."""
 NEEDS = (STS, BENCHMARK)
-"""Those that have nothing of their own to be measured on."""
+"""Measures that need a file or a task from the user."""
 LANGUAGE = ("instruction", "chat")
 """Families of tasks whose models generate text."""
 REFERENCES = {
@@ -30,7 +30,7 @@ LIKE = 0.6
 
 @dataclass(frozen=True)
 class Wanted:
-    """One measure, and what it is measured on: a file or the name of a task; None: our own."""
+    """One measure, and the file or task that it uses; None for the data that comes with goft."""
 
     kind: str
     of: str | None = None
@@ -48,11 +48,11 @@ class RetainSpec:
 
     wanted: tuple[Wanted, ...]
     tasks: Mapping[Wanted, TaskConfig] = field(default_factory=dict, compare=False)
-    """The task of each probe and of each benchmark, once it is composed."""
+    """The composed task of each probe and benchmark."""
 
     @classmethod
     def parse(cls, value: Any) -> RetainSpec:  # noqa: ANN401 - a word, a list or a mapping
-        """Read `auto`, one name, a list, or a mapping; other names are those of benchmarks."""
+        """Read `auto`, one name, a list or a mapping; an unknown name is taken for a benchmark."""
         items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         found = [wanted for item in items for wanted in wanted_in(item)]
         if not found:
@@ -84,13 +84,13 @@ class RetainSpec:
 
 
 def check_retain(value: object, benchmark: TaskConfig | None = None) -> None:
-    """Refuse a value of `retain` that is no measure, and one beside a benchmark to score."""
+    """Refuse a `retain` that names no measure, or that comes with a benchmark as the task."""
     if value is None:
         return
     wanted = RetainSpec.parse(value)
     if benchmark is not None:
         raise GoftError(
-            f"retain={wanted} goes with a run on its own task, found task={benchmark.name}",
+            f"retain={wanted}: expected a run on its own task, found task={benchmark.name}",
             "drop task=, or drop retain=",
         )
 
@@ -105,7 +105,7 @@ def wanted_in(item: Any) -> list[Wanted]:  # noqa: ANN401 - a word or a mapping
 
 
 def named(kind: str, of: Any = None) -> Wanted:  # noqa: ANN401 - what stands behind a name
-    """Read a name and what it is measured on."""
+    """Read the name of a measure and the file or task that it uses."""
     if of is None and kind not in KINDS and "/" not in kind:
         near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=LIKE)
         if near:
@@ -125,7 +125,7 @@ def named(kind: str, of: Any = None) -> Wanted:  # noqa: ANN401 - what stands be
 
 
 def refused(value: object) -> GoftError:
-    """Return the refusal of what is no measure."""
+    """Return the error for a value that is not a measure."""
     return GoftError(
         f"retain={value}: expected a measure ({', '.join(KINDS)}), a list of them, or a mapping",
         "pass retain=auto, retain=[cka,text] or retain='{text: FILE}'",

@@ -1,4 +1,4 @@
-"""What the verbs take that study runs: compare, reproduce (its recipes), report, verify, rewind."""
+"""Keys of the verbs that study runs: compare, reproduce (its recipes), report, verify, rewind."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from goft_cli.config.verbs import TrainConfig
 from goft_cli.system.errors import GoftError
 
 EVERY = "all"
-"""Stands for every method of a recipe."""
+"""Means every method of a recipe."""
 HEADLINE = "score"
 """The measure that the task's headline names."""
 
 
 class Budget(StrEnum):
-    """How large the adapters are: as the recipe has each, or as near as can be to the reference."""
+    """Sizes of the adapters: each as in its recipe, or as close as possible to the reference's."""
 
     default = "default"
     matched = "matched"
@@ -33,18 +33,19 @@ class CompareConfig(TrainConfig):
     adapters: list[str] = field(default_factory=lambda: ["goft", "qgoft", "lora", "linear"])
     """Names of the adapters to compare."""
     seeds: Any = 3
-    """How many, counted from 1; or which, such as `[1,2,3]`."""
+    """Number of seeds, counted from 1, or a list of them, such as `[1,2,3]`."""
     budget: Budget = Budget.default
-    """Sizes of the adapters: each its own, or all as near as possible to the reference's."""
+    """Sizes of the adapters: each its own, or all as close as possible to the reference's."""
     reference: str | None = None
-    """The adapter that differences are to, and whose size is the matched budget; the first one."""
+    """The adapter that the others are compared with; `budget=matched` takes its size. By default
+    the first one."""
     tune: int | None = None
-    """How many learning rates each adapter tries before its runs, around its recipe's; none by
-    default."""
+    """Number of learning rates that each adapter tries before its runs, around its recipe's; none
+    by default."""
     retain: Any = None
-    """What is measured of what the base model did, beside the scores; nothing by default."""
+    """Measures of the base model's abilities, as in `goft eval`; none by default."""
     dry_run: bool = False
-    """Say which runs there would be, and how long they would take, and run none."""
+    """Print the runs and how long they would take, and run none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,12 +63,12 @@ class CompareConfig(TrainConfig):
 
     @property
     def baseline(self) -> str:
-        """The reference, by name."""
+        """The name of the reference."""
         return self.reference or self.adapters[0]
 
     @property
     def tuning_seed(self) -> int:
-        """The smallest seed that is none of `seeds`."""
+        """The smallest seed that is not in `seeds`."""
         seeds = {*self.seed_list()}
         return next(seed for seed in range(len(seeds) + 1) if seed not in seeds)
 
@@ -95,16 +96,16 @@ def typed(value: object) -> object:
 
 @dataclass
 class MeasureConfig:
-    """One number per method: where ours is in `metrics.json`, and the paper's."""
+    """One number per method: the paper's, and the key of ours in `metrics.json`."""
 
     key: str = MISSING
-    """The way to our number, its steps parted by dots."""
+    """Key of our number in `metrics.json`; nested keys are joined by dots."""
     scale: float = 100.0
-    """Times our number is the paper's unit: 100 where it prints percent."""
+    """Factor from our unit to the paper's: 100 if the paper prints percent."""
     digits: int = 2
     """Decimals that the paper prints."""
     paper: dict[str, float | None] = field(default_factory=dict)
-    """By method; null where the paper draws the result and prints no number."""
+    """The paper's numbers by method; null if the paper shows the result only in a figure."""
 
 
 @dataclass
@@ -112,26 +113,26 @@ class ReproductionConfig:
     """A file under `recipes/`. Hyperparameters are not here: they are the task's."""
 
     source: str = MISSING
-    """Where in the paper the numbers are."""
+    """The place of the numbers in the paper."""
     task: str = MISSING
     model: str = MISSING
     words: list[str] = field(default_factory=list)
-    """What else `goft train` is told, whatever the method."""
+    """Overrides of `goft train` for every method."""
     methods: dict[str, list[str]] = field(default_factory=dict)
-    """Words for a method, where they are not `adapter=METHOD`."""
+    """Overrides of a method, if they are not `adapter=METHOD`."""
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
     hardware: str = MISSING
-    """What a run needs."""
+    """The hardware that a run needs."""
     measures: dict[str, MeasureConfig] = field(default_factory=dict)
-    """By name; `score` is shown under the name of the task's headline."""
+    """Measures by name; `score` is shown under the name of the task's headline."""
     not_comparable: dict[str, str] = field(default_factory=dict)
-    """Why a method's number says nothing about the paper's; `all` stands for every method."""
+    """Why a method's number cannot be compared with the paper's; `all` means every method."""
     notes: list[str] = field(default_factory=list)
     """What a reader of the numbers should know."""
     stand_in: str = MISSING
-    """The shipped model of a rehearsal, which is of the same family."""
+    """The shipped tiny model that a rehearsal uses; it is of the same family."""
     rehearsal: list[str] = field(default_factory=list)
-    """What a rehearsal changes besides, so that the stand-in can do it."""
+    """Further overrides of a rehearsal, which the tiny model needs."""
 
     def __post_init__(self) -> None:
         if not all(measure.paper for measure in self.measures.values()) or not self.measures:
@@ -157,14 +158,14 @@ class ReportConfig:
     """`goft report`: one page on one or several finished runs."""
 
     runs: Any = MISSING
-    """A run folder, a folder with runs somewhere below it, or a list of such."""
+    """A run folder, a folder with runs somewhere below it, or a list of such folders."""
     base_model: str | None = None
     """Where the base model is now, if it has moved since training."""
     retain: Any = None
-    """What to measure of the base model's abilities, as in `goft eval`; by default what the runs
-    have measured."""
+    """Measures of the base model's abilities, as in `goft eval`; by default those that the runs
+    already have."""
     output_dir: str | None = None
-    """Folder for the page and its figures; `report` beside the runs by default."""
+    """Folder for the page and its figures; by default `report` beside the runs."""
 
     def __post_init__(self) -> None:
         check_retain(self.retain)
@@ -172,12 +173,12 @@ class ReportConfig:
 
 @dataclass
 class VerifyConfig(Section):
-    """`goft verify RUN ...`: words without a key are `runs`."""
+    """`goft verify RUN ...`: arguments without a key are `runs`."""
 
     adapter: str | None = None
     """The run folder, or the adapter folder inside it."""
     runs: Any = None
-    """Several: run folders, or folders with runs somewhere below them."""
+    """Several run folders, or folders with runs somewhere below them."""
     base_model: str | None = None
     """Where the base model is now, if it has moved since training."""
     data_dir: str | None = None
@@ -211,23 +212,23 @@ class VerifyConfig(Section):
 
 @dataclass
 class RewindConfig(Section):
-    """`goft rewind RUN`: a word without a key is `adapter`."""
+    """`goft rewind RUN`: an argument without a key is `adapter`."""
 
     adapter: str = MISSING
     """The run folder, or the adapter folder inside it."""
     base_model: str | None = None
     """Where the base model is now, if it has moved since training."""
     at: Any = field(default_factory=lambda: [0, 0.25, 0.5, 0.75, 0.9, 1, 1.1])
-    """Strengths to score the run at: 0 is the base model, 1 the adapter as it was trained, and
-    both are added where they are not named."""
+    """Strengths at which the run is scored: 0 is the base model, 1 the whole adapter; both are
+    added if you do not name them."""
     retain: Any = "auto"
-    """What is measured beside the score of what the base model did; null for nothing."""
+    """Measures of the base model's abilities, as in `goft eval`; null for none."""
     data_dir: str | None = None
     """Folder with the task's data, if it has moved since training."""
     batch_size: int = 64
     """Rows at a time."""
     output_dir: str | None = None
-    """Folder for table and figure; the run folder by default."""
+    """Folder for the table and the figure; by default the run folder."""
 
     def __post_init__(self) -> None:
         self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
@@ -243,6 +244,6 @@ class RewindConfig(Section):
 
     @property
     def strengths(self) -> list[float]:
-        """The strengths in rising order, those of the base model and the whole adapter included."""
+        """The strengths in ascending order; 0 and 1 are always among them."""
         named = self.at if isinstance(self.at, list) else [self.at]
         return sorted({0.0, 1.0, *map(float, named)})

@@ -1,4 +1,4 @@
-"""Data, labels, metric, and the hyperparameters known for them."""
+"""Tasks: data, labels, metric, and their known hyperparameters."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from goft_cli.system.errors import GoftError
 LOSSES = ("loss", "perplexity")
 """Headlines of language modelling."""
 LESS_IS_BETTER = (*LOSSES, "mae", "mse", "rmse")
-"""Headlines of which less is better."""
+"""Headlines for which a smaller value is better."""
 TRAIN_SAMPLE = "train_sample"
-"""What stands in for the evaluation splits of a task that has none: its first training rows."""
+"""Split that replaces the evaluation splits of a task without any: its first training rows."""
 
 TUNING = "tuning"
 """A split that every task has: `TUNING_SHARE` of the training rows, which are then not trained on.
 
-Settings are chosen on it where the split of the headline is to stay unseen."""
+Settings are chosen on it, so that the choice does not use the headline's split."""
 TUNING_SHARE = 0.1
 
 
 def headline_split(splits: Sequence[str]) -> str:
-    """Name the split that stands for a run unless its task names another."""
+    """Name the split of a run's headline, unless its task names another."""
     return splits[0] if splits else TRAIN_SAMPLE
 
 
-# Defaults below ask for it, also where a file is read back and no command line was composed.
+# Registered at import: defaults below use it, also when a file is read without Hydra.
 OmegaConf.register_new_resolver("judge", headline_split, replace=True)
 
 
 UNTUNED = "untuned"
-"""Source of a recipe that states no values: those of `goft_cli.compose.untuned` hold."""
+"""Source of a recipe without values, for which those of `goft_cli.compose.untuned` are used."""
 
 
 @dataclass
 class RecipeConfig:
-    """Hyperparameters known for a task: for every adapter, and for one by its name."""
+    """Known hyperparameters of a task, for every adapter and for single adapters."""
 
     source: str = UNTUNED
     """Where the values were published, or how they were found."""
@@ -56,17 +56,17 @@ class RecipeConfig:
 
 @dataclass
 class OwnDataConfig(Section):
-    """How the files of `data_dir` become splits, where it holds data of the user's own."""
+    """How the files of `data_dir` become splits, if it holds the user's own data."""
 
     prefix = "task.own."
     validation: str | None = None
-    """File of the rows to validate on."""
+    """File with the validation rows."""
     split: float = 0.1
-    """Share of the training rows that becomes `validation` where no file holds those rows."""
+    """Share of the training rows that becomes `validation`, if there is no file for it."""
     group: str | None = None
-    """Column whose equal values stay together, in `train` or in `validation`."""
+    """Column of groups: rows with the same value are all in `train` or all in `validation`."""
     seed: int = 0
-    """Seed of the choice of rows."""
+    """Seed of the random split."""
 
     def __post_init__(self) -> None:
         self.check(0 < self.split < 1, "split", "a share above 0 and below 1", example=0.1)
@@ -78,38 +78,38 @@ class TaskConfig(Section):
 
     prefix = "task."
     name: str = MISSING
-    """What tables and folders call it."""
+    """Its name in tables and folders."""
     family: str = MISSING
-    """Which program reads, encodes and scores it."""
+    """The task family, whose code reads, encodes and scores it."""
     data_dir: str | None = None
     """Folder with local data; without it the data comes from the hub or a generator.
 
-    Data of the user's own may be one file, too."""
+    Your own data can also be one file."""
     own: OwnDataConfig | None = None
-    """How files of the user's own become splits; none for a published data set."""
+    """How your own files become splits; none for a published data set."""
     headline: str = MISSING
-    """The metric that picks the best checkpoint and stands for the run."""
+    """The metric that picks the best checkpoint and is reported as the run's score."""
     greater_is_better: bool = True
     """Whether a larger headline is better."""
     train_split: str = "train"
     """The split to train on."""
     eval_splits: list[str] = field(default_factory=lambda: ["validation"])
-    """The first one is scored during training; the headline comes from `headline_split`."""
+    """Evaluation splits; the first one is scored during training."""
     headline_split: str = "${judge:${.eval_splits}}"
-    """The split whose headline stands for the run; the first of `eval_splits` by default."""
+    """The split whose headline is the run's score; by default the first of `eval_splits`."""
     benchmark_sizes: dict[str, int] = field(default_factory=dict)
-    """Rows per split of the published benchmark; other sizes run, but are reported as such."""
+    """Rows per split of the published benchmark; a run with other sizes reports the difference."""
     max_train_samples: int | None = None
-    """Train on a sample of this many rows: the same ones for every seed, and part of any larger
+    """Train on a sample of this many rows: the same for every seed, and part of any larger
     sample."""
     max_eval_samples: int | None = None
-    """Score a sample of this many rows of each evaluation split, chosen likewise."""
+    """Score a sample of this many rows of each evaluation split, chosen in the same way."""
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
-    """Hyperparameters that are known for the task."""
+    """Known hyperparameters of the task."""
 
     @property
     def folder(self) -> Path | None:
-        """The folder of local data, if it comes from one; of one file, the folder it is in."""
+        """The folder of local data, or of its one file; None if the data is not local."""
         place = None if self.data_dir is None else self.place
         return place if place is None or self.own is None or place.is_dir() else place.parent
 
@@ -120,31 +120,31 @@ class TaskConfig(Section):
 
     @property
     def splits(self) -> list[str]:
-        """What is read: the training split and every evaluation split, each once."""
+        """The splits to read: the training split and every evaluation split, each once."""
         return [name for name in self.used_splits if name != TUNING]
 
     @property
     def used_splits(self) -> list[str]:
-        """The same with `tuning`, whose rows are read with those to train on."""
+        """The splits that are trained on or scored, `tuning` included; `splits` has its rows."""
         return list(dict.fromkeys([self.train_split, *self.eval_splits]))
 
     def most_rows(self, split: str) -> int | None:
-        """Return how many rows of a split are used at most, if there is a limit."""
+        """Return the largest number of rows of a split to use; None for no limit."""
         return self.max_train_samples if split == self.train_split else self.max_eval_samples
 
     @property
     def strata(self) -> str | None:
-        """The column whose values occur as often in each part of a split; here none."""
+        """The column to stratify a random split by; here none."""
         return None
 
     @property
     def together(self) -> str | None:
-        """The column whose equal values stay together unless a group is named; here none."""
+        """The column of groups for a random split, if the user names none; here none."""
         return None
 
     @property
     def remote_dataset(self) -> DatasetConfig | None:
-        """What is read from the hub, if anything is."""
+        """The dataset to read from the hub; None if nothing is read from there."""
         dataset = getattr(self, "dataset", None)
         if dataset is None or self.data_dir is not None or dataset.is_generated or not dataset.id:
             return None
@@ -152,7 +152,7 @@ class TaskConfig(Section):
 
 
 def check_scored(task: TaskConfig, key: str) -> None:
-    """Refuse a headline that the scores, made after all the work, would not have; and no rows.
+    """Refuse a headline that the scores would not have, and an evaluation without rows.
 
     `key` is that of the task's section.
     """
@@ -175,14 +175,14 @@ def check_scored(task: TaskConfig, key: str) -> None:
 
 
 def target_of(classes: int) -> Target:
-    """Return what a task with so many classes predicts; without any it is a number."""
+    """Return what a task with this number of classes predicts; with 0 classes a number."""
     if not classes:
         return Target.number
     return Target.many if classes > 2 else Target.two
 
 
 def check_weights(task: Section, weights: ClassWeights, target: Target) -> None:
-    """Refuse weights of classes where a row has not one class."""
+    """Refuse class weights for a task whose rows do not have one class each."""
     fits = weights is ClassWeights.none or target in {Target.two, Target.many}
     expected = f"none for a task that predicts {target.value}"
     task.check(fits, "class_weights", expected, example="none")
@@ -190,7 +190,7 @@ def check_weights(task: Section, weights: ClassWeights, target: Target) -> None:
 
 @dataclass
 class BenchmarkConfig(TaskConfig):
-    """A task that is only scored: nothing of it is trained on, so it has no recipe."""
+    """A task that is only scored and not trained on, so it has no recipe."""
 
     recipe: RecipeConfig = field(default_factory=lambda: RecipeConfig(source="", model=""))
 
@@ -200,7 +200,7 @@ class DatasetConfig:
     """A dataset on the hub, or a demo of this package (`demo:NAME`)."""
 
     id: str = ""
-    """Id on the hub, or `demo:NAME`; empty where the rows are in files of the user's own."""
+    """Id on the hub, or `demo:NAME`; empty if the rows are in the user's own files."""
     config: str | None = None
     """Name of the configuration on the hub."""
     revision: str | None = None
@@ -214,34 +214,34 @@ class DatasetConfig:
 
 @dataclass
 class TextClassificationConfig(TaskConfig):
-    """One or two texts in, one label (or several, or without `labels` one number) out."""
+    """Text classification: of one or two texts, one or several labels, or a number."""
 
     family: str = "text_classification"
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    """Where the rows come from without a `data_dir`."""
+    """The dataset to read if `data_dir` is not given."""
     text_columns: list[str] = MISSING
     """One or two columns of text."""
     label_column: str = "label"
     """The column with the label, or the number."""
     raw_columns: list[str] = field(default_factory=list)
-    """Column names for local tables that come without a header row, in order."""
+    """Column names, in order, of local tables without a header row."""
     column_aliases: dict[str, str] = field(default_factory=dict)
-    """What published files call a column of this task: `{label: gold_label}`."""
+    """Names of this task's columns in published files: `{label: gold_label}`."""
     skip_short_rows: bool = False
     """Leave out, with a count, rows of a tsv or csv file that have fewer fields than its header."""
     headline: str = "${.metrics[0]}"
     labels: list[str] = field(default_factory=list)
-    """Names in the order of their ids; empty means regression."""
+    """Names of the labels in the order of their ids; empty means regression."""
     multi_label: bool = False
-    """A row has any number of the labels: a list, or a text such as `a;b`."""
+    """Whether a row has any number of labels: a list, or a text such as `a;b`."""
     label_range: list[float] = field(default_factory=list)
     """Smallest and largest target of a regression."""
     metrics: list[str] = MISSING
     """What is computed on each evaluation split."""
     max_length: int = 128
-    """Tokens of a row; a longer one is cut."""
+    """Longest row, in tokens; a longer one is truncated."""
     class_weights: ClassWeights = ClassWeights.none
-    """What a row counts in the training loss: `balanced` lets rare classes count as much."""
+    """Weight of a row in the loss: `balanced` gives every class the same total weight."""
     classifier_dropout: float | None = None
     """Dropout of the new head; the model's own by default."""
 

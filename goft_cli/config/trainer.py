@@ -1,4 +1,4 @@
-"""How a run trains, in how many processes, and where its curves go."""
+"""How a run trains, in how many processes, and which tracker gets its curves."""
 
 from __future__ import annotations
 
@@ -23,88 +23,89 @@ from goft_cli.config.choices import (
 from goft_cli.system.errors import GoftError
 
 FIXED_SCHEDULES = {Scheduler.constant, Scheduler.constant_with_warmup, Scheduler.fact_cosine}
-"""Those without arguments of their own."""
+"""Schedules without arguments."""
 JUDGED_SCHEDULES = {Scheduler.reduce_lr_on_plateau, Scheduler.greedy}
-"""Those that change the learning rate when the headline gets better, or does not."""
+"""Schedules that change the learning rate by whether the headline improves."""
 
 
 @dataclass
 class TrainerConfig(Section):
-    """Fields of `transformers.TrainingArguments`, by their own names."""
+    """Fields of `transformers.TrainingArguments`, under their names there."""
 
     prefix = "trainer."
     learning_rate: float = MISSING
-    """Largest step size of the optimizer."""
+    """Peak learning rate."""
     num_train_epochs: float = MISSING
     """Passes over the training rows."""
     max_steps: int = -1
-    """Updates, in place of epochs; -1 for none."""
+    """Number of updates, instead of `num_train_epochs`; -1 to use epochs."""
     per_device_train_batch_size: int = MISSING
     """Rows of a training batch on each device."""
     per_device_eval_batch_size: int = 64
     """Rows of an evaluation batch on each device."""
     gradient_accumulation_steps: int = 1
-    """Batches of one update."""
+    """Batches per update."""
     lr_scheduler_type: Scheduler = Scheduler.linear
-    """How the learning rate falls after the warm-up."""
+    """Schedule of the learning rate after the warm-up."""
     lr_scheduler_kwargs: dict[str, Any] = field(default_factory=dict, metadata=OPEN)
     """Arguments of the schedule, such as `{num_cycles: 3}`."""
     warmup_steps: float = MISSING
-    """Updates, or below 1 the share of all updates."""
+    """Warm-up updates; a value below 1 is a share of all updates."""
     weight_decay: float = MISSING
-    """Decay of the weights; biases and layer norms have none."""
+    """Weight decay; biases and layer norms have none."""
     max_grad_norm: float = 1.0
     """Largest norm of the gradient; 0 for no limit."""
     label_smoothing_factor: float = 0.0
-    """Share of the label that is spread over all classes; the loss that is logged has it too."""
+    """Share of the label's probability that is spread over all classes; the logged loss has it
+    too."""
     early_stopping_patience: int | None = None
-    """Evaluations without a better headline after which the training stops; none by default."""
+    """Stop training after this many evaluations without a better headline; by default never."""
     early_stopping_threshold: float = 0.0
-    """How much better the headline must be than the best one so far to count as better."""
+    """Smallest improvement over the best headline so far that counts as better."""
     optim: Optimizer = Optimizer.adamw_torch
     """The optimizer."""
     adam_beta1: float = 0.9
-    """Decay of AdamW's mean of the gradients."""
+    """Decay of AdamW's running mean of the gradients."""
     adam_beta2: float = 0.999
-    """Decay of AdamW's mean of their squares."""
+    """Decay of AdamW's running mean of the squared gradients."""
     adam_epsilon: float = 1e-8
-    """What AdamW adds to its denominator."""
+    """Number that AdamW adds to its denominator."""
     bf16: bool = False
-    """Compute in bfloat16 where autocast does."""
+    """Train with bfloat16 autocast."""
     fp16: bool = False
-    """Compute in float16 where autocast does, with a scaled loss."""
+    """Train with float16 autocast and a scaled loss."""
     tf32: bool | None = None
-    """Multiply float32 matrices in TF32 on a GPU that can; torch's own choice if not given."""
+    """Multiply float32 matrices in TF32 on GPUs that have it; by default torch chooses."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass in place of keeping them."""
+    """Recompute activations in the backward pass instead of storing them."""
     torch_compile: bool = False
     """Compile the model with torch.compile."""
     eval_strategy: EvalStrategy = EvalStrategy.epoch
     """When to score and keep a checkpoint: after each epoch, or every `eval_steps` updates."""
     eval_steps: float | None = None
-    """Updates, or below 1 the share of all updates."""
+    """Updates between evaluations; a value below 1 is a share of all updates."""
     logging_steps: int = 10
     """Updates between two lines of the log."""
     save_total_limit: int = 2
-    """How many checkpoints are kept beside the best."""
+    """Number of checkpoints to keep, in addition to the best one."""
     dataloader_drop_last: bool = False
-    """Leave the last, incomplete batch of an epoch out; an evaluation takes every row."""
+    """Drop the last, incomplete batch of an epoch; evaluation always uses every row."""
     dataloader_num_workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
     full_determinism: bool = False
-    """Use deterministic operations alone; slower, and the same bits in each run on a GPU."""
+    """Use deterministic operations only: slower, but every run on a GPU has the same bits."""
     use_cpu: bool = False
-    """Train on the CPU although there is a GPU."""
+    """Train on the CPU even if there is a GPU."""
     train_sampling_strategy: Sampling = Sampling.random
     """Order of the training rows."""
     max_tokens_per_batch: int | None = None
-    """Tokens, padding included, that are computed at once; a larger batch of training rows is
-    computed in parts, to the same gradient with less memory."""
+    """Most tokens, padding included, in one forward pass of training; a larger batch is split: same
+    gradient, less memory."""
     extra: dict[str, Any] = field(default_factory=dict, metadata=OPEN)
     """Every other field of `transformers.TrainingArguments`, such as `{neftune_noise_alpha: 5}`."""
 
     def __post_init__(self) -> None:
-        # ranges that `TrainingArguments` would accept or report late
+        # `TrainingArguments` would accept these values, or refuse them late
         positive = {
             "learning_rate": 1e-3,
             "num_train_epochs": 3,
@@ -156,16 +157,16 @@ class TrackerConfig:
     """An experiment tracker, off by default."""
 
     name: TrackerName = TrackerName.none
-    """Which tracker gets the curves."""
+    """The tracker that gets the curves."""
     project: str = "goft"
-    """Name of the project there."""
+    """Name of the project in the tracker."""
     mode: WandbMode = WandbMode.online
-    """Whether W&B, Comet, SwanLab and ClearML send them at once, or write files for later."""
+    """Whether W&B, Comet, SwanLab and ClearML upload at once, or write files for a later upload."""
 
 
 @dataclass
 class LauncherConfig(Section):
-    """The processes of one run, on this machine one per GPU."""
+    """The processes of one run on this machine, one per GPU."""
 
     prefix = "launcher."
     num_processes: int = 1
@@ -176,12 +177,12 @@ class LauncherConfig(Section):
 
 
 def processes() -> int:
-    """Return how many processes train together, as torchrun and accelerate tell each."""
+    """Return the number of processes that train together, which torchrun and accelerate set."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def device_batch(most: int, update: GlobalBatch | None, devices: int) -> int:
-    """Return one device's batch: the largest size up to `most` that shares an update out evenly."""
+    """Return one device's batch size: the largest up to `most` that divides an update evenly."""
     if update is None:
         return most
     share, rest = divmod(update.value, max(devices, 1))
@@ -191,7 +192,7 @@ def device_batch(most: int, update: GlobalBatch | None, devices: int) -> int:
 
 
 def accumulation_steps(steps: int, size: int, update: GlobalBatch | None, devices: int) -> int:
-    """Return how many batches of one size a device takes for an update; `steps` if none is set."""
+    """Return the number of batches per update on one device; `steps` if `update` is None."""
     if update is None or size < 1:  # a size out of range is refused with the other ranges
         return steps
     steps, rest = divmod(update.value, size * max(devices, 1))
@@ -201,9 +202,9 @@ def accumulation_steps(steps: int, size: int, update: GlobalBatch | None, device
 
 
 def uneven(update: GlobalBatch, parts: str) -> GoftError:
-    """Return the error for examples that do not divide."""
+    """Return the error for examples that do not divide evenly."""
     return GoftError(
         f"task.global_batch={update.name}: {update.value} examples do not divide evenly ({parts})",
-        "to decide yourself, pass trainer.per_device_train_batch_size and "
-        "trainer.gradient_accumulation_steps",
+        "pass trainer.per_device_train_batch_size and trainer.gradient_accumulation_steps "
+        "to choose both yourself",
     )

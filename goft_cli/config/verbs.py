@@ -1,4 +1,4 @@
-"""What each verb of the command line takes."""
+"""Keys of each verb of the command line."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ UNITS = {
     for kind, base in (("", 1000), ("i", 1024))
 }
 SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(UNITS)})")
-"""A number of bytes as people write it, in small letters."""
+"""A number of bytes with its unit, in lower case."""
 
 
 def bytes_of(text: str) -> int:
-    """Read a size such as `24GB` or `1.5 GiB`; 0 for what is none."""
+    """Return the bytes of a size such as `24GB` or `1.5 GiB`; 0 for any other text."""
     found = SIZE.fullmatch(text.replace(" ", "").lower())
     return int(float(found[1]) * UNITS[found[2]]) if found else 0
 
@@ -57,15 +57,14 @@ class TrainConfig(Section):
     launcher: LauncherConfig = MISSING
     """How many processes train."""
     tracker: TrackerConfig = MISSING
-    """Where the curves go."""
+    """Which tracker gets the curves."""
     benchmark: TaskConfig | None = None
-    """Scored after the training, with the adapter merged."""
+    """A benchmark that is scored after training, with the adapter merged."""
     init_adapter: str | None = None
-    """A finished run whose adapter this one starts from, with its head where the labels are the
-    same."""
+    """A finished run to start from: its adapter, and its head if the labels are the same."""
     verify: Verify = Verify.headline
-    """Rows on which the rebuilt and the merged model must agree with the trained one: of the
-    headline's split at most 5,000, or with `full` all of every split."""
+    """Rows on which the rebuilt and the merged model must agree with the trained one: at most
+    5,000 of the headline's split, or with `full` all rows of every split."""
     seed: int = 42
     """Seed of the head's weights, the order of the rows and dropout."""
     run_name: str = MISSING
@@ -73,7 +72,7 @@ class TrainConfig(Section):
     output_dir: str = MISSING
     """The run folder."""
     overwrite: bool = False
-    """Replace what another configuration left in the run folder."""
+    """Replace a run with another configuration in the run folder."""
 
     def __post_init__(self) -> None:
         for key in ("model", "task", "adapter"):
@@ -89,7 +88,7 @@ class TrainConfig(Section):
         if self.benchmark is not None:
             check_scored(self.benchmark, "benchmark")
             name = self.benchmark.name
-            new = "another name than those of task.eval_splits, whose scores stand beside"
+            new = "a name that is not in task.eval_splits, whose scores are in the same file"
             is_new, example = name not in self.task.eval_splits, f"{name}-benchmark"
             check(is_new, "benchmark.name", name, new, example=example)
         if isinstance(self.adapter, AdaLoraAdapterConfig) and self.trainer.fp16:
@@ -102,30 +101,30 @@ class TrainConfig(Section):
 
 @dataclass
 class EvalConfig(Section):
-    """`goft eval`: a trained run, on its own task or a benchmark; or a plain model on one."""
+    """`goft eval`: scores a trained run on its task or a benchmark, or a plain model on one."""
 
     adapter: str | None = None
     """The run folder, or the adapter folder inside it."""
     base_model: str | None = None
     """Where the run's base model is now, if it has moved since training."""
     model: ModelConfig | None = None
-    """A model without adapter, in place of a run."""
+    """A model without an adapter, instead of a run."""
     task: TaskConfig | None = None
-    """The benchmark; without it a run's own task."""
+    """The benchmark; by default the run's own task."""
     shots: Any = None
-    """Numbers of exemplars in place of the benchmark's own: `5` or `[0,5]`."""
+    """Numbers of few-shot examples, instead of the benchmark's own: `5` or `[0,5]`."""
     harness: Harness = Harness.own
-    """Who scores: this program, or EleutherAI's lm-eval."""
+    """Program that scores: goft (`own`), or EleutherAI's lm-eval."""
     data_dir: str | None = None
     """Folder with local data of the task."""
     merged: bool = False
     """Merge the adapter into the weights first."""
     strength: float | None = None
-    """How much of the run's adapter is used: 0 the base model, 1 all; by default the run's own
-    `adapter.strength`."""
+    """How much of the run's adapter is used: 0 is the base model, 1 the whole adapter; by default
+    the run's own `adapter.strength`."""
     retain: Any = None
-    """What to measure of the base model's abilities beside the scores: `auto`, `cka`, `text`,
-    `probe`, `sts`, a benchmark, or a list or a mapping of them, such as `{probe: glue/sst2}`."""
+    """Also measure what the run kept of the base model's abilities: `auto`, `cka`, `text`, `probe`,
+    `sts`, a benchmark, or a list or a mapping of them, such as `{probe: glue/sst2}`."""
     batch_size: int = 64
     """Rows at a time."""
     output: str | None = None
@@ -144,13 +143,13 @@ class EvalConfig(Section):
         check_retain(self.retain, self.task)
         for key in ("model", "shots"):
             if self.task is None and getattr(self, key) is not None:
-                raise GoftError(f"eval: {key} goes with a benchmark", "pass task=mmlu/full too")
+                raise GoftError(f"eval: {key} needs a benchmark", "pass task=mmlu/full too")
         if self.task is None and self.harness is not Harness.own:
-            raise GoftError("eval: harness goes with a benchmark", "pass task=mmlu/full too")
+            raise GoftError("eval: harness needs a benchmark", "pass task=mmlu/full too")
         of_run = self.merged or (self.base_model, self.strength) != (None, None)
         if self.model is not None and of_run:
             raise GoftError(
-                "eval: merged, base_model and strength go with a run", "drop them, or model="
+                "eval: merged, base_model and strength need a run", "drop them, or drop model="
             )
         if self.task is not None:
             check_scored(self.task, "task")
@@ -158,15 +157,15 @@ class EvalConfig(Section):
 
 @dataclass
 class TrainedConfig(Section):
-    """What the other verbs on a trained run take."""
+    """Keys that the other verbs on a trained run share."""
 
     adapter: str = MISSING
     """The run folder, or the adapter folder inside it."""
     base_model: str | None = None
     """Where the base model is now, if it has moved since training."""
     strength: float | None = None
-    """How much of the adapter is used: 0 the base model, 1 all; by default the run's own
-    `adapter.strength`."""
+    """How much of the adapter is used: 0 is the base model, 1 the whole adapter; by default the
+    run's own `adapter.strength`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -185,11 +184,11 @@ class PredictConfig(TrainedConfig, Decoding):
     """The column of `input` that names, for each row, one of `adapters`."""
     input: str | None = None
     """A table: csv, tsv, json, jsonl, parquet or arrow; a txt file, a row per line; `-` for JSON
-    lines or lines of text on stdin; pictures: one, a folder, a list, a table with their paths."""
+    lines or lines of text on stdin; images: a file, a folder, a list, or a table with paths."""
     text: str | None = None
-    """One text, in place of a file."""
+    """One text, instead of a file."""
     output: str = "predictions.jsonl"
-    """The file to write, with all columns of the input; its ending says the format: jsonl, json,
+    """The file to write, with all columns of the input; its suffix sets the format: jsonl, json,
     csv, tsv, parquet or arrow; `-` for JSON lines on stdout."""
     overwrite: bool = False
     """Replace an output file that is already there."""
@@ -214,7 +213,7 @@ class PredictConfig(TrainedConfig, Decoding):
             )
         if self.adapters and self.text is not None:
             raise GoftError(
-                "predict: text has no column that names one of adapters",
+                "predict: text has no adapter_column to choose one of adapters",
                 "pass input=FILE, or adapter=RUN_FOLDER",
             )
         if (self.input is None) == (self.text is None):
@@ -231,16 +230,16 @@ class TerminalConfig(TrainedConfig, Decoding):
 
 @dataclass
 class PlanConfig(TrainConfig):
-    """`goft plan`: the words of `goft train`, worked out and not run."""
+    """`goft plan`: takes the overrides of `goft train`, and predicts the run's cost."""
 
     retain: Any = None
-    """What `goft eval` is to measure of the base model's abilities, whose cost is then stated."""
+    """Measures of `goft eval retain=`, whose cost is then predicted too."""
     calibrate: bool = False
-    """Measure updates of a few blocks of the model, with random weights, and count up: their time,
-    and on a CPU the memory."""
+    """Time some updates of a few blocks of the model, with random weights, and extrapolate; on a
+    CPU measure their memory, too."""
     fits: str | None = None
-    """Find the cheapest settings that fit: a GPU's memory, such as `24GB`, with
-    `trainer.use_cpu=true` the machine's; `auto` for what is free on the device at hand."""
+    """Find the cheapest settings that fit into a GPU's memory, such as `24GB` (with
+    `trainer.use_cpu=true` the machine's); `auto` for the free memory of this device."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -256,10 +255,10 @@ class PlanConfig(TrainConfig):
 
 @dataclass
 class InitConfig(TrainConfig):
-    """`goft init`: the words of `goft train` on data of your own, written as a task."""
+    """`goft init`: takes the overrides of `goft train` on your own data, and writes a task."""
 
     name: str | None = None
-    """What the task is called; by default as its file or folder."""
+    """Name of the task; by default that of its file or folder."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -269,21 +268,21 @@ class InitConfig(TrainConfig):
 
 @dataclass
 class DoctorConfig(TrainConfig):
-    """`goft doctor`: the words of `goft train`, examined and not run."""
+    """`goft doctor`: takes the overrides of `goft train`, and checks them instead of running."""
 
     offline: bool = False
-    """Load model and data with the network cut, as proof that the run needs none."""
+    """Load model and data with the network blocked, to prove that the run needs none."""
     clear: Clearable | None = None
-    """Remove what earlier starts kept in the cache folder and no run is reading now."""
+    """Remove cached encoded rows that no run is reading now."""
 
 
 @dataclass
 class FetchConfig:
-    """`goft fetch`: what a run or a benchmark reads, in a folder for a machine without network."""
+    """`goft fetch`: downloads a run's model and data for a machine without network."""
 
     model: ModelConfig = MISSING
     """The pretrained model."""
     task: TaskConfig = MISSING
-    """Whose data."""
+    """The task whose data is downloaded."""
     output_dir: str = MISSING
-    """Folder for both; it must be empty or new."""
+    """Folder for model and data; it must be empty or new."""

@@ -1,1 +1,1 @@
-"""From bytes to tables to rows: formats, files, sources, columns; files of the hub."""
+"""Data: file formats, sources, tables and their columns, and the hub's files."""

@@ -1,7 +1,7 @@
-"""What the columns of a table of the user's own hold: which is the text, which the label.
+"""Finds the columns of text and label in a user's own table.
 
-Well-known names come first, then what the values look like. What is not clear is refused with the
-columns that are there, for the user to name one.
+It tries well-known names first, then the values. If several columns or none fit, an error lists the
+columns and asks the user to name one.
 """
 
 from __future__ import annotations
@@ -73,18 +73,18 @@ LABELS = (
 """Names of a column of labels, the most telling first."""
 TOKENS = ("tokens", "words", "token", "word", "text", "sentence")
 TAGS = ("tags", "ner_tags", "labels", "ner", "pos_tags", "pos", "upos", "tag", "label")
-"""Names of columns of words, and of the tags of each."""
+"""Names of columns of tags, one for each word."""
 MANY_CLASSES = 0.5
-"""Distinct values per row from which a column holds no labels."""
+"""Distinct values per row from which on a column does not hold labels."""
 OTHER_LABEL = "name another column with label=COLUMN"
 FEW_CLASSES = 20
-"""So many a user may have in a file of any size."""
+"""Number of classes that is accepted in a file of any size."""
 SHORT = 60
-"""Characters that a label has at most, on average."""
+"""Largest mean length of labels, in characters."""
 
 
 def find_text(table: Table, label: str | None) -> list[str]:
-    """Return the column of text, or the two that belong together; `label` is none of them."""
+    """Return the column of text, or the two columns of a text pair; never `label`."""
     names = {level(name): name for name in table.columns if name != label}
     for pair in PAIRS:
         if all(name in names for name in pair):
@@ -138,7 +138,7 @@ def find_label(table: Table, text: Sequence[str], remedy: str = "name it with la
 
 
 def looks_like_labels(values: Sequence[Any]) -> bool:
-    """Tell whether values are few, short and come again."""
+    """Tell whether values are few, short and repeated."""
     found = [known(value) if isinstance(value, str) else identity(value) for value in values]
     kinds = Counter(value for value in found if value is not None)
     length = sum(len(str(value)) * count for value, count in kinds.items())
@@ -147,13 +147,13 @@ def looks_like_labels(values: Sequence[Any]) -> bool:
 
 
 known = lru_cache(maxsize=4096)(identity)
-"""Labels come again by the thousand."""
+"""`identity`, cached because labels repeat."""
 
 
 def aliases_of(table: Table, known: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return what a table calls columns of a task, where it has another name for them.
+    """Return a table's names of the task's columns, where they differ from the task's own.
 
-    `known` are the names, by the task's own; a column stands for one of these at most.
+    `known` has the accepted names of each column; one column of the table is used at most once.
     """
     names = {level(name): name for name in table.columns}
     taken: dict[str, str] = {}
@@ -166,12 +166,12 @@ def aliases_of(table: Table, known: Mapping[str, Sequence[str]]) -> dict[str, st
 
 
 def described(table: Table) -> str:
-    """Return the columns of a table for a sentence."""
+    """Return the names of a table's columns for an error message."""
     return ", ".join(map(repr, table.columns)) or "no columns"
 
 
 def require_column(table: Table, name: str, key: str) -> None:
-    """Refuse the name of a column that the user gave, and that is not there."""
+    """Refuse a column that the user named and the table does not have."""
     if name not in table.columns:
         raise GoftError(
             f"{key}={name}: {table.origin} has no such column; found {described(table)}",
@@ -180,7 +180,7 @@ def require_column(table: Table, name: str, key: str) -> None:
 
 
 def one_label_each(table: Table, column: str, read: Callable[[object], list[Any] | None]) -> Table:
-    """Return what `read` finds in each cell in rows of their own, with the place of its row."""
+    """Return a table with one row for each value that `read` finds in a cell."""
     cells = enumerate(table.columns[column])
     flat = [(index, label) for index, cell in cells for label in read(cell) or []]
     places = [table.place(index).removeprefix(f"{table.origin}, ") for index, _ in flat]
@@ -189,10 +189,10 @@ def one_label_each(table: Table, column: str, read: Callable[[object], list[Any]
 
 
 def label_names(table: Table, column: str, remedy: str = OTHER_LABEL) -> list[str]:
-    """Return the classes of a column: numbers by value, names by the alphabet.
+    """Return the classes of a column: numbers by value, names in alphabetical order.
 
-    The order does not depend on that of the rows. Names that the data set has for its own numbers
-    keep their order.
+    The order does not depend on that of the rows. Label names that the data set defines keep their
+    order.
     """
     if names := table.label_names.get(column):
         return list(names)
@@ -224,7 +224,7 @@ def label_names(table: Table, column: str, remedy: str = OTHER_LABEL) -> list[st
 
 
 def spelling(what: Identity, value: object) -> str:
-    """Return the name of a label: as it is spelled, but 5 for what a spreadsheet made 5.0."""
+    """Return the name of a label as it is spelled, but `5` for a spreadsheet's `5.0`."""
     if isinstance(value, str) and not value.strip()[:1].isalpha() and isinstance(what, Decimal):
         return str(int(what)) if what == int(what) else str(what.normalize())
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Words with tags as CoNLL's files hold them."""
+"""Reader of CoNLL files: words and tags."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from goft_cli.system.errors import GoftError
 
 
 def parse_words(text: str, path: Path) -> Table:
-    """Read CoNLL's form: a word a line, its tag in the last column, a blank line after a sentence.
+    """Read CoNLL's format: one word per line, its tag in the last column, blank lines between rows.
 
-    Without a second column there are words alone. Lines of -DOCSTART- stand between documents.
+    A file with one column has words without tags. Lines with -DOCSTART- separate documents.
     """
     columns: dict[str, list[list[str]]] = {"tokens": [], "tags": []}
     starts: list[int] = []

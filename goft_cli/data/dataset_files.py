@@ -1,6 +1,6 @@
-"""Which files of a hub's dataset hold the wanted splits, where they are parquet.
+"""Finds the parquet files of the wanted splits of a dataset on the hub.
 
-The dataset's card says so. Where it does not, `datasets.load_dataset` finds out, and loads all.
+The dataset's card names them. If it does not, `datasets.load_dataset` loads the whole dataset.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from goft_cli.system.snapshots import Files, listing
 DATA_REMEDY = "pass task.data_dir=DIR with local files"
 CARD = "README.md"
 Patterns = dict[str, list[str]]
-"""By split, which files hold it."""
+"""Patterns of file names by split."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where some splits are: a folder of the cache, named by the commit, and its files by split."""
+    """A folder of the cache, named by the commit, and its files by split."""
 
     folder: Path
     files: Patterns
@@ -42,7 +42,7 @@ def item_of(dataset: DatasetConfig, remedy: str = DATA_REMEDY) -> Item:
 
 
 def bring_splits(dataset: DatasetConfig, splits: Sequence[str]) -> Found | None:
-    """Have the parquet files of these splits alone in the cache; None if it takes `datasets`."""
+    """Download only the parquet files of these splits; None if `datasets` must load them."""
     if hub.away("dataset"):
         return find_splits(dataset, splits)
     item = item_of(dataset)
@@ -75,7 +75,7 @@ def split_names(dataset: DatasetConfig) -> list[str]:
 
 
 def find_splits(dataset: DatasetConfig, splits: Sequence[str]) -> Found | None:
-    """Return what `bring_splits` does if all of it is in the cache; the hub is not asked."""
+    """Return the result of `bring_splits` if the cache has all files; does not ask the hub."""
     item = item_of(dataset)
     folder = snapshots.find(item, Files.named([CARD]))
     patterns = split_patterns(folder / CARD, dataset.config) if folder else None
@@ -102,9 +102,9 @@ def parquet_in(folder: Path) -> list[str]:
 
 
 def split_patterns(card: Path, config: str | None) -> Patterns | None:
-    """Read from a card, which may be absent, the files of each split; None if it does not say.
+    """Return the patterns of each split's files from a card; None if it is missing or has none.
 
-    Without a configuration its only one counts, or its default.
+    If no configuration is given, the only one or the default one is used.
     """
     entries = [entry for entry in configurations(card) if "data_dir" not in entry]
     if config is None and len(entries) > 1:
@@ -128,7 +128,7 @@ def split_patterns(card: Path, config: str | None) -> Patterns | None:
 
 
 def configurations(card: Path) -> list[dict[str, Any]]:
-    """Return what a card says of the configurations of its dataset, if anything."""
+    """Return the configurations of a dataset from its card; none if it has none."""
     from huggingface_hub import metadata_load
     from yaml import YAMLError
 
@@ -136,7 +136,7 @@ def configurations(card: Path) -> list[dict[str, Any]]:
         return []
     try:
         entries = (metadata_load(card) or {}).get("configs")
-    except (ValueError, AttributeError, YAMLError):  # as metadata_load meets a damaged card
+    except (ValueError, AttributeError, YAMLError):  # metadata_load's on a damaged card
         return []
     return [entry for entry in entries or [] if isinstance(entry, dict)]
 
@@ -149,7 +149,7 @@ def label_names(folder: Path, dataset: DatasetConfig) -> dict[str, list[str]]:
 
     try:
         infos = DatasetInfosDict.from_directory(str(folder))
-    except Exception as error:  # the card is anyone's text, and any line of datasets may break
+    except Exception as error:  # the card is free text, so `datasets` may raise anything
         raise GoftError(
             f"{named(dataset)}: its card has a dataset_info that cannot be read ({error})",
             DATA_REMEDY,
@@ -191,12 +191,12 @@ def commit(dataset: DatasetConfig) -> str | None:
 
 
 def named(dataset: DatasetConfig) -> str:
-    """Return what a manifest calls a dataset."""
+    """Return the name of a dataset in a manifest."""
     return f"{dataset.id} {dataset.config or ''}".strip()
 
 
 def available() -> set[str]:
-    """Name the datasets whose rows the caches of datasets and the hub hold, with configurations."""
+    """Name the datasets, with configurations, whose rows are in a cache of datasets or the hub."""
     found = {*hub.built()}
     for folder in snapshots.cached("dataset"):
         names = parquet_in(folder)
@@ -209,7 +209,7 @@ def available() -> set[str]:
 
 
 def check_model(model: ModelConfig) -> None:
-    """Refuse a model that is neither cached nor to be had, or that has no weights."""
+    """Refuse a model that is not cached and cannot be loaded, or that has no weights."""
     if model_files.is_cached(model):
         return
     item = model_files.item_of(model)
@@ -218,7 +218,7 @@ def check_model(model: ModelConfig) -> None:
 
 
 def check_dataset(dataset: DatasetConfig, splits: Sequence[str], key: str) -> None:
-    """Refuse a dataset that is neither cached nor to be had; `key` is that of its task."""
+    """Refuse a dataset that is not cached and cannot be loaded; `key` is that of its task."""
     if dataset_is_cached(dataset, splits):
         return
     item = item_of(dataset, DATA_REMEDY.replace("task", key, 1))
@@ -227,7 +227,7 @@ def check_dataset(dataset: DatasetConfig, splits: Sequence[str], key: str) -> No
 
 
 def dataset_is_cached(dataset: DatasetConfig, splits: Sequence[str]) -> bool:
-    """Tell whether the wanted rows are here, as files of the hub or as datasets has built them."""
+    """Tell whether the wanted rows are cached, as files of the hub or by `datasets`."""
     return is_built(dataset) or find_splits(dataset, splits) is not None
 
 
@@ -240,7 +240,7 @@ def is_built(dataset: DatasetConfig) -> bool:
 
 
 def check_permission(item: Item) -> None:
-    """Ask the hub whether a licence is still to be accepted; a mirror may not know the question."""
+    """Ask the hub whether the user must accept a licence; a mirror may not answer this."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import GatedRepoError
 

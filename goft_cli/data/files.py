@@ -1,4 +1,4 @@
-"""A folder of local data: which file holds which split, and its checksum.
+"""A folder of local data: the file of each split, and its checksum.
 
 A split is one file, a set of parquet shards as the hub stores them, or a folder that
 `datasets.Dataset.save_to_disk` wrote. Scripts and pickles are never opened.
@@ -70,7 +70,7 @@ def read_input(path: Path, layout: Layout, line_column: str | None) -> Table:
     if line_column is None:
         raise GoftError(
             f"{path}: found lines of text, but a row of this task has several columns",
-            "pass a table that has them, such as a csv file or JSON lines",
+            "pass a table with these columns, such as a csv file or JSON lines",
         )
     return parse_text(content, path, line_column)
 
@@ -92,7 +92,7 @@ def _stems(split: str) -> list[str]:
 
 
 def _locate(folder: Path, split: str) -> list[Path]:
-    """Find the file, the shards or the saved folder of one split, which must be there."""
+    """Find the file, the shards or the saved folder of one split; refuse a missing split."""
     paths = find_split(folder, split)
     if not paths:
         raise _not_found(folder, split, sorted(folder.iterdir()))
@@ -138,7 +138,7 @@ def _not_found(folder: Path, split: str, entries: Sequence[Path]) -> GoftError:
 
 
 def _whole(path: Path) -> str:
-    """Return what all shards of one table are called."""
+    """Return the name that all shards of one table share."""
     shard = SHARD.fullmatch(path.stem)
     return shard["stem"] if shard else path.stem
 
@@ -160,7 +160,7 @@ def read_shards(paths: Sequence[Path], layout: Layout) -> tuple[Table, dict[Path
 
 
 def _joined(tables: Sequence[Table]) -> Table:
-    """Put shards one after another; a row is then numbered within the whole split."""
+    """Concatenate shards; rows are numbered within the whole split."""
     first = tables[0]
     for table in tables:
         differences = []

@@ -1,7 +1,7 @@
-"""One data file into a table: tsv, csv, JSON, JSON lines, parquet, Arrow, CoNLL.
+"""Parsers of data files: tsv, csv, JSON, JSON lines, parquet, Arrow, CoNLL.
 
-Every format is parsed from bytes that are in memory already, so that the checksum in the manifest
-is of the very data that was used, and no cache can return an older file.
+Every format is parsed from bytes in memory, so that the checksum in the manifest is that of the
+data in use, and no cache can return an older file.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ ENCODINGS = {
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
 }
-"""What a file is written in, by its first bytes; without any of these it is UTF-8."""
+"""Encoding of a file by its first bytes; without any of these it is UTF-8."""
 QUOTED = re.compile(r'"(?<![^\t\r\n]")([^"]*(?:""[^"]*)*)"(?![^\t\r\n])')
-"""A whole field of tab-separated text in quotes, those inside doubled; found by its first quote."""
+"""A whole quoted field of tab-separated text, with inner quotes doubled."""
 NEEDS_QUOTES = re.compile(r'[\t\r\n"]')
 NO_NUMBERS = re.compile(r"[^\d.eE+\-\t\r\n]")
-# A number of thousands of digits, and brackets nested as deep, are refused in other words.
+# Numbers with thousands of digits raise ValueError, deeply nested brackets RecursionError.
 JSON_ERRORS = (ValueError, RecursionError)
 
 NumberedRow = tuple[int, list[str]]
@@ -49,12 +49,11 @@ class Layout:
 
     Attributes:
         raw_columns: names of the columns when there is no header; empty if there always is one.
-        header: columns of which a header names all; without any, a file of raw columns never has
-            a header.
-        aliases: what files call a column, by the column's name.
-        skip_short_rows: count and leave out rows with fewer fields than the first, which are
-            refused otherwise.
-        document: what reads a JSON file that is one value, given the value and the file's name;
+        header: columns that a header must name; if empty, a file of raw columns never has a header.
+        aliases: names of a column in files, by the task's name of it.
+        skip_short_rows: count and drop rows with fewer fields than the first row; by default they
+            are refused.
+        document: function that reads a JSON file of one value, from the value and the file's name;
             without it a JSON file is JSON lines.
     """
 
@@ -76,7 +75,7 @@ def parse(content: bytes, path: Path, layout: Layout) -> Table:
 
 
 def empty(path: Path) -> GoftError:
-    """Return the refusal of a file without content."""
+    """Return the error for a file without content."""
     return GoftError(f"{path} is empty", "expected at least one row of data")
 
 
@@ -87,15 +86,15 @@ def _parse_tsv(content: bytes, path: Path, layout: Layout) -> Table:
         return _delimited(unquoted, path, layout)
     rows = _rows(text, path, delimiter="\t", quoting=csv.QUOTE_MINIMAL)
     table = _delimited(rows, path, layout)
-    # Files without a header, or with rows to be left out, are GLUE's own.
+    # Files without a header, or with short rows, are GLUE's own.
     return _delimited(unquoted, path, layout) if table.headless else table
 
 
 def has_quoting(text: str) -> bool:
-    """Tell tab-separated text as pandas writes it from GLUE's, where a quote is a character.
+    """Tell whether quotes in tab-separated text quote fields, as in pandas, unlike in GLUE.
 
-    It is pandas' if every quote belongs to a field in quotes, and either each of those fields needs
-    them, or every field that is no number has them.
+    They do if every quote belongs to a quoted field, and either each quoted field needs quotes, or
+    every field that is not a number has them.
     """
     rest = QUOTED.sub("", text)
     if '"' in rest or len(rest) == len(text):
@@ -149,9 +148,9 @@ def _delimited(rows: Iterator[NumberedRow], path: Path, layout: Layout) -> Table
 
 
 def _is_headless(first: Sequence[str], layout: Layout) -> bool:
-    """Tell whether the first row is one of data, of the layout's raw columns.
+    """Tell whether the first row is data of the layout's raw columns, not a header.
 
-    It is a header if it names every column that must be there, or any column in that one's place.
+    It is a header if it names every required column, or any raw column at its position.
     """
     if not layout.raw_columns or not layout.header:
         return bool(layout.raw_columns)
@@ -164,7 +163,7 @@ def _is_headless(first: Sequence[str], layout: Layout) -> bool:
 
 
 def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
-    """Read what the layout makes of one value, one array of objects, or else JSON lines."""
+    """Read one value by the layout's `document`, one array of objects, or JSON lines."""
     text = _text(content, path)
     if layout.document is not None:
         table = _document(text.strip(), path, layout.document)
@@ -200,7 +199,7 @@ def _parse_lines(content: bytes, path: Path, layout: Layout) -> Table:
 
 
 def record(text: str, place: str) -> dict[str, Any]:
-    """Return the object of a line of JSON lines, whose place a refusal names."""
+    """Return the object of a line of JSON lines; `place` names the line in errors."""
     try:
         return _object(json.loads(text), place)
     except JSON_ERRORS as error:
@@ -214,7 +213,7 @@ def _object(value: object, place: str) -> dict[str, Any]:
 
 
 def columns_of(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Turn rows into columns; what a row lacks is None, for the task to accept or refuse."""
+    """Turn rows into columns; missing values are None, which the task accepts or refuses."""
     names = dict.fromkeys(name for record in records for name in record)
     return {name: [record.get(name) for record in records] for name in names}
 
@@ -235,7 +234,7 @@ def _parse_words(content: bytes, path: Path, layout: Layout) -> Table:
 
 
 def _parse_arrow(content: bytes, path: Path, layout: Layout) -> Table:
-    """Read an Arrow file, as Feather is one too, or a stream, as `datasets` keeps."""
+    """Read an Arrow file (Feather too) or an Arrow stream, the format of `datasets`."""
     import pyarrow as pa
 
     opened = pa.ipc.open_file if content.startswith(b"ARROW1") else pa.ipc.open_stream
@@ -280,4 +279,4 @@ PARSERS: dict[str, Callable[[bytes, Path, Layout], Table]] = {
     ".arrow": _parse_arrow,
     ".feather": _parse_arrow,
 }
-"""What reads a file, by its extension."""
+"""Parser by file extension."""

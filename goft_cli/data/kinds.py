@@ -1,4 +1,4 @@
-"""Which task fits data of the user's own, by its files and the names of its columns."""
+"""Finds the task that fits a user's own data, by its files and the names of its columns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS = (
     ("own/instruction", ({"prompt", "question", "query"}, {"completion", "response", *ANSWERS})),
     ("own/images", ({*PATHS}, {"label", "class", "category", "target"})),
 )
-"""A task, and for each column that it takes the names of which a table has one."""
+"""Tasks, and the accepted names of each of their columns."""
 
 
 def fitting_task(place: str) -> str:
@@ -72,11 +72,11 @@ def is_set(cell: object) -> bool:
 
 
 def task_of_labels(table: Table) -> str:
-    """Return the task of texts with labels: numbers with many values are to be predicted."""
+    """Return the task of texts with labels; regression if the labels are many numbers."""
     try:
         label = find_label(table, find_text(table, None))
     except GoftError:
-        return "own/classification"  # which refuses the table with its columns
+        return "own/classification"  # this task's error lists the columns
     cells = list(table.columns[label])
     if any(map(is_set, cells)):
         return "own/multilabel"

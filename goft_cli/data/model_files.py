@@ -1,6 +1,6 @@
-"""Which files of a model are read, in a folder of the user or from the hub.
+"""The files of a model to read, in a folder of the user or from the hub.
 
-Its configuration and tokenizer come first, and its weights once those are known to fit.
+Configuration and tokenizer are read first, and the weights after both have been checked.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.hub import Item
 from goft_cli.system.snapshots import Files
 
-# Where a model is still loaded by its hub id, as by code of its own repository, transformers would
-# ask a service to convert its weights, and store them under the commit of a pull request.
+# If code of a model's own repository loads it by its hub id, transformers would ask a service to
+# convert its weights, and store them under the commit of a pull request.
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
 MODEL_REMEDY = "pass model.path=DIR for a local copy"
 ENDINGS = ("json", "txt", "model", "jinja", "spm", "codes", "tokenizer", "tiktoken")
-"""Of configurations, and of what transformers' tokenizers and image processors read."""
+"""Suffixes of configurations and of files of transformers' tokenizers and image processors."""
 OTHER_JSON = ("*/*.json", "*.index.json", "trainer_state.json", "*_results.json")
 WEIGHTS = (
     "model.safetensors",
@@ -32,10 +32,10 @@ WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-"""One of these is, or names, all the weights; an earlier one is taken first."""
+"""Files that are, or name, all the weights; the first one that exists is used."""
 SAFE = WEIGHTS[:2]
 FETCHED = "fetched.json"
-"""What `goft fetch` writes into a folder: where its content is from."""
+"""File in a folder of `goft fetch` that names the source of its content."""
 
 
 def item_of(model: ModelConfig) -> Item:
@@ -44,7 +44,7 @@ def item_of(model: ModelConfig) -> Item:
 
 
 def bring_settings(model: ModelConfig) -> Path:
-    """Return the folder of a hub's model with all that is read of it but its weights."""
+    """Download a model's files except its weights, and return their folder."""
     folder = snapshots.bring(item_of(model), settings(model))
     if not (folder / "config.json").is_file():
         raise GoftError(
@@ -55,14 +55,14 @@ def bring_settings(model: ModelConfig) -> Path:
 
 
 def settings(model: ModelConfig) -> Files:
-    """Return the files that are read before the weights; code only where it may run."""
+    """Return the files that are read before the weights; code only with `trust_remote_code`."""
     code = ["*.py"] if model.trust_remote_code else []
     nested = [f"*/*.{ending}" for ending in ENDINGS if ending not in {"json", "jinja"}]
     return Files([*code, *(f"*.{ending}" for ending in ENDINGS)], [*OTHER_JSON, *nested])
 
 
 def bring_weights(model: ModelConfig, folder: Path) -> str:
-    """Have the weights in the folder of `bring_settings`; return which of `WEIGHTS` they are."""
+    """Download the weights into the folder of `bring_settings`; return their name in `WEIGHTS`."""
     item = replace(item_of(model), revision=folder.name)
     here = stored(folder) if are_complete(folder) else None
     if here in SAFE:
@@ -81,7 +81,7 @@ def bring_weights(model: ModelConfig, folder: Path) -> str:
 
 
 def require_weights(names: Sequence[str], path: str) -> str:
-    """Return which of `WEIGHTS` is among the files of the model that is called `path`."""
+    """Return the first of `WEIGHTS` among the files of the model `path`."""
     form = next((form for form in WEIGHTS if form in names), None)
     if form is None:
         found = ", ".join(sorted(names)[:8])
@@ -98,31 +98,31 @@ def stored(folder: Path) -> str | None:
 
 
 def shards(index: Path, path: str) -> list[str]:
-    """Return the files that an index of weights names, of the model that is called `path`."""
+    """Return the files that an index of weights names, for the model `path`."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise GoftError(
-            f"model.path={path}: {index.name} is no index of weights ({error})", "copy it again"
+            f"model.path={path}: {index.name} is not an index of weights ({error})", "copy it again"
         ) from None
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
             raise GoftError(
-                f"model.path={path}: {index.name} names {name!r}, which is no file beside it",
+                f"model.path={path}: {index.name} names {name!r}, which is not there",
                 "copy it again",
             )
     return names
 
 
 def require_shards(folder: Path, form: str, path: str) -> None:
-    """Refuse an index of weights beside which not all of its files are."""
+    """Refuse an index of weights if one of its files is missing."""
     missing = missing_shards(folder, form, path)
     if missing:
         raise GoftError(f"model.path={path}: {form} names {missing[0]}, which is absent", "add it")
 
 
 def missing_shards(folder: Path, form: str, path: str) -> list[str]:
-    """Return the files that an index names and its folder lacks; nothing where it is no index."""
+    """Return the missing files of an index of weights; none if `form` is not an index."""
     names = shards(folder / form, path) if form.endswith(".json") else []
     return [name for name in names if not (folder / name).is_file()]
 
@@ -148,7 +148,7 @@ def is_cached(model: ModelConfig) -> bool:
 
 
 def origin(folder: Path) -> dict[str, Any]:
-    """Return `source` and `revision` of what `goft fetch` wrote, for a manifest; else nothing."""
+    """Return `source` and `revision` of a folder of `goft fetch`, for a manifest; else nothing."""
     try:
         found = json.loads((folder / FETCHED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -158,5 +158,5 @@ def origin(folder: Path) -> dict[str, Any]:
 
 
 def revision_of(folder: Path) -> str | None:
-    """Return the commit that a model's folder is of, as far as it is known."""
+    """Return the commit of a model's folder; None if it is not known."""
     return origin(folder).get("revision") or snapshots.commit_of(folder)

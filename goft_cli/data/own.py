@@ -1,6 +1,6 @@
-"""Data of the user's own: which files there are, and which rows are held out to validate on.
+"""The user's own data: its files, and the rows that are held out for validation.
 
-The choice of rows depends on the seed and on where each row stands, not on a library's version.
+The choice of rows depends on the seed and on each row's position, not on a library's version.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from goft_cli.system.errors import GoftError
 TRAIN, TEST = "train", "test"
 RowsT = TypeVar("RowsT", Table, Dataset)
 SHOWN = 8
-"""Classes in a sentence."""
+"""Most classes named in a message."""
 ROWS = "held_out"
-"""Key of a manifest's data section: what became of a split's rows."""
+"""Key in a manifest's data section: the numbers of the held-out rows."""
 
 
 def find_files(place: Path, own: OwnDataConfig) -> dict[str, list[Path]]:
-    """Return the files of each split: `train`, and `validation` and `test` where there are any.
+    """Return the files of each split: `train`, and `validation` and `test` if they exist.
 
     `place` is one file, or a folder with train.*, validation.* (or dev, valid, val) and test.*, or
     a folder with one file.
@@ -60,7 +60,7 @@ def files_in(folder: Path) -> dict[str, list[Path]]:
     if len(tables) != 1:
         names = ", ".join(path.name for path in sorted(folder.iterdir())[:8]) or "nothing"
         raise GoftError(
-            f"data={folder}: found {names}, expected train.* and perhaps {VALIDATION[0]}.* and "
+            f"data={folder}: found {names}, expected train.* and optionally {VALIDATION[0]}.* and "
             f"{TEST}.*, or one file, as {', '.join(PARSERS)}",
             "pass the file itself",
         )
@@ -90,7 +90,7 @@ def read_own(
 
 
 def below(path: Path, root: Path) -> str:
-    """Return a file's path below a folder, or its whole path where it is elsewhere."""
+    """Return a file's path relative to a folder, or its whole path if it is not in it."""
     whole = path.resolve()
     return whole.relative_to(root).as_posix() if root in whole.parents else str(whole)
 
@@ -102,12 +102,12 @@ def in_splits(
     places: Collection[str],
     read: Callable[[str], RowsT],
 ) -> tuple[dict[str, RowsT], dict[str, Any]]:
-    """Return the rows of splits, and under `ROWS` the numbers of those that are held out.
+    """Return the rows of splits, and under `ROWS` the numbers of the held-out rows.
 
-    Where no place holds the rows to validate on, they are a share of the training rows: of each
-    class alike in a table, of the whole in a Dataset, whose columns may not fit into memory.
+    If there are no validation rows, a share of the training rows is held out: stratified by class
+    in a table, but not in a Dataset, whose columns may not fit into memory.
     """
-    # rows to tune on are never those that the runs after are scored on
+    # the later runs are never scored on tuning rows
     divided = HELD_OUT not in places and bool({HELD_OUT, TUNING} & {*config.used_splits})
     stored = dict.fromkeys(TRAIN if divided and name == HELD_OUT else name for name in splits)
     if missing := [name for name in stored if name not in places]:
@@ -132,9 +132,9 @@ def in_splits(
 def with_tuning(
     config: TaskConfig, splits: Mapping[str, Dataset], names: Sequence[str]
 ) -> Mapping[str, Dataset]:
-    """Return the named splits; where `tuning` is scored, its rows are none to train on.
+    """Return the named splits; if `tuning` is one of them, its rows are removed from training.
 
-    They are taken out of those as `held_out` takes them.
+    `held_out` chooses them.
     """
     name = config.train_split
     if TUNING not in config.eval_splits or name not in splits:
@@ -150,20 +150,20 @@ def with_tuning(
 
 
 def kept_together(table: Table, column: str | None) -> str | None:
-    """Return the column whose equal values stay together by default, if it has several values."""
+    """Return the default column of groups, if it has several values."""
     return column if column and len({*table.columns.get(column, ())}) > 1 else None
 
 
 def held_out(table: Table, own: OwnDataConfig, strata: str | None) -> list[int]:
-    """Return the rows to hold out, in their order: the share of each class, of whole groups.
+    """Return the sorted rows to hold out: the share of each class, in whole groups.
 
-    Rows, or groups of rows, come in the order of a digest of the seed and their place. One is held
-    out as long as its classes have not reached their share.
+    Rows or groups are tried in the order of a digest of the seed and their position. One is held
+    out if its classes have not reached their share yet.
     """
     rows = range(len(table))
     if len(rows) < 2:
         raise GoftError(
-            f"{table.origin}: found {len(rows)} row, expected at least 2, one to validate on",
+            f"{table.origin}: found {len(rows)} row, expected at least 2, one for validation",
             "pass more rows",
         )
     classes = (
@@ -189,12 +189,12 @@ def held_out(table: Table, own: OwnDataConfig, strata: str | None) -> list[int]:
 
 
 def columned(table: Table, name: str) -> Iterable[Any]:
-    """Return a column for its classes; without it, every row is of one class."""
+    """Return the values of the column of classes; without the column, all rows are one class."""
     return table.columns.get(name, [None] * len(table))
 
 
 def grouped(table: Table, column: str | None) -> Iterable[object]:
-    """Return what keeps rows together: the value of the group's column, else their place."""
+    """Return the group of each row: the value in the column of groups, or the row's position."""
     if column is None:
         return range(len(table))
     require_column(table, column, "group")
@@ -207,7 +207,7 @@ def shares(sizes: Mapping[str, int], share: float) -> Counter[str]:
     exact = {name: size * share for name, size in sizes.items()}
     total = min(max(1, round(sum(exact.values()))), sum(sizes.values()) - 1)
     found = Counter({name: int(value) for name, value in exact.items()})
-    # of equal remainders the larger class gives the row; a class of one row keeps it for training
+    # on equal remainders the larger class gives a row; a class of one row keeps it for training
     order = sorted(exact, key=lambda name: (sizes[name] > 1, exact[name] % 1, sizes[name], name))
     while found.total() < total and order:
         found[order.pop()] += 1
@@ -215,17 +215,17 @@ def shares(sizes: Mapping[str, int], share: float) -> Counter[str]:
 
 
 def digest(seed: int, key: object) -> str:
-    """Return what rows or groups are ordered by."""
+    """Return the sort key of a row or group."""
     return hashlib.sha256(f"{seed} {key}".encode()).hexdigest()
 
 
 def smallest(groups: Iterable[list[int]]) -> list[int]:
-    """Return the smallest group, where each is larger than what is to be held out."""
+    """Return the smallest group, for the case that each is larger than the held-out share."""
     return min(groups, key=len)
 
 
 def without_gaps(table: Table, columns: Sequence[str]) -> Table:
-    """Leave out, with a count, rows in which one of the columns is empty or NaN."""
+    """Drop and count rows in which one of the columns is empty or NaN."""
     cells = [list(table.columns[name]) for name in columns if name in table.columns]
     rows = [index for index in range(len(table)) if not any(is_gap(one[index]) for one in cells)]
     gone = len(table) - len(rows)
@@ -235,9 +235,9 @@ def without_gaps(table: Table, columns: Sequence[str]) -> Table:
 def remarks(
     splits: Mapping[str, Dataset], inputs: Sequence[str], label: str | None
 ) -> Iterator[str]:
-    """Yield what a person should know of the splits: rows that are in two, classes of one row."""
+    """Yield warnings about the splits: rows that are in two splits, classes with few rows."""
     train, *others = splits.items()
-    # chats are lists, which no set takes
+    # chats are lists, which cannot be in a set
     known = {repr(row) for row in zip(*(train[1][name] for name in inputs), strict=True)}
     for split, rows in others:
         found = zip(*(rows[name] for name in inputs), strict=True)

@@ -1,4 +1,4 @@
-"""Images of the user's own: a folder for each class, or a table with a path and a label a row."""
+"""The user's own images: a folder for each class, or a table with a path and a label per row."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.files import IMAGE, LABEL
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-"""Of the files that are taken for images; others are passed over."""
+"""Suffixes of image files; other files are ignored."""
 PATHS = ("image", "file_name", "filename", "image_path", "path", "file", "img")
 """Names of a column of paths, the most telling first."""
 FOLDERS = {TRAIN: ("train", "training"), HELD_OUT: VALIDATION, TEST: ("test",)}
 
 
 def find_images(place: Path, own: OwnDataConfig) -> dict[str, Path]:
-    """Return the folder or the table of each split that there is.
+    """Return the folder or the table of each split that exists.
 
-    `place` holds a folder for each class, or `train` and perhaps `validation` and `test` that do.
+    `place` has a folder for each class, or folders `train`, and optionally `validation` and `test`,
+    that do.
     """
     if not place.exists():
         raise GoftError(
@@ -81,14 +82,14 @@ def in_classes(folder: Path) -> list[tuple[Path, str]]:
 
 
 def images_there(config: ImageClassificationConfig, own: OwnDataConfig) -> list[str]:
-    """Return the images that folders of classes hold now, by the paths of the manifest."""
+    """Return the images now in the folders of classes, by their paths in the manifest."""
     places = find_images(config.place, own).values()
     root = (config.folder or Path()).resolve()
     return [below(path, root) for one in places if one.is_dir() for path, _ in in_classes(one)]
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Return the image files at or below a folder, by path; nothing that is hidden."""
+    """Return the image files in a folder and below it, sorted by path, without hidden files."""
     files = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
     return sorted(
         path
@@ -115,7 +116,7 @@ def listed(file: Path) -> Table:
 
 
 def refuse_no_image(path: Path, place: str) -> None:
-    """Refuse a file that is not there, or whose first bytes are those of no image."""
+    """Refuse a file that is missing, or whose first bytes are not those of an image."""
     try:
         with Image.open(path):
             return

@@ -1,4 +1,4 @@
-"""Where rows come from: files of the user, the hub, or the demos that ship with the package."""
+"""Sources of rows: files of the user, the hub, or the demos that ship with the package."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ DEMOS = {
     "demo:instructions": SPLITS,
     "demo:qa": SPLITS,
 }
-"""Splits of each demo, by the dataset id that stands for it; without any, all are the same."""
+"""Splits of each demo by its dataset id; a demo without splits has the same rows for each."""
 LABEL_NAMES = "label_names"
-"""What `goft fetch` calls the names of labels that a card has and its files need not have."""
+"""Key under which `goft fetch` stores the label names of a dataset's card."""
 
 Splits = tuple[dict[str, Table], dict[str, Any]]
 """Tables by split, and what identifies the data for the manifest."""
@@ -53,9 +53,9 @@ def read_data(
     layout: Layout,
     convert: Callable[[Table], Table] | None = None,
 ) -> Splits:
-    """Read the named splits of a task alone: of the user's own files, or as `read_splits` does.
+    """Read only the named splits of a task: from the user's own files, or by `read_splits`.
 
-    `convert` gives a table of the user's own the columns of the published data.
+    `convert` renames the columns of a user's own table to those of the published data.
     """
     dataset: DatasetConfig = getattr(config, "dataset", DatasetConfig())
     if not dataset.id and config.data_dir is None:
@@ -78,7 +78,7 @@ def read_data(
 
 
 def split_names(dataset: DatasetConfig) -> list[str]:
-    """Return the splits that a dataset of the hub has, as its card or its files say."""
+    """Return the splits of a dataset on the hub, from its card or its files."""
     if dataset.is_generated:
         return list(DEMOS.get(dataset.id, ()))
     return dataset_files.split_names(dataset) or [str(name) for name in load_all(dataset)[0]]
@@ -87,11 +87,11 @@ def split_names(dataset: DatasetConfig) -> list[str]:
 def read_splits(
     dataset: DatasetConfig, splits: Sequence[str], data_dir: str | None, layout: Layout
 ) -> Splits:
-    """Read the named splits alone, from `data_dir` if there is one, by `layout`; else `dataset`."""
+    """Read only the named splits, from `data_dir` by `layout` if it is given, else `dataset`."""
     if data_dir is not None:
         folder = Path(data_dir).expanduser()
         tables, provenance = read_folder(folder, splits, layout)
-        origin = model_files.origin(folder)  # of a folder that `goft fetch` wrote
+        origin = model_files.origin(folder)  # empty unless `goft fetch` wrote it
         if not origin:
             return tables, provenance
         place = {"fetched_from": origin["source"], "revision": origin["revision"]}
@@ -104,7 +104,7 @@ def read_splits(
 def _with_names(
     tables: Mapping[str, Table], names: Mapping[str, Sequence[str]]
 ) -> dict[str, Table]:
-    """Replace the names of labels by those that a card or `goft fetch` gives."""
+    """Replace the label names by those of a card or of `goft fetch`."""
     return {
         split: replace(table, label_names={**table.label_names, **names})
         for split, table in tables.items()
@@ -126,7 +126,7 @@ def demo_splits(name: str, splits: Sequence[str]) -> Splits:
 def read_demo(name: str, split: str) -> list[dict[str, Any]]:
     """Return the rows of a split of one of `DEMOS`."""
     if name not in DEMOS:
-        raise GoftError(f"{name}: no such generator", f"there is {', '.join(DEMOS)}")
+        raise GoftError(f"{name}: no such demo", f"expected one of {', '.join(DEMOS)}")
     known, folder = DEMOS[name], name.removeprefix("demo:")
     if known and split not in known:
         raise GoftError(f"demo/{folder}: unknown split {split!r}, expected {', '.join(known)}")
@@ -172,7 +172,7 @@ def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
 
 
 def _load(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
-    """Let datasets' own loader find the rows, in its cache too."""
+    """Load the rows with `datasets.load_dataset`, which has its own cache."""
     loaded, revision = load_all(dataset)
     name = dataset_files.named(dataset)
     dataset_files.require_splits(splits, [str(split) for split in loaded], name)
@@ -186,7 +186,7 @@ def _load(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
 
 
 def find_files(dataset: DatasetConfig, splits: Sequence[str]) -> dataset_files.Found | None:
-    """Return the parquet files of a hub dataset; None where `load_all` has to find the rows."""
+    """Return the parquet files of a hub dataset; None if `load_all` must load the rows."""
     try:
         return dataset_files.bring_splits(dataset, splits)
     except GoftError:
@@ -196,7 +196,7 @@ def find_files(dataset: DatasetConfig, splits: Sequence[str]) -> dataset_files.F
 
 
 def load_all(dataset: DatasetConfig) -> tuple[DatasetDict, str | None]:
-    """Load every split of a dataset, and return the commit that they are of."""
+    """Load every split of a dataset, and return their commit."""
     with hub.require(dataset_files.item_of(dataset)):
         commit = dataset_files.commit(dataset)
         if commit is not None and not dataset_files.is_built(dataset):

@@ -1,4 +1,4 @@
-"""Question answering in files: SQuAD's own JSON, and what users call columns and answers."""
+"""Question answering in files: SQuAD's JSON, and the columns of users' tables."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ALIASES = {
     "answer_start": ("answer_start", "start"),
     "id": ("id", "qid", "question_id"),
 }
-"""Names of the columns in files of users, the most telling first."""
+"""Names of the columns in users' files, the most specific first."""
 
 
 def read_document(document: object, origin: str) -> Table:
     """Flatten a parsed JSON file into the columns, unchecked, that the hub's copy of SQuAD has.
 
-    An object without `data` is taken for a single row, and a list for rows.
+    An object without `data` is read as a single row, and a list as rows.
     """
     if isinstance(document, list) and all(isinstance(row, dict) for row in document):
         names = dict.fromkeys(name for row in document for name in row)
@@ -69,10 +69,10 @@ def _columns(answers: object) -> object:
 
 
 def with_answers(table: Table) -> Table:
-    """Give the table of a user SQuAD's columns: an id for each row, answers with their starts.
+    """Return a user's table with SQuAD's columns: an id for each row, answers with their starts.
 
-    Answers are a text, a list of texts, or SQuAD's own, in a column of their own or as JSON in a
-    cell. Where nothing says at which character an answer starts, its first place counts.
+    Answers are a text, a list of texts, or SQuAD's own format, in a column or as JSON in a cell. An
+    answer without a start gets the first character at which it occurs in the context.
     """
     table = with_names(table)
     require_columns(table, ("context", "question", "answers"), "rename the columns")
@@ -89,12 +89,12 @@ def with_answers(table: Table) -> Table:
 
 
 def with_names(table: Table) -> Table:
-    """Give the columns of a user's table SQuAD's names."""
+    """Rename the columns of a user's table to SQuAD's names."""
     return table.renamed(aliases_of(table, ALIASES))
 
 
 def placed(answer: object, start: object, context: str, place: str) -> dict[str, list[Any]]:
-    """Return answers as SQuAD's columns hold them, each with its first character in the context."""
+    """Return answers in SQuAD's format, each with the position of its first character."""
     texts, starts = parts_of(answer, place)
     if not starts and start is not None and not is_gap(start):
         starts = start if isinstance(start, list) else [start]
@@ -104,7 +104,7 @@ def placed(answer: object, start: object, context: str, place: str) -> dict[str,
     if lost:
         raise GoftError(
             f"{place}: the answer {lost[0]!r} is not in the context",
-            "expected the very words of the context; correct the row or take it out",
+            "expected a literal part of the context; correct the row or remove it",
         )
     return {"text": texts, "answer_start": [number(where, place) for where in starts]}
 
@@ -119,9 +119,9 @@ def number(start: object, place: str) -> int:
 
 
 def parts_of(answer: object, place: str) -> tuple[list[str], list[Any]]:
-    """Return the texts of a row's answers, and their starts where they are with them."""
+    """Return the texts of a row's answers, and their starts if they are given."""
     if isinstance(answer, str) and answer.lstrip().startswith(("[", "{")):
-        with suppress(ValueError):  # else a text that begins with a bracket
+        with suppress(ValueError):  # not JSON: a text that begins with a bracket
             answer = json.loads(answer)
     if isinstance(answer, dict):
         texts, starts = answer.get("text", []), answer.get("answer_start", [])
@@ -135,6 +135,6 @@ def parts_of(answer: object, place: str) -> tuple[list[str], list[Any]]:
     if not texts or len(words) < len(texts):
         raise GoftError(
             f"{place}: the answer is {answer!r}, expected words of the context",
-            "take questions without answer out",
+            "remove questions without an answer",
         )
     return words, starts

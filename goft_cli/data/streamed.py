@@ -1,7 +1,7 @@
-"""JSON lines that are larger than memory: read some rows at a time, and mapped from disk.
+"""JSON lines that are larger than memory: read in parts, and memory-mapped from disk.
 
-Rows are shuffled as those of any other file are, over the whole of it, and a run resumes alike:
-the checked rows are Arrow files in the folder for temporary files, of which memory holds pages.
+The checked rows are Arrow files in the folder for temporary files. Rows are shuffled over the whole
+file, and runs resume, as with any other file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Convert = Callable[[Table], Dataset]
 def read_streamed(
     config: TaskConfig, own: OwnDataConfig, splits: Sequence[str], convert: Convert
 ) -> tuple[dict[str, Dataset], dict[str, Any]]:
-    """Return the converted rows of splits, mapped from disk, and what a manifest says of them."""
+    """Return the converted rows of splits, mapped from disk, and their entry in a manifest."""
     files = find_files(config.place, own)
     root = (config.folder or Path()).resolve()
     sha256: dict[str, str] = {}
@@ -67,7 +67,7 @@ def tables_of(path: Path) -> Iterator[Table]:
     """Yield the rows of a file of JSON lines, `AT_ONCE` at a time."""
     if path.suffix.lower() != ".jsonl":
         raise GoftError(
-            f"task.streaming=true: {path} is no file of JSON lines", "save it as a .jsonl file"
+            f"task.streaming=true: {path} is not a file of JSON lines", "save it as a .jsonl file"
         )
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -80,7 +80,7 @@ def tables_of(path: Path) -> Iterator[Table]:
 
 
 def head_of(path: Path) -> Table:
-    """Return the first rows of a file, which tell its columns."""
+    """Return the first rows of a file, to read its columns."""
     table = next(tables_of(path), None)
     if table is None:
         raise empty(path)

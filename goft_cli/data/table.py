@@ -1,4 +1,4 @@
-"""Rows as they were read, each with its place for error messages, and the checks of columns."""
+"""Tables of unchecked rows with their places for error messages, and checks of columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from goft_cli.config.labels import Labels, identity
 from goft_cli.system.errors import GoftError
 
 SURROGATE = re.compile(r"[\ud800-\udfff]")
-"""Half a pair, which JSON can spell and no tokenizer or file takes."""
+"""An unpaired surrogate: JSON can contain it, but no tokenizer or file accepts it."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Table:
         origin: file, or dataset and split, as error messages name it.
         columns: values by column name.
         lines: line number of each row in its file, counted from 1; None where rows have no lines.
-        names: what each row is called where neither a line nor a number tells it.
-        label_names: names of integer labels where the data carries them.
-        headless: whether the file's first line is a row already; None for a format without header.
-        left_out: how many rows of the file are not among these.
+        names: the name of each row, if a line or number does not identify it.
+        label_names: names of integer labels, if the data has them.
+        headless: whether the file's first line is a row; None for a format without headers.
+        left_out: number of rows of the file that were dropped.
     """
 
     origin: str
@@ -54,7 +54,7 @@ class Table:
         return len(list(next(iter(self.columns.values()), ())))
 
     def select(self, rows: Sequence[int]) -> Table:
-        """Return some of the rows, counted from 0, which keep the places that they have."""
+        """Return some of the rows, counted from 0; error messages still name their old places."""
         columns = {name: list(values) for name, values in self.columns.items()}
         chosen = {name: [values[row] for row in rows] for name, values in columns.items()}
         if self.names is None and self.lines is not None:
@@ -63,7 +63,7 @@ class Table:
         return replace(self, columns=chosen, names=[known[row] for row in rows])
 
     def named(self, column: str) -> Iterator[Any]:
-        """Yield a column's values; where the data names its numbers, their names, or None."""
+        """Yield a column's values; for numbers with label names, the name, or None without one."""
         names = dict(enumerate(self.label_names.get(column, [])))
         for value in self.columns[column]:
             if names and isinstance(value, list):
@@ -72,7 +72,7 @@ class Table:
                 yield names.get(value) if names else value
 
     def renamed(self, aliases: Mapping[str, str]) -> Table:
-        """Give columns the task's own names, wherever those are not taken already."""
+        """Rename columns to the task's names, unless a column has that name already."""
         names = {
             alias: wanted
             for wanted, alias in aliases.items()
@@ -92,7 +92,7 @@ def from_dataset(dataset: Dataset, origin: str) -> Table:
 
 
 def names_of(features: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the names of the numbers in each column that has such, or lists of such."""
+    """Return the label names of each column of class labels, or of lists of them."""
     inner = {column: getattr(kind, "feature", kind) for column, kind in features.items()}
     return {column: kind.names for column, kind in inner.items() if isinstance(kind, ClassLabel)}
 
@@ -100,8 +100,8 @@ def names_of(features: Mapping[str, Any]) -> dict[str, list[str]]:
 def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bool) -> Dataset:
     """Return the checked text columns of a text classification task, in memory.
 
-    With `labelled` there must be a label column, which becomes named ids or float64 targets, or
-    lists of names; without, a missing text is empty.
+    With `labelled` the table needs a label column, which becomes named ids, float64 targets or
+    lists of names; without `labelled` a missing text is an empty text.
     """
     table = table.renamed(config.column_aliases)
     wanted = [*config.text_columns, *([config.label_column] if labelled else [])]
@@ -120,7 +120,7 @@ def checked_rows(table: Table, config: TextClassificationConfig, *, labelled: bo
 
 
 def _remedy(table: Table, *, labelled: bool) -> str:
-    """Say what can be done about a missing column: where a task is trained, its keys can be set."""
+    """Return the remedy for a missing column; a training can also set the task's keys."""
     remedy = "rename the columns"
     if labelled:
         remedy += ", or name yours with task.text_columns and task.label_column"
@@ -131,7 +131,7 @@ def _remedy(table: Table, *, labelled: bool) -> str:
 
 
 def refuse_header(table: Table, config: TextClassificationConfig) -> None:
-    """Refuse a table without header whose first row alone has no label: that row is a header."""
+    """Refuse a headless table if only its first row has no label: that row is a header."""
     values = list(table.columns.get(config.label_column, []))
     if not table.headless or not config.labels or len(values) < 2:
         return
@@ -188,7 +188,7 @@ def texts(table: Table, name: str, *, or_gap: bool = False) -> list[str]:
 
 
 def label_spelling(table: Table, config: TextClassificationConfig) -> list[str]:
-    """Return the task's labels as a table spells them; its own names for numbers count first."""
+    """Return the task's labels as a table spells them; the data's label names come first."""
     table = table.renamed(config.column_aliases)
     column = config.label_column
     values = table.label_names.get(column) or table.columns.get(column, [])
@@ -216,7 +216,7 @@ def _targets(table: Table, config: TextClassificationConfig) -> list[Any]:
 def label_set(value: object) -> list[Any] | None:
     """Return the labels of a cell: of a list, of a text with `;` between them, or a number alone.
 
-    None stands for what says nothing: None and NaN. An empty list and an empty text are no label.
+    None means that the cell is missing (None or NaN). An empty list or text means no label.
     """
     if isinstance(value, list):
         return value
@@ -256,7 +256,7 @@ def _sets(table: Table, column: str, labels: Labels) -> list[list[str]]:
 
 
 def _number(config: TextClassificationConfig) -> tuple[Callable[[Any], float | None], str]:
-    """Return what turns a regression target into a float, and what it accepts."""
+    """Return the function that converts a regression target, and a phrase for valid values."""
     low, high = config.label_range or (-math.inf, math.inf)
 
     def convert(value: object) -> float | None:

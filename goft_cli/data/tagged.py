@@ -1,4 +1,4 @@
-"""Rows of words with a tag each, checked."""
+"""Checks rows of words with a tag for each word."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from goft_cli.system.errors import GoftError
 
 
 def checked_rows(table: Table, config: TokenClassificationConfig, *, tagged: bool) -> Dataset:
-    """Return the checked words of a table, with `tagged` as many tags, by the task's names."""
+    """Return the checked words of a table, and with `tagged` their tags, as the task names them."""
     table = table.renamed(config.column_aliases)
     (name,) = config.text_columns
     label, labels = config.label_column, Labels(config.labels)
@@ -50,7 +50,7 @@ def checked_rows(table: Table, config: TokenClassificationConfig, *, tagged: boo
 
 
 def words_of(table: Table, name: str, index: int, cell: object) -> list[str]:
-    """Return the words of a row, one at least; each has a letter, which is no blank."""
+    """Return the words of a row: at least one, and none of them blank."""
     words = words_in(cell)
     if not words or not all(isinstance(word, str) and word.strip() for word in words):
         raise GoftError(

@@ -1,4 +1,4 @@
-"""From rows and predictions to a file, some rows at a time: the ending says the format."""
+"""Writes rows with predictions to a file, some rows at a time; its suffix sets the format."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Columns = dict[str, list[Any]]
 
 @dataclass(frozen=True)
 class Predicted:
-    """Columns as they were read, and the predictions on their rows, as they come.
+    """Columns of the input, and the predictions on their rows, one part at a time.
 
     Attributes:
         columns: values of all rows by the name of their column, each a sequence.
-        parts: places of some rows, in order, and a prediction for each; None where there is none.
-        name: what the predictions are called beside the columns.
+        parts: indices of some rows, in order, and a prediction for each, or None.
+        name: name of the predictions' column.
     """
 
     columns: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Predicted:
             ]
 
     def tables(self) -> Iterator[Columns]:
-        """Yield rows, some at a time, as columns: a prediction has one for each of its values.
+        """Yield rows, some at a time, as columns: each value of a prediction is a column.
 
         All parts have the same columns. Parts before the first prediction wait for it.
         """
@@ -63,9 +63,9 @@ class Predicted:
 
 
 def free_name(columns: Iterable[str], wanted: str = "prediction") -> str:
-    """Return what predictions can be called beside these columns: `prediction`, or with a number.
+    """Return a free name for the predictions: `prediction`, or with a number.
 
-    A column such as `prediction.label`, of an earlier file, takes the name too.
+    A column such as `prediction.label`, from an earlier file, also occupies the name.
     """
     taken = {column.split(".")[0] for column in columns}
     numbered = (f"{wanted}_{number}" for number in range(2, len(taken) + 3))
@@ -73,7 +73,7 @@ def free_name(columns: Iterable[str], wanted: str = "prediction") -> str:
 
 
 def flattened(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values within values under dotted names."""
+    """Return nested values under dotted names."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         inner = f"{name}.{key}"
@@ -87,7 +87,7 @@ def write_json_lines(lines: Iterable[Mapping[str, Any]], file: BinaryIO) -> None
 
 
 def as_json(value: object) -> str:
-    """Return JSON; what it has no form for, such as a date in a parquet file, becomes text."""
+    """Return JSON; values without a JSON form, such as a parquet file's dates, become text."""
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -120,7 +120,7 @@ def _as_delimited(rows: Predicted, file: BinaryIO, *, delimiter: str) -> None:
 
 
 def cell(value: object) -> str:
-    """Return a text as it is, and anything else as JSON; an empty field for what is missing."""
+    """Return a text as it is, other values as JSON, and a missing value as an empty field."""
     if value is None or isinstance(value, str):
         return value or ""
     return as_json(value)
@@ -163,7 +163,7 @@ def _as_arrow(rows: Predicted, file: BinaryIO, new_writer: Callable[..., Any]) -
 
 
 def column_type(values: Sequence[Any]) -> pa.DataType:
-    """Return the Arrow type of all the values; text where they have none in common."""
+    """Return the Arrow type of all the values; text if they have no common type."""
     import pyarrow as pa
 
     try:
@@ -174,7 +174,7 @@ def column_type(values: Sequence[Any]) -> pa.DataType:
 
 
 def as_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return the values in a type; in that of text, what is no text becomes JSON."""
+    """Return the values in a type; if it is text, other values become JSON."""
     import pyarrow as pa
 
     if pa.types.is_string(kind):
@@ -192,4 +192,4 @@ WRITERS: dict[str, Callable[[Predicted, BinaryIO], None]] = {
     ".arrow": _as_feather,
     ".feather": _as_feather,
 }
-"""What writes a file, by its ending."""
+"""Writer by file suffix."""

@@ -1,1 +1,1 @@
-"""A pretrained model and the adapter on it: load, check, attach, save, load again."""
+"""Pretrained models and adapters: loading, checks, attaching, merging."""

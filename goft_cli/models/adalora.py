@@ -1,4 +1,4 @@
-"""AdaLoRA of PEFT in this pipeline: its penalty apart, its budget lowered and resumable."""
+"""PEFT's AdaLoRA with a separate penalty and a rank allocation that can be resumed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ AVERAGES = {"ipt", "exp_avg_ipt", "exp_avg_unc"}
 
 
 class AdaLora(AdaLoraModel):
-    """PEFT's AdaLoRA with the orthogonality penalty beside the loss in place of inside it.
+    """PEFT's AdaLoRA with an orthogonality penalty that is separate from the loss.
 
-    PEFT adds it to every loss: in evaluation too, whole for each micro-batch of a model that
-    normalises its own loss, and in vain under label smoothing. A reloaded adapter, which has
-    nothing to train, fails there as soon as the batch has labels.
+    PEFT adds it to every loss: in evaluation too, unscaled in each micro-batch of a model that
+    normalises its own loss, and without effect under label smoothing. A reloaded adapter, which
+    has no trainable parameters, fails in PEFT if the batch has labels.
     """
 
     penalty: Tensor | None = None
     """() of the last training forward, already weighted."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the model's own
-        """Run the adapted model alone."""
+        """Run the adapted model without adding the penalty to its loss."""
         self.penalty = self.orthogonality() if self.training else None
         return self.model.forward(*args, **kwargs)
 
@@ -58,7 +58,7 @@ class AdaLora(AdaLoraModel):
 
 
 def separate_penalty(model: PeftModel) -> PeftModel:
-    """Make an AdaLoRA of PEFT ours; PEFT's own table of methods stays as it is for others."""
+    """Change a PEFT AdaLoRA model to `AdaLora`; PEFT's table of methods is not changed."""
     if isinstance(model.base_model, AdaLoraModel):
         model.base_model.__class__ = AdaLora
     for layer in model.modules():
@@ -71,11 +71,11 @@ def separate_penalty(model: PeftModel) -> PeftModel:
 class RankAllocation(TrainerCallback):
     """Lowers the budget after each update, in a way that a checkpoint can be resumed from.
 
-    PEFT's allocator keeps its averages to itself, and once it has dropped a row, only the rows
-    that are left would be saved: too few for the model that resumes or takes the best checkpoint
-    back, and a row may return while the budget still falls. So the averages are kept in the
-    optimizer's state, which checkpoints hold, and the pattern of rows is out of PEFT's sight
-    between updates, so that all rows are saved; a dropped one has the singular value 0.
+    PEFT's allocator does not save its averages, and after it has dropped a row, PEFT would save
+    only the remaining rows: too few to resume or to load the best checkpoint, and a dropped row may
+    return while the budget still falls. Therefore the averages are stored in the optimizer's state,
+    which checkpoints contain, and the rank pattern is removed from PEFT's configuration between
+    updates, so that all rows are saved; a dropped row has the singular value 0.
     """
 
     def __init__(self, tuner: AdaLora) -> None:
@@ -90,7 +90,7 @@ class RankAllocation(TrainerCallback):
         optimizer: Any = None,  # noqa: ANN401 - accelerate's wrapper of torch's
         **kwargs: object,
     ) -> None:
-        """Count the updates as Trainer does, and take over what a checkpoint left."""
+        """Set the number of updates from Trainer, and restore the averages of a checkpoint."""
         _, config = self.tuner.trained
         config.total_step = state.max_steps  # a row may have become several model inputs
         for name, parameter in self.tuner.factors():
@@ -108,7 +108,7 @@ class RankAllocation(TrainerCallback):
         optimizer: Any = None,  # noqa: ANN401 - accelerate's wrapper of torch's
         **kwargs: object,
     ) -> None:
-        """Weigh the rows by the gradients of this update, and drop the least important ones."""
+        """Update the importance of the rows by this update's gradients, and drop the least."""
         _, config = self.tuner.trained
         config.rank_pattern = self.pattern
         self.tuner.update_and_allocate(state.global_step)
@@ -122,7 +122,7 @@ class RankAllocation(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Say how many ranks are left; the best checkpoint may be older than the last drop."""
+        """Log the remaining ranks; the best checkpoint may be older than the last drop."""
         values = [value for name, value in self.tuner.factors() if "lora_E" in name]
         kept = [(value != 0).sum().item() for value in values]
         mean = sum(kept) / len(kept)

@@ -30,11 +30,11 @@ CIRCUMSTANCES = {
     "peft_version",
     "revision",
 }
-"""Settings that say where and with what an adapter was saved, not what it is."""
+"""Settings about where and by which version an adapter was saved, which are not compared."""
 BASE_WEIGHT = ".base_layer.weight"
-"""Ending of a weight of the base model, which PEFT saves beside an adapter on an embedding."""
+"""Suffix of a base weight, which PEFT saves with an adapter on an embedding."""
 SELECTIONS = {"target_modules", "modules_to_save"}
-"""Settings that PEFT rewrites: what counts is which modules they select."""
+"""Settings that PEFT rewrites: they are compared by the modules that they select."""
 SHOWN = 3
 """Names in a refusal."""
 
@@ -51,13 +51,13 @@ def read_settings(folder: Path, peft_type: str | None = None) -> PeftConfig:
         if peft_type not in {None, found}:
             raise edited(folder, "peft_type", found, peft_type)
         with warnings.catch_warnings():
-            # of settings that it does not know, PEFT only warns; `check_settings` refuses them
+            # PEFT only warns of unknown settings; `check_settings` refuses them
             warnings.simplefilter("ignore", UserWarning)
             return PeftConfig.from_pretrained(str(folder))
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = shorten(str(error), 200) or type(error).__name__
         raise GoftError(
-            f"adapter={folder}: {SETTINGS} is no configuration of an adapter ({reason})",
+            f"adapter={folder}: {SETTINGS} is not a configuration of an adapter ({reason})",
             "copy the folder again",
         ) from error
 
@@ -96,10 +96,10 @@ def check_settings(
 ) -> None:
     """Refuse a configuration that is not the one that the run trained with.
 
-    `expected` is what the run's configuration comes to, put on the model with modules of these
-    names. `own` are the settings that it states; the others are PEFT's defaults. A file of another
-    version of PEFT may hold that version's defaults. Those that are not empty here are not compared
-    then: nobody can tell an old default from a change.
+    `expected` is the configuration that the run's settings give on a model with modules of these
+    names. `own` are the settings that the run states; the others are PEFT's defaults. A file of
+    another PEFT version may have that version's defaults, so defaults that are not empty are then
+    not compared: an old default cannot be told from a change.
     """
     there, here = saved.to_dict(), expected.to_dict()
     for key, value in stated_settings(folder).items():
@@ -124,18 +124,18 @@ def same_modules(key: str, saved: PeftConfig, expected: PeftConfig, names: Colle
 
 
 def selected_modules(key: str, config: PeftConfig, names: Collection[str]) -> set[str]:
-    """Return what a setting selects of a model; PEFT saves some modules that it has not."""
+    """Return the modules that a setting selects; PEFT saves names that a model does not have."""
     if key == "target_modules":
         return {name for name in names if check_target_module_exists(config, name)}
     return {one for one in getattr(config, key, None) or [] if selects(one, names)}
 
 
 def comparable(value: object) -> object:
-    """Return a setting in the one form that it is compared in."""
+    """Return a setting in the form for comparisons."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, set | list | tuple):
-        entries = [*value]  # perhaps lists, which no set takes
+        entries = [*value]  # may be lists, which cannot be in a set
         once = [one for place, one in enumerate(entries) if one not in entries[:place]]
         return sorted(once, key=str) or None
     return value if value != {} else None
@@ -149,12 +149,14 @@ def shown(value: object) -> str:
 def check_tensors(folder: Path, found: Mapping[str, Tensor], implied: Mapping[str, Tensor]) -> None:
     """Refuse tensors that are not exactly those that PEFT would save of the adapter on this model.
 
-    Their values do not count, but for weights of the base model, which the folder may leave out and
-    may not change.
+    Values are not compared, except those of base weights: the folder may omit them, but must not
+    change them.
     """
     for fault, names in tensor_faults(found, implied):
         if names:
-            first = ", ".join(with_forms(name, found, implied) for name in sorted(names)[:SHOWN])
+            first = ", ".join(
+                with_shape_and_dtype(name, found, implied) for name in sorted(names)[:SHOWN]
+            )
             raise GoftError(
                 f"adapter={folder}: {WEIGHTS} {fault} ({len(names)} of {len(implied)}), such as "
                 f"{first}",
@@ -172,7 +174,7 @@ def tensor_faults(
     pairs = {name: (found[name], implied[name]) for name in found}
     yield "holds tensors of another shape", [n for n, (a, b) in pairs.items() if a.shape != b.shape]
     yield (
-        "holds tensors of another kind of number",
+        "holds tensors of another dtype",
         [n for n, (a, b) in pairs.items() if a.is_floating_point() != b.is_floating_point()],
     )
     yield "is not finite", [n for n, (a, _) in pairs.items() if not a.isfinite().all()]
@@ -182,7 +184,9 @@ def tensor_faults(
     )
 
 
-def with_forms(name: str, found: Mapping[str, Tensor], implied: Mapping[str, Tensor]) -> str:
+def with_shape_and_dtype(
+    name: str, found: Mapping[str, Tensor], implied: Mapping[str, Tensor]
+) -> str:
     """Name a tensor, with its shape and kind where both sides have one and they differ."""
     sides = [side[name] for side in (found, implied) if name in side]
     forms = list(dict.fromkeys(f"{list(one.shape)} {one.dtype}" for one in sides))

@@ -1,4 +1,4 @@
-"""A saved adapter, put back on its base model."""
+"""Loads a saved adapter onto its base model."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ PEFT_REFUSALS = (RuntimeError, ValueError, LookupError, TypeError, AttributeErro
 
 
 def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
-    """Put a saved adapter and its head on a freshly loaded backbone, as its own files say."""
-    return filled(put_on(backbone, folder, read_settings(folder)), folder)
+    """Load a saved adapter and its head onto a new backbone, by the adapter's own files."""
+    return filled(attach_layers(backbone, folder, read_settings(folder)), folder)
 
 
 @dataclass(frozen=True)
 class Saved:
-    """An adapter's folder, and what the run that trained it implies for its configuration."""
+    """The saved configuration of an adapter, and the settings of the run that trained it."""
 
     folder: Path
     found: PeftConfig
-    """As the folder has it."""
+    """The configuration in the folder."""
     implied: PeftConfig
     own: Mapping[str, Any]
-    """What the run states itself."""
+    """The settings that the run states."""
     head: list[str]
 
 
@@ -60,9 +60,9 @@ def load_trained(
     auto_class: str,
     strength: float | None = None,
 ) -> PeftModel:
-    """Put the adapter of a run on a freshly loaded backbone, as the run's configuration says.
+    """Load the adapter of a run onto a new backbone, by the run's configuration.
 
-    `strength` takes the place of the configuration's.
+    `strength` replaces the configuration's.
     """
     return load_several(backbone, {ADAPTER: (folder, cfg)}, auto_class, strength)
 
@@ -73,14 +73,14 @@ def load_several(
     auto_class: str,
     strength: float | None = None,
 ) -> PeftModel:
-    """Put the adapters of runs side by side on a freshly loaded backbone, by PEFT's names for them.
+    """Load the adapters of several runs onto one new backbone, under names for PEFT.
 
     The first one is active.
     """
     names = [name for name, _ in backbone.model.named_modules()]
     all_saved = {name: saved(backbone, *run, auto_class) for name, run in runs.items()}
     (first, one), *others = all_saved.items()
-    model = put_on(backbone, one.folder, one.implied, first)
+    model = attach_layers(backbone, one.folder, one.implied, first)
     for name, one in others:
         one.implied.inference_mode = True
         with fitting(backbone, one.folder), filtered_peft_warnings():
@@ -96,7 +96,7 @@ def load_several(
 
 
 def saved(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class: str) -> Saved:
-    """Read an adapter's configuration, beside that of its run, before an adapter is put on."""
+    """Read an adapter's configuration and its run's, before an adapter is attached."""
     adapter, head = cfg.adapter, head_of(backbone.model, cfg.model)
     found = read_settings(folder, adapter.peft_type)
     whole = trained_modules(backbone.model, adapter, head)
@@ -109,8 +109,10 @@ def saved(backbone: Backbone, folder: Path, cfg: TrainConfig, auto_class: str) -
     return Saved(folder, found, implied, own, head)
 
 
-def put_on(backbone: Backbone, folder: Path, config: PeftConfig, name: str = ADAPTER) -> PeftModel:
-    """Put the layers of a saved adapter on a backbone, not yet with its numbers."""
+def attach_layers(
+    backbone: Backbone, folder: Path, config: PeftConfig, name: str = ADAPTER
+) -> PeftModel:
+    """Attach the layers of a saved adapter to a backbone, without its weights."""
     config.inference_mode, config.base_model_name_or_path = True, None
     names = [name for name, _ in backbone.model.named_modules()]
     check_pattern(getattr(config, "target_modules", None), names)
@@ -120,7 +122,7 @@ def put_on(backbone: Backbone, folder: Path, config: PeftConfig, name: str = ADA
 
 @contextmanager
 def fitting(backbone: Backbone, folder: Path) -> Iterator[None]:
-    """Turn PEFT's complaints about an adapter and a base model into one sentence."""
+    """Turn PEFT's errors about an adapter and a base model into one message."""
     try:
         yield
     except PEFT_REFUSALS as error:
@@ -134,14 +136,14 @@ def fitting(backbone: Backbone, folder: Path) -> Iterator[None]:
 def filled(
     model: PeftModel, folder: Path, *, without: Sequence[str] = (), name: str = ADAPTER
 ) -> PeftModel:
-    """Give an adapter the numbers in its folder, each of them and no other.
+    """Load all tensors of its folder into an adapter, and no others.
 
-    `without` names modules that train whole and keep the numbers that they have.
+    `without` names modules of `modules_to_save` that keep their weights.
     """
     config, read = model.peft_config[name], read_tensors(folder)
     place, config.base_model_name_or_path = config.base_model_name_or_path, None
     with filtered_peft_warnings():
-        # told the base model's place, PEFT would ask the hub whether the vocabulary has grown
+        # with a base model path PEFT would ask the hub whether the vocabulary has grown
         implied = get_peft_model_state_dict(model, adapter_name=name)
         own = {key: one for key, one in implied.items() if in_modules(key, without)}
         found = {key: one for key, one in read.items() if not in_modules(key, without)} | own

@@ -22,7 +22,7 @@ from peft.utils import (
 from torch import nn
 from transformers import PreTrainedModel
 
-import goft_cli.tuner  # noqa: F401 - makes PEFT know the method GOFT
+import goft_cli.tuner  # noqa: F401 - registers the method GOFT with PEFT
 from goft_cli.config import (
     AdapterConfig,
     BitFitConfig,
@@ -44,9 +44,9 @@ logger = logging.getLogger(__name__)
 ADAPTER = "default"
 """PEFT's name for the only adapter."""
 ANY_UPDATES = 10**6
-"""A run long enough for AdaLoRA's schedule, for what does not depend on its length."""
+"""A number of updates that AdaLoRA's schedule accepts, for uses that do not depend on it."""
 MODULES_TO_SAVE = "modules_to_save"
-"""PEFT's name for the modules that train whole."""
+"""PEFT's name for the modules that are trained in full."""
 PEFT_TASK_TYPES = {
     "AutoModelForSequenceClassification": "SEQ_CLS",
     "AutoModelForTokenClassification": "TOKEN_CLS",
@@ -55,7 +55,7 @@ PEFT_TASK_TYPES = {
     "AutoModelForCausalLM": "CAUSAL_LM",
     "AutoModelForImageClassification": None,
 }
-"""What PEFT calls the kind of model that a transformers Auto class builds."""
+"""PEFT's task type by the transformers Auto class that builds the model."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class ParameterCount:
 def attach_adapter(
     backbone: Backbone, cfg: AdapterConfig, head: list[str], auto_class: str, updates: int
 ) -> PeftModel:
-    """Freeze the backbone in place, put the adapter on it, and let the head train beside it.
+    """Freeze the backbone in place, attach the adapter, and make the head trainable.
 
-    `auto_class` is transformers' that built the model. `updates` is how often this run updates the
-    weights, as far as the raw rows tell.
+    `auto_class` is the transformers class that built the model. `updates` is the number of updates
+    of this run, counted from the raw rows.
     """
     whole = trained_modules(backbone.model, cfg, head)
     linear = linear_layers(backbone.model, whole)
@@ -95,8 +95,8 @@ def attach_adapter(
     keep_base_values(model, cfg, head)
     for strength in (cfg.strength, 1.0):  # refused now rather than after the training
         use_strength(model, strength, key="adapter.strength")
-    # The classification heads ignore num_items_in_batch, but their **kwargs make Trainer believe
-    # the loss is normalised by it and skip the division by the accumulation steps.
+    # Classification heads ignore num_items_in_batch, but because of their **kwargs Trainer assumes
+    # a loss normalised by it, and does not divide by the accumulation steps.
     object.__setattr__(backbone.model, "accepts_loss_kwargs", auto_class == "AutoModelForCausalLM")
     return separate_penalty(model)
 
@@ -111,9 +111,9 @@ def peft_config(cfg: AdapterConfig, auto_class: str, options: dict[str, Any]) ->
 def peft_options(
     cfg: AdapterConfig, model: nn.Module, whole: list[str], updates: int
 ) -> dict[str, Any]:
-    """Return the fields of PEFT's configuration class, `all-linear` as the names it stands for.
+    """Return the fields of PEFT's configuration class, with `all-linear` replaced by names.
 
-    `whole` are the modules that train whole, among which no layer is adapted.
+    `whole` are the modules that are trained in full; their layers are not adapted.
     """
     options = cfg.peft_options(updates) | {MODULES_TO_SAVE: whole}
     if str(options.get("target_modules")).lower() == INCLUDE_LINEAR_LAYERS_SHORTHAND:
@@ -122,7 +122,7 @@ def peft_options(
 
 
 def trained_modules(model: nn.Module, cfg: AdapterConfig, head: list[str]) -> list[str]:
-    """Return the modules that train whole: those of the head that the model has, or all of it."""
+    """Return the modules that are trained in full: the head's, or the whole model."""
     if isinstance(cfg, FullConfig):
         children = model.named_children()
         return [name for name, child in children if next(child.parameters(), None) is not None]
@@ -147,12 +147,12 @@ def filtered_peft_warnings() -> Iterator[None]:
 
 
 def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None:
-    """Refuse an adapter that PEFT put on as less than was asked for."""
+    """Refuse an adapter if PEFT attached less than the configuration asks for."""
     counts = count_parameters(model, head)
     if not (counts.head if isinstance(cfg, LinearProbeConfig) else counts.adapter):
         kind = type(model.get_base_model()).__name__
         raise GoftError(
-            f"adapter={cfg.name}: a {kind} has no parameters that it trains",
+            f"adapter={cfg.name}: a {kind} has no trainable parameters",
             "choose another",
         )
     if isinstance(cfg, PeftAdapterConfig):
@@ -169,7 +169,7 @@ def check_adapted(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None
 
 
 def check_merges(model: PeftModel, cfg: PeftAdapterConfig) -> None:
-    """Refuse a method whose layers do not merge, before they train: a copy of one is tried."""
+    """Refuse a method whose layers cannot be merged, before training; tries it on a copy."""
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
     refusal = GoftError(
         f"adapter.type={cfg.type}: PEFT cannot merge it into the weights of this model",
@@ -184,7 +184,7 @@ def check_merges(model: PeftModel, cfg: PeftAdapterConfig) -> None:
 
 
 def keep_base_values(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> None:
-    """Note the base model's weights where they train themselves, for a strength below 1."""
+    """Store the base model's values of weights that are trained, for strengths other than 1."""
     if isinstance(cfg, FullConfig | BitFitConfig):
         word = "" if isinstance(cfg, FullConfig) else "bias"
         keep_base(model, ADAPTER, lambda name: word in name and not in_modules(name, head))
@@ -193,9 +193,9 @@ def keep_base_values(model: PeftModel, cfg: AdapterConfig, head: list[str]) -> N
 def use_strength(
     model: PeftModel, strength: float, adapter_name: str | None = None, *, key: str = "strength"
 ) -> None:
-    """Set the strength of a model's adapters, or of one, which method or values may refuse.
+    """Set the strength of a model's adapters, or of one; refuse it if the method cannot.
 
-    `key` is what the user typed before it.
+    `key` is the key that the user typed.
     """
     try:
         set_strength(model, strength, adapter_name)
@@ -204,14 +204,14 @@ def use_strength(
 
 
 def merge(model: PeftModel) -> PreTrainedModel:
-    """Put the adapter into the weights and return the plain model; `model` is used up."""
+    """Merge the adapter into the weights and return the plain model; `model` is unusable after."""
     for name, module in list(model.named_modules()):
         if isinstance(module, ModulesToSaveWrapper):
             # PEFT's unwrapping asks a module for its weight, and a pooler has none of its own.
             parent, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(parent), leaf, module.modules_to_save[ADAPTER])
     was_tied = getattr(model.config, "tie_word_embeddings", False)
-    give_own_weights(model)
+    untie_adapted_layers(model)
     try:
         with filtered_peft_warnings():
             merged = cast(Any, model).merge_and_unload(safe_merge=True)
@@ -225,8 +225,8 @@ def merge(model: PeftModel) -> PreTrainedModel:
     return merged
 
 
-def give_own_weights(model: nn.Module) -> None:
-    """Let no adapted layer share its weight: merging in place would change the other module too."""
+def untie_adapted_layers(model: nn.Module) -> None:
+    """Untie the weights of adapted layers: merging would change the module they are tied to."""
     parameters = [p for module in model.modules() for p in module.parameters(recurse=False)]
     owners = Counter(map(id, parameters))
     for layer in model.modules():
@@ -244,7 +244,7 @@ def count_adapted_layers(model: nn.Module) -> int:
 
 
 def count_parameters(model: nn.Module, head: list[str]) -> ParameterCount:
-    """Count what trains, the head's modules apart from everything else."""
+    """Count the trainable parameters, those of the head's modules separately."""
     sizes = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
     in_head = sum(size for name, size in sizes.items() if in_modules(name, head))
     return ParameterCount(

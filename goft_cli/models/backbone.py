@@ -34,11 +34,11 @@ EXAMPLES = {
 BLOCK_WEIGHT = re.compile(r"(.+?)\.\d+\..*weight$")
 """A tensor of a numbered block, and the list that the block is in."""
 MOST_BLOCKS = 1000
-"""No model is as deep; a number read from a damaged file would be built for hours."""
+"""Most blocks to accept: a larger number comes from a damaged file, and building takes hours."""
 
 
 class Head(Reader, Protocol):
-    """What a task says of the model that it needs; any `Task` does."""
+    """The parts of a `Task` that describe the model it needs."""
 
     auto_class: ClassVar[str]
 
@@ -55,15 +55,15 @@ class Backbone:
     processor: Any
     """Its tokenizer or image processor."""
     fingerprint: str
-    """Of the pretrained weights, without the head."""
+    """Digest of the pretrained weights, without the head."""
     revision: str | None = None
-    """Commit of the hub that they are of; None where nothing says so."""
+    """Commit of the weights on the hub; None if it is not known."""
 
 
 def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Backbone:
     """Load model and processor from a folder or the hub; nothing is unpickled.
 
-    With `unpacked`, packed weights become plain ones that hold what the packed ones stand for.
+    With `unpacked`, quantized weights are dequantized.
     """
     check_engine()
     check_tokenizer(cfg)
@@ -73,7 +73,7 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
         check_architecture(config, head.auto_class, cfg)
         check_attention(config, head.auto_class, cfg)
         if cfg.head_modules is None:
-            empty = unfilled(config, head.auto_class, cfg)
+            empty = without_weights(config, head.auto_class, cfg)
             cfg = replace(cfg, head_modules=head_of(empty, cfg))
         processor = load_processor(folder, cfg, head)
         model = load_model(folder, head.auto_class, config, cfg)
@@ -97,7 +97,7 @@ def model_folder(cfg: ModelConfig) -> Path:
 
 
 def read_config(folder: Path, cfg: ModelConfig, head: Head) -> transformers.PretrainedConfig:
-    """Read a model's config.json, and enter what the task fixes."""
+    """Read a model's config.json, and set the entries that the task fixes."""
     config = AutoConfig.from_pretrained(folder, **cfg.source)
     blocks = getattr(config, "num_hidden_layers", None)
     if isinstance(blocks, int) and blocks > MOST_BLOCKS:
@@ -118,7 +118,7 @@ def read_config(folder: Path, cfg: ModelConfig, head: Head) -> transformers.Pret
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Turn the libraries' complaints about a model's files into one sentence."""
+    """Turn the libraries' errors about a model's files into one message."""
     try:
         yield
     except GoftError:
@@ -128,7 +128,7 @@ def reading(path: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split()).rstrip(".")
         if not isinstance(error, OSError | ValueError):
-            reason = f"its files hold what transformers cannot use ({reason})"
+            reason = f"transformers cannot use its files ({reason})"
         raise GoftError(
             f"model.path={path}: {reason}", "pass a folder written by save_pretrained"
         ) from error
@@ -139,7 +139,7 @@ def check_architecture(
 ) -> None:
     """Refuse a model that has no head of the wanted kind, or whose modules have other names.
 
-    Some of the names often fit all the same; the others would stay without adapter, unnoticed.
+    Some of the names often fit anyway; the other layers would silently get no adapter.
     """
     found = config.model_type
     known = getattr(transformers, auto_class)._model_mapping
@@ -159,7 +159,7 @@ def check_architecture(
 
 
 def is_encoder(config: transformers.PretrainedConfig) -> bool:
-    """Tell whether each token of a model's text sees those behind it."""
+    """Tell whether each token attends to later tokens."""
     masked = type(config) in transformers.AutoModelForMaskedLM._model_mapping
     return masked and not getattr(config, "is_decoder", False)
 
@@ -167,11 +167,11 @@ def is_encoder(config: transformers.PretrainedConfig) -> bool:
 def check_attention(
     config: transformers.PretrainedConfig, auto_class: str, cfg: ModelConfig
 ) -> None:
-    """Refuse a way to compute attention that the model or this machine has not."""
+    """Refuse an attention implementation that the model or this machine does not have."""
     if cfg.attn_implementation is None:
         return
     try:
-        unfilled(config, auto_class, cfg)
+        without_weights(config, auto_class, cfg)
     except (ValueError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise GoftError(
@@ -183,7 +183,7 @@ def check_attention(
 def load_model(
     folder: Path, auto_class: str, config: transformers.PretrainedConfig, cfg: ModelConfig
 ) -> PreTrainedModel:
-    """Load the weights, and refuse those of another configuration: only the head may be new."""
+    """Load the weights; refuse them if they do not fit the configuration, except for the head."""
     model, info = open_weights(folder, auto_class, config, cfg)
     unfit = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     there = head_of(model, cfg)
@@ -213,7 +213,7 @@ def load_model(
 def incomplete(
     model: PreTrainedModel, absent: Sequence[str], head: Sequence[str], cfg: ModelConfig
 ) -> GoftError:
-    """Say that weights lack tensors outside the head, and what to do."""
+    """Return the error for weights that lack tensors outside the head."""
     remedy = "pass a folder whose config.json and model.safetensors belong together"
     if new := new_head(model, absent):
         remedy = f"pass model.head_modules=[{','.join([*head, *new])}] to train them"
@@ -225,27 +225,26 @@ def incomplete(
 
 
 def selects(word: object, names: Iterable[str]) -> bool:
-    """Tell whether a name, or the ending of a name, is that of one of the modules."""
+    """Tell whether a name or suffix selects one of the modules."""
     return any(f".{name}".endswith(f".{word}") for name in names)
 
 
 def empty_model(
     cfg: ModelConfig, head: Head, device: str = "meta", blocks: int | None = None
 ) -> PreTrainedModel:
-    """Build the model with the task's head from its `config.json` alone, to count with.
+    """Build the model with the task's head from its `config.json` only, without its weights.
 
-    Numbers at random take the place of the weights; on "meta" nothing does. With `blocks` it has
-    its first blocks only.
+    The weights are random, or absent on "meta". With `blocks` the model has only its first blocks.
     """
     folder = model_folder(cfg)
     with reading(cfg.path):
         config = read_config(folder, cfg, head)
         if blocks is not None:
             config.num_hidden_layers = blocks
-        return unfilled(config, head.auto_class, cfg, device)
+        return without_weights(config, head.auto_class, cfg, device)
 
 
-def unfilled(
+def without_weights(
     config: transformers.PretrainedConfig, auto_class: str, cfg: ModelConfig, device: str = "meta"
 ) -> PreTrainedModel:
     """Build the model of a configuration without its weights, in the precision of `cfg`."""

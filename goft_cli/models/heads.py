@@ -1,4 +1,4 @@
-"""A model's head: the modules that a task puts beside the pretrained model, and trains whole."""
+"""A model's head: the modules that a task adds to the pretrained model and trains in full."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POOLER = "pooler"
 
 
 def head_of(model: nn.Module, cfg: ModelConfig) -> list[str]:
-    """Return the modules of the head: those that are named, or else those that a task adds."""
+    """Return the modules of the head: the configured ones, or those that a task adds."""
     if cfg.head_modules is not None:
         return cfg.head_modules
     plain = cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
@@ -29,7 +29,7 @@ def head_of(model: nn.Module, cfg: ModelConfig) -> list[str]:
 def pretrained_parts(model: PreTrainedModel) -> set[str]:
     """Name the children of a model that a task does not add: the base model, an output layer.
 
-    Of a few architectures the parts of the base model lie beside the head.
+    In a few architectures the parts of the base model are siblings of the head.
     """
     children, output = dict(model.named_children()), model.get_output_embeddings()
     base = {model.base_model_prefix}
@@ -40,9 +40,9 @@ def pretrained_parts(model: PreTrainedModel) -> set[str]:
 
 
 def new_head(model: PreTrainedModel, absent: Sequence[str]) -> list[str]:
-    """Return the modules that absent tensors are in, if they are a head's that a task adds.
+    """Return the modules of missing tensors, if they belong to a head that a task adds.
 
-    A pooler, which lies in the base model, is only published with some heads.
+    A pooler, which is part of the base model, is published only with some heads.
     """
     poolers = {key for key in absent if POOLER in key.split(".")}
     places = {key.partition(".")[0] for key in {*absent} - poolers}

@@ -1,4 +1,4 @@
-"""A model's tokenizer or image processor, fit for it: its words, its padding, its length."""
+"""Loads a model's tokenizer or image processor, and checks vocabulary, padding and length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
-    """What a task says of the processor that it needs."""
+    """The parts of a `Task` that describe the processor it needs."""
 
     processor_class: ClassVar[str]
 
@@ -26,25 +26,25 @@ class Reader(Protocol):
         ...
 
     def fit_processor(self, processor: Any) -> None:  # noqa: ANN401 - a tokenizer or an image processor
-        """Give a processor that was just loaded what the task needs."""
+        """Set up a loaded processor for the task."""
         ...
 
 
 def load_processor(folder: Path, cfg: ModelConfig, reader: Reader) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
-    """Load what turns rows into model inputs; a tokenizer can pad, whatever its files say."""
+    """Load the tokenizer or image processor; a tokenizer gets a padding token if it has none."""
     processor = getattr(transformers, reader.processor_class).from_pretrained(
         folder, **cfg.source, **reader.processor_options()
     )
     if isinstance(processor, PreTrainedTokenizerBase):
         check_vocabulary(processor, cfg.path)
-        processor("a", "b")  # a tokenizer that breaks does so on any text
+        processor("a", "b")  # a broken tokenizer fails on any text
         give_padding(processor, cfg.path)
     reader.fit_processor(processor)
     return processor
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
-    """Refuse a tokenizer that knows no words: transformers makes one where the files are absent."""
+    """Refuse a tokenizer without vocabulary, which transformers makes if the files are missing."""
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise GoftError(
             f"model.path={path}: found no vocabulary, expected a file such as tokenizer.json",
@@ -53,10 +53,10 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
 
 
 def give_padding(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
-    """Let a tokenizer without a token for padding pad with one that it has.
+    """Set the padding token of a tokenizer that has none to one of its other tokens.
 
-    LLaMA 2 has an unknown token, which no text gives; LLaMA 3, GPT-2 and SmolLM2 pad with the end
-    of a text. A new token would need a new row of the embedding.
+    LLaMA 2 pads with its unknown token, which occurs in no text; LLaMA 3, GPT-2 and SmolLM2 with
+    the end-of-text token. A new token would need a new row of the embedding.
     """
     if tokenizer.pad_token is not None:
         return
@@ -64,7 +64,7 @@ def give_padding(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
     if token is None:
         raise GoftError(
             f"model.path={path}: its tokenizer has no pad_token, and no unk_token or eos_token to "
-            "take in its place",
+            "use instead",
             "set pad_token in tokenizer_config.json",
         )
     tokenizer.pad_token = token
@@ -72,13 +72,13 @@ def give_padding(tokenizer: PreTrainedTokenizerBase, path: str) -> None:
 
 
 def fit_together(processor: Any, model: PreTrainedModel, path: str) -> None:  # noqa: ANN401 - as above
-    """Give a tokenizer the length of its model's texts, and the model its tokenizer's padding."""
+    """Set the tokenizer's maximum length from the model, and the model's padding id from it."""
     if not isinstance(processor, PreTrainedTokenizerBase):
         return
     check_fit(processor, model, path)
     check_end(processor, model, path)
     positions = usable_positions(model)
-    if positions is not None:  # many tokenizers say nothing of the model's length
+    if positions is not None:  # many tokenizers do not state the model's length
         processor.model_max_length = min(processor.model_max_length, positions)
     padding = cast("int", processor.pad_token_id)
     model.config.pad_token_id = padding
@@ -102,19 +102,19 @@ def check_fit(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: 
 
 
 def check_end(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str) -> None:
-    """Refuse texts without an end for an encoder-decoder, which classifies what stands there."""
+    """Refuse a tokenizer without end token for an encoder-decoder, which classifies that token."""
     kind, last = type(model).__name__, tokenizer("a")["input_ids"][-1:]
     classifies = model.config.is_encoder_decoder and kind.endswith("SequenceClassification")
     if classifies and last != [model.config.eos_token_id]:
         raise GoftError(
-            f"model.path={path}: a {kind} looks for the end of a text, and its tokenizer writes "
-            "none",
+            f"model.path={path}: a {kind} needs an end token after each text, and its tokenizer "
+            "adds none",
             "save the model's own tokenizer into the same folder",
         )
 
 
 def embedding_rows(model: PreTrainedModel) -> int | None:
-    """Return how many tokens a model knows; None of one without a table of them."""
+    """Return the rows of a model's token embedding; None for a model without one."""
     try:
         return getattr(model.get_input_embeddings(), "num_embeddings", None)
     except NotImplementedError:

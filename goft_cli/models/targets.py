@@ -1,4 +1,4 @@
-"""The layers that an adapter is put on: which there are, and whether those asked for are there."""
+"""The layers to adapt: the candidates of a model, and checks of `target_modules`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from goft_cli.system.digests import in_modules
 from goft_cli.system.errors import GoftError
 
 BLOCK = re.compile(r".*?\.[^.]*\.(\d+)\.")
-"""The number of a block in a module's name, where PEFT looks for it."""
+"""The number of a block in a module's name, as PEFT finds it."""
 SHOWN = 20
-"""Names in a refusal."""
+"""Most names in an error message."""
 SHOWN_LETTERS = 200
-"""Of a pattern in a refusal."""
+"""Most characters of a pattern in an error message."""
 PATIENCE = 5
-"""Seconds for a pattern and all names; milliseconds do, unless it goes back and forth for ever."""
+"""Seconds for matching a pattern with all names: without endless backtracking it takes less."""
 MATCHING = (
     "import json, re, sys; p, names = json.load(sys.stdin); [re.fullmatch(p, n) for n in names]"
 )
 
 
 def all_linear(model: nn.Module, whole: list[str]) -> list[str]:
-    """Name the linear layers that PEFT means by it, but those that no adapter would have a use for.
+    """Name the layers of PEFT's `all-linear`, except those for which an adapter has no effect.
 
-    These are the head's, those whose weight `nn.MultiheadAttention` uses without calling them, and
-    in a model of texts those of the part that reads images or sounds.
+    These are the head's layers, those whose weight `nn.MultiheadAttention` uses without calling
+    them, and in a text model those of its image or audio encoder.
     """
     main = getattr(model, "main_input_name", None)
     output = getattr(model, "get_output_embeddings", lambda: None)()
@@ -64,9 +64,9 @@ def linear_layers(model: nn.Module, whole: list[str]) -> list[str]:
 
 
 def check_pattern(wanted: object, names: Sequence[str]) -> None:
-    """Refuse `target_modules` that are no regular expression, or search for a match without end.
+    """Refuse a `target_modules` that is not a regular expression, or whose matching never ends.
 
-    Another process tries it, because that one can be ended. A list of names is no pattern.
+    A second process tests it, because that one can be stopped. A list of names is not tested.
     """
     if not isinstance(wanted, str):
         return
@@ -81,7 +81,7 @@ def check_pattern(wanted: object, names: Sequence[str]) -> None:
             check=True,
         )
     except (re.error, RecursionError, OverflowError) as error:
-        raise GoftError(f"{subject} is no regular expression ({error})", remedy) from None
+        raise GoftError(f"{subject} is not a regular expression ({error})", remedy) from None
     except subprocess.TimeoutExpired:
         raise GoftError(
             f"{subject}: matching it took more than {PATIENCE} seconds", remedy
@@ -111,5 +111,5 @@ def check_targets(cfg: LayerAdapterConfig, adapted: Sequence[str], linear: Seque
 
 
 def listed(items: Sequence[object]) -> str:
-    """Return the first of a list in words."""
+    """Return the first items of a list as text."""
     return ", ".join([*map(str, items[:SHOWN]), *(["..."] if len(items) > SHOWN else [])])

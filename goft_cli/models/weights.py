@@ -1,4 +1,4 @@
-"""A model's weights, read as tensors alone, and packed into 4 or 8 bits where that is asked for."""
+"""Loads a model's weights as tensors only, and quantizes them to 4 or 8 bits if configured."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 def open_weights(
     folder: Path, auto_class: str, config: transformers.PretrainedConfig, cfg: ModelConfig
 ) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
-    """Load the weights in the precision of `cfg`, whatever that of the file is.
+    """Load the weights in the precision of `cfg`, whatever the file's precision is.
 
-    With the model comes what transformers says of tensors that are absent or left over.
+    Also returns transformers' loading report of missing and unexpected tensors.
     """
     form = find_weights(folder, cfg)
     try:
@@ -49,9 +49,9 @@ def open_weights(
         if form in SAFE:
             raise
         raise GoftError(
-            f"model.path={cfg.path}: {form} cannot be read as tensors alone: it is damaged, or "
+            f"model.path={cfg.path}: {form} cannot be read as tensors only: it is damaged, or "
             "reading it could run a program",
-            "copy it again, or save the model as safetensors where you trust it",
+            "copy it again, or save the model as safetensors on a machine where you trust it",
         ) from error
 
 
@@ -63,17 +63,17 @@ def find_weights(folder: Path, cfg: ModelConfig) -> str:
         form = require_weights([path.name for path in folder.iterdir()], cfg.path)
         require_shards(folder, form, cfg.path)
     if form not in SAFE:
-        logger.info("%s has its weights in %s: only tensors are read of it", cfg.path, form)
+        logger.info("%s has its weights in %s: only tensors are read from it", cfg.path, form)
     return form
 
 
 def reading_of(form: str) -> dict[str, bool]:
-    """Return what makes transformers read this file and no other, and unpickle nothing."""
+    """Return the options with which transformers reads only this file and unpickles nothing."""
     return {"use_safetensors": form in SAFE, "weights_only": True}
 
 
 def packing(cfg: ModelConfig) -> dict[str, Any]:
-    """Return what makes transformers pack the linear layers, the head's left out."""
+    """Return the options with which transformers quantizes the linear layers, except the head's."""
     if cfg.quantization is None:
         return {}
     quantization = BitsAndBytesConfig(
@@ -90,10 +90,10 @@ def packing(cfg: ModelConfig) -> dict[str, Any]:
 
 
 def keep_packing(model: nn.Module) -> None:
-    """Have bitsandbytes leave 4-bit weights as they are.
+    """Stop bitsandbytes from changing 4-bit weights.
 
-    On some CPUs it would pack them anew in the first evaluation, with coarser scales, and fail at
-    widths that its blocks do not divide.
+    On some CPUs it would quantize them again in the first evaluation, with coarser scales, and fail
+    for widths that its blocks do not divide.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):

@@ -5,11 +5,10 @@ stage 2 turns the survivors (0, 2), (4, 6), ...; each stage doubles the stride a
 of pairs until coordinate 0 alone is left, so that all stages together hold d - 1 pairs, for every
 d. `rotate` (R x) climbs the tree from the leaves to the root, `rotate_transposed` (R^T x) descends
 it: an inverse Haar transform whose angles are learnt. Each of the d - 1 pairs costs four
-multiplications, hence O(d) rather than the O(d^2) of a dense product. On a CPU loops in C climb
-and descend, and turn as many pairs at once as a register holds: `goft_cli.rotation.compiled`. On a
-GPU one kernel does it while the vectors pass by: `goft_cli.rotation.fused`. Elsewhere small matrix
-products take the place of many small passes over memory, with more multiplications, O(d) as well,
-but in less time: `goft_cli.rotation.blocked`.
+multiplications, hence O(d) rather than the O(d^2) of a dense product. On a CPU, vectorized loops
+in C do this: `goft_cli.rotation.compiled`. On a GPU, one kernel does it in one pass over memory:
+`goft_cli.rotation.fused`. Elsewhere, small matrix products replace many small passes over memory;
+they need more multiplications, also O(d), but less time: `goft_cli.rotation.blocked`.
 
 A rotation is one tensor, stage by stage from fine to coarse, pairs in ascending order:
 

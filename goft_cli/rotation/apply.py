@@ -1,4 +1,4 @@
-"""The two entry points: everything else chooses how, callers only say what."""
+"""The two entry points, `rotate` and `rotate_transposed`, and their autograd function."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from goft_cli.rotation.engines import ENGINES, choose_engine
 from goft_cli.rotation.schedule import Angle, angles_from
 
-KEPT_OF = Tensor, nn.Parameter
-"""Whose values can be compared: not what only records or shards a tensor."""
+COMPARABLE = Tensor, nn.Parameter
+"""Types whose values `Prepared` can compare; subclasses may hold no values, or a shard of them."""
 
 
 def rotate(x: Tensor, rotation: Tensor, prepared: Prepared | None = None) -> Tensor:
@@ -77,10 +77,10 @@ def _turn(
     if x.shape[-1] == 1:  # no pair, nothing to turn
         return scaled(x, scale)
     compiling = torch.compiler.is_compiling()
-    # torch.func goes through operations, not through functions like Turn.
+    # torch.func differentiates operations; it does not support functions like Turn.
     mapped = not compiling and torch._C._are_functorch_transforms_active()
     name = "staged" if mapped else choose_engine(x)
-    if kept is None or compiling or mapped or type(rotation) not in KEPT_OF or rotation.is_meta:
+    if kept is None or compiling or mapped or type(rotation) not in COMPARABLE or rotation.is_meta:
         values = rotation if mapped else rotation.detach()
         made = prepare(values, angle, x.dtype, name)
     else:
@@ -91,9 +91,9 @@ def _turn(
 
 
 def prepare(rotation: Tensor, angle: Angle, dtype: torch.dtype, engine: str) -> tuple[Any, ...]:
-    """What an engine turns by: angles and d angle / d parameter (d-1,), then its own tensors.
+    """Angles and d angle / d parameter, (d-1,) each, then the tensors that the engine prepared.
 
-    None in place of the first two where the parameters are the angles, or blocks.
+    The first two are None if the parameters are the angles themselves, or blocks.
     """
     made_of = ENGINES[engine]
     if rotation.dim() == 3 or angle == "direct":
@@ -121,9 +121,9 @@ def _check(x: Tensor, rotation: Tensor) -> None:
 
 
 class Turn(torch.autograd.Function):
-    """Stores x, the parameters and what was made of them; never anything per stage.
+    """Stores x, the parameters and the prepared tensors; no tensor per stage.
 
-    Nor R^T x, which the gradient of the scale needs: there x is turned again.
+    The gradient of the scale needs R^T x, which is not stored but computed again.
     """
 
     # Without `setup_context`: with it, each call would inspect the signature of `forward`.
@@ -138,7 +138,7 @@ class Turn(torch.autograd.Function):
         transposed: bool,
         *made: Tensor,
     ) -> Tensor:
-        """See `turned`; what was made of the rotation comes from `prepare`."""
+        """See `turned`; `made` is the result of `prepare`."""
         ctx.angle, ctx.engine, ctx.transposed = angle, name, transposed
         # The gradient of x alone does not need x.
         needed = rotation.requires_grad or (scale is not None and scale.requires_grad)
@@ -191,14 +191,14 @@ def scaled(x: Tensor, scale: Tensor | None) -> Tensor:
 
 
 class Prepared:
-    """What an engine prepared of one rotation, made anew as soon as a value of it changes.
+    """Cache of what an engine prepared for one rotation, remade when a value of it changes.
 
-    The values themselves are compared, which takes microseconds: version counters miss what is
-    written through `.data`, as some optimizers do, and addresses are used again.
+    The values are compared, which takes microseconds: version counters miss writes through
+    `.data`, which some optimizers do, and addresses are reused.
     """
 
     def __init__(self) -> None:
-        # All in one, so that a thread never finds values beside what another made of others.
+        # One tuple, so that a thread never reads values and a result that do not belong together.
         self._kept: tuple[Tensor, tuple[str, torch.dtype, str], tuple[Any, ...]] | None = None
 
     def get(
@@ -221,5 +221,5 @@ class Prepared:
         return Prepared, ()  # copies and files start empty
 
     def clear(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._kept = None

@@ -1,6 +1,6 @@
-"""The tree cut into blocks, each of them a small matrix: a batch of products for each tier.
+"""The tree cut into blocks, each a small matrix: one batched product for each tier.
 
-Vectors are taken a few at a time, so that what is made of them on the way stays in the cache.
+Vectors are taken a few at a time, so that intermediate results stay in the cache.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 TILE_BYTES = 2**20
-"""Of the vectors taken at a time on a CPU."""
+"""Bytes of the vectors taken at a time on a CPU."""
 
 BLOCK = 16
 """Width of a block, a power of two."""
 
 UNCUT = 64
-"""A tree of so many leaves or fewer is one matrix."""
+"""A tree of at most this many leaves is one matrix."""
 
 _PLANS: dict[tuple[int, torch.device, torch.dtype], Plan] = {}
 
 
 def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
-    """Every width, floating point type and device."""
+    """True: every width, floating point type and device."""
     return True
 
 
 def without_autocast(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Autocast would run the matrix products in its own dtype and return that."""
+    """Run a function without autocast, which would round its matrix products to a lower dtype."""
 
     @wraps(function)
     def exact(*args: Given.args, **kwargs: Given.kwargs) -> Result:
@@ -53,7 +53,7 @@ def without_autocast(function: Callable[Given, Result]) -> Callable[Given, Resul
 
 @without_autocast
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """The matrices of each tier, the finest first, and the blocks (d-1, 2, 2) that they are of.
+    """The matrices of each tier, the finest first, and the blocks (d-1, 2, 2) they are made of.
 
     The matrices are computed in float32 or wider and rounded to dtype once.
     """
@@ -80,7 +80,7 @@ def analysis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
     whole = _whole(x, tiers[0])
     turned = whole.new_empty(whole.shape)
     for source, target in _by_block(tiers[0], whole, turned):
-        target.copy_(_reached(source, tiers)[1])
+        target.copy_(_inputs_and_result(source, tiers)[1])
     return _cropped(turned, x)
 
 
@@ -94,7 +94,7 @@ def pullback(
     of_matrices, of_x = plan.zeros(blocks), below.new_empty(below.shape)
     sums = plan.by_tier(of_matrices)
     for source, upstream, target in _by_block(tiers[0], below, above, of_x):
-        reached, turned = _reached(upstream, tiers)
+        reached, turned = _inputs_and_result(upstream, tiers)
         for total, left, right in zip(sums, _inputs(source, tiers), reached, strict=True):
             total += torch.bmm(left.transpose(1, 2), right)
         if needs_x:
@@ -104,14 +104,14 @@ def pullback(
 
 
 def _whole(x: Tensor, tier: Tensor) -> Tensor:
-    """Vectors (n, D): zeros behind those of x (..., d), where they are needed for whole blocks."""
+    """Vectors (n, D): those of x (..., d), padded with zeros to whole blocks."""
     vectors = x.reshape(-1, x.shape[-1])
     missing = tier.shape[0] * tier.shape[1] - x.shape[-1]
     return F.pad(vectors, (0, missing)) if missing else vectors
 
 
 def _cropped(whole: Tensor, x: Tensor) -> Tensor:
-    """Vectors in the shape of x, without what `_whole` put behind them."""
+    """Vectors in the shape of x, without the padding of `_whole`."""
     return whole[:, : x.shape[-1]].reshape(x.shape)
 
 
@@ -124,10 +124,10 @@ def _by_block(tier: Tensor, *tensors: Tensor) -> Iterator[list[Tensor]]:
 def _tiles(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Views of the same few vectors of each tensor (n, d); together they are all vectors.
 
-    On a CPU, tensors of a tile's size stay in its second cache, and the allocator hands out the
-    same memory again. Larger ones it maps anew each time, and clearing their pages takes longer
-    than the products that fill them. A GPU wants large kernels instead, torch.compile one graph for
-    any number of vectors: both get all at once.
+    On a CPU, tensors of a tile's size fit into the L2 cache, and the allocator reuses their memory.
+    It maps larger tensors anew each time, and clearing their pages takes longer than the products
+    that fill them. A GPU is faster with large kernels, and torch.compile needs one graph for any
+    number of vectors: both get all vectors at once.
     """
     first = tensors[0]
     if first.device.type != "cpu" or torch.compiler.is_compiling():
@@ -138,9 +138,9 @@ def _tiles(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _inputs(leaves: Tensor, tiers: Sequence[Tensor]) -> list[Tensor]:
-    """What each tier of R^T x multiplies, from this one to the coarsest, (trees, n, b) each.
+    """The inputs of each tier's product in R^T x, from this tier to the coarsest, (trees, n, b).
 
-    That is the leaves, the vectors by block, with turned heads, then those of the coarser tiers.
+    The first are the leaves (the vectors by block) with turned heads, then those of coarser tiers.
     """
     inner = leaves.clone(memory_format=torch.contiguous_format)
     if len(tiers) == 1:
@@ -150,17 +150,17 @@ def _inputs(leaves: Tensor, tiers: Sequence[Tensor]) -> list[Tensor]:
     return [inner, *coarser]
 
 
-def _reached(leaves: Tensor, tiers: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """What each tier of R x multiplies, and the result, (trees, n, b) each.
+def _inputs_and_result(leaves: Tensor, tiers: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """The inputs of each tier's product in R x, and the result, (trees, n, b) each.
 
-    That is the leaves, the vectors by block, then the heads as they reach the coarser tiers.
+    The first are the leaves (the vectors by block), then the heads that enter the coarser tiers.
     """
     packed = leaves.contiguous()  # a transpose would take up to eight times as long to multiply
     turned = torch.bmm(packed, tiers[0].transpose(1, 2))
     if len(tiers) == 1:
         return [packed], turned
     heads = _heads(turned, tiers[1])
-    reached, turned_heads = _reached(heads, tiers[1:])
+    reached, turned_heads = _inputs_and_result(heads, tiers[1:])
     heads.copy_(turned_heads)
     return [packed, *reached], turned
 
@@ -171,7 +171,7 @@ def _heads(leaves: Tensor, tier: Tensor) -> Tensor:
 
 
 def _shapes(dim: int) -> Shapes:
-    """Blocks and blocks of their heads until one tree is left, no wider than UNCUT."""
+    """Shapes of the tiers: blocks, then blocks of their heads, until one tree is left."""
     cuts = 0
     while math.ceil(dim / BLOCK**cuts) > UNCUT:
         cuts += 1

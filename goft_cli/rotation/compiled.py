@@ -1,6 +1,6 @@
-"""The engine of loops in C, `loops.c`, on the threads of the OpenMP that PyTorch is linked to.
+"""The engine of loops in C (`loops.c`), on the threads of the OpenMP that PyTorch is linked to.
 
-The C compiler of the system compiles them at first use, once for each kind of processor.
+The system's C compiler compiles them at first use, once for each type of processor.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from goft_cli.rotation.self_check import passes
 SOURCE = Path(__file__).with_name("loops.c")
 HEADERS = tuple(SOURCE.with_name(name) for name in ("registers.h", "tree.h", "work.h"))
 
-# Without fast mathematics, which would change how the whole process rounds, where GCC links it.
+# No -ffast-math: linked by GCC, it would change the rounding of the whole process.
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fPIC", "-shared")
 
 NARROW = torch.float32, torch.bfloat16, torch.float16
-"""What float32 holds exactly."""
+"""Types whose values float32 represents exactly."""
 
 GRAIN = 2**15
-"""Numbers for which another thread is worth waking, as for PyTorch's own operations."""
+"""Numbers per thread that make another thread worthwhile, as in PyTorch's own operations."""
 
 MOST_SHARES, LEAST_SHARE = 32, 32
-"""Into how many shares the vectors are cut, and how many vectors a share has."""
+"""Most shares that the vectors are divided into, and fewest vectors of a share."""
 
 WORK = struct.Struct("15q")
-"""What a call is about: struct work of `work.h`, which says what is what."""
+"""Arguments of a call: struct work of `work.h`, which documents them."""
 
-_LIBRARY = ctypes.CDLL(torch._C.__file__)  # and with it all that it was linked to
+_LIBRARY = ctypes.CDLL(torch._C.__file__)  # and all libraries that it is linked to
 _healthy: list[bool] = []
 
 
 def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether the loops take such vectors and can be used here.
+    """Whether the loops support such vectors and work here.
 
-    Not where operations are recorded instead of run, for these loops cannot be.
+    False while operations are traced or compiled: the loops cannot be recorded.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return False
@@ -59,8 +59,7 @@ def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
 def available() -> bool:
     """Whether there are a C compiler and a team of threads, and the loops agree with `staged`.
 
-    Found out at the first call. Without a compiler they are not expected to; if something else is
-    in the way, a warning says what.
+    Checked at the first call. A warning says why they do not work, unless there is no compiler.
     """
     if not _healthy:
         _healthy.append(can_build() and has_team() and _checked())
@@ -68,14 +67,14 @@ def available() -> bool:
 
 
 def _checked() -> bool:
-    shape = 35, 50  # neither whole shares nor whole registers
+    shape = 35, 50  # a multiple of neither the shares nor the registers
     engine, cpu = sys.modules[__name__], torch.device("cpu")
     remedy = "let CC name a C compiler that works, or set GOFT_ENGINE=blocked"
     return passes(engine, "compiled rotation loops", shape, torch.float32, cpu, remedy)
 
 
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """Cosines and sines, or the entries of blocks, as the loops read them; see `pack` there."""
+    """Cosines and sines, or the entries of blocks, in the layout of `pack` in `loops.c`."""
     given = rotation.float().contiguous()
     quasi, dim = rotation.dim() == 3, len(rotation) + 1
     cosines, sines = (given, given) if quasi else (given.cos(), given.sin())
@@ -115,7 +114,7 @@ def _turned(x: Tensor, packed: Tensor, transposed: bool) -> Tensor:
 
 
 def _readable(x: Tensor) -> Tensor:
-    """Row by row, in a dtype that the loops read; x itself if it is that."""
+    """x, contiguous and in a dtype that the loops read; x itself if it is so already."""
     return (x.float() if x.dtype == torch.float16 else x).contiguous()
 
 
@@ -128,7 +127,7 @@ def _run(
     grad: Tensor | None = None,
     grad_rotation: Tensor | None = None,
 ) -> None:
-    """Call a loop of `loops.c` on each thread of a team, and wait, without Python's lock."""
+    """Call a loop of `loops.c` on each thread of a team, and wait without holding the GIL."""
     *plan, size = _plan(x.numel(), x.shape[-1], *packed.shape, torch.get_num_threads())
     getattr(_loops(), loop)(
         WORK.pack(
@@ -147,7 +146,7 @@ def _run(
 
 @lru_cache(maxsize=1024)
 def _plan(size: int, dim: int, entries: int, padded: int, threads: int) -> tuple[int, ...]:
-    """The first fields of struct work, and how many bytes of scratch memory they ask for."""
+    """The first fields of struct work, and the bytes of scratch memory that they need."""
     count, numbers = size // dim, 1 if entries == 2 else entries
     share = max(LEAST_SHARE, -(-count // MOST_SHARES))
     shares = -(-count // share)
@@ -158,22 +157,22 @@ def _plan(size: int, dim: int, entries: int, padded: int, threads: int) -> tuple
 
 @cache
 def padded_size(dim: int) -> int:
-    """How many numbers the loops make of the d - 1 entries of a kind."""
+    """Numbers that the loops store for the d - 1 entries of one kind, padding included."""
     return _loops().padded_size(dim)
 
 
 class _Memory(threading.local):
-    """Scratch memory of each thread that asks for turns.
+    """Scratch memory of each calling thread.
 
-    It is kept, at most about 16 d bytes for each thread of its team and 512 d for the shares: new
-    memory the system would have to clear at each call.
+    It is kept between calls, because the system would have to clear new memory at each call. It has
+    at most about 16 d bytes for each thread of the team and 512 d for the shares.
     """
 
     def __init__(self) -> None:
         self.bytes = _bytes(0)
 
     def at_least(self, count: int) -> Tensor:
-        """So many bytes, or more."""
+        """Return memory of at least this many bytes."""
         if len(self.bytes) < count:
             self.bytes = _bytes(count)
         return self.bytes
@@ -188,7 +187,7 @@ _memory = _Memory()
 
 @cache
 def _loops() -> ctypes.CDLL:
-    """The compiled loops, which know OpenMP's functions."""
+    """The compiled loops, with the types of their arguments."""
     library = load()
     functions = "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier", "GOMP_parallel"
     library.join(*(ctypes.cast(getattr(_LIBRARY, name), ctypes.c_void_p) for name in functions))
@@ -211,7 +210,7 @@ def can_build() -> bool:
 
 
 def command() -> list[str]:
-    """What starts the C compiler, and its own words behind it."""
+    """The command that starts the C compiler, with its arguments."""
     return os.environ.get("CC", "").split() or ["cc"]
 
 
@@ -225,21 +224,21 @@ def load() -> ctypes.CDLL:
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     kept = Path(home) / "goft-cli"
     target = kept / f"loops-{_key()}.so"
-    with suppress(OSError):  # not there, or of another system that shares the folder
+    with suppress(OSError):  # missing, or built on another system that shares the folder
         return ctypes.CDLL(str(target))
     with _folder_in(kept) as folder:
         made = Path(folder) / target.name
         _compile(made)
         library = ctypes.CDLL(str(made))
-        with suppress(OSError):  # what is loaded stays so, wherever the file goes
-            made.replace(target)  # at once, for other processes may look for it
+        with suppress(OSError):  # the loaded library works even if the file cannot be moved
+            made.replace(target)  # atomically, because other processes may look for it
     return library
 
 
 def _key() -> str:
-    """Of the source, and of what the compiler understands by the flags on this processor.
+    """Digest of the source and of the compiler's options on this processor.
 
-    A cache folder may be shared by machines of several kinds.
+    Machines with different processors may share a cache folder.
     """
     asked = [*command(), *FLAGS, "-###", "-E", "-x", "c", os.devnull]
     said = subprocess.run(asked, capture_output=True, check=False).stderr
@@ -248,7 +247,7 @@ def _key() -> str:
 
 
 def _folder_in(kept: Path) -> tempfile.TemporaryDirectory[str]:
-    """A new folder beside the file that is to be, or elsewhere if nothing can be written there."""
+    """A new folder next to the future file, or elsewhere if that place is not writable."""
     try:
         kept.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(dir=kept)

@@ -1,4 +1,4 @@
-"""Which engine turns which vectors. All of them compute the same; they differ in cost."""
+"""The choice of an engine. All engines compute the same results; they differ in cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VARIABLE = "GOFT_ENGINE"
 
 
 class EngineError(ValueError):
-    """An engine that there is not, or that cannot turn the vectors; `remedy` says what to set."""
+    """The engine is unknown or cannot turn the vectors; `remedy` says what to set."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(problem, remedy)
@@ -29,14 +29,14 @@ class EngineError(ValueError):
 
 
 class Engine(Protocol):
-    """What a module of this package offers to be an engine; vectors are (..., d)."""
+    """Functions that a module of this package needs to be an engine; vectors are (..., d)."""
 
     def supports(self, dim: int, dtype: torch.dtype, device: torch.device) -> bool:
         """Whether it can turn such vectors at all."""
         ...
 
     def prepare(self, rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """What depends on the rotation alone, for vectors of dtype."""
+        """Tensors that depend only on the rotation, for vectors of dtype."""
         ...
 
     def synthesis(self, x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
@@ -50,10 +50,10 @@ class Engine(Protocol):
     def pullback(
         self, x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
     ) -> tuple[Tensor | None, Tensor]:
-        """Gradients through R^T x from what `synthesis` was given, the same bits for the same.
+        """Gradients of x and of the rotation through R^T x, the same bits for the same inputs.
 
-        With grad (..., d) that of its result: the gradient of x (..., d) in x.dtype, None if it is
-        not needed, and that of the rotation (d-1,) or (d-1, 2, 2) in float32 or wider.
+        grad (..., d) is the gradient of R^T x. Returns the gradient of x (..., d) in x.dtype, or
+        None if not needed, and that of the rotation (d-1,) or (d-1, 2, 2) in float32 or wider.
         """
         ...
 
@@ -84,7 +84,7 @@ def force_engine(name: str) -> Iterator[None]:
 
 
 def forced_engine() -> str:
-    """The name that the environment or `force_engine` gives, "auto" if none.
+    """The name that `force_engine` or the environment sets; "auto" if neither does.
 
     Raises:
         EngineError: there is no engine of that name.
@@ -95,9 +95,9 @@ def forced_engine() -> str:
 def choose_engine(x: Tensor) -> str:
     """The name of the engine for vectors x (..., d).
 
-    `scripts/bench_rotation.py` measures it: compiled takes less time than the others on a CPU, for
-    one vector as for many; blocked takes less than staged, making its matrices included, and the
-    less the more vectors there are.
+    `scripts/bench_rotation.py` measures them: on a CPU compiled is the fastest for any number of
+    vectors. Blocked is faster than staged, including the time to make its matrices, and its lead
+    grows with the number of vectors.
 
     Raises:
         EngineError: an engine is forced that cannot turn such vectors.
@@ -118,7 +118,7 @@ def _best(x: Tensor) -> str:
     # On a CPU the fused kernels run for tests only, interpreted.
     if x.is_cuda and fused.supports(*size):
         return "fused"
-    # Its loops read the memory of x, which a fake tensor, say, does not have.
+    # The loops read the memory of x; a fake tensor, for example, has none.
     if type(x) is Tensor and compiled.supports(*size):
         return "compiled"
     return "blocked"

@@ -1,8 +1,8 @@
 """R^T x, R x and their gradients in one pass over memory each, through Triton.
 
-Forward reads x once and writes once, backward reads x and the gradient once and writes once, in
-their own dtype; arithmetic is in float32. This file says what is launched,
-`goft_cli.rotation.kernels` has the kernels.
+The forward pass reads x once and writes once; the backward pass reads x and the gradient once and
+writes once, in their own dtype; arithmetic is in float32. This file launches the kernels of
+`goft_cli.rotation.kernels`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from torch import Tensor
 from goft_cli.rotation.self_check import passes
 
 MAX_DIM = 16384
-"""Widest row."""
+"""Width of the widest row."""
 
 BLOCK = 256
-"""Coordinates that a warp turns at once, eight a thread: with what it remembers of them and with
-their coefficients, as many as its registers take."""
+"""Coordinates that a warp turns at once, eight per thread: its registers hold no more of them with
+their coefficients and stored inputs."""
 
 HEADS_WARPS = 8
 """Warps that turn the first coordinates of all blocks together: few programs share them."""
 
 WARPS_PER_PROCESSOR = 16
-"""Enough to hide the latency of memory; the registers hold 12 to 32 of them at a time."""
+"""Warps per multiprocessor: enough to hide memory latency; its registers hold 12 to 32."""
 
 _healthy: dict[tuple[torch.dtype, torch.device], bool] = {}
 
@@ -45,14 +45,14 @@ def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
 def available(dtype: torch.dtype, device: torch.device) -> bool:
     """Whether the kernels compile for the device and agree with the staged engine.
 
-    Found out at the first call for each dtype and device; a warning says why the answer is no. The
-    CPU counts only under Triton's interpreter (TRITON_INTERPRET=1), which is slow, for tests.
+    Checked at the first call for each dtype and device; a warning says why they do not work. The
+    CPU works only under Triton's interpreter (TRITON_INTERPRET=1), which is slow and for tests.
     """
     interpreted = device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
     if device.type != "cuda" and not interpreted:
         return False
     if (dtype, device) not in _healthy:
-        # Three blocks, the last one not full, and three rounds for each program.
+        # Three blocks, the last one incomplete, and three iterations for each program.
         shape = (warps_of(device), 3 * BLOCK - 16)
         engine, remedy = sys.modules[__name__], "update torch and Triton"
         name = "fused rotation kernels"
@@ -63,7 +63,7 @@ def available(dtype: torch.dtype, device: torch.device) -> bool:
 def prepare(rotation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """All blocks as the kernels read them: one float32 (4, D), D the next power of two, see `warp`.
 
-    The dtype of x does not count.
+    It does not depend on the dtype of x.
     """
     return (torch.ops.goft.prepare(rotation),)
 
@@ -88,7 +88,7 @@ def pullback(
     return grad_x.view(x.shape) if needs_x else None, turns
 
 
-# torch.library.custom_op says the same more briefly, but each call takes three times as long.
+# torch.library.custom_op would be shorter, but each call takes three times as long.
 torch.library.define("goft::prepare", "(Tensor rotation) -> Tensor")
 torch.library.define("goft::turn", "(Tensor x, Tensor coef, bool transposed) -> Tensor")
 torch.library.define(
@@ -136,7 +136,7 @@ def _synthesise(x: Tensor, coef: Tensor, out: Tensor) -> None:
 
 
 def _analyse(x: Tensor, coef: Tensor, out: Tensor, stride: int = 1) -> None:
-    """R x of x (n, columns) to each stride-th column of out (n, d)."""
+    """Write R x of x (n, columns) to each stride-th column of out (n, d)."""
     rows, columns = x.shape
     tiling = Tiling.of(x, coef, stride)
     heads = coef.new_empty(rows, tiling.blocks)
@@ -193,7 +193,7 @@ def _pull(
 
 
 class Tiling(NamedTuple):
-    """How the kernels cut up rows: see `warp`."""
+    """How the kernels divide rows into blocks: see `warp`."""
 
     blocks: int
     block: int
@@ -201,7 +201,7 @@ class Tiling(NamedTuple):
     rows: int
     """Rows that a program takes at once."""
     width: int
-    """Of the whole row, padded to a power of two."""
+    """Width of the whole row, padded to a power of two."""
     levels: int
     """Stages among the blocks."""
     within: int
@@ -209,7 +209,7 @@ class Tiling(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor, coef: Tensor, stride: int = 1) -> Tiling:
-        """For x (n, columns), whose columns are each stride-th of those that coef is made for."""
+        """The tiling for x (n, columns): every stride-th of the columns that coef is made for."""
         columns, width = x.shape[1], coef.shape[1]
         padded = width // stride
         block, warps = min(padded, BLOCK), 1 if stride == 1 else HEADS_WARPS
@@ -223,11 +223,11 @@ class Tiling(NamedTuple):
         )
 
     def programs(self, rows: int, device: torch.device) -> int:
-        """How many share the rows of each block."""
+        """Number of programs that share the rows of each block."""
         return min(_ceil(rows, self.rows), _ceil(warps_of(device), self.blocks))
 
     def constants(self) -> dict[str, int]:
-        """What a kernel is compiled for."""
+        """The compile-time constants of a kernel."""
         return {
             "ROWS": self.rows,
             "D": self.block,
@@ -240,7 +240,7 @@ class Tiling(NamedTuple):
 
 
 def warps_of(device: torch.device) -> int:
-    """How many to start: enough to fill the device, or, interpreted, two to share the rows."""
+    """Number of warps to start: enough to fill the device; under the interpreter, two."""
     if device.type != "cuda":
         return 2
     return WARPS_PER_PROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
@@ -253,7 +253,7 @@ def _kernels() -> ModuleType:
 
 
 def _on(device: torch.device) -> AbstractContextManager[object]:
-    """Triton launches on the current device, wherever the tensors are."""
+    """Make `device` the current one: Triton launches there, even if the tensors are elsewhere."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 

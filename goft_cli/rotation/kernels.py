@@ -1,17 +1,17 @@
 """The fused kernels: each warp turns one block of neighbouring coordinates, row after row.
 
 A row of d coordinates is cut into blocks of D. The stages with a stride below D act inside a block;
-their coefficients are read once and stay in registers while the rows go by. The coarser stages act
-on the first coordinates of the blocks, their heads: a rotation of its own, of one coordinate a
-block. On the way down, in R^T x, a program finds what they make of its own head alone, from one
-number of the row for each of the LEVELS between the root and its block. On the way up, in R x, it
-hands its head on to a second launch, which turns the heads of all blocks as one block.
+their coefficients are read once and stay in registers for all rows. The coarser stages act on the
+first coordinates of the blocks, their heads: a rotation with one coordinate per block. In R^T x
+(from the root down) a program computes only its own head, from one number of the row for each of
+the LEVELS between the root and its block. In R x (up to the root) it writes its head for a second
+launch, which turns the heads of all blocks as one block.
 
-`goft_cli.rotation.warp` has the names of the constants and what happens on chip.
+`goft_cli.rotation.warp` explains the constants and has the code that works in registers.
 """
 
-# Triton reads these functions itself: what is annotated is a compile-time constant, in capitals.
-# Its own type hints say that nothing here ever returns.
+# Triton parses these functions: annotated arguments are compile-time constants, in capitals.
+# By Triton's own type hints none of its functions returns.
 # ruff: noqa: ANN001, ANN202, N803
 # pyright: reportGeneralTypeIssues=false
 
@@ -37,14 +37,14 @@ def synthesis(
     WITHIN: tl.constexpr,
     ACROSS: tl.constexpr,
 ) -> None:
-    """R^T x to out, both (rows, d)."""
+    """Write R^T x to out, both (rows, d)."""
     blocks = tl.cdiv(d, D)
     block, program = tl.program_id(0) % blocks, tl.program_id(0) // blocks
     stages = load_stages(coef, (1 << LEVELS) + block, D, WIDTH, WITHIN, ACROSS)
     path = load_path(coef, block, D, WIDTH, LEVELS)
     j = block * D + tl.arange(0, D)[None, :]
     hop = tl.num_programs(0) // blocks * ROWS
-    # In two stages: the next rows are on their way while these are turned.
+    # Two pipeline stages: the next rows are loaded while these are turned.
     for start in tl.range(program * ROWS, rows, hop, num_stages=2):
         row = (start + tl.arange(0, ROWS))[:, None]
         at, exists = row.to(tl.int64) * d + j, (row < rows) & (j < d)
@@ -56,8 +56,8 @@ def synthesis(
 
 
 @triton.jit
-def _hand_on(heads, tile, row, rows, j, block, blocks, D: tl.constexpr):
-    """The first column of a tile to heads (rows, blocks)."""
+def _store_heads(heads, tile, row, rows, j, block, blocks, D: tl.constexpr):
+    """Write the first column of a tile to heads (rows, blocks)."""
     # Storing the column itself would send the whole tile through shared memory.
     head = tl.sum(tl.where(j == block * D, tile, 0.0), 1, keep_dims=True)
     tl.store(heads + row.to(tl.int64) * blocks + block, head, mask=row < rows)
@@ -80,10 +80,10 @@ def analysis(
     WITHIN: tl.constexpr,
     ACROSS: tl.constexpr,
 ) -> None:
-    """R x of x (rows, columns) to every STRIDE-th column of out (rows, d).
+    """Write R x of x (rows, columns) to every STRIDE-th column of out (rows, d).
 
-    With several blocks their first columns are not final yet: heads (rows, blocks) has what the
-    launch for the heads shall read as its x.
+    With several blocks their first columns are not final yet: heads (rows, blocks) gets the input
+    of the launch for the heads.
     """
     blocks = tl.cdiv(columns, D)
     block, program = tl.program_id(0) % blocks, tl.program_id(0) // blocks
@@ -97,7 +97,7 @@ def analysis(
         tile, _, _ = ascend(tile, stages, True, WITHIN, ACROSS)
         tl.store(out + row.to(tl.int64) * d + j * STRIDE, tile, mask=exists)
         if LEVELS > 0:
-            _hand_on(heads, tile, row, rows, j, block, blocks, D)
+            _store_heads(heads, tile, row, rows, j, block, blocks, D)
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -121,12 +121,12 @@ def pullback(
     WITHIN: tl.constexpr,
     ACROSS: tl.constexpr,
 ) -> None:
-    """For y = R^T x: R grad as in `analysis`, and what each program adds to the pairs' gradient.
+    """For y = R^T x: R grad as in `analysis`, and each program's share of the pairs' gradient.
 
     With inputs (v, u) of a pair and (ga, gb) the gradient of its outputs, the gradient of a1, b1,
-    a2, b2 is ga v, gb v, ga u, gb u. That of the angle, ga yb - gb ya, is a determinant, which the
-    turn does not change: (R grad)_first u - (R grad)_second v. It goes to shares (programs, 1 or 4,
-    d), at the second coordinate of the pair.
+    a2, b2 is ga v, gb v, ga u, gb u. The gradient of the angle, ga yb - gb ya, is a determinant, so
+    a rotation does not change it: (R grad)_first u - (R grad)_second v. The gradient is written to
+    shares (programs, 1 or 4, d), at the second coordinate of the pair.
     """
     blocks = tl.cdiv(columns, D)
     block, program = tl.program_id(0) % blocks, tl.program_id(0) // blocks
@@ -147,7 +147,7 @@ def pullback(
         if NEEDS_X:
             tl.store(grad_x + at, g, mask=exists)
         if LEVELS > 0:
-            _hand_on(heads, g, row, rows, j, block, blocks, D)
+            _store_heads(heads, g, row, rows, j, block, blocks, D)
         _, v = descend(u, stages, WITHIN, ACROSS)
         if QUASI:
             one += tl.sum(first * v, 0)
@@ -167,7 +167,7 @@ def pullback(
 
 @triton.jit
 def _name(j, d, WIDTH: tl.constexpr):
-    """Of the pair whose second coordinate is j: its place in the schedule and in the heap."""
+    """The index, in the schedule and in the heap, of the pair whose second coordinate is j."""
     stride = tl.where(j == 0, WIDTH, j & -j)
     number = j // (2 * stride)
     # The stages finer than this one left ceil(d / stride) coordinates live.
@@ -178,7 +178,7 @@ def _name(j, d, WIDTH: tl.constexpr):
 def prepare(
     rotation, coef, d, QUASI: tl.constexpr, WIDTH: tl.constexpr, SIZE: tl.constexpr
 ) -> None:
-    """From angles or blocks in the order of the schedule to the heap, with identities."""
+    """Write angles or blocks from the order of the schedule to the heap, padded with identities."""
     j = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
     place, entry = _name(j, d, WIDTH)
     given = (j > 0) & (j < d)
@@ -202,7 +202,7 @@ def prepare(
 def collect(
     shares, out, programs, d, kinds, WIDTH: tl.constexpr, DEPTH: tl.constexpr, SIZE: tl.constexpr
 ) -> None:
-    """The sum of the shares, always in the same order, from coordinates to the schedule."""
+    """Sum the shares in a fixed order, and write them in the order of the schedule."""
     kind = tl.program_id(1)
     j = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
     total = tl.full((SIZE,), 0.0, tl.float32)

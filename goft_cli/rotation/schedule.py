@@ -1,4 +1,4 @@
-"""Which coordinates are paired at which stage, for any width."""
+"""The pairs of coordinates at each stage for any width, and the parameters of a rotation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Stage:
 
     @property
     def span(self) -> slice:
-        """Where the parameters of this stage lie in the flat (d-1, ...) tensor."""
+        """The slice of this stage's parameters in the flat (d-1, ...) tensor."""
         return slice(self.offset, self.offset + self.pairs)
 
 
@@ -44,7 +44,7 @@ def schedule(dim: int) -> tuple[Stage, ...]:
         ValueError: dim < 1.
 
     Not cached: torch.compile warns of caches, and building it takes microseconds.
-    The order is that of the authors' adapters ("parallel" Givens rotations), so those can be read.
+    The order is that of the authors' adapters ("parallel" Givens rotations), so they can be loaded.
     """
     if dim < 1:
         raise ValueError(
@@ -62,7 +62,7 @@ def schedule(dim: int) -> tuple[Stage, ...]:
 
 
 def compute_dtype(*tensors: Tensor) -> torch.dtype:
-    """float64 if any tensor is float64, else float32: what blocks are computed in."""
+    """The dtype that blocks are computed in: float64 if any tensor is float64, else float32."""
     double = any(tensor.dtype == torch.float64 for tensor in tensors)
     return torch.float64 if double else torch.float32
 
@@ -98,7 +98,7 @@ def quasi_penalty(blocks: Tensor) -> Tensor:
     Returns:
         () in float32, or float64 for float64 blocks; 0 for a strict rotation.
 
-    The regularizer of qGOFT in arXiv:2404.04316, before its weight lambda.
+    The regularizer of qGOFT in arXiv:2404.04316, without its weight lambda.
     """
     wide = blocks.to(compute_dtype(blocks))
     first, second = wide.unbind(-1)
@@ -116,7 +116,7 @@ def blocks_from(rotation: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def rotation_gradient(rotation: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient of a rotation, for angles per radian, from that of its blocks (d-1, 2, 2)."""
+    """The gradient of angles (per radian) or blocks, from that of the blocks (d-1, 2, 2)."""
     if rotation.dim() == 3:
         return gradient
     angles = rotation.to(gradient.dtype)
@@ -128,8 +128,8 @@ def polar_parts(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Angle, larger and smaller singular value, and axis of blocks (p, 2, 2), each (p,).
 
     A block is q times the rotation by `angle` plus r times the reflection [[cos, sin], [sin, -cos]]
-    of `axis`; its singular values are q + r and q - r, the second one with the sign of the block's
-    determinant. In float64, where the device has it.
+    of `axis`. Its singular values are q + r and q - r; the second has the sign of the block's
+    determinant. Computed in float64 if the device has it.
     """
     wide = blocks if blocks.device.type == "mps" else blocks.double()
     a1, b1, a2, b2 = wide.reshape(-1, 4).unbind(-1)
@@ -148,9 +148,9 @@ def fraction_of(rotation: Tensor, strength: float) -> Tensor:
         strength: 0 for the identity, 1 for `rotation` itself up to rounding.
 
     Returns:
-        Angles times the strength; or blocks: with the polar decomposition Q P of a block, Q a
-        rotation by phi and P symmetric and positive, the rotation by strength * phi times
-        P^strength. In float32, or float64 for a float64 rotation.
+        The angles times the strength; or blocks: of a block with the polar decomposition Q P (Q a
+        rotation by phi, P symmetric and positive), the rotation by strength * phi times P^strength.
+        In float32, or float64 for a float64 rotation.
     """
     dtype = compute_dtype(rotation)
     if rotation.dim() == 1:

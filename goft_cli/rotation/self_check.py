@@ -1,4 +1,4 @@
-"""Whether an engine that somebody else compiles can be trusted here."""
+"""Checks on this machine that an engine compiled here computes correct results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def passes(
 ) -> bool:
     """Whether an engine runs and agrees with the staged one; if not, a warning says why.
 
-    It is tried on `shape` vectors (n, d). The remedy is for a fault that is not a missing package.
+    It runs on vectors (n, d) of that shape. `remedy` is printed unless a package is missing.
     """
     where = f"in {dtype} on {device}, {remedy}"
     try:
@@ -30,10 +30,10 @@ def passes(
         fault = wrong and f"{wrong} {where}"
     except ModuleNotFoundError as error:
         fault = f"{error}, pip install {error.name}"
-    except Exception as error:  # whatever its compiler, or the driver, raises
+    except Exception as error:  # any error of the compiler or the driver
         fault = f"{type(error).__name__}: {error} {where}"
     if fault:
-        sentence = f"{name}: {fault}; until then the blocked form is used"
+        sentence = f"{name}: {fault}; the blocked engine is used instead"
         warnings.warn(sentence, RuntimeWarning, stacklevel=2)
     return not fault
 
@@ -45,7 +45,7 @@ def _disagreements(
     dtype: torch.dtype,
     device: torch.device,
 ) -> list[str]:
-    """What differs from the staged engine in float64 on the CPU, strict and quasi, in words."""
+    """Describe the differences from the staged engine in float64 on the CPU, strict and quasi."""
     rows, dim = shape
     draw = partial(torch.randn, generator=torch.Generator().manual_seed(0), device="cpu")
     wrong: list[str] = []
@@ -54,7 +54,7 @@ def _disagreements(
         found = results(engine, *(tensor.to(device) for tensor in case))
         for name, wanted in results(staged, *(tensor.double() for tensor in case)).items():
             error = (found[name].double().cpu() - wanted).norm() / wanted.norm()
-            # Rounding costs a few eps of float32 and one at the end; a wrong pair costs everything.
+            # Rounding errs by a few eps of float32 and one of the dtype; a wrong pair by far more.
             bound = 64 * torch.finfo(torch.float32).eps + torch.finfo(found[name].dtype).eps
             if not error <= bound:
                 wrong.append(f"{kind} {name} is off by {error:.1e}")
@@ -62,7 +62,7 @@ def _disagreements(
 
 
 def results(engine: Any, x: Tensor, grad: Tensor, rotation: Tensor) -> dict[str, Tensor]:  # noqa: ANN401 - a module
-    """All that an engine computes, by name, of vectors x (n, d) and grad (n, d) of R^T x."""
+    """All results of an engine, by name, for vectors x (n, d) and the gradient (n, d) of R^T x."""
     prepared = engine.prepare(rotation, x.dtype)
     grad_x, grad_rotation = engine.pullback(x, grad, rotation, prepared, needs_x=True)
     return {

@@ -1,7 +1,7 @@
-"""Stage by stage: O(d) per vector, for any width. The engine that the others are measured by.
+"""The reference engine, stage by stage: O(d) per vector, for any width.
 
-Both directions walk the tree of live coordinates. At the fine end all d coordinates are live, at
-the coarse end coordinate 0 alone, so the tensors that the stages touch halve from one to the next.
+Both directions walk the tree of live coordinates. Before the finest stage all d coordinates are
+live, after the coarsest only coordinate 0, so the tensors halve from one stage to the next.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from goft_cli.rotation.schedule import (
 
 
 def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
-    """Every width, floating point type and device."""
+    """True: every width, floating point type and device."""
     return True
 
 
@@ -52,7 +52,7 @@ def synthesis(x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
 def pullback(
     x: Tensor, grad: Tensor, rotation: Tensor, prepared: Sequence[Tensor], needs_x: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """See `engines.Engine.pullback`; walks up the tree again, so nothing but x was stored.
+    """See `engines.Engine.pullback`; it walks up the tree again, so that only x is stored.
 
     Blocks need not be invertible: the inputs of each stage are computed again from x.
     """
@@ -74,7 +74,7 @@ def pullback(
 
 
 def _fold(live: Tensor, blocks: Tensor, stage: Stage) -> tuple[Tensor, Tensor]:
-    """One stage towards the root: the coordinates that stay live, and those that do not."""
+    """One stage towards the root; returns the coordinates that stay live, and the others."""
     paired = 2 * stage.pairs
     first, second = live[..., 0:paired:2], live[..., 1:paired:2]
     a1, b1, a2, b2 = blocks.view(-1, 4).unbind(-1)
@@ -102,7 +102,7 @@ def _unfold(live: Tensor, details: list[Tensor]) -> Tensor:
 
 
 def _append(paired: Tensor, passing: Tensor) -> Tensor:
-    """Put back the last coordinate where an odd one passed the stage unchanged."""
+    """Append the last coordinate if their number is odd, so that it passed the stage unchanged."""
     return torch.cat((paired, passing), dim=-1) if passing.shape[-1] else paired
 
 

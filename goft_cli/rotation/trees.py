@@ -1,12 +1,12 @@
 """The matrices of the blocked form in closed form, and the gradient through them.
 
-A tree over n leaves is a matrix (n, n): row i is what coordinate i becomes on its way down. Every
-coordinate but the root is the second member of one pair. The entry (i, j) is the product of one
-number of each block between leaf j and coordinate i: of the first row (a1 to the left, b1 to the
-right) at the levels below the pair of i, of the second row (a2, b2) at that pair itself, and of
-first rows alone for the root. The tree over d coordinates is cut into tiers: d/b trees of b leaves,
-d/b^2 such trees over their roots, and so on up to a single one. All matrices of a rotation together
-are one table look-up, one running product over the levels and one scatter.
+A tree over n leaves is a matrix (n, n): row i is the image of coordinate i under R^T. Every
+coordinate except the root is the second member of one pair. The entry (i, j) is the product of one
+number from each block between leaf j and coordinate i: from the first row (a1 on the left, b1 on
+the right) at the levels below the pair of i, from the second row (a2, b2) at that pair, and only
+from first rows for the root. The tree over d coordinates is cut into tiers: d/b trees of b leaves,
+d/b^2 such trees over their roots, and so on up to a single one. One table look-up, one cumulative
+product over the levels and one scatter make all matrices of a rotation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Shapes = tuple[tuple[int, int, int], ...]
 
 
 class Plan(NamedTuple):
-    """Where the numbers of the blocks go: to a row of trees, their leaves side by side."""
+    """Index tensors that place the numbers of the blocks in the trees, leaf by leaf."""
 
     entries: Tensor
     """(2, levels, leaves) positions in the table: the first and second row's number by leaf."""
@@ -34,23 +34,23 @@ class Plan(NamedTuple):
     constants: Tensor
     """(2,) the end of the table: 1 and 0, for the levels at which a leaf has no pair."""
     shapes: Shapes
-    """Of the matrices, tier by tier."""
+    """Shapes of the matrices, tier by tier."""
 
     def zeros(self, like: Tensor) -> Tensor:
-        """All matrices as one flat tensor, and one more number: the place for what is nowhere."""
+        """All matrices as one flat tensor, and one more number for entries without a place."""
         return like.new_zeros(sum(map(math.prod, self.shapes)) + 1)
 
     def by_tier(self, flat: Tensor) -> list[Tensor]:
-        """Views of such a tensor as (trees, leaves, leaves), tier by tier."""
+        """Views of a tensor like `zeros` as (trees, leaves, leaves), tier by tier."""
         parts = flat[:-1].split([math.prod(shape) for shape in self.shapes])
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
 def make_plan(dim: int, shapes: Shapes, device: torch.device, dtype: torch.dtype) -> Plan:
-    """Where everything goes, for dim >= 2 and blocks of that device and dtype.
+    """Make the plan for dim >= 2 and blocks of that device and dtype.
 
-    In all tiers but the last one the leaves of a tree are a power of two. There may be more leaves
-    than coordinates.
+    In all tiers but the last one the number of a tree's leaves is a power of two. There may be more
+    leaves than coordinates.
     """
     tiers = _trees_by_tier(dim, shapes)
     entries, places = (torch.cat(parts, dim=-1) for parts in zip(*tiers, strict=True))
@@ -66,9 +66,9 @@ def tree_matrices(blocks: Tensor, plan: Plan) -> Tensor:
 
 
 def tree_pullback(blocks: Tensor, plan: Plan, gradient: Tensor) -> Tensor:
-    """The gradient (d-1, 2, 2) of the blocks from that of their matrices.
+    """The gradient (d-1, 2, 2) of the blocks from the gradient of their matrices.
 
-    That one is like `Plan.zeros`, the last number zero.
+    `gradient` is like `Plan.zeros`; its last number is zero.
     """
     factors, paths = _factors_and_paths(blocks, plan)
     reached = gradient.index_select(0, plan.places.flatten()).view(plan.places.shape)
@@ -94,7 +94,7 @@ def _factors_and_paths(blocks: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
 
 
 def _trees_by_tier(dim: int, shapes: Shapes) -> Iterator[tuple[Tensor, Tensor]]:
-    """Entries and places of each tier, which takes as many stages as its trees are deep."""
+    """Entries and places of each tier; a tier covers as many stages as its trees are deep."""
     stages = schedule(dim)
     depths = [(leaves - 1).bit_length() for _, leaves, _ in shapes]
     shared = {"levels": max(depths), "one": 4 * (dim - 1), "nowhere": sum(map(math.prod, shapes))}
@@ -118,9 +118,9 @@ def _trees(
 ) -> tuple[Tensor, Tensor]:
     """Entries and places of `count` trees, whose matrices start at the flat position `first`.
 
-    Only the first `width` of all leaves together are coordinates, and pairs are of coordinates.
+    Only the first `width` leaves over all trees are coordinates, and only coordinates have pairs.
     """
-    # On the CPU whatever the default device is: this is arithmetic of a few small numbers.
+    # On the CPU, whatever the default device is: these are a few small numbers.
     leaf, tree = (torch.arange(number, device="cpu") for number in (leaves, count))
     tree = tree.unsqueeze(1)
     entries, places = [], []

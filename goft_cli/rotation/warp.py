@@ -1,20 +1,20 @@
-"""What a warp does to a block of neighbouring coordinates, in its registers.
+"""How a warp turns a block of neighbouring coordinates in its registers.
 
-Tiles are (ROWS, N), where N live coordinates of each row are left. The finest stages, WITHIN of
-them, act among the few neighbours that one thread loaded: `tl.split` takes the firsts and the
-seconds apart and `tl.join` puts them back, in that thread's registers. The coarser ACROSS stages
-leave the coordinates in place: coordinate j meets its partner j ^ S in another lane.
+Tiles are (ROWS, N), where N live coordinates of each row are left. The WITHIN finest stages act
+among the few neighbours that one thread loaded: `tl.split` separates the first and the second
+coordinates and `tl.join` joins them again, in that thread's registers. The ACROSS coarser stages
+leave the coordinates in place: coordinate j reads its partner j ^ S from another lane.
 
 Coefficients come as a binary heap (4, WIDTH) of a1, b1, a2, b2: with P pairs in a stage of the row
 padded to WIDTH, a power of two, its pair k is entry P + k. Pairs that the padding adds are the
-identity, so every width embeds exactly. A block hangs from the heap's entry `root`.
+identity, so every width embeds exactly. `root` is the heap's entry of a block's root.
 
-Each pair is named by its second coordinate, which no other pair shares, so whatever is remembered
-of the pairs is one value per coordinate.
+No two pairs have the same second coordinate, so values of the pairs are stored at it, one value
+per coordinate.
 """
 
-# Triton reads these functions itself: what is annotated is a compile-time constant, in capitals,
-# and tuples grow by addition alone. Its own type hints say that nothing here ever returns.
+# Triton parses these functions: annotated arguments are compile-time constants, in capitals, and
+# tuples grow only by addition. By Triton's own type hints none of its functions returns.
 # ruff: noqa: ANN001, ANN201, ANN202, N803, RUF005
 # pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
 
@@ -36,7 +36,7 @@ def _interleave(first, second):
 
 @triton.jit
 def _partner(x, S: tl.constexpr):
-    """x[:, j ^ S]: the sum of the two as integers, which wraps round, less the own one."""
+    """x[:, j ^ S]: the sum of both as integers, which wraps around, minus x[:, j]."""
     bits = tl.reshape(x.to(tl.int32, bitcast=True), (x.shape[0], x.shape[1] // (2 * S), 2, S))
     other = tl.sum(bits, 2, keep_dims=True) - bits
     return tl.reshape(other, x.shape).to(tl.float32, bitcast=True)
@@ -54,8 +54,8 @@ def load_stages(
 ):
     """The coefficients of a block of D, finest stage first.
 
-    Within a thread: a1, b1, a2, b2, each (1, pairs). Across, for every live coordinate: what it
-    takes of itself, of its partner in R x and of its partner in R^T x, and whether it is second.
+    Within a thread: a1, b1, a2, b2, each (1, pairs). Across, for every live coordinate: the factors
+    of itself, of its partner in R x and of its partner in R^T x, and whether it is second.
     """
     within, across = (), ()
     for stage in tl.static_range(WITHIN):
@@ -76,7 +76,7 @@ def load_stages(
 
 @triton.jit
 def descend(x, stages, WITHIN: tl.constexpr, ACROSS: tl.constexpr):
-    """R^T x of a block, and for each pair the first input that it met."""
+    """R^T x of a block, and for each pair its first input."""
     within, across = stages
     seconds = ()
     for _ in tl.static_range(WITHIN):
@@ -113,7 +113,7 @@ def ascend(x, stages, QUASI: tl.constexpr, WITHIN: tl.constexpr, ACROSS: tl.cons
         partner = _partner(x, 1 << stage)
         if QUASI:
             first, second = tl.where(is_second, partner, first), tl.where(is_second, x, second)
-        else:  # at a second coordinate own is the cosine and up the sine
+        else:  # at a second coordinate `own` is the cosine and `up` the sine
             first = tl.where(is_second, own * partner - up * x, first)
         x = own * x + up * partner
     if not QUASI:
@@ -126,7 +126,7 @@ def ascend(x, stages, QUASI: tl.constexpr, WITHIN: tl.constexpr, ACROSS: tl.cons
 
 @triton.jit
 def load_path(coef, block, D: tl.constexpr, WIDTH: tl.constexpr, LEVELS: tl.constexpr):
-    """From the root to a block: what its head takes, and of which coordinate, level by level."""
+    """The factors of a block's head, and the coordinates they multiply, from the root down."""
     path = ()
     for level in tl.static_range(LEVELS):
         node = block >> (LEVELS - 1 - level)
@@ -138,7 +138,7 @@ def load_path(coef, block, D: tl.constexpr, WIDTH: tl.constexpr, LEVELS: tl.cons
 
 @triton.jit
 def head_of_block(x, row, rows, d, path, LEVELS: tl.constexpr):
-    """What the stages among the blocks make of the first coordinate of one, (ROWS, 1)."""
+    """The first coordinate of a block after the stages among the blocks, (ROWS, 1)."""
     at = x + row.to(tl.int64) * d
     head = tl.load(at, mask=row < rows, other=0.0).to(tl.float32)
     for level in tl.static_range(LEVELS):

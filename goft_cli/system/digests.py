@@ -1,8 +1,8 @@
-"""SHA-256 of files; what is known of a file is kept beside its size, times and inode.
+"""SHA-256 of files; a digest is cached with the file's size, times and inode.
 
 The user's cache folder has one small JSON file for each folder whose files were hashed. It is
-written aside and renamed, so that several processes may share it; a damaged one is ignored, and
-what two processes write at once costs a digest that is computed again, never a wrong one.
+written to a temporary file and renamed, so that processes can share it; a damaged one is ignored.
+If two processes write at once, a digest may be lost and computed again, but is never wrong.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 2**20
 SMALL_BYTES = 2**20
-"""A file that is read anyway and is no larger is hashed sooner than looked up."""
+"""Largest file for which hashing is faster than a look-up in the cache, once it is read."""
 SETTLED_NS = 2 * 10**9
-"""A file changed within this time may change again within one tick of its clock: not remembered."""
+"""A digest is cached only if its file is older than this: a newer one may change within a tick."""
 KEPT_FOLDERS = 256
 THREADS = 4
 DIGITS = 16
@@ -38,12 +38,12 @@ ABSENT = "-" * DIGITS
 SAMPLED_PER_TENSOR = 256
 SHA256 = re.compile("[0-9a-f]{64}")
 MADE = "made_from.json"
-"""Beside pages and figures: the digest of what they were made from, so that they are made once."""
+"""File beside pages and figures with the digest of their sources, by which goft reuses them."""
 
 Identity = list[int]
-"""Size, time of change, time of the inode's change, inode: a restored mtime alone hides nothing."""
+"""Size, mtime, ctime, inode: a change is found even if the mtime was restored."""
 Known = dict[str, tuple[Identity, str]]
-"""By file name."""
+"""Identity and digest by file name."""
 
 
 def file_sha256(path: Path) -> str:
@@ -56,7 +56,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_with_digest(path: Path) -> tuple[bytes, str]:
-    """Return a file's content and the SHA-256 of these very bytes."""
+    """Return a file's content and the SHA-256 of exactly these bytes."""
     with path.open("rb") as file:
         content, status = file.read(), os.fstat(file.fileno())
     digest = hashlib.sha256(content).hexdigest()
@@ -66,7 +66,7 @@ def read_with_digest(path: Path) -> tuple[bytes, str]:
 
 
 def digests(paths: Iterable[Path], *, fresh: bool = False) -> dict[Path, str]:
-    """Return the SHA-256 of each file that is there; if `fresh`, every byte is read."""
+    """Return the SHA-256 of each file that exists; `fresh` reads every byte."""
     found: dict[Path, str] = {}
     there = sorted(path for path in dict.fromkeys(paths) if path.is_file())
     for folder, members in groupby(there, key=lambda path: path.parent):
@@ -75,9 +75,9 @@ def digests(paths: Iterable[Path], *, fresh: bool = False) -> dict[Path, str]:
 
 
 def joined_digits(paths: Sequence[Path], *, fresh: bool = False) -> str:
-    """Return the first digits of each file's SHA-256, one after another: for thousands of images.
+    """Return the first digits of each file's SHA-256, concatenated: for thousands of images.
 
-    Sixteen digits tell one change from another and the manifest stays readable.
+    Sixteen digits are enough to find any change, and keep the manifest readable.
     """
     found = digests(paths, fresh=fresh)
     return "".join(found.get(path, ABSENT)[:DIGITS] for path in paths)
@@ -89,18 +89,18 @@ def image_digests(path: Path, *, fresh: bool = False) -> str:
 
 
 def split_digits(joined: str) -> list[str | None]:
-    """Return the digits of each file, None for one that was not there."""
+    """Return the digits of each file; None for a file that did not exist."""
     each = [joined[start : start + DIGITS] for start in range(0, len(joined), DIGITS)]
     return [None if digits == ABSENT else digits for digits in each]
 
 
 def identity(status: os.stat_result) -> Identity:
-    """Return what tells that a file is as it was."""
+    """Return numbers that are equal as long as a file is unchanged."""
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def remember(folder: Path, learnt: Mapping[str, tuple[Identity, str]]) -> None:
-    """Keep digests for the next start; where nothing can be written, nothing is kept."""
+    """Save digests for later commands, if the cache folder is writable."""
     now = time.time_ns()
     settled = {
         name: entry for name, entry in learnt.items() if now - max(entry[0][1:3]) > SETTLED_NS
@@ -113,7 +113,7 @@ def remember(folder: Path, learnt: Mapping[str, tuple[Identity, str]]) -> None:
 
 
 def recall(folder: Path) -> Known:
-    """Return what is known of a folder's files; nothing where the cache is absent or damaged."""
+    """Return the cached digests of a folder's files; none if the cache is missing or damaged."""
     try:
         entries = json.loads(_place(folder).read_text(encoding="utf-8")).items()
         return {
@@ -136,7 +136,7 @@ def _of_folder(folder: Path, paths: list[Path], *, fresh: bool) -> dict[Path, st
         elif entry is None and not fresh and (name := _name_in_hub_cache(path)):
             found[path] = name
     unknown = [path for path in paths if path not in found]
-    with ThreadPoolExecutor(THREADS) as pool:  # hashing lets go of Python's lock
+    with ThreadPoolExecutor(THREADS) as pool:  # hashing releases the GIL
         found |= zip(unknown, pool.map(file_sha256, unknown), strict=True)
     learnt = {path.name: (identities[path], found[path]) for path in paths}
     if any(known.get(name) != entry for name, entry in learnt.items()):
@@ -145,13 +145,13 @@ def _of_folder(folder: Path, paths: list[Path], *, fresh: bool) -> dict[Path, st
 
 
 def _name_in_hub_cache(path: Path) -> str | None:
-    """Return the SHA-256 that the hub's cache calls a large file by, when it is first met."""
+    """Return the SHA-256 that is the name of a large file in the hub's cache."""
     blob = path.resolve()
     return blob.name if blob.parent.name == "blobs" and SHA256.fullmatch(blob.name) else None
 
 
 def _place(folder: Path) -> Path:
-    """Name the cache's file for a folder."""
+    """Return the path of the cache file for a folder."""
     words = str(folder.resolve()).encode(errors="surrogateescape")
     return own_cache("digests") / f"{hashlib.sha256(words).hexdigest()[:32]}.json"
 
@@ -170,8 +170,8 @@ def _write(place: Path, known: Known) -> None:
 
 
 def program(*packages: str) -> str:
-    """Digest what makes pages: this package's files by size and time, and others' versions."""
-    from importlib.metadata import version  # late, for it imports email
+    """Return a digest of the code that makes pages: this package's files, others' versions."""
+    from importlib.metadata import version  # late: it imports email
 
     parts = [PACKAGE, data_root() / "configs", data_root() / "recipes"]
     files = sorted({path for part in parts for path in part.rglob("*.[pyj]*") if path.is_file()})
@@ -185,7 +185,7 @@ def digest_of(content: object) -> str:
 
 
 def is_made(folder: Path, source: str) -> bool:
-    """Tell whether a folder has what `note_made` recorded of the same source, byte for byte."""
+    """Tell whether a folder's files are those that `note_made` recorded for this source."""
     try:
         recorded = json.loads((folder / MADE).read_text(encoding="utf-8"))
         files = _sha256(folder, recorded["files"])
@@ -195,7 +195,7 @@ def is_made(folder: Path, source: str) -> bool:
 
 
 def note_made(folder: Path, source: str, names: Iterable[str]) -> None:
-    """Record the digest of what some files of a folder were made from, and their own."""
+    """Record the digests of some files of a folder and of the source they were made from."""
     content = {"source": source, "files": _sha256(folder, names)}
     write_text(folder / MADE, json.dumps(content, indent=2) + "\n")
 
@@ -212,7 +212,7 @@ def in_modules(name: str, modules: Sequence[str]) -> bool:
 
 
 def fingerprint(model: nn.Module, head_modules: Sequence[str] = ()) -> str:
-    """Digest names, shapes and sampled values of the backbone, to know it again."""
+    """Return a digest of names, shapes and sampled values of the backbone, to identify it."""
     digest = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
         if in_modules(name, head_modules):

@@ -1,4 +1,4 @@
-"""How a command ends before it is done: errors that users read, exit codes, signals."""
+"""Ways a command ends early: errors that users read, exit codes, signals."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from types import FrameType
 
 # Exit codes; a run that a signal ends has 128 + the signal's number.
 CRASH = 1
-"""What nobody expected."""
+"""An unexpected error."""
 USAGE_ERROR = 2
-"""What the user can correct."""
+"""An error that the user can correct."""
 FAILED_JOBS = 3
-"""The sweep is over, and one or more of its jobs failed."""
+"""The sweep has ended, and at least one of its jobs failed."""
 
 MEMORY_SIGNS = (
     "out of memory",
@@ -23,21 +23,21 @@ MEMORY_SIGNS = (
     "not enough memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
-"""CUDA and MPS say the first, PyTorch's allocators for CPUs one of the next two."""
+"""Parts of messages: the first of CUDA and MPS, the others of PyTorch's CPU allocators."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, what Slurm, Kubernetes and cloud machines send before they take a machine away, and what
-a terminal sends when it is closed or its ssh connection drops."""
+"""SIGINT is Ctrl-C. Slurm, Kubernetes and cloud machines send SIGTERM before they shut down. A
+terminal sends SIGHUP when it is closed or its ssh connection drops."""
 
 
 class GoftError(Exception):
     """A mistake that the user can correct; the command line prints it and exits with `exit_code`.
 
-    `--debug` adds the traceback. Whatever reads what a user gave may raise it, so that docstrings
+    `--debug` adds the traceback. Any function that reads user input may raise it, so docstrings
     name only other exceptions.
 
     Attributes:
         problem: subject, what was found and what was expected.
-        remedy: what to do, in a clause of its own; empty where the problem says it.
+        remedy: what to do, as a separate clause; empty if the problem says it.
     """
 
     exit_code = USAGE_ERROR
@@ -52,7 +52,7 @@ class GoftError(Exception):
 
 
 class UnusableError(GoftError):
-    """A training gives no adapter to use: it diverged, or merging it would round too much."""
+    """The trained adapter is unusable: training diverged, or merging would round too much."""
 
 
 class RankError(Exception):
@@ -64,16 +64,16 @@ class RankError(Exception):
 
 
 class OutOfMemoryError(Exception):
-    """A training ran out of memory: in an update if `updating`, else in an evaluation."""
+    """Training ran out of memory: in an update if `updating`, else in an evaluation."""
 
     def __init__(self, *, updating: bool) -> None:
-        super().__init__("the memory ran out")
+        super().__init__("out of memory")
         self.updating = updating
 
 
 def is_panic(error: BaseException) -> bool:
-    """Tell whether code in Rust, such as the tokenizers', panicked; that is no `Exception`."""
-    # the class can be imported from nowhere
+    """Tell whether Rust code, such as a tokenizer, panicked; a panic is not an `Exception`."""
+    # no module exports the class
     return type(error).__name__ == "PanicException"
 
 
@@ -88,7 +88,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def panics_as_errors() -> Iterator[None]:
-    """Raise a RuntimeError where code in Rust panics, on a row that a tokenizer cannot take."""
+    """Raise a RuntimeError if Rust code panics, as a tokenizer does on a row it cannot encode."""
     try:
         yield
     except BaseException as error:
@@ -98,22 +98,22 @@ def panics_as_errors() -> Iterator[None]:
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked this process to end; no `except Exception` on the way out may hide it."""
+    """A signal asked this process to end; `except Exception` does not catch it."""
 
     def __init__(self, number: int, sentence: str = "") -> None:
         name = signal.Signals(number).name
         super().__init__(sentence or f"interrupted by {name}; the same command resumes")
-        self.code = 128 + number  # as shells have it
+        self.code = 128 + number  # the shells' convention
 
 
 def stop_now(number: int, frame: FrameType | None) -> None:
-    """Raise `Stopped`, so that files are closed and the user is told."""
+    """Raise `Stopped`, so that files are closed and the user sees a message."""
     raise Stopped(number)
 
 
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let `handler` answer the signals that end a run within a block."""
+    """Handle the signals that end a run with `handler` within a block."""
     # only the main thread may set handlers
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -128,5 +128,5 @@ def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 
 def hangup_is_ignored() -> bool:
-    """Tell whether this process was started to outlive its terminal, as `nohup` does."""
+    """Tell whether this process ignores SIGHUP, as under `nohup`."""
     return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -1,4 +1,4 @@
-"""How every figure looks, and how it is written: one palette, one style, one way to a file."""
+"""Figures: their palette, their style, and how they are written to files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ STYLE: dict[Any, Any] = {
     ),
 }
 UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-"""What leaves the clock out of a file, by its format."""
+"""Metadata by format that leaves the date out of a file."""
 
 
 def look_of(adapter: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Files of users and runs: refused by kind, read, written whole or not at all, and recorded."""
+"""Files of users and runs: checked for their kind, read, written atomically, and recorded."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-# The safe loader either way: the one in C reads ten times as fast, and not every PyYAML has it.
+# Both loaders are safe: the one in C is ten times as fast, but not every PyYAML has it.
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_DEPTH = 64
-"""Loaders call themselves for each level, and Python ends that at some hundreds."""
+"""Deepest nesting to accept: loaders recurse, and Python's recursion limit is some hundreds."""
 PYTHON_TAG = "tag:yaml.org,2002:python/"
 START_AGAIN = "delete the run folder and start again"
 IMAGE, LABEL = "image", "label"
 EXAMPLE = "lines such as images/000000.jpg 3"
 LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+(?:\.0*)?))?")
 RECORD = "written.txt"
-"""Names of the files and folders beside it, one a line, that only some runs have."""
+"""File in a run folder that names, one per line, the files and folders that only some runs have."""
 ALWAYS = (
     "metrics.json",
     "adapter",
@@ -47,7 +47,7 @@ ALWAYS = (
     "tensorboard",
     "wandb",
 )
-"""What any run may write, in the order of removal: without its numbers a run is not finished."""
+"""Files that any run may write, in the order of removal: a run without numbers is unfinished."""
 FIRST_VERSION = (
     "predictions.*.jsonl",
     "predictions.json",
@@ -59,11 +59,11 @@ FIRST_VERSION = (
     "lora-*/merge_report.json",
     "report/report.html",
 )
-"""What goft-cli 0.1.0 wrote besides; it kept no record."""
+"""Further files that goft-cli 0.1.0 wrote; it kept no record."""
 
 
 def kind_of(path: Path) -> str | None:
-    """Name what a path leads to; None for a file and where there is nothing."""
+    """Name the kind of a path, such as `a folder`; None for a file or if nothing is there."""
     try:
         return KINDS.get(stat.S_IFMT(path.stat().st_mode))
     except (OSError, ValueError):
@@ -71,20 +71,20 @@ def kind_of(path: Path) -> str | None:
 
 
 def refuse_no_file(path: Path) -> None:
-    """Refuse what is there and is no file; what is missing is left to whoever opens it."""
+    """Refuse a path that is not a file; a missing one is reported by the code that opens it."""
     if kind := kind_of(path):
-        raise GoftError(f"{path} is {kind}", "expected a file, so put a regular file there")
+        raise GoftError(f"{path} is {kind}, expected a file", "put a regular file there")
 
 
 def refuse_specials(folder: Path) -> None:
-    """Refuse a folder that holds anything but files and folders."""
+    """Refuse a folder that holds anything except files and folders."""
     for entry in sorted(folder.iterdir()):
         if not entry.is_dir():
             refuse_no_file(entry)
 
 
 def read_checked(path: Path, remedy: str = "correct the line") -> str:
-    """Return the text of a YAML file that a loader can be given."""
+    """Return the text of a YAML file that is safe to load."""
     refuse_no_file(path)
     content = path.read_bytes()
     try:
@@ -101,7 +101,7 @@ def read_checked(path: Path, remedy: str = "correct the line") -> str:
 
 
 def find_fault(text: str) -> tuple[int, str] | None:
-    """Return the line and the reason why a YAML text is not to be loaded, if there is one."""
+    """Return the line and the reason why a YAML text must not be loaded; None if it can be."""
     strange = Reader.NON_PRINTABLE.search(text)
     if strange:
         line = text.count("\n", 0, strange.start()) + 1
@@ -113,7 +113,7 @@ def find_fault(text: str) -> tuple[int, str] | None:
 
 
 def find_trap(events: Iterable[yaml.Event]) -> tuple[int, str] | None:
-    """Return the line and the kind of what is YAML, and would break or misuse a loader."""
+    """Return the line and a description of valid YAML that would crash or abuse a loader."""
     within: list[str | None] = []
     named: set[str | None] = set()
     for event in events:
@@ -122,21 +122,21 @@ def find_trap(events: Iterable[yaml.Event]) -> tuple[int, str] | None:
         if tag.startswith(PYTHON_TAG):
             return line, f"!!{tag.rpartition(',2002:')[2]} would make a Python object"
         if isinstance(event, yaml.AliasEvent) and event.anchor in within:
-            return line, f"*{event.anchor} is within what it stands for"
+            return line, f"the alias *{event.anchor} is inside its own anchor"
         if isinstance(event, yaml.AliasEvent) and event.anchor not in named:
-            return line, f"*{event.anchor} stands for nothing"
+            return line, f"the alias *{event.anchor} has no anchor"
         named.add(getattr(event, "anchor", None))
         if isinstance(event, yaml.CollectionStartEvent):
             within.append(event.anchor)
         elif isinstance(event, yaml.CollectionEndEvent):
             within.pop()
         if len(within) > MAX_DEPTH:
-            return line, f"more than {MAX_DEPTH} levels"
+            return line, f"nested more than {MAX_DEPTH} levels deep"
     return None
 
 
 def line_of(error: yaml.MarkedYAMLError) -> int:
-    """Return the line at which a loader gave up."""
+    """Return the line at which a loader failed."""
     mark = error.problem_mark or error.context_mark
     return mark.line + 1 if mark else 1
 
@@ -154,7 +154,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def image_names(path: Path) -> list[str]:
-    """Return the images that a list names, whether they are there or not."""
+    """Return the images that a list names, whether they exist or not."""
     return [line[IMAGE] for line in numbered_lines(path).values()]
 
 
@@ -167,7 +167,7 @@ def numbered_lines(path: Path) -> dict[int, re.Match[str]]:
         others = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "none"
         raise GoftError(
             f"{path}: cannot be read ({error.strerror})",
-            f"expected a list with {EXAMPLE}, lists there are {others}",
+            f"expected a list with {EXAMPLE}; the folder has {others}",
         ) from None
     except UnicodeDecodeError:
         raise GoftError(f"{path}: not UTF-8 text", f"expected {EXAMPLE}") from None
@@ -210,7 +210,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write aside, and rename it: a full disk or a kill leaves what was there."""
+    """Write to a temporary file and rename it: a full disk or a kill leaves the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -222,27 +222,27 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
 
 
 def begin_record(folder: Path) -> None:
-    """Start the record of a run, with what the first version wrote if it is one of its runs."""
+    """Start the record of a run, with the files of goft-cli 0.1.0 if that version made the run."""
     if not (folder / RECORD).exists():
         folder.mkdir(parents=True, exist_ok=True)
         append(folder, recorded(folder))
 
 
 def note(folder: Path, *names: str) -> None:
-    """Record what is about to be written into a run folder; a folder of no run keeps no record."""
+    """Record names before they are written into a run folder; other folders have no record."""
     if (folder / "config.yaml").is_file():
         begin_record(folder)
         append(folder, set(names) - recorded(folder))
 
 
 def append(folder: Path, names: set[str]) -> None:
-    """Add to the record; two verbs may do so at once."""
+    """Add names to the record; two verbs may do so at once."""
     with (folder / RECORD).open("a", encoding="utf-8") as record:
         record.writelines(f"{name}\n" for name in sorted(names))
 
 
 def recorded(folder: Path) -> set[str]:
-    """Return the names in the record, or those that the first version would have recorded."""
+    """Return the names in the record, or the files of goft-cli 0.1.0, which kept none."""
     if (folder / RECORD).is_file():
         return set((folder / RECORD).read_text(encoding="utf-8").splitlines())
     found = [path for pattern in FIRST_VERSION for path in folder.glob(pattern)]
@@ -252,9 +252,9 @@ def recorded(folder: Path) -> set[str]:
 def clear(folder: Path) -> None:
     """Remove what goft wrote into a run folder, except its configuration, and empty the record.
 
-    A folder that goft wrote, such as the adapter or a merged model, goes with all that is in it.
+    Folders that goft wrote, such as the adapter or a merged model, are removed with their content.
     """
-    # a name that leads elsewhere, as "" and ".." do, was not written by goft
+    # a name that leads elsewhere, such as "" or "..", is not goft's
     names = [name for name in sorted(recorded(folder)) if name.strip(".") and "/" not in name]
     for path in (folder / name for name in (*ALWAYS, *names)):
         if path.is_dir() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""Whether the hub can be asked, and why something of it cannot be had, with a remedy."""
+"""Whether the hub can be reached, and why a model or dataset cannot be loaded, with a remedy."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 Kind = Literal["dataset", "model"]
 TIMEOUT_SECONDS = 3.0
-"""Longest wait for a sign of the hub."""
+"""Longest wait for the hub's first answer."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ROOM = 2**20
-"""Bytes; with less free than this, a disk is full."""
+"""A disk with fewer free bytes counts as full."""
 LOCKED = {errno.EACCES, errno.EPERM, errno.EROFS}
 WEB_PAGE = (
-    "what answers is no hub but perhaps the web page of a proxy: log in to the network, or check "
+    "the answer is not the hub's, perhaps a proxy's web page: log in to the network, or check "
     "HTTPS_PROXY and HF_ENDPOINT"
 )
 
@@ -42,11 +42,11 @@ class Item:
     """A repository of the hub at one revision.
 
     Attributes:
-        kind: what is in it.
+        kind: `model` or `dataset`.
         name: its hub id.
         revision: branch, tag or commit.
         remedy: what to do without it, as an imperative: `pass model.path=DIR`.
-        cached: names what the caches hold of this kind.
+        cached: returns the names of the cached items of this kind.
     """
 
     kind: Kind
@@ -57,39 +57,39 @@ class Item:
 
 
 def is_loading_error(error: BaseException) -> bool:
-    """Tell what the libraries raise for an item that is not there from everything else."""
+    """Tell whether an error is one that the libraries raise for a missing item."""
     return is_transport_error(error) or isinstance(error, OSError | ValueError | RuntimeError)
 
 
 def is_transport_error(error: BaseException) -> bool:
-    """Tell an error of the connection, whichever version of httpx the hub's library uses."""
+    """Tell whether an error is one of the connection, for any version of httpx."""
     return type(error).__module__.partition(".")[0] in {"httpx", "httpx2", "httpcore", "httpcore2"}
 
 
 def reason_of(error: BaseException, kind: Kind, name: str) -> str:
-    """Return why an item cannot be had, as far as a known cause is behind the error."""
+    """Return why an item cannot be loaded, by the first known cause of the error."""
     for fault in causes(error):
-        reason = answered(fault, kind, name) or on_this_side(fault)
+        reason = answered(fault, kind, name) or local_fault(fault)
         if reason:
             return reason
     return first_line(error)
 
 
 def first_line(error: BaseException) -> str:
-    """Return the beginning of what an error says, or its class where it says nothing."""
+    """Return the first line of an error's message, or its class if there is no message."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200].rstrip(".;: ")
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, what it was raised from, and so on."""
+    """Yield an error, its cause, the cause of that, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def status(error: BaseException) -> int | None:
-    """Return the HTTP status that is behind an error."""
+    """Return the HTTP status of an error or its causes."""
     for fault in causes(error):
         response = getattr(fault, "response", None)
         if response is not None:
@@ -98,7 +98,7 @@ def status(error: BaseException) -> int | None:
 
 
 def answered(fault: BaseException, kind: Kind, name: str) -> str | None:
-    """Explain an answer of the hub; None if the fault is none."""
+    """Explain an error that the hub answered; None for any other error."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -119,12 +119,12 @@ def answered(fault: BaseException, kind: Kind, name: str) -> str | None:
             "hf auth login with an account that may read it"
         )
     if isinstance(fault, RevisionNotFoundError):
-        return f"it has no such revision: choose one of {page}/commits/main"
+        return f"it has no such revision: choose one from {page}/commits/main"
     return by_status(fault) if isinstance(fault, HfHubHTTPError) else None
 
 
 def by_status(fault: BaseException) -> str | None:
-    """Explain an answer by its status alone."""
+    """Explain an answer by its HTTP status."""
     code = status(fault) or 0
     if code == 401:
         in_environment = bool(os.environ.get("HF_TOKEN"))
@@ -140,29 +140,29 @@ def by_status(fault: BaseException) -> str | None:
     return f"the hub answers {code}: try again later" if code >= 500 else None
 
 
-def on_this_side(fault: BaseException) -> str | None:
-    """Explain what stands in the way before the hub, or on this machine."""
+def local_fault(fault: BaseException) -> str | None:
+    """Explain an error of this machine or of the network before the hub."""
     from huggingface_hub import constants
     from huggingface_hub.errors import FileMetadataError
 
     if isinstance(fault, json.JSONDecodeError | FileMetadataError):
         return WEB_PAGE
     number = fault.errno if isinstance(fault, OSError) else None
-    # hf_xet, which loads large files, raises RuntimeError for whatever happens to it
+    # hf_xet, which loads large files, raises RuntimeError for every fault
     if number in FULL or (isinstance(fault, RuntimeError) and free_bytes() < ROOM):
         return (
-            f"there is no more room on the disk of {constants.HF_HUB_CACHE}: free some space, or "
-            "set HF_HOME=DIR on another disk"
+            f"the disk of {constants.HF_HUB_CACHE} is full: free some space, or set HF_HOME=DIR "
+            "on another disk"
         )
     if number in LOCKED:
         return f"{constants.HF_HUB_CACHE} cannot be written: set HF_HOME=DIR to a folder of yours"
     if is_transport_error(fault):
-        return f"the connection broke ({type(fault).__name__}): start again, what is here is kept"
+        return f"the connection broke ({type(fault).__name__}): start again; whole files are kept"
     return None
 
 
 def free_bytes() -> int:
-    """Return how much fits on the disk of the hub's cache, which may be still to be made."""
+    """Return the free bytes on the disk of the hub's cache, whose folder may not exist yet."""
     from huggingface_hub import constants
 
     present = Path(constants.HF_HUB_CACHE).expanduser().absolute()
@@ -173,7 +173,7 @@ def free_bytes() -> int:
 
 @contextmanager
 def require(item: Item) -> Iterator[None]:
-    """Run a block that loads one item from the hub, or from the cache when the hub is away."""
+    """Run a block that loads one item from the hub, or from the cache if the hub is unreachable."""
     reason = away(item.kind)
     if reason:
         logger.warning("%s; looking for %s %s in the cache", reason, item.kind, item.name)
@@ -190,7 +190,7 @@ def require(item: Item) -> Iterator[None]:
 
 
 def refusal(item: Item, why: str) -> GoftError:
-    """Return what to say of an item that is not to be had."""
+    """Return the error for an item that cannot be loaded."""
     return GoftError(
         f"{item.kind} {item.name} cannot be loaded: {why}; cached {item.kind}s: "
         f"{', '.join(sorted(item.cached())) or 'none'}",
@@ -200,7 +200,7 @@ def refusal(item: Item, why: str) -> GoftError:
 
 def away(kind: Kind) -> str | None:
     """Say why nothing can be downloaded, or None if it can."""
-    # a failed probe has switched offline mode on, and is the better reason
+    # a failed probe has switched on offline mode, so it is the real reason
     failed = unreachable() if unreachable.cache_info().currsize else None
     return failed or _offline_by_choice(kind) or unreachable()
 
@@ -214,7 +214,7 @@ def unreachable() -> str | None:
     from huggingface_hub import constants
 
     answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    # A thread, because looking up a host name knows no timeout of its own.
+    # In a thread, because looking up a host name has no timeout.
     probe = threading.Thread(target=lambda: answers.put(_probe(constants.ENDPOINT)), daemon=True)
     probe.start()
     try:
@@ -228,17 +228,17 @@ def unreachable() -> str | None:
 
 
 def _probe(endpoint: str) -> str | None:
-    """Return what stands in the way of the endpoint; no credentials are sent."""
+    """Return why the endpoint does not answer, or None; no credentials are sent."""
     request = urllib.request.Request(endpoint, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
             return None
     except urllib.error.HTTPError as error:
-        # Any other answer means that somebody is there; the download will say what it means.
+        # Any other answer shows that the endpoint is reachable; the download reports what it means.
         return f"it answers {error.code}" if error.code >= 500 else None
     except (OSError, ValueError) as error:
         cause = getattr(error, "reason", error)
-        # The library brings its own certificates, so ours do not decide.
+        # The hub's library has its own certificates, so an error with ours does not count.
         return None if isinstance(cause, ssl.SSLError) else str(cause) or type(cause).__name__
 
 
@@ -256,7 +256,7 @@ def _offline_by_choice(kind: Kind) -> str | None:
 
 
 def go_offline() -> None:
-    """Tell the libraries, those not yet imported, and the processes started from this one."""
+    """Switch on offline mode in the libraries, imported or not, and in child processes."""
     from huggingface_hub import constants
 
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -267,7 +267,7 @@ def go_offline() -> None:
 
 
 def built() -> list[str]:
-    """Read what datasets has built: folders `namespace___name/configuration/version/revision`."""
+    """List the cache of `datasets`: folders `namespace___name/configuration/version/revision`."""
     from datasets import config
 
     root = Path(config.HF_DATASETS_CACHE).expanduser()

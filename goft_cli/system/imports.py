@@ -1,4 +1,4 @@
-"""Large libraries imported without the work that a command has no use for."""
+"""Imports of large libraries, without work that a command does not need."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 
 @contextmanager
 def importing(*, packed: bool = False) -> Iterator[None]:
-    """Import libraries in a block, and have the collector pass over what they made from then on.
+    """Import libraries in a block, and exclude their objects from garbage collection.
 
-    Two million objects of torch, transformers and PEFT stay to the end of the program. Looking
-    through them for garbage takes a second while they are imported, and another at the end.
+    torch, transformers and PEFT create two million objects that live until the program ends. The
+    collector would spend a second on them during the import, and another at the end.
 
-    `packed`: the weights are of bitsandbytes. PEFT imports it wherever it is installed, and it
-    gives functions to `torch.compile`, which imports a compiler for them: they stay as they are.
+    `packed`: the weights are quantized by bitsandbytes. PEFT imports bitsandbytes if it is
+    installed, and that calls `torch.compile`, which imports a compiler; without `packed`
+    `torch.compile` does nothing in the block.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -31,7 +32,7 @@ def importing(*, packed: bool = False) -> Iterator[None]:
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Leave functions as they are in a block that has `torch.compile` compile them."""
+    """Make `torch.compile` return functions unchanged within a block."""
     import torch
 
     compiled = torch.compile
@@ -43,5 +44,5 @@ def without_compiler() -> Iterator[None]:
 
 
 def uncompiled(function: Callable[..., Any] | None = None, **_: object) -> Any:  # noqa: ANN401
-    """Return a function as it is, or what returns one as it is: a stand-in for `torch.compile`."""
+    """Replace `torch.compile`: return the function unchanged, or a decorator that does so."""
     return uncompiled if function is None else function

@@ -1,8 +1,8 @@
-"""Files that later starts read again, in the user's cache folder: whole, bounded, shared.
+"""Encoded rows that later runs read again, in files of limited size in the user's cache folder.
 
-A file is named by the digest of all that it was made from, and by the SHA-256 of its content,
-which is compared at each reading. A process locks what it reads until its end, since a worker may
-open a mapped file again, so that no other process removes it.
+A file's name has the digest of all its sources and the SHA-256 of its content, which is compared
+at each reading. A process locks the files that it reads until it ends, so that no other process
+removes them: a worker may open a memory-mapped file again.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import own_cache
 
 LIMIT = "GOFT_TOKENS_GB"
-"""The environment variable that bounds the folder."""
+"""Environment variable: the largest size of the folder, in gigabytes."""
 DEFAULT_GB = 5.0
 PATIENCE = 600.0
 """Seconds to wait for another process that makes the same file."""
 ABANDONED = 24 * 3600.0
-"""Seconds after which an unfinished file is taken for one of a process that was killed."""
+"""Seconds after which an unfinished file is assumed to be of a killed process."""
 _held: dict[Path, int] = {}
 
 
@@ -39,7 +39,7 @@ def folder() -> Path:
 
 
 def limit() -> int:
-    """Return the most bytes that are kept; 0 where nothing is to be kept."""
+    """Return the largest size of the folder in bytes; 0 to keep nothing."""
     given = os.environ.get(LIMIT, "").strip() or str(DEFAULT_GB)
     try:
         found = float(given)
@@ -54,7 +54,7 @@ def limit() -> int:
 
 
 def find(key: str) -> Path | None:
-    """Return the whole file of this key, held until the process ends; a damaged one is removed.
+    """Return the file of this key, locked until the process ends; a damaged one is removed.
 
     Raises:
         OSError: the folder cannot be read.
@@ -63,7 +63,7 @@ def find(key: str) -> Path | None:
         if not _hold(path):
             continue
         if path.suffixes[0] == f".{file_sha256(path)[:DIGITS]}":
-            with suppress(OSError):  # another user's, or a disk that can only be read
+            with suppress(OSError):  # another user's file, or a read-only disk
                 os.utime(path)  # the last use
             return path
         _let_go(path)
@@ -73,7 +73,7 @@ def find(key: str) -> Path | None:
 
 @contextmanager
 def making(key: str) -> Iterator[Path]:
-    """Give one process at a time an empty folder to make the file of this key in.
+    """Yield an empty folder in which one process at a time makes the file of this key.
 
     Raises:
         OSError: nothing can be written or locked there, or the wait took too long.
@@ -87,13 +87,13 @@ def making(key: str) -> Iterator[Path]:
         try:
             yield Path(aside)
         finally:
-            lock.unlink(missing_ok=True)  # who waits for it looks for the file first
+            lock.unlink(missing_ok=True)  # a waiting process looks for the file first
 
 
 def keep(key: str, made: Path) -> Path | None:
-    """Give a file its name among the kept ones, and remove those least recently used.
+    """Move a file into the folder, and remove the least recently used files.
 
-    Return None, and leave the file where it is, if it alone exceeds the limit.
+    Return None and leave the file where it is if the file alone exceeds the limit.
     """
     if made.stat().st_size > limit():
         return None
@@ -106,7 +106,7 @@ def keep(key: str, made: Path) -> Path | None:
 
 
 def census() -> tuple[int, int]:
-    """Return how many files are kept, and their bytes."""
+    """Return the number of files in the folder, and their bytes."""
     sizes = [status.st_size for _, status in _kept()]
     return len(sizes), sum(sizes)
 
@@ -126,7 +126,7 @@ def _kept() -> list[tuple[Path, os.stat_result]]:
 
 
 def _remove_oldest(most: int) -> None:
-    """Remove files until they have at most so many bytes, and what killed processes left."""
+    """Remove files until they have at most `most` bytes, and leftovers of killed processes."""
     kept = _kept()
     total = sum(status.st_size for _, status in kept)
     for path, status in kept:

@@ -1,7 +1,7 @@
-"""Do something as soon as a library is imported, whoever imports it, and import nothing before.
+"""Run an action right after a library is imported, whichever code imports it.
 
-Python has no hook for it: a finder on `sys.meta_path` lets the other finders find the library, and
-wraps the `exec_module` of the one loader that they return. The loader, and `__spec__`, stay theirs.
+Python has no hook for this: a finder on `sys.meta_path` lets the other finders find the library,
+and wraps the `exec_module` of the loader that they return. Loader and `__spec__` are not replaced.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # they cost more than this module does
+if TYPE_CHECKING:  # these imports take longer than this module's own
     from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 
 def when_imported(name: str, action: Callable[[], object]) -> None:
-    """Call `action` once: now if the library is there, else right after its first import."""
+    """Call `action` once: now if the library is imported, else right after its first import."""
     finder = _Finder(name, action)
     sys.meta_path.insert(0, finder)
-    if sys.modules.get(name) is not None:  # asked second: another thread may just have imported it
+    if sys.modules.get(name) is not None:  # checked last: another thread may just have imported it
         finder.finish()
 
 
@@ -32,7 +32,7 @@ class _Finder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return what the other finders find; they may ask this one in their turn."""
+        """Return the result of the other finders; they may call this one in turn."""
         if fullname != self.name or getattr(self.asking, "others", False):
             return None
         self.asking.others = True
@@ -53,11 +53,11 @@ class _Finder:
         return next((spec for spec in found if spec is not None), None)
 
     def _wrap(self, loader: object) -> None:
-        """Have this loader, which may be asked for others too, report the end of the import."""
+        """Make this loader, which may load other modules too, report the end of the import."""
         original = loader.exec_module  # pyright: ignore[reportAttributeAccessIssue]
 
         def exec_module(module: ModuleType) -> None:
-            original(module)  # an error ends the import here, and the next one comes by again
+            original(module)  # after an error here, the next import calls this function again
             if module.__name__ == self.name:
                 vars(loader).pop("exec_module", None)
                 self.finish()
@@ -65,8 +65,8 @@ class _Finder:
         vars(loader)["exec_module"] = exec_module
 
     def finish(self) -> None:
-        """Leave, and act; a second call does nothing."""
+        """Remove this finder and run the action; a second call does nothing."""
         if self in sys.meta_path:
-            # a new list: another thread may be on its way through this one
+            # a new list: another thread may be iterating over this one
             sys.meta_path = [one for one in sys.meta_path if one is not self]
             self.action()

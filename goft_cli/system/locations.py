@@ -1,4 +1,4 @@
-"""Where things are: what ships with the package, a model, a folder to read or to write."""
+"""Paths: of the files in the package, of models, and of folders to read or write."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def check_folder(path: str, *, key: str, content: str) -> None:
 
 
 def check_writable(folder: Path, key: str = "output_dir") -> None:
-    """Refuse a run folder that cannot be made, cannot be written, or has no room."""
+    """Refuse a run folder that cannot be created or written, or whose disk is full."""
     present = folder
     while not present.exists():
         if present.is_symlink():
@@ -95,13 +95,13 @@ def check_writable(folder: Path, key: str = "output_dir") -> None:
 
 
 def check_target(target: Path) -> None:
-    """Refuse a folder that holds something."""
+    """Refuse a folder that is not empty."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise GoftError(f"output_dir={target} is already there and not empty", "choose another one")
 
 
 def check_output(file: Path) -> None:
-    """Refuse a file that could not be written, before the work whose result it is to hold."""
+    """Refuse an output file that could not be written, before the work begins."""
     if file.is_dir():
         raise GoftError(f"output={file} is a folder", "pass the name of a file")
     check_writable(file.parent, key="output")
@@ -109,9 +109,9 @@ def check_output(file: Path) -> None:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Let a block fill a folder aside that becomes `target` once it is whole.
+    """Let a block fill a temporary folder, which is renamed to `target` when the block ends.
 
-    An error or an interruption leaves nothing behind.
+    An error or an interruption leaves no files behind.
     """
     target = target.resolve()
     aside = target.with_name(f".{target.name}.{os.getpid()}")
@@ -141,7 +141,7 @@ def source_revision() -> str | None:
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Return what one git command prints."""
+    """Return the output of a git command."""
     command = ["git", "-C", str(root), *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     return ran.stdout.strip()

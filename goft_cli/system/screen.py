@@ -1,4 +1,4 @@
-"""What is said while a command works: logs, and bars that show progress."""
+"""Output while a command works: log messages and progress bars."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("transformers", "datasets", "accelerate", "peft", "evaluate", "lm_eval", "py.warnings")
 CONTROL_CODES = re.compile(r"\x1b\[[\d;]*m")
-"""What makes a terminal write in colour or bold."""
+"""Escape codes for colour and bold in a terminal."""
 console = Console(stderr=True)
 
 
 @contextmanager
 def listening(handlers: Sequence[tuple[str, logging.Handler]]) -> Iterator[None]:
-    """Let handlers have what loggers, given by name, are told within a block."""
+    """Add handlers to loggers, given by name, within a block."""
     for name, handler in handlers:
         logging.getLogger(name).addHandler(handler)
     try:
@@ -52,7 +52,7 @@ def quiet_libraries() -> Iterator[None]:
     """Keep the libraries' progress bars, reports and warnings off the screen; imports them."""
     import transformers
 
-    transformers.logging.get_verbosity()  # which sets its logger up
+    transformers.logging.get_verbosity()  # this sets its logger up
     reports = logging.getLogger("transformers")
     handlers = list(reports.handlers)
     transformers.logging.disable_default_handler()
@@ -63,12 +63,12 @@ def quiet_libraries() -> Iterator[None]:
             yield
         finally:
             logging.captureWarnings(False)
-            reports.handlers[:] = handlers  # a program goes on after `goft_cli.train`
+            reports.handlers[:] = handlers  # for the caller of `goft_cli.train`
 
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Have the libraries draw no progress bars within a block, and as before after it."""
+    """Switch off the libraries' progress bars within a block."""
     import datasets
     import transformers
     from huggingface_hub import utils as hub
@@ -96,14 +96,14 @@ def without_bars() -> Iterator[None]:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Say nothing in a process beside the one that speaks for all."""
+    """Log nothing in this process; for processes other than the first."""
     logging.getLogger("goft_cli").propagate = False
     with listening([("goft_cli", logging.NullHandler())]), quiet_libraries():
         yield
 
 
 class Once(logging.Filter):
-    """Let each sentence through once, for most hold for every split."""
+    """Log each sentence once: most would be repeated for every split."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Once(logging.Filter):
 
 
 class Plain(logging.Formatter):
-    """Write without the codes that a terminal would read."""
+    """Format log lines without a terminal's escape codes."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -145,7 +145,7 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
 
 
 def bar(title: str, *, disable: bool = False) -> Progress:
-    """Return a bar with things done, time left, and a `status` of each task."""
+    """Return a progress bar with counts, time left, and a `status` for each task."""
     return Progress(
         TextColumn(title),
         BarColumn(),
@@ -159,7 +159,7 @@ def bar(title: str, *, disable: bool = False) -> Progress:
 
 @contextmanager
 def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how many of `total` things are done; yields what to tell how many more are."""
+    """Show a bar for `total` things; yields the function that adds a number of done ones."""
     with bar(title, disable=not speaks()) as progress:
         task = progress.add_task("", total=total, status="")
         yield lambda more: progress.advance(task, more)
@@ -171,7 +171,7 @@ def speaks() -> bool:
 
 
 def announce(name: str, size: int) -> None:
-    """Say that so many bytes are downloaded, 0 where their number is unknown."""
+    """Print that a download of this size starts; 0 if the size is unknown."""
     if speaks():
         much = decimal(size) if size else "size unknown"
         console.print(f"downloading {name}, {much}, once", highlight=False, soft_wrap=True)
@@ -179,9 +179,9 @@ def announce(name: str, size: int) -> None:
 
 @contextmanager
 def downloading(name: str, size: int) -> Iterator[type[tqdm]]:
-    """Say what is downloaded, and show how many of its `size` bytes are here; 0 where unknown.
+    """Print the name of a download, and show its progress; `size` in bytes, 0 if unknown.
 
-    Yields the class of bars to give to the hub's library, whose bars show nothing themselves.
+    Yields the class of bars for the hub's library; these bars only count and are not shown.
     """
     from tqdm.auto import tqdm
 
@@ -191,7 +191,7 @@ def downloading(name: str, size: int) -> Iterator[type[tqdm]]:
         task = progress.add_task("", total=size or None)
 
         class Bytes(tqdm):
-            """A bar of the library's; where several count the same bytes, the furthest rules."""
+            """A bar of the hub's library; if several count the same bytes, the largest is shown."""
 
             def __init__(self, *args: object, **options: object) -> None:
                 super().__init__(None, disable=True)

@@ -1,4 +1,4 @@
-"""Keys and tokens of the environment are never repeated, whoever puts them into a message."""
+"""Removes keys and tokens of the environment from every message."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import re
 from functools import cache
 from pathlib import Path
 
-# HF_TOKEN, WANDB_API_KEY, AWS_SECRET_ACCESS_KEY_ID, PGPASSWORD, ...; HF_TOKEN_PATH is a place.
+# HF_TOKEN, WANDB_API_KEY, AWS_SECRET_ACCESS_KEY_ID, PGPASSWORD, ...; HF_TOKEN_PATH is a path.
 SECRET_NAME = re.compile(
     r"(TOKEN|SECRETS?|PASSWORDS?|((^|_)|API)KEYS?)\d*(_(?!PATH$|FILE$|DIR$)|$)", re.IGNORECASE
 )
-# Shorter values are placeholders such as EMPTY; replacing them would spoil texts.
+# Shorter values are placeholders such as EMPTY; replacing them would change ordinary text.
 SHORTEST_SECRET = 8
 BLOT = "***"
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether an environment variable is a secret: by its name, or by a secret's value."""
+    """Tell whether an environment variable has the name of a secret, or the value of one."""
     value = os.environ.get(name, "")
     return bool(value) and bool(SECRET_NAME.search(name) or value in secrets().values())
 
 
 def secrets() -> dict[str, str]:
-    """Return the secrets whose values stand for nothing else, by name.
+    """Return the values of the secrets, by name.
 
-    Values that are too short to be told from a common word are left out, and so are places.
+    Paths, and values so short that they could be a common word, are left out.
     """
     found = {name: value for name, value in os.environ.items() if SECRET_NAME.search(name)}
     found |= stored_token(token_file())
@@ -38,7 +38,7 @@ def secrets() -> dict[str, str]:
 
 
 def token_file() -> Path:
-    """Return where `hf auth login` leaves the hub's token."""
+    """Return the path of the file in which `hf auth login` stores the hub's token."""
     home = os.environ.get("HF_HOME") or Path(
         os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
     )
@@ -55,7 +55,7 @@ def stored_token(path: Path) -> dict[str, str]:
 
 
 def secret_in(text: str) -> str | None:
-    """Return the name of a secret whose value stands in a text, if there is one."""
+    """Return the name of a secret whose value is in a text; None if there is none."""
     return next((name for name, value in secrets().items() if value in text), None)
 
 
@@ -67,10 +67,10 @@ def redact(text: str) -> str:
 
 
 class Redaction(logging.Filter):
-    """Redacts whatever passes a handler, libraries' messages included."""
+    """Redacts every record of a handler, libraries' messages included."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, in its clean form."""
+        """Accept every record, after redacting it."""
         record.msg, record.args = redact(record.getMessage()), None
         if record.exc_info:
             record.exc_text = redact(logging.Formatter().formatException(record.exc_info))

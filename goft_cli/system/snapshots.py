@@ -1,4 +1,4 @@
-"""Repositories of the hub: what one holds, and its files, from the cache or by a download."""
+"""Repositories of the hub: the list of their files, and the files, cached or downloaded."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ LONGEST_WAIT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Listing:
-    """What a repository holds at one commit.
+    """The files of a repository at one commit.
 
     Attributes:
         commit: 40 hexadecimal digits.
-        sizes: bytes by file; 0 where the hub does not say.
-        blobs: by file, the name under which the cache keeps its content.
+        sizes: bytes of each file; 0 if the hub does not say.
+        blobs: name of each file's content in the cache.
     """
 
     commit: str
@@ -48,10 +48,10 @@ class Listing:
 
 
 def listing(item: Item) -> Listing:
-    """Ask the hub what a repository holds, again after a while where it is busy.
+    """Ask the hub for the files of a repository; retry if the hub is busy.
 
     Raises:
-        OSError, ValueError: what the hub's library makes of the answer.
+        OSError, ValueError: from the hub's library.
     """
     from huggingface_hub import constants
 
@@ -60,7 +60,7 @@ def listing(item: Item) -> Listing:
 
 @cache
 def ask_patiently(endpoint: str, kind: Kind, name: str, revision: str) -> Listing:
-    """Ask once per process and place; a later try may do better than one that failed."""
+    """Ask once per process and endpoint; retry after errors that may be temporary."""
     for wait in WAITS:
         try:
             return ask(endpoint, kind, name, revision)
@@ -75,7 +75,7 @@ def ask_patiently(endpoint: str, kind: Kind, name: str, revision: str) -> Listin
 
 
 def ask(endpoint: str, kind: Kind, name: str, revision: str) -> Listing:
-    """Ask the hub at an address what a repository holds."""
+    """Ask the hub at an address for the files of a repository."""
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint)
@@ -95,13 +95,13 @@ def ask(endpoint: str, kind: Kind, name: str, revision: str) -> Listing:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Tell whether a later try may do better."""
+    """Tell whether an error may be temporary."""
     code = status(error)
     return is_transport_error(error) if code is None else code == 429 or code >= 500
 
 
 def asked_wait(error: BaseException) -> float:
-    """Return the seconds that the hub asks to wait; 0 where it says nothing."""
+    """Return the seconds that the hub asks to wait; 0 if it does not say."""
     response = getattr(error, "response", None)
     value = response.headers.get("Retry-After", "") if response is not None else ""
     return float(value) if value.isdecimal() else 0.0
@@ -109,12 +109,12 @@ def asked_wait(error: BaseException) -> float:
 
 @dataclass(frozen=True)
 class Files:
-    """Which files of a repository are wanted, by patterns of `fnmatch`, whose `*` passes a `/`.
+    """Patterns for files of a repository, as in `fnmatch`, whose `*` also matches `/`.
 
     Attributes:
-        allow: a file matches one of them.
-        ignore: and none of these.
-        announced: whether the download is worth a line and a bar.
+        allow: a wanted file matches one of these.
+        ignore: a wanted file matches none of these.
+        announced: whether to show the download with a line and a progress bar.
     """
 
     allow: Sequence[str]
@@ -123,7 +123,7 @@ class Files:
 
     @staticmethod
     def named(names: Iterable[str], *, announced: bool = False) -> Files:
-        """Return exactly these files."""
+        """Return patterns that match exactly these files."""
         return Files([glob.escape(name) for name in names], announced=announced)
 
 
@@ -146,7 +146,7 @@ def bring(item: Item, files: Files) -> Path:
 
 
 def find(item: Item, files: Files) -> Path | None:
-    """Return the folder of the cache if, as far as it is known, all wanted files are in it."""
+    """Return the cache's folder if all wanted files are in it, as far as the cache knows."""
     try:
         return snapshot(item, files, local_files_only=True)
     except (OSError, ValueError):
@@ -154,7 +154,7 @@ def find(item: Item, files: Files) -> Path | None:
 
 
 def snapshot(item: Item, files: Files, **options: Any) -> Path:  # noqa: ANN401 - the library's
-    """Return the folder of the cache that the hub's library has filled with the wanted files."""
+    """Return the cache's folder after the hub's library has put the wanted files into it."""
     from huggingface_hub import snapshot_download
 
     folder = snapshot_download(
@@ -195,7 +195,7 @@ def cached(kind: Kind) -> list[Path]:
 
 
 def name_of(folder: Path) -> str:
-    """Return the hub id of which a folder of the cache holds a commit."""
+    """Return the hub id of a snapshot folder of the cache."""
     return folder.parent.parent.name.partition("--")[2].replace("--", "/")
 
 
@@ -220,7 +220,7 @@ def _download(item: Item, files: Files) -> Path:
 
 
 def check_room(item: Item, size: int) -> None:
-    """Refuse a download of so many bytes where the disk has no room, before it begins."""
+    """Refuse a download of this size, before it starts, if the disk has too little space."""
     from huggingface_hub import constants
 
     free = free_bytes()
@@ -234,5 +234,5 @@ def check_room(item: Item, size: int) -> None:
 
 @cache
 def warn_once(sentence: str) -> None:
-    """Say it once, however many files are looked for."""
+    """Log a warning once per process."""
     logger.warning(sentence)

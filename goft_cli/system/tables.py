@@ -1,4 +1,4 @@
-"""A table of plain cells, for the screen, for a document and for a spreadsheet."""
+"""Tables of plain cells, for the screen, Markdown, HTML and CSV."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "w": {"no_wrap": True},
     "R": {"justify": "right", "no_wrap": True},
 }
-"""What a letter says of a column: to the left; to the right; words broken, not cut, where they are
-too wide; whole lines, to the left; whole lines, to the right."""
+"""Layout of a column by letter: left; right; left, and wide words are folded, not cut; left without
+wrapping; right without wrapping."""
 
 
 class Styled(str):
@@ -48,13 +48,13 @@ class Table:
     """Columns and rows; rich's consoles print it as it is.
 
     Attributes:
-        columns: their names.
-        rows: cells of text or numbers, None for nothing; an empty row is a line across.
-        title: above it on the screen, centred if `centred`.
-        layout: a letter of `LAYOUTS` per column; the last one is that of all further columns.
-        caption: below it on the screen.
+        columns: names of the columns.
+        rows: cells of text or numbers, None for an empty cell; an empty row is a rule.
+        title: text above the table on the screen, centred if `centred`.
+        layout: a letter of `LAYOUTS` per column; the last one is used for all further columns.
+        caption: text below the table on the screen.
         framed: whether the screen has lines between the columns.
-        min_width: on the screen, in characters.
+        min_width: width on the screen, in characters.
     """
 
     columns: Sequence[str]
@@ -67,7 +67,7 @@ class Table:
     min_width: int | None = None
 
     def __rich__(self) -> RichTable:
-        """Lay it out for the screen; brackets are text, not markup."""
+        """Return rich's table; brackets in cells are text, not markup."""
         from rich import markup
         from rich.box import HEAVY_HEAD, SIMPLE
         from rich.table import Table as RichTable
@@ -124,7 +124,7 @@ def written(cell: object) -> str:
 
 
 def of_records(records: Sequence[Mapping[str, object]]) -> Table:
-    """Return a table with a column for each name that a record has, empty where one lacks it."""
+    """Return a table with a column for each key of any record; missing values are empty cells."""
     columns = list(dict.fromkeys(name for record in records for name in record))
     return Table(columns, [[record.get(name) for name in columns] for record in records])
 
@@ -147,13 +147,13 @@ STYLES = {Verdict.ok: "green", Verdict.note: "yellow", Verdict.fail: "bold red"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One check's outcome.
+    """The result of one check.
 
     Attributes:
         subject: what was checked.
-        verdict: how bad it is.
-        found: what there is, in a sentence or less.
-        remedy: the command or words that correct it; empty if nothing is wrong.
+        verdict: `ok`, `note` or `fail`.
+        found: the result, in at most a sentence.
+        remedy: the command or overrides that correct it; empty if nothing is wrong.
     """
 
     subject: str
@@ -163,7 +163,7 @@ class Finding:
 
 
 def refused(subject: str, error: GoftError) -> Finding:
-    """Return the finding of a refusal; one without a remedy says what to do in the problem."""
+    """Return a failed finding for an error; without a remedy, the problem says what to do."""
     return Finding(subject, Verdict.fail, error.problem, error.remedy or error.problem)
 
 
@@ -175,7 +175,7 @@ def is_healthy(findings: Sequence[Finding]) -> bool:
 def table_of(
     title: str, findings: Sequence[Finding], words: Mapping[Verdict, str] | None = None
 ) -> Table:
-    """Return a row per finding; `words` say what a verdict is called, where not by its name."""
+    """Return a table with a row per finding; `words` replace the names of verdicts."""
     names = {verdict: verdict.value for verdict in Verdict} | dict(words or {})
     rows = [
         (*styled(STYLES[one.verdict], names[one.verdict]), one.subject, one.found)

@@ -1,1 +1,1 @@
-"""Data in, metric out: one class for each family of tasks and each benchmark."""
+"""Tasks: one class for each family of tasks and for each benchmark."""

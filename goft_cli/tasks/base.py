@@ -1,4 +1,4 @@
-"""What a task family must provide: load, encode, collate, score, of all rows and of a choice.
+"""Base classes of task families: load, encode, collate, score all rows or some.
 
 A task knows its data, its labels and its metric. It knows nothing of adapters, trainers or runs.
 """
@@ -33,18 +33,18 @@ Arrays = np.ndarray | tuple[np.ndarray, ...]
 Tensors = Tensor | tuple[Tensor, ...]
 Reduce = Callable[[Tensors, Mapping[str, Tensor]], Tensors]
 RowScorer = Callable[[np.ndarray], float]
-"""From the (n,) places of rows, each as often as it is to count, to the headline on them."""
+"""Returns the headline of rows, from their indices (n,), which may repeat."""
 
 
 def chunks(total: int, size: int) -> Iterator[range]:
-    """Cut places from 0 to `total` into ranges of `size`, the last one perhaps shorter."""
+    """Split the indices below `total` into ranges of `size`; the last one may be shorter."""
     for first in range(0, total, size):
         yield range(total)[first : first + size]
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """Raw rows by split, columns as the task's YAML names them, and where they came from.
+    """Raw rows by split, with the columns that the task's YAML names, and their source.
 
     For the manifest, `provenance` identifies the data by hub id and revision or file hashes.
     """
@@ -52,7 +52,7 @@ class TaskData:
     splits: Mapping[str, Dataset]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sampled: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """By split, how many rows were taken, and of how many, where not all were."""
+    """By split, if only a sample is used: the rows in the sample, and all rows."""
 
     def size_deviations(self, published: Mapping[str, int]) -> dict[str, tuple[int, int]]:
         """Return (found, published) rows for each split that has another size."""
@@ -60,7 +60,7 @@ class TaskData:
         return {n: (size, published[n]) for n, size in sizes.items() if size != published[n]}
 
     def describe(self, published: Mapping[str, int]) -> dict[str, Any]:
-        """Return what a manifest says of the data, `is_the_benchmark` included."""
+        """Return the manifest's entry for the data, with `is_the_benchmark`."""
         deviations, all_rows = self.size_deviations(published), not self.sampled
         is_whole = bool(published) and bool(self.splits) and not deviations and all_rows
         taken = {name: {"rows": rows, "of": total} for name, (rows, total) in self.sampled.items()}
@@ -83,7 +83,7 @@ def sampled(data: TaskData, config: TaskConfig) -> TaskData:
     for name, rows in data.splits.items():
         limit = config.most_rows(name)
         if limit is not None and limit < len(rows):
-            # of all generators of numpy's, the one whose numbers no version may change
+            # numpy guarantees that this generator's numbers never change between versions
             order = np.random.RandomState(0).permutation(len(rows))
             splits[name] = rows.select(np.sort(order[:limit]))
             counts[name] = (limit, len(rows))
@@ -92,7 +92,7 @@ def sampled(data: TaskData, config: TaskConfig) -> TaskData:
 
 @dataclass(frozen=True)
 class Split:
-    """Raw rows of a split, and the model's inputs in their order: of a row one, or several."""
+    """Raw rows of a split, and the model inputs in their order, one or several per row."""
 
     rows: Dataset
     inputs: Inputs
@@ -104,9 +104,9 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
     auto_class: ClassVar[str]
     """Name of the transformers Auto class that builds the backbone with its head."""
     processor_class: ClassVar[str] = "AutoTokenizer"
-    """Name of the transformers Auto class of what turns rows into model inputs."""
+    """Name of the transformers Auto class of the tokenizer or image processor."""
     label_names: ClassVar[tuple[str, ...]] = ("labels",)
-    """Which of the encoded columns are targets."""
+    """The encoded columns that are targets."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -128,26 +128,26 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """Read and check all raw rows of the named splits."""
 
     def respelled(self, provenance: Mapping[str, Any]) -> Task[ConfigT, ProcessorT]:
-        """Return this task with the names that its training data's provenance has; here none."""
+        """Return this task with the label names of its training data; here unchanged."""
         return self
 
     @property
     def layout(self) -> Layout:
-        """How the task's files are read that do not say so themselves."""
+        """The layout of the task's files that have no header."""
         return Layout()
 
     @property
     def asked(self) -> Sequence[str]:
-        """Columns of `unlabelled` without whose text a row is not predicted on; here none."""
+        """Columns of `unlabelled` whose text a row needs for a prediction; here none."""
         return ()
 
     @property
     def line_column(self) -> str | None:
-        """The column that a line of text is, if a row can be made of one."""
+        """The column that a line of text fills, if one column is enough for a row."""
         return None
 
     def read_table(self, path: Path) -> Table:
-        """Read rows to predict on with all columns that they have, unchecked; `-` is stdin."""
+        """Read rows to predict on, with all their columns, unchecked; `-` is stdin."""
         return read_input(path, self.layout, self.line_column)
 
     @abstractmethod
@@ -183,7 +183,7 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         return Split(rows, self.encode(rows, processor))
 
     def training_inputs(self, inputs: Inputs) -> Inputs:
-        """Return the inputs to train on, which a task may pack; those to score stay as they are."""
+        """Return the training inputs, which a task may pack; inputs to score are never packed."""
         return inputs
 
     @abstractmethod
@@ -191,11 +191,11 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """Return the function that pads a list of encoded rows into one batch of tensors."""
 
     def reduce(self, outputs: Tensors, batch: Mapping[str, Tensor]) -> Tensors:
-        """Keep what `score` and `decode` need of a batch's raw outputs, without the loss; here all.
+        """Reduce a batch's raw outputs, without the loss, to what `score` and `decode` need.
 
-        The first dimension is the batch; `batch` is what `collate` made, targets included. What is
-        kept of all rows is held in memory at once. Whole numbers are places, not compared between
-        models.
+        The first dimension is the batch; `batch` is the result of `collate`, with targets. The
+        results for all rows are in memory at once. Integers are indices, which are not compared
+        between models.
         """
         return outputs
 
@@ -203,15 +203,15 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
         """Compute the metrics, headline included, of one split whose rows carry targets.
 
-        Outputs, here and below, are what `reduce` kept, in the order of `split.inputs`; where
-        batches differ in length, filled up with -100.
+        Outputs, here and below, are the results of `reduce` in the order of `split.inputs`; if
+        batches differ in length, they are padded with -100.
         """
 
     @abstractmethod
     def row_scorer(self, outputs: Arrays, split: Split) -> RowScorer:
-        """Return what computes the headline on some rows of a split, for a bootstrap.
+        """Return a function that computes the headline on some rows of a split, for a bootstrap.
 
-        It is the metric of `score`; what needs no choice of rows is computed once.
+        The metric is that of `score`; work that does not depend on the rows is done once.
         """
 
     @abstractmethod
@@ -219,26 +219,26 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         """Return one readable prediction per raw row; None for a row that could not be read."""
 
     def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any] | None:
-        """Return the scores and the confusions of each class, as `goft_cli.tasks.classes` does.
+        """Return each class's scores and confusions, in the format of `goft_cli.tasks.classes`.
 
-        None, as here, where a task has no classes. The rows carry targets.
+        None, as here, if a task has no classes. The rows have targets.
         """
         return None
 
     def constant(self, train: Dataset, split: Split) -> tuple[str, Arrays] | None:
-        """Return the answer that a model would give without looking, and its outputs for a split.
+        """Return the name and the outputs of a constant prediction, the trivial baseline.
 
-        It is the most frequent class of the training rows, or their mean, and in words how a
-        sentence names it; None, as here, where there is no such answer.
+        It is the most frequent class of the training rows, or their mean; None, as here, if the
+        task has no such baseline.
         """
         return None
 
     def class_weights(self, train: Dataset) -> np.ndarray | None:
-        """Return what a row of each class counts in the training loss; None if all count alike."""
+        """Return the weight of each class in the training loss; None if all are equal."""
         return None
 
     def files(self, outputs: Arrays, split: Split) -> dict[str, str]:
-        """Return, by name, the content of files that the benchmark's own scorer reads; here none.
+        """Return the content, by name, of files for the benchmark's own scorer; here none.
 
         The rows carry targets.
         """
@@ -249,7 +249,7 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         return
 
     def unfit_rows(self, rows: Dataset, model: AnyModel, processor: ProcessorT) -> dict[int, str]:
-        """Return why rows to predict on cannot be encoded or answered, by their places; here none.
+        """Return, by index, why rows to predict on cannot be encoded or answered; here none.
 
         `encode` and `answer` refuse such rows.
         """
@@ -264,7 +264,7 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
         return {}
 
     def fit_processor(self, processor: ProcessorT) -> None:
-        """Give a processor that was just loaded what this task needs; by default it has it all."""
+        """Set up a loaded processor for this task; does nothing by default."""
         return
 
     def size_deviations(self, data: TaskData) -> dict[str, tuple[int, int]]:
@@ -273,10 +273,10 @@ class Task(ABC, Generic[ConfigT, ProcessorT]):
 
 
 class AnsweringTask(Task[ConfigT, ProcessorT]):
-    """A task whose model answers in words of its own, when it is asked to predict."""
+    """A task whose model predicts by generating text."""
 
     def read_turn(self, before: Sequence[Mapping[str, str]], text: str) -> Dataset:
-        """Make one row of a text and the turns before it, which here do not matter.
+        """Make one row from a text and the turns before it, which are ignored here.
 
         A turn has the `role` "user" or "assistant" and a `content`.
         """
@@ -295,6 +295,6 @@ class AnsweringTask(Task[ConfigT, ProcessorT]):
     ) -> list[dict[str, Any]]:
         """Return one readable prediction per row of `read` or `read_text`.
 
-        The model is in evaluation mode, on its device. The rows may be some of many; `numbers` are
-        their places there, counted from 0.
+        The model is in evaluation mode, on its device. The rows may be part of a table; `numbers`
+        are their indices there, counted from 0.
         """

@@ -1,4 +1,4 @@
-"""What is scored but never trained on: a benchmark asks the model itself, or through lm_eval."""
+"""Benchmarks, which are scored but never trained on, by goft's own code or through lm_eval."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from goft_cli.tasks.tokens import Model, Tokenizer
 
 @dataclass(frozen=True)
 class Scores:
-    """What a benchmark found.
+    """The results of a benchmark.
 
     Attributes:
         metrics: value by metric name, headline included.
@@ -51,7 +51,7 @@ class Benchmark(ABC, Generic[ConfigT]):
         return {}
 
     def fit_processor(self, processor: Tokenizer) -> None:
-        """Leave the tokenizer as its files say."""
+        """Do nothing: the tokenizer is used as it is."""
         return
 
     @abstractmethod
@@ -90,7 +90,7 @@ class LoadedBenchmark:
         return self.name.replace("/", "-")
 
     def describe(self) -> dict[str, Any]:
-        """Return what identifies the questions, for a manifest."""
+        """Return the manifest's entry that identifies the questions."""
         return {"name": self.name, **self.data.describe(self.benchmark.config.benchmark_sizes)}
 
     def check_model(self, model: Model, tokenizer: Tokenizer) -> None:
@@ -114,10 +114,10 @@ def load_benchmark(benchmark: Benchmark[Any]) -> LoadedBenchmark:
 
 
 def require_kind(benchmark: Benchmark[Any], auto_class: str, what: str) -> None:
-    """Refuse a model with another head than the benchmark asks."""
+    """Refuse a model without the head that the benchmark needs."""
     if auto_class != benchmark.auto_class:
         raise GoftError(
-            f"benchmark {benchmark.config.name} asks an {benchmark.auto_class}, {what} has an "
+            f"benchmark {benchmark.config.name} needs an {benchmark.auto_class}, {what} has an "
             f"{auto_class}",
             "choose a task whose model generates text",
         )
@@ -126,7 +126,7 @@ def require_kind(benchmark: Benchmark[Any], auto_class: str, what: str) -> None:
 class HarnessBenchmark(Benchmark[MMLUConfig]):
     """Gives the model to lm_eval, which has its own questions, prompts and averages.
 
-    Of the task's configuration it reads `lm_eval_task` and `shots` alone.
+    It reads only `lm_eval_task` and `shots` of the task's configuration.
     """
 
     def load(self) -> TaskData:
@@ -136,9 +136,10 @@ class HarnessBenchmark(Benchmark[MMLUConfig]):
     def evaluate(
         self, model: Model, tokenizer: Tokenizer, data: TaskData, folder: Path, batch_size: int
     ) -> Scores:
-        """Run the harness with each number of exemplars, for metrics such as `mmlu_acc_5_shot`.
+        """Run the harness with each number of few-shot examples: metrics like `mmlu_acc_5_shot`.
 
-        They are of the groups where the harness averages over tasks; the breakdown has all tasks.
+        If the harness averages over groups of tasks, the metrics are those of the groups; the
+        breakdown has all tasks.
         """
         lm_eval, models = import_module("lm_eval"), import_module("lm_eval.models.huggingface")
         wrapped = models.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
@@ -155,10 +156,10 @@ class HarnessBenchmark(Benchmark[MMLUConfig]):
 
 
 def build_harness(config: TaskConfig) -> HarnessBenchmark:
-    """Check that the harness is there and has the benchmark."""
+    """Check that the harness is installed and has the benchmark."""
     if not isinstance(config, MMLUConfig) or config.lm_eval_task is None:
         raise GoftError(
-            f"harness=lm_eval: it has no task that corresponds to {config.name}", "pass harness=own"
+            f"harness=lm_eval: lm_eval has no task for {config.name}", "pass harness=own"
         )
     if find_spec("lm_eval") is None:
         raise GoftError(

@@ -1,4 +1,4 @@
-"""A classifier class by class: what it finds, what it confuses, and what costs no model at all."""
+"""Scores by class, confusions, class weights, and the constant baseline of classifiers."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from goft_cli.config.choices import Target
 
 OUTSIDE = "O"
 Entity = tuple[str, int, int]
-"""Type, first word, and the word behind the last."""
+"""Type, index of the first word, index after the last word."""
 MOST = 0.5
 NO_ANSWER = "no answer"
-"""What the id -1 was taken for: a word that the model did not see."""
+"""Name of the id -1: a word that the model did not see."""
 MOST_LISTED = 100
-"""Classes of a task up to which a prediction has the probability of each."""
+"""Most classes of a task for which a prediction has the probability of each."""
 FIGURES = ("precision", "recall", "f1", "support")
 
 
 def by_class(
     names: Sequence[str], predictions: np.ndarray, references: np.ndarray
 ) -> dict[str, Any]:
-    """Return what `classes.json` holds of (rows,) ids of predicted and true classes.
+    """Return the content of `classes.json` from (rows,) ids of predicted and true classes.
 
-    Sets of labels are (rows, labels) of 0 and 1, each label for itself, and are confused with none.
+    Sets of labels are (rows, labels) of 0 and 1; each label is scored alone, without confusions.
 
     `classes`: precision, recall, F1 and support by name, as scikit-learn has them, 0 for 0 / 0.
-    `confusion`: how many rows of a true class were taken for which; zeros are left out, so that
+    `confusion`: how many rows each true class has by predicted class; zeros are left out, so that
     thousands of classes take no more room than their rows.
     """
     found = precision_recall_fscore_support(
@@ -55,7 +55,7 @@ def by_class(
 
 
 def usual_labels(sets: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which labels more than half of (n, labels) sets have, and outputs that name these."""
+    """Return the labels that more than half of (n, labels) sets have, and outputs with these."""
     usual = sets.mean(axis=0) > MOST
     return usual, np.tile(np.where(usual, 1.0, -1.0).astype(np.float32), (rows, 1))
 
@@ -63,7 +63,7 @@ def usual_labels(sets: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
 def balanced_weights(labels: Sequence[int], classes: int) -> np.ndarray:
     """Return scikit-learn's balanced weights (classes,) of ids: n / (classes that occur * count).
 
-    A class that does not occur weighs 1, which no row sees.
+    A class that does not occur has the weight 1, which is never used.
     """
     there = np.unique(labels)
     weights = np.ones(classes)
@@ -80,8 +80,8 @@ def majority(labels: Sequence[int], classes: int, rows: int) -> tuple[int, np.nd
 def entities(tags: Sequence[str]) -> list[Entity]:
     """Return the entities of a row of BIO tags by the rule of CoNLL's own scorer; IOBES too.
 
-    I, E or L of the same type goes on with the entity of the word before, unless that was its last
-    (E, S, L, U). Every other tag but O begins one, I too.
+    I, E or L of the same type continues the entity of the previous word, unless that word ended it
+    (E, S, L, U). Every other tag except O begins an entity, even I.
     """
     found: list[Entity] = []
     before, kind = OUTSIDE, ""
@@ -105,7 +105,7 @@ def figures(right: int, found: int, there: int) -> dict[str, float]:
 
 
 ABSENT = figures(0, 0, 0)
-"""Where there is no entity and none was found."""
+"""Scores if there is no entity and none was found."""
 
 
 def class_options(names: Sequence[str], target: Target = Target.many) -> dict[str, Any]:

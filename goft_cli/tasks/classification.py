@@ -39,15 +39,15 @@ from goft_cli.tasks.classes import (
 from goft_cli.tasks.tokens import Batch, Tokenizer, tokenized, usable_length
 
 LIKELY = 0.5
-"""Probability from which a label is one of a row's set."""
+"""Smallest probability with which a label is in a row's predicted set."""
 logger = logging.getLogger(__name__)
 
-# Where heads read their dropout: DeBERTa; BERT, RoBERTa, ELECTRA and others.
+# Configuration keys of the head's dropout: DeBERTa's; that of BERT, RoBERTa, ELECTRA and others.
 DROPOUT_KEYS = ("cls_dropout", "classifier_dropout")
 
 
 class TextClassification(Task[TextClassificationConfig, Tokenizer]):
-    """One or two texts in, one label or a set of them out; without labels, one number."""
+    """Predicts of one or two texts a label or a set of labels; without labels, a number."""
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
 
@@ -90,7 +90,7 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
 
     @property
     def layout(self) -> Layout:
-        """Columns of files without a header, and what files call a column."""
+        """Columns of files without a header, and names of columns in files."""
         config = self.config
         return Layout(config.raw_columns, config.text_columns, config.column_aliases)
 
@@ -140,7 +140,7 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
         return metrics.on_rows(self.config.headline, *self._answers(outputs, split))
 
     def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any] | None:
-        """Return what is found and confused of (rows, labels) logits; None of a regression."""
+        """Return scores and confusions of (rows, labels) logits; None for a regression."""
         if not self.config.labels:
             return None
         return by_class(self.config.labels, *self._answers(outputs, split))
@@ -166,7 +166,7 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
         """Return `{"value"}` per row, or `{"label", "score", "probabilities"}`.
 
-        Of sets it is `{"labels", "probabilities"}`: those of a probability of at least 0.5.
+        For sets it is `{"labels", "probabilities"}`, with the labels of probability 0.5 or more.
         """
         logits = np.asarray(outputs, dtype=np.float64)
         if not self.config.labels:
@@ -181,7 +181,7 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
         return described(_softmax(logits), labels)
 
     def model_options(self) -> dict[str, Any]:
-        """Return config entries; the head's dropout goes under each name that heads read."""
+        """Return config entries; the head's dropout is set under each name that heads use."""
         labels, dropout = self.config.labels, self.config.classifier_dropout
         regression: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
         options = class_options(labels, self.config.target) if labels else regression

@@ -1,6 +1,7 @@
-"""Let a model continue prompts: always with the likeliest token, or by random numbers per row.
+"""Text generation: greedy, or sampled with random numbers for each row.
 
-Numbers of each row make sampling repeatable, and independent of the other rows of a batch.
+Each row has its own random numbers, so that sampling is repeatable and does not depend on the other
+rows of the batch.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from goft_cli.config import Decoding
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.tokens import AnyModel, Tokenizer, usable_positions
 
-TOP_K = 50  # what transformers' generate takes where the model's generation_config says nothing
+TOP_K = 50  # the default of transformers' generate without a top_k in generation_config
 
 Ids = list[int]
 
@@ -46,9 +47,9 @@ def write(
 ) -> list[str]:
     """Return the answer to each prompt, shorter where the model's positions end.
 
-    The longest prompts are answered first, and those of like length together. What is drawn for a
-    row depends on the seed and on its number alone, by default its place here, counted from 0; its
-    batch-mates matter by rounding only.
+    Prompts are answered in batches of similar length, the longest first. The sampled tokens of a
+    row depend only on the seed and the row's number, by default its index; the other rows of a
+    batch have an effect only through rounding.
     """
     positions = usable_positions(model)
     numbers = numbers or range(len(prompts))
@@ -73,21 +74,21 @@ def write(
 
 
 def check_prompts(prompts: Sequence[Ids], positions: int | None, numbers: Sequence[int]) -> None:
-    """Refuse a prompt after which the model can write nothing; the numbers count rows from 0."""
+    """Refuse a prompt that leaves no position for an answer; `numbers` count rows from 0."""
     for number, prompt in zip(numbers, prompts, strict=True):
         if reason := too_long(prompt, positions):
             raise GoftError(f"row {number + 1}: {reason}", "shorten the text")
 
 
 def too_long(prompt: Ids, positions: int | None) -> str | None:
-    """Return why the model can write nothing after a prompt; None if it can."""
+    """Return why a prompt leaves no position for an answer; None if it does."""
     if room_after([prompt], positions, 1) >= 1:
         return None
     return f"its prompt has {len(prompt)} tokens and the model takes {positions}"
 
 
 def room_after(prompts: Sequence[Ids], positions: int | None, wanted: int) -> int:
-    """Return how many tokens a model can write after the longest prompt, at most those wanted."""
+    """Return how many tokens a model can generate after the longest prompt, at most `wanted`."""
     return wanted if positions is None else min(wanted, positions - max(map(len, prompts)))
 
 
@@ -116,7 +117,7 @@ def write_batch(
     if decoding.temperature > 0:
         uniforms = draw_uniforms(seeds, decoding.max_new_tokens).to(model.device)
         sampling = samplers(model.generation_config, decoding, uniforms)
-    # A configuration of its own: that of the model may ask for sampling.
+    # A new configuration, because the model's own may switch on sampling.
     settings = GenerationConfig(
         do_sample=False,  # `sampling` leaves a single token to choose
         max_new_tokens=decoding.max_new_tokens,
@@ -147,7 +148,7 @@ def seed_of(decoding: Decoding, name: object) -> int:
 
 
 def stop_tokens(model: AnyModel, tokenizer: Tokenizer) -> list[int]:
-    """Return the tokens that end an answer, by the model or the tokenizer of its fine-tuning."""
+    """Return the tokens that end an answer: the model's, or its tokenizer's."""
     known = model.generation_config.eos_token_id
     own = cast("int | None", tokenizer.eos_token_id)
     ids = {*(known if isinstance(known, list) else [known]), own} - {None}
@@ -162,10 +163,10 @@ def stop_tokens(model: AnyModel, tokenizer: Tokenizer) -> list[int]:
 def samplers(
     generation: GenerationConfig, decoding: Decoding, uniforms: Tensor
 ) -> LogitsProcessorList:
-    """Return what turns greedy decoding into sampling, as `generate(do_sample=True)` would filter.
+    """Return the processors that make greedy decoding sample, as `generate(do_sample=True)` would.
 
-    As there, the model's own top_k holds, and its top_p where none is given. The temperature is
-    above 0. The uniforms are (rows, steps) in [0, 1), on the model's device; one per token to draw.
+    As there, the model's own top_k is used, and its top_p if none is given. The temperature is
+    above 0. The uniforms are (rows, steps) in [0, 1), on the model's device, one per token.
     """
     top_k = TOP_K if generation.top_k is None else generation.top_k
     top_p = decoding.top_p or generation.top_p or 1.0
@@ -185,7 +186,7 @@ def draw_uniforms(seeds: Sequence[int], steps: int) -> Tensor:
 
 
 class SeededChoice(LogitsProcessor):
-    """Leaves one token per row: where the distribution function passes the row's next number."""
+    """Keeps one token per row: the first whose cumulative probability exceeds the row's number."""
 
     def __init__(self, uniforms: Tensor) -> None:
         self.uniforms = uniforms
@@ -205,14 +206,14 @@ class SeededChoice(LogitsProcessor):
 
 
 class StopWords(StoppingCriteria):
-    """Ends a row whose answer has come to a stop word.
+    """Ends a row when its answer contains a stop word.
 
-    That of transformers compares tokens of the vocabulary, and misses a letter made of several.
+    The criterion of transformers compares tokens, and misses a character made of several tokens.
     """
 
     def __init__(self, words: Sequence[str], tokenizer: Tokenizer, start: int) -> None:
         self.words, self.tokenizer, self.start = words, tokenizer, start
-        # a token has at least one byte; one more, as the first of a text may lose its blank
+        # a token has at least one byte; plus one, because a text's first token may lose its blank
         self.longest = max(len(word.encode()) for word in words) + 1
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: object) -> Any:  # noqa: ANN401 - as there

@@ -1,4 +1,4 @@
-"""Tasks of EleutherAI's lm-eval, asked through its own wrapper of a model of transformers.
+"""Tasks of EleutherAI's lm-eval, run with its own wrapper for transformers models.
 
 Questions, prompts, metrics and averages over groups are lm-eval's own.
 """
@@ -22,16 +22,16 @@ from goft_cli.tasks.benchmark import Benchmark, Scores
 from goft_cli.tasks.tokens import Model, Tokenizer
 
 GROUP = re.compile(r"^group\s*:", re.MULTILINE)
-"""In a file that may name tasks of lm-eval's."""
+"""Matches the YAML file of a group, which may name lm-eval's own tasks."""
 
 
 class LmEval(Benchmark[LmEvalConfig]):
-    """Its tasks are read, with their data, before a model is loaded."""
+    """Runs lm-eval; tasks and their data are read before a model is loaded."""
 
     def __init__(self, config: LmEvalConfig) -> None:
         super().__init__(config)
         self.asked: list[Any] = []
-        """What lm-eval calls a Task or a Group."""
+        """lm-eval's Task and Group objects."""
 
     def load(self) -> TaskData:
         """Find each task and read its questions."""
@@ -47,7 +47,7 @@ class LmEval(Benchmark[LmEvalConfig]):
     def evaluate(
         self, model: Model, tokenizer: Tokenizer, data: TaskData, folder: Path, batch_size: int
     ) -> Scores:
-        """Let lm-eval ask; the metrics are of what was asked for, the breakdown has every task."""
+        """Run lm-eval; the metrics are those of `tasks`, the breakdown has every single task."""
         config, models = self.config, import_module("lm_eval.models.huggingface")
         found = import_module("lm_eval").simple_evaluate(
             model=models.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
@@ -58,7 +58,7 @@ class LmEval(Benchmark[LmEvalConfig]):
         )
         every = found["results"]
         asked = {name: every[name] for name in map(name_of, self.asked) if name in every}
-        values = numbers(asked) or numbers(every)  # a group need not have an average
+        values = numbers(asked) or numbers(every)  # a group may have no average
         errors = numbers(every, errors=True)
         breakdown = {"value": numbers(every), **({"standard error": errors} if errors else {})}
         lines = [sample_line(task, one) for task, of in found["samples"].items() for one in of]
@@ -66,9 +66,9 @@ class LmEval(Benchmark[LmEvalConfig]):
 
 
 def index(config: LmEvalConfig) -> Any:  # noqa: ANN401 - of lm-eval, which has no stubs
-    """Return lm-eval's index of tasks, its own ones left out where files of the user's stand alone.
+    """Return lm-eval's index of tasks, without its own ones if only the user's files are used.
 
-    To list all of its own takes seconds.
+    Listing its own tasks takes seconds.
     """
     folder = None if config.include_path is None else Path(config.include_path).expanduser()
     if folder is not None and not folder.is_dir():
@@ -80,12 +80,12 @@ def index(config: LmEvalConfig) -> Any:  # noqa: ANN401 - of lm-eval, which has 
 
 
 def is_group(file: Path) -> bool:
-    """Tell whether a YAML file is of several tasks."""
+    """Tell whether a YAML file is that of a group."""
     return GROUP.search(file.read_text(encoding="utf-8", errors="replace")) is not None
 
 
 def resolved(names: list[str], manager: Any) -> Iterator[str]:  # noqa: ANN401 - see `index`
-    """Yield the names and files, patterns written out."""
+    """Yield the names and files, with patterns expanded."""
     for name in names:
         file = Path(name).expanduser()
         if name in manager.all_tasks:
@@ -99,16 +99,16 @@ def resolved(names: list[str], manager: Any) -> Iterator[str]:  # noqa: ANN401 -
 
 
 def unknown(name: str, names: list[str]) -> GoftError:
-    """Return the refusal of a task that lm-eval does not have."""
+    """Return the error for a task that lm-eval does not have."""
     if name.endswith((".yaml", ".yml")):
-        return GoftError(f"tasks: {name} is not there", "pass the path of a YAML file")
+        return GoftError(f"tasks: {name}: no such file", "pass the path of a YAML file")
     near = get_close_matches(name, names, n=5)
     meant = f"did you mean {', '.join(near)}?" if near else "run lm_eval ls tasks for a list"
     return GoftError(f"tasks: lm-eval has no task {name}", meant)
 
 
 def read_task(manager: Any, name: str) -> tuple[list[Any], dict[str, Any]]:  # noqa: ANN401
-    """Return what a name stands for, a group or tasks, and every task in it by name."""
+    """Return the group or tasks of a name, and every task in it by name."""
     try:
         found = manager.load([name])
         for task in found["tasks"].values():
@@ -129,7 +129,7 @@ def read_task(manager: Any, name: str) -> tuple[list[Any], dict[str, Any]]:  # n
 
 
 def described(tasks: Mapping[str, Any], manager: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
-    """Yield what identifies the questions of each task."""
+    """Yield the manifest's entry that identifies the questions of each task."""
     for name, task in tasks.items():
         file = task.dump_config().get("metadata", {}).get("config_source")
         ours = file and Path(file).is_file() and name not in manager.all_tasks
@@ -166,7 +166,7 @@ def numbers(results: Mapping[str, Mapping[str, Any]], *, errors: bool = False) -
 
 
 def sample_line(task: str, sample: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one question as a line of JSON may have it: the answers, and what each metric says."""
+    """Return one question as a JSON object: the answers, and the value of each metric."""
     line = {"task": task, "id": sample["doc_id"], "question": sample["doc"]}
     line |= {"target": sample["target"], "answers": sample["filtered_resps"]}
     line |= {"filter": sample["filter"], **{key: sample[key] for key in sample["metrics"]}}

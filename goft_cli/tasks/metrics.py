@@ -33,26 +33,26 @@ Compute: TypeAlias = Callable[[Any, Any], dict[str, float]]
 WORDS = (Target.tags, Target.entities)
 CLASSES = (Target.two, Target.many, *WORDS)
 BINARY = (Target.two, Target.entities)
-"""Of entities the family of token classification computes them itself."""
+"""Targets of binary metrics; token classification computes those of entities itself."""
 NUMBERS = (Target.number, Target.two, Target.many)
 ANY_LABELS = (*CLASSES, Target.sets)
 OF_NUMBERS = ("float64", False, NUMBERS)
-"""What `Metric` is told of each of them."""
+"""Arguments of `Metric` for metrics of numbers."""
 USUAL: dict[Target, str] = dict.fromkeys(CLASSES, "accuracy")
 USUAL |= {Target.number: "r2", Target.sets: "micro_f1", Target.entities: "f1"}
-"""The metric that is offered where no other comes near."""
+"""The metric to suggest if no similar one fits."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What `evaluate` is told of a metric.
+    """A metric for `evaluate`.
 
     Attributes:
-        function: from predictions and references, lists of equal length, to value by name; its name
-            and its docstring are the metric's.
-        dtype: of a prediction, as `datasets` names it.
+        function: computes values by name from lists of predictions and references; its name and
+            docstring are the metric's.
+        dtype: type of a prediction, as `datasets` names it.
         several: whether a reference is a list of true values.
-        targets: what a task predicts for which it is defined.
+        targets: the targets of tasks for which it is defined.
     """
 
     function: Compute
@@ -108,14 +108,14 @@ def compute(names: Sequence[str], predictions: Values, references: Values) -> di
 
 
 def on_rows(name: str, predictions: np.ndarray, references: np.ndarray) -> RowScorer:
-    """Return what computes a metric on rows by their places; past `evaluate`, which takes 5 ms."""
+    """Return a function that computes a metric on rows by index, without `evaluate`'s 5 ms."""
     return lambda rows: REGISTRY[name].function(predictions[rows], references[rows])[name]
 
 
 def check_names(names: Sequence[str], *, headline: str, target: Target) -> None:
-    """Refuse metrics that do not exist or fit, all at once, and a headline that is not computed.
+    """Refuse all metrics that do not exist or fit, and a headline that is not computed.
 
-    Metrics of numbers are taken for classes in an order too, but not offered for them.
+    Metrics of numbers are accepted for ordered classes too, but not suggested for them.
     """
     wanted = list(dict.fromkeys([*names, headline]))
     problems = [problem for name in wanted if (problem := misfit(name, target))]
@@ -140,16 +140,16 @@ def check_names(names: Sequence[str], *, headline: str, target: Target) -> None:
 
 
 def misfit(name: str, target: Target) -> str | None:
-    """Say why a metric is none of a task that predicts `target`; None if it is one."""
+    """Return why a metric does not fit a task that predicts `target`; None if it fits."""
     if name not in REGISTRY:
         return f"unknown metric {name!r}"
     if target not in REGISTRY[name].targets:
-        return f"{name} is no metric of a task that predicts {target.value}"
+        return f"{name} is not a metric of a task that predicts {target.value}"
     return None
 
 
 def fitting(name: str, target: Target) -> str:
-    """Return the metric itself if it fits, else its mean over classes, a near one, or a usual."""
+    """Return the metric if it fits, else its mean over classes, a similar or the usual one."""
     fit = [known for known in REGISTRY if not misfit(known, target)]
     near = difflib.get_close_matches(name, fit, n=1)
     return next(one for one in (name, f"macro_{name}", *near, USUAL[target]) if one in fit)
@@ -160,7 +160,7 @@ def scikit(
 ) -> Compute:
     """Return one of scikit-learn's metrics under the name that a task's YAML has.
 
-    With `varied` it is 0 where all references are the same, for which it is not defined.
+    With `varied` it is 0 if all references are the same, where it is not defined.
     """
 
     def compute(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
@@ -252,7 +252,7 @@ REGISTRY = {
 
 
 def squad(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """exact_match and f1 over normalised words, from 0 to 100, against the best true answer."""
+    """exact_match and f1 of normalised words, from 0 to 100, compared with the best true answer."""
     pairs = [
         (words(text), [words(answer) for answer in answers])
         for text, answers in zip(predictions, references, strict=True)
@@ -279,7 +279,7 @@ def exact_match(prediction: list[str], answer: list[str]) -> float:
 def word_f1(prediction: list[str], answer: list[str]) -> float:
     """Return the harmonic mean of precision and recall of words; 0 where none is shared.
 
-    Two texts without a word share none: v1.1 knows no empty answers.
+    Two empty texts share no word: v1.1 has no empty answers.
     """
     shared = sum((Counter(prediction) & Counter(answer)).values())
     if shared == 0:

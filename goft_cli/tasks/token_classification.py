@@ -1,4 +1,4 @@
-"""Words in, a tag for each out: entities in BIO tags, parts of speech."""
+"""Token classification: a tag for each word, such as entities in BIO tags or parts of speech."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
 
     @property
     def layout(self) -> Layout:
-        """How the files are read: their columns may have other names."""
+        """The layout of the files, whose columns may have other names."""
         return Layout(aliases=self.config.column_aliases)
 
     @property
@@ -100,11 +100,10 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
         return checked_rows(table, self.config, tagged=False)
 
     def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
-        """Tokenize the words of a row, joined by blanks, and keep the place of each one's first."""
+        """Tokenize the words of a row, joined by blanks; store the index of each first token."""
         if not processor.is_fast:
             raise GoftError(
-                "the tokenizer of this model gives no word for a token, for it is not a fast "
-                "tokenizer",
+                "this model has no fast tokenizer, which is needed to assign tokens to words",
                 "choose a model with a tokenizer.json",
             )
         config, length = self.config, usable_length(self.config.max_length, processor)
@@ -135,11 +134,11 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
         return encoded
 
     def collate(self, processor: Tokenizer) -> Collator:
-        """Pad each batch on the right, where no place of a word changes."""
+        """Pad each batch on the right, so that the indices of words do not change."""
         return PadWords(processor)
 
     def reduce(self, outputs: Tensors, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """Keep the (rows, tokens) largest outputs: whose they are, and their probabilities."""
+        """Return the (rows, tokens) likeliest tags and their probabilities."""
         shares, tags = cast("Tensor", outputs).float().softmax(dim=-1).max(dim=-1)
         padding = batch["attention_mask"] == 0
         return tags.masked_fill(padding, IGNORED), shares.masked_fill(padding, IGNORED)
@@ -155,7 +154,7 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
         return {name: found[name] for name in wanted}
 
     def row_scorer(self, outputs: Arrays, split: Split) -> RowScorer:
-        """Return what computes the headline on some rows: of sums of entities, or of all tags."""
+        """Return a function that computes the headline on some rows, from counts or tags."""
         headline, true = self.config.headline, split.rows[self.config.label_column]
         if self.config.target is Target.entities and headline in ENTITY_SCORES:
             pairs = zip(self._rows(outputs, split), true, strict=True)
@@ -167,7 +166,7 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
         return lambda rows: of_words(np.concatenate([words[row] for row in rows]))
 
     def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any]:
-        """Return the scores of each type of entity, or what is found and confused of the tags."""
+        """Return the scores of each type of entity, or scores and confusions of the tags."""
         if self.config.target is not Target.entities:
             return by_class(self.config.labels, *self._tags(outputs, split))
         counts = sorted(self._counts(outputs, split).items())
@@ -191,10 +190,10 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
         return balanced_weights(tags, len(self.ids))
 
     def decode(self, outputs: Arrays, split: Split) -> list[dict[str, Any]]:
-        """Return `{"tags", "scores"}` per row, of each word, None where it was not seen.
+        """Return `{"tags", "scores"}` per row, one per word, None for words without a token.
 
-        Where tags are of entities, these are `{"type", "start", "end", "text"}`, in words; `end` is
-        the word behind the last.
+        Entities are `{"type", "start", "end", "text"}`, with indices of words; `end` is the index
+        after the last word.
         """
         _, shares = cast("tuple[np.ndarray, np.ndarray]", outputs)
         found = []
@@ -239,7 +238,7 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
         return np.array(found), np.array(true)
 
     def _counts(self, outputs: Arrays, split: Split) -> dict[str, list[int]]:
-        """Return by type how many entities are right, were found, and are there."""
+        """Return by type the numbers of correct, predicted and true entities."""
         counts: dict[str, list[int]] = {}
         pairs = zip(self._rows(outputs, split), split.rows[self.config.label_column], strict=True)
         for (*_, tags), true in pairs:
@@ -255,14 +254,14 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
 
 
 def entity_counts(tags: Sequence[str | None], true: Sequence[str]) -> tuple[int, int, int]:
-    """Return how many entities of a row are right, were found, and are there."""
+    """Return the numbers of correct, predicted and true entities of a row."""
     found, there = entities([tag or OUTSIDE for tag in tags]), entities(true)
     return len(set(found) & set(there)), len(found), len(there)
 
 
 @dataclass(frozen=True)
 class PadWords:
-    """Fills up on the right, whatever side the tokenizer takes."""
+    """Pads on the right, whatever the tokenizer's side is."""
 
     tokenizer: Tokenizer
 

@@ -1,4 +1,4 @@
-"""Texts into token ids: how they begin, how many a model takes, and what is kept of them."""
+"""Token ids of texts: their start tokens, a model's limit, and the cache of encoded rows."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ logger = logging.getLogger(__name__)
 READ_ROWS = 10_000
 """Rows whose lengths are read at a time."""
 MISSED = -1
-"""The place of a word of which the model sees no token, and the id of its tag."""
+"""Index, and tag id, of a word without a token in the model's input."""
 FEW = 500
-"""Rows below this number are encoded sooner than found again."""
+"""Below this number of rows encoding is faster than reading the cache."""
 LIBRARIES = ("datasets", "tokenizers", "transformers")
 SETTINGS = (
     *("padding_side", "truncation_side", "split_special_tokens", "model_input_names"),
     *("special_tokens_map", "eos_token_id"),
 )
-"""What tokenizers of transformers have beside their serialisation, and encoding reads."""
+"""Attributes of transformers' tokenizers that affect encoding and are not serialised."""
 
 Model = PreTrainedModel
 AnyModel = Any  # of transformers or PEFT, which share no type that generates
@@ -46,14 +46,14 @@ Batch = dict[str, list[Any]]
 
 
 def usable_positions(model: nn.Module) -> int | None:
-    """Return the most tokens that a text may have, or None where nothing limits it.
+    """Return the most tokens that a text may have; None if there is no limit.
 
-    Models in RoBERTa's manner number the tokens from `padding_idx + 1` on, so that the first rows
-    of their table are never a token's; of those that count from 0, no table has a `padding_idx`.
+    Models like RoBERTa number positions from `padding_idx + 1`, so the first rows of their table
+    are not used; tables of models that count from 0 have no `padding_idx`.
     """
     config: Any = model.config
     positions = getattr(config, "max_position_embeddings", None) or 0
-    # XLNet, which says -1, and DeBERTaV3 attend by distance alone
+    # XLNet, which has -1, and DeBERTaV3 have only relative positions
     if positions <= 0 or not getattr(config, "position_biased_input", True):
         return None
     tables = [part for name, part in model.named_modules() if name.endswith("position_embeddings")]
@@ -73,10 +73,10 @@ def usable_length(wanted: int, tokenizer: Tokenizer) -> int:
 
 
 def text_start(tokenizer: Tokenizer) -> list[int]:
-    """Return the ids that the tokenizer itself puts before a text: its bos, or nothing.
+    """Return the ids that the tokenizer puts before a text: its bos token, or none.
 
-    Neither `bos_token_id` nor `add_bos_token` tells: Qwen2.5 and SmolLM2 add none though they may
-    have one, and transformers 5 shows `add_bos_token=False` on tokenizers whose file adds it.
+    `bos_token_id` and `add_bos_token` are not reliable: Qwen2.5 and SmolLM2 may have a bos token
+    but do not add it, and transformers 5 has `add_bos_token=False` on tokenizers that add it.
     """
     encoded = tokenizer("a", return_special_tokens_mask=True)
     pairs = zip(encoded["input_ids"], encoded["special_tokens_mask"], strict=True)
@@ -84,10 +84,10 @@ def text_start(tokenizer: Tokenizer) -> list[int]:
 
 
 def first_tokens(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[int]:
-    """Return the place of each word's first token, `MISSED` where it has none.
+    """Return the index of each word's first token; `MISSED` if it has none.
 
-    `offsets` are the characters of each token in the words joined by blanks. A token is of the word
-    that its last character is in: it may begin with the blank before.
+    `offsets` are the characters of each token in the words joined by blanks. A token belongs to the
+    word of its last character, because it may begin with the blank before the word.
     """
     sizes = np.array([len(word) for word in words])
     begins = np.concatenate([[0], np.cumsum(sizes + 1)[:-1]])
@@ -115,13 +115,13 @@ def tokenized(
     options: Mapping[str, Any],
     with_indices: bool = False,
 ) -> Dataset:
-    """Replace the columns of rows by what `tokenize` makes of a `Batch`, or has made before.
+    """Replace the columns of rows by the results of `tokenize`, new or from the cache.
 
-    What it makes is kept in the user's cache folder and mapped into memory by later starts, unless
-    the rows are few, the tokenizer is not transformers' own, or nothing can be kept.
+    The results are stored in the user's cache folder, and later runs memory-map them, unless there
+    are few rows, the tokenizer is not transformers' own, or the folder is not writable.
 
-    `tokenizer` is what `tokenize` calls; its truncation and padding are left as they were. The
-    `options` are whatever else `tokenize` depends on and the sources of this folder do not say.
+    `tokenizer` is the one that `tokenize` uses; its truncation and padding are not changed.
+    `options` are all other values that `tokenize` depends on.
     """
     encode = partial(
         rows.map,
@@ -138,12 +138,12 @@ def tokenized(
                 made_by = {**options, "by": f"{tokenize.__module__}.{tokenize.__qualname__}"}
                 return _kept(_digest(rows, tokenizer, made_by), encode)
             except OSError as error:
-                _warn_once(f"{kept.folder()}: tokens cannot be kept for the next start ({error})")
+                _warn_once(f"{kept.folder()}: tokens cannot be cached for later runs ({error})")
         return encode(keep_in_memory=True, new_fingerprint=generate_random_fingerprint())
 
 
 def _kept(digest: str, encode: Callable[..., Dataset]) -> Dataset:
-    """Map the encoded rows of this digest into memory; make them first where they are not there.
+    """Memory-map the encoded rows of this digest; encode them first if they are not cached.
 
     Raises:
         OSError: nothing can be read or written in the cache folder.
@@ -168,7 +168,7 @@ def _is_known(tokenizer: Tokenizer) -> bool:
 
 
 def _digest(rows: Dataset, tokenizer: Any, options: Mapping[str, Any]) -> str:  # noqa: ANN401 - a fast one
-    """Digest the rows, the tokenizer, the options, and what turns the ones into the others."""
+    """Return the digest of the rows, the tokenizer, the options, and the code that encodes."""
     settings = {name: getattr(tokenizer, name, None) for name in SETTINGS}
     serialised = tokenizer.backend_tokenizer.to_str().encode()
     words = {
@@ -185,7 +185,7 @@ def _digest(rows: Dataset, tokenizer: Any, options: Mapping[str, Any]) -> str:  
 
 
 class _Sha256(io.RawIOBase):
-    """A file that digests what is written to it."""
+    """A file object that hashes the bytes written to it."""
 
     def __init__(self) -> None:
         self.sha = hashlib.sha256()
@@ -195,7 +195,7 @@ class _Sha256(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:  # noqa: ANN401 - bytes, or a buffer of Arrow
-        """Digest some bytes and return their number."""
+        """Hash some bytes and return their number."""
         self.sha.update(data)
         return len(data)
 
@@ -209,7 +209,7 @@ def _write_content(table: pa.Table, file: io.RawIOBase) -> None:
 
 @cache
 def _sources() -> str:
-    """Digest the sources of the families: templates, and the order in which things are joined."""
+    """Return the digest of this folder's source files, which contain the templates."""
     folder = Path(__file__).parent
     found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.py")}
     return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()
@@ -222,9 +222,9 @@ def _warn_once(sentence: str) -> None:
 
 @contextmanager
 def _settings_restored(tokenizer: Any) -> Iterator[None]:  # noqa: ANN401 - of any kind
-    """Take truncation and padding from a fast tokenizer for a time.
+    """Remove truncation and padding from a fast tokenizer within a block, and restore them.
 
-    Each call leaves its own in it, and `save_pretrained` would write those of the last one.
+    Each call stores its own settings, and `save_pretrained` would write those of the last call.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

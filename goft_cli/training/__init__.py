@@ -1,1 +1,1 @@
-"""transformers.Trainer, and what must change of it: penalty, checkpoints, signals, schedules."""
+"""transformers.Trainer and goft's changes: penalty, checkpoints, signals, schedules."""

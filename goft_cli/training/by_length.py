@@ -1,4 +1,4 @@
-"""The order of training rows in which those of like length come together."""
+"""A sampler that groups training rows by length."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 
 class ByLength(LengthGroupedSampler):
-    """Rows of like length come together; seed and epoch decide the order, and an update's size.
+    """Groups rows of similar length; the order depends on seed, epoch and the size of an update.
 
-    Trainer's own draws the order from the generator of dropout, whose state a resumed epoch has
+    Trainer's own sampler draws the order from dropout's generator, whose state a resumed epoch has
     lost and other processes do not share.
     """
 

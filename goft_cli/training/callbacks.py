@@ -1,4 +1,4 @@
-"""What runs beside the training loop: checks that stop it in time, a bar, schedules."""
+"""Callbacks of the training loop: checks that stop it, a progress bar; and schedules."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class EpochRate(Protocol):
     """The learning rate of one epoch."""
 
     def __call__(self, done: int, *, peak: float, warmup: float, epochs: float) -> float:
-        """Return it, given the epochs done before and two lengths in epochs."""
+        """Return the learning rate after `done` epochs; `warmup` and `epochs` are in epochs."""
         ...
 
 
 class FiniteGradients(TrainerCallback):
-    """Stops before an update that would spoil the weights.
+    """Stops training before an update with a gradient that is not finite.
 
-    Attention can hide a NaN from the loss but not from the gradients.
+    A NaN may not reach the loss, because of attention masks, but it does reach the gradients.
     """
 
     def on_pre_optimizer_step(
@@ -65,12 +65,12 @@ def diverged(what: str, state: TrainerState) -> UnusableError:
     return UnusableError(
         f"{what} at step {state.global_step + 1}",
         "training stopped and the last checkpoint is kept: try a lower trainer.learning_rate, or "
-        "trainer.bf16 in place of trainer.fp16",
+        "trainer.bf16 instead of trainer.fp16",
     )
 
 
 class StopWithoutFolder(TrainerCallback):
-    """Looks for the run folder after each update, before a checkpoint is written."""
+    """Checks after each update, before a checkpoint is written, that the run folder exists."""
 
     def __init__(self, check_there: Callable[[], None]) -> None:
         self.check_there = check_there
@@ -83,12 +83,12 @@ class StopWithoutFolder(TrainerCallback):
 
 
 class EarlyStopping(EarlyStoppingCallback):
-    """Transformers' own, which a resumed run goes on with where its checkpoint was."""
+    """Transformers' early stopping; a resumed run continues the count of its checkpoint."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Take the count from the checkpoint; it may have reached its end there."""
+        """Read the count from the checkpoint; it may already be at its limit."""
         kept: Any = state.stateful_callbacks
         vars(self).update(kept[type(self).__name__]["attributes"])
         control.should_training_stop |= self._has_waited
@@ -101,7 +101,7 @@ class EarlyStopping(EarlyStoppingCallback):
         metrics: dict[str, float],
         **_: object,
     ) -> None:
-        """Count, and say when it ends the training."""
+        """Count this evaluation, and log it if the training ends."""
         super().on_evaluate(args, state, control, metrics)
         if self._has_waited and state.global_step < state.max_steps:
             logger.info(
@@ -116,7 +116,7 @@ class EarlyStopping(EarlyStoppingCallback):
 
 
 def early_stopping(trainer: TrainerConfig) -> EarlyStopping | None:
-    """Return what ends a training early, if it is asked for."""
+    """Return the early-stopping callback; None if it is not configured."""
     patience = trainer.early_stopping_patience
     return None if patience is None else EarlyStopping(patience, trainer.early_stopping_threshold)
 
@@ -176,10 +176,10 @@ class ProgressBar(TrainerCallback):
 def fact_cosine(done: int, *, peak: float, warmup: float, epochs: float) -> float:
     """Return the learning rate of one epoch under FacT's schedule for VTAB-1K.
 
-    A line from 1e-6 towards `peak` over the warm-up, then a cosine down to 1e-5. Two habits of the
-    original are kept (PETL-ViT's FacT/fact_tk.py on timm's CosineLRScheduler): it steps after each
-    epoch with the number of that epoch, so the first two epochs both train at 1e-6; and the cosine
-    counts the epochs of the warm-up too, so `peak` itself is never reached.
+    Linear from 1e-6 towards `peak` over the warm-up, then a cosine down to 1e-5. It keeps two
+    properties of the original (PETL-ViT's FacT/fact_tk.py on timm's CosineLRScheduler): it steps
+    after each epoch with the number of that epoch, so the first two epochs train at 1e-6; and the
+    cosine includes the epochs of the warm-up, so `peak` is never reached.
     """
     last = max(done - 1, 0)
     if last < warmup:
@@ -194,7 +194,7 @@ EPOCH_RATES: Mapping[str, EpochRate] = {"fact_cosine": fact_cosine}
 def by_epoch(
     rate: EpochRate, optimizer: Optimizer, *, updates: int, warmup: int, epochs: float
 ) -> LambdaLR:
-    """Hold the learning rate of each epoch through all of its updates; the optimizer's is the peak.
+    """Return a schedule with one learning rate per epoch; the optimizer's rate is the peak.
 
     `updates` and `warmup` are numbers of updates, of the whole training and of its warm-up.
     """

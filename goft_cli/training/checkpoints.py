@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or not there: written aside, sealed, renamed, and verified when read.
+"""Atomic checkpoints: written to a temporary folder, sealed, renamed, and verified when read.
 
-Trainer writes file by file into the final folder and resumes silently when an optimizer or random
-state is missing. So a checkpoint gets a list of its files, with sizes and digests, before it gets
-its name; whatever does not agree with its list is named and passed over.
+Trainer writes file by file into the final folder, and resumes without a warning if an optimizer or
+random state is missing. Therefore a list of the checkpoint's files, with sizes and digests, is
+written before it is renamed; a checkpoint that does not match its list is reported and skipped.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 STATE = "trainer_state.json"
 SEAL = "files.json"
 TENSORS = ("optimizer.pt", "scheduler.pt")
-"""What Trainer writes with `torch.save`, and reads as tensors and numbers alone."""
+"""Files that Trainer writes with `torch.save`; only tensors and numbers are read from them."""
 STEP = re.compile("0|[1-9][0-9]*")
-"""A number as it is written here; `isdigit` takes raised digits too, which `int` does not."""
+"""A number of updates; `isdigit` would accept superscript digits, which `int` refuses."""
 ASIDE = ".aside"
 """Folder beside the checkpoints in which the next one is written."""
 
@@ -40,7 +40,7 @@ def checkpoint_name(step: int) -> str:
 
 
 def newest_complete(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint under `folder`, or None to start afresh.
+    """Return the newest undamaged checkpoint under `folder`; None if there is none.
 
     The best checkpoint so far is part of it: its weights are the run's result if none is better.
     """
@@ -77,13 +77,13 @@ def seal(checkpoint: Path) -> None:
 
 
 def publish(aside: Path, final: Path) -> None:
-    """Give a sealed checkpoint its name; one that already has it was passed over as damaged."""
+    """Rename a sealed checkpoint; a checkpoint of that name was damaged and is deleted."""
     discard(final)
     aside.rename(final)
 
 
 def discard(path: Path) -> None:
-    """Delete what has a checkpoint's name, if anything has; of a link, the link alone."""
+    """Delete the file or folder at a checkpoint's path; of a link, only the link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -91,10 +91,10 @@ def discard(path: Path) -> None:
 
 
 def prune(folder: Path, keep: int, protected: set[str]) -> None:
-    """Delete the checkpoints written longest ago, until `keep` are left.
+    """Delete the oldest checkpoints, by time of writing, until `keep` are left.
 
-    Trainer goes by their numbers where times are close, and would keep a damaged one of a higher
-    number in place of those written since.
+    Trainer compares numbers if times are close, and would keep a damaged checkpoint with a higher
+    number instead of newer ones.
     """
     written = sorted(by_step(folder).values(), key=lambda path: path.stat().st_mtime_ns)
     expendable = [path for path in written if path.name not in protected]
@@ -103,7 +103,7 @@ def prune(folder: Path, keep: int, protected: set[str]) -> None:
 
 
 def find_damage(checkpoint: Path) -> str | None:
-    """Say what is wrong with a checkpoint, or None if it is as it was sealed."""
+    """Describe the damage of a checkpoint; None if it is as it was sealed."""
     listed = json_or_none(checkpoint / SEAL)
     if not is_seal(listed):
         return f"{SEAL}, the list of its files, is missing or damaged"
@@ -122,7 +122,7 @@ def find_damage(checkpoint: Path) -> str | None:
 
 
 def find_damage_to_state(checkpoint: Path) -> str | None:
-    """Say what a sealed checkpoint lacks: Trainer's state, the totals, the best one so far."""
+    """Describe what a sealed checkpoint lacks: Trainer's state, totals, the best checkpoint."""
     state = json_or_none(checkpoint / STATE)
     if not is_state(state):
         return f"{STATE} is not what training writes"
@@ -138,7 +138,7 @@ def find_damage_to_state(checkpoint: Path) -> str | None:
 
 
 def holds_tensors(path: Path) -> bool:
-    """Tell whether a file can be read without making other objects; its tensors are not read."""
+    """Tell whether a file contains only tensors; the tensors are not read."""
     try:
         return not get_unsafe_globals_in_checkpoint(str(path))
     except (OSError, RuntimeError, ValueError, UnpicklingError):
@@ -164,7 +164,7 @@ def is_seal(listed: object) -> TypeGuard[dict[str, tuple[int, str]]]:
 
 
 def is_state(state: object) -> TypeGuard[dict[str, Any]]:
-    """Tell whether this is a state that Trainer takes, with the totals that a run goes on from."""
+    """Tell whether this is a state that Trainer accepts, with the totals for resuming."""
     if not isinstance(state, dict):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Score a model, and hold the rebuilt and the merged model against the trained one."""
+"""Scores a model, and compares the rebuilt and the merged model with the trained one."""
 
 from __future__ import annotations
 
@@ -23,29 +23,28 @@ from goft_cli.training.longest_first import LongestFirst
 
 # Each linear layer rounds once more on either side, so differences grow as a random walk in the
 # number of layers, times the gain of the layers in between: 7 measured on MiniLM-L6, 1 to 19 on
-# tiny-deberta-v3. Past a quarter of the outputs' size no rounding is an excuse, bfloat16 included.
+# tiny-deberta-v3. Rounding never explains more than a quarter of the outputs' size, even bfloat16.
 GAIN = 100.0
 LARGEST = 0.25
 
 SAMPLE_ROWS = 64
-"""How many training rows stand in for the evaluation splits of a task that has none."""
+"""Training rows to score for a task without evaluation splits."""
 
 COMPARED_ROWS = 5000
-"""How many model inputs of a split the rebuilt and the merged model are compared on at most."""
+"""Most model inputs of a split on which the rebuilt and the merged model are compared."""
 
 STATES = ("past_key_values", "encoder_last_hidden_state")
-"""What a model may return beside its logits, and no task reads."""
+"""Further outputs of models, which no task reads."""
 
 PADDING = -100.0
-"""What outputs of shorter batches are filled up with."""
+"""Padding value for the outputs of shorter batches."""
 
 
 class InOrder(Trainer):
-    """Evaluates every row, in the order given, and keeps of each batch what `reduce` returns.
+    """Evaluates every row in the given order, and stores the result of `reduce` for each batch.
 
-    Trainer itself groups evaluation rows by length too where `train_sampling_strategy` says so, and
-    leaves an incomplete last batch out where `dataloader_drop_last` does. It would also keep the
-    targets of all rows, which nobody reads.
+    Trainer would apply `train_sampling_strategy` and `dataloader_drop_last` to evaluation too. It
+    would also store the targets of all rows, which are not needed.
     """
 
     def __init__(self, *args: Any, reduce: Reduce | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
@@ -59,9 +58,9 @@ class InOrder(Trainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[Tensor | None, Any, Tensor | None]:
-        """Return the loss of a batch, what is kept of its outputs, and a mark that it has targets.
+        """Return the loss of a batch, its reduced outputs, and a mark that it has targets.
 
-        Here the whole batch is at hand, and the raw outputs are still this process's own.
+        The raw outputs are reduced here, before processes exchange them.
         """
         batch = self._prepare_inputs(inputs)
         if ignore_keys is None:
@@ -90,7 +89,7 @@ class InOrder(Trainer):
 
 
 def evaluation_splits(task: Task[Any, Any], data: TaskData, processor: object) -> dict[str, Split]:
-    """Encode the evaluation splits, or for want of any a few training rows."""
+    """Encode the evaluation splits; if there are none, a few training rows."""
     rows = {name: data.splits[name] for name in task.config.eval_splits}
     if not rows:
         train = data.splits[task.config.train_split]
@@ -118,12 +117,11 @@ def run_model(
 def run_trainer(trainer: InOrder, splits: Mapping[str, Split]) -> dict[str, Arrays]:
     """Run a trainer's model over every split, in evaluation mode and the run's precision.
 
-    A model that is shared out among processes has to be run by the trainer that trained it. The
-    longest rows come first, and the outputs are in the order of the split again: what the task
-    keeps of them, numbers in float32. In several processes, rows repeated to fill a batch are
-    dropped again.
+    A sharded model must be run by the trainer that trained it. The longest rows are run first; the
+    outputs, as `reduce` returns them, in float32, are returned in the order of the split. With
+    several processes, rows that were repeated to fill a batch are removed.
     """
-    trainer.compute_metrics = None  # which know the rows of one split
+    trainer.compute_metrics = None  # they are made for the rows of one split
     found = {}
     for name, split in splits.items():
         ordered = LongestFirst.of(split.inputs)
@@ -133,7 +131,7 @@ def run_trainer(trainer: InOrder, splits: Mapping[str, Split]) -> dict[str, Arra
 
 
 def single(batches: Arrays | Sequence[Arrays]) -> Arrays:
-    """Join the outputs of batches, numbers in float32, places as they are."""
+    """Join the outputs of batches: numbers as float32, indices unchanged."""
     parts = batches if isinstance(batches, list) else [batches]
     if isinstance(parts[0], tuple):
         return tuple(joined(cast(Any, values)) for values in zip(*parts, strict=True))
@@ -141,7 +139,7 @@ def single(batches: Arrays | Sequence[Arrays]) -> Arrays:
 
 
 def joined(batches: Sequence[np.ndarray]) -> np.ndarray:
-    """Join arrays along their first dimension; a narrower one is filled up along the second."""
+    """Join arrays along their first dimension; narrower ones are padded along the second."""
     widest = max(batch.shape[1:2] for batch in batches)
     filled = [
         batch
@@ -167,14 +165,14 @@ def score_splits(
 def tolerance(dtype: torch.dtype, layers: int) -> float:
     """Largest relative difference of outputs that rounding explains.
 
-    The two models compute so many adapted linear layers differently, in a forward pass of dtype.
+    The two models compute `layers` adapted linear layers differently, in a forward pass of dtype.
     """
     return min(LARGEST, GAIN * math.sqrt(max(layers, 1)) * torch.finfo(dtype).eps)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far outputs are apart, relative to their root mean square: at most, and on average.
+    """Largest and mean difference of outputs, relative to their root mean square.
 
     Outputs smaller than 1 are compared absolutely: a softmax sees differences, not ratios. NaN on
     either side counts as infinity.
@@ -185,10 +183,10 @@ class Difference:
 
 
 def largest_difference(one: Mapping[str, Arrays], other: Mapping[str, Arrays]) -> Difference:
-    """Return how far the outputs of two models on the same rows are apart.
+    """Return the difference between the outputs of two models on the same rows.
 
-    Whole numbers are places of outputs, as of the largest logits in falling order: not compared,
-    for a difference that is rounding may exchange two of them.
+    Integers are indices of outputs, for example of the largest logits: they are not compared,
+    because rounding may swap two of them.
     """
     apart = np.concatenate(
         [
@@ -202,7 +200,7 @@ def largest_difference(one: Mapping[str, Arrays], other: Mapping[str, Arrays]) -
 
 
 def relative_differences(reference: np.ndarray, again: np.ndarray) -> np.ndarray:
-    """Return the difference of each output that is no padding, flat."""
+    """Return the difference of each output that is not padding, flattened."""
     scale = max(1.0, float(np.sqrt(np.mean(np.square(reference[reference != PADDING])))))
     apart = np.abs(reference - again) / scale
     apart[~np.isfinite(apart)] = math.inf
@@ -217,7 +215,7 @@ def several(values: Any) -> tuple[Any, ...]:  # noqa: ANN401 - arrays or tensors
 def require_agreement(
     what: str, trained: Mapping[str, Arrays], other: Mapping[str, Arrays], allowed: float
 ) -> float:
-    """Fail the run if a rebuilt or merged model is not the trained one; return `largest`."""
+    """Fail the run if a rebuilt or merged model differs from the trained one; return `largest`."""
     found = largest_difference(trained, other).largest
     if not found <= allowed:
         raise UnusableError(

@@ -1,7 +1,6 @@
-"""The processes that were asked for against those that there are, before any heavy import.
+"""Compares the requested processes with the running ones, before any heavy import.
 
-Under a launcher of the user's, `accelerate launch` or `torchrun`, every process composes the
-configuration for itself, to the same result.
+Under `accelerate launch` or `torchrun` every process composes the same configuration.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from goft_cli.system.errors import GoftError
 
 SHARDING = {"DeepSpeed": "ACCELERATE_USE_DEEPSPEED", "FSDP": "ACCELERATE_USE_FSDP"}
 LAUNCHERS = {"launch", "accelerate.commands.launch"}
-"""The words after which accelerate's launcher takes its own."""
+"""Arguments that start accelerate's launcher; its own arguments follow them."""
 LEFT_OVER = "run unset WORLD_SIZE"
 USE_DDP = "use DDP (recipes/accelerate/*_ddp.yaml)"
 
 
 def is_rank() -> bool:
-    """Tell whether a launcher started this process, as one of one or more."""
+    """Tell whether a launcher started this process."""
     return "WORLD_SIZE" in os.environ
 
 
 def check_rank() -> None:
-    """Refuse a number of processes that no launcher can have left here."""
+    """Refuse a WORLD_SIZE that no launcher can have set."""
     given = os.environ.get("WORLD_SIZE", "1")
     if not given.isdecimal() or int(given) < 1:
         raise GoftError(f"WORLD_SIZE={given}: expected the number of processes", LEFT_OVER)
@@ -54,7 +53,7 @@ def check_nesting(words: Sequence[str]) -> None:
 
 
 def check_launch(cfg: TrainConfig) -> None:
-    """Compare the processes that were asked for with those that there are, or can be."""
+    """Refuse a number of processes that is not the running one, or exceeds the GPUs."""
     wanted = cfg.launcher.num_processes
     if is_rank():
         if wanted != processes():
@@ -72,7 +71,7 @@ def check_launch(cfg: TrainConfig) -> None:
 
 
 def check_asked(asked: int) -> None:
-    """Refuse a launch that started one process in place of several."""
+    """Refuse a launch that started one process instead of several."""
     if asked > 1:
         raise GoftError(
             f"accelerate launch was asked for {asked} processes and started 1, as it does on CPUs",
@@ -98,14 +97,14 @@ def asked_of_accelerate() -> int:
 
 
 def check_port() -> None:
-    """Refuse a port that the first process would open in vain, before anything heavy is imported.
+    """Refuse a port that the first process cannot open, before any heavy import.
 
-    torchrun and accelerate have opened theirs already; other launchers leave it to that process.
+    torchrun and accelerate have opened theirs already; with other launchers that process opens it.
     """
     opened = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     if opened or processes() == 1 or os.environ.get("RANK") != "0":
         return
-    port = os.environ.get("MASTER_PORT", "29500")  # accelerate's, where nobody names one
+    port = os.environ.get("MASTER_PORT", "29500")  # accelerate's default
     try:
         with socket.socket() as probe:
             # as the one that will serve there: what an ended launch leaves behind is no obstacle
@@ -135,13 +134,13 @@ def check_gpus(wanted: int) -> None:
 
 
 def sharding_backend() -> str | None:
-    """Name the backend that shares the training out by more than its rows, if there is one."""
+    """Name the backend that shards the model, if there is one."""
     asked = (name for name, key in SHARDING.items() if os.environ.get(key, "").lower() == "true")
     return next(asked, None)
 
 
 def check_sharding(cfg: TrainConfig) -> None:
-    """Refuse what the backend cannot do, or accelerate would replace, before hours are spent."""
+    """Refuse settings that the backend does not support or accelerate would replace."""
     backend = sharding_backend()
     if backend and (unfitness := unfit(backend, cfg)):
         reason, remedy = unfitness
@@ -149,23 +148,23 @@ def check_sharding(cfg: TrainConfig) -> None:
 
 
 def unfit(backend: str, cfg: TrainConfig) -> tuple[str, str] | None:
-    """Say why a backend cannot share this run out, and what to do; None if it can."""
+    """Return why a backend cannot shard this run, and a remedy; None if it can."""
     import torch
 
     on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
     if backend == "FSDP" and os.environ.get("FSDP_VERSION") != "2":
         return "its first version is not supported", "write fsdp_version: 2 into the file"
     if backend == "FSDP" and on_cpu:
-        return "without a GPU it gives DDP in its place", "use goft train launcher.num_processes=N"
+        return "without a GPU it falls back to DDP", "use goft train launcher.num_processes=N"
     if backend == "FSDP" and cfg.trainer.optim is Optimizer.sgd:
         return "torch cannot resume SGD, which has no state, with it", "pass another trainer.optim"
     if on_cpu and not cfg.trainer.use_cpu:
         return "without a GPU each process would train alone", "pass trainer.use_cpu=true"
     if cfg.model.quantization:
-        return "packed weights cannot be shared out", f"leave model.quantization out, or {USE_DDP}"
+        return "quantized weights cannot be sharded", f"leave model.quantization out, or {USE_DDP}"
     if cfg.trainer.max_tokens_per_batch is not None:
         reason = "trainer.max_tokens_per_batch gives each process another number of batches"
         return reason, f"leave it out, or {USE_DDP}"
     if isinstance(cfg.adapter, AdaLoraAdapterConfig):
-        return f"adapter={cfg.adapter.name} needs whole gradients", USE_DDP
+        return f"adapter={cfg.adapter.name} needs unsharded gradients", USE_DDP
     return None

@@ -1,4 +1,4 @@
-"""Model inputs by falling length and back to the order of their rows; large batches in parts."""
+"""Sorts model inputs by descending length and restores their order; splits large batches."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from goft_cli.tasks.tokens import lengths
 
 @dataclass(frozen=True)
 class LongestFirst:
-    """Model inputs by falling length: equal lengths share a batch, and memory runs out at once.
+    """Model inputs by descending length, for little padding and an early out-of-memory error.
 
-    Inputs whose length is not known, such as images, keep their order.
+    Inputs without a length, such as images, keep their order.
     """
 
     inputs: Inputs
     order: np.ndarray
-    """(inputs,) the place that each had before."""
+    """(inputs,) the original index of each input."""
 
     @classmethod
     def of(cls, inputs: Inputs) -> LongestFirst:
-        """Sort inputs; equal lengths keep their order, so that it is always the same."""
+        """Sort inputs; the sort is stable."""
         lengths = lengths_of(inputs)
         if lengths is None:
             return cls(inputs, np.arange(len(cast(Sized, inputs))))
@@ -38,15 +38,15 @@ class LongestFirst:
         return cls(taken(inputs, order), order)
 
     def restore(self, outputs: Arrays) -> Arrays:
-        """Bring the outputs of the sorted inputs back into the order that these had before."""
+        """Return the outputs of the sorted inputs in the original order of the inputs."""
         places = np.argsort(self.order)
         return at_places(outputs, places)
 
     def sample(self, batch_size: int, most: int) -> np.ndarray:
-        """Return the places, rising, that some inputs had before: all, or about `most` if fewer.
+        """Return the original indices of all inputs, or of about `most`, in ascending order.
 
-        Those are whole batches, spread evenly from the first to the last, and one at least. Sorted
-        again, the inputs make the same batches, and so give the same bits.
+        They form whole batches, at least one, evenly spaced from the first to the last. Sorted
+        again, the inputs form the same batches, and so give the same bits.
         """
         total = len(self.order)
         if total <= most:
@@ -58,24 +58,24 @@ class LongestFirst:
 
 
 def lengths_of(inputs: Inputs) -> np.ndarray | None:
-    """Return the (inputs,) numbers of tokens, or None where inputs are no tokens."""
+    """Return the (inputs,) numbers of tokens; None for inputs that are not tokens."""
     if not isinstance(inputs, datasets.Dataset) or "input_ids" not in inputs.column_names:
         return None
     return lengths(inputs)
 
 
 def taken(inputs: Inputs, places: np.ndarray) -> Inputs:
-    """Return the inputs at some places, in their order."""
+    """Return the inputs at these indices."""
     if isinstance(inputs, datasets.Dataset):
         return inputs.select(places)
     return Subset(inputs, places.tolist())
 
 
 def parts_of(batch: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
-    """Cut a batch into parts of at most `most` tokens, padding included, and one row at least.
+    """Split a batch into parts of at most `most` tokens, padding included, but at least one row.
 
-    The longest rows come first, and each part is as wide as its first row. Padding on the left
-    stays, for models count positions from the first column.
+    The longest rows come first, and each part is as wide as its first row. Left padding is kept,
+    because models count positions from the first column.
     """
     mask = batch.get("attention_mask")
     if mask is None or mask.dim() != 2 or mask.numel() <= most:
@@ -93,12 +93,12 @@ def parts_of(batch: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
 
 
 def narrowed(rows: Tensor, width: int, wide: int) -> Tensor:
-    """Leave out the last columns of what has one for each token."""
+    """Cut a tensor with one column for each token to `width` columns."""
     return rows[:, :wide] if rows.dim() > 1 and rows.shape[1] == width else rows
 
 
 def at_places(outputs: Arrays, places: np.ndarray) -> Arrays:
-    """Return the outputs at some places, in their order."""
+    """Return the outputs at these indices."""
     if isinstance(outputs, tuple):
         return tuple(values[places] for values in outputs)
     return outputs[places]

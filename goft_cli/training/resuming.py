@@ -1,4 +1,4 @@
-"""A trainer that goes on where it was: checkpoints at signals too, and totals over all starts."""
+"""A trainer that can be resumed: checkpoints at signals, and totals over all starts of a run."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ logger = logging.getLogger(__name__)
 class StopAtSignal(TrainerCallback):
     """Lets the update in progress finish, saves a checkpoint, and ends the run.
 
-    Trainer's own answer to SIGTERM goes on into the end of the epoch: it evaluates in the middle
-    of one, which may change the best checkpoint, and no two processes need agree on the update.
+    Trainer's own handling of SIGTERM evaluates in the middle of an epoch, which may change the best
+    checkpoint, and its processes need not stop at the same update.
     """
 
     def __init__(self) -> None:
         self.number = 0
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Answer a signal; a second one does not wait for the checkpoint."""
-        # several processes do wait, or one would leave the rest
+        """Note a signal; a second one ends the process without a checkpoint."""
+        # not with several processes: one would leave the others waiting
         if self.number and not torch.distributed.is_initialized():
             raise Stopped(number)
         self.number = number
@@ -43,7 +43,7 @@ class StopAtSignal(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Ask for a checkpoint if any process has had a signal."""
+        """Request a checkpoint if any process has received a signal."""
         self.number = largest(self.number, args)
         if self.number and not saves_later(args, state):
             control.should_save = True
@@ -51,16 +51,16 @@ class StopAtSignal(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """End the run if a signal came before: now the checkpoint is there."""
+        """End the run after a signal: the checkpoint is written now."""
         if self.number:
             name, step = signal.Signals(self.number).name, state.global_step
             logger.warning("%s: ended with a checkpoint after update %d", name, step)
-            where = f"update {step} of {state.max_steps}, where the same command goes on"
+            where = f"update {step} of {state.max_steps}, from which the same command resumes"
             raise Stopped(self.number, f"interrupted by {name}; saved at {where}")
 
 
 def saves_later(args: TrainingArguments, state: TrainerState) -> bool:
-    """Tell whether this update ends an epoch whose evaluation belongs into its checkpoint."""
+    """Tell whether an evaluation follows this update, whose scores the checkpoint must contain."""
     ends = float(state.epoch).is_integer() or state.global_step >= state.max_steps
     return ends and args.save_strategy == SaveStrategy.EPOCH
 
@@ -75,28 +75,28 @@ def largest(number: int, args: TrainingArguments) -> int:
 
 
 class Totals(TrainerCallback, ExportableState):
-    """Training time and task loss over all starts of a run; Trainer forgets both on resuming."""
+    """Training time and task loss over all starts of a run; Trainer loses both on resuming."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0  # of training that the present weights have behind them
-        self.loss = 0.0  # task loss of every update so far, summed
+        self.seconds = 0.0  # training time of the current weights
+        self.loss = 0.0  # sum of the task losses of all updates so far
         self.began = time.monotonic()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Go on from what the checkpoint holds."""
+        """Restore the totals of the checkpoint."""
         kept: Any = state.stateful_callbacks
         vars(self).update(kept["Totals"]["attributes"])
         self.began = time.monotonic() - self.seconds
 
     def state(self) -> dict[str, dict[str, float]]:
-        """Return what a checkpoint keeps."""
+        """Return the totals for a checkpoint."""
         return {"args": {}, "attributes": {"seconds": self.seconds, "loss": self.loss}}
 
 
 class ResumableTrainer(InOrder):
-    """Keeps checkpoints that are whole or not there, and totals that outlive the process."""
+    """Writes atomic checkpoints, and totals that are restored on resuming."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
         super().__init__(*args, **kwargs)
@@ -120,7 +120,7 @@ class ResumableTrainer(InOrder):
         return str(Path(folder) / ASIDE) if self._writing_aside else folder
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:  # noqa: ANN401
-        """Forget a checkpoint that was never finished, and find the best one again."""
+        """Delete an unfinished checkpoint, and find the best one."""
         if self.args.should_save:
             shutil.rmtree(self._checkpoints / ASIDE, ignore_errors=True)
         progress = super()._init_training_state(*args, **kwargs)
@@ -128,13 +128,13 @@ class ResumableTrainer(InOrder):
         return progress
 
     def _point_to_best(self) -> None:
-        """Name the best checkpoint where it is now: written aside, or moved, it was elsewhere."""
+        """Set the best checkpoint's current path: it was renamed, or the run folder was moved."""
         if self.state.best_global_step:
             best = self._checkpoints / checkpoint_name(self.state.best_global_step)
             self.state.best_model_checkpoint = str(best)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:  # noqa: ANN401 - Trainer's own
-        """Let Trainer write aside, then give the whole checkpoint its name and drop old ones."""
+        """Let Trainer write to a temporary folder, then rename it and delete old checkpoints."""
         self._close_totals()
         aside = self._checkpoints / ASIDE
         self._writing_aside = True
@@ -160,9 +160,9 @@ class ResumableTrainer(InOrder):
             prune(self._checkpoints, self.args.save_total_limit, protected)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
-        """Train no further after the last update; Trainer would, where it was inside an epoch.
+        """Do not train after the last update; Trainer would, if it is inside an epoch.
 
-        The last one is known when the training begins where it was stopped early before.
+        A run that early stopping had ended starts at its last update.
         """
         if self.control.should_training_stop or self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
@@ -174,7 +174,7 @@ class ResumableTrainer(InOrder):
         return super()._finalize_training(*args, **kwargs)
 
     def _close_totals(self) -> None:
-        """Read the clock, and take the mean loss of all processes."""
+        """Add the elapsed time, and average the loss over all processes."""
         self.totals.seconds = time.monotonic() - self.totals.began
         if self.args.world_size > 1:
             loss = torch.tensor(self.totals.loss, dtype=torch.float64, device=self.args.device)

@@ -1,4 +1,4 @@
-"""What DeepSpeed and FSDP2 share out among the processes: checked, put together, left behind."""
+"""Training sharded by DeepSpeed or FSDP2: checks, and gathering of the weights."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from goft_cli.training.launch_checks import SHARDING, sharding_backend
 
 
 def backend_of(checkpoint: Path) -> str | None:
-    """Return the backend that wrote a checkpoint, by the name of the optimizer's part."""
+    """Return the backend that wrote a checkpoint, by the name of its optimizer folder."""
     if (checkpoint / "latest").is_file():
         return "DeepSpeed"
     return None if (checkpoint / OPTIMIZER_NAME).is_file() else "FSDP"
 
 
 def check_same_backend(checkpoint: Path) -> None:
-    """Refuse to go on with another backend: Trainer would, without the optimizer's state."""
+    """Refuse to resume with another backend: Trainer would do so without the optimizer's state."""
     wrote, here = backend_of(checkpoint), sharding_backend()
     if wrote != here:
         raise GoftError(
-            f"{checkpoint} was written with {wrote or 'whole weights'}, and this start has "
-            f"{here or 'whole weights'}",
+            f"{checkpoint} was written with {wrote or 'unsharded weights'}, and this start has "
+            f"{here or 'unsharded weights'}",
             "launch it as before, or pass overwrite=true",
         )
 
 
 @contextmanager
 def unpickling_nothing() -> Iterator[None]:
-    """Let DeepSpeed read tensors, numbers and its own classes from a checkpoint, and no others."""
+    """Let DeepSpeed read only tensors, numbers and its own classes from a checkpoint."""
     if sharding_backend() != "DeepSpeed":
         yield
         return
@@ -62,9 +62,9 @@ def unpickling_nothing() -> Iterator[None]:
 
 
 def whole_state(model: nn.Module) -> dict[str, Any] | None:
-    """Return what trains by name, whole, on the CPU of the first process.
+    """Return the unsharded trainable tensors by name, on the CPU of the first process.
 
-    All processes must be here with their shares; None where nothing is shared out.
+    All processes must call it; None if the model is not sharded.
     """
     if sharding_backend() is None:
         return None
@@ -74,7 +74,7 @@ def whole_state(model: nn.Module) -> dict[str, Any] | None:
 
 
 def together(model: nn.Module) -> AbstractContextManager[object]:
-    """Hold what ZeRO-3 trains whole for a while; the other backends need no such thing."""
+    """Gather ZeRO-3's trainable parameters within a block; other backends do not need it."""
     if not is_deepspeed_zero3_enabled():
         return nullcontext()
     from deepspeed import zero  # pyright: ignore[reportMissingImports] - an extra
@@ -83,7 +83,7 @@ def together(model: nn.Module) -> AbstractContextManager[object]:
 
 
 def check_deepspeed(cfg: TrainConfig, arguments: TrainingArguments) -> None:
-    """Refuse settings with which ZeRO-3 would do something else than the configuration says."""
+    """Refuse settings that ZeRO-3 would not follow."""
     plugin = arguments.deepspeed_plugin
     if plugin is None or plugin.zero_stage != 3:
         return
@@ -95,15 +95,15 @@ def check_deepspeed(cfg: TrainConfig, arguments: TrainingArguments) -> None:
     dtype = cfg.model.dtype.value
     if dtype != "float32" and not (cfg.trainer.bf16 or cfg.trainer.fp16):
         raise GoftError(
-            f"model.dtype={dtype}: ZeRO-3 would widen the weights to float32",
+            f"model.dtype={dtype}: ZeRO-3 would convert the weights to float32",
             "pass trainer.bf16=true as well, which leaves the adapter in float32",
         )
 
 
 def forget_sharding() -> None:
-    """Make models built from now on whole in every process, for accelerate and transformers alike.
+    """Build later models unsharded in every process, in accelerate and transformers.
 
-    The next `TrainingArguments` make accelerate look at the environment again.
+    The next `TrainingArguments` make accelerate read the environment again.
     """
     for variable in SHARDING.values():
         os.environ.pop(variable, None)

@@ -1,6 +1,6 @@
-"""Experiment trackers: what each reads from the environment, and how its run is closed.
+"""Experiment trackers: their environment variables, and how their runs are closed.
 
-Trainer's own callbacks do the rest. No tracker's package is imported before the training.
+Trainer's own callbacks do the rest. No tracker's package is imported before training.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from goft_cli.config import TrackerConfig, TrackerName, WandbMode
 
 
 def close_wandb(*, failed: bool) -> None:
-    """End the run; it would wait for the interpreter's end, which a job of a sweep has not."""
+    """End the run; W&B would only end it with the interpreter, and a sweep's jobs share that."""
     import wandb
 
     wandb.finish(exit_code=int(failed))
@@ -30,7 +30,7 @@ def close_mlflow(*, failed: bool) -> None:
 
 
 def close_comet(*, failed: bool) -> None:
-    """End the experiment, which uploads or writes what is left of it."""
+    """End the experiment, which uploads or writes its remaining data."""
     import comet_ml  # pyright: ignore[reportMissingImports]
 
     if (experiment := comet_ml.get_running_experiment()) is not None:
@@ -54,7 +54,7 @@ def close_clearml(*, failed: bool) -> None:
 
 
 def nothing(*, failed: bool) -> None:
-    """Leave a tracker alone that writes as it goes."""
+    """Do nothing: the tracker has written everything already."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class Service:
     """One tracker.
 
     Attributes:
-        package: what pip calls it.
-        project: the variable with the name of the project.
-        places: variables with a folder, and its name in the run folder.
-        offline: the variable that keeps it off the network, and its value then.
+        package: its name in pip.
+        project: variable of the project's name.
+        places: variables of folders, and the folders' names in the run folder.
+        offline: variable that switches the network off, and its value for that.
         online: values of that variable with which it needs the network.
-        key: the variable with the user's key, for those that need one online.
-        key_file: the file that else has it, below the home folder, and the variable of its place.
-        login: the command that writes that file.
-        preset: further variables, where the user has not set them.
+        key: variable of the user's key, for those that need one online.
+        key_file: file in the home folder with the key, and the variable of its path.
+        login: command that writes that file.
+        preset: further variables, set unless the user has set them.
     """
 
     package: str
@@ -142,7 +142,7 @@ SERVICES = {
 
 
 def needs_network(tracker: TrackerConfig) -> bool:
-    """Tell whether a tracker sends its curves at once."""
+    """Tell whether a tracker uploads its curves during the run."""
     service = SERVICES.get(tracker.name)
     if service is None or service.offline is None or tracker.mode is WandbMode.offline:
         return False
@@ -161,7 +161,7 @@ def has_key(service: Service) -> bool:
 
 @contextmanager
 def tracking(tracker: TrackerConfig, folder: Path) -> Iterator[None]:
-    """Set the tracker up through its own environment variables, and close its run in the end."""
+    """Configure the tracker by its environment variables, and close its run at the end."""
     service = SERVICES.get(tracker.name)
     if service is None:
         yield

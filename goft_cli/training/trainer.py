@@ -1,4 +1,4 @@
-"""transformers.Trainer, plus the adapter's penalty, kept apart from the reported task loss."""
+"""transformers.Trainer with the adapter's penalty, which is logged apart from the task loss."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class EncodedData:
     evaluation: dict[str, Split]
     collate: Collator
     class_weights: np.ndarray | None = None
-    """What a row of each class counts in the training loss; None if all count alike."""
+    """Weight of each class in the training loss; None if all are equal."""
 
 
 class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
@@ -78,7 +78,7 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
         inputs: dict[str, Any],
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """Return the task loss of one micro-batch, its gradients and the penalty's in place."""
+        """Compute the gradients of one micro-batch with its penalty; return the task loss."""
         parts = parts_of(inputs, self._most_tokens) if self._most_tokens else [inputs]
         loss = self._sum_over(parts, model, num_items_in_batch)
         if not torch.isfinite(loss):
@@ -89,10 +89,10 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
         return loss
 
     def _sum_over(self, parts: Sequence[dict[str, Any]], model: nn.Module, items: Items) -> Tensor:
-        """Compute a micro-batch part after part; each counts by its share of the rows.
+        """Compute a micro-batch in parts, each weighted by its share of the rows.
 
-        Trainer and `PenaltyMixin` divide by the number of micro-batches in an update, so a part is
-        taken for one of as many as would make the update out of its like.
+        Trainer and `PenaltyMixin` divide by the number of micro-batches in an update; for a part,
+        that number is replaced by the number of parts of its size in an update.
         """
         if len(parts) == 1:
             return super().training_step(model, parts[0], items)
@@ -101,7 +101,7 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
         found = []
         for size, part in zip(sizes, parts, strict=True):
             vars(self)["current_gradient_accumulation_steps"] = steps * sum(sizes) / size
-            # processes exchange their gradients after the last part, of which each has one
+            # processes exchange gradients only after the last part, which each of them has
             waits = nullcontext() if part is parts[-1] else self.accelerator.no_sync(model)
             with waits:
                 found.append(super().training_step(model, part, items))
@@ -121,7 +121,7 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
         return int(self.state.epoch or 0)
 
     def _check_update_of_deepspeed(self) -> None:
-        """Stop at a gradient that is not finite: DeepSpeed would leave out update after update.
+        """Stop at a gradient that is not finite: DeepSpeed would skip one update after another.
 
         It takes its update at the end of the backward pass, and keeps no gradient for
         `FiniteGradients` to see.
@@ -134,7 +134,7 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
     def create_scheduler(
         self, num_training_steps: int, optimizer: Optimizer | None = None
     ) -> LRScheduler:
-        """Return the schedule that transformers does not have, or else the one it has."""
+        """Return goft's own schedule, or transformers'."""
         if self.lr_scheduler is None and self._rate is not None:
             self.lr_scheduler = by_epoch(
                 self._rate,
@@ -149,7 +149,7 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
 def training_arguments(
     cfg: TrainConfig, checkpoints: Path, task: Task[Any, Any]
 ) -> TrainingArguments:
-    """Translate our configuration; the keys under `trainer` are already Trainer's own."""
+    """Return Trainer's arguments; the keys under `trainer` already have its names."""
     given = {entry.name: getattr(cfg.trainer, entry.name) for entry in fields(cfg.trainer)}
     own = {key: one.value if isinstance(one, Enum) else one for key, one in given.items()}
     for key in ("early_stopping_patience", "early_stopping_threshold", "max_tokens_per_batch"):
@@ -168,15 +168,15 @@ def training_arguments(
         hint = "add trainer.use_cpu=true on a machine without GPU" if cfg.trainer.bf16 else ""
         raise GoftError(f"trainer: {' '.join(str(error).split())}", hint) from error
     check_schedule(arguments)
-    # Several visible GPUs without a launcher would mean DataParallel, whose replicas keep their
-    # layers' penalties to themselves, so that what is logged as loss would contain them.
+    # Several visible GPUs without a launcher would mean DataParallel. The layers' penalties stay in
+    # its replicas, so that the logged loss would contain them.
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
     return arguments
 
 
 def check_schedule(arguments: TrainingArguments) -> None:
-    """Refuse arguments that the schedule does not take, or lacks."""
+    """Refuse arguments that the schedule does not accept, and missing ones."""
     rehearsed = torch.optim.SGD([torch.zeros(1)], lr=arguments.learning_rate)
     name = SchedulerType(arguments.lr_scheduler_type)
     own = cast("dict[str, Any]", arguments.lr_scheduler_kwargs)
@@ -186,7 +186,7 @@ def check_schedule(arguments: TrainingArguments) -> None:
         raise GoftError(
             f"trainer.lr_scheduler_type={name.value} with trainer.lr_scheduler_kwargs={own}: "
             f"{' '.join(str(error).split())}",
-            "the documentation of transformers' schedules names their arguments",
+            "pass the arguments in the documentation of transformers' schedules",
         ) from error
 
 
@@ -216,7 +216,7 @@ def fixed_arguments(cfg: TrainConfig, checkpoints: Path, task: Task[Any, Any]) -
 
 
 def update_count(rows: int, trainer: TrainerConfig | TrainingArguments, processes: int) -> int:
-    """Return how often Trainer will update the weights, if each row is one model input."""
+    """Return the number of Trainer's updates, if each row is one model input."""
     if trainer.max_steps > 0:
         return trainer.max_steps
     whole = math.floor if trainer.dataloader_drop_last else math.ceil
@@ -282,7 +282,7 @@ def require_a_batch(rows: Inputs, arguments: TrainingArguments) -> None:
 
 
 def fit(trainer: Trainer, resume_from: Path | None) -> None:
-    """Train to the end, then put the best checkpoint's weights back."""
+    """Train to the end, then load the best checkpoint's weights."""
     try:
         trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
     finally:

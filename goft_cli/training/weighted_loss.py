@@ -1,4 +1,4 @@
-"""Cross entropy in which a row counts as much as its class weighs."""
+"""Cross entropy with class weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ IGNORED = -100
 
 
 class WeightedLoss:
-    """A `compute_loss_func` of Trainer: the weights count in training, the plain mean otherwise.
+    """A `compute_loss_func` of Trainer: weighted in training, the plain mean in evaluation.
 
-    The sum of weight times loss is divided by the rows of the update, in whichever micro-batch and
-    process they are, and not by the sum of their weights, as torch does in each batch: the same
-    rows give the same gradient however they are batched. The balanced weights of all training rows
-    have the mean 1.
+    The sum of weight times loss is divided by the number of rows of the update over all
+    micro-batches and processes, not by the sum of their weights, as in torch: so the gradient does
+    not depend on how rows are batched. The balanced weights of all training rows have the mean 1.
     """
 
     def __init__(self, weights: np.ndarray, smoothing: float = 0.0) -> None:
@@ -29,7 +28,7 @@ class WeightedLoss:
     def __call__(
         self, outputs: ModelOutput, labels: Tensor, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Return the loss of (..., classes) logits and (...) labels, of which -100 is none."""
+        """Return the loss of (..., classes) logits and (...) labels; -100 is ignored."""
         logits: Any = outputs["logits"]
         flat, targets = logits.flatten(0, -2).float(), labels.flatten()
         options: dict[str, Any] = {"label_smoothing": self.smoothing, "ignore_index": IGNORED}

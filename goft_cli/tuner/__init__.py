@@ -1,4 +1,4 @@
-"""Teach PEFT a method that it does not ship.
+"""Adds GOFT to PEFT as a method.
 
 `register_peft_method` only accepts names that are members of the enum `PeftType`, and enums cannot
 be subclassed once they have members, so the member is added to the enum itself, once per process.

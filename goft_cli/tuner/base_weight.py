@@ -1,4 +1,4 @@
-"""The frozen layer below a rotation: plain, or with a weight that bitsandbytes packed."""
+"""The frozen layer below a rotation: plain, or quantized by bitsandbytes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def features(layer: nn.Module) -> tuple[int, int]:
 
 
 def obstacle(layer: nn.Module) -> str | None:
-    """What keeps the input of a layer that bitsandbytes did not pack from being rotated."""
+    """Why a layer's input (not one of bitsandbytes) cannot be rotated; None if it can."""
     weight = layer._parameters.get("weight")
     if not isinstance(layer, LINEAR):
         return "expected a torch.nn.Linear, transformers' Conv1D, or a linear layer of bitsandbytes"
@@ -55,7 +55,7 @@ def obstacle(layer: nn.Module) -> str | None:
 
 @torch.no_grad()
 def is_linear_map(layer: nn.Module) -> bool:
-    """Whether the class of a layer computes x W^T + b, found by a trial with small random weights.
+    """Whether a layer's class computes x W^T + b, tested with small random weights.
 
     The layer's own weight is not used: it may be large, or on the meta device.
     """
@@ -63,14 +63,14 @@ def is_linear_map(layer: nn.Module) -> bool:
         return True
     if layer._parameters.keys() - {"weight", "bias"} or any(layer.children()):
         return False
-    with torch.device("cpu"):  # whatever device a loading model is being built on
+    with torch.device("cpu"):  # not the device on which a model may be loading
         generator = torch.Generator().manual_seed(0)
         drawn = torch.randn(8, 5, generator=generator, dtype=torch.float64)
         weight, bias = drawn[:3], drawn[3, :3]
         x = drawn[4:] * torch.tensor([[1e-3], [1.0], [1e3], [1.0]], dtype=torch.float64)
         try:
             found = trial(layer, weight, bias)(x)
-        except Exception:  # whatever a foreign forward raises that does not take x alone
+        except Exception:  # any error of a forward that needs more than x
             return False
         bias = bias if layer._parameters.get("bias") is not None else torch.zeros_like(bias)
         expected, size = x @ weight.T + bias, x.abs() @ weight.abs().T + bias.abs()
@@ -93,7 +93,7 @@ def trial(layer: nn.Module, weight: Tensor, bias: Tensor) -> Callable[[Tensor], 
 
 
 def quantization_of(layer: nn.Module) -> QuantizationBackend | None:
-    """How to read and write a weight of bitsandbytes; None for every other layer."""
+    """PEFT's functions to read and write a weight of bitsandbytes; None for any other layer."""
     if type(layer) in LINEAR:
         return None
     backend = resolve_quantization_backend(layer)
@@ -101,14 +101,14 @@ def quantization_of(layer: nn.Module) -> QuantizationBackend | None:
 
 
 def base_weight(layer: nn.Module) -> Tensor:
-    """The weight as stored, (out, in) or Conv1D's (in, out); a packed one as what it stands for."""
+    """The weight as stored, (out, in) or Conv1D's (in, out); a quantized one is dequantized."""
     if (backend := quantization_of(layer)) is not None:
         return backend.get_base_weight(layer)
     return layer.get_parameter("weight").detach()
 
 
 def cast_for_autocast(x: Tensor) -> Tensor:
-    """The dtype in which autocast would run the base layer; like it, float64 is left alone."""
+    """The input in the dtype in which autocast would run the base layer; float64 stays."""
     device = x.device.type
     available = torch.amp.is_autocast_available(device)
     if available and torch.is_autocast_enabled(device) and x.dtype != torch.float64:

@@ -27,15 +27,14 @@ def add_weighted_adapter(
 ) -> None:
     """Add an adapter that turns each pair by the sum of weight times angle, on the same schedule.
 
-    Any sum of angles is a strict rotation. It is not the product of the rotations, R(a) R(b) not
-    being R(a + b) unless their stages commute, as where both turn the pairs of one stage only; not
-    even R(a) R(a) is R(2a). The product is what merging one adapter after the other gives. Factors
-    of `scale` are multiplied, each to the power of its weight. The new adapter has
-    `angle="direct"`, as a sum may be more than the pi that "tanh" reaches. It is neither active nor
-    does it train.
+    Any sum of angles is a strict rotation. It is not the product of the rotations: R(a) R(b) is
+    R(a + b) only if the stages commute, for example if both turn pairs of one stage only; even
+    R(a) R(a) is not R(2a). Merging one adapter after the other gives the product. The factors of
+    `scale` are multiplied, each to the power of its weight. The new adapter has `angle="direct"`,
+    because a sum may exceed pi, the limit of "tanh". It is not active and not trainable.
 
-    A module that one of the adapters trained whole is copied; where several trained it, there is no
-    sum that would mean anything, and PEFT refuses that for LoRA as well.
+    A module of `modules_to_save` that one adapter trained is copied; if several trained it, no sum
+    has a meaning, and the function refuses, as PEFT does for LoRA.
 
     Raises:
         ValueError: names or weights that do not fit, qGOFT, or a scale that is not positive.
@@ -78,7 +77,7 @@ def check_arguments(
     adapter_name: str,
     combination_type: str,
 ) -> list[GoftConfig]:
-    """Refuse what has no sum of angles; return the adapters' configurations."""
+    """Refuse adapters without a sum of angles; return the adapters' configurations."""
     if combination_type != "angles":
         raise ValueError(
             f"Invalid combination_type: {combination_type}; GOFT has 'angles', the sum of the "
@@ -100,7 +99,7 @@ def check_arguments(
     if free:
         raise ValueError(
             f"adapter {free[0]!r}: found method='qgoft', expected 'goft'; its 2x2 blocks are a "
-            "rotation times a symmetric part, and symmetric parts do not commute, so that there is "
+            "rotation times a symmetric part, and symmetric parts do not commute, so there is "
             "no sum; merge one adapter after the other instead"
         )
     check_heads(tuner, adapters)
@@ -108,7 +107,7 @@ def check_arguments(
 
 
 def check_heads(tuner: BaseTuner, adapters: Sequence[str]) -> None:
-    """Refuse several adapters that trained the same module whole, in PEFT's words."""
+    """Refuse adapters that share a module of `modules_to_save`, with PEFT's message."""
     for wrapper in tuner.modules():
         if isinstance(wrapper, ModulesToSaveWrapper):
             trained = [name for name in adapters if name in wrapper.modules_to_save]
@@ -145,7 +144,7 @@ def product_of_scales(name: str, layer: GoftLayer, pairs: Sequence[tuple[str, fl
 
 @torch.no_grad()
 def copy_heads(tuner: BaseTuner, adapters: Sequence[str], adapter_name: str) -> None:
-    """Give the new adapter the module that one of the others trained whole."""
+    """Copy modules of `modules_to_save` from the adapters to the new one."""
     for wrapper in tuner.modules():
         if isinstance(wrapper, ModulesToSaveWrapper) and adapter_name in wrapper.modules_to_save:
             for name in adapters:

@@ -1,4 +1,4 @@
-"""What a user may ask of GOFT, checked where it is written down."""
+"""GOFT's PEFT configuration, which checks its fields."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class GoftConfig(PeftConfig):
     scale: bool = False
     """Learn a factor per input as well (norm adjustment)."""
     penalty_weight: float | None = None
-    """Weight of qGOFT's pull towards orthogonal columns, `PENALTY_WEIGHT` if not given;
-    0 for strict rotations, which have nothing to pull."""
+    """Weight of qGOFT's orthogonality penalty, `PENALTY_WEIGHT` if not given; 0 for strict
+    rotations, which are orthogonal."""
     target_modules: list[str] | set[str] | str | None = None
-    """Names or name endings, a regex matched against the whole name, or "all-linear"."""
+    """Names or name suffixes, a regex matched against the whole name, or "all-linear"."""
     exclude_modules: list[str] | set[str] | str | None = None
-    """Names or name endings, or a regex, of modules to leave alone."""
+    """Names or name suffixes, or a regex, of modules not to adapt."""
     modules_to_save: list[str] | None = None
     """Modules trained in full and saved beside the adapter, such as a new classifier."""
     layers_to_transform: list[int] | int | None = None

@@ -1,4 +1,4 @@
-"""How each method takes a fraction of what it has learnt; `set_strength` is the way to use it."""
+"""Fractions of a trained adapter, method by method; `set_strength` uses them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ STRENGTH = "goft_strength"
 BASE = "goft_base"
 """Attribute of a module whose own weights train: by adapter and name, the base model's values."""
 TRAINED = "goft_trained"
-"""Attribute of a module: by adapter, what its strength has replaced."""
+"""Attribute of a module: by adapter, the trained values that a strength has replaced."""
 
 
 def own(module: object, attribute: str) -> Mapping[str, Any]:
-    """Return what `keep` has put on a module itself: wrappers also answer for what they wrap."""
+    """Return the values that `keep` stored on this module, not on one that it wraps."""
     return vars(module).get(attribute, {})
 
 
 def keep(module: object, attribute: str, adapter: str, value: object) -> None:
-    """Put a value for an adapter on a module, where no state_dict has it; None takes it away."""
+    """Store a value for an adapter on a module, outside of its state_dict; None removes it."""
     others = {name: one for name, one in own(module, attribute).items() if name != adapter}
     setattr(module, attribute, others if value is None else {**others, adapter: value})
 
@@ -41,23 +41,23 @@ def one_strength(module: object, adapter: str) -> float:
 
 
 class Way(NamedTuple):
-    """How one kind of module takes a fraction: what speaks against it, and what it does."""
+    """How one kind of module uses a fraction: a function that finds problems, and one that acts."""
 
     problem: Callable[[Any, str], str | None]
     apply: Callable[[Any, str, float], None]
 
 
 def way_of(module: nn.Module) -> Way:
-    """Return how a module takes a fraction of an adapter."""
+    """Return the `Way` for a module."""
     if own(module, BASE):
         return INTERPOLATION
     return next((way for kind, way in WAYS.items() if isinstance(module, kind)), NO_WAY)
 
 
 def goft_problem(layer: GoftLayer, adapter: str) -> str | None:
-    """Look for blocks and factors that have no powers between the identity and themselves."""
+    """Name a block or factor without fractional powers; None if there is none."""
     rotation, scale = layer.goft_rotation[adapter].detach(), layer.goft_scale.get(adapter)
-    if rotation.is_meta:  # a plan's model, which has learnt nothing
+    if rotation.is_meta:  # the untrained model of `goft plan`
         return None
     if rotation.dim() == 3 and not (polar_parts(rotation)[2] > 0).all():
         return (
@@ -68,7 +68,7 @@ def goft_problem(layer: GoftLayer, adapter: str) -> str | None:
 
 
 def factor_problem(method: str, factors: Tensor) -> str | None:
-    """Look for factors that are not positive."""
+    """Name a factor that is not positive; None if there is none."""
     least = float(factors.detach().amin())
     return (
         None
@@ -78,12 +78,12 @@ def factor_problem(method: str, factors: Tensor) -> str | None:
 
 
 def lora_problem(layer: LoraLayer, adapter: str) -> str | None:
-    """Look for variants that do more than to add a product of two factors."""
+    """Name a LoRA variant that does more than add a product of two factors; None for others."""
     variant = layer.lora_variant.get(adapter)
     if variant is None:
         return None
     name = type(variant).__name__.removesuffix("LinearVariant")
-    return f"{name} does more than to add an update, and has no known fraction; pass strength=1"
+    return f"{name} does more than add an update, and has no known fraction; pass strength=1"
 
 
 def scale_update(layer: LoraLayer, adapter: str, strength: float) -> None:
@@ -102,7 +102,7 @@ class FractionOfOft(OFTRotationModule):
         return super()._cayley_batch(self.strength * Q, *args, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Turn x (..., in); at 0 leave it alone, where a product with 1 may be rounded."""
+        """Turn x (..., in); at strength 0 return x itself, because a product with 1 may round."""
         return x if self.strength == 0 else super().forward(x)
 
 
@@ -114,7 +114,7 @@ def turn_oft(layer: OFTLayer, adapter: str, strength: float) -> None:
 
 
 class FractionOfBoft(BoftLinear):
-    """PEFT's BOFT; where it is at 0, its sums would round the base layer's output."""
+    """PEFT's BOFT; at strength 0 it is skipped, because its sums would round the output."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - passed on
         """(..., in) to (..., out)."""
@@ -124,7 +124,7 @@ class FractionOfBoft(BoftLinear):
 
 
 def boft_problem(layer: BOFTLayer, adapter: str) -> str | None:
-    """Look for factors that are not positive, and for layers that are not linear."""
+    """Name a factor that is not positive, or a layer that is not linear; None if there is none."""
     if not isinstance(layer, BoftLinear):
         return f"no fraction of BOFT is known on a {type(layer).__name__}; pass strength=1"
     factors = layer.boft_s[adapter]
@@ -172,7 +172,7 @@ def no_problem(module: nn.Module, adapter: str) -> None:
 
 
 def method_problem(layer: nn.Module, adapter: str) -> str:
-    """Say of a method that no fraction of it is known."""
+    """Return the sentence that no fraction of this method is known."""
     method = type(layer).__module__.split(".")[-2].upper()
     reflections = "is a product of reflections, and no path of such products leads to the identity"
     unknown = "has no fraction that is known to end at the base model"
@@ -180,7 +180,7 @@ def method_problem(layer: nn.Module, adapter: str) -> str:
 
 
 def nothing(module: nn.Module, adapter: str, strength: float) -> None:
-    """Leave a layer alone that reads its strength itself."""
+    """Do nothing: the layer reads its strength in `forward`."""
 
 
 INTERPOLATION = Way(no_problem, interpolate)
@@ -191,4 +191,4 @@ WAYS: dict[type[Any], Way] = {
     OFTLayer: Way(no_problem, turn_oft),
     BOFTLayer: Way(boft_problem, turn_boft),
 }
-"""How the methods take a fraction."""
+"""The `Way` of each kind of layer."""

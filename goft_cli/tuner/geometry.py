@@ -1,7 +1,7 @@
-"""How far rotations turn, and how far they are from rotations: statistics layer by layer.
+"""Statistics of each layer's rotation: its angles, and its distance from an exact rotation.
 
-Everything is computed from the parameters in float32 or wider and detached, so that it may be asked
-for while training.
+Everything is computed from detached parameters in float32 or wider, so it can be called while
+training.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from goft_cli.rotation import rotate_transposed, schedule
 from goft_cli.tuner.layer import GoftLayer
 
 PROBES = 64
-"""Orthonormal vectors that stand for all of R^d where the composed map is measured."""
+"""Orthonormal vectors on which the composed map is measured, in place of a basis of R^d."""
 
 ENERGY_NEURONS = 2048
-"""How many of a layer's neurons, evenly spaced, stand for all of them where there are more."""
+"""Most neurons of a layer to measure; if it has more, evenly spaced ones."""
 
 WRAPPER = "base_model.model."
-"""What PEFT puts before the names of the plain model's modules."""
+"""Prefix that PEFT adds to the names of the plain model's modules."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class RotationGeometry:
     """One layer's map x -> diag(scale) R^T x, pair by pair and as a whole."""
 
     angles: Tensor
-    """(d-1,) radians in [-pi, pi]: how far each pair turns; of a quasi block, how far the rotation
-    nearest to it turns."""
+    """(d-1,) radians in [-pi, pi]: the angle of each pair; for a quasi block, that of the nearest
+    rotation."""
     deviations: Tensor
-    """(d-1,) spectral distance of each 2x2 block from that rotation. 0.05 says that the block
-    changes lengths by up to 5%; 0 where rotations are strict."""
+    """(d-1,) spectral distance of each 2x2 block from that rotation. 0.05 means that the block
+    changes lengths by up to 5%; 0 for strict rotations."""
     orthogonality_error: float
     """Largest entry of |T^T T - I| for the whole map T, on `PROBES` orthonormal vectors or, in
-    fewer dimensions, on a basis. Rounding alone if R is strict."""
+    fewer dimensions, on a basis. Only rounding error if R is strict."""
 
     def by_stage(self) -> tuple[Tensor, ...]:
         """Return the angles of each stage, from neighbouring coordinates to the coarsest pair."""
@@ -50,7 +50,7 @@ class RotationGeometry:
 
 @dataclass(frozen=True)
 class NeuronChange:
-    """What an adapter does to the weights that each output is computed with."""
+    """How an adapter changes the weights of each output (neuron)."""
 
     angles: Tensor
     """(out,) radians in [0, pi] between a neuron's weights before and after."""
@@ -62,9 +62,9 @@ class NeuronChange:
 def hyperspherical_energy(weight: Tensor) -> float:
     """Return the mean of 1 / distance over pairs of neurons, rows of (out, in) scaled to length 1.
 
-    A rotation of the inputs leaves it as it is, which is what orthogonal fine-tuning is after.
-    Rows of zeros are left out. Liu et al., NeurIPS 2018, arXiv:1805.09298, with s = 1; infinite
-    where two neurons coincide.
+    A rotation of the inputs does not change it; orthogonal fine-tuning aims at that. Rows of zeros
+    are left out. Liu et al., NeurIPS 2018, arXiv:1805.09298, with s = 1; infinite if two neurons
+    coincide.
     """
     rows = weight.detach()[:: -(-len(weight) // ENERGY_NEURONS)].double()
     lengths = rows.norm(dim=1, keepdim=True)
@@ -105,7 +105,7 @@ def orthogonality_error(rotation: Tensor, scale: Tensor | None = None) -> float:
     images = rotate_transposed(probes, rotation)
     if scale is not None:
         images = images * scale.to(images)
-    # in float64 on the CPU: the products must not add a rounding of their own, TF32's least of all
+    # in float64 on the CPU: the products must add no rounding, in particular not TF32's
     wide = images.cpu().double()
     return float((wide @ wide.T - torch.eye(len(wide))).abs().max())
 
@@ -143,7 +143,7 @@ def rotation_geometries(model: nn.Module, adapter: str = "default") -> dict[str,
 def adapted_weights(model: nn.Module) -> dict[str, Tensor]:
     """Return the base weight (out, in) of each adapted layer, by its name in the plain model.
 
-    They are the model's own tensors, not copies; merging replaces them and leaves these alone.
+    They are the model's own tensors, not copies; merging replaces them and does not change these.
     """
     return {
         name.removeprefix(WRAPPER): neurons(layer.get_base_layer())
@@ -167,7 +167,7 @@ def neurons(layer: nn.Module) -> Tensor:
 
 
 def geometry_scalars(model: nn.Module) -> dict[str, float]:
-    """Return a few numbers on the rotations of a model that is whole on this process, by name.
+    """Return a few statistics by name of a model's rotations; the model must not be sharded.
 
     Mean and largest |angle| of a pair in degrees, over all layers; the largest orthogonality error
     of a layer; the largest deviation of a block from a rotation. Another adapter gives none.

@@ -31,20 +31,20 @@ from goft_cli.tuner.config import GoftConfig
 from goft_cli.tuner.mixed_batch import by_adapter, check_rows
 
 MERGE_ROWS = 1024
-"""Rows of a weight merged at a time: more memory than these in float32 is never taken."""
+"""Rows of a weight merged at a time, which bounds the float32 memory of a merge."""
 
 TRAINS_WHOLE = (
-    "a fraction of an adapter does not train; call goft_cli.tuner.set_strength(model, 1) before "
-    "you train it, or model.eval() to use it"
+    "an adapter at a strength other than 1 cannot be trained; call "
+    "goft_cli.tuner.set_strength(model, 1) before training, or model.eval() to use it"
 )
-"""What a layer says in training while its adapter is not at full strength."""
+"""Error of a layer in training while its adapter is not at strength 1."""
 
 RANDOM_START = 0.1
-"""Standard deviation of parameters about the identity with init_weights=False."""
+"""Standard deviation of the parameters around the identity with init_weights=False."""
 
 
 class Parameters(nn.ParameterDict):
-    """nn.ParameterDict without the microseconds that its way to a parameter takes."""
+    """nn.ParameterDict with a faster look-up, which saves microseconds per layer."""
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - as nn.ParameterDict
         """Return the parameter of that name."""
@@ -58,11 +58,11 @@ class Parameters(nn.ParameterDict):
 class GoftLinear(nn.Module, BaseTunerLayer):
     """Wraps nn.Linear (weight (out, in)) or transformers' Conv1D (weight (in, out)).
 
-    A linear layer of bitsandbytes does as well: its packed weight is only read, its input rotated.
-    PEFT counts an adapted layer among "all-linear" by the word Linear in the name of its class.
+    It also wraps a linear layer of bitsandbytes: its input is rotated, its quantized weight is only
+    read. PEFT's "all-linear" finds adapted layers by the word Linear in the name of their class.
 
-    With several active adapters the effective weight is W S1 R1^T S2 R2^T ..., the weight that
-    merging them one after the other gives.
+    With several active adapters the effective weight is W S1 R1^T S2 R2^T ..., as after merging
+    them one after the other.
 
     Attributes:
         goft_rotation: per adapter, (in-1,) or (in-1, 2, 2); see `goft_cli.rotation`.
@@ -71,16 +71,16 @@ class GoftLinear(nn.Module, BaseTunerLayer):
             merge, `rotation` and `scale` take; see `goft_cli.tuner.set_strength`.
         penalty: () of the last training forward, already weighted, zero once it is in the model's
             loss, or None if there is nothing to penalise: see `goft_cli.tuner.penalty`. Any
-            module may offer a `penalty: Tensor | None`. A layer used twice in a step counts once.
+            module may have a `penalty: Tensor | None`. A layer used twice in a step counts once.
 
-    While merged, the original layer is kept as well (one more copy of the adapted weights), for a
-    division by a learnt scale or block, or packing again, cannot restore it bit by bit.
+    While merged, the original weight is kept too (one more copy of the adapted weights): division
+    by a learnt scale or block, or quantizing again, cannot restore it bit by bit.
     """
 
     adapter_layer_names = ("goft_rotation", "goft_scale")
     other_param_names = ("goft_angle", "goft_penalty_weight", "goft_prepared", "goft_strength")
     penalty: Tensor | None
-    # Of the class, for layers that an earlier version pickled; never changed, only replaced.
+    # A class attribute, for layers that an earlier version pickled; replaced, never changed.
     goft_strength: Mapping[str, float] = {}
     _has_left_penalty = False
 
@@ -95,7 +95,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         self.goft_penalty_weight: dict[str, float] = {}
         self.goft_prepared: dict[str, Prepared] = {}
         self.penalty = None
-        # In a list, which nn.Module does not look into: the original must not appear in the state.
+        # In a list, so that nn.Module does not register it and state_dict does not contain it.
         self._original: list[nn.Parameter | nn.Module] = []
         self.merged_adapters: list[str] = []
         self._disable_adapters = False
@@ -132,7 +132,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         if self.disable_adapters and self.merged:
             self.unmerge()
         names = [] if self.disable_adapters or self.merged else self.active_adapters
-        # W S1 R1^T S2 R2^T x: the last adapter meets x first.
+        # W S1 R1^T S2 R2^T x: the last adapter is applied to x first.
         names = [name for name in reversed(names) if name in self.goft_angle]
         if self.training or self._has_left_penalty:
             self._leave_penalty(names)
@@ -149,7 +149,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         return self.base_layer(x, *args, **kwargs)
 
     def _turned(self, x: Tensor, name: str) -> Tensor:
-        """Return the input as one adapter turns it; as it is for one that is not in this layer."""
+        """Return the input turned by one adapter; unchanged if the adapter is not in this layer."""
         if name not in self.goft_angle or self.goft_strength.get(name) == 0:
             return x
         kept = self._kept(name, x)
@@ -159,7 +159,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         return rotate_transposed(x, rotation, kept, scale, self.goft_angle[name])
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Put the adapters into the base weight; computed in float32 or wider, rounded once.
+        """Merge the adapters into the base weight; computed in float32 or wider, rounded once.
 
         Args:
             safe_merge: refuse a merged weight that is not finite, leaving the layer as it was.
@@ -185,12 +185,12 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         self.merged_adapters.extend(names)
 
     def _replace_weight(self, weight: Tensor) -> nn.Parameter | nn.Module:
-        """Put a weight into the base layer, packed if it was, and return what was there."""
+        """Replace the base layer's weight, quantized if it was, and return the previous one."""
         base = self.get_base_layer()
         backend = quantization_of(base)
         if backend is None:
             original = base.get_parameter("weight")
-            # A new Parameter, not new data in the old one: a tied weight elsewhere stays as it is.
+            # A new Parameter, not new data in the old one: a weight tied to it must not change.
             base.weight = nn.Parameter(weight, requires_grad=original.requires_grad)
             return original
         self.base_layer = copy.deepcopy(base)  # parts of a packed weight lie outside of it
@@ -198,7 +198,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         return base
 
     def unmerge(self) -> None:
-        """Put the original weight back, bit by bit."""
+        """Restore the original weight, bit by bit."""
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
@@ -250,7 +250,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         return merged
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
-        """Tell PEFT that W* - W is all there is to an adapter, so that it may factor it."""
+        """Tell PEFT that W* - W describes the whole adapter, so that it can be factored."""
         return True
 
     def _as_rows(self, weight: Tensor) -> Tensor:
@@ -258,7 +258,7 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         return weight.T if isinstance(self.get_base_layer(), Conv1D) else weight
 
     def _kept(self, name: str, x: Tensor) -> Prepared | None:
-        """In training only on a CPU: there it is small, and values are compared without waiting."""
+        """Return the cache; in training only on a CPU, where comparing values needs no sync."""
         if not self.training or x.device.type == "cpu":
             return self.goft_prepared[name]
         self.goft_prepared[name].clear()
@@ -269,20 +269,20 @@ class GoftLinear(nn.Module, BaseTunerLayer):
         penalised = [name for name in names if self.training and weights[name]]
         found = {name: self.goft_rotation[name] for name in penalised}
         found = {name: rotation for name, rotation in found.items() if rotation.requires_grad}
-        if found or self._has_left_penalty:  # to set an attribute of a module takes microseconds
+        if found or self._has_left_penalty:  # setting a module's attribute takes microseconds
             self.penalty = self._penalty(found) if found else None
             self._has_left_penalty = bool(found)
 
     @torch.enable_grad()
     def _penalty(self, rotations: dict[str, nn.Parameter]) -> Tensor:
-        # With gradients even where they are off: reentrant checkpointing runs the first forward
-        # without them, but its penalty is the one that reaches the loss.
+        # With gradients even if they are off: reentrant checkpointing runs the first forward
+        # without them, but its penalty is added to the loss.
         weights = self.goft_penalty_weight
         terms = [weights[name] * quasi_penalty(blocks) for name, blocks in rotations.items()]
         return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
 
     def __getstate__(self) -> dict[str, Any]:
-        # A tensor inside an autograd graph can be neither copied nor pickled.
+        # A tensor in an autograd graph cannot be copied or pickled.
         return {**self.__dict__, "penalty": None}
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A batch in which each row has an adapter of its own, as PEFT has it for LoRA."""
+"""Batches in which each row has its own adapter, as PEFT has them for LoRA."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ BASE = "__base__"
 def mixed_batch(
     model: nn.Module, names: Sequence[str] | None, num_beams: int = 1
 ) -> Iterator[None]:
-    """Give each row of the batches inside the adapter of its name, and the head that it trained.
+    """Run each row of the batches in a block with the adapter of its name, and with its head.
 
-    With beams each row of the batch stands `num_beams` times in a decoder's, but not in an
-    encoder's. The sentences of the errors are PEFT's.
+    With beam search a decoder's batch has each row `num_beams` times, an encoder's once. The error
+    messages are PEFT's.
 
     Raises:
         ValueError: the model trains, or no layer has an adapter of one of the names.
@@ -48,7 +48,7 @@ def mixed_batch(
 
 
 def check_names(model: nn.Module, names: Sequence[str]) -> None:
-    """Refuse names that no part of the model knows, and a model that trains."""
+    """Refuse names of adapters that the model does not have, and a model in training mode."""
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"Got adapter names of type {type(names)}, expected a list of str.")
     if model.training:
@@ -68,8 +68,8 @@ def check_names(model: nn.Module, names: Sequence[str]) -> None:
 def check_rows(layer: BaseTunerLayer, x: Tensor, names: Sequence[str]) -> None:
     """Refuse an input whose first dimension is not the batch, and a layer that is merged.
 
-    Where a sequence is as long as the batch, a layer of a model that puts the sequence first would
-    take positions for rows: only a layer that saw a batch first before may go on.
+    If a sequence is as long as the batch, a layer with the sequence first would take positions for
+    rows: only a layer that has seen the batch first before is accepted.
     """
     check_length(x, names)
     if layer.merged:
@@ -90,7 +90,7 @@ def check_rows(layer: BaseTunerLayer, x: Tensor, names: Sequence[str]) -> None:
 
 
 def check_length(x: Tensor, names: Sequence[str]) -> None:
-    """Refuse as many names as there are no rows."""
+    """Refuse a number of names that is not the number of rows."""
     if len(x) != len(names):
         raise ValueError(
             "Length of `adapter_names` should be the same as the number of inputs, but got "
@@ -113,7 +113,7 @@ def by_adapter(x: Tensor, names: Sequence[str], run: Callable[[Tensor, str], Ten
 
 @lru_cache(maxsize=8)
 def places_of(names: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:
-    """Return the rows of each name. All layers of a pass ask the same."""
+    """Return the rows of each name; cached, because all layers of a pass need the same."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         rows.setdefault(name, []).append(row)
@@ -123,7 +123,7 @@ def places_of(names: tuple[str, ...], device: torch.device) -> dict[str, Tensor]
 def with_names(
     layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], names: list[str]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Add the names to what a layer is called with."""
+    """Add the names to the arguments of a layer."""
     return args, {**kwargs, "adapter_names": names}
 
 
@@ -134,10 +134,10 @@ def run_heads(
     *args: Any,  # noqa: ANN401 - the head's own
     **kwargs: Any,  # noqa: ANN401
 ) -> Tensor:
-    """Run each row through the module that its adapter trained whole, or through the original.
+    """Run each row through its adapter's copy of a module of `modules_to_save`, or the original.
 
-    PEFT's own way refuses modules with parts, such as a pooler, and runs all rows through the
-    original where the active adapter has no such module.
+    PEFT's own function refuses modules with submodules, such as a pooler, and runs all rows through
+    the original if the active adapter has no such module.
     """
     check_length(x, names)
 
@@ -157,7 +157,7 @@ def run_heads(
 
 @contextmanager
 def replaced_forward(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
-    """Let a module do something else in the block."""
+    """Replace a module's `forward` within a block."""
     before = vars(module).get("forward")
     object.__setattr__(module, "forward", forward)
     try:

@@ -1,4 +1,4 @@
-"""PEFT's tuner of GOFT, and what a file must hold so that it loads the adapter that was saved."""
+"""PEFT's tuner of GOFT, and checks that a file holds the whole adapter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from goft_cli.tuner.mixed_batch import mixed_batch
 from goft_cli.tuner.penalty import NAME, install
 
 SHOWN = 3
-"""Names in a refusal."""
+"""Most names in an error message."""
 
 
 class GoftModel(BaseTuner):
@@ -40,7 +40,7 @@ class GoftModel(BaseTuner):
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
     def _check_new_adapter_config(self, config: PeftConfig) -> None:
-        # PEFT is content if one of the names is found
+        # PEFT accepts the names if one of them is found
         super()._check_new_adapter_config(config)
         wanted = getattr(config, "target_modules", None)
         if isinstance(wanted, str) or not wanted:
@@ -50,7 +50,7 @@ class GoftModel(BaseTuner):
         if idle:
             raise NoMatchingPeftModuleError(
                 f"target_modules: no module is called {', '.join(map(repr, sorted(idle)))}; leave "
-                "out what the model has not, or name its modules as model.named_modules() does"
+                "out missing names, or name modules as model.named_modules() does"
             )
 
     def _post_injection_hook(self, model: nn.Module, config: PeftConfig, adapter_name: str) -> None:
@@ -86,7 +86,7 @@ class GoftModel(BaseTuner):
         except ValueError as error:
             raise ValueError(f"target module {current_key}: {error}") from error
         if adapter_name not in self.active_adapters:
-            layer.requires_grad_(False)  # a further adapter trains once it is made active
+            layer.requires_grad_(False)  # another adapter is trainable once it is active
         self._replace_module(parent, target_name, layer, target)
 
     def add_weighted_adapter(
@@ -103,8 +103,8 @@ class GoftModel(BaseTuner):
     def _remap_adapter_state_dict_for_load(
         cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        # PEFT asks this of what it is about to load, however it was asked to; before 0.21 it does
-        # not, and only warns of missing tensors.
+        # PEFT calls this before every load; before 0.21 it does not, and only warns of missing
+        # tensors.
         weights = super()._remap_adapter_state_dict_for_load(
             model, config, adapter_name, state_dict
         )
@@ -114,8 +114,8 @@ class GoftModel(BaseTuner):
     def _replace_module(
         self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
     ) -> None:
-        # PEFT's own version copies child.weight, but unloading also puts whole heads back, and a
-        # head such as a pooler has no weight itself. GoftLayer is already on its base's device.
+        # PEFT's own version copies child.weight, but unloading also restores heads, and a head such
+        # as a pooler has no weight itself. GoftLayer is already on its base's device.
         setattr(parent, child_name, new_module)
 
     @contextmanager
@@ -128,9 +128,9 @@ class GoftModel(BaseTuner):
 
 
 def _check_weights(model: nn.Module, adapter_name: str, weights: Mapping[str, Tensor]) -> None:
-    """Refuse weights that would leave a part of an adapter at its start, or set something else.
+    """Refuse weights that would leave part of an adapter at its initial value, or set other values.
 
-    Wrong shapes are not looked at: torch refuses them, or the caller told PEFT to pass over them.
+    Shapes are not checked: torch refuses wrong ones, or the caller told PEFT to ignore them.
     """
     endings = tuple(f".{part}.{adapter_name}" for part in GoftLayer.adapter_layer_names)
     expected = {_plain(name) for name in model.state_dict() if name.endswith(endings)}
@@ -156,14 +156,14 @@ def _check_weights(model: nn.Module, adapter_name: str, weights: Mapping[str, Te
 
 
 def _plain(name: str) -> str:
-    """A parameter's name without what wraps the model around it."""
+    """A parameter's name without the prefixes of wrappers around the model."""
     for wrapper in ("_fsdp_wrapped_module.", "_orig_mod."):
         name = name.replace(wrapper, "")
     return name.removeprefix(WRAPPER)
 
 
 def _trained_beside(model: nn.Module, adapter_name: str) -> list[str]:
-    """Where else an adapter's file may write: modules that train whole, and embeddings."""
+    """Other prefixes that an adapter's file may set: modules of `modules_to_save`, embeddings."""
     names = [
         f"{name}.modules_to_save.{adapter_name}."
         for name, module in model.named_modules()
@@ -175,7 +175,7 @@ def _trained_beside(model: nn.Module, adapter_name: str) -> list[str]:
 
 
 def _embeddings(model: nn.Module, way: str) -> nn.Module | None:
-    """What a model of transformers answers; a model of another kind has no such method."""
+    """The embeddings of a transformers model; None for a model without such a method."""
     try:
         return getattr(model, way)()
     except (AttributeError, NotImplementedError):
@@ -183,6 +183,6 @@ def _embeddings(model: nn.Module, way: str) -> nn.Module | None:
 
 
 def _is_finite(value: Tensor) -> bool:
-    """Whether there is no NaN or infinity, as far as the values are here to be seen."""
+    """Whether there is no NaN or infinity; True for tensors without readable values."""
     unseen = value.is_meta or is_traceable_wrapper_subclass(value)
     return unseen or not value.is_floating_point() or bool(torch.isfinite(value).all())

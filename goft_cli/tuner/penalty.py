@@ -1,8 +1,8 @@
-"""The layers' penalties become part of the loss that a model returns while it trains.
+"""Adds the layers' penalties to the loss that a model returns while it trains.
 
-This happens in hooks of the adapted model and not in the tuner's `forward`, since PEFT calls the
-tuner only for some task types, and transformers' own `add_adapter` never does. Whoever adds them
-beside the loss, as `PenaltyMixin` does for Trainer, finds them with `total_penalty`.
+Hooks of the adapted model do this and not the tuner's `forward`, because PEFT calls the tuner only
+for some task types, and transformers' `add_adapter` never does. Code that adds the penalties to
+the loss itself, as `PenaltyMixin` does for Trainer, reads them with `total_penalty`.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ NAME = "goft_penalty"
 
 
 def own_penalty(module: nn.Module) -> Tensor | None:
-    """What a module itself left: PEFT's wrappers also answer for what they wrap."""
+    """The penalty of this module, not of one that it wraps, as PEFT's wrappers would return."""
     penalty = vars(module).get("penalty")
     return penalty if isinstance(penalty, Tensor) else None
 
 
 def forget_penalties(model: nn.Module) -> None:
-    """Drop what an earlier pass left: a layer skipped in this one must not count again."""
+    """Remove the penalties of an earlier pass: a layer skipped in this pass must not count."""
     for module in model.modules():
         if own_penalty(module) is not None:
             object.__setattr__(module, "penalty", None)
 
 
 def sum_of_penalties(model: nn.Module) -> Tensor | None:
-    """The sum () of what the layers left, on the device of the first one; None if nothing."""
+    """The sum () of the layers' penalties, on the device of the first one; None without any."""
     found = [own_penalty(module) for module in model.modules()]
     penalties = [penalty for penalty in found if penalty is not None]
     if not penalties:
@@ -52,18 +52,18 @@ def sum_of_penalties(model: nn.Module) -> Tensor | None:
 
 
 class PenaltyInLoss:
-    """Adds the penalties to the loss of each training pass, and watches that they reach one.
+    """Adds the penalties to the loss of each training pass, and checks that they reach a loss.
 
-    A model that divides its loss by `num_items_in_batch` counts for a part of an update only. Its
-    penalty is then multiplied by the share of the update's items that are in this micro-batch, so
-    that the micro-batches of all processes together add the penalty once.
+    If a model divides its loss by `num_items_in_batch`, a pass is only part of an update. The
+    penalty is then multiplied by this micro-batch's share of the update's items, so that the
+    micro-batches of all processes together add the penalty once.
     """
 
     def __init__(self) -> None:
-        self.apart = False  # whether someone else adds the penalties of this pass
-        self.in_loss = False  # whether the last pass put them into the loss that it returned
-        self.due = False  # whether they have reached no backward pass so far
-        self.settled = False  # whether a backward pass has shown what this training does with them
+        self.apart = False  # whether other code adds the penalties of this pass
+        self.in_loss = False  # whether the last pass added them to the loss that it returned
+        self.due = False  # whether they have not reached a backward pass yet
+        self.settled = False  # whether a backward pass has shown how this training uses them
 
     def before(self, model: nn.Module, args: tuple[Any, ...]) -> None:
         """Forget the pass before this one."""
@@ -73,7 +73,7 @@ class PenaltyInLoss:
     def after(
         self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
     ) -> object:
-        """Put the penalties into the loss, and leave zeros where they were."""
+        """Add the penalties to the loss, and set the layers' penalties to zero."""
         penalty = None if self.apart or not model.training else sum_of_penalties(model)
         if penalty is None:
             return output
@@ -90,11 +90,11 @@ class PenaltyInLoss:
         return output
 
     def taken(self) -> None:
-        """Note that someone adds what the last pass left beside the loss."""
+        """Note that other code adds the penalties of the last pass to the loss."""
         self.due = self.due and self.in_loss
 
     def _watch(self, output: object, loss: Tensor | None) -> None:
-        # The gradient of the loss comes before those of what the loss was computed from.
+        # Backward reaches the gradient of the loss before those of its inputs.
         self.due = True
         if loss is not None:
             loss.register_hook(self._on_loss)
@@ -113,8 +113,8 @@ class PenaltyInLoss:
     def _at_the_end_of_the_backward_pass(self) -> None:
         if self.due and not self.settled:
             warnings.warn(
-                "qGOFT: this training step has no penalty, for its loss is neither the one that "
-                "the model returns nor has goft_cli.penalty.total_penalty(model) been added; call "
+                "qGOFT: this training step has no penalty: its loss is not the one that the model "
+                "returns, and goft_cli.penalty.total_penalty(model) was not added to it; call "
                 "the model without labels and add total_penalty(model) to your loss, or put "
                 "goft_cli.PenaltyMixin before your Trainer, or pass penalty_weight=0",
                 stacklevel=2,
@@ -123,7 +123,7 @@ class PenaltyInLoss:
 
 
 def install(model: nn.Module) -> list[RemovableHandle]:
-    """Let a model add the penalties to its loss; a second call changes nothing."""
+    """Make a model add the penalties to its loss; a second call changes nothing."""
     if NAME in vars(model):
         return []
     state = PenaltyInLoss()
@@ -135,13 +135,13 @@ def install(model: nn.Module) -> list[RemovableHandle]:
 
 
 def installed(model: nn.Module) -> list[PenaltyInLoss]:
-    """What was installed in a model or in a part of it."""
+    """The `PenaltyInLoss` objects of a model and its parts."""
     return [vars(module)[NAME] for module in model.modules() if NAME in vars(module)]
 
 
 @contextmanager
 def apart(model: nn.Module) -> Iterator[None]:
-    """Leave the penalties of the passes inside to the caller."""
+    """Do not add the penalties of passes within a block: the caller adds them."""
     states = installed(model)
     try:
         for state in states:
@@ -170,7 +170,7 @@ def with_loss(output: object, loss: Tensor) -> object:
 
 
 def share_of_update(model: nn.Module, kwargs: Mapping[str, Any]) -> Tensor | float:
-    """How much of an update this pass is: 1, unless the model divides by the update's items.
+    """The share of an update that this pass has: 1, unless the model divides by its items.
 
     The items are counted as Trainer counts them, see its `_get_num_items_in_batch`.
     """
@@ -183,16 +183,16 @@ def share_of_update(model: nn.Module, kwargs: Mapping[str, Any]) -> Tensor | flo
 
 
 def shifts_labels(model: nn.Module) -> bool:
-    """Whether the first label of each row is no target."""
+    """Whether the model shifts labels, so that the first label of each row is not a target."""
     causal = LOSS_MAPPING.get(str(getattr(model, "loss_type", ""))) is ForCausalLMLoss
     return causal and not getattr(getattr(model, "config", None), "is_encoder_decoder", False)
 
 
 def total_penalty(model: nn.Module) -> Tensor | None:
-    """Sum what the last training pass has left to add to the loss; None where nothing asks for it.
+    """Return the penalty to add to the loss of the last training pass; None if there is none.
 
-    Zero where it is in the loss already: a model with GOFT adapters puts it into the loss that it
-    returns, which it does if it is called with labels.
+    It is zero if the loss contains it already: a model with GOFT adapters adds it to the loss that
+    it returns when it is called with labels.
     """
     for state in installed(model):
         state.taken()
@@ -200,11 +200,11 @@ def total_penalty(model: nn.Module) -> Tensor | None:
 
 
 class PenaltyMixin(Base):
-    """Put before transformers.Trainer: adds the penalty to the loss, logs it and the rotations.
+    """Mixin before transformers.Trainer: adds the penalty to the loss, logs it and the rotations.
 
-    What is logged as `loss` stays the task loss alone, except on several GPUs without a launcher,
-    whose copies of the model add the penalty themselves. A tracker also gets how far the rotations
-    have turned, see `goft_cli.tuner.geometry`.
+    The logged `loss` is the task loss only, except on several GPUs without a launcher, where the
+    copies of the model add the penalty themselves. A tracker also gets statistics of the rotations,
+    see `goft_cli.tuner.geometry`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
@@ -233,7 +233,7 @@ class PenaltyMixin(Base):
         return (loss, outputs) if return_outputs else loss
 
     def _division_still_to_come(self, num_items_in_batch: Tensor | int | None) -> int:
-        """What Trainer does not divide by: it leaves a loss alone that is scaled already."""
+        """The divisor that Trainer has not applied: it does not divide a loss that is scaled."""
         scaled = getattr(self, "loss_is_scaled_for_ga", None)
         if scaled is None:
             normalised = self.model_accepts_loss_kwargs and num_items_in_batch is not None
@@ -241,7 +241,7 @@ class PenaltyMixin(Base):
         return self.current_gradient_accumulation_steps if scaled else 1
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - Trainer's own
-        """Return the task loss of one micro-batch, its gradients and the penalty's in place."""
+        """Compute the gradients of one micro-batch with its penalty; return the task loss."""
         loss = super().training_step(*args, **kwargs)
         if self._penalty_of_step is None:
             return loss
@@ -250,7 +250,7 @@ class PenaltyMixin(Base):
         return loss - self._penalty_of_step
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log the mean penalty per update beside the task loss, and for a tracker the rotations."""
+        """Log the task loss and the mean penalty per update; a tracker also gets the rotations."""
         if "loss" in logs and self._penalty_updates:
             logs["penalty"] = self._penalty_sum / self._penalty_updates
             self._penalty_sum = self._penalty_updates = 0.0

@@ -1,9 +1,9 @@
-"""A fraction of a trained adapter: 0 gives the base model's function, 1 the adapter's own.
+"""The strength of a trained adapter: 0 gives the base model, 1 the model with the whole adapter.
 
-What a fraction is depends on the method. Angles, and the skew matrices of Cayley transforms, are
-multiplied by it, so that a rotation stays one; positive factors are raised to its power; updates
-that are added are multiplied by it; and weights that trained whole are interpolated between the
-base model's and the trained ones (WiSE-FT: Wortsman et al., CVPR 2022, arXiv:2109.01903).
+Its effect depends on the method. Angles, and the skew matrices of Cayley transforms, are multiplied
+by the strength, so that a rotation stays a rotation; positive factors are raised to its power;
+added updates are multiplied by it; and fully trained weights are interpolated between the base
+model's and the trained ones (WiSE-FT: Wortsman et al., CVPR 2022, arXiv:2109.01903).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from goft_cli.tuner.fractions import BASE, STRENGTH, TRAINED, keep, one_strength
 from goft_cli.tuner.layer import TRAINS_WHOLE, GoftLayer
 
 UNCHANGED_BASE = (True, False, "gaussian", "orthogonal", "eva")
-"""Starts of LoRA that leave the base weights as they are."""
+"""Values of LoRA's `init_lora_weights` that do not change the base weights."""
 
 
 def set_strength(model: nn.Module, strength: float, adapter_name: str | None = None) -> None:
-    """Use a fraction of a model's adapters, always reckoned from the trained ones.
+    """Use a fraction of a model's adapters; each call starts from the trained adapters.
 
-    0 gives the base model's function and 1 the trained adapter's, bit for bit. Modules that train
-    whole beside adapted layers, such as a head, stay as trained. Neither the parameters nor
-    `state_dict()` change, but for BOFT, full fine-tuning and BitFit, whose weights are changed in
-    place: save those models at strength 1. No adapter trains at another strength than 1.
+    0 gives the base model's outputs and 1 the trained adapter's, bit for bit. Modules of
+    `modules_to_save`, such as a head, stay as trained. The parameters and `state_dict()` do not
+    change, except for BOFT, full fine-tuning and BitFit, whose weights are changed in place: save
+    those models at strength 1. An adapter can be trained only at strength 1.
 
     Args:
         model: a PeftModel, or any module with adapted layers in it.
@@ -45,7 +45,7 @@ def set_strength(model: nn.Module, strength: float, adapter_name: str | None = N
     if not found and strength != 1:
         raise ValueError(
             f"strength={strength:g}: {adapter_name or 'the adapter'} changes no layer of the base "
-            "model, so that there is no fraction of it; pass strength=1"
+            "model, so it has no fraction; pass strength=1"
         )
     if {one_strength(module, adapter) for _, module, adapter in found} <= {strength}:
         return
@@ -62,12 +62,12 @@ def set_strength(model: nn.Module, strength: float, adapter_name: str | None = N
         way_of(module).apply(module, adapter, strength)
         keep(module, STRENGTH, adapter, None if strength == 1 else strength)
         if isinstance(module, BaseTunerLayer) and not isinstance(module, GoftLayer):
-            forgotten_with_adapter(module)
+            delete_with_adapter(module)
         watch_training(module)
 
 
 def strength_of(model: nn.Module, adapter_name: str | None = None) -> float:
-    """Return the strength of a model's adapters; 1 unless `set_strength` has said otherwise.
+    """Return the strength of a model's adapters; 1 unless `set_strength` changed it.
 
     Raises:
         ValueError: the adapters have different ones, and none of them is named.
@@ -81,17 +81,17 @@ def strength_of(model: nn.Module, adapter_name: str | None = None) -> float:
 
 
 def check_strength(strength: float) -> None:
-    """Refuse what is no number from 0 to `STRONGEST`."""
+    """Refuse a value that is not a number from 0 to `STRONGEST`."""
     is_number = isinstance(strength, int | float) and not isinstance(strength, bool)
     if not is_number or not fits_strength(strength):
         raise ValueError(f"strength={strength}: expected {STRENGTHS}")
 
 
 def keep_base(model: nn.Module, adapter: str, kept: Callable[[str], bool]) -> None:
-    """Note the base model's values of weights that train whole, before they are changed.
+    """Store the base model's values of fully trained weights before training changes them.
 
-    `kept` chooses them by their names in the adapted model. Where PEFT trains a copy of a module,
-    they are the original's own; else they are cloned.
+    `kept` selects them by their names in the adapted model. If PEFT trains a copy of a module, the
+    original's own tensors are stored; otherwise the values are cloned.
     """
     for name, module in model.named_modules():
         if isinstance(module, ModulesToSaveWrapper):
@@ -109,7 +109,7 @@ def keep_base(model: nn.Module, adapter: str, kept: Callable[[str], bool]) -> No
 def adapted_modules(
     model: nn.Module, adapter_name: str | None
 ) -> Iterator[tuple[str, nn.Module, str]]:
-    """Yield name, module and adapter wherever an adapter changes what the base model computes."""
+    """Yield name, module and adapter for each module that an adapter changes."""
     for name, module in model.named_modules():
         held = module._get_available_adapters() if isinstance(module, BaseTunerLayer) else set()
         for adapter in sorted(held | own(module, BASE).keys()):
@@ -117,15 +117,15 @@ def adapted_modules(
                 yield name, cast("nn.Module", module), adapter
 
 
-def forgotten_with_adapter(layer: BaseTunerLayer) -> None:
-    """Let PEFT delete what is kept of an adapter together with the adapter."""
+def delete_with_adapter(layer: BaseTunerLayer) -> None:
+    """Make PEFT delete the stored values of an adapter together with the adapter."""
     for attribute in (STRENGTH, TRAINED):
         setattr(layer, attribute, {**own(layer, attribute)})
     layer.other_param_names = (*type(layer).other_param_names, STRENGTH, TRAINED)
 
 
 def watch_training(module: nn.Module) -> None:
-    """Let a module refuse to train while it is not at strength 1, as GOFT's layers do."""
+    """Make a module raise in training while its strength is not 1, as GOFT's layers do."""
     hooks = module._forward_pre_hooks
     for key in [key for key, hook in hooks.items() if hook is refuse_training]:
         del hooks[key]
@@ -134,13 +134,13 @@ def watch_training(module: nn.Module) -> None:
 
 
 def refuse_training(module: nn.Module, args: object) -> None:
-    """Raise in training what GOFT's layers raise."""
+    """Raise the error of GOFT's layers if the module is in training mode."""
     if module.training:
         raise ValueError(TRAINS_WHOLE)
 
 
 def check_configs(model: nn.Module, adapters: set[str], strength: float) -> None:
-    """Refuse options of PEFT after which the base model's own values are not there any more."""
+    """Refuse options of PEFT with which training overwrites the base model's values."""
     kept = {name for module in model.modules() for name in own(module, BASE)}
     for adapter in adapters:
         config = getattr(model, "peft_config", {}).get(adapter)

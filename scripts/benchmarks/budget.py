@@ -1,4 +1,4 @@
-"""A budget of time for measurements: what does not fit is left out and named."""
+"""A time budget for measurements: those that do not fit are left out and named."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Budget:
 
 
 def end(*_: object) -> None:
-    """Answer the alarm."""
+    """Raise `OutOfTime` at the alarm."""
     raise OutOfTime
 
 
@@ -86,7 +86,7 @@ def measure(
                 cases[name] = make()
         except OutOfTime:
             failed[name] = LEFT_OUT
-        except Exception as error:  # whatever a compiler, a driver or a library raises
+        except Exception as error:  # any error of a compiler, a driver or a library
             failed[name] = sentence(error)
     return interleave(cases, rounds, sync, budget.over), failed
 

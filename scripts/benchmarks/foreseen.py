@@ -1,4 +1,4 @@
-"""What `goft plan` foresees of a short run's memory, beside what `goft train` takes."""
+"""The memory that `goft plan` predicts for a short run, and the memory that `goft train` takes."""
 
 from __future__ import annotations
 

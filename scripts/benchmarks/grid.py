@@ -1,4 +1,4 @@
-"""What an adapter adds to one layer, by width, number of vectors and precision.
+"""Time and memory that an adapter adds to one layer, by width, number of vectors and precision.
 
 The base layer does no work but what autocast would do to its input, so that all that is measured
 beyond it is the adapter's: no difference of two large numbers.

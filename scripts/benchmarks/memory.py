@@ -17,7 +17,7 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536
 
 
 def forget_peak() -> None:
-    """Let the resident peak start anew from what is resident now, where Linux allows it."""
+    """Reset the peak of resident memory to its present value, if Linux allows it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

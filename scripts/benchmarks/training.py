@@ -25,7 +25,7 @@ from scripts.benchmarks.shapes import Shape
 from scripts.benchmarks.timing import Case
 
 UPDATES = 1000
-"""Of the run that AdaLoRA plans its budget for; none of it is lowered while it is timed."""
+"""Updates of AdaLoRA's schedule; no rank is dropped while steps are timed."""
 
 FROZEN = "frozen model"
 REFERENCE = "lora r=8"
@@ -44,7 +44,7 @@ VARIANTS: dict[str, str] = {
 }
 """What is measured, as a user of `goft train` would type it."""
 SEPARABLE = ("lora r=2", REFERENCE, "lora r=16", "oft", "goft", "goft-scaled", "qgoft")
-"""Those that work on the vectors beside a weight, and not in place."""
+"""Adapters that act on the layer's vectors and not on its weight."""
 
 
 @dataclass(frozen=True)

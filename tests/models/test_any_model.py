@@ -159,7 +159,7 @@ def test_a_text_without_its_end_is_refused_where_the_model_looks_for_it(
 ) -> None:
     folder = write_family("T5", tmp_path / "t5")
     shutil.copy(bert / "tokenizer.json", folder)
-    with pytest.raises(GoftError, match="T5ForSequenceClassification looks for the end of a text"):
+    with pytest.raises(GoftError, match="T5ForSequenceClassification needs an end token"):
         load_backbone(composed(["model=auto", f"model.path={folder}"]).model, Head())
 
 

@@ -195,7 +195,7 @@ def test_what_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
         ({"sts": str(file)}, "two columns of text"),
         ({"probe": "demo/digits"}, "does not read"),
         ({"probe": "demo/qa"}, "one answer from a whole input"),
-        ("demo-choices", "asks an AutoModelForCausalLM"),
+        ("demo-choices", "needs an AutoModelForCausalLM"),
     ]:
         with pytest.raises(GoftError, match=said):
             prepare(run, retained(value, run.cfg.task), 16)

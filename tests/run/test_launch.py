@@ -103,11 +103,19 @@ def test_a_launch_that_started_fewer_processes_is_refused(
     ("engine", "words", "sentence"),
     [
         ("FSDP", [], "its first version is not supported; write fsdp_version: 2"),
-        ("FSDP2", ["trainer.use_cpu=true"], "FSDP: without a GPU it gives DDP in its place"),
+        ("FSDP2", ["trainer.use_cpu=true"], "FSDP: without a GPU it falls back to DDP"),
         ("FSDP2", ["trainer.optim=sgd"], "torch cannot resume SGD"),
         ("DeepSpeed", [], "each process would train alone; pass trainer.use_cpu=true"),
-        ("DeepSpeed", ["trainer.use_cpu=true", "model.quantization=4bit"], "packed weights cannot"),
-        ("DeepSpeed", ["trainer.use_cpu=true", "adapter=adalora"], "adalora needs whole gradients"),
+        (
+            "DeepSpeed",
+            ["trainer.use_cpu=true", "model.quantization=4bit"],
+            "quantized weights cannot",
+        ),
+        (
+            "DeepSpeed",
+            ["trainer.use_cpu=true", "adapter=adalora"],
+            "adalora needs unsharded gradients",
+        ),
     ],
 )
 def test_what_an_engine_cannot_share_out_is_refused_before_hours_are_spent(

@@ -137,9 +137,9 @@ def test_a_disk_too_small_is_seen_before_the_download(
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), ["room", "HF_HOME=DIR"]),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), ["room", "HF_HOME=DIR"]),
-        (RuntimeError("Data processing error"), ["room", "HF_HOME=DIR"]),
+        (OSError(errno.ENOSPC, "No space left on device"), ["is full", "HF_HOME=DIR"]),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), ["is full", "HF_HOME=DIR"]),
+        (RuntimeError("Data processing error"), ["is full", "HF_HOME=DIR"]),
         (PermissionError(errno.EACCES, "Permission denied"), ["cannot be written", "HF_HOME=DIR"]),
     ],
 )

@@ -129,7 +129,7 @@ def test_what_it_cannot_ask_is_refused_before_a_model_is_loaded(goft: Goft, fold
     unsafe.write_text(file.read_text() + "unsafe_code: true\n")
     for word, said in {
         "tasks=helaswag": "no task helaswag; did you mean hellaswag",
-        "tasks=nowhere.yaml": "nowhere.yaml is not there",
+        "tasks=nowhere.yaml": "nowhere.yaml: no such file",
         f"tasks='{folder / 'broken.yaml'}'": "broken.yaml cannot be read",
         f"tasks='{gone}'": "gone.yaml cannot be read",
         f"tasks='{unsafe}'": "would run programs that the model writes",

@@ -267,7 +267,7 @@ def test_a_text_is_cut_at_its_blanks(make: Maker) -> None:
 
 
 def test_f1_of_other_tags_is_refused_with_words_that_work(make: Maker) -> None:
-    with pytest.raises(GoftError, match=r"f1 is no metric .* a tag for each word.*macro_f1"):
+    with pytest.raises(GoftError, match=r"f1 is not a metric .* a tag for each word.*macro_f1"):
         make(labels=["NOUN", "VERB"])
 
 

@@ -136,7 +136,7 @@ def test_what_cannot_be_kept_is_made_all_the_same(
     folder.write_text("a file")
     for _ in range(2):
         assert content(encoded(make_task(), tokenizer)) == expected
-    said = [record.message for record in caplog.records if "cannot be kept" in record.message]
+    said = [record.message for record in caplog.records if "cannot be cached" in record.message]
     assert len(said) == 2, "each reason once"
 
 

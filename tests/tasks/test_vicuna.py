@@ -163,7 +163,7 @@ def test_own_wording_is_named(
         "prompts": "own",
         "prompt_names": ["own-single", "own-single-reference"],
     }
-    assert "goft's own words, so ratings do not compare with published ones" in caplog.text
+    assert "goft's own prompts, so ratings cannot be compared with published ones" in caplog.text
 
 
 def write_questions(folder: Path, *rows: dict[str, Any]) -> Path:
@@ -268,7 +268,7 @@ def test_a_file_of_answers_must_answer_every_question(configure: Configure, tmp_
     ],
 )
 def test_an_address_that_is_none_is_refused_unseen(url: str) -> None:
-    with pytest.raises(GoftError, match=r"task.judge.base_url is no plain address") as caught:
+    with pytest.raises(GoftError, match=r"task.judge.base_url: expected a plain address") as caught:
         JudgeConfig(base_url=url)
     assert "hunter2" not in str(caught.value)
 
@@ -280,7 +280,7 @@ def test_an_address_that_is_none_is_refused_unseen(url: str) -> None:
         (lambda: JudgeConfig(retries=-1), r"task.judge.retries=-1 .*at least 0"),
         (lambda: JudgeConfig(backoff_seconds=-1.0), r"task.judge.backoff_seconds=-1.0"),
         (lambda: JudgeConfig(timeout_seconds=0.0), r"task.judge.timeout_seconds=0.0 .*above 0"),
-        (lambda: JudgeConfig(api_key_variable="sk-123"), r"api_key_variable is no name"),
+        (lambda: JudgeConfig(api_key_variable="sk-123"), r"api_key_variable is not the name"),
         (lambda: VicunaConfig(temperature=-1.0), r"task.temperature=-1.0"),
         (lambda: VicunaConfig(temperatures={"math": -0.5}), r"task.temperatures.math=-0.5"),
         (lambda: VicunaConfig(max_new_tokens=0), r"task.max_new_tokens=0"),

@@ -236,7 +236,7 @@ def test_a_key_that_no_header_carries_is_refused_unseen(
     client: ClientMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n{KEY}")
-    with pytest.raises(GoftError, match="OPENAI_API_KEY holds characters") as caught:
+    with pytest.raises(GoftError, match="OPENAI_API_KEY has characters") as caught:
         client()
     assert KEY not in str(caught.value)
 

@@ -148,7 +148,7 @@ def test_deepspeed_unpickles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("settings", "words", "sentence"),
     [
         ({"zero3_init_flag": True}, [], "zero3_init_flag: true shards weights while"),
-        ({}, ["model.dtype=bfloat16"], "ZeRO-3 would widen .*; pass trainer.bf16=true as well"),
+        ({}, ["model.dtype=bfloat16"], "ZeRO-3 would convert .*; pass trainer.bf16=true as well"),
     ],
 )
 def test_what_zero3_would_change_unasked_is_refused(
@@ -165,8 +165,11 @@ def test_what_zero3_would_change_unasked_is_refused(
 @pytest.mark.parametrize(
     ("file", "sentence"),
     [
-        ("latest", "written with DeepSpeed, and this start has whole weights; launch it as before"),
-        ("optimizer.bin", "written with FSDP, and this start has whole weights"),
+        (
+            "latest",
+            "written with DeepSpeed, and this start has unsharded weights; launch it as before",
+        ),
+        ("optimizer.bin", "written with FSDP, and this start has unsharded weights"),
     ],
 )
 def test_a_checkpoint_goes_on_with_the_engine_that_wrote_it(

@@ -215,7 +215,7 @@ def test_neither_merged_layers_nor_training_take_a_strength(method: str) -> None
         set_strength(model, 0.5)
     model.unmerge_adapter()
     set_strength(model, 0.5)
-    with pytest.raises(ValueError, match="does not train"):
+    with pytest.raises(ValueError, match="cannot be trained"):
         model.train()(x)
     set_strength(model, 1)
     assert torch.allclose(model.train()(x), trained)

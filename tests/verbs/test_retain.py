@@ -66,7 +66,7 @@ def test_auto_takes_what_is_at_hand(family: str, name: str, spelled: str) -> Non
 
 
 def test_a_benchmark_has_no_retention_beside_it() -> None:
-    with pytest.raises(GoftError, match="goes with a run on its own task"):
+    with pytest.raises(GoftError, match="expected a run on its own task"):
         EvalConfig(adapter="x", retain="auto", task=TaskConfig(name="mmlu/full", family="mmlu"))
 
 

@@ -208,7 +208,7 @@ def test_words_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         PredictConfig(input="x")
     with pytest.raises(GoftError, match="both of adapter and adapters"):
         PredictConfig(adapter="x", adapters={"a": "y"}, adapter_column="c", input="x")
-    with pytest.raises(GoftError, match="text has no column"):
+    with pytest.raises(GoftError, match="text has no adapter_column"):
         PredictConfig(adapters={"a": "y"}, adapter_column="c", text="x")
     words = {"adapters": {"a": str(tmp_path)}, "adapter_column": "which"}
     with pytest.raises(GoftError, match=r"adapters\.a=.*holds no run of goft train"):

@@ -171,7 +171,7 @@ def test_weights_that_come_out_as_another_model_are_refused(
 def test_options_that_undo_does_not_take_are_refused() -> None:
     with pytest.raises(GoftError, match="found as_lora, tolerance too"):
         MergeConfig(adapter="x", undo=True, as_lora=2, tolerance=1)
-    with pytest.raises(GoftError, match="merged_dir is what undo reads"):
+    with pytest.raises(GoftError, match="only undo=true reads merged_dir"):
         MergeConfig(adapter="x", merged_dir="x")
 
 

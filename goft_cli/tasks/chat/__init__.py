@@ -1,4 +1,4 @@
-"""Fine-tuning on chats: turns in the model's own template in, the loss of the assistant's out."""
+"""Fine-tuning on chats: the loss of the assistant's turns, in the model's own chat template."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from goft_cli.tasks.instruction.rows import end_id
 from goft_cli.tasks.tokens import Batch, Tokenizer, lengths, tokenized
 
 SHOWN = 40
-"""Characters by which a chat is named."""
+"""Characters of a chat's first turn that an error shows."""
 CUT = "turns_cut"
 
 Example = tuple[list[int], list[int]]
-"""Ids and labels."""
+"""Token ids and labels."""
 
 logger = logging.getLogger(__name__)
 
 
 class Chat(Answers[ChatConfig]):
-    """Turns of a user and an assistant in, the assistant's next turn out."""
+    """Chats of a user and an assistant; the model generates the assistant's next turn."""
 
     packed_rows: ClassVar[int] = 2
 
@@ -60,7 +60,7 @@ class Chat(Answers[ChatConfig]):
         """Give the tokenizer the template of `task.template`, or one if it has none."""
         if not processor.is_fast:
             raise GoftError(
-                f"{processor.name_or_path}: its tokenizer gives no positions of tokens in the text",
+                f"{processor.name_or_path}: its tokenizer returns no character offsets of tokens",
                 "choose a model with a tokenizer.json",
             )
         if self.config.template is None and processor.chat_template is None:
@@ -68,9 +68,9 @@ class Chat(Answers[ChatConfig]):
         give_template(processor, self.config.template)
 
     def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
-        """Tokenize chats, their unscored tokens without label; or prompts, up to the answer.
+        """Tokenize chats, with the label -100 for unscored tokens; or prompts, up to the answer.
 
-        A chat that is left out, being too long, has no tokens.
+        A chat that is dropped because it is too long has no tokens.
         """
         template = Template(processor)
         options: dict[str, Any] = {"template": template.source}
@@ -103,7 +103,7 @@ class Chat(Answers[ChatConfig]):
         return min(self.config.max_length, processor.model_max_length)
 
     def _fitting(self, chat: Turns, template: Template, length: int) -> tuple[Example, int]:
-        """Return a chat's example and how many turns it lost; an empty one if it is too long."""
+        """Return a chat's example and its number of dropped turns; empty if it is too long."""
         cuts = self.config.overlong is Overlong.cut_oldest
         for cut, rest in shortened(chat) if cuts else [(0, chat)]:
             ids, labels = self._example(rest, template)
@@ -112,7 +112,7 @@ class Chat(Answers[ChatConfig]):
         return ([], []), 0
 
     def _example(self, chat: Turns, template: Template) -> Example:
-        """Return a chat's ids, and as labels those that are learnt; the first one never is."""
+        """Return a chat's ids, and as labels the ids with a loss; the first token has none."""
         on = self.config.loss_on
         if on is LossOn.all:
             text, spans = template.text(chat), []
@@ -127,7 +127,7 @@ class Chat(Answers[ChatConfig]):
         return ids.tolist(), np.where(scored, ids, IGNORED).tolist()
 
     def split(self, rows: Dataset, processor: Tokenizer) -> Split:
-        """Encode rows; those that are too long are left out, and counted."""
+        """Encode rows; chats that are too long are dropped and counted."""
         inputs = self.encode(rows, processor)
         sizes, length = lengths(inputs), self._most(processor)
         kept, cut = np.flatnonzero(sizes), np.count_nonzero(inputs[CUT])
@@ -156,13 +156,13 @@ class Chat(Answers[ChatConfig]):
         return pack(inputs, self.config.max_length)
 
     def collate(self, processor: Tokenizer) -> Collator:
-        """Pad each batch to its own longest row, be it of one chat or of several."""
+        """Pad each batch to its longest row, of one chat or several."""
         return collator(processor, packing=False)
 
     def reduce(self, outputs: Tensors, batch: Mapping[str, Tensor]) -> Tensor:
         """Keep the summed loss of each chat and the number of its scored tokens."""
         if isinstance(outputs, tuple):
-            raise TypeError("a causal language model returns logits alone")
+            raise TypeError("expected a causal language model that returns only logits")
         return row_losses(outputs, batch["labels"])
 
     def stops(self, processor: Tokenizer) -> list[int]:
@@ -173,7 +173,7 @@ class Chat(Answers[ChatConfig]):
 
 
 def shortened(chat: Turns) -> Iterator[tuple[int, Turns]]:
-    """Yield a chat and how many turns it lost: none, then ever more of the oldest exchanges."""
+    """Yield a chat and its number of dropped turns: first 0, then more and more of the oldest."""
     system = [turn for turn in chat[:1] if turn["role"] == SYSTEM]
     turns = chat[len(system) :]
     for cut in range(0, len(turns), 2):
@@ -182,7 +182,7 @@ def shortened(chat: Turns) -> Iterator[tuple[int, Turns]]:
 
 
 def _of(chat: Turns, place: int, read: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - passed on
-    """Read a chat; where a template refuses it, name it by its place and its first words."""
+    """Call `read` on a chat; the error of a template names the chat by number and first words."""
     try:
         return read(chat, *args, **options)
     except UnclearError as error:

@@ -15,10 +15,10 @@ from goft_cli.tasks.tokens import lengths
 
 
 def best_fit(sizes: Sequence[int], capacity: int) -> list[list[int]]:
-    """Share sizes out to bins: the largest first, each where it leaves the least room.
+    """Distribute sizes over bins: the largest first, each into the bin with the least room left.
 
-    Returns the places of each bin's sizes, rising. At most 11/9 of the fewest bins, and 6/9 of one
-    (Dosa 2007).
+    Returns the sorted indices of each bin's sizes. It needs at most 11/9 of the smallest possible
+    number of bins, plus 6/9 (Dosa 2007).
     """
     room: list[tuple[int, int]] = []  # (room left, bin), rising
     bins: list[list[int]] = []
@@ -37,10 +37,10 @@ def best_fit(sizes: Sequence[int], capacity: int) -> list[list[int]]:
 
 
 def pack(inputs: Dataset, capacity: int) -> Dataset:
-    """Lay whole examples end to end in rows of up to `capacity` tokens.
+    """Concatenate whole examples to rows of up to `capacity` tokens.
 
-    To `input_ids` and `labels` come `position_ids`, which start anew with each example: from them
-    the model keeps the examples apart, provided that it gets no attention mask.
+    The result also has `position_ids`, which restart at 0 with each example: by them the model
+    separates the examples, if it gets no attention mask.
     """
     sizes = lengths(inputs)
     bins = best_fit(sizes.tolist(), capacity)

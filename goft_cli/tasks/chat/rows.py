@@ -1,4 +1,4 @@
-"""Rows of chats in the forms that people keep them in, checked, as lists of role and content."""
+"""Reads chats in the usual formats, checks them, and returns lists of role and content."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ROLES = {
     **dict.fromkeys((USER, "human", "prompter"), USER),
     **dict.fromkeys((ASSISTANT, "gpt", "model", "bot", "chatgpt"), ASSISTANT),
 }
-"""What files call a role, ShareGPT's words included."""
+"""Names of roles in files, ShareGPT's included."""
 CALLS, RESULTS = ("function_call", "tool_call"), ("tool", "function", "observation", "ipython")
-"""What they call an assistant's call of a tool, and the tool's result."""
-REMEDY = "correct the row, or pass task.invalid=drop to leave out all that are no chats"
+"""Names of an assistant's tool calls, and of a tool's results."""
+REMEDY = "correct the row, or pass task.invalid=drop to drop all rows that are not chats"
 TOOLS_REMEDY = "pass task.tool_turns=text to keep them as text, or remove them"
 FEATURES = [{"role": Value("string"), "content": Value("string")}]
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class NoChatError(ValueError):
-    """A row is no chat."""
+    """A row is not a chat."""
 
     def __init__(self, problem: str, remedy: str = REMEDY) -> None:
         super().__init__(problem)
@@ -45,9 +45,9 @@ class NoChatError(ValueError):
 def checked_chats(table: Table, config: ChatConfig, *, answered: bool) -> Dataset:
     """Return the column `messages` of a table, checked; unless `answered`, the column `prompt`.
 
-    A prompt ends with a turn of the user: an answer to it is left out; each row has one, so that
-    none of them is left out where `config.invalid` says so of chats. Each row is a list of
-    `{"role", "content"}`: perhaps the system's turn, then the user's and the assistant's in turn.
+    A prompt ends with a user turn; an answer after it is dropped. A row that is not a prompt is
+    always refused, whatever `config.invalid` is, because each row needs a prediction. Each row is a
+    list of `{"role", "content"}`: optionally a system turn, then user and assistant in turn.
     """
     form, names, read = form_of(table, answered=answered)
     _say(f"{table.origin}: chats in the form of {form}")
@@ -64,7 +64,7 @@ def checked_chats(table: Table, config: ChatConfig, *, answered: bool) -> Datase
             faults.append(f"{table.place(index)}: {fault}")
     if faults:
         logger.warning(
-            "%s: %d of %d rows are no chats and are left out, such as %s",
+            "%s: %d of %d rows are not chats and are left out, such as %s",
             *(table.origin, len(faults), len(faults) + len(chats), faults[0]),
         )
     if not chats:
@@ -75,13 +75,13 @@ def checked_chats(table: Table, config: ChatConfig, *, answered: bool) -> Datase
 
 @cache
 def _say(sentence: str) -> None:
-    logger.info("%s", sentence)  # once for a file that is read in parts
+    logger.info("%s", sentence)  # logged once, even if a file is read in parts
 
 
 def form_of(
     table: Table, *, answered: bool
 ) -> tuple[str, Sequence[str], Callable[[Row, bool], list[Any]]]:
-    """Return the name of a table's form, the columns that it has, and what reads a row of it."""
+    """Return the name of a table's format, its columns, and the function that reads a row."""
     for form, columns, optional, read in FORMS:
         wanted = columns if answered else columns[:1]
         if all(name in table.columns for name in wanted):
@@ -96,7 +96,7 @@ def form_of(
 
 
 def _listed(name: str) -> Callable[[Row, bool], list[Any]]:
-    """Return what reads a column of whole chats, and a column `system` beside it."""
+    """Return the function that reads a column of whole chats, and a column `system`."""
 
     def read(row: Row, answered: bool) -> list[Any]:
         turns = _decoded(row[name], name)
@@ -132,16 +132,16 @@ FORMS: tuple[tuple[str, Sequence[str], Sequence[str], Callable[[Row, bool], list
     ("prompt and completion", ("prompt", "completion"), ("system",), _pair),
     ("Alpaca", ("instruction", "output"), ("input", "system"), _alpaca),
 )
-"""Forms in the order in which they are tried: needed columns, the prompt's first, and others."""
+"""Formats in the order of trial: required columns, the prompt's first, and optional ones."""
 
 
 def _said(role: str, content: object) -> list[Any]:
-    """Return a turn, or nothing where nothing is said."""
+    """Return a turn in a list; an empty list if its content is empty."""
     return [{"role": role, "content": content}] if content not in (None, "") else []
 
 
 def _decoded(value: object, name: str) -> object:
-    """Return a value as it is, or that of a cell with JSON in it."""
+    """Return a value, decoded if it is JSON text."""
     if not isinstance(value, str):
         return value
     try:
@@ -151,7 +151,7 @@ def _decoded(value: object, name: str) -> object:
 
 
 def checked_turns(turns: Sequence[Any], tools: ToolTurns, *, answered: bool) -> Turns:
-    """Return turns as roles and contents, in an order that every template takes."""
+    """Return turns as roles and contents; refuse an order that templates do not accept."""
     found = list(_joined(turns, tools))
     if found and found[0]["role"] == SYSTEM and not found[0]["content"].strip():
         del found[0]
@@ -174,7 +174,7 @@ def checked_turns(turns: Sequence[Any], tools: ToolTurns, *, answered: bool) -> 
 
 
 def _joined(turns: Sequence[Any], tools: ToolTurns) -> Iterator[Turn]:
-    """Yield the turns as texts; results of tools that follow one another are one turn."""
+    """Yield the turns as texts; consecutive tool results become one turn."""
     results: list[str] = []
     for number, turn in enumerate(turns, start=1):
         role, content = _text_of(turn, number, tools)
@@ -209,7 +209,7 @@ def _text_of(turn: object, number: int, tools: ToolTurns) -> tuple[str, str]:
 
 
 def _plain(content: object, number: int) -> str:
-    """Return a text, or that of a list of parts which all are texts."""
+    """Return a text, or the joined text of a list of text parts."""
     if isinstance(content, list):
         parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
         if all(isinstance(part, str) for part in parts):

@@ -1,11 +1,10 @@
-"""A chat as the text that a tokenizer's template makes of it, and which part is the assistant's.
+"""The text that a chat template makes of a chat, and the assistant's parts of it.
 
-A template says so where it has `{% generation %}` around the assistant's words. Most have none.
-Then the same roles are rendered with marks in place of their words: what stands between the marks
-is the template's own. What the assistant writes begins where a generation prompt ends, and ends
-with the special tokens that follow its words whatever comes next. Unlike a comparison of prefixes,
-this holds for templates that drop or rewrite earlier turns, trim words, or treat the last turn in
-another way.
+A template marks these parts if it has `{% generation %}` around the assistant's content. Most do
+not. Then the same roles are rendered with marks in place of their content: the text between the
+marks is the template's own. The assistant's part begins where a generation prompt ends, and ends
+with the special tokens that always follow its content. Unlike a comparison of prefixes, this works
+for templates that drop or rewrite earlier turns, strip content, or treat the last turn differently.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from goft_cli.tasks.tokens import Tokenizer, text_start
 
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 MARK = "\ue000{}\ue001"
-"""What stands for the words of a turn: characters for private use, which no template trims."""
+"""Replaces the content of a turn: private-use characters, which no template strips."""
 MARKED = re.compile("\ue000(\\d+)\ue001")
 PROBE = (USER, ASSISTANT, USER, ASSISTANT)
 OTHER_TEMPLATE = (
     "pass task.template=FILE, the template with {% generation %} and {% endgeneration %} around "
     "what the assistant writes"
 )
-# Of Tulu (arXiv:2306.04751): text alone, so that a model needs no new tokens.
+# Tulu's template (arXiv:2306.04751): it is plain text, so that a model needs no new tokens.
 TULU = (
     "{% for message in messages %}"
     "{{ '<|' + message['role'] + '|>\n' + message['content'] }}"
@@ -52,11 +51,11 @@ logger = logging.getLogger(__name__)
 
 
 class UnclearError(ValueError):
-    """What a template makes of a chat does not tell whose the words are."""
+    """The assistant's parts cannot be found in the text that a template makes."""
 
 
 def give_template(tokenizer: Tokenizer, file: str | None) -> None:
-    """Give a tokenizer the template of a file, or where it has none, Tulu's."""
+    """Set a tokenizer's template to that of a file, or to Tulu's if it has none."""
     if file is not None:
         tokenizer.chat_template = read_template(Path(file).expanduser())
     elif tokenizer.chat_template is None:
@@ -80,13 +79,13 @@ def read_template(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Scaffold:
-    """What a template writes around the words of turns with certain roles.
+    """The text that a template writes around the content of turns with certain roles.
 
     Attributes:
-        pieces: the template's own texts, one more than there are turns between them.
-        turns: the places of the turns that the template writes, in the order of its text.
-        answers: by the place of an assistant's turn, how many characters before and behind its
-            words are the assistant's too.
+        pieces: the template's own texts, before, between and after the turns.
+        turns: indices of the turns that the template writes, in the order of its text.
+        answers: by the index of an assistant's turn, how many characters before and after its
+            content are the assistant's too.
     """
 
     pieces: Sequence[str]
@@ -95,7 +94,7 @@ class Scaffold:
 
 
 class Template:
-    """A tokenizer's template, asked for texts and for the assistant's part of them."""
+    """A tokenizer's chat template; it returns texts and the assistant's parts of them."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -109,7 +108,7 @@ class Template:
         self.warned = False
 
     def text(self, chat: Sequence[Mapping[str, str]], *, asks: bool = False) -> str:
-        """Return a chat as text; with `asks`, up to where the assistant's next turn begins."""
+        """Return a chat as text; with `asks`, with the prompt for the assistant's next turn."""
         try:
             found = self.tokenizer.apply_chat_template(
                 cast(Any, chat), tokenize=False, add_generation_prompt=asks
@@ -121,7 +120,7 @@ class Template:
     def answers(self, chat: Turns, *, last: bool) -> tuple[str, Spans]:
         """Return a chat as text, and the parts of it that are the assistant's, or its last turn's.
 
-        To a turn belong its words and the token that ends them.
+        A part has the turn's content and the token that ends it.
         """
         text = self.text(chat)
         if self.says:
@@ -134,7 +133,7 @@ class Template:
         return text, [parts[place] for place in wanted if place in parts]
 
     def _said(self, chat: Turns, text: str, *, last: bool) -> Spans:
-        """Return the parts that a template itself says are the assistant's."""
+        """Return the assistant's parts by the template's `{% generation %}` marks."""
         special: dict[str, Any] = self.tokenizer.special_tokens_map
         _, found = render_jinja_template(
             [cast(Any, chat)],
@@ -158,7 +157,7 @@ class Template:
         return parts[-1:] if last else parts
 
     def _found(self, chat: Turns, text: str) -> Iterator[tuple[int, tuple[int, int]]]:
-        """Yield the place and the part of each of the assistant's turns that are in the text."""
+        """Yield index and part of each assistant turn that is in the text."""
         roles = tuple(turn["role"] for turn in chat)
         if roles not in self.scaffolds:
             self.scaffolds[roles] = self.scaffold(roles)
@@ -179,10 +178,10 @@ class Template:
                 yield place, (at - before, at + lengths[0] + after)
             at += lengths[0] + len(behind)
         if at != len(text):
-            raise UnclearError("the model's chat template writes more for it than for its roles")
+            raise UnclearError("the model's chat template writes text that depends on its content")
 
     def scaffold(self, roles: Sequence[str]) -> Scaffold:
-        """Find what the template writes around words, from marks in place of them."""
+        """Find the text that the template writes around content, by marks in its place."""
         marks = marked(roles)
         texts, turns = self._around(marks)
         answers = {}
@@ -200,15 +199,15 @@ class Template:
         return Scaffold(texts, turns, answers)
 
     def _around(self, marks: Turns) -> tuple[list[str], list[int]]:
-        """Return the texts around marks, and the places of the turns that are marked there."""
+        """Return the texts around marks, and the indices of the marked turns."""
         pieces = MARKED.split(self.text(marks))
         return pieces[::2], [int(place) for place in pieces[1::2]]
 
     def _end(self, behind: str) -> int:
-        """Return how much of the text behind an answer ends it.
+        """Return the length of the text after an answer that ends it.
 
-        That are the tokens that follow the last answer and an earlier one alike; where these have
-        none in common, as in gpt-oss, the first token.
+        These are the tokens that follow both the last answer and an earlier one; if they have none
+        in common, as in gpt-oss, it is the first token.
         """
         if self.shared is None:
             first, last = self._probed()
@@ -227,7 +226,7 @@ class Template:
         return end.end()
 
     def _probed(self) -> tuple[str, str]:
-        """Return what the template writes behind an answer and behind the last one."""
+        """Return the texts that the template writes after an answer and after the last one."""
         texts, turns = self._around(marked(PROBE))
         behind = [text for text, place in zip(texts[1:], turns, strict=True) if place % 2]
         if not behind:
@@ -235,7 +234,7 @@ class Template:
         return behind[0], behind[-1]
 
     def end_ids(self) -> set[int]:
-        """Return the tokens that end the assistant's turns; none if nothing tells them."""
+        """Return the tokens that end the assistant's turns; none if they cannot be found."""
         try:
             ends = [behind[: self._end(behind)] for behind in self._probed()]
         except UnclearError:
@@ -245,15 +244,15 @@ class Template:
 
 
 def marked(roles: Sequence[str]) -> Turns:
-    """Return turns with marks in place of words."""
+    """Return turns with marks in place of content."""
     return [{"role": role, "content": MARK.format(n)} for n, role in enumerate(roles)]
 
 
 def in_spans(offsets: Sequence[tuple[int, int]], spans: Spans) -> np.ndarray:
-    """Return (tokens,) bool: which tokens have a character of the spans.
+    """Return (tokens,) bool: whether a token has a character of the spans.
 
-    Characters that no token claims, as tokenizers leave out spaces, count for the token behind
-    them. `offsets` are from a token's first character to the one after its last.
+    Characters without a token, such as spaces that tokenizers skip, belong to the next token.
+    `offsets` are from a token's first character to the one after its last.
     """
     ends = np.array([end for _, end in offsets], dtype=np.int64)
     begins = np.array([begin for begin, _ in offsets], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""One image in, one class out."""
+"""Image classification: one class per image."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ TRANSFORMS: dict[Transform, dict[str, Any]] = {
         "image_std": IMAGENET_DEFAULT_STD,
     },
 }
-"""What each choice changes in the configuration of the model's image processor."""
+"""Changes of each choice to the configuration of the model's image processor."""
 
 
 def pixels_of(image: Image.Image, processor: Any) -> np.ndarray:  # noqa: ANN401 - an image processor
@@ -76,7 +76,7 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         metrics.check_names(config.metrics, headline=config.headline, target=config.target)
 
     def load(self) -> TaskData:
-        """Read and check the rows, and say what is unusual about them."""
+        """Read and check the rows, and log warnings about them."""
         data, config = super().load(), self.config
         if data.provenance.get("is_the_benchmark") is False:
             logger.warning("not the benchmark: the folder holds another selection of images")
@@ -88,11 +88,11 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         seen = {label for rows in data.splits.values() for label in rows[LABEL]}
         absent = config.classes - len(seen)
         if absent:
-            logger.warning("%d of the %d classes occur in no row", absent, config.classes)
+            logger.warning("%d of the %d classes have no rows", absent, config.classes)
         return data
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
-        """Read and check the named splits; images are looked for, but not yet decoded."""
+        """Read and check the named splits; images must exist, but are not decoded yet."""
         if self.config.own is not None:
             tables, provenance = read_own_images(self.config, self.config.own, names)
         elif self.config.data_dir is None:
@@ -127,7 +127,7 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         )
 
     def encode(self, rows: Dataset, processor: BaseImageProcessor) -> Images:
-        """Bring the images to the model's size: now, or one by one if they are too many."""
+        """Resize the images to the model's size: now, or one by one if there are too many."""
         labels = list(rows[LABEL]) if LABEL in rows.column_names else None
         black = pixels_of(Image.new("RGB", (32, 32)), processor)
         return Images(list(rows[IMAGE]), labels, partial(self._pixels, processor), black)
@@ -147,7 +147,7 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
         return metrics.on_rows(self.config.headline, predictions, np.asarray(split.rows[LABEL]))
 
     def by_class(self, outputs: Arrays, split: Split) -> dict[str, Any]:
-        """Return what is found and confused of (rows, classes) logits."""
+        """Return scores and confusions of (rows, classes) logits."""
         predictions = np.asarray(outputs).argmax(axis=-1)
         return by_class(self.config.names, predictions, np.asarray(split.rows[LABEL]))
 

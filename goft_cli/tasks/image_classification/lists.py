@@ -20,13 +20,13 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.files import IMAGE, LABEL, numbered_lines, refuse_no_file
 
 DRAW = "draw.json"
-"""Present in a folder whose images are not the published choice; says how they were drawn."""
+"""File in a folder whose images are not the published ones; it says how they were drawn."""
 
 
 def read_lists(folder: Path, splits: Sequence[str]) -> tuple[dict[str, Table], dict[str, Any]]:
     """Return a table for each `<split>.txt`, and for the manifest the SHA-256 of lists and images.
 
-    Where the folder says so, the manifest has it that this is not the benchmark.
+    If the folder has a `draw.json`, the manifest says that this is not the benchmark.
     """
     lists = {split: folder / f"{split}.txt" for split in splits}
     tables = {split: read_list(path) for split, path in lists.items()}
@@ -50,7 +50,7 @@ def read_list(path: Path) -> Table:
 
 
 def require_images(table: Table, folder: Path) -> None:
-    """Refuse a list that names a file which is not there."""
+    """Refuse a list that names a missing file."""
     for index, name in enumerate(table.columns[IMAGE]):
         refuse_no_file(folder / name)
         if not (folder / name).is_file():
@@ -60,9 +60,9 @@ def require_images(table: Table, folder: Path) -> None:
 
 
 def read_pictures(path: Path) -> Table:
-    """Read a table or a list with a column `image`, or make one of a picture or a folder of them.
+    """Read a table or a list with a column `image`, or make one of an image or a folder of images.
 
-    `-` stands for stdin: a path per line, or JSON lines. In a folder all pictures below it count.
+    `-` is stdin: a path per line, or JSON lines. A folder is searched with its subfolders.
     """
     path = path.expanduser()
     if str(path) == STDIN or path.suffix.lower() in PARSERS:
@@ -82,14 +82,14 @@ def read_pictures(path: Path) -> Table:
 
 
 def with_image(table: Table) -> Table:
-    """Give the column of paths in a user's table its name here."""
+    """Rename the column of paths in a user's table to `image`."""
     return table.renamed(aliases_of(table, {IMAGE: PATHS}))
 
 
 def unlabelled_rows(table: Table) -> Dataset:
     """Make rows of the paths in a table, which are relative to it or to the working folder.
 
-    They name files absolutely; a row without a path has an empty one.
+    The result has absolute paths; a row without a path has an empty one.
     """
     table = with_image(table)
     folder, paths = Path(table.origin).parent, []

@@ -1,9 +1,9 @@
-"""From image files to batches: RGB of any of Pillow's modes, at the model's size, normalised.
+"""Reads image files into batches: RGB from any of Pillow's modes, at the model's size, normalised.
 
 The decoded pixels are those of transformers' `load_image`, with which others will use the trained
-model: EXIF's rotation is applied, the first of several frames counts, and so does the colour under
-a transparent pixel. Where Pillow spoils pixels, they differ: 16-bit grey is scaled to 8 bits, not
-clipped, and a TIFF that is to be rotated is not scrambled.
+model: EXIF's rotation is applied, the first of several frames is used, and the colour of a
+transparent pixel too. They differ where Pillow would damage pixels: 16-bit grey is scaled to 8
+bits, not clipped, and a TIFF with a rotation is decoded correctly.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
 UNRELATED_FRAMES = {"MPO", "PSD"}
 """Formats whose first frame is the whole picture: the others are previews or layers."""
 KEPT_BYTES = 2**29
-"""A split up to this size is decoded once: 3,500 images of 224 x 224 pixels."""
+"""Largest split, in bytes, that is decoded once: 3,500 images of 224 x 224 pixels."""
 
 Read = Callable[[str], np.ndarray]
-"""Name of an image to its (3, height, width) bytes, at the model's size."""
+"""Reads an image by name as (3, height, width) bytes, at the model's size."""
 _said: dict[tuple[Path, str], object] = {}
 
 
@@ -48,13 +48,13 @@ def open_image(name: str, folder: Path) -> Image.Image:
         with path.open("rb") as file, Image.open(file) as image:
             image.load()
             if getattr(image, "is_animated", False) and image.format not in UNRELATED_FRAMES:
-                warn_once(path.parent, "images with several frames: the first of them counts")
+                warn_once(path.parent, "images with several frames: only the first is used")
             return upright(to_rgb(image, path))
     except (GoftError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise GoftError(f"{path}: image too large ({error})", "save a smaller one") from error
-    except Exception as error:  # damaged bytes may break any line of Pillow
+    except Exception as error:  # damaged bytes may raise any error in Pillow
         raise GoftError(
             f"{path}: incomplete image ({error})", "copy it again, or save it as PNG or JPEG"
         ) from error
@@ -78,8 +78,8 @@ def to_rgb(image: Image.Image, path: Path) -> Image.Image:
         if image.getchannel("A").getextrema() != (255, 255):
             warn_once(
                 path.parent,
-                "images with transparent pixels: their hidden colour counts, as it does for "
-                "transformers and torchvision; paint them on a background if it should not",
+                "images with transparent pixels: their hidden colour is used, as in transformers "
+                "and torchvision; to avoid this, save them on a background",
             )
     return image.convert("RGB")
 
@@ -102,35 +102,34 @@ def upright(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF says."""
     try:
         return ImageOps.exif_transpose(image)
-    except SyntaxError:  # that is no EXIF, and says nothing of a rotation
+    except SyntaxError:  # not EXIF, so there is no rotation
         return image
 
 
 def warn_once(folder: Path, sentence: str) -> None:
-    """Warn of the images of a folder, for the first of them only, whichever thread reads it."""
+    """Log a warning about a folder's images once, from any thread."""
     mine = object()
     if _said.setdefault((folder, sentence), mine) is mine:
         logger.warning("%s: %s", folder, sentence)
 
 
 def check_proportions(image: Image.Image, name: str, processor: Any) -> None:  # noqa: ANN401 - as below
-    """Refuse a thin image whose long side, once the short one has the model's size, is enormous."""
+    """Refuse a thin image: with the short side at the model's size the long one would be huge."""
     edge, most = processor.size.get("shortest_edge"), Image.MAX_IMAGE_PIXELS
     short, long = sorted(image.size)
     if edge and most and edge**2 * long / short > most:
         raise GoftError(
             f"{name}: found an image of {image.width} x {image.height} pixels, too thin to be "
             f"brought to {edge} pixels on its short side",
-            "cut it",
+            "crop it",
         )
 
 
 class Images(torch.utils.data.Dataset[dict[str, Any]]):
     """The images of one split, in the order of its rows.
 
-    Decoding leaves Python's lock, so the threads that torch may use share it. Of images without
-    labels, which are predicted on, those that cannot be read are noted in `broken`, by place, and
-    `black`, at the model's size.
+    Decoding releases the GIL, so it uses as many threads as torch. If images have no labels (for
+    predictions), unreadable ones are listed by index in `broken`, and replaced by black images.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Fine-tuning on instructions: Alpaca rows in, the loss of the answers out."""
+"""Fine-tuning on instructions in Alpaca's format; the loss is that of the answers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ from goft_cli.tasks.tokens import (
 )
 
 CHECKED_ROWS = 1000
-"""Rows that are encoded at a time only to be checked."""
+"""Rows that a check encodes at a time."""
 IGNORED = -100
 """The label of a token that is not scored."""
 
@@ -70,8 +70,8 @@ AnswersT = TypeVar("AnswersT", bound=InstructionConfig)
 def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Return (examples, 2) float32: summed negative log-likelihood in nats, and number of tokens.
 
-    An example is one run of labels, since a prompt, which is not scored, comes before each answer.
-    That holds for padded rows and for examples laid end to end.
+    An example is one run of scored labels, because an unscored prompt precedes each answer. This is
+    true for padded rows and for concatenated examples.
 
     Args:
         logits: (rows, length, vocabulary) in any precision; those at i predict the label at i + 1.
@@ -84,12 +84,12 @@ def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the same of examples that are a row each, however many runs of labels it has."""
+    """Return the same if each row is one example, with any number of runs of labels."""
     return summed_losses(logits, labels, (labels[:, 1:] != IGNORED).sum(dim=1))
 
 
 def summed_losses(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
-    """Return what `example_losses` does of examples with so many scored tokens each, in order."""
+    """Return the same as `example_losses`; `counts` are the scored tokens of each example."""
     answers = labels[:, 1:] != IGNORED
     # Only the scored logits go to float32: there are vocabulary times more of them than tokens.
     losses = cross_entropy(
@@ -106,7 +106,7 @@ def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
 
 @dataclass(frozen=True)
 class PadRight:
-    """Fills up on the right with an id, whatever the tokenizer does: positions count from 0."""
+    """Pads on the right, whatever the tokenizer's side is, because positions count from 0."""
 
     padding: int
 
@@ -126,25 +126,25 @@ class PadRight:
 
 
 def collator(tokenizer: Tokenizer, *, packing: bool) -> Collator:
-    """Return what batches the examples: padded, or laid end to end.
+    """Return the collator of the examples, which pads or concatenates them.
 
-    Laid end to end, (1, tokens), they have position ids that start anew with each example. From
-    these the model makes a mask that keeps examples apart, provided that it gets no attention mask
-    and uses no cache; Trainer switches the cache off.
+    Concatenated examples, (1, tokens), have position ids that restart at 0 with each example. From
+    these the model makes a mask that separates the examples, if it gets no attention mask and uses
+    no cache; Trainer switches the cache off.
     """
     if packing:
         return DataCollatorWithFlattening()
     padding = cast("int | None", tokenizer.pad_token_id)
-    # LLaMA 2 has no such id. Any does, as the attention mask follows from the lengths and hides it.
+    # LLaMA 2 has no such id. Any id works, because the attention mask is made from the lengths.
     return PadRight(end_id(tokenizer) if padding is None else padding)
 
 
 class Answers(AnsweringTask[AnswersT, Tokenizer]):
-    """A prompt in, an answer out; the loss is the answer's alone."""
+    """A task that generates an answer to a prompt; only the answer has a loss."""
 
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
     packed_rows: ClassVar[int] = 1
-    """Rows of a packed batch, as far as a model's attention can tell: one, or several."""
+    """Rows of a packed batch: 1, or more than 1 for several."""
 
     @abstractmethod
     def checked(self, table: Table, *, answered: bool) -> Dataset:
@@ -188,7 +188,7 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
     def score(self, outputs: Arrays, split: Split) -> dict[str, float]:
         """Compute the mean loss of all scored tokens, in nats, and its exponential."""
         total, tokens = np.asarray(outputs, dtype=np.float64).sum(axis=0)
-        with np.errstate(over="ignore"):  # a ruined model's perplexity is infinite, not an error
+        with np.errstate(over="ignore"):  # a diverged model's perplexity is infinite, not an error
             return {"loss": float(total / tokens), "perplexity": float(np.exp(total / tokens))}
 
     def row_scorer(self, outputs: Arrays, split: Split) -> RowScorer:
@@ -212,7 +212,7 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
             )
 
     def unfit_rows(self, rows: Dataset, model: AnyModel, processor: Tokenizer) -> dict[int, str]:
-        """Return the prompts after which the model has no room for an answer."""
+        """Return the prompts that leave no position for an answer."""
         positions, found = usable_positions(model), {}
         for part in chunks(len(rows), CHECKED_ROWS) if positions else ():
             prompts = self.encode(rows.select(part), processor)["input_ids"]
@@ -254,7 +254,7 @@ class Answers(AnsweringTask[AnswersT, Tokenizer]):
 
 
 class Instruction(Answers[InstructionConfig]):
-    """An instruction and perhaps an input in, an answer out; the loss is the answer's alone."""
+    """Answers to an instruction and an optional input; only the answer has a loss."""
 
     def checked(self, table: Table, *, answered: bool) -> Dataset:
         """Return Alpaca's columns, checked."""

@@ -1,4 +1,4 @@
-"""Whether a model's attention keeps packed examples apart."""
+"""Tests whether a model's attention separates packed examples."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from goft_cli.tasks.tokens import Model
 
 @torch.no_grad()
 def keeps_apart(model: Model, rows: int = 1) -> bool:
-    """Try whether the logits of a packed example are independent of the one before it.
+    """Test whether the logits of a packed example are independent of the previous example.
 
-    LLaMA's are. Those of OPT, Falcon, BLOOM, MPT and Mamba are not, and no error says so. Flash
-    attention knows packed examples in a batch of one row only, so `rows` is that of the batches.
+    LLaMA's are. Those of OPT, Falcon, BLOOM, MPT and Mamba are not, without any error. Flash
+    attention separates packed examples only in batches of one row; `rows` is the batches' number.
     """
     pack = DataCollatorWithFlattening()
     last = []

@@ -1,7 +1,7 @@
-"""Rows of instructions, checked; Alpaca's template as LLaMA-Factory v0.4.0 fills and cuts it.
+"""Checked rows of instructions, and Alpaca's template, filled and cut as in LLaMA-Factory v0.4.0.
 
-The pieces are tokenized one by one and then put together. With a sentencepiece tokenizer that is
-not the same as tokenizing the whole: every piece starts with the mark of a new word.
+The parts are tokenized one by one and concatenated. With a sentencepiece tokenizer this differs
+from tokenizing the whole text: every part starts with the mark of a new word.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def end_id(tokenizer: Tokenizer) -> int:
 def cut(prompt: Ids, answer: Ids, length: int) -> tuple[Ids, Ids]:
     """Cut both at their ends in proportion to their lengths, if together they are too long.
 
-    At least one id of each is left, if `length` is at least 2. Of a cut prompt the last words are
-    missing, "### Response:" among them, as in the reference.
+    At least one id of each is left if `length` is at least 2. A cut prompt loses its last words,
+    "### Response:" included, as in the reference.
     """
     total = len(prompt) + len(answer)
     if total <= length:
@@ -103,7 +103,7 @@ def checked_rows(table: Table, *, answered: bool) -> Dataset:
 
 
 def divide(rows: Dataset, share: float) -> tuple[Dataset, Dataset]:
-    """Return the rows of a training split without a share of them, and the share, always the same.
+    """Split training rows into the rest and a share, which is the same in every call.
 
     The share is above 0 and below 1; there is at least one row of each.
     """
@@ -118,7 +118,7 @@ def divide(rows: Dataset, share: float) -> tuple[Dataset, Dataset]:
 
 
 def _whole(columns: dict[str, list[str]], origin: str) -> dict[str, list[str]]:
-    """Leave out rows without a question or an answer, and warn of their number."""
+    """Drop rows without a question or an answer, and log their number."""
     triples = zip(*(columns[name] for name in COLUMNS), strict=True)
     whole = [bool(query_of(first, extra) and answer) for first, extra, answer in triples]
     if all(whole):

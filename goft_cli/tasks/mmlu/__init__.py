@@ -48,7 +48,7 @@ class MMLU(Benchmark[MMLUConfig]):
     """Multiple choice by subject; the likeliest letter after `Answer:` is the model's answer."""
 
     def load(self) -> TaskData:
-        """Read the exemplars and the questions of every subject."""
+        """Read the few-shot examples and the questions of every subject."""
         data = read_questions(self.config)
         self._require_exemplars(data)
         return data
@@ -61,7 +61,7 @@ class MMLU(Benchmark[MMLUConfig]):
     def evaluate(
         self, model: Model, tokenizer: Tokenizer, data: TaskData, folder: Path, batch_size: int
     ) -> Scores:
-        """Ask every question with each number of exemplars.
+        """Ask every question with each number of few-shot examples.
 
         Metrics such as `average_5_shot` and `stem_5_shot` are the share of right answers among
         all questions of the category; the breakdown has each subject's too.
@@ -83,9 +83,9 @@ class MMLU(Benchmark[MMLUConfig]):
         return self._scores(answers)
 
     def _require_exemplars(self, data: TaskData) -> None:
-        """Refuse subjects with fewer exemplars than asked for."""
+        """Refuse subjects with fewer few-shot examples than configured."""
         wanted = max(self.config.shots)
-        # A loader that drops rows takes what it has: its five shots are four.
+        # A loader that drops rows uses the remaining ones: its five shots are four.
         least = min(wanted, 1) if self.config.drop_first_rows else wanted
         shown = self._exemplars(data)
         counts = {subject: len(shown.get(subject, [])) for subject in self._questions(data)}
@@ -94,7 +94,7 @@ class MMLU(Benchmark[MMLUConfig]):
             subject, found = next(iter(lacking.items()))
             raise GoftError(
                 f"task {self.config.name}: {self.config.train_split} has {found} of the {wanted} "
-                f"exemplars of {subject} that are asked for",
+                f"few-shot examples of {subject} that are asked for",
                 f"add some, or pass shots={min(lacking.values())}",
             )
 
@@ -103,8 +103,8 @@ class MMLU(Benchmark[MMLUConfig]):
             short = [prompt.shortened for given in prompts.values() for prompt in given]
             if any(short):
                 logger.warning(
-                    "%s: %d of %d prompts with %d exemplars are longer than the %d tokens that "
-                    "the model takes and are shortened (overflow=%s)",
+                    "%s: %d of %d prompts with %d few-shot examples have more than the %d tokens "
+                    "that the model takes and are shortened (overflow=%s)",
                     *(self.config.name, sum(short), len(short), shots, limit),
                     self.config.overflow.value,
                 )
@@ -139,7 +139,7 @@ class MMLU(Benchmark[MMLUConfig]):
         advance: Callable[[int], None],
         prompts: Sequence[Prompt],
     ) -> torch.Tensor:
-        """Return (questions, letters) logits of one subject; prompts that begin alike share it."""
+        """Return (questions, letters) logits of one subject; prompts share their prefix."""
         cache_prefix = self.config.cache_prefix
         groups: dict[tuple[Order, bool] | None, list[int]] = {}
         for row, prompt in enumerate(prompts):
@@ -182,7 +182,7 @@ def from_rows(rows: Dataset) -> Questions:
 def encode(
     prompters: Mapping[str, Prompter], questions: Sequence[Question], orders: Sequence[Order]
 ) -> list[Prompt]:
-    """Tokenize the prompts of all subjects, each by its own prompter, or read kept ones again."""
+    """Tokenize the prompts of all subjects, each with its own prompter, or read cached ones."""
 
     def prompts(_: Batch, indices: list[int]) -> dict[str, Any]:
         found: list[Prompt] = []
@@ -216,7 +216,7 @@ def encode(
 
 
 def longest_text(model: Model, tokenizer: Tokenizer) -> int:
-    """Return how many tokens the model takes, by its configuration or else its tokenizer's."""
+    """Return the most tokens that the model takes, by its configuration or its tokenizer's."""
     return usable_positions(model) or tokenizer.model_max_length
 
 

@@ -1,4 +1,4 @@
-"""Logits of the next token, the common beginning of prompts computed once; answers and averages."""
+"""Next-token logits with a shared prompt prefix, the answers, and their averages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Answers = Sequence[Mapping[str, Any]]
 def answer_rows(
     questions: Sequence[Question], prompts: Sequence[Prompt], logits: Tensor
 ) -> list[dict[str, Any]]:
-    """Return each question of a subject with the right answer, the model's, and how sure it was.
+    """Return each question of a subject with the right answer, the model's, and its probability.
 
     The largest of the (questions, letters) logits is the answer.
     """
@@ -52,7 +52,7 @@ def averages(
 ) -> dict[str, float]:
     """Return the accuracy of all answers, by subject, and of each category that has any.
 
-    Every question counts alike.
+    Every question has the same weight.
     """
     members = {"average": list(answers), **categories}
     pooled = {
@@ -63,17 +63,17 @@ def averages(
 
 
 class PrefixLayer(DynamicLayer):
-    """Keeps one layer's keys and values of the first pass for every later one.
+    """Stores one layer's keys and values of the first pass for all later passes.
 
-    `DynamicLayer` would add to them, and keep a copy for each row of a batch in all layers at once.
+    `DynamicLayer` would extend them, and hold a copy for each row of a batch in all layers at once.
     """
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """Keep the states of the prefix, or put them before those of each row.
+        """Store the prefix's states in the first pass; later, prepend them to those of each row.
 
-        Both are (batch, heads, length, width); of the prefix, a batch of one.
+        Both are (batch, heads, length, width); the prefix has a batch of one.
         """
         if not self.is_initialized:
             self.prefix = super().update(key_states, value_states)
@@ -114,7 +114,7 @@ def next_token_logits(
 
 
 def common_length(prompts: Sequence[np.ndarray]) -> int:
-    """Count the tokens that all prompts begin with; at least the last of each is not counted."""
+    """Count the leading tokens that all prompts share, without the last token of any prompt."""
     shortest = min(map(len, prompts)) - 1
     heads = np.stack([prompt[:shortest] for prompt in prompts])
     same = (heads == heads[0]).all(axis=0)
@@ -130,9 +130,9 @@ def by_length(prompts: Sequence[np.ndarray], batch_size: int) -> Iterator[list[i
 def last_logits(model: Model, ends: Sequence[np.ndarray], cache: Cache | None) -> Tensor:
     """Return (batch, vocabulary) logits after the last token of each of the `ends`.
 
-    Rows are filled up on the right, where a causal model looks at nothing: no mask is needed, and
-    a sliding window counts no padding. The head gets the last tokens alone, so that logits of
-    other positions are never computed; `logits_to_keep` takes one position for all rows only.
+    Rows are padded on the right, to which a causal model does not attend: no mask is needed, and a
+    sliding window contains no padding. The head gets only the last tokens, so that no other logits
+    are computed; `logits_to_keep` accepts only the same positions for all rows.
     """
     longest = max(map(len, ends))
     filled = np.stack([np.pad(end, (0, longest - len(end)), mode="edge") for end in ends])

@@ -1,4 +1,4 @@
-"""Questions with four answers, of the hub's rows or the original csv files, and their prompts."""
+"""Questions with four answers, from the hub's rows or the original csv files, and their prompts."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ FIELDS = ("subject", "question", "choices", "answer")
 # The benchmark's csv files; a row's subject is in the name of its file.
 CSV = Layout(raw_columns=["question", *LETTERS, "answer"])
 ASKS = "Answer:"
-"""How every prompt ends."""
+"""Last line of every prompt."""
 
 Order = tuple[int, ...]
-"""Which exemplars of a subject stand before a question, one after the other."""
+"""Indices of a subject's few-shot examples before a question, in order."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question; `answer` is the place of the right one among the four choices."""
+    """One question; `answer` is the index of the right choice among the four."""
 
     subject: str
     question: str
@@ -45,7 +45,7 @@ class Question:
 
 
 def read_questions(config: MMLUConfig) -> TaskData:
-    """Read the exemplars and the questions."""
+    """Read the few-shot examples and the questions."""
     names = [config.train_split, config.headline_split]
     folder = Path(config.data_dir).expanduser() if config.data_dir else None
     if folder and has_tables(folder / config.headline_split):
@@ -70,7 +70,7 @@ def has_tables(split: Path) -> bool:
 
 
 def by_subject(questions: Iterable[Question]) -> dict[str, list[Question]]:
-    """Return the questions of each subject in their order, subjects in that of the alphabet."""
+    """Return the questions of each subject in their order, and subjects in alphabetical order."""
     subjects: dict[str, list[Question]] = {}
     for question in questions:
         subjects.setdefault(question.subject, []).append(question)
@@ -91,7 +91,7 @@ def _as_loaded(questions: Iterable[Question], config: MMLUConfig) -> list[Questi
 def _read_csv_folder(
     folder: Path, splits: Sequence[str]
 ) -> tuple[dict[str, list[Question]], dict[str, Any]]:
-    """Read `SPLIT/SUBJECT_SPLIT.csv` of every subject there is."""
+    """Read `SPLIT/SUBJECT_SPLIT.csv` of every subject."""
     found: dict[str, list[Question]] = {split: [] for split in splits}
     sha256: dict[str, str] = {}
     for split in splits:
@@ -108,7 +108,7 @@ def _read_csv_folder(
 
 
 def _with_subject(table: Table, subject: str) -> Table:
-    """Give the columns of a csv file the names that they have on the hub."""
+    """Rename the columns of a csv file to those of the hub."""
     question, *options, answer = map(list, table.columns.values())
     choices = [list(texts) for texts in zip(*options, strict=True)]
     columns = ([subject] * len(question), question, choices, answer)
@@ -122,7 +122,7 @@ def _questions(table: Table) -> Iterator[Question]:
 
 
 def _checked(subject: Any, question: Any, choices: Any, answer: Any, *, place: str) -> Question:  # noqa: ANN401
-    """Check one row; the answer is a letter, or its place counted from 0."""
+    """Check one row; the answer is a letter, or its index counted from 0."""
     texts = [subject, question, *(choices if isinstance(choices, list) else [])]
     if len(texts) != 2 + len(LETTERS) or not all(isinstance(text, str) for text in texts):
         raise GoftError(
@@ -140,9 +140,9 @@ def _checked(subject: Any, question: Any, choices: Any, answer: Any, *, place: s
 
 
 class Shuffles:
-    """The permutations that `Dataset.shuffle()` draws one after another when it is given no seed.
+    """The permutations that repeated calls of `Dataset.shuffle()` without a seed draw.
 
-    Each is seeded by the next word of numpy's global generator, which then advances by one number.
+    The next word of numpy's global generator seeds each; the generator then advances by one.
     """
 
     def __init__(self, seed: int) -> None:
@@ -183,7 +183,7 @@ class Prompt:
 
     Attributes:
         ids: (length,) int32 token ids.
-        exemplars: which ones it has room for; of a prompt cut on the left, all of them.
+        exemplars: the few-shot examples that fit; all of them if the prompt is cut on the left.
         shortened: whether the model could not take all of it.
     """
 
@@ -197,9 +197,9 @@ class Prompter:
     """Writes and tokenizes the prompts of one subject.
 
     Attributes:
-        header: opens each prompt, with `{subject}` for the subject's name; empty for none.
+        header: first line of each prompt, with `{subject}` for the subject's name; empty for none.
         limit: most tokens that the model takes.
-        overflow: what is left out where a prompt has more.
+        overflow: what is removed from a prompt with more tokens.
     """
 
     header: str
@@ -217,7 +217,7 @@ class Prompter:
         return "\n\n".join([*opening, *solved, question_text(question)])
 
     def encode(self, questions: Sequence[Question], orders: Sequence[Order]) -> list[Prompt]:
-        """Tokenize each prompt whole; leave out exemplars or first tokens where it is too long."""
+        """Tokenize each prompt; drop few-shot examples or first tokens if it is too long."""
         drafts = list(zip(questions, orders, strict=True))
         encoded = self._tokens([self.text(*draft) for draft in drafts])
         return [self._fitted(*draft, ids) for draft, ids in zip(drafts, encoded, strict=True)]
@@ -242,13 +242,13 @@ class Prompter:
 
 
 def question_text(question: Question) -> str:
-    """Write the question, its lettered choices, and what asks for the answer."""
+    """Write the question, its lettered choices, and the line `Answer:`."""
     options = zip(LETTERS, question.choices, strict=True)
     return "\n".join([question.question, *(f"{key}. {text}" for key, text in options), ASKS])
 
 
 def answer_tokens(tokenizer: Tokenizer) -> list[int]:
-    """Return the token of each answer: what its letter adds to the end of a prompt."""
+    """Return the token of each answer, which its letter adds to the end of a prompt."""
     texts = [ASKS, *(f"{ASKS} {letter}" for letter in LETTERS)]
     asks, *answered = tokenizer(texts, add_special_tokens=False)["input_ids"]
     added = [ids[len(asks) :] for ids in answered]

@@ -1,4 +1,4 @@
-"""Extractive question answering: a span of a context, and the files that SQuAD's scorer reads."""
+"""Extractive question answering: spans of a context, and the files for SQuAD's own scorer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PAIRED_ROWS = 1000
 
 
 class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
-    """A question and a context in, a span of the context out."""
+    """Answers a question with a span of its context."""
 
     auto_class: ClassVar[str] = "AutoModelForQuestionAnswering"
     label_names: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
@@ -65,7 +65,7 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
 
     @property
     def asked(self) -> Sequence[str]:
-        """A question is nothing without its context."""
+        """The question and its context."""
         return TEXTS
 
     def unlabelled(self, table: Table) -> Dataset:
@@ -77,7 +77,7 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
         return unfit_questions(rows, processor, self.config)
 
     def encode(self, rows: Dataset, processor: Tokenizer) -> Dataset:
-        """Cut each row into one window or several that overlap."""
+        """Cut each row into one or several overlapping windows."""
         return encode(rows, processor, self.config)
 
     def collate(self, processor: Tokenizer) -> Collator:
@@ -85,7 +85,7 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
         return DataCollatorWithPadding(processor)
 
     def reduce(self, outputs: Tensors, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """Keep places and values of the largest logits of each window: of starts, then of ends."""
+        """Return indices and values of each window's largest start logits, then end logits."""
         count = self.config.n_best_size
         found = [largest(logits, batch["attention_mask"], count) for logits in outputs]
         return tuple(part for pair in found for part in pair)
@@ -97,7 +97,7 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
         return SQUAD.compute(predictions, references)
 
     def row_scorer(self, outputs: Arrays, split: Split) -> RowScorer:
-        """Return what averages the rows' own scores, in percent: several windows are of one row."""
+        """Return a function that averages the scores of rows, in percent."""
         references = [answers["text"] for answers in split.rows["answers"]]
         pairs = zip(self._answers(outputs, split), references, strict=True)
         each = [squad([best.text], [true])[self.config.headline] for (best, *_), true in pairs]

@@ -1,4 +1,4 @@
-"""Rows of question answering, checked."""
+"""Checks rows of question answering."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int32"))}
 def checked_rows(table: Table, *, answered: bool) -> Dataset:
     """Return the checked columns question and context, with `answered` id and answers too.
 
-    Without, a missing text is empty. Answers are `{"text": [...], "answer_start": [...]}`, the
-    starts counted in characters from 0.
+    Without `answered` a missing text is empty. Answers are `{"text": [...], "answer_start": [...]}`
+    with starts in characters from 0.
     """
     wanted = ("id", "answers") if answered else ()
     require_columns(table, (*TEXTS, *wanted), "rename the columns, or pass SQuAD's JSON")

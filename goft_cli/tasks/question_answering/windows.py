@@ -1,8 +1,8 @@
-"""Question and context into windows of tokens, and the logits of windows into answers.
+"""Makes windows of tokens from question and context, and answers from the windows' logits.
 
-The protocol is that of transformers' `run_qa.py`: the question whole, then a piece of the context;
-windows overlap where the context is long. The first answer trains, and a window that does not hold
-all of it points at its first token, [CLS].
+The protocol is that of transformers' `run_qa.py`: a window has the whole question and a part of the
+context, and windows of a long context overlap. The first answer is the target; a window without all
+of it has its first token, [CLS], as the target.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ OUTSIDE = -1
 CHECKED_ROWS = 1000
 """Rows whose questions are measured at a time."""
 NOTHING = "empty"
-"""The answer where no pair of start and end is left."""
+"""The answer if no pair of start and end is valid."""
 
 
 PADDING = -100
-"""The place, and the logit, where a window has fewer tokens than logits are kept."""
+"""Index and logit that fill up a window with fewer tokens than stored logits."""
 Best = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""The largest logits of each window, (windows, kept) each: places and logits of starts, of ends."""
+"""Indices and logits of each window's largest starts, and of its ends, (windows, kept) each."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """What the windows of a split have to do with its rows.
+    """The rows and characters that the windows of a split belong to.
 
     Attributes:
         rows: (windows,) the row that each was cut from.
@@ -82,7 +82,7 @@ def encode(rows: Dataset, tokenizer: Tokenizer, config: QuestionAnsweringConfig)
 
 
 def read_windows(inputs: Dataset) -> Windows:
-    """Read back what `encode` noted about its windows."""
+    """Read the columns that `encode` stores about its windows."""
     table = cast("Any", inputs.with_format("arrow")[:])
     lengths = table["starts"].combine_chunks().value_lengths().to_numpy()
     present = np.arange(lengths.max()) < lengths[:, None]
@@ -98,7 +98,7 @@ def read_windows(inputs: Dataset) -> Windows:
 def unfit_questions(
     rows: Dataset, tokenizer: Tokenizer, config: QuestionAnsweringConfig
 ) -> dict[int, str]:
-    """Return, by the row's place, why a question leaves no room for the context."""
+    """Return, by the row's index, why a question leaves no room for the context."""
     length, found = usable_length(config.max_length, tokenizer), {}
     for number, batch in enumerate(rows.select_columns("question").iter(CHECKED_ROWS)):
         places = _without_room(_questions(batch), tokenizer, length, config.doc_stride)
@@ -126,7 +126,7 @@ def _cut(batch: Batch, tokenizer: Tokenizer, length: int, overlap: int) -> Batch
 
 
 def _require_room(questions: list[str], tokenizer: Tokenizer, length: int, overlap: int) -> None:
-    """Refuse what the tokenizer would answer with a panic."""
+    """Refuse a question that leaves no room for the context: the tokenizer would panic."""
     for reason in _without_room(questions, tokenizer, length, overlap).values():
         raise GoftError(reason, "shorten it, or change task.max_length and task.doc_stride")
 
@@ -198,8 +198,8 @@ class Spans:
 def largest(logits: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return places (int32) and values of the largest logits of each window, both (windows, count).
 
-    Logits and mask are (windows, longest), the mask 0 where a window is filled up. Of equal logits
-    the first comes first, which `topk` does not promise.
+    Logits and mask are (windows, longest); the mask is 0 for padding. Equal logits keep their
+    order, which `topk` does not guarantee.
     """
     real = logits.masked_fill(mask == 0, -torch.inf)
     values, places = (found[:, :count] for found in real.sort(dim=1, descending=True, stable=True))

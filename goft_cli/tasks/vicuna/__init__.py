@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class Vicuna(Benchmark[VicunaConfig]):
-    """Answers are generated here; a judge elsewhere rates them, if one is configured."""
+    """The model generates answers, and a judge behind an endpoint rates them, if configured."""
 
     def load(self) -> TaskData:
         """Read the questions, and check all that the judge will need before a model is loaded."""
@@ -102,7 +102,7 @@ class Vicuna(Benchmark[VicunaConfig]):
         return Scores(metrics, predictions(questions, answers, judgments))
 
     def _rehearse(self, questions: Sequence[Question]) -> dict[str, Any]:
-        """Do everything but the requests; return who will judge, by which prompts."""
+        """Prepare all requests without sending any; return the judge's name and prompts."""
         judge = self.config.judge
         rubric = read_rubric(judge)
         make_requests(questions, {q.question_id: "" for q in questions}, rubric, judge.model)
@@ -111,8 +111,8 @@ class Vicuna(Benchmark[VicunaConfig]):
             read_judgments(self.config.against, self._file("judgments"))
         if judge.prompts == OWN:
             logger.warning(
-                "the judge is asked in goft's own words, so ratings do not compare with published "
-                "ones; task.judge.prompts=FILE takes FastChat's judge_prompts.jsonl"
+                "the judge gets goft's own prompts, so ratings cannot be compared with published "
+                "ones; pass FastChat's judge_prompts.jsonl with task.judge.prompts=FILE"
             )
         return {
             "base_url": judge.base_url,
@@ -122,7 +122,7 @@ class Vicuna(Benchmark[VicunaConfig]):
         }
 
     def _file(self, content: str) -> str:
-        """Name a file beside those of other benchmarks."""
+        """Return a file name with the benchmark's name."""
         return f"{content}.{self.config.name.replace('/', '-')}.jsonl"
 
     def _rate(

@@ -30,10 +30,10 @@ LONGEST_WAIT_SECONDS = 60.0
 TEMPERATURE = 0
 MAX_TOKENS = 2048
 SUBSTITUTES = {"max_tokens": {"max_completion_tokens": MAX_TOKENS}, "temperature": {}}
-"""What replaces a setting that a service refuses; reasoning models refuse both."""
+"""Replacements for settings that a service refuses; reasoning models refuse both."""
 UNSUPPORTED = re.compile(r"unsupported|not support|not permitted|unknown|unrecogni[sz]ed", re.I)
-"""How services say that they take no such setting; a value too large is another matter."""
-# A bad request, one too large, and what FastAPI answers to a body it does not understand.
+"""Words of services that do not support a setting, unlike those about a value too large."""
+# A bad request, one too large, and FastAPI's answer to an invalid body.
 REFUSED_REQUEST = {400, 413, 422}
 # Besides 5xx: too slow, too early, too often.
 TRANSIENT = {408, 425, 429}
@@ -41,7 +41,7 @@ SHOWN = 200
 
 
 class TransientError(Exception):
-    """What may work a moment later, or after the `wait` in seconds that the server asks for."""
+    """A temporary error; `wait` has the seconds that the server asks to wait."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -58,7 +58,7 @@ class Retries:
         self._random = random.Random()  # the shared one has a seed, equal in every process
 
     def run(self, attempt: Callable[[], T]) -> T:
-        """Return what the first attempt that works returns.
+        """Return the result of the first attempt that succeeds.
 
         Raises:
             TransientError: the last attempt's, or the latest one's once `stop` was called.
@@ -78,8 +78,8 @@ class Retries:
     def delay(self, done: int, asked: float) -> float:
         """Return the seconds to wait after attempt number `done`, counted from 0.
 
-        Doubled each time and spread by half either way, so that threads refused together do not
-        come back together; not less than the server asks, never more than a minute.
+        It doubles each time, with a random change of up to half, so that threads do not retry at
+        the same time; it is at least what the server asks, and at most a minute.
         """
         backoff = self.backoff_seconds * 2**done * self._random.uniform(0.5, 1.5)
         return min(max(backoff, asked), LONGEST_WAIT_SECONDS)
@@ -98,7 +98,7 @@ def seconds_asked(retry_after: str | None, now: datetime | None = None) -> float
 
 
 class UnusableReplyError(TransientError):
-    """The server answered with something that is no chat completion."""
+    """The server's answer is not a chat completion."""
 
 
 class RefusedRequestError(Exception):
@@ -161,7 +161,7 @@ class ChatClient:
         for name in sorted(refused):
             kept |= SUBSTITUTES[name]
         with self._lock:
-            if self._settings == settings:  # else another thread was first, and said it
+            if self._settings == settings:  # else another thread has changed and logged them
                 self._settings = kept
                 names, instead = " and ".join(sorted(refused)), ", ".join(kept) or "no settings"
                 logger.warning("%s refuses %s; it is asked with %s", self.name, names, instead)
@@ -184,7 +184,7 @@ class ChatClient:
             raise TransientError(self._shown(f"{type(cause).__name__}: {cause}")) from None
 
     def _fault(self, error: HTTPError) -> Exception:
-        """Tell a status that may pass from a refusal."""
+        """Return a temporary error or a refusal, by the HTTP status."""
         with error:
             said = self._shown(f"{error.code} {error.reason}: {detail(error)}".rstrip(": "))
         if error.code in TRANSIENT or error.code >= 500:
@@ -216,23 +216,23 @@ class ChatClient:
         return text.replace(secret, BLOT) if secret else text
 
     def _shown(self, text: str) -> str:
-        """Cut what a server says to one line; cleaned first, as it may not show half a key."""
+        """Return one line of a server's text; the key is removed before the line is cut."""
         return " ".join(self._clean(text).split())[:SHOWN]
 
 
 def read_key(variable: str) -> str:
-    """Return the key in an environment variable; empty where there is none."""
+    """Return the key in an environment variable; empty if it is not set."""
     key = os.environ.get(variable, "").strip()
     if not key.isascii() or not key.isprintable():
         raise GoftError(
-            f"the environment variable {variable} holds characters that no key has",
+            f"the environment variable {variable} has characters that a key cannot have",
             "set it again, on one line",
         )
     return key
 
 
 def detail(error: HTTPError) -> str:
-    """Return what a server says about a refusal: OpenAI's `error.message`, or the text."""
+    """Return a server's reason for a refusal: OpenAI's `error.message`, or the text."""
     try:
         text = error.read(10_000).decode(errors="replace")
     except (OSError, HTTPException):

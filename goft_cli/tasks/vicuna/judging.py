@@ -1,4 +1,4 @@
-"""Ratings from the judge: requests, the number in a reply, means, and counts against a rival."""
+"""Ratings of the judge: requests, ratings in replies, means, and comparison with another run."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ class Request:
 
 
 def parse_rating(reply: str) -> float:
-    """Return the last `[[number]]` outside a reply's thoughts, or -1: none, or not from 1 to 10.
+    """Return the last `[[number]]` outside a reply's reasoning; -1 if none is from 1 to 10.
 
-    FastChat takes the first one, of any size, and else a number in single brackets: with a judge
-    that reasons, a draft, the scale or a footnote.
+    FastChat takes the first one, of any size, or else a number in single brackets: for a judge that
+    reasons, this may be a draft, the scale or a footnote.
     """
-    numbers = RATING.findall(spoken(reply))
+    numbers = RATING.findall(without_reasoning(reply))
     rating = float(numbers[-1]) if numbers else UNRATED
     return rating if LOWEST <= rating <= HIGHEST else UNRATED
 
 
-def spoken(reply: str) -> str:
-    """Return a reply without its thoughts: those between tags, unclosed ones to the end.
+def without_reasoning(reply: str) -> str:
+    """Return a reply without its reasoning: text between tags, or after an unclosed tag.
 
-    A chat template may have opened them already, so what precedes a lone `</think>` goes, too.
+    A chat template may have opened the tag, so text before a single `</think>` is removed too.
     """
     return THOUGHT.sub("", reply).rpartition("</think>")[2]
 
@@ -61,7 +61,7 @@ def spoken(reply: str) -> str:
 def make_requests(
     questions: Sequence[Question], answers: Mapping[int, str], rubric: Rubric, judge_model: str
 ) -> list[Request]:
-    """Write the conversations, without those of questions that the rubric leaves out."""
+    """Make the requests, without those of questions that the rubric skips."""
     requests = []
     for question in questions:
         prompt = rubric.prompt_for(question)
@@ -78,10 +78,10 @@ def make_requests(
 def judge_answers(
     requests: Sequence[Request], client: ChatClient, records: Records, model_id: str
 ) -> dict[int, Row]:
-    """Return the judgment of every question; those that `records` lacks are asked for and added.
+    """Return the judgment of every question; missing ones are requested and added to `records`.
 
-    A request that the judge refuses, or whose reply never was usable, is recorded with its error
-    and a rating of -1, and made again the next time.
+    A request that the judge refuses, or that gets no usable reply, is recorded with its error and a
+    rating of -1, and repeated in the next run.
     """
     known = {
         row["request_sha256"]: {**row, "score": parse_rating(row["judgment"])}
@@ -162,7 +162,7 @@ def rating_scores(questions: Sequence[Question], judgments: Mapping[int, Row]) -
 
 
 def comparison_scores(ours: Ratings, theirs: Ratings) -> dict[str, float]:
-    """Count questions by who has the higher rating, over those that both have a rating of."""
+    """Count won, tied and lost questions, over those that both runs have ratings for."""
     differences = [ours[number] - theirs[number] for number in ours if number in theirs]
     return {
         "win": sum(difference > TIE_DELTA for difference in differences),
@@ -172,7 +172,7 @@ def comparison_scores(ours: Ratings, theirs: Ratings) -> dict[str, float]:
 
 
 def rated(judgments: Mapping[int, Row]) -> dict[int, float]:
-    """Return the ratings there are, by question number."""
+    """Return the existing ratings by question number."""
     return {
         number: float(row["score"]) for number, row in judgments.items() if row["score"] != UNRATED
     }
@@ -181,7 +181,7 @@ def rated(judgments: Mapping[int, Row]) -> dict[int, float]:
 def read_judgments(path: str, name: str) -> list[Row]:
     """Read the judgments of another run, ours or FastChat's: a file, or one in a folder by `name`.
 
-    Each reply is rated by our rule, so that both runs are rated alike.
+    `parse_rating` reads each reply, so that both runs are rated by the same rule.
     """
     place = Path(path).expanduser()
     file = place / name if place.is_dir() else place
@@ -195,7 +195,7 @@ def read_judgments(path: str, name: str) -> list[Row]:
 def opponent_ratings(
     rows: Sequence[Row], questions: Sequence[Question], ours: Mapping[int, Row], path: str
 ) -> dict[int, float]:
-    """Take of another run's judgments those by the same judge, prompt and question as ours."""
+    """Return another run's ratings with the same judge, prompt and question as ours."""
     texts = {question.question_id: question.text for question in questions}
     same = {
         row["question_id"]: row
@@ -210,6 +210,6 @@ def opponent_ratings(
         raise GoftError(
             f"task.against={path}: no judgment of these questions by {', '.join(wanted)}; found "
             f"{', '.join(judges)}",
-            "judge both runs alike",
+            "judge both runs with the same model and prompts",
         )
     return rated(same)

@@ -1,4 +1,4 @@
-"""Files in FastChat's format: questions, answers, and rows that are appended one by one."""
+"""Files in FastChat's format: questions, answers, and files to which rows are appended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Question:
 
 
 def checked_questions(table: Table) -> list[Question]:
-    """Turn rows as they were read into questions."""
+    """Check unchecked rows and return them as questions."""
     require_columns(table, COLUMNS, "pass FastChat's question.jsonl")
     columns = (table.columns[name] for name in COLUMNS)
     questions = [
@@ -88,7 +88,7 @@ class Records:
         self._lock = Lock()
 
     def read(self) -> list[Row]:
-        """Return the rows so far; a last line that was not written whole is cut off the file."""
+        """Return the rows so far; an incomplete last line is removed from the file."""
         content = self.path.read_bytes() if self.path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
@@ -114,7 +114,7 @@ def read_rows(path: str, *, wanted: Sequence[str]) -> list[Row]:
 def read_answers(path: str) -> dict[int, str]:
     """Read a file of FastChat's answer format: the first choice's first turn by question number.
 
-    Of several rows of one question the last counts.
+    If a question has several rows, the last one is used.
     """
     rows = read_rows(path, wanted=("question_id", "choices"))
     try:

@@ -12,24 +12,24 @@ from goft_cli.tasks.vicuna.questions import Question, read_answers, read_rows
 
 OWN = "own"
 REFERENCED = ("math", "reasoning", "coding")
-"""Categories that FastChat rates beside a reference answer (llm_judge/common.py)."""
+"""Categories that FastChat rates with a reference answer (llm_judge/common.py)."""
 QUESTION, ANSWER, REFERENCE = "{question}", "{answer}", "{ref_answer_1}"
 FASTCHAT = {"single-v1": [QUESTION, ANSWER], "single-math-v1": [QUESTION, ANSWER, REFERENCE]}
-"""FastChat's prompts for single answers of one turn, and the places that each has."""
+"""FastChat's prompts for single answers of one turn, and the placeholders of each."""
 
 Messages = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
 class JudgePrompt:
-    """Instructions with places for the question, the answer and a reference answer."""
+    """A prompt with placeholders for the question, the answer and a reference answer."""
 
     name: str
     system: str
     template: str
 
     def messages(self, question: str, answer: str, reference: str | None) -> Messages:
-        """Fill the places; a place within a text that fills one is left alone."""
+        """Fill the placeholders; a placeholder inside an inserted text is not filled."""
         texts = {QUESTION: question, ANSWER: answer, REFERENCE: reference or ""}
         places = "|".join(map(re.escape, texts))
         filled = re.sub(places, lambda place: texts[place.group()], self.template)
@@ -68,7 +68,7 @@ class Rubric:
     without_reference: WithoutReference = WithoutReference.refuse
 
     def prompt_for(self, question: Question) -> JudgePrompt | None:
-        """Return how a question is judged; None if it is left out."""
+        """Return the prompt for a question; None if the question is skipped."""
         if question.category not in REFERENCED:
             return self.general
         if question.question_id in self.references:

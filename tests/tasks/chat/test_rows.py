@@ -158,7 +158,7 @@ def test_such_rows_may_be_left_out_and_are_counted(
     write(tmp_path, [{"messages": HI}, *(row for row, _ in FAULTS)])
     with caplog.at_level(logging.WARNING):
         assert read(make_chat(invalid=Invalid.drop)) == [HI]
-    assert f"{len(FAULTS)} of {len(FAULTS) + 1} rows are no chats and are left out" in caplog.text
+    assert f"{len(FAULTS)} of {len(FAULTS) + 1} rows are not chats and are left out" in caplog.text
     assert "line 2: turn 2 is the user's" in caplog.text
 
 

@@ -88,7 +88,9 @@ def test_a_bad_list(content: bytes, sentence: str, make: Maker, folder: Path) ->
 
 
 def test_a_missing_list_is_answered_with_those_there(make: Maker) -> None:
-    with pytest.raises(GoftError, match=r"train800\.txt: .*there are train\.txt, validation\.txt"):
+    with pytest.raises(
+        GoftError, match=r"train800\.txt: .*the folder has train\.txt, validation\.txt"
+    ):
         make(train_split="train800").load()
 
 
@@ -101,7 +103,7 @@ def test_what_is_unusual_is_said(make: Maker, caplog: pytest.LogCaptureFixture) 
     make().load()
     assert not caplog.messages
     make(classes=5, eval_splits=["validation", "train"], headline_split="train").load()
-    assert caplog.messages == ["2 of the 5 classes occur in no row"]
+    assert caplog.messages == ["2 of the 5 classes have no rows"]
 
 
 def test_picking_on_the_test_split_is_said(
