@@ -119,11 +119,11 @@ def test_what_a_model_says_of_itself_is_fetched_without_its_weights(
     hub: Hub, tmp_path: Path
 ) -> None:
     hub.shelf.publish("me/mini", published(tmp_path / "model", "safetensors"))
-    own_model.brought.cache_clear()
+    own_model.fetched_settings.cache_clear()
     cfg = small_runs.composed(["model=auto", "model.path=me/mini"]).model
     assert (cfg.name, cfg.path, cfg.architecture) == ("mini", "me/mini", "bert")
     assert hub.shelf.fetched() == SETTINGS
-    own_model.brought.cache_clear()
+    own_model.fetched_settings.cache_clear()
     with pytest.raises(GoftError, match="me/nothing"):
         small_runs.composed(["model=auto", "model.path=me/nothing"])
 
