@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DIST ?= dist
 
 .DEFAULT_GOAL := help
-.PHONY: help demo wheel test slow gpu sharded peft docs lint types format assets clean
+.PHONY: help demo wheel test slow gpu sharded peft docs table lint types format assets clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -38,6 +38,9 @@ peft: $(VENV)/installed ## download PEFT's own tests and run them with GOFT and 
 
 docs: $(VENV)/installed ## build the pages of docs/ as a site: outputs/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+table: $(VENV)/installed ## write the tables of the documents again from recipes/results
+	$(BIN)/python scripts/results_table.py
 
 lint: $(VENV)/installed ## check style and formatting
 	$(BIN)/ruff check

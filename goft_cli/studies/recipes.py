@@ -60,7 +60,7 @@ class Cell:
 def recipe_names(root: Path | None = None) -> list[str]:
     """Return the name of every recipe, such as `table1/cola`."""
     root = root or data_root() / "recipes"
-    files = (path for path in root.rglob("[!_]*.yaml") if path.parent.name != LAUNCHERS)
+    files = (path for path in root.glob("*/[!_]*.yaml") if path.parent.name != LAUNCHERS)
     return sorted(file.relative_to(root).with_suffix("").as_posix() for file in files)
 
 

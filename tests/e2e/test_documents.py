@@ -126,6 +126,7 @@ def rehearsed(words: Sequence[str]) -> Iterator[list[str]]:
     task = named.get("task", "")
     family = task if task in {*MODELS, *SHORTER} else task.partition("/")[0]
     kept = [first_of_each(word) for word in words if key_of(word) not in {*SWAPPED, "-m"}]
+    kept = [str(ROOT / word) if word.startswith("recipes/") else word for word in kept]
     kept += [f"model={MODELS.get(family, 'tiny-deberta-v3')}", *SHORTER.get(family, [])]
     kept += [*SHORT, "output_dir=run"]
     run = [word for word in kept if "=" in word and key_of(word) not in PER_COMPARISON]

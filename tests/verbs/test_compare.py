@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,23 @@ def test_a_mistake_is_answered_before_anything_trains(
     assert (answer.code, answer.out, trainings.commands) == (2, "", [])
     for word in expected:
         assert word in answer.err
+
+
+def test_adapters_whose_runs_would_replace_each_other_are_refused(
+    goft: Goft, trainings: Trainings, undrawn: None, tmp_path: Path
+) -> None:
+    trainings.score = lambda cfg: cfg.seed / 64
+    file = tmp_path / "mine" / "adapter" / "lora-r8.yaml"
+    file.parent.mkdir(parents=True)
+    words = ["--config-dir", "mine", "adapters=[lora-r8,lora]", "seeds=1"]
+    file.write_text("defaults: [/adapter/lora@_here_]\nr: 8\n", encoding="utf-8")
+    answer = goft("compare", *words)
+    assert (answer.code, trainings.commands) == (2, [])
+    assert "lora-r8 and lora both have name: lora" in answer.err
+    remedy = re.search(r"write (name: \S+) and (recipe: \S+) into (\S+)$", answer.err, re.M)
+    assert remedy is not None
+    assert remedy[3] == file.name
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(f"{remedy[1]}\n{remedy[2]}\n")
+    assert goft("compare", *words, "output_dir=told").code == 0
+    assert [row["size"] for row in table(tmp_path / "told").values()] == ["r=8", "r=2"]

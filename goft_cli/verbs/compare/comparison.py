@@ -16,7 +16,7 @@ from goft_cli.system.files import write_json, write_text
 from goft_cli.system.imports import importing
 from goft_cli.verbs.compare import dry_run, forgetting, table, tuning
 from goft_cli.verbs.compare.figures import FORMATS, draw, draw_tuning
-from goft_cli.verbs.compare.runs import PlannedRun, compose_runs, finish_all
+from goft_cli.verbs.compare.runs import PlannedRun, check_folders, compose_runs, finish_all
 from goft_cli.verbs.compare.table import Caption, Summary, summarize
 from goft_cli.verbs.compare.tuning import Search
 
@@ -32,6 +32,7 @@ def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
         wanted = None if cfg.retain is None else retained(cfg.retain, cfg.task)
     words_of: dict[str, Sequence[str]] = dict.fromkeys(cfg.adapters, words)
     runs = compose_all(cfg, words_of)
+    check_folders(runs)
     budget = "Budget: each adapter's own, by its recipe."
     if cfg.budget is Budget.matched:
         # only now: finished runs are compared without the libraries

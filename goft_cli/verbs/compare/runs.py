@@ -82,6 +82,21 @@ def check_adapters(names: Sequence[str]) -> None:
             raise GoftError(f"adapters: there is no adapter {name}", did_you_mean(name, choices))
 
 
+def check_folders(runs: Mapping[str, Sequence[PlannedRun]]) -> None:
+    """Refuse adapters whose runs would share a folder, where one would replace the other."""
+    owners: dict[str, str] = {}
+    for name, (run, *_) in runs.items():
+        owner = owners.setdefault(run.cfg.output_dir, name)
+        if owner != name:
+            adapter = run.cfg.adapter
+            copy = name if owner == adapter.name else owner
+            raise GoftError(
+                f"adapters: {owner} and {name} both have name: {adapter.name}, so their runs have "
+                "the same folder",
+                f"write name: {copy} and recipe: {adapter.recipe} into {copy}.yaml",
+            )
+
+
 def without(words: Sequence[str], keys: Collection[str]) -> list[str]:
     """Return the overrides that set none of the keys, nor one below them."""
     starts = tuple(f"{key}{end}" for key in keys for end in ("=", "."))
