@@ -47,6 +47,27 @@ class Answer:
 Goft = Callable[..., Answer]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import only the files that have a test of the kind asked for, such as `-m slow`."""
+    kind = config.option.markexpr
+    if not kind.isidentifier() or collection_path.suffix != ".py":
+        return None
+    return f"pytest.mark.{kind}" not in collection_path.read_text(encoding="utf-8") or None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def undrawn() -> Iterator[None]:
+    """Leave a picture of nothing where a run has its curves, which take as long as its training.
+
+    `tests/run/test_report.py` draws them.
+    """
+    from goft_cli.run import summary
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "save", lambda _, path: path.write_bytes(b"\x89PNG\r\n\x1a\n"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of qGOFT on a BERT of two blocks; tests leave its files as they are."""

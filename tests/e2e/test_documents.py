@@ -21,7 +21,6 @@ from goft_cli.compose.flags import as_overrides, check_flags, own_flags
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.compose.suggest import CommandLine, mistyped
 from goft_cli.data.sources import read_demo
-from goft_cli.run import summary
 from goft_cli.studies.recipes import select
 from goft_cli.system.locations import data_root
 from goft_cli.verbs.compare import runs
@@ -143,10 +142,7 @@ def rehearsed(words: Sequence[str]) -> Iterator[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", TRAINED)
-def test_a_training_runs(
-    line: str, goft: Goft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(summary, "plot_curves", lambda *_: None)  # half a second, tested elsewhere
+def test_a_training_runs(line: str, goft: Goft, tmp_path: Path) -> None:
     with rehearsed(words_of(line)[1:]) as words:
         answer = goft("train", *words)
     assert answer.code == 0, answer.err
@@ -158,7 +154,6 @@ def test_a_training_runs(
 def test_a_comparison_runs(
     line: str, goft: Goft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summary, "plot_curves", lambda *_: None)
     # no process of its own
     monkeypatch.setattr(runs, "finish", lambda run, **_: train(run.cfg))
     fewer = ["adapters=[goft,linear]", "tune=2"] if "tune=" in line else []

@@ -1,9 +1,10 @@
-"""`goft train` three times from a stand-in hub, each in a process of its own: see the manifest."""
+"""`goft train` from a stand-in hub, each time in a process of its own: see the manifest."""
 
 from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from datasets import Dataset
 
 from tests.conftest import Answer, Goft
 from tests.support import small_runs
+from tests.support.forks import start
+from tests.support.hub_caches import turn_to
 from tests.support.hub_downloads import files_of
 from tests.support.hub_server import Hub, serving
 from tests.support.stored_models import store_as
@@ -27,6 +30,7 @@ WORDS = [
     "trainer.use_cpu=true",
     "trainer.per_device_train_batch_size=4",
 ]
+AWAY = ["model.path=away/model", "task.data_dir=away/data"]
 CARD = b"""---
 configs:
 - config_name: cola
@@ -38,26 +42,31 @@ configs:
 """
 
 
-@pytest.fixture
-def mirror(tmp_path: Path) -> Iterator[Hub]:
-    """A hub elsewhere, with a model that has a pickle in fp16 alone, and its data."""
+def publish(hub: Hub, folder: Path) -> None:
+    """Put a model that has a pickle in fp16 alone on the shelf, and its data."""
     data = {}
     for split in ("train", "validation", "auxiliary_train"):
         file = io.BytesIO()
         rows = [{"sentence": f"the {split} {verb}", "label": 1} for verb in ("sings", "runs")]
         Dataset.from_list(rows * 4).to_parquet(file)
         data[f"cola/{split}-00000-of-00001.parquet"] = file.getvalue()
-    folder = small_runs.write_model(tmp_path / "published")
+    small_runs.write_model(folder)
     store_as("pickle", folder, torch.float16)
+    hub.shelf.publish("me/mini", {**files_of(folder), "tf_model.h5": b"x"}, MODEL)
+    hub.shelf.publish("me/glue", {"README.md": CARD, **data}, DATA, kind="dataset")
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[Hub]:
+    """A hub elsewhere."""
     with serving() as hub:
-        hub.shelf.publish("me/mini", {**files_of(folder), "tf_model.h5": b"x"}, MODEL)
-        hub.shelf.publish("me/glue", {"README.md": CARD, **data}, DATA, kind="dataset")
+        publish(hub, tmp_path / "published")
         yield hub
 
 
 @pytest.mark.slow
 def test_online_then_offline_then_without_network_and_from_a_folder(
-    mirror: Hub, goft_process: Goft, tmp_path: Path
+    mirror: Hub, goft: Goft, goft_process: Goft, tmp_path: Path
 ) -> None:
     home = {"HF_HOME": str(tmp_path / "home"), "no_proxy": "*", "HF_TOKEN": ""}
     home |= {"HF_ENDPOINT": mirror.url, "HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
@@ -65,10 +74,13 @@ def test_online_then_offline_then_without_network_and_from_a_folder(
     def train(name: str, *words: str, **more: str) -> Answer:
         answer = goft_process("train", *WORDS, f"output_dir={name}", *words, **{**home, **more})
         assert answer.code == 0, answer.err
+        check(name)
+        return answer
+
+    def check(name: str) -> None:
         recorded = json.loads((tmp_path / name / "manifest.json").read_text())
         assert recorded["model"]["revision"] == MODEL
         assert recorded["data"]["revision"] == DATA
-        return answer
 
     said = train("online").err
     fetched = [name for name in mirror.shelf.fetched() if name.startswith("cola")]
@@ -90,25 +102,37 @@ def test_online_then_offline_then_without_network_and_from_a_folder(
 
     answer = goft_process("fetch", *WORDS[:4], "output_dir=away", **home)
     assert answer.code == 0, answer.err
-    moved = {"HF_HOME": str(tmp_path / "nothing"), "HF_HUB_OFFLINE": "1"}
-    train("folder", "model.path=away/model", "task.data_dir=away/data", **moved)
+    shutil.rmtree(tmp_path / "home")
+    in_a_fork(goft, "train", *WORDS, "output_dir=folder", *AWAY)
+    check("folder")
+
+
+def in_a_fork(goft: Goft, *words: str, **environment: str) -> None:
+    """Run a command that remembers nothing of those before."""
+
+    def work() -> int:
+        answer = goft(*words)
+        print(answer.err)
+        return answer.code
+
+    code, said = start(work, **environment).end()
+    assert code == 0, said
 
 
 @pytest.mark.slow
 def test_a_run_reads_the_commits_that_it_was_trained_on(
-    mirror: Hub, goft_process: Goft, tmp_path: Path
+    hub: Hub, goft: Goft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = {"HF_HOME": str(tmp_path / "home"), "no_proxy": "*", "HF_TOKEN": ""}
-    home |= {"HF_ENDPOINT": mirror.url, "HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
+    turn_to(tmp_path / "caches", monkeypatch)
+    publish(hub, tmp_path / "published")
+    online = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
     train = ("train", *WORDS, "output_dir=run")
-    assert goft_process(*train, **home).code == 0
-    data = mirror.shelf.repositories["me/glue"].commits[DATA]
-    mirror.shelf.publish("me/glue", {**data, "README.md": CARD + b"new"}, "c" * 40, kind="dataset")
-    answer = goft_process(*train, **home)
-    assert answer.code == 0, "another card makes no other rows"
+    in_a_fork(goft, *train, **online)
+    data = hub.shelf.repositories["me/glue"].commits[DATA]
+    hub.shelf.publish("me/glue", {**data, "README.md": CARD + b"new"}, "c" * 40, kind="dataset")
+    in_a_fork(goft, *train, **online)  # another card makes no other rows
     changed = dict.fromkeys(data, data["cola/auxiliary_train-00000-of-00001.parquet"])
-    mirror.shelf.publish("me/glue", changed | {"README.md": CARD}, "d" * 40, kind="dataset")
-    mirror.shelf.publish("me/mini", {"config.json": b"{}"}, "e" * 40)
+    hub.shelf.publish("me/glue", changed | {"README.md": CARD}, "d" * 40, kind="dataset")
+    hub.shelf.publish("me/mini", {"config.json": b"{}"}, "e" * 40)
     for words in (["eval", "adapter=run"], ["verify", "run"]):
-        answer = goft_process(*words, **home)
-        assert answer.code == 0, answer.err
+        in_a_fork(goft, *words, **online)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from importlib import reload
 
 import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from goft_cli.rotation import ENGINES, blocked, compiled, force_engine, rotate
+from goft_cli.rotation import ENGINES, blocked, compiled, engines, force_engine, rotate
 from goft_cli.rotation.engines import choose_engine
+from tests.support.forks import start
 
 CPU = torch.device("cpu")
 DIM = 96
@@ -78,21 +77,14 @@ def test_an_engine_that_cannot_or_does_not_exist_is_refused(
         force_engine("quick").__enter__()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "says"),
     [("staged", "staged"), ("quick", "GOFT_ENGINE=quick is unknown")],
 )
 def test_the_environment_forces_an_engine(value: str, says: str) -> None:
-    program = (
-        "import torch; from goft_cli.rotation.engines import choose_engine\n"
-        "print(choose_engine(torch.empty(1, 96)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "GOFT_ENGINE": value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert says in done.stdout + done.stderr
+    def work() -> None:
+        read_again = reload(engines)  # the variable is read when the module is imported
+        print(read_again.choose_engine(torch.empty(1, DIM)))
+
+    _, said = start(work, GOFT_ENGINE=value).end()
+    assert says in said

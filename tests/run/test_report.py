@@ -15,6 +15,7 @@ from rich.console import Console
 
 from goft_cli.run import summary
 from goft_cli.run.folder import RunFolder
+from goft_cli.system.figures import save
 from goft_cli.system.files import write_json
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.families import build_task
@@ -40,7 +41,9 @@ PAPER = "arXiv:2404.04316 Table 5"
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """An empty folder, in which curves are drawn."""
+    monkeypatch.setattr(summary, "save", save)
     return RunFolder(tmp_path)
 
 

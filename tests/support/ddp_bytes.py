@@ -1,6 +1,5 @@
 """What DDP hands to its all-reduce in one update, written by the first process of a group."""
 
-import sys
 from pathlib import Path
 
 import torch
@@ -32,7 +31,3 @@ def main(path: Path) -> None:
     if distributed.get_rank() == 0:
         path.write_text(str(sum(seen)), encoding="utf-8")
     distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,20 +1,36 @@
-"""Start several processes that talk through gloo, as a user's own launcher does."""
+"""Start several processes that talk through gloo, some as a user's own launcher does."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from accelerate.state import AcceleratorState
+
 from tests.conftest import ROOT
+from tests.support.forks import start as start_fork
 
 
-def torchrun(module: str, *words: str, count: int = 2) -> None:
-    """Run `tests/support/<module>.py` with these words in `count` processes."""
-    script = str(ROOT / "tests" / "support" / f"{module}.py")
-    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
-    start(*launcher, script, *words)
+def as_ranks(job: Callable[[], None], count: int = 2) -> None:
+    """Run `job` in so many forks of this process, each with what torchrun tells it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+
+    def work() -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)  # of one process
+        job()
+
+    ranks = [
+        start_fork(work, RANK=str(rank), LOCAL_RANK=str(rank), **group) for rank in range(count)
+    ]
+    for rank in ranks:
+        code, said = rank.end()
+        assert code == 0, said[-3000:]
 
 
 def accelerate_launch(config: Path, *words: str) -> None:

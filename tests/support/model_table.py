@@ -17,6 +17,7 @@ from goft_cli.run.trained import open_trained
 from goft_cli.system.errors import GoftError
 from goft_cli.verbs.merge import merge
 from goft_cli.verbs.plan.layers import adapted_layers, attached
+from goft_cli.verbs.reproduce.rehearsal import stand_ins
 from tests.support.small_families import FAMILIES, write_family
 from tests.support.small_runs import composed
 
@@ -52,28 +53,30 @@ def outcome(family: str, task: str, folder: Path) -> str:
         f"task={task}",
         "task.eval_splits=[validation]",
         "task.headline_split=validation",
-        "task.max_train_samples=16",
-        "task.max_eval_samples=16",
         "trainer.max_steps=1",
-        "trainer.per_device_train_batch_size=8",
         "trainer.learning_rate=0.05",
         "trainer.use_cpu=true",
         f"output_dir={folder / 'run'}",
     ]
     try:
-        run = pipeline.run(composed(words))
+        with stand_ins(composed(words)) as cfg:
+            use(pipeline.run(cfg), folder / "merged")
     except GoftError as refusal:
         assert not (folder / "run").exists()
         problem = str(refusal).replace(str(model), "DIR")
         return NO_HEAD if "which has no" in problem else problem
+    return WORKS
+
+
+def use(run: Path, target: Path) -> None:
+    """Load what was trained, predict and merge."""
     trained = open_trained(str(run), base_model=None)
     rows = trained.load_splits(["validation"]).splits["validation"].select(range(3))
     (_, predicted), *_ = trained.predict(rows, batch_size=2, decoding=Decoding(max_new_tokens=2))
     assert len(predicted) == 3
-    merge(MergeConfig(adapter=str(run), output_dir=str(folder / "merged"), samples=4))
+    merge(MergeConfig(adapter=str(run), output_dir=str(target), samples=4))
     scores = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     assert scores["model"] == "model", "the folder's name"
-    return WORKS
 
 
 def layers(family: str, task: str, folder: Path) -> list[str]:

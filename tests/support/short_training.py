@@ -1,12 +1,9 @@
-"""A small training problem for tests, also run as a worker by torchrun.
-
-torchrun --nproc_per_node 2 tests/support/short_training.py OUTPUT.safetensors
-"""
+"""A small training problem for tests, also of one rank among two."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -135,7 +132,7 @@ def trained_weights(method: str, *, batch: int, accumulate: int = 1) -> dict[str
     return {key: value.clone() for key, value in get_peft_model_state_dict(model).items()}
 
 
-def main() -> None:
+def train_as_rank(output: Path) -> None:
     """Train as one of two ranks, with and without accumulation; the first one saves."""
     weights = {
         f"{method}/{accumulate}/{key}": value.contiguous()
@@ -148,9 +145,5 @@ def main() -> None:
     if torch.distributed.get_world_size() != 2:
         raise SystemExit(f"expected 2 ranks, found {torch.distributed.get_world_size()}")
     if torch.distributed.get_rank() == 0:
-        save_file(weights, sys.argv[1])
+        save_file(weights, output)
     torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

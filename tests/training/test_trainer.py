@@ -10,7 +10,7 @@ from torch import Tensor
 from goft_cli.system.errors import GoftError
 from goft_cli.tuner.penalty import total_penalty
 from tests.support import short_training as training
-from tests.support.gloo_processes import torchrun
+from tests.support.gloo_processes import as_ranks
 
 # Plain SGD: each of the updates adds one rounding of gradients that are sums in another order.
 TOLERANCE = 64 * training.STEPS * torch.finfo(torch.float32).eps
@@ -48,7 +48,7 @@ def test_accumulation_leads_to_the_same_weights(method: str) -> None:
 def of_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     """Train in two processes, once for all the tests."""
     output = tmp_path_factory.mktemp("ranks") / "weights.safetensors"
-    torchrun("short_training", str(output))
+    as_ranks(lambda: training.train_as_rank(output))
     return load_file(output)
 
 

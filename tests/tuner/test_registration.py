@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,30 +12,36 @@ import goft_cli
 from tests.conftest import Goft
 
 OPEN = """
-import sys
-from transformers import AutoModelForSequenceClassification
-{imports}
-base = AutoModelForSequenceClassification.from_pretrained(sys.argv[1] + "/model")
-model = {peft}PeftModel.from_pretrained(base, sys.argv[1] + "/run/adapter")
-assert any("goft_rotation" in name for name, _ in model.named_parameters())
+import os, sys
+import networkx  # of torch, which takes as long as all of peft
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+
+ORDERS = {orders}
+for imports, before in ORDERS:
+    pid = os.fork()  # what is imported here is imported there alone
+    if pid:
+        assert os.waitpid(pid, 0)[1] == 0, imports
+        continue
+    assert not {{"goft_cli", "peft"}} & {{*sys.modules}}
+    exec(imports)
+    base = AutoModelForSequenceClassification.from_pretrained(sys.argv[1] + "/model")
+    model = eval(before + "PeftModel").from_pretrained(base, sys.argv[1] + "/run/adapter")
+    assert any("goft_rotation" in name for name, _ in model.named_parameters())
+    os._exit(0)
 """
+ORDERS = [
+    ("import goft_cli; from peft import PeftModel", ""),
+    ("from peft import PeftModel; import goft_cli", ""),
+    ("import goft_cli, peft", "peft."),
+    ("import goft_cli, peft.utils; from peft import PeftModel", ""),
+]
+if find_spec("trl"):
+    ORDERS.append(("import goft_cli, trl; from peft import PeftModel", ""))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("imports", "peft"),
-    [
-        ("import goft_cli; from peft import PeftModel", ""),
-        ("from peft import PeftModel; import goft_cli", ""),
-        ("import goft_cli, peft", "peft."),
-        ("import goft_cli, peft.utils; from peft import PeftModel", ""),
-        ("import goft_cli, trl; from peft import PeftModel", ""),
-    ],
-)
-def test_each_order_of_imports(imports: str, peft: str, trained: Path, goft_process: Goft) -> None:
-    if "trl" in imports:
-        pytest.importorskip("trl")
-    answer = goft_process(str(trained.parent), code=OPEN.format(imports=imports, peft=peft))
+def test_each_order_of_imports(trained: Path, goft_process: Goft) -> None:
+    answer = goft_process(str(trained.parent), code=OPEN.format(orders=ORDERS))
     assert answer.code == 0, answer.err
 
 

@@ -22,8 +22,8 @@ from goft_cli.verbs.plan.memory import LiveBytes, Memory
 from goft_cli.verbs.plan.scaling import Parts, ways
 from goft_cli.verbs.plan.stand_in import allocating_only
 from tests.conftest import Goft
-from tests.support import scaling_table, small_runs
-from tests.support.gloo_processes import torchrun
+from tests.support import ddp_bytes, scaling_table, small_runs
+from tests.support.gloo_processes import as_ranks
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_sharing_more_holds_less_and_sends_more(
 
 @pytest.mark.slow
 def test_ddp_exchanges_the_adapters_gradients_alone(tmp_path: Path) -> None:
-    torchrun("ddp_bytes", str(tmp_path / "bytes"))
+    as_ranks(lambda: ddp_bytes.main(tmp_path / "bytes"))
     exchanged = int((tmp_path / "bytes").read_text(encoding="utf-8"))
     trained = 4 * (63 + 31)
     assert exchanged == trained

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import goft_cli
 from goft_cli.config import Dtype, PredictConfig
-from goft_cli.run import pipeline, several, summary
+from goft_cli.run import pipeline, several
 from goft_cli.run import trained as run_trained
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.record import RunRecord
@@ -34,9 +34,7 @@ def strict(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("strict") / "run"
     own = ["adapter=goft", "adapter.scale=true", "trainer.learning_rate=0.1", "seed=3"]
     places = trained.parent / "model", trained.parent / "data", folder
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(summary, "plot_curves", lambda *_: None)  # half a second, tested elsewhere
-        return pipeline.run(small_runs.composed(small_runs.overrides(*places, *own)))
+    return pipeline.run(small_runs.composed(small_runs.overrides(*places, *own)))
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import resource
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from goft_cli.verbs.plan.memory import Memory
 from goft_cli.verbs.train import run_here
 from tests.conftest import Goft
 from tests.support import small_runs
+from tests.support.forks import start
 from tests.support.refusals import described, snapshot
 
 FULL_CPU = RuntimeError(
@@ -208,13 +207,21 @@ def test_a_training_out_of_memory_is_one_sentence(
 
 
 @pytest.mark.slow
-def test_a_limit_on_files_loses_nothing(tmp_path: Path) -> None:
-    words = "train output_dir=run trainer.max_steps=2 trainer.num_train_epochs=1"
-    for limit, code in {"1": USAGE_ERROR, "20": USAGE_ERROR, "unlimited": 0}.items():
-        command = f"ulimit -f {limit}; {sys.executable} -m goft_cli {words}"
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == code, done.stderr
-        assert code == 0 or "ulimit -f" in done.stderr
+def test_a_limit_on_files_loses_nothing(goft: Goft, tmp_path: Path) -> None:
+    words = ("output_dir=run", "trainer.max_steps=2", "trainer.num_train_epochs=1")
+    for limit, code in {
+        1 << 10: USAGE_ERROR,
+        20 << 10: USAGE_ERROR,
+        resource.RLIM_INFINITY: 0,
+    }.items():
+
+        def train(limit: int = limit) -> int:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            answer = goft("train", *words)
+            print(answer.err)
+            return answer.code
+
+        found, said = start(train).end()
+        assert found == code, said
+        assert code == 0 or "ulimit -f" in said
     assert (tmp_path / "run" / "metrics.json").is_file()
