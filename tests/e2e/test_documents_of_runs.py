@@ -81,9 +81,7 @@ def test_a_run_is_rewound(
 
 
 @pytest.mark.parametrize("line", CONTINUED)
-def test_a_second_stage_starts(
-    line: str, goft: Goft, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_stage_starts(line: str, goft: Goft, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary, "plot_curves", lambda *_: None)
     first = re.sub(r" init_adapter=.*", " run_name=first", line)
     assert goft(*words_of(first, Path()), *SHORT, *FEW).code == 0

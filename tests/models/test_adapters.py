@@ -55,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return trained
 
 
-@pytest.mark.feature("text classification")
+@pytest.mark.feature("text")
 @pytest.mark.parametrize(
     "adapter",
     [name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.slow) for name in ADAPTERS],

@@ -28,14 +28,14 @@ from tests.support.recipe_cells import CHOICES, MODELS, inherited, model_cell
 from tests.support.small_families import FAMILIES
 
 FEATURES = {
-    "text classification": "a run trains, saves, loads and merges; `goft train`",
-    "question answering": "the same on spans of a text",
+    "text": "`goft train` on texts with labels: the adapter trains, is saved, loaded and merged",
+    "QA": "the same on questions whose answers are spans of a text",
     "generation": "the same on a language model",
-    "image classification": "the same on images",
+    "images": "the same on images",
     "strength": "`strength=0.5` is between the base model and the adapter, 0 is the base model",
     "as LoRA": "`goft merge as_lora=RANK` at full rank gives the adapter's outputs",
     "undo": "`goft merge undo=true` gives the base model back from the merged one",
-    "several runs": "`goft predict adapters=...` gives each row its own run's prediction",
+    "several": "`goft predict adapters=...` gives each row its own run's prediction",
     "4 bit": "`model.quantization=4bit` leaves the packed weights as they are",
     "checkpointing": "`trainer.gradient_checkpointing=true` leads to the same weights",
     "DDP": "two processes lead to the weights of one",
@@ -102,7 +102,7 @@ def adapters_by_features() -> str:
     lines = [["`adapter=`", *FEATURES]]
     for adapter in CHOICES["adapter"]:
         cells = [
-            "yes" if adapter in one.adapters else "refused" if adapter in one.refused else ""
+            "yes" if adapter in one.adapters else "no" if adapter in one.refused else ""
             for one in found.values()
         ]
         lines.append([f"`{adapter}`", *cells])
