@@ -146,14 +146,19 @@ def test_at_full_rank_lora_is_the_adapter(adapter: str, run: Run, tmp_path: Path
 @pytest.mark.feature("undo", refused=NOT_TURNED_BACK)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_a_merge_is_undone(adapter: str, run: Run, tmp_path: Path) -> None:
-    places = {"adapter": str(run(adapter).path), "output_dir": str(tmp_path / "base")}
+    merged = str(tmp_path / "merged")
+    back = MergeConfig(
+        adapter=str(run(adapter).path),
+        undo=True,
+        merged_dir=merged,
+        output_dir=str(tmp_path / "base"),
+    )
     if adapter in NOT_TURNED_BACK:
         with pytest.raises(GoftError, match=f"^undo: found the method {adapter}"):
-            merge(MergeConfig(**places, undo=True, merged_dir=str(tmp_path)))
+            merge(back)
         return
-    merged = str(tmp_path / "merged")
-    merge(MergeConfig(adapter=places["adapter"], output_dir=merged, samples=0))
-    merge(MergeConfig(**places, undo=True, merged_dir=merged))
+    merge(MergeConfig(adapter=back.adapter, output_dir=merged, samples=0))
+    merge(back)
     found, base = (
         features(AutoModel.from_pretrained(place).eval())
         for place in (tmp_path / "base", run(adapter).path.parent / "model")

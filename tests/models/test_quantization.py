@@ -34,7 +34,7 @@ from tests.support.recipe_cells import CHOICES
 pytest.importorskip("bitsandbytes")
 
 BITS = ("4bit", "8bit")
-PLAIN_ONLY = {"dora", "full", "hra", "ia3", "peft", "psoft", "road", "vera"}
+PLAIN_ONLY = {"full", "hra", "ia3", "peft", "psoft", "road", "vera"}
 TARGETS = ["query", "value", "output.dense"]
 # Of a product, relative to its size. NF4 is unpacked exactly, and float32 rounds; LLM.int8() rounds
 # the activations too, by 1/254 of the largest, which here lies below 4 deviations.

@@ -63,7 +63,7 @@ def start(folders: tuple[Path, Path], output: Path, *more: str) -> RunFolder:
 
 
 @pytest.mark.feature("QA")
-@pytest.mark.parametrize("adapter", ["goft", "lora", "linear"])
+@pytest.mark.parametrize("adapter", ["goft", "qgoft", "lora", "linear"])
 def test_a_run_reports_what_the_official_script_finds(
     adapter: str, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
