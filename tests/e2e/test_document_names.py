@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.adapter_table import tables
 from tests.support.documents import DOCUMENTS, text_of_all
 from tests.support.recipe_cells import CHOICES
 
@@ -34,6 +35,11 @@ def test_it_names_every_adapter_and_task_family() -> None:
     for task in CHOICES["task"]:
         family = task.partition("/")[0]
         assert {f"task={family}", f"benchmark={family}"} & named, family
+
+
+def test_its_tables_of_adapters_are_what_the_tests_try() -> None:
+    page = (ROOT / "docs" / "models-and-adapters.md").read_text(encoding="utf-8")
+    assert tables() in page, "python -m tests.support.adapter_table docs/models-and-adapters.md"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

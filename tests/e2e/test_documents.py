@@ -30,6 +30,7 @@ from goft_cli.verbs.train import train
 from tests.conftest import ROOT, Goft
 from tests.support.documents import (
     LINES,
+    OF_SOME_RUN,
     OTHER_LANGUAGES,
     blocks,
     lines_of,
@@ -62,27 +63,20 @@ OF_OWN_DATA = {"data", "validation", "group", "split"}
 """Those that say how files of the user's own are read, which a rehearsal replaces."""
 OWN_FOLDER, PRESET = "my_configs", "+sweep="
 
-WORDS_ONLY = {
-    line
-    for line in lines_of("goft ")
-    if line.startswith(("goft chat ", "goft rewind "))
-    or {"benchmark=lm_eval", "input=pictures"} & {*shlex.split(line)}
-    or "init_adapter=" in line
-    or "temperature=" in line
-}
-"""Lines that need a run, a package, files of another kind or minutes: their words are checked."""
+WORDS_ONLY = {line for line in lines_of("goft ") if "benchmark=lm_eval" in line} - OF_SOME_RUN
+"""Lines that need a package: their words are checked."""
 SHOWN = [line for line in lines_of("goft") if "--cfg" in line or line == "goft reproduce list"]
 LAUNCHED = lines_of("torchrun ", "accelerate launch ")
 TRAINED = sorted(
     {*lines_of("goft train"), *(f"goft{line.partition('goft_cli')[2]}" for line in LAUNCHED)}
-    - {*SHOWN, *WORDS_ONLY}
+    - {*SHOWN, *WORDS_ONLY, *OF_SOME_RUN}
 )
 COMPARED = lines_of("goft compare ")
 REPRODUCED = sorted({*lines_of("goft reproduce ")} - {*SHOWN})
 ON_A_BENCHMARK = sorted({*lines_of("goft eval task=")} - WORDS_ONLY)
 ON_A_RUN = sorted(
     {*lines_of("goft eval ", "goft predict ", "goft merge ", "goft report ", "goft verify ")}
-    - {*ON_A_BENCHMARK, *WORDS_ONLY}
+    - {*ON_A_BENCHMARK, *WORDS_ONLY, *OF_SOME_RUN}
 )
 OF_THE_HUB = lines_of("goft plan ", "goft doctor ", "goft fetch ")
 STARTED = lines_of("goft init ")
@@ -96,7 +90,7 @@ ACTIVATION = "source .venv/bin/activate"
 
 def test_no_line_is_left() -> None:
     goft_lines = [*SHOWN, *TRAINED, *COMPARED, *REPRODUCED, *ON_A_BENCHMARK, *ON_A_RUN]
-    goft_lines += [*WORDS_ONLY, *OF_THE_HUB, *PUSHED, *STARTED]
+    goft_lines += [*WORDS_ONLY, *OF_SOME_RUN, *OF_THE_HUB, *PUSHED, *STARTED]
     others = [*LAUNCHED, *SCRIPTS, *TARGETS, *FOLDERS, *INSTALLATION, ACTIVATION]
     assert {*goft_lines, *others} >= LINES
     assert {language for language, _ in blocks()} == {"bash", *OTHER_LANGUAGES}

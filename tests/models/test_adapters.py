@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-from goft_cli.config import EvalConfig
+from goft_cli.config import EvalConfig, MergeConfig
 from goft_cli.run import pipeline
 from goft_cli.run.configuration import read_config
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.trained import open_trained
 from goft_cli.system.errors import GoftError
 from goft_cli.verbs.eval import evaluate
+from goft_cli.verbs.merge import merge
 from tests.support import small_runs
 from tests.support.architectures import without_memory
 from tests.support.parameter_counts import DEBERTA, SMALL
@@ -28,6 +29,14 @@ from tests.support.small_runs import composed
 ADAPTERS = CHOICES["adapter"]
 AT_ONCE = ("goft", "qgoft", "lora", "linear", "full")
 """One adapter of each kind; the others train in the slow part."""
+WITHOUT_FRACTION = {"dora", "hra", "ia3", "linear", "peft", "psoft", "road", "vera"}
+WITHOUT_LORA = {
+    **dict.fromkeys(("lora", "dora"), "the adapter is LoRA already"),
+    **dict.fromkeys(("bitfit", "full", "linear"), "the adapter is put on no layers"),
+    **dict.fromkeys(("adalora", "boft", "hra", "ia3", "oft", "road"), "PEFT cannot convert"),
+}
+"""Why each of these cannot become LoRA."""
+NOT_TURNED_BACK = {*ADAPTERS} - {"goft", "goft-scaled", "qgoft"}
 HEAD = ("pooler", "classifier")
 Run = Callable[[str], RunFolder]
 
@@ -46,6 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return trained
 
 
+@pytest.mark.feature("text")
 @pytest.mark.parametrize(
     "adapter",
     [name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.slow) for name in ADAPTERS],
@@ -95,9 +105,7 @@ def test_without_layers_of_its_own_an_adapter_trains_the_models(adapter: str, ru
     assert {name for name in moved ^ expected if not any(part in name for part in HEAD)} == set()
 
 
-WITHOUT_FRACTION = {"dora", "hra", "ia3", "linear", "peft", "psoft", "road", "vera"}
-
-
+@pytest.mark.feature("strength", refused=WITHOUT_FRACTION)
 @pytest.mark.parametrize(
     "adapter",
     [name if name == "full" else pytest.param(name, marks=pytest.mark.slow) for name in ADAPTERS],
@@ -117,6 +125,45 @@ def test_at_strength_0_a_run_is_its_base_model(adapter: str, run: Run) -> None:
     assert not torch.equal(half, none)
     weights = AutoModel.from_pretrained(run(adapter).path.parent / "model").eval()
     assert torch.equal(features(weights), none)
+
+
+@pytest.mark.slow
+@pytest.mark.feature("as LoRA", refused=WITHOUT_LORA)
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_at_full_rank_lora_is_the_adapter(adapter: str, run: Run, tmp_path: Path) -> None:
+    cfg = MergeConfig(adapter=str(run(adapter).path), output_dir=str(tmp_path), as_lora=16)
+    if adapter in WITHOUT_LORA:
+        with pytest.raises(GoftError, match=f"^as_lora: {WITHOUT_LORA[adapter]}"):
+            merge(cfg)
+        return
+    merge(cfg)
+    report = json.loads((tmp_path / "merge_report.json").read_text())
+    assert report["outputs"]["largest"] < 1e-6
+    assert 0 < max(layer["residual"] for layer in report["layers"].values()) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.feature("undo", refused=NOT_TURNED_BACK)
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_merge_is_undone(adapter: str, run: Run, tmp_path: Path) -> None:
+    merged = str(tmp_path / "merged")
+    back = MergeConfig(
+        adapter=str(run(adapter).path),
+        undo=True,
+        merged_dir=merged,
+        output_dir=str(tmp_path / "base"),
+    )
+    if adapter in NOT_TURNED_BACK:
+        with pytest.raises(GoftError, match=f"^undo: found the method {adapter}"):
+            merge(back)
+        return
+    merge(MergeConfig(adapter=back.adapter, output_dir=merged, samples=0))
+    merge(back)
+    found, base = (
+        features(AutoModel.from_pretrained(place).eval())
+        for place in (tmp_path / "base", run(adapter).path.parent / "model")
+    )
+    torch.testing.assert_close(found, base, rtol=0, atol=1e-5)
 
 
 def features(model: torch.nn.Module) -> torch.Tensor:

@@ -182,8 +182,10 @@ def test_attention_is_computed_as_asked(bert: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.feature("compiled")
+@pytest.mark.parametrize("adapter", ["goft"])
 def test_a_compiled_run_agrees_with_itself(
-    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    adapter: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dynamo's graphs run as they are: their translation, which is PyTorch's, takes a minute."""
     graphs: list[torch.fx.GraphModule] = []
@@ -197,7 +199,8 @@ def test_a_compiled_run_agrees_with_itself(
     monkeypatch.setenv("ACCELERATE_DYNAMO_MODE", "default")
     data = small_runs.write_data(tmp_path / "data")
     words = small_runs.overrides(bert, data, tmp_path / "run", "trainer.max_steps=1")
-    run = pipeline.run(composed([*words, "trainer.torch_compile=true"]))
+    more = [f"adapter={adapter}", "trainer.torch_compile=true"]
+    run = pipeline.run(composed([*words, *more]))
     torch._dynamo.reset()
     assert graphs
     names = load_file(run / "adapter" / "adapter_model.safetensors")

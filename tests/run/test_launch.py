@@ -99,6 +99,7 @@ def test_a_launch_that_started_fewer_processes_is_refused(
     check_asked(1)
 
 
+@pytest.mark.feature("sharded", refused={"adalora"})
 @pytest.mark.parametrize(
     ("engine", "words", "sentence"),
     [

@@ -45,6 +45,15 @@ def lines_of(*starts: str) -> list[str]:
     return sorted(line for line in LINES if line.startswith(starts))
 
 
+OF_SOME_RUN = {
+    line
+    for line in lines_of("goft chat ", "goft rewind ", "goft predict ", "goft train ")
+    if line.startswith(("goft chat ", "goft rewind "))
+    or any(word in line for word in ("input=pictures", "input=prompts.txt", "init_adapter="))
+}
+"""Lines that need a run of a certain kind, which `tests/e2e/test_documents_of_runs.py` makes."""
+
+
 def text_of_all() -> str:
     """Return every document, one after the other."""
     return "\n".join(document.read_text("utf-8") for document in DOCUMENTS)

@@ -59,6 +59,7 @@ def test_mnli_scores_both_splits_and_reports_the_mismatched_one(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.feature("checkpointing")
 @pytest.mark.parametrize("adapter", ["goft", "qgoft"])
 def test_gradient_checkpointing_leads_to_the_same_weights(adapter: str, tmp_path: Path) -> None:
     weights = []

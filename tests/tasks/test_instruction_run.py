@@ -56,6 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return start(tmp_path_factory.mktemp("instructions"))
 
 
+@pytest.mark.feature("generation", "qgoft")
 def test_a_run_without_evaluation_splits_is_checked_on_training_rows(trained: RunFolder) -> None:
     metrics = json.loads(trained.metrics.read_text())
     scores = metrics["metrics"]["train_sample"]

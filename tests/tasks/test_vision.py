@@ -179,6 +179,7 @@ def test_the_demo_learns_something_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.feature("images")
 @pytest.mark.parametrize("adapter", ["goft", "qgoft"])
 def test_one_step_at_the_width_of_vit_b16(adapter: str, tmp_path: Path) -> None:
     model = write_vit(tmp_path / "model", ViTConfig(num_hidden_layers=2))  # else ViT-B/16

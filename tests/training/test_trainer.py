@@ -53,6 +53,7 @@ def of_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.feature("DDP")
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("method", training.SHARED)
 def test_two_ranks_lead_to_the_same_weights(

@@ -49,16 +49,24 @@ def merged(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_plain_transformers_agrees_in_a_process_without_goft(trained: Path, merged: Path) -> None:
-    rows = predictions(trained)
-    # the card's own lines, then every row of the run's predictions
+def test_libraries_agree_in_a_process_without_goft(trained: Path, merged: Path) -> None:
+    """The merged folder in transformers alone, then the LoRA in PEFT."""
+    rows, lora = predictions(trained), merged.parent / "lora"
+    merge(MergeConfig(adapter=str(trained), output_dir=str(lora), as_lora=16, samples=0))
+    # each card's own lines, then every row of the run's predictions
     script = f"""{snippet(merged)}
 import json, sys, torch
 texts = {[row["sentence"] for row in rows]!r}
-with torch.no_grad():
-    scores = model(**processor(texts, padding=True, return_tensors="pt")).logits.softmax(-1).max(-1)
+def logits():
+    with torch.no_grad():
+        return model(**processor(texts, padding=True, return_tensors="pt")).logits
+found = logits()
+scores = found.softmax(-1).max(-1)
 assert not any(name.startswith(("goft", "peft")) for name in sys.modules)
 labels = [model.config.id2label[index] for index in scores.indices.tolist()]
+{snippet(lora)}
+torch.testing.assert_close(logits(), found, rtol=0, atol=1e-4)
+assert not any(name.startswith("goft") for name in sys.modules)
 print(json.dumps([labels, scores.values.tolist()]))
 """
     done = subprocess.run(

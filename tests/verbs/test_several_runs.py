@@ -64,6 +64,7 @@ def predicted(folder: Path, source: Path, **words: Any) -> list[Any]:  # noqa: A
     return [line["prediction"] for line in lines(output)]
 
 
+@pytest.mark.feature("several", "goft-scaled", "qgoft")
 def test_each_row_is_predicted_on_as_by_its_run_alone(
     trained: Path,
     strict: Path,
@@ -214,6 +215,8 @@ def test_words_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.feature("generation")
+@pytest.mark.feature("several")
 @pytest.mark.parametrize("adapter", ["goft", "lora"])
 def test_answers_of_each_row_are_those_of_its_run_or_of_the_base(
     adapter: str, tmp_path: Path

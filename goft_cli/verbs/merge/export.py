@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from goft_cli.config import ExportConfig
 from goft_cli.models.adapter_loading import load_adapter
-from goft_cli.models.adapters import ADAPTER, merge
+from goft_cli.models.adapters import ADAPTER, count_adapted_layers, merge
 from goft_cli.models.backbone import load_backbone
 from goft_cli.models.weights import packing
 from goft_cli.run.outcome import compute_dtype
@@ -59,7 +59,8 @@ def lora_of(model: PeftModel, rank: float) -> Lora:
     config = model.peft_config[ADAPTER]
     method = str(getattr(config.peft_type, "value", config.peft_type))
     if method == "LORA":
-        raise GoftError("as_lora: the adapter is LoRA already", "drop as_lora, or pass another run")
+        kind = "LoRA already" if count_adapted_layers(model) else "put on no layers"
+        raise GoftError(f"as_lora: the adapter is {kind}", "drop as_lora, or pass another run")
     try:
         lora, tensors = convert_to_lora(model, int(rank) if rank >= 1 else rank, ADAPTER)
     except TypeError as error:
@@ -72,10 +73,11 @@ def lora_of(model: PeftModel, rank: float) -> Lora:
     lora.task_type = config.task_type
     lora.target_modules = sorted(lora.target_modules or [])
     lora.modules_to_save = sorted(set(lora.modules_to_save or [])) or None
-    prefix = cast(Any, model.base_model).prefix
+    # VeRA's matrices that all layers share do not have the prefix of those of a layer
+    parts = (cast(Any, model.base_model).prefix, f".{method.lower()}_")
     # PEFT's conversion drops the middle of a deep head's names: pooler.dense.weight
     own = get_peft_model_state_dict(model, save_embedding_layers=False)
-    head = {name: tensor for name, tensor in own.items() if prefix not in name}
+    head = {name: tensor for name, tensor in own.items() if not any(part in name for part in parts)}
     factors = {name: tensor for name, tensor in tensors.items() if ".lora_" in name}
     return lora, factors | head
 

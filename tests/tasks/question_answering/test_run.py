@@ -62,7 +62,8 @@ def start(folders: tuple[Path, Path], output: Path, *more: str) -> RunFolder:
     return RunFolder(pipeline.run(small_runs.composed(words)))
 
 
-@pytest.mark.parametrize("adapter", ["goft", "lora", "linear"])
+@pytest.mark.feature("QA")
+@pytest.mark.parametrize("adapter", ["goft", "qgoft", "lora", "linear"])
 def test_a_run_reports_what_the_official_script_finds(
     adapter: str, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
