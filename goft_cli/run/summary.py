@@ -15,7 +15,7 @@ from goft_cli.config.task import UNTUNED, DatasetConfig, OwnDataConfig
 from goft_cli.data.writers import write_json_lines
 from goft_cli.run.by_class import SHOWN_CLASSES, class_table, describe_baseline
 from goft_cli.run.folder import RunFolder
-from goft_cli.system.figures import legend_below, save, style
+from goft_cli.system.figures import legend, save, style
 from goft_cli.system.files import note, read_json, write_text, written_aside
 from goft_cli.system.palette import look_of
 from goft_cli.system.tables import Table, measures, styled
@@ -272,5 +272,5 @@ def plot_curves(
             if points:
                 axes.plot(*zip(*points, strict=True), label=label, **lines[label])
         axes.set(xlabel="updates", title=title)
-    legend_below(figure, left, right)
+    legend(figure, left, right)
     save(figure, folder.path / "curves.png")

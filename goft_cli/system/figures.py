@@ -56,7 +56,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def legend_below(figure: Figure, *drawn: Axes) -> None:
+def legend(figure: Figure, *drawn: Axes) -> None:
     """Put one legend of these axes below all, in as many columns as the width has room for.
 
     It covers nothing, as constrained layout makes room for it. Without labels there is none.
@@ -68,11 +68,11 @@ def legend_below(figure: Figure, *drawn: Axes) -> None:
     }
     place: dict[str, Any] = {"loc": "outside lower center", "columnspacing": 1.2}
     for columns in range(len(entries), 0, -1):
-        legend = figure.legend(entries.values(), entries, ncols=columns, handletextpad=0.3, **place)
-        if legend.get_window_extent().width <= figure.bbox.width:
+        shown = figure.legend(entries.values(), entries, ncols=columns, handletextpad=0.3, **place)
+        if shown.get_window_extent().width <= figure.bbox.width:
             return
         if columns > 1:
-            legend.remove()
+            shown.remove()
 
 
 def label_log_axis(axis: Axis, low: float, high: float, *, zero: bool = False) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from goft_cli.system.figures import INK, label_log_axis, legend_below, save, style
+from goft_cli.system.figures import INK, label_log_axis, legend, save, style
 from goft_cli.system.palette import (
     ADAPTERS,
     COLOURS,
@@ -144,7 +144,7 @@ def test_a_logarithmic_axis_has_two_labelled_ticks_at_least(
     assert 2 <= len(positive) <= 6
     assert all(low <= place <= low * ratio for place in positive)
     assert len(axes.get_xticks()) == len(positive) + zero
-    labels = axes.xaxis.get_major_formatter().format_ticks(axes.get_xticks())
+    labels = axes.xaxis.get_major_formatter().format_ticks([*axes.get_xticks()])
     assert all(labels)
     assert len(set(labels)) == len(labels)
 
@@ -157,11 +157,11 @@ def test_a_legend_is_below_the_axes_and_within_the_figure(letters: int) -> None:
         for number in range(7):
             for axes in (left, right):
                 axes.plot([0, 1], [0, number], label=f"{number}".ljust(min(letters, 60), "w"))
-        legend_below(figure, left, right)
+        legend(figure, left, right)
         figure.draw_without_rendering()
-    (legend,) = figure.legends
-    box = legend.get_window_extent()
-    assert len(legend.get_texts()) == 7
+    (shown,) = figure.legends
+    box = shown.get_window_extent()
+    assert len(shown.get_texts()) == 7
     assert box.y0 >= 0
     assert (box.width <= figure.bbox.width) == (letters < 60)
     for axes in (left, right):

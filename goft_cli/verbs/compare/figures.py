@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from goft_cli.studies.grid import STEP
 from goft_cli.studies.leaderboard import pareto_front
-from goft_cli.system.figures import SECOND_INK, label_log_axis, legend_below, save, style
-from goft_cli.system.palette import Look, looks_of
+from goft_cli.system.figures import SECOND_INK, label_log_axis, legend, save, style
+from goft_cli.system.palette import looks_of
 from goft_cli.verbs.compare.table import Caption, Summary
 from goft_cli.verbs.compare.tuning import Tuned
 
@@ -36,11 +36,11 @@ def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
     looks = looks_of(row.adapter for row in rows)
     figure = Figure(figsize=(10.4, 3.4) if lost else (7.2, 3.4))
     left, right, *third = figure.subplots(1, 3 if lost else 2, sharey=True)
-    panel(left, rows, looks, [row.parameters for row in rows], "adapter parameters")
-    panel(right, rows, looks, [row.seconds for row in rows], "training time, seconds")
+    panel(left, rows, [row.parameters for row in rows], "adapter parameters")
+    panel(right, rows, [row.seconds for row in rows], "training time, seconds")
     log_axis(left, [row.parameters for row in rows])
     for axes in third:
-        panel(axes, rows, looks, [one.mean for one in lost], f"forgotten:\n{lost[0].label}")
+        panel(axes, rows, [one.mean for one in lost], f"forgotten:\n{lost[0].label}")
         for row, one in zip(rows, lost, strict=True):
             if one.line:
                 axes.plot(*zip(*one.line, strict=True), color=looks[row.adapter].colour, **WAY)
@@ -48,21 +48,15 @@ def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
     seeds = len(rows[0].results)
     shown = f"mean and standard deviation, {seeds} seeds" if seeds > 1 else "one seed"
     figure.suptitle(f"{caption.task}, {caption.model} ({shown})", fontsize="medium")
-    legend_below(figure, left)
+    legend(figure, left)
     for suffix in FORMATS:
         save(figure, folder / f"comparison.{suffix}", dpi=200)
 
 
-def panel(
-    axes: Axes,
-    rows: Sequence[Summary],
-    looks: Mapping[str, Look],
-    costs: Sequence[float],
-    label: str,
-) -> None:
+def panel(axes: Axes, rows: Sequence[Summary], costs: Sequence[float], label: str) -> None:
     """Draw one point per adapter with its spread, and the front below them."""
     merits = [statistics.mean(result.merit for result in row.results) for row in rows]
-    front = pareto_front(costs, merits)
+    front, looks = pareto_front(costs, merits), looks_of(row.adapter for row in rows)
     for row, cost in zip(rows, costs, strict=True):
         colour, marker = looks[row.adapter]
         shown = {"color": colour, "marker": marker, "label": row.adapter}
@@ -108,5 +102,5 @@ def draw_tuning(tuned: Mapping[str, Tuned], caption: Caption, path: Path) -> Non
     split = next(iter(next(iter(tuned.values())).runs.values())).cfg.task.headline_split
     axes.set_ylabel(f"{caption.headline.replace('_', ' ')}, {split}")
     figure.suptitle(f"{caption.task}, {caption.model}", fontsize="medium")
-    legend_below(figure, axes)
+    legend(figure, axes)
     save(figure, path, dpi=200)

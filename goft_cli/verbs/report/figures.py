@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from goft_cli.run.layers import LayerReport, by_stage
 from goft_cli.run.record import RunRecord
-from goft_cli.system.figures import GRID, INK, PANEL, SECOND_INK, image, legend_below, style
+from goft_cli.system.figures import GRID, INK, PANEL, SECOND_INK, image, legend, style
 from goft_cli.system.palette import COLOURS, MARKERS, Look
 
 BINS = 41
@@ -85,7 +85,7 @@ def curves(
         axes.plot([], [], color=looks[name].colour, marker=looks[name].marker, label=name)
     axes.set(xlabel="updates", ylabel=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    legend_below(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -157,7 +157,7 @@ def class_bars(found: Mapping[str, Any], look: Look) -> Figure:
     axes.set_xlim(0, 1.02)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    legend_below(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -206,7 +206,7 @@ def turned(layers: Sequence[LayerReport]) -> Figure | None:
     axes.set(xlabel="block", ylabel="mean turn of a\nneuron, degrees")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
-    legend_below(figure, axes)
+    legend(figure, axes)
     return figure
 
 

@@ -17,7 +17,7 @@ from goft_cli.run.record import RunRecord
 from goft_cli.studies.leaderboard import deviation, mean_and_deviation, prediction_radius
 from goft_cli.studies.recipes import Cell, read_recipe
 from goft_cli.system.errors import GoftError
-from goft_cli.system.figures import legend_below, save, style
+from goft_cli.system.figures import legend, save, style
 from goft_cli.system.palette import COLOURS
 from goft_cli.system.tables import Table, styled
 
@@ -235,7 +235,7 @@ def plot(found: Sequence[Comparison], path: Path) -> None:
     figure = Figure(figsize=(max(columns, 1.4) * PANEL_WIDTH, lines * height + 0.4))
     for place, (title, group) in enumerate(panels.items(), start=1):
         draw_panel(figure.add_subplot(lines, columns, place), title, group)
-    legend_below(figure, *figure.axes)
+    legend(figure, *figure.axes)
     save(figure, path)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from goft_cli.system.figures import PANEL, SECOND_INK, legend_below, style
+from goft_cli.system.figures import PANEL, SECOND_INK, legend, style
 from goft_cli.system.palette import Look, look_of
 from goft_cli.system.tables import Table, of_records, styled
 
@@ -162,7 +162,7 @@ def drawn(content: Content, keys: Sequence[str], look: Look) -> Figure:
             panel(axes, key, spaced(content["headline"]), content, look)
         else:
             panel(axes, key, f"forgotten: {content['forgetting']['label']}", content, look)
-    legend_below(figure, *every)
+    legend(figure, *every)
     return figure
 
 
