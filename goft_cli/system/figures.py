@@ -67,11 +67,12 @@ def legend(figure: Figure, *drawn: Axes) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     place: dict[str, Any] = {"loc": "outside lower center", "columnspacing": 1.2}
-    for columns in range(len(entries), 0, -1):
+    for lines in range(1, len(entries) + 1):
+        columns = math.ceil(len(entries) / lines)
         shown = figure.legend(entries.values(), entries, ncols=columns, handletextpad=0.3, **place)
         if shown.get_window_extent().width <= figure.bbox.width:
             return
-        if columns > 1:
+        if lines < len(entries):
             shown.remove()
 
 

@@ -28,7 +28,7 @@ ADAPTERS = (
     *("adalora", "bitfit", "goft-scaled", "dora", "psoft", "road", "vera", "ia3"),
 )
 """In the order of their colours and markers."""
-TONES = (0.13, 0.29, 0.2)
+TONES = (0.13, 0.29, 0.235, 0.18)
 """Relative luminances of the tones of a colour, all within the contrast above."""
 
 
@@ -49,7 +49,7 @@ def look_of(adapter: str) -> Look:
 
 
 def looks_of(adapters: Iterable[str]) -> dict[str, Look]:
-    """Return the look of each adapter of one figure; no two are the same, up to 45 of a family.
+    """Return the look of each adapter of one figure; no two are the same, up to 60 of a family.
 
     An adapter that comes with goft looks the same in every figure. Another one takes a tone of the
     adapter that its name begins with, as `lora-r8` does of `lora`, and a marker by its name; only
@@ -71,7 +71,7 @@ def candidates(name: str) -> Iterator[Look]:
     markers = [marker for marker in MARKERS if marker != own]
     tones = [with_luminance(colour, one) for one in TONES]
     size = name[len(name.rstrip("0123456789")) :]
-    # sizes are often powers of two, which have lengths in bits that differ by one
+    # sizes are often powers of two: their lengths in bits follow each other, 1 is the lightest
     first = int(size).bit_length() if size else zlib.crc32(name.encode())
     for step in range(first, first + len(tones) * len(markers)):
         turn, place = divmod(step, len(markers))

@@ -107,13 +107,16 @@ def test_a_users_adapter_has_a_tone_of_its_family() -> None:
     sizes = [look_of(f"lora-r{size}") for size in (1, 2, 4, 8, 16, 32, 64)]
     assert len({look.marker for look in sizes}) == len(sizes)  # alone, so in each figure
     assert {look.colour for look in sizes} <= {one.colour for one in candidates("lora-")}
+    light = [luminance(look.colour) for look in sizes[:4]]
+    assert light == sorted(light, reverse=True)
+    assert light[0] > light[3]
     assert look_of("goft-scaled-mine").colour in {one.colour for one in candidates("goft-scaled-")}
     assert look_of("qgoft-mine").colour not in {one.colour for one in candidates("goft-")}
 
 
 def test_more_than_all_looks_of_a_family_repeat_and_do_not_fail() -> None:
     looks = looks_of(f"lora-{letter}" for letter in map(chr, range(0x4E00, 0x4E40)))
-    assert (len(looks), len({*looks.values()})) == (64, 45)
+    assert (len(looks), len({*looks.values()})) == (64, 60)
 
 
 def test_colours_contrast_with_a_white_page_and_the_dark_one() -> None:
