@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from goft_cli.rotation import schedule
-from goft_cli.system.figures import COLOURS, INK, SECOND_INK
+from goft_cli.system.figures import INK, SECOND_INK
+from goft_cli.system.palette import COLOURS
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "tree.png"
 

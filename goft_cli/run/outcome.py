@@ -155,7 +155,8 @@ def finish(
 ) -> None:
     """Write predictions, plot and numbers, and show the table; `metrics.json` comes last."""
     summary.write_predictions(job.folder, job.task, checked.splits, checked.outputs)
-    summary.plot_curves(job.folder, trainer.state.log_history, job.cfg.task.headline)
+    history, cfg = trainer.state.log_history, job.cfg
+    summary.plot_curves(job.folder, history, cfg.task.headline, cfg.adapter.name)
     write_json(job.folder.history, {"logged": trainer.state.log_history})
     if checked.layers is not None:
         layers.write(job.folder.path, checked.layers)

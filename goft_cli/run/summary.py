@@ -15,8 +15,9 @@ from goft_cli.config.task import UNTUNED, DatasetConfig, OwnDataConfig
 from goft_cli.data.writers import write_json_lines
 from goft_cli.run.by_class import SHOWN_CLASSES, class_table, describe_baseline
 from goft_cli.run.folder import RunFolder
-from goft_cli.system.figures import COLOURS, save, style
+from goft_cli.system.figures import legend, save, style
 from goft_cli.system.files import note, read_json, write_text, written_aside
+from goft_cli.system.palette import look_of
 from goft_cli.system.tables import Table, measures, styled
 
 if TYPE_CHECKING:  # they import the libraries, which showing a finished run does not need
@@ -32,8 +33,6 @@ WRITTEN_ROWS = 1000
 """Rows that are turned into lines at a time."""
 SHOWN = 8
 """Names in a line of the log."""
-CURVES = {"training": (COLOURS[0], ""), "evaluation": (COLOURS[1], "o")}
-"""Colour and marker of each curve."""
 
 
 def announce(cfg: TrainConfig, deviations: Deviations, sampled: Deviations) -> None:
@@ -250,12 +249,19 @@ def write_predictions(
 
 
 @style()
-def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headline: str) -> None:
-    """Draw task loss and headline over updates into `curves.png`."""
+def plot_curves(
+    folder: RunFolder, history: Sequence[Mapping[str, Any]], headline: str, adapter: str
+) -> None:
+    """Draw task loss and headline over updates into `curves.png`, in the adapter's colour."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4))
     left, right = figure.subplots(1, 2, sharex=True)
+    colour, marker = look_of(adapter)
+    lines: dict[str, dict[str, Any]] = {
+        "training": {"color": colour},
+        "evaluation": {"color": colour, "marker": marker, "linestyle": "--"},
+    }
     panels = [
         (left, {"loss": "training", "eval_loss": "evaluation"}, "task loss"),
         (right, {f"eval_{headline}": "evaluation"}, headline.replace("_", " ")),
@@ -264,9 +270,7 @@ def plot_curves(folder: RunFolder, history: Sequence[Mapping[str, Any]], headlin
         for key, label in series.items():
             points = [(row["step"], row[key]) for row in history if key in row and "step" in row]
             if points:
-                colour, marker = CURVES[label]
-                axes.plot(*zip(*points, strict=True), label=label, color=colour, marker=marker)
+                axes.plot(*zip(*points, strict=True), label=label, **lines[label])
         axes.set(xlabel="updates", title=title)
-        if axes.lines:
-            axes.legend()
+    legend(figure, left, right)
     save(figure, folder.path / "curves.png")

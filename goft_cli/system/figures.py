@@ -1,34 +1,22 @@
-"""Figures: their palette, their style, and how they are written to files."""
+"""Figures: their style, legends and log axes, and how they are written to files."""
 
 from __future__ import annotations
 
 import io
-import zlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goft_cli.system.files import write_bytes
+from goft_cli.system.palette import COLOURS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1"),
-    *("#7F7F7F", "#994455", "#999933", "#44AA99"),
-    *("#332288", "#88CCEE", "#117733", "#DDCC77", "#AA4499"),
-)
-"""Okabe and Ito's without black and pale yellow, which a dark or a white page would hide, and a
-purple: these are told apart with any colour vision and in grey. Those after need their markers.
-"""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h", "H", "d", "8", "|")
-ADAPTERS = (
-    *("goft", "qgoft", "lora", "linear", "oft", "boft", "hra"),
-    *("full", "adalora", "bitfit", "goft-scaled"),
-    *("dora", "psoft", "road", "vera", "ia3"),
-)
-"""In the order of their colours."""
 INK, SECOND_INK, GRID = "#222222", "#777777", "#e3e3e3"
 STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
@@ -50,18 +38,13 @@ STYLE: dict[Any, Any] = {
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
     ),
 }
+PANEL = (5.2, 2.9)
+"""Width and height in inches of a figure of one panel: half of a report's page."""
 UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 """Metadata by format that leaves the date out of a file."""
-
-
-def look_of(adapter: str) -> tuple[str, str]:
-    """Return an adapter's colour and marker, the same in every figure.
-
-    Those that come with goft have their own; a user's may share another's.
-    """
-    known = adapter in ADAPTERS
-    place = ADAPTERS.index(adapter) if known else zlib.crc32(adapter.encode()) % len(COLOURS)
-    return COLOURS[place], MARKERS[place]
+MOST_TICKS = 6
+DIGITS = ((1,), (1, 2, 5), tuple(range(1, 10)), tuple(number / 10 for number in range(10, 100)))
+"""First digits of ticks, more and more of them."""
 
 
 @contextmanager
@@ -71,6 +54,60 @@ def style() -> Iterator[None]:
 
     with rc_context(STYLE):
         yield
+
+
+def legend(figure: Figure, *drawn: Axes) -> None:
+    """Put one legend of these axes below all, in as many columns as the width has room for.
+
+    It covers nothing, as constrained layout makes room for it. Without labels there is none.
+    """
+    entries = {
+        label: handle
+        for axes in drawn
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    place: dict[str, Any] = {"loc": "outside lower center", "columnspacing": 1.2}
+    for lines in range(1, len(entries) + 1):
+        columns = math.ceil(len(entries) / lines)
+        shown = figure.legend(entries.values(), entries, ncols=columns, handletextpad=0.3, **place)
+        if shown.get_window_extent().width <= figure.bbox.width:
+            return
+        if lines < len(entries):
+            shown.remove()
+
+
+def label_log_axis(axis: Axis, low: float, high: float, *, zero: bool = False) -> None:
+    """Label a logarithmic axis from `low` to `high` at two places or more, and at 0 with `zero`.
+
+    `high` is at least 1.3 times `low`.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis.set_major_locator(FixedLocator([0.0] * zero + ticks(low, high)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return two places or more to label on a logarithmic axis: powers of ten if they do.
+
+    `high` is at least 1.3 times `low`.
+    """
+    decades = [10.0**power for power in range(math.floor(math.log10(low)), 19)]
+    several = (
+        [digit * one for one in decades for digit in digits if low <= digit * one <= high]
+        for digits in DIGITS
+    )
+    found = next(found for found in several if len(found) >= 2)
+    return found[:: math.ceil(len(found) / MOST_TICKS)]
+
+
+def short(count: float) -> str:
+    """Write a number such as 0.01, 500, 8k, 1M."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:g}{unit}"
+    return f"{count:g}"
 
 
 @style()  # ticks are made when they are first drawn

@@ -9,12 +9,14 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from goft_cli.system.figures import COLOURS
+from goft_cli.system.figures import label_log_axis, style
+from goft_cli.system.palette import COLOURS
 from scripts.benchmarks.rotations import AUTO, BOTH, FORWARD, Timed
 
 LINES = {BOTH: "-", FORWARD: "--"}
 
 
+@style()
 def draw(widths: Sequence[Timed], counts: Sequence[Timed], title: str, path: Path) -> None:
     """Write the figure.
 
@@ -24,14 +26,15 @@ def draw(widths: Sequence[Timed], counts: Sequence[Timed], title: str, path: Pat
         title: above both panels.
         path: a PNG file.
     """
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = Figure(figsize=(11, 5.4))
     left, right = figure.subplots(1, 2)
     _against_width(left, widths)
     _against_count(right, counts)
     for axes in (left, right):
         axes.set(xscale="log", yscale="log")
-        axes.grid(color="#dddddd")
-        axes.legend(fontsize=8)
+        for axis in (axes.xaxis, axes.yaxis):
+            label_log_axis(axis, *axis.get_view_interval())
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=150)
 
@@ -41,12 +44,12 @@ def _against_width(axes: Axes, timed: Sequence[Timed]) -> None:
     axes.set_title(f"chosen engine, {timed[0].tokens:,} vectors")
     whole = [one for one in timed if one.dim % 2 == 0]
     for colour, passes in zip(COLOURS, LINES, strict=False):
-        for some, style, label in ((whole, "o-", passes), (timed, "x", f"{passes}, odd d")):
+        for some, line, label in ((whole, "o-", passes), (timed, "x", f"{passes}, odd d")):
             chosen = [
                 one for one in some if one.passes == passes and (some is whole or one.dim % 2)
             ]
             costs = [1e9 * one.median / one.tokens for one in chosen]
-            axes.plot([one.dim for one in chosen], costs, style, color=colour, label=label)
+            axes.plot([one.dim for one in chosen], costs, line, color=colour, label=label)
     ends = sorted((one.dim, one.median / one.tokens) for one in whole if one.passes == FORWARD)
     (low, _), (high, cost) = ends[0], ends[-1]
     axes.plot(

@@ -171,16 +171,16 @@ def drawn(run: RunFolder) -> tuple[bool, bool]:
 
 
 def test_both_curves_are_drawn(run: RunFolder) -> None:
-    summary.plot_curves(run, HISTORY, "accuracy")
+    summary.plot_curves(run, HISTORY, "accuracy", "qgoft")
     assert (run.path / "curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert drawn(run) == (True, True)
 
 
 def test_a_run_too_short_for_curves_leaves_empty_panels(run: RunFolder) -> None:
-    summary.plot_curves(run, [], "accuracy")
+    summary.plot_curves(run, [], "accuracy", "qgoft")
     assert drawn(run) == (False, False)
 
 
 def test_a_single_evaluation_is_a_point(run: RunFolder) -> None:
-    summary.plot_curves(run, HISTORY[1:2], "accuracy")
+    summary.plot_curves(run, HISTORY[1:2], "accuracy", "qgoft")
     assert drawn(run) == (True, True)

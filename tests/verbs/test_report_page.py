@@ -72,7 +72,7 @@ def test_the_page_stands_alone(goft: Goft, trained: Path, tmp_path: Path) -> Non
     structure = Structure()
     structure.feed(html)
     assert structure.open == []
-    assert structure.tags.count("svg") == 6
+    assert structure.tags.count("svg") == 7
     assert [address for address in structure.fetched if not address.startswith("data:")] == []
     assert not re.findall(r"url\((?!#)|@import|<script|<link", html)
     assert "prefers-color-scheme: dark" in html
@@ -80,7 +80,8 @@ def test_the_page_stands_alone(goft: Goft, trained: Path, tmp_path: Path) -> Non
     assert html.count("<td>bert.encoder.layer.") == 12
     assert "<td>1 unacceptable</td>" in html
     names = {file.stem for file in (tmp_path / "told").glob("*.png")}
-    assert names == {"loss", "score", "classes-1", "turned-1", "stages-1", "angles-1"}
+    drawn = ("loss", "score", "classes-1", "by-class-1", "turned-1", "stages-1", "angles-1")
+    assert names == {*drawn}
 
 
 def test_the_command_composes_to_the_run(trained: Path) -> None:

@@ -13,7 +13,6 @@ from goft_cli.config import TrainConfig
 from goft_cli.config.task import TUNING
 from goft_cli.tasks.families import build_task
 from goft_cli.verbs.compare import comparison, runs
-from goft_cli.verbs.compare.figures import ticks
 from goft_cli.verbs.compare.tuning import tuning_split
 from goft_cli.verbs.train import train
 from tests.conftest import Goft
@@ -137,15 +136,6 @@ def test_rows_to_tune_on_are_taken_from_those_to_train_on(words: list[str]) -> N
     assert sorted(rest + held) == sorted(map(repr, whole))
     assert len(held) == pytest.approx(0.1 * len(whole), abs=2)
     assert list(map(repr, task.load_some([TUNING]).splits[TUNING])) == held
-
-
-@pytest.mark.parametrize(
-    ("low", "high"), [(6394.0, 10390.0), (1.05, 1.7), (1600.0, 1e4), (0.8e6, 1.3e8), (9.5, 15.5)]
-)
-def test_a_logarithmic_axis_has_two_ticks_at_least(low: float, high: float) -> None:
-    found = ticks(low, high, 2)
-    assert 2 <= len(found) <= 6
-    assert all(low <= one <= high for one in found)
 
 
 @pytest.mark.slow

@@ -89,15 +89,16 @@ def measure(cfg: ReportConfig, runs: Sequence[RunRecord]) -> None:
 
 def write_page(cfg: ReportConfig, runs: Sequence[RunRecord], folder: Path) -> list[str]:
     """Lay out how each adapter changed the model; write page and figures, return their names."""
+    from goft_cli.system.palette import looks_of
     from goft_cli.verbs.report import page
     from goft_cli.verbs.report.gather import one_per_adapter, recorded_layers, train_command
 
     commands = [train_command(run.cfg) for run in runs]
-    geometry = []
+    looks, geometry = looks_of(run.adapter for run in runs), []
     for number, run in enumerate(one_per_adapter(runs), start=1):
         kept = recorded_layers(run) if cfg.base_model is None else None
         if layers := measured(cfg, run) if kept is None else kept:
-            geometry.append(page.measured(run, layers, number))
+            geometry.append(page.measured(run, layers, number, looks[run.adapter]))
     return page.write(runs, geometry, commands, folder)
 
 

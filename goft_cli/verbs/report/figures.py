@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from goft_cli.run.layers import LayerReport, by_stage
 from goft_cli.run.record import RunRecord
-from goft_cli.system.figures import COLOURS, GRID, INK, SECOND_INK, image, look_of, style
+from goft_cli.system.figures import GRID, INK, PANEL, SECOND_INK, image, legend, style
+from goft_cli.system.palette import COLOURS, MARKERS, Look
 
 BINS = 41
 WHOLE_PAGE = 10.8
@@ -23,6 +25,8 @@ MAX_ROWS = 80
 """The most layers whose names and rows can be distinguished."""
 CELLS = 20
 """The most classes for a readable confusion matrix, and the pairs drawn if there are more."""
+FEW = 6
+"""The most classes for which half a page is wide enough."""
 LETTERS, LINE_LETTERS = 24, 40
 """The most letters of a class beside a figure, and of all classes in one line below it."""
 HALF = 0.5
@@ -32,13 +36,12 @@ CSS = {
     INK: "var(--ink)",
     SECOND_INK: "var(--muted)",
     GRID: "var(--rule)",
-    COLOURS[0].lower(): "var(--blue)",
     "#ffffff": "none",
 }
 """The page's own colours, by those of a figure that they replace."""
 
 
-def blank(width: float = 5.2, height: float = 2.9) -> tuple[Figure, Axes]:
+def blank(width: float = PANEL[0], height: float = PANEL[1]) -> tuple[Figure, Axes]:
     """Return a figure of one panel; width and height in inches, by default half a page."""
     figure = Figure(figsize=(width, height))
     return figure, figure.subplots()
@@ -56,30 +59,38 @@ def as_svg(figure: Figure) -> str:
     return svg
 
 
+def by_rows(rows: int) -> tuple[Figure, Axes]:
+    """Return a figure of one panel: half a page for a few rows, the whole width for more."""
+    return blank() if rows <= FEW else blank(WHOLE_PAGE, 1.2 + 0.3 * rows)
+
+
 @style()
-def curves(runs: Sequence[RunRecord], keys: dict[str, str], title: str) -> Figure | None:
+def curves(
+    runs: Sequence[RunRecord], looks: Mapping[str, Look], keys: Mapping[str, str], title: str
+) -> Figure | None:
     """Draw values over updates, one colour per adapter; None if nothing was logged.
 
-    `keys` are those of the history, with the style of each one's line.
+    `keys` are those of the history, with the style of each one's line; evaluations have markers.
     """
     figure, axes = blank()
     for run in runs:
-        colour, _ = look_of(run.cfg.adapter.name)
+        colour, marker = looks[run.adapter]
         for key, line in keys.items():
+            shown: dict[str, Any] = {"marker": marker} if key.startswith("eval_") else {}
             if points := run.series(key):
-                axes.plot(*zip(*points, strict=True), line, color=colour)
+                axes.plot(*zip(*points, strict=True), line, color=colour, **shown)
     if not axes.lines:
         return None
-    for name in dict.fromkeys(run.cfg.adapter.name for run in runs):
-        axes.plot([], [], color=look_of(name)[0], label=name)
+    for name in dict.fromkeys(run.adapter for run in runs):
+        axes.plot([], [], color=looks[name].colour, marker=looks[name].marker, label=name)
     axes.set(xlabel="updates", ylabel=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axes.legend(ncols=2)
+    legend(figure, axes)
     return figure
 
 
 @style()
-def confusion(found: Mapping[str, Any]) -> Figure | None:
+def confusion(found: Mapping[str, Any], look: Look) -> Figure | None:
     """Draw the confusion matrix of `classes.json`, or of more than `CELLS` classes the worst pairs.
 
     A row is a true class, its colours shares of it. Return None if no rows were predicted.
@@ -88,11 +99,10 @@ def confusion(found: Mapping[str, Any]) -> Figure | None:
     if not counts:
         return None
     if len(names) > CELLS:
-        return confused_pairs(counts)
+        return confused_pairs(counts, look)
     table = np.array([[counts.get(true, {}).get(one, 0) for one in names] for true in names])
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    side = 1.9 + 0.42 * len(names)
-    figure, axes = blank(min(side + 1.2, WHOLE_PAGE), side)
+    figure, axes = by_rows(len(names))
     axes.grid(visible=False)
     axes.pcolormesh(shares, cmap="cividis", vmin=0, vmax=1, edgecolors="face", linewidth=0.2)
     for (row, column), count in np.ndenumerate(table):
@@ -101,28 +111,53 @@ def confusion(found: Mapping[str, Any]) -> Figure | None:
             place = {"ha": "center", "va": "center", "size": 8}
             axes.text(column + HALF, row + HALF, f"{count:,}", color=ink, **place)
     places, short = np.arange(len(names)) + HALF, [shortened(name) for name in names]
-    crowded = max(map(len, short)) * len(names) > LINE_LETTERS
-    axes.set_xticks(places, short, **({"rotation": 40, "ha": "right"} if crowded else {}))
+    columns = short
+    if max(map(len, short)) * len(names) > LINE_LETTERS:
+        columns = [str(number) for number in range(1, len(names) + 1)]
+        short = [f"{name}  {number}" for name, number in zip(short, columns, strict=True)]
+    axes.set_xticks(places, columns)
     axes.set_yticks(places, short)
     axes.invert_yaxis()
     axes.set(xlabel="predicted", ylabel="true")
     return figure
 
 
-def confused_pairs(counts: Mapping[str, Mapping[str, int]]) -> Figure | None:
+def confused_pairs(counts: Mapping[str, Mapping[str, int]], look: Look) -> Figure | None:
     """Draw the pairs of a true and another predicted class with most rows."""
     rows = [(n, true, one) for true, row in counts.items() for one, n in row.items() if one != true]
     most = sorted(rows, key=lambda row: (-row[0], *row[1:]))[:CELLS][::-1]
     if not most:
         return None
-    figure, axes = blank(8.0, 1.2 + 0.22 * len(most))
+    figure, axes = by_rows(len(most))
     labels = [f"{shortened(true)} taken for {shortened(one)}" for _, true, one in most]
-    bars = axes.barh(range(len(most)), [n for n, *_ in most], color=COLOURS[0], height=0.7)
+    bars = axes.barh(range(len(most)), [n for n, *_ in most], color=look.colour, height=0.7)
     axes.set_yticks(range(len(most)), labels)
     axes.bar_label(bars, fmt="{:,.0f}", padding=3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("rows")
+    return figure
+
+
+@style()
+def class_bars(found: Mapping[str, Any], look: Look) -> Figure:
+    """Draw each class's F1 as a bar, precision and recall on it; of many classes the lowest F1s."""
+    classes = found["classes"]
+    names = list(classes)
+    if len(names) > CELLS:
+        names = sorted(names, key=lambda name: classes[name]["f1"])[:CELLS]
+    figure, axes = by_rows(len(names))
+    rows = range(len(names))
+    scores = {key: [classes[name][key] for name in names] for key in ("f1", "precision", "recall")}
+    filled: dict[str, Any] = {"color": (look.colour, 0.45), "edgecolor": look.colour}
+    axes.barh(rows, scores["f1"], **filled, height=0.7, label="F1")
+    axes.plot(scores["precision"], rows, "o", color=INK, label="precision")
+    axes.plot(scores["recall"], rows, "D", color=INK, mfc="none", label="recall")
+    axes.set_yticks(rows, [shortened(name) for name in names])
+    axes.set_xlim(0, 1.02)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    legend(figure, axes)
     return figure
 
 
@@ -165,24 +200,24 @@ def turned(layers: Sequence[LayerReport]) -> Figure | None:
     if not kinds:
         return None
     figure, axes = blank()
-    for kind in kinds:
+    for kind, colour, marker in zip(kinds, cycle(COLOURS), cycle(MARKERS), strict=False):
         points = [(one.depth, one.turned) for one in layers if one.kind == kind]
-        axes.plot(*zip(*points, strict=True), "o-", label=kind)
-    axes.set(xlabel="block", ylabel="mean turn of a neuron, degrees")
+        axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=kind)
+    axes.set(xlabel="block", ylabel="mean turn of a\nneuron, degrees")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize="small")
+    legend(figure, axes)
     return figure
 
 
 @style()
-def stages(layers: Sequence[LayerReport]) -> Figure | None:
+def stages(layers: Sequence[LayerReport], look: Look) -> Figure | None:
     """Draw how far pairs turn at each stage of the tree, from neighbours to the two halves."""
     means = by_stage(layers)
     if not means:
         return None
     figure, axes = blank()
-    axes.bar(list(means), list(means.values()), color=COLOURS[0], width=0.7)
+    axes.bar(list(means), list(means.values()), color=look.colour, width=0.7)
     axes.set(xlabel="stage (distance of a pair: 1, 2, 4, ...)", ylabel="mean |angle|, degrees")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=False, axis="x")

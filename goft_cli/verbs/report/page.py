@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from goft_cli.run.summary import megabytes
 from goft_cli.studies.leaderboard import mean_and_deviation, told_apart
 from goft_cli.system.figures import save
 from goft_cli.system.files import write_text
+from goft_cli.system.palette import Look, looks_of
 from goft_cli.system.tables import Table, of_records
 from goft_cli.verbs.report import figures
 from goft_cli.verbs.report.gather import one_per_adapter
@@ -65,48 +66,62 @@ def panels(*drawn: tuple[str, str, Figure | None]) -> list[Panel]:
     return [Panel(name, title, figure) for name, title, figure in drawn if figure is not None]
 
 
-def curve_panels(runs: Sequence[RunRecord]) -> list[Panel]:
+def curve_panels(runs: Sequence[RunRecord], looks: Mapping[str, Look]) -> list[Panel]:
     """Draw loss and headline over updates."""
     headline = runs[0].cfg.task.headline
     score = spaced(headline)
-    losses = figures.curves(runs, {"loss": "-", "eval_loss": "o--"}, "loss")
-    scores = figures.curves(runs, {f"eval_{headline}": "o-"}, score)
+    losses = figures.curves(runs, looks, {"loss": "-", "eval_loss": "--"}, "loss")
+    scores = figures.curves(runs, looks, {f"eval_{headline}": "-"}, score)
     return panels(
-        ("loss", "Task loss: training (line), evaluation (dots)", losses),
+        ("loss", "Task loss: training (line), evaluation (markers)", losses),
         ("score", f"Evaluation: {score}", scores),
     )
 
 
-def measured(run: RunRecord, layers: Sequence[LayerReport], number: int) -> Measured:
+def measured(run: RunRecord, layers: Sequence[LayerReport], number: int, look: Look) -> Measured:
     """Lay out how one run changed its layers; `number` is in the names of its figures."""
     drawn = panels(
         (f"turned-{number}", "Which layers turned most", figures.turned(layers)),
-        (f"stages-{number}", "How far each stage of the tree turns", figures.stages(layers)),
+        (f"stages-{number}", "How far each stage of the tree turns", figures.stages(layers, look)),
         (f"angles-{number}", "Angles of every layer", figures.angles_by_layer(layers)),
     )
     return Measured(run, of_records([layer_row(layer) for layer in layers]), drawn)
 
 
-def classified(runs: Sequence[RunRecord]) -> list[Measured]:
+def classified(runs: Sequence[RunRecord], looks: Mapping[str, Look]) -> list[Measured]:
     """Lay out scores and confusions by class of each run that recorded them."""
-    return [
-        Measured(
-            run,
-            class_table(run.classes),
-            panels((f"classes-{number}", "What is taken for what", figures.confusion(run.classes))),
-        )
-        for number, run in enumerate(runs, start=1)
-        if run.classes
-    ]
+    found = []
+    for number, run in enumerate(runs, start=1):
+        if run.classes:
+            look = looks[run.adapter]
+            taken, scores = (
+                draw(run.classes, look) for draw in (figures.confusion, figures.class_bars)
+            )
+            lowest = f" (the lowest {figures.CELLS})" * (
+                len(run.classes["classes"]) > figures.CELLS
+            )
+            drawn = panels(
+                (f"classes-{number}", "What is taken for what", taken),
+                (f"by-class-{number}", f"F1, precision and recall of each class{lowest}", scores),
+            )
+            found.append(Measured(run, class_table(run.classes), drawn))
+    return found
 
 
-def rewound(runs: Sequence[RunRecord]) -> list[Measured]:
+def rewound(runs: Sequence[RunRecord], looks: Mapping[str, Look]) -> list[Measured]:
     """Lay out the runs that `goft rewind` has scored at several strengths."""
     return [
         Measured(
             run,
             show.table(run.rewound),
-            panels((f"strength-{number}", "Score by strength", show.draw(run.rewound))),
+            [
+                Panel(name, title, show.drawn(run.rewound, [key], looks[run.adapter]))
+                for key, name, title in (
+                    ("score", f"strength-{number}", "Score by strength"),
+                    ("forgotten", f"forgotten-{number}", "What is forgotten, by strength"),
+                )
+                if key in show.panels(run.rewound)
+            ],
         )
         for number, run in enumerate(runs, start=1)
         if run.rewound
@@ -213,8 +228,9 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    curves, classes = curve_panels(runs), classified(one_per_adapter(runs))
-    strengths = rewound(runs)
+    looks = looks_of(run.adapter for run in runs)
+    curves, classes = curve_panels(runs, looks), classified(one_per_adapter(runs), looks)
+    strengths = rewound(runs, looks)
     html = environment.get_template("report.html.j2").render(
         title=f"{runs[0].cfg.task.name} · {real_name(runs[0].cfg.model)}",
         runs=runs,

@@ -17,7 +17,8 @@ from goft_cli.run.record import RunRecord
 from goft_cli.studies.leaderboard import deviation, mean_and_deviation, prediction_radius
 from goft_cli.studies.recipes import Cell, read_recipe
 from goft_cli.system.errors import GoftError
-from goft_cli.system.figures import COLOURS, save, style
+from goft_cli.system.figures import legend, save, style
+from goft_cli.system.palette import COLOURS
 from goft_cli.system.tables import Table, styled
 
 if TYPE_CHECKING:
@@ -234,9 +235,7 @@ def plot(found: Sequence[Comparison], path: Path) -> None:
     figure = Figure(figsize=(max(columns, 1.4) * PANEL_WIDTH, lines * height + 0.4))
     for place, (title, group) in enumerate(panels.items(), start=1):
         draw_panel(figure.add_subplot(lines, columns, place), title, group)
-    entries = [axes.get_legend_handles_labels() for axes in figure.axes]
-    once = {label: handle for pair in entries for handle, label in zip(*pair, strict=True)}
-    figure.legend(once.values(), once.keys(), loc="outside upper right", ncols=3)
+    legend(figure, *figure.axes)
     save(figure, path)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from goft_cli.system.figures import SECOND_INK, look_of, style
+from goft_cli.system.figures import PANEL, SECOND_INK, legend, style
+from goft_cli.system.palette import Look, look_of
 from goft_cli.system.tables import Table, of_records, styled
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Content = Mapping[str, Any]
-LETTERS = 34
+LETTERS = 30
 """Characters in a line beside a panel."""
 DASHED: dict[str, Any] = {"color": SECOND_INK, "linewidth": 1, "linestyle": (0, (4, 2))}
 RING: dict[str, Any] = {"markersize": 11, "fillstyle": "none", "mew": 1.3, "linestyle": ""}
@@ -133,26 +134,7 @@ def spaced(name: str) -> str:
 @style()
 def draw(content: Content) -> Figure:
     """Draw score and error against strength, and beside it what was forgotten, if measured."""
-    from matplotlib.figure import Figure
-
-    panels = 2 if content["forgetting"] else 1
-    figure = Figure(figsize=(3.7 * panels, 3.2))
-    figure.set_layout_engine("constrained", wspace=0.06)
-    left, *right = figure.subplots(1, panels, squeeze=False)[0]
-    points, colour = content["points"], look_of(content["method"])[0]
-    strengths, scores, errors = (
-        np.array([one[key] for one in points], dtype=float)
-        for key in ("strength", "score", "standard_error")
-    )
-    left.fill_between(strengths, scores - errors, scores + errors, color=colour, alpha=0.15, lw=0)
-    best = next(one for one in points if one["strength"] == content["best"])
-    sign = 1 if content["greater_is_better"] else -1
-    within = best["score"] - sign * best["standard_error"]
-    left.axhline(within, label="one standard error from the best", **DASHED)
-    panel(left, "score", spaced(content["headline"]), content)
-    left.legend(loc="best", fontsize="small")
-    for axes in right:
-        panel(axes, "forgotten", f"forgotten: {content['forgetting']['label']}", content)
+    figure = drawn(content, panels(content), look_of(content["method"]))
     figure.suptitle(
         f"{content['task']}, {content['model']}, {content['method']} "
         f"({content['split']}, ± one standard error)",
@@ -161,12 +143,48 @@ def draw(content: Content) -> Figure:
     return figure
 
 
-def panel(axes: Axes, key: str, label: str, content: Content) -> None:
+def panels(content: Content) -> list[str]:
+    """Return what is drawn against strength."""
+    return ["score", "forgotten"] if content["forgetting"] else ["score"]
+
+
+@style()
+def drawn(content: Content, keys: Sequence[str], look: Look) -> Figure:
+    """Draw these of `panels` side by side, without a title."""
+    from matplotlib.figure import Figure
+
+    width, height = PANEL
+    figure = Figure(figsize=(width * len(keys), height))
+    every = figure.subplots(1, len(keys), squeeze=False)[0]
+    for key, axes in zip(keys, every, strict=True):
+        if key == "score":
+            draw_error(axes, content, look)
+            panel(axes, key, spaced(content["headline"]), content, look)
+        else:
+            panel(axes, key, f"forgotten: {content['forgetting']['label']}", content, look)
+    legend(figure, *every)
+    return figure
+
+
+def draw_error(axes: Axes, content: Content, look: Look) -> None:
+    """Draw one standard error around the scores, and how far below the best one is chosen from."""
+    strengths, scores, errors = (
+        np.array([one[key] for one in content["points"]], dtype=float)
+        for key in ("strength", "score", "standard_error")
+    )
+    low, high = scores - errors, scores + errors
+    axes.fill_between(strengths, low, high, color=look.colour, alpha=0.15, lw=0)
+    best = next(one for one in content["points"] if one["strength"] == content["best"])
+    sign = 1 if content["greater_is_better"] else -1
+    within = best["score"] - sign * best["standard_error"]
+    axes.axhline(within, label="one standard error from the best", **DASHED)
+
+
+def panel(axes: Axes, key: str, label: str, content: Content, look: Look) -> None:
     """Draw one value against strength, the chosen one ringed."""
-    colour, marker = look_of(content["method"])
     points = content["points"]
     ends = [(one["strength"], one[key]) for one in points]
-    axes.plot(*zip(*ends, strict=True), color=colour, marker=marker)
+    axes.plot(*zip(*ends, strict=True), color=look.colour, marker=look.marker)
     chosen = next(one for one in points if one["strength"] == content["chosen"])
     axes.plot(chosen["strength"], chosen[key], "o", color=SECOND_INK, label="chosen", **RING)
     axes.set(xlabel="strength", ylabel=fill(label, LETTERS))
