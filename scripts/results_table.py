@@ -26,7 +26,7 @@ from goft_cli.run.folder import RunFolder
 from goft_cli.run.record import RunRecord
 from goft_cli.run.retained import MEASURED, NAME, kept
 from goft_cli.system.errors import GoftError
-from goft_cli.system.figures import legend_below, save, style
+from goft_cli.system.figures import legend, save, style
 from goft_cli.system.files import read_json, read_yaml, write_json, write_text
 from goft_cli.system.palette import looks_of
 from goft_cli.system.tables import Table
@@ -253,15 +253,15 @@ def draw(found: Results, path: Path) -> None:
     left, *right = figure.subplots(1, 2 if lost else 1, sharey=True, squeeze=False)[0]
     looks = looks_of(row.adapter for row in found.rows)
     sizes = [row.parameters for row in found.rows]
-    panel(left, found.rows, looks, sizes, "adapter parameters")
+    panel(left, found.rows, sizes, "adapter parameters")
     log_axis(left, sizes)
     for axes in right:
-        panel(axes, found.rows, looks, [one.mean for one in lost], f"forgotten:\n{lost[0].label}")
+        panel(axes, found.rows, [one.mean for one in lost], f"forgotten:\n{lost[0].label}")
         for row, one in zip(found.rows, lost, strict=True):
             if one.line:
                 axes.plot(*zip(*one.line, strict=True), color=looks[row.adapter].colour, **WAY)
     left.set_ylabel(found.caption.headline.replace("_", " "))
-    legend_below(figure, left)
+    legend(figure, left)
     save(figure, path, dpi=200)
 
 
