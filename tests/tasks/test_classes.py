@@ -16,6 +16,7 @@ from rich.console import Console
 
 from goft_cli.run.by_class import SHOWN_CLASSES, class_table, describe_baseline
 from goft_cli.run.summary import show_classes
+from goft_cli.system.palette import look_of
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.classes import by_class
 from goft_cli.tasks.classification import TextClassification
@@ -134,16 +135,16 @@ def test_the_screen_shows_some_tens_of_classes(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_picture_has_every_count_or_the_worst_pairs() -> None:
     few = some(figures.CELLS)
-    figure = figures.confusion(few)
+    figure = figures.confusion(few, look_of("goft"))
     assert figure is not None
     counts = [count for row in few["confusion"].values() for count in row.values()]
     assert sorted(int(text.get_text()) for text in figure.axes[0].texts) == sorted(counts)
     many = some(figures.CELLS + 1)
     many["confusion"]["class-3"]["class-9"] = 100
-    figure = figures.confusion(many)
+    figure = figures.confusion(many, look_of("goft"))
     assert figure is not None
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels[-1] == "class-3 taken for class-9"
     assert len(labels) <= figures.CELLS
     right = {"classes": many["classes"], "confusion": {"class-1": {"class-1": 4}}}
-    assert figures.confusion(right) is None
+    assert figures.confusion(right, look_of("goft")) is None
