@@ -27,6 +27,7 @@ VERBS = {
     "report": "one page on runs, their curves and what turned: goft report runs=FOLDER",
     "reproduce": "run a result of the paper, and compare: goft reproduce table1/cola/qgoft",
     "doctor": "check machine and configuration before they hurt; exits 1 if a run would fail",
+    "schema": "JSON Schemas of the YAML files, with which an editor checks and completes them",
     "fetch": "bring a configuration's model and data to a folder: goft fetch output_dir=DIR ...",
 }
 WITHOUT_CONFIG = {"reproduce"}

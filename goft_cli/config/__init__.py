@@ -77,6 +77,7 @@ from goft_cli.config.verbs import (
     InitConfig,
     PlanConfig,
     PredictConfig,
+    SchemaConfig,
     TerminalConfig,
     TrainConfig,
 )
@@ -138,6 +139,7 @@ SCHEMAS: dict[str, type] = {
     "fetch": FetchConfig,
     "init": InitConfig,
     "report": ReportConfig,
+    "schema": SchemaConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
     "task/token_classification": TokenClassificationConfig,

@@ -286,3 +286,13 @@ class FetchConfig:
     """Whose data."""
     output_dir: str = MISSING
     """Folder for both; it must be empty or new."""
+
+
+@dataclass
+class SchemaConfig:
+    """`goft schema`."""
+
+    output_dir: str = "schemas"
+    """Folder for the schemas."""
+    overwrite: bool = False
+    """Replace the schemas that are already in the folder."""
