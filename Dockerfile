@@ -23,7 +23,7 @@ RUN if [ -n "$COMMIT" ]; then echo "$COMMIT" > goft_cli/commit; fi \
  && rm -rf /sources/*
 
 # any user of the host may write to the home, which holds caches, and to /work where nothing is mounted
-ENV HOME=/home/goft
+ENV HOME=/home/goft USER=goft
 RUN useradd --home-dir "$HOME" goft && install --directory --mode 1777 "$HOME" /work
 USER goft
 WORKDIR /work
