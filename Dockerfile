@@ -1,11 +1,13 @@
 # goft train in a container.
-#   docker build -t goft .                                                              CPU
-#   docker build -t goft --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128 .   CUDA
-#   docker run --rm -v "$PWD:/work" goft train
-#   docker run --rm --gpus all -v "$PWD:/work" goft train task=own/classification data=reviews.csv
+#   docker build -t goft .                                                                  CPU
+#   docker build -t goft --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .   CUDA
+#   docker run --rm --user "$(id -u)" -v "$PWD:/work" goft train
+#   docker run --rm --gpus all --user "$(id -u)" -v "$PWD:/work" goft train task=own/classification data=reviews.csv
 FROM python:3.12-slim
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# --build-arg COMMIT="$(git rev-parse HEAD)": what goft --version and each run's manifest name
+ARG COMMIT=
 
 # cc translates the loops of the rotation when they are first used
 RUN apt-get update \
@@ -16,9 +18,13 @@ WORKDIR /sources
 COPY constraints.txt ./
 RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"
 COPY . .
-RUN pip install --no-cache-dir -c constraints.txt ".[quant,sweep,tensorboard]" && rm -rf /sources/*
+RUN if [ -n "$COMMIT" ]; then echo "$COMMIT" > goft_cli/commit; fi \
+ && pip install --no-cache-dir -c constraints.txt ".[quant,sweep,tensorboard]" \
+ && rm -rf /sources/*
 
-RUN useradd --create-home goft
+# any user of the host may write to the home, which holds caches, and to /work where nothing is mounted
+ENV HOME=/home/goft USER=goft
+RUN useradd --home-dir "$HOME" goft && install --directory --mode 1777 "$HOME" /work
 USER goft
 WORKDIR /work
 ENTRYPOINT ["goft"]

@@ -17,9 +17,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft train
 	$(BIN)/goft train
 
-wheel: $(VENV)/installed ## build what a user installs: pip install dist/goft_cli-VERSION-py3-none-any.whl
+wheel: $(VENV)/installed ## build and check what a user installs: pip install dist/goft_cli-VERSION-py3-none-any.whl
 	rm -f $(DIST)/goft_cli-*
 	$(BIN)/python -m build --no-isolation --outdir $(DIST)
+	$(BIN)/twine check --strict $(DIST)/goft_cli-*
 
 test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -57,6 +57,7 @@ CASES: dict[str, dict[str, list[Any]]] = {
         "TEST_CASES": alone(),
         "MULTIPLE_ACTIVE_ADAPTERS_TEST_CASES": in_pairs(),
     },
+    "test_decoder_models.py": {"ALL_CONFIGS": on_transformers("CAUSAL_LM")},
     "test_encoder_decoder_models.py": {"ALL_CONFIGS": on_transformers("SEQ_2_SEQ_LM")},
     "test_feature_extraction_models.py": {"ALL_CONFIGS": on_transformers("FEATURE_EXTRACTION")},
     "test_seq_classifier.py": {"ALL_CONFIGS": on_transformers("SEQ_CLS")},

@@ -37,6 +37,8 @@ ENCODER: dict[str, Any] = {
     "pad_token_id": 0,
 }
 DEBERTA = {**ENCODER, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
+DECODER = {**ENCODER, "num_key_value_heads": 2}
+GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 300, "n_positions": 64}
 T5 = {"d_model": 32, "d_kv": 8, "d_ff": 37, "num_layers": 2, "num_heads": 4, "vocab_size": 300}
 SIDES = {"layers": 2, "attention_heads": 4, "ffn_dim": 20}
 BART = {f"{side}_{key}": size for side in ("encoder", "decoder") for key, size in SIDES.items()}
@@ -58,17 +60,36 @@ MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
         tf.LlamaForSequenceClassification,
         ENCODER,
     ),
+    "peft-internal-testing/tiny-random-OPTForCausalLM": (
+        tf.OPTForCausalLM,
+        {**ENCODER, "ffn_dim": 37, "word_embed_proj_dim": 32, "pad_token_id": 1},
+    ),
+    "peft-internal-testing/tiny-random-GPT2LMHeadModel": (tf.GPT2LMHeadModel, GPT),
+    "peft-internal-testing/tiny-random-GPTJForCausalLM": (
+        tf.GPTJForCausalLM,
+        {**GPT, "rotary_dim": 4},
+    ),
+    "trl-internal-testing/tiny-random-LlamaForCausalLM": (tf.LlamaForCausalLM, DECODER),
+    "peft-internal-testing/tiny-dummy-qwen2": (tf.Qwen2ForCausalLM, DECODER),
+    "hf-internal-testing/tiny-random-Gemma3ForCausalLM": (
+        tf.Gemma3ForCausalLM,
+        {**DECODER, "head_dim": 8},
+    ),
     "peft-internal-testing/tiny-random-T5ForConditionalGeneration-calibrated": (
         tf.T5ForConditionalGeneration,
         {**T5, "decoder_start_token_id": 0},
     ),
     "peft-internal-testing/tiny-random-BartForConditionalGeneration": (
         tf.BartForConditionalGeneration,
-        {**BART, "d_model": 16, "vocab_size": 300, "max_position_embeddings": 64},
+        {**BART, "d_model": 16, "vocab_size": 300, "max_position_embeddings": 64, "init_std": 0.3},
     ),
 }
 """What the tests take from the hub: class and size of the random one that stands in for it."""
 HIGH_RATE = r"(def test_parameters_after_loading_model\([\s\S]*?)lr = 0\.5$"
+MIXED = ("(LoraConfig, RoadConfig)", "(LoraConfig),")
+"""The methods whose batches may name an adapter for each row: without and with beam search."""
+MIXED_DECODERS = r'config_cls != LoraConfig(:\n +pytest.skip\("Mixed)'
+"""The same in the tests of decoders."""
 ADAPTER = "peft-internal-testing/tiny-opt-lora-revision"
 
 
@@ -80,7 +101,12 @@ def main() -> int:
         for name in CASES:
             extend(tests / name, models)
         edit(tests / "test_custom_models.py", HIGH_RATE, r"\g<1>lr = 0.01")
-        edit(tests / "testing_common.py", r"from diffusers import (\w+)\n", r"class \1: ...\n")
+        common, ours = tests / "testing_common.py", "from .peft_cases import GoftConfig\n"
+        edit(common, r"from diffusers import (\w+)\n", rf"{ours}class \1: ...\n")
+        for methods in MIXED:
+            edit(common, rf"not in \({methods}\)", r"not in (\g<1>, GoftConfig)")
+        both = r"config_cls not in (LoraConfig, GoftConfig)\1"
+        edit(tests / "test_decoder_models.py", MIXED_DECODERS, both, times=2)
         shutil.copy(Path(__file__).with_name("peft_cases.py"), tests)
         (tests / "__init__.py").touch()
         files = [str(tests / name) for name in CASES]
@@ -116,22 +142,22 @@ def extend(file: Path, models: dict[str, Path]) -> None:
     for name in CASES[file.name]:
         ours = f'*CASES["{file.name}"]["{name}"]'
         edit(file, rf"^{name} = ([\[(])\n", rf"{name} = \1\n    {ours},\n")
-    edit(file, r"^import pytest$", "import pytest\nfrom .peft_cases import CASES")
+    edit(file, r"^import pytest$", "import pytest\nfrom .peft_cases import CASES, GoftConfig")
     text = file.read_text(encoding="utf-8")
     for name, place in models.items():
         text = text.replace(f'"{name}"', f'"{place}"')
     file.write_text(text, encoding="utf-8")
 
 
-def edit(file: Path, pattern: str, replacement: str) -> None:
-    """Replace the one place that a pattern matches.
+def edit(file: Path, pattern: str, replacement: str, times: int = 1) -> None:
+    """Replace the places that a pattern matches.
 
     Raises:
-        ValueError: it matches none or several, so this PEFT's tests are others.
+        ValueError: it matches more or less often than `times`, so this PEFT's tests are others.
     """
     text, count = re.subn(pattern, replacement, file.read_text(encoding="utf-8"), flags=re.M)
-    if count != 1:
-        raise ValueError(f"{file.name}: found {pattern!r} {count} times, expected it once")
+    if count != times:
+        raise ValueError(f"{file.name}: found {pattern!r} {count} times, expected it {times}")
     file.write_text(text, encoding="utf-8")
 
 

@@ -6,15 +6,11 @@ seconds.
 
 from __future__ import annotations
 
-import ast
-import inspect
 import math
 import textwrap
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from enum import Enum
-from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -22,6 +18,7 @@ from omegaconf import DictConfig, EnumNode, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from goft_cli.compose.suggest import CommandLine
+from goft_cli.config.meanings import meanings
 from goft_cli.system.errors import GoftError
 
 WIDTH = 100
@@ -84,28 +81,3 @@ def entry(assignment: str, meaning: str) -> str:
 def indented(text: str) -> str:
     """Break a line at blanks, and indent it."""
     return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
-
-
-@cache
-def meanings(kind: type) -> dict[str, str]:
-    """Return the docstring of each field of a dataclass and of its bases; none for a mapping."""
-    found: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        if base.__module__.startswith("goft_cli"):
-            found |= own_meanings(base)
-    return found
-
-
-def own_meanings(kind: type) -> dict[str, str]:
-    """Return the string that stands below each field in the source; Python itself drops it."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    return {
-        field.target.id: " ".join(below.value.value.split())
-        for field, below in pairwise(body.body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(below, ast.Expr)
-        and isinstance(below.value, ast.Constant)
-        and isinstance(below.value.value, str)
-    }

@@ -78,6 +78,7 @@ from goft_cli.config.verbs import (
     InitConfig,
     PlanConfig,
     PredictConfig,
+    SchemaConfig,
     TerminalConfig,
     TrainConfig,
 )
@@ -139,6 +140,7 @@ SCHEMAS: dict[str, type] = {
     "fetch": FetchConfig,
     "init": InitConfig,
     "report": ReportConfig,
+    "schema": SchemaConfig,
     "model": ModelConfig,
     "task/text_classification": TextClassificationConfig,
     "task/token_classification": TokenClassificationConfig,

@@ -286,3 +286,13 @@ class FetchConfig:
     """The task whose data is downloaded."""
     output_dir: str = MISSING
     """Folder for model and data; it must be empty or new."""
+
+
+@dataclass
+class SchemaConfig:
+    """`goft schema`."""
+
+    output_dir: str = "schemas"
+    """Folder for the schemas."""
+    overwrite: bool = False
+    """Replace the schemas that are already in the folder."""

@@ -52,6 +52,7 @@ EARLY: dict[str, str] = {
         "ImageClassificationConfig.classes ImageClassificationConfig.labels"
     ),
     "goft_cli.config.verbs": "InitConfig.name",
+    "goft_cli.verbs.schema.schema": "SchemaConfig.output_dir",
     "goft_cli.tasks.instruction": (
         "InstructionConfig.column_aliases InstructionConfig.holdout InstructionConfig.max_length"
     ),

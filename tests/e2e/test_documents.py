@@ -79,7 +79,7 @@ ON_A_RUN = sorted(
     - {*ON_A_BENCHMARK, *WORDS_ONLY, *OF_SOME_RUN}
 )
 OF_THE_HUB = lines_of("goft plan ", "goft doctor ", "goft fetch ")
-STARTED = lines_of("goft init ")
+STARTED = lines_of("goft init ", "goft schema")
 PUSHED = lines_of("goft push ")
 SCRIPTS = lines_of("python scripts/")
 TARGETS = lines_of("make ")
