@@ -27,7 +27,7 @@ VERBS = {
     "report": "write a page on runs: scores, curves, rotations: goft report runs=FOLDER",
     "reproduce": "run a recipe of the paper and compare: goft reproduce table1/cola/qgoft",
     "doctor": "check machine and configuration before a run; exits 1 if it would fail",
-    "schema": "write JSON Schemas, with which an editor checks and completes YAML files: goft schema",
+    "schema": "write JSON Schemas with which an editor checks YAML files: goft schema",
     "fetch": "download a configuration's model and data: goft fetch output_dir=DIR ...",
 }
 WITHOUT_CONFIG = {"reproduce"}
