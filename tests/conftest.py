@@ -56,7 +56,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def undrawn() -> Iterator[None]:
+def blank_curves() -> Iterator[None]:
     """Leave a picture of nothing where a run has its curves, which take as long as its training.
 
     `tests/run/test_report.py` draws them.

@@ -60,8 +60,10 @@ class Cell:
 def recipe_names(root: Path | None = None) -> list[str]:
     """Return the name of every recipe, such as `table1/cola`."""
     root = root or data_root() / "recipes"
-    files = (path for path in root.glob("*/[!_]*.yaml") if path.parent.name != LAUNCHERS)
-    return sorted(file.relative_to(root).with_suffix("").as_posix() for file in files)
+    # not deeper: folders of adapters and of results have YAML files that are no recipes
+    files = [*root.glob("[!_]*.yaml"), *root.glob("*/[!_]*.yaml")]
+    names = (file.relative_to(root).with_suffix("") for file in files)
+    return sorted(name.as_posix() for name in names if name.parent.name != LAUNCHERS)
 
 
 def folder_of(name: str) -> str:

@@ -89,7 +89,7 @@ def test_shares_become_updates(tinit: float, tfinal: float, found: tuple[int, in
 
 
 def test_a_schedule_longer_than_the_run_is_refused() -> None:
-    with pytest.raises(GoftError, match=r"tinit=800 .*tfinal=0.5 .* 1000 "):
+    with pytest.raises(GoftError, match=r"tinit=800 .*tfinal=0.5: .* 1000 updates"):
         options(1000, tinit=800)
 
 

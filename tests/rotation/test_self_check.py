@@ -51,7 +51,9 @@ def test_a_lie_is_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, place in (("synthesis", 2), ("collect", 1)):
         monkeypatch.setattr(kernels, name, Lying(getattr(kernels, name), place))
     lies = r"strict R\^T x is off by [^,]*, strict gradient of the rotation is off by .*"
-    with pytest.warns(RuntimeWarning, match=lies + "update torch and Triton; until then") as said:
+    with pytest.warns(
+        RuntimeWarning, match=lies + "update torch and Triton; the blocked engine"
+    ) as said:
         assert not fused.supports(96, torch.float32, CPU)
     assert len(said) == 1
     with warnings.catch_warnings():
@@ -63,7 +65,10 @@ def test_a_lie_is_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ("error", "sentence"),
     [
         (RuntimeError("no ptxas"), "RuntimeError: no ptxas in torch.float32 on cpu, update torch"),
-        (ModuleNotFoundError("no triton", name="triton"), "no triton, pip install triton; until"),
+        (
+            ModuleNotFoundError("no triton", name="triton"),
+            "no triton, pip install triton; the",
+        ),
     ],
 )
 def test_what_cannot_run_is_named_with_a_remedy(

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
-from goft_cli.config import MergeConfig
+from goft_cli.config import ImageClassificationConfig, MergeConfig
 from goft_cli.config.decoding import Decoding
 from goft_cli.run import pipeline
 from goft_cli.run.trained import open_trained
@@ -53,13 +54,19 @@ def outcome(family: str, task: str, folder: Path) -> str:
         f"task={task}",
         "task.eval_splits=[validation]",
         "task.headline_split=validation",
+        "task.max_train_samples=8",
+        "task.max_eval_samples=8",
         "trainer.max_steps=1",
+        "trainer.per_device_train_batch_size=8",
         "trainer.learning_rate=0.05",
         "trainer.use_cpu=true",
         f"output_dir={folder / 'run'}",
     ]
     try:
-        with stand_ins(composed(words)) as cfg:
+        given = composed(words)
+        # the demo's digits are read from a list for each split, which a rehearsal does not write
+        images = isinstance(given.task, ImageClassificationConfig)
+        with nullcontext(given) if images else stand_ins(given) as cfg:
             use(pipeline.run(cfg), folder / "merged")
     except GoftError as refusal:
         assert not (folder / "run").exists()

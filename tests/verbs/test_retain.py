@@ -31,7 +31,7 @@ WRONG = [
     ([], "expected a measure"),
     (3, "expected a measure"),
     ("mmul", r"there is no mmul; did you mean mmlu\?"),
-    ("glue/sst2", r"no benchmark; pass retain='\{probe: glue/sst2\}'"),
+    ("glue/sst2", r"not a benchmark; pass retain='\{probe: glue/sst2\}'"),
     ({"probe": "glue/sts2"}, r"did you mean glue/sst2\?"),
     ({"text": "nonesuch.txt"}, "nonesuch.txt is no file"),
     ("vicuna", "rated by a judge"),

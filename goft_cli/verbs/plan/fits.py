@@ -186,7 +186,7 @@ def table_of(tried: list[Candidate], room: int) -> Table:
 
 def too_large(tried: list[Candidate], room: int) -> GoftError:
     """Return the refusal where nothing fits."""
-    least = min(tried, key=lambda one: one.peak)
+    least = min(reversed(tried), key=lambda one: one.peak)
     words = " ".join(least.words) or "the settings as given"
     return GoftError(
         f"fits={megabytes(room)}: the smallest settings that were tried take "

@@ -173,7 +173,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "parquet": (instead("train.parquet", "PAR1"), r"train.parquet: not a readable parquet file"),
     "saved": (half_saved, r"train: not a folder that save_to_disk wrote whole"),
     "dangling": (dangle("train.tsv"), r"train.tsv: cannot be read \(No such file"),
-    "a-folder": (folder_instead, r"train.tsv is a folder; expected a file"),
+    "a-folder": (folder_instead, r"train.tsv is a folder, expected a file"),
     "utf-16-cut": (
         train(GOOD.encode("utf-16")[:-1]),
         r"train.tsv, line 2: byte .* not UTF-16",
