@@ -87,12 +87,15 @@ def test_a_measured_growth_replaces_what_updates_were_foreseen_to_take(
 
 
 @pytest.mark.slow
-def test_memory_that_this_process_has_freed_does_not_hide_the_growth(place: Path) -> None:
+def test_memory_that_this_process_has_freed_does_not_hide_the_growth(
+    place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Blocks below the threshold of mapping stay in the heap when they are freed."""
     cfg = small_runs.composed(words(place, "trainer.per_device_train_batch_size=64"))
     task = build_task(cfg.task)
     batch = stand_in_batch(task, attached(cfg, cfg.adapter), 64)
     first = calibration.measure_apart(cfg, batch, "cpu")
+    assert capfd.readouterr() == ("", "")
     before = peak_memory_bytes()
     held = [torch.ones(2**15) for _ in range(2000)]
     last = torch.ones(1)  # so that the heap does not shrink from its end

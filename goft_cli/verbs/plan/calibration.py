@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -102,7 +103,9 @@ def measure_apart(
     """
     if device != "cpu":
         return measure(cfg, batch, device, blocks)
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    # its imports warn before anything could listen
+    quiet = {"initializer": logging.disable, "initargs": (logging.WARNING,)}
+    with ProcessPoolExecutor(1, get_context("spawn"), **quiet) as pool:
         return pool.submit(measure, cfg, batch, device, blocks).result()
 
 
