@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with quiet_libraries():
         if words.cell:
             print(peak(words))
-        elif words.foreseen:
-            foresee()
+        elif words.foreseen is not None:
+            foresee(words.foreseen or list(WORKLOADS))
         else:
             measure(words, given)
 
@@ -80,14 +80,16 @@ def measure(words: argparse.Namespace, given: Sequence[str]) -> None:
     print(f"written: {target}")
 
 
-def foresee() -> None:
+def foresee(shapes: Sequence[str]) -> None:
     """Plan and train each workload, and show the peaks after each shape."""
     peaks = []
-    for shape, workload in WORKLOADS.items():
+    for shape in shapes:
         with tempfile.TemporaryDirectory() as folder:
             write_model(shape, Path(folder, "model"))
             write_rows(Path(folder))
-            peaks += [compared(shape, setting, Path(folder)) for setting in workload.settings]
+            peaks += [
+                compared(shape, setting, Path(folder)) for setting in WORKLOADS[shape].settings
+            ]
         Console().print(foreseen_table(peaks))
 
 
@@ -101,7 +103,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--adapter", choices=VARIANTS, default="goft")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
-    parser.add_argument("--foreseen", action="store_true", help="on the CPU, of whole models")
+    parser.add_argument(
+        "--foreseen",
+        nargs="*",
+        choices=WORKLOADS,
+        help="of whole models on the CPU; all by default",
+    )
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

@@ -48,7 +48,8 @@ WORKLOADS = {
     ),
     "smollm2-135m": Workload(
         "tiny-llama",
-        "task=own/instruction data=texts.jsonl validation=few.jsonl task.max_length=256",
+        "task=own/instruction data=texts.jsonl validation=few.jsonl task.max_length=256 "
+        "task.global_batch=null",
         {
             "goft, batch 4": "adapter=goft trainer.per_device_train_batch_size=4",
             "goft, batch 8, checkpointed": "adapter=goft "
