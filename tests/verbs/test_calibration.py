@@ -19,18 +19,9 @@ from goft_cli.verbs.plan.calibration import Measured
 from goft_cli.verbs.plan.layers import attached
 from goft_cli.verbs.plan.memory import LATE_BYTES, Memory
 from tests.support import small_runs
+from tests.verbs.conftest import words
 
 SIZES = st.integers(0, 2**40)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, and with a model whose weights are not there."""
-    return small_runs.write_place(tmp_path_factory.mktemp("place"))
-
-
-def words(place: Path, *more: str) -> list[str]:
-    return small_runs.overrides(place / "model", place / "data", Path("run"), *more)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,16 +25,7 @@ from goft_cli.verbs.plan.stand_in import allocating_only
 from tests.conftest import Goft
 from tests.support import ddp_bytes, scaling_table, small_runs
 from tests.support.gloo_processes import as_ranks
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data and a model without weights."""
-    return small_runs.write_place(tmp_path_factory.mktemp("place"))
-
-
-def words(place: Path, *more: str) -> list[str]:
-    return small_runs.overrides(place / "model", place / "data", Path("run"), *more)
+from tests.verbs.conftest import words
 
 
 @pytest.mark.parametrize(
@@ -97,6 +89,19 @@ def test_candidates_are_measured_on_request(place: Path, monkeypatch: pytest.Mon
     for tried in candidates(cfg, 1, on_gpu=False, measuring=True):
         packed = any("quantization" in word for word in tried.words)
         assert (tried.peak > grown) != packed
+
+
+def test_a_measurement_that_the_system_ends_leaves_the_forecast(
+    goft: Goft, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> Measured:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(calibration, "measure_apart", end)
+    answer = goft("plan", *words(place, "calibrate=true", "fits=1000GB"))
+    assert answer.code == 0, answer.err
+    assert "fits as given" in answer.out
+    assert "no forecast of time: the system ended" in " ".join(answer.out.split())
 
 
 @pytest.mark.parametrize("rotation", [torch.zeros(63), torch.eye(2).repeat(63, 1, 1)])

@@ -28,6 +28,7 @@ from goft_cli.verbs.plan.memory import optimizer_bytes, saved_by_packing
 from tests.conftest import Goft
 from tests.support import small_runs
 from tests.support.parameter_counts import SMALL
+from tests.verbs.conftest import words
 
 PLAN_AND_TRAIN = """
 import sys
@@ -36,16 +37,6 @@ sys.exit(main(["plan", *sys.argv[1:]]) or main(["train", *sys.argv[1:]]))
 """
 PEAK_TOLERANCE = 0.15
 """What is asked of a forecast; the allocator's own ways make up for most of it."""
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, and with a model whose weights are not there."""
-    return small_runs.write_place(tmp_path_factory.mktemp("place"))
-
-
-def words(place: Path, *more: str) -> list[str]:
-    return small_runs.overrides(place / "model", place / "data", Path("run"), *more)
 
 
 def planned(goft: Goft, *words: str) -> tuple[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import astuple, dataclass
 from multiprocessing import get_context
 
@@ -36,8 +37,8 @@ class Measured:
     Attributes:
         update: seconds of one update in one process.
         scored_row: seconds for one row of an evaluation.
-        grown: bytes by which the updates made a process grow that held the model; 0 on a GPU,
-            where the tensors say it.
+        grown: bytes that the updates added to a process that held the model; 0 on a GPU, where
+            the forecast counts the tensors.
     """
 
     update: float
@@ -57,19 +58,20 @@ class Measured:
 
 def calibrate(
     cfg: TrainConfig, batch: Mapping[str, Tensor], device: str, depth: int | None
-) -> Measured:
+) -> Measured | None:
     """Train models of few blocks with random weights, and count up; no data is read.
 
-    `depth` is the number of the model's blocks. The whole model is measured where it has few of
-    them, or where they are not alike.
-
-    Raises:
-        BrokenProcessPool: the system ended the process that measured, mostly for its memory.
+    `depth` is the number of the model's blocks. The whole model is measured if it has few of them,
+    or if they are not alike. Return None if the system ended the process that measured, as it does
+    when memory runs out.
     """
-    if depth is None or depth <= MORE or not are_alike(cfg, depth):
-        return measure_apart(cfg, batch, device)
-    few, more = (measure_apart(cfg, batch, device, blocks) for blocks in (FEW, MORE))
-    return few.of_depth(depth, more)
+    try:
+        if depth is None or depth <= MORE or not are_alike(cfg, depth):
+            return measure_apart(cfg, batch, device)
+        few, more = (measure_apart(cfg, batch, device, blocks) for blocks in (FEW, MORE))
+        return few.of_depth(depth, more)
+    except BrokenProcessPool:
+        return None
 
 
 def depth_of(model: PreTrainedModel) -> int | None:
@@ -96,14 +98,14 @@ def are_alike(cfg: TrainConfig, depth: int) -> bool:
 def measure_apart(
     cfg: TrainConfig, batch: Mapping[str, Tensor], device: str, blocks: int | None = None
 ) -> Measured:
-    """Do what `measure` does; on a CPU in a new process.
+    """Call `measure`; on a CPU in a new process.
 
-    Memory that this process has freed would be used again, and the growth be too small. A GPU may
-    be reserved for one process.
+    This process would use memory again that it has freed, so it would grow too little. A GPU may be
+    reserved for one process.
     """
     if device != "cpu":
         return measure(cfg, batch, device, blocks)
-    # its imports warn before anything could listen
+    # the new process imports libraries that log warnings before `quiet_libraries` is called
     quiet = {"initializer": logging.disable, "initargs": (logging.WARNING,)}
     with ProcessPoolExecutor(1, get_context("spawn"), **quiet) as pool:
         return pool.submit(measure, cfg, batch, device, blocks).result()
@@ -115,7 +117,7 @@ def measure(
 ) -> Measured:
     """Train for some updates and score; with `blocks`, a model of the first blocks only.
 
-    The batch is the largest of the run, so that the times are rather too long.
+    The batch is the largest of the run, so the times are upper limits.
     """
     model = attached(cfg, cfg.adapter, device, blocks).train()
     if cfg.trainer.gradient_checkpointing:

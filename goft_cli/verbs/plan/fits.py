@@ -68,7 +68,7 @@ def candidates(
     comes after it.
 
     `room` is in bytes; with `on_gpu` the memory is a GPU's, whether there is one here or not. With
-    `measuring`, the growth of the process that trains is measured for each where it can be.
+    `measuring`, each forecast for a CPU is corrected by a measurement.
 
     Raises:
         Exception: the model asks for a tensor's values, and cannot be traced.
@@ -102,12 +102,13 @@ def candidates(
 
 
 def measured(cfg: TrainConfig, data: TaskData | None, memory: Memory) -> Memory:
-    """Correct the forecast for a CPU by a measurement, where the run fits and is not packed."""
+    """Correct a CPU's forecast by a measurement, except for quantized weights and a full memory."""
     if cfg.model.quantization is not None or memory.peak > free_bytes("cpu"):
         return memory
     base = cast("PreTrainedModel", attached(cfg, cfg.adapter).get_base_model())
     batch, _ = largest_batch(cfg, build_task(cfg.task), data, base)
-    return memory.corrected(calibrate(cfg, batch, "cpu", depth_of(base)).grown)
+    found = calibrate(cfg, batch, "cpu", depth_of(base))
+    return memory.corrected(found.grown) if found else memory
 
 
 def levels(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import cast
@@ -272,7 +271,6 @@ def calibrated(
     note = "the time is that of updates and evaluations, all at the largest batch, on a model alone"
     if depth is not None and depth > MORE:
         note += f", counted up from {FEW} and {MORE} blocks where its blocks are alike"
-    try:
-        return calibrate(cfg, batch, device, depth), [note]
-    except BrokenProcessPool:
-        return None, ["no forecast of time: the system ended the process that measured it"]
+    if found := calibrate(cfg, batch, device, depth):
+        return found, [note]
+    return None, ["no forecast of time: the system ended the process that measured it"]
