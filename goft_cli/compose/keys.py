@@ -67,12 +67,17 @@ def is_choice(word: str, groups: Mapping[str, Sequence[str]]) -> bool:
     return choice in groups.get(group, [])
 
 
-@cache
 def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
     """Read the groups from the YAML trees.
 
     A file whose name starts with an underscore is only inherited by others, not a choice.
     """
+    return choices_below(tuple(root.absolute() for root in roots))
+
+
+@cache
+def choices_below(roots: tuple[Path, ...]) -> dict[str, list[str]]:
+    """Return the same; a relative root would be another one after a change of folder."""
     found: dict[str, set[str]] = {}
     for root in roots:
         for file in root.rglob("*/[!_]*.yaml"):

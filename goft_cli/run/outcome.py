@@ -30,6 +30,7 @@ from goft_cli.system.files import note, read_json, write_json
 from goft_cli.tasks.base import Arrays, Split
 from goft_cli.tasks.benchmark import Scores
 from goft_cli.training import sharding
+from goft_cli.training.by_length import LongestFirst, at_places, taken
 from goft_cli.training.evaluation import (
     COMPARED_ROWS,
     evaluation_splits,
@@ -39,7 +40,6 @@ from goft_cli.training.evaluation import (
     score_splits,
     tolerance,
 )
-from goft_cli.training.longest_first import LongestFirst, at_places, taken
 from goft_cli.training.trainer import PenaltyTrainer, training_arguments
 
 MEASURED = ("train_seconds", "samples_per_second", "seconds_per_update", "peak_memory_bytes")

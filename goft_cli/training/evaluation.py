@@ -19,7 +19,7 @@ from transformers.trainer_utils import IntervalStrategy
 from goft_cli.config import TRAIN_SAMPLE
 from goft_cli.system.errors import UnusableError
 from goft_cli.tasks.base import Arrays, Collator, Reduce, Split, Task, TaskData, Tensors
-from goft_cli.training.longest_first import LongestFirst
+from goft_cli.training.by_length import LongestFirst
 
 # Each linear layer rounds once more on either side, so differences grow as a random walk in the
 # number of layers, times the gain of the layers in between: 7 measured on MiniLM-L6, 1 to 19 on

@@ -28,7 +28,7 @@ from goft_cli.models.adalora import AdaLora, RankAllocation
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
 from goft_cli.tasks.tokens import lengths
-from goft_cli.training.by_length import ByLength
+from goft_cli.training.by_length import ByLength, LongestFirst, parts_of
 from goft_cli.training.callbacks import (
     EPOCH_RATES,
     EarlyStopping,
@@ -39,7 +39,6 @@ from goft_cli.training.callbacks import (
     diverged,
 )
 from goft_cli.training.evaluation import single
-from goft_cli.training.longest_first import LongestFirst, parts_of
 from goft_cli.training.resuming import ResumableTrainer
 from goft_cli.training.weighted_loss import WeightedLoss
 from goft_cli.tuner.penalty import PenaltyMixin

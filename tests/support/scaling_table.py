@@ -17,6 +17,7 @@ from transformers import LlamaConfig
 from goft_cli.verbs.plan.layers import attached
 from goft_cli.verbs.plan.memory import forecast_memory
 from goft_cli.verbs.plan.scaling import Way, parts_of_model, ways
+from goft_cli.verbs.plan.steps import Batches
 from tests.support.small_runs import composed
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -50,7 +51,8 @@ def found(model: str, *, packed: bool) -> dict[int, list[Way]]:
         adapted = attached(cfg, cfg.adapter)
     tokens = torch.zeros(1, LENGTH, dtype=torch.long)
     parts = parts_of_model(adapted)
-    memory = forecast_memory(adapted, {"input_ids": tokens, "labels": tokens}, cfg, "cpu")
+    row = {"input_ids": tokens, "labels": tokens}
+    memory = forecast_memory(adapted, Batches(row, row), cfg, "cpu")
     on_gpu = replace(memory, process=0, fragments=0)
     return {count: ways(on_gpu, parts, count, 1, packed=packed) for count in DEVICES}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor
 
-from goft_cli.training.longest_first import parts_of
+from goft_cli.training.by_length import parts_of
 from tests.support import short_training as training
 
 WIDTH = 8

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+from typing import cast
+
 import pytest
 import torch
 from datasets import Dataset
+from transformers import PreTrainedModel
 
 from goft_cli.tasks.families import build_task
 from goft_cli.verbs.plan.batches import (
+    largest_batches,
     longest_batch,
     most_text,
     rows_at_hand,
@@ -15,7 +21,8 @@ from goft_cli.verbs.plan.batches import (
     stand_in_batch,
 )
 from goft_cli.verbs.plan.layers import attached
-from goft_cli.verbs.plan.memory import step_bytes
+from goft_cli.verbs.plan.memory import traced_bytes
+from goft_cli.verbs.plan.steps import Batches
 from tests.support import small_runs
 
 
@@ -30,6 +37,25 @@ def test_the_longest_rows_are_taken() -> None:
         return {"input_ids": torch.zeros(len(found), max(len(row["input_ids"]) for row in found))}
 
     assert shape_of(longest_batch(encoded, collate, {"input_ids"}, 2)) == (2, 3)
+
+
+@pytest.mark.parametrize(("most", "rows"), [(5, 5), (64, 24)])
+def test_an_evaluation_has_its_own_longest_rows(place: Path, most: int, rows: int) -> None:
+    """The validation split has 24 rows, each shorter than the one that is added."""
+    longest = "the cat not sleeps . " * 3
+    data = shutil.copytree(place / "data", place / f"longer-{most}")
+    with (data / "dev.tsv").open("a", encoding="utf-8") as file:
+        file.write(f"{longest}\t0\n")
+    words = small_runs.overrides(place / "model", data, place / "run")
+    cfg = small_runs.composed([*words, f"trainer.per_device_eval_batch_size={most}"])
+    task = build_task(cfg.task)
+    base = attached(cfg, cfg.adapter).get_base_model()
+    batches, notes = largest_batches(cfg, task, task.load(), cast("PreTrainedModel", base))
+    assert notes == []
+    assert shape_of(batches.trained)[0] == 8
+    assert shape_of(batches.scored)[0] == min(most, rows + 1)
+    assert shape_of(batches.scored)[1] > shape_of(batches.trained)[1]
+    assert batches.scored.keys() == batches.trained.keys()
 
 
 @pytest.mark.parametrize(
@@ -50,4 +76,4 @@ def test_a_model_takes_the_stand_in_for_rows_not_at_hand(
     model = attached(cfg, cfg.adapter)
     batch = stand_in_batch(task, model.get_base_model(), 2)
     assert shape_of(batch) == shape
-    assert step_bytes(model, batch, cfg.trainer, "cpu") > 0
+    assert min(traced_bytes(model, Batches(batch, batch), cfg.trainer, "cpu")) > 0

@@ -17,6 +17,7 @@ from goft_cli.verbs.plan.batches import stand_in_batch
 from goft_cli.verbs.plan.calibration import Measured
 from goft_cli.verbs.plan.layers import attached
 from goft_cli.verbs.plan.memory import LATE_BYTES, Memory
+from goft_cli.verbs.plan.steps import Batches
 from tests.support import small_runs
 from tests.verbs.conftest import words
 
@@ -49,31 +50,44 @@ def test_a_deep_model_is_counted_up_from_few_blocks(
     measured: list[int | None] = []
 
     def of_blocks(blocks: int) -> Measured:
-        return Measured(0.5 + 0.25 * blocks, 0.125 * blocks, 1000 + 64 * blocks)
+        return Measured(0.5 + 0.25 * blocks, 0.125 * blocks, 1000 + 64 * blocks, 2000 + blocks)
 
-    def stand_in(cfg: object, batch: object, device: str, blocks: int | None = None) -> Measured:
+    def stand_in(cfg: object, batches: object, device: str, blocks: int | None = None) -> Measured:
         measured.append(blocks)
         return of_blocks(blocks or depth)
 
     monkeypatch.setattr(calibration, "measure_apart", stand_in)
     cfg = small_runs.composed(words(place, word, f"model.path={tmp_path / 'model'}"))
-    assert calibration.calibrate(cfg, {}, "cpu", depth) == of_blocks(depth)
+    assert calibration.calibrate(cfg, Batches({}, {}), "cpu", depth) == of_blocks(depth)
     assert measured == expected
 
 
 @given(
-    parts=st.builds(Memory, SIZES, SIZES, SIZES, SIZES, SIZES, SIZES, SIZES),
+    parts=st.builds(Memory, *[SIZES] * 8),
     grown=SIZES,
+    more=st.one_of(st.just(0), SIZES),
 )
 def test_a_measured_growth_replaces_what_updates_were_foreseen_to_take(
-    parts: Memory, grown: int
+    parts: Memory, grown: int, more: int
 ) -> None:
-    found = parts.corrected(grown)
+    found = parts.corrected(grown, grown + more)
     states = parts.gradients + parts.optimizer
-    assert found.activations + found.fragments == max(0, grown - states)
+    assert found.updating == max(0, grown - states)
     assert found.activations <= parts.activations
-    if parts.process and grown >= states + LATE_BYTES:
-        assert found.peak == parts.process + parts.weights + grown + parts.rebuilt
+    assert (found.scored > found.updating) == (grown + more > max(grown, states))
+    if parts.process and grown + more >= states + LATE_BYTES:
+        assert found.peak == parts.process + parts.weights + grown + more + parts.rebuilt
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_an_evaluation_of_more_rows_adds_to_the_growth(size: int, place: Path) -> None:
+    """Its logits are larger than those of an update."""
+    cfg = small_runs.composed(words(place))
+    model = attached(cfg, cfg.adapter).get_base_model()
+    one, many = (stand_in_batch(build_task(cfg.task), model, rows) for rows in (1, 4096))
+    batches = Batches(one, many) if size == 1 else Batches(many, one)
+    found = calibration.measure_apart(cfg, batches, "cpu")
+    assert (found.evaluated > found.grown) == (size == 1)
 
 
 @pytest.mark.slow
@@ -84,13 +98,13 @@ def test_memory_that_this_process_has_freed_does_not_hide_the_growth(
     cfg = small_runs.composed(words(place, "trainer.per_device_train_batch_size=64"))
     task = build_task(cfg.task)
     batch = stand_in_batch(task, attached(cfg, cfg.adapter), 64)
-    first = calibration.measure_apart(cfg, batch, "cpu")
+    first = calibration.measure_apart(cfg, Batches(batch, batch), "cpu")
     assert capfd.readouterr() == ("", "")
     assert first.grown > 0
     held = [torch.ones(2**15) for _ in range(2000)]
     last = torch.ones(1)  # so that the heap does not shrink from its end
     assert sum(one.nbytes for one in held) > first.grown
     del held
-    again = calibration.measure_apart(cfg, batch, "cpu")
+    again = calibration.measure_apart(cfg, Batches(batch, batch), "cpu")
     assert again.grown == pytest.approx(first.grown, rel=0.1, abs=2**21)
     assert last.numel() == 1

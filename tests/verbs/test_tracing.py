@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import PreTrainedModel
 
+from goft_cli.tasks.families import build_task
+from goft_cli.verbs.plan.batches import stand_in_batch
 from goft_cli.verbs.plan.layers import attached
-from goft_cli.verbs.plan.memory import LiveBytes, step_bytes
+from goft_cli.verbs.plan.memory import LiveBytes, traced_bytes
+from goft_cli.verbs.plan.steps import Batches
 from tests.support import small_runs
 
 ROWS, LENGTH = 8, 16
@@ -51,7 +56,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def step(model: Path, rows: int, *words: str) -> int:
+def traced(model: Path, rows: int, *words: str) -> tuple[int, int]:
+    """Return the peaks of an update and of an evaluation."""
     cfg = small_runs.composed(small_runs.overrides(model, model, model / "run", *words))
     tokens = torch.zeros(rows, LENGTH, dtype=torch.long)
     batch: dict[str, Tensor] = {
@@ -59,13 +65,14 @@ def step(model: Path, rows: int, *words: str) -> int:
         "attention_mask": torch.ones_like(tokens),
         "labels": torch.zeros(rows, dtype=torch.long),
     }
-    return step_bytes(attached(cfg, cfg.adapter), batch, cfg.trainer, "cpu")
+    batches = Batches(batch, batch)
+    return traced_bytes(attached(cfg, cfg.adapter), batches, cfg.trainer, "cpu")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["qgoft", "lora"])
 def test_activations_grow_with_the_batch(adapter: str, model: Path) -> None:
-    one, two, three = (step(model, n * ROWS, f"adapter={adapter}") for n in (1, 2, 3))
+    one, two, three = (traced(model, n * ROWS, f"adapter={adapter}")[0] for n in (1, 2, 3))
     assert three - two == pytest.approx(two - one, rel=0.01)
     assert two > 1.5 * one, "what belongs to the weights alone is little"
 
@@ -73,4 +80,25 @@ def test_activations_grow_with_the_batch(adapter: str, model: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("word", ["trainer.bf16=true", "trainer.gradient_checkpointing=true"])
 def test_what_saves_memory_is_seen(word: str, model: Path) -> None:
-    assert step(model, 4 * ROWS, word) < 0.9 * step(model, 4 * ROWS)
+    assert traced(model, 4 * ROWS, word)[0] < 0.9 * traced(model, 4 * ROWS)[0]
+
+
+@pytest.mark.slow
+def test_an_evaluation_keeps_no_activations(model: Path) -> None:
+    kept, freed = traced(model, 4 * ROWS)
+    assert 0 < freed < kept
+    checkpointed = traced(model, 4 * ROWS, "trainer.gradient_checkpointing=true")
+    assert checkpointed[1] == freed, "there is nothing to compute again"
+
+
+def test_an_evaluation_holds_its_logits_and_a_copy() -> None:
+    cfg = small_runs.composed(["model=tiny-llama", "task=instruct/alpaca", "task.max_length=16"])
+
+    def scored(rows: int) -> int:
+        model = attached(cfg, cfg.adapter)
+        batch = stand_in_batch(build_task(cfg.task), model.get_base_model(), rows)
+        return traced_bytes(model, Batches(batch, batch), cfg.trainer, "cpu")[1]
+
+    width = cast("PreTrainedModel", attached(cfg, cfg.adapter)).config.vocab_size
+    logits = 16 * width * torch.float32.itemsize
+    assert scored(64) - scored(32) >= 2 * 32 * logits

@@ -20,7 +20,7 @@ from goft_cli.run.trained import TrainedRun
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import counting
 from goft_cli.tasks.base import Collator, Inputs, Task
-from goft_cli.training.longest_first import LongestFirst
+from goft_cli.training.by_length import LongestFirst
 from goft_cli.tuner import set_strength, strength_of
 
 MOST_ROWS = 5000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -24,9 +25,12 @@ from goft_cli.run.trained import spread
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Task, TaskData
 from goft_cli.tasks.families import build_task
+from goft_cli.tasks.instruction import IGNORED
 from goft_cli.tasks.tokens import lengths, usable_positions
+from goft_cli.training.evaluation import SAMPLE_ROWS
 from goft_cli.verbs.plan.layers import attached
 from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, total_bytes
+from goft_cli.verbs.plan.steps import Batches
 
 INPUT = "input_ids"
 SAMPLED = 2000
@@ -73,7 +77,9 @@ def stand_in_batch(task: Task[Any, Any], model: nn.Module, size: int) -> dict[st
     batch = {INPUT: tokens, "attention_mask": torch.ones_like(tokens)}
     per_row = torch.zeros(size, dtype=torch.long)
     if task.auto_class == "AutoModelForCausalLM":
-        return batch | {"labels": tokens}
+        answers = tokens.clone()
+        answers[:, 0] = IGNORED  # a prompt precedes each answer
+        return batch | {"labels": answers}
     if task.auto_class == "AutoModelForQuestionAnswering":
         return batch | {"start_positions": per_row, "end_positions": per_row}
     if task.auto_class == "AutoModelForTokenClassification":
@@ -110,24 +116,42 @@ def row_count(cfg: TrainConfig, data: TaskData | None, split: str) -> tuple[int 
     return limit, "at most" if limit else "unknown until the data is here"
 
 
-def largest_batch(
+def largest_batches(
     cfg: TrainConfig, task: Task[Any, Any], data: TaskData | None, model: PreTrainedModel
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Make the largest batch, and say so where it is not of the run's own rows."""
-    size = cfg.trainer.per_device_train_batch_size
+) -> tuple[Batches, list[str]]:
+    """Make the largest batches, and say so where they are not of the run's own rows."""
+    size, scored = cfg.trainer.per_device_train_batch_size, scored_size(cfg, data)
+
+    def stand_ins(reason: str) -> tuple[Batches, list[str]]:
+        pair = [stand_in_batch(task, model, rows) for rows in (size, scored)]
+        return Batches(*pair), [f"{reason}: the forecast is for batches of the longest length"]
+
     if data is None:
-        note = "rows of the hub are not read: the forecast is for batches of the longest length"
-        return stand_in_batch(task, model, size), [note]
+        return stand_ins("rows of the hub are not read")
     processor = processor_of(cfg, task, model)
-    rows = most_text(data.splits[cfg.task.train_split], max(size, CANDIDATES))
     # what Trainer passes on: the model's parameters, and the targets
     taken = {*inspect.signature(model.forward).parameters, "label", *task.label_names}
+
+    def encoded(split: str, size: int) -> Inputs:
+        return task.split(most_text(data.splits[split], max(size, CANDIDATES)), processor).inputs
+
+    def longest(inputs: Inputs, size: int) -> dict[str, Tensor]:
+        return longest_batch(inputs, task.collate(processor), taken, size)
+
+    train = cfg.task.train_split
     try:
-        encoded = task.training_inputs(task.split(rows, processor).inputs)
+        trained = longest(task.training_inputs(encoded(train, size)), size)
+        each = [longest(encoded(name, scored), scored) for name in cfg.task.eval_splits or [train]]
     except GoftError as error:  # of the rows of most text, all may be left out
-        note = f"{error.problem}: the forecast is for batches of the longest length"
-        return stand_in_batch(task, model, size), [note]
-    return longest_batch(encoded, task.collate(processor), taken, size), order_notes(cfg)
+        return stand_ins(error.problem)
+    return Batches(trained, max(each, key=lambda one: math.prod(shape_of(one)))), order_notes(cfg)
+
+
+def scored_size(cfg: TrainConfig, data: TaskData | None) -> int:
+    """Return the rows of an evaluation's batch, of which there may be fewer than it takes."""
+    counts = [row_count(cfg, data, name)[0] for name in cfg.task.eval_splits] or [SAMPLE_ROWS]
+    size = cfg.trainer.per_device_eval_batch_size
+    return min(size, max(size if count is None else count for count in counts))
 
 
 def processor_of(cfg: TrainConfig, task: Task[Any, Any], model: PreTrainedModel) -> Any:  # noqa: ANN401 - a tokenizer or an image processor
@@ -184,6 +208,7 @@ def smaller_update(cfg: TrainConfig) -> GoftError:
     """Return the refusal for an update that does not fit; the advice keeps its examples."""
     size, steps = cfg.trainer.per_device_train_batch_size, cfg.trainer.gradient_accumulation_steps
     memory, room = forecast(cfg), total_bytes(cfg)
+    memory = replace(memory, scored=0) if memory else None  # it was not an evaluation
     expected = f" (goft plan: {megabytes(memory.peak)} of {megabytes(room)})" if memory else ""
     begin = f"{BATCH}={size}: the training ran out of memory{expected}"
     if size == 1:
@@ -207,7 +232,7 @@ def fitting_size(size: int, memory: Memory | None, room: int) -> int:
 
 
 def at(memory: Memory, share: float) -> Memory:
-    """Return the forecast for a share of the batch: the activations are of its examples."""
+    """Return the forecast for a share of the batch: the activations are those of its examples."""
     activations, fragments = round(memory.activations * share), round(memory.fragments * share)
     return replace(memory, activations=activations, fragments=fragments)
 
@@ -227,5 +252,5 @@ def memory_of(cfg: TrainConfig, model: PeftModel, data: TaskData | None) -> Memo
         Exception: the model asks for a tensor's values, and cannot be traced.
     """
     base = cast("PreTrainedModel", model.get_base_model())
-    batch, _ = largest_batch(cfg, build_task(cfg.task), data, base)
-    return forecast_memory(model, batch, cfg, device_of(cfg))
+    batches, _ = largest_batches(cfg, build_task(cfg.task), data, base)
+    return forecast_memory(model, batches, cfg, device_of(cfg))

@@ -20,9 +20,10 @@ from goft_cli.config import TrainConfig
 from goft_cli.run.manifest import peak_memory_bytes
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import quiet_libraries
-from goft_cli.training.longest_first import parts_of
+from goft_cli.tasks.families import build_task
+from goft_cli.training.by_length import parts_of
 from goft_cli.verbs.plan.layers import attached, counted
-from goft_cli.verbs.plan.memory import autocast, loss_of
+from goft_cli.verbs.plan.steps import Batches, as_trained, evaluate, loss_of
 
 WARM, TIMED = 1, 3
 """Updates before the clock starts, and timed updates, whose median is taken."""
@@ -39,25 +40,27 @@ class Measured:
         scored_row: seconds for one row of an evaluation.
         grown: bytes that the updates added to a process that held the model; 0 on a GPU, where
             the forecast counts the tensors.
+        evaluated: bytes that the updates and an evaluation after them added; likewise.
     """
 
     update: float
     scored_row: float
     grown: int = 0
+    evaluated: int = 0
 
     def of_depth(self, depth: int, more: Measured) -> Measured:
         """Return the figures of `depth` blocks; these are of `FEW`, those of `more` of `MORE`."""
         per_block = [
             max(0, b - a) / (MORE - FEW) for a, b in zip(astuple(self), astuple(more), strict=True)
         ]
-        update, scored_row, grown = (
+        update, scored_row, *growth = (
             a + (depth - FEW) * each for a, each in zip(astuple(self), per_block, strict=True)
         )
-        return Measured(update, scored_row, round(grown))
+        return Measured(update, scored_row, *map(round, growth))
 
 
 def calibrate(
-    cfg: TrainConfig, batch: Mapping[str, Tensor], device: str, depth: int | None
+    cfg: TrainConfig, batches: Batches, device: str, depth: int | None
 ) -> Measured | None:
     """Train models of few blocks with random weights, and count up; no data is read.
 
@@ -67,8 +70,8 @@ def calibrate(
     """
     try:
         if depth is None or depth <= MORE or not are_alike(cfg, depth):
-            return measure_apart(cfg, batch, device)
-        few, more = (measure_apart(cfg, batch, device, blocks) for blocks in (FEW, MORE))
+            return measure_apart(cfg, batches, device)
+        few, more = (measure_apart(cfg, batches, device, blocks) for blocks in (FEW, MORE))
         return few.of_depth(depth, more)
     except BrokenProcessPool:
         return None
@@ -96,7 +99,7 @@ def are_alike(cfg: TrainConfig, depth: int) -> bool:
 
 
 def measure_apart(
-    cfg: TrainConfig, batch: Mapping[str, Tensor], device: str, blocks: int | None = None
+    cfg: TrainConfig, batches: Batches, device: str, blocks: int | None = None
 ) -> Measured:
     """Call `measure`; on a CPU in a new process.
 
@@ -104,29 +107,30 @@ def measure_apart(
     reserved for one process.
     """
     if device != "cpu":
-        return measure(cfg, batch, device, blocks)
+        return measure(cfg, batches, device, blocks)
     # the new process imports libraries that log warnings before `quiet_libraries` is called
     quiet = {"initializer": logging.disable, "initargs": (logging.WARNING,)}
     with ProcessPoolExecutor(1, get_context("spawn"), **quiet) as pool:
-        return pool.submit(measure, cfg, batch, device, blocks).result()
+        return pool.submit(measure, cfg, batches, device, blocks).result()
 
 
 @quiet_libraries()
-def measure(
-    cfg: TrainConfig, batch: Mapping[str, Tensor], device: str, blocks: int | None = None
-) -> Measured:
+def measure(cfg: TrainConfig, batches: Batches, device: str, blocks: int | None = None) -> Measured:
     """Train for some updates and score; with `blocks`, a model of the first blocks only.
 
-    The batch is the largest of the run, so the times are upper limits.
+    The batches are the largest of the run, so the times are upper limits.
     """
-    model = attached(cfg, cfg.adapter, device, blocks).train()
-    if cfg.trainer.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+    model = attached(cfg, cfg.adapter, device, blocks)
+    as_trained(model, cfg.trainer)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
-    inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+    trained, scored = (on(device, batch) for batch in (batches.trained, batches.scored))
     most = cfg.trainer.max_tokens_per_batch
-    parts = parts_of(inputs, most) if most else [inputs]
+    parts = parts_of(trained, most) if most else [trained]
+    reduce = build_task(cfg.task).reduce
     before = psutil.Process().memory_info().rss
+
+    def growth() -> int:
+        return max(0, peak_memory_bytes() - before) if device == "cpu" else 0
 
     def update() -> None:
         for part in parts * cfg.trainer.gradient_accumulation_steps:
@@ -134,16 +138,17 @@ def measure(
         optimizer.step()
         optimizer.zero_grad()
 
-    @torch.no_grad()
-    def score() -> None:
-        with autocast(cfg.trainer, device):
-            model(**inputs)
-
     per_update = median_seconds(update, device)
-    grown = max(0, peak_memory_bytes() - before) if device == "cpu" else 0
+    grown = growth()
     model.eval()
-    rows = len(next(iter(inputs.values())))
-    return Measured(per_update, median_seconds(score, device) / rows, grown)
+    per_batch = median_seconds(lambda: evaluate(model, scored, cfg.trainer, device, reduce), device)
+    rows = len(next(iter(scored.values())))
+    return Measured(per_update, per_batch / rows, grown, growth())
+
+
+def on(device: str, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Move a batch to a device."""
+    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def median_seconds(work: Callable[[], None], device: str) -> float:

@@ -20,10 +20,11 @@ from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.families import build_task
 from goft_cli.verbs.plan.batches import (
     BATCH,
+    EVALUATED,
     STEPS,
     at,
     fitting_size,
-    largest_batch,
+    largest_batches,
     memory_of,
     rows_at_hand,
     sampled_inputs,
@@ -63,9 +64,9 @@ def candidates(
 ) -> Iterator[Candidate]:
     """Try settings in the order of what they cost, until some fit, which are the last.
 
-    The batch comes first: halved, with as many more steps of accumulation, the update stays the
-    same. Then more computation, fewer digits, shorter rows, packed weights; each is kept for what
-    comes after it.
+    The batches come first. An evaluation's can be as small as an update's; an update's is divided,
+    with as many more steps of accumulation, so that the update stays the same. Then more
+    computation, fewer digits, shorter rows, packed weights; each is kept for what comes after it.
 
     `room` is in bytes; with `on_gpu` the memory is a GPU's, whether there is one here or not. With
     `measuring`, each forecast for a CPU is corrected by a measurement.
@@ -89,16 +90,36 @@ def candidates(
         yield Candidate(as_words(settings), memory.peak, note)
         if memory.peak <= room:
             return
-        size, steps = (value_of(cfg, key) for key in (BATCH, STEPS))
-        lower = size
-        while lower > 1:  # what is advised is forecast itself, not scaled
-            lower = fitting_size(lower, at(memory, lower / size), room)
-            smaller = {BATCH: lower, STEPS: steps * size // lower, **settings}
-            found = foreseen(smaller).peak
+        for lower in lower_sizes(cfg, memory, room):
+            smaller = {**in_parts(cfg, memory, lower), **settings}
+            found = foreseen(smaller).peak  # what is advised is forecast itself, not scaled
             if found <= room or lower == 1:
                 yield Candidate(as_words(smaller), found, note)
             if found <= room:
                 return
+
+
+def lower_sizes(cfg: TrainConfig, memory: Memory, room: int) -> Iterator[int]:
+    """Yield the sizes of an update's batch to try, the largest that may fit first, and 1 last.
+
+    The whole size is among them if the evaluation alone is too large.
+    """
+    size, updates = value_of(cfg, BATCH), replace(memory, scored=0)
+    lower = size
+    if updates.peak <= room and value_of(cfg, EVALUATED) > size:
+        yield size
+    while lower > 1:
+        lower = fitting_size(lower, at(updates, lower / size), room)
+        yield lower
+
+
+def in_parts(cfg: TrainConfig, memory: Memory, lower: int) -> dict[str, Any]:
+    """Return the settings for batches of at most `lower` rows; `memory` is that of whole ones."""
+    size, steps, scored = (value_of(cfg, key) for key in (BATCH, STEPS, EVALUATED))
+    found = {} if lower == size else {BATCH: lower, STEPS: steps * size // lower}
+    if memory.scored > at(memory, lower / size).updating:
+        found[EVALUATED] = min(scored, lower)
+    return found
 
 
 def measured(cfg: TrainConfig, data: TaskData | None, memory: Memory) -> Memory:
@@ -106,9 +127,9 @@ def measured(cfg: TrainConfig, data: TaskData | None, memory: Memory) -> Memory:
     if cfg.model.quantization is not None or memory.peak > free_bytes("cpu"):
         return memory
     base = cast("PreTrainedModel", attached(cfg, cfg.adapter).get_base_model())
-    batch, _ = largest_batch(cfg, build_task(cfg.task), data, base)
-    found = calibrate(cfg, batch, "cpu", depth_of(base))
-    return memory.corrected(found.grown) if found else memory
+    batches, _ = largest_batches(cfg, build_task(cfg.task), data, base)
+    found = calibrate(cfg, batches, "cpu", depth_of(base))
+    return memory.corrected(found.grown, found.evaluated) if found else memory
 
 
 def levels(

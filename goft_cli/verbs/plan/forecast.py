@@ -10,7 +10,6 @@ from typing import cast
 
 import yaml
 from peft import PeftModel
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from goft_cli.config import EVERY, HEADLINE, PlanConfig, TrainConfig
@@ -25,7 +24,8 @@ from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.families import build_task
 from goft_cli.training.trainer import update_count
 from goft_cli.verbs.plan.batches import (
-    largest_batch,
+    EVALUATED,
+    largest_batches,
     row_count,
     rows_at_hand,
     sampled_inputs,
@@ -43,6 +43,7 @@ from goft_cli.verbs.plan.layers import (
 from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, free_bytes
 from goft_cli.verbs.plan.retention import costs
 from goft_cli.verbs.plan.scaling import Parts, Way, parts_of_model, ways
+from goft_cli.verbs.plan.steps import Batches
 
 
 @dataclass(frozen=True)
@@ -159,16 +160,18 @@ def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
     inputs, packing = input_count(cfg, data, rows)
     updates = updates_of(cfg, inputs)
     base = cast("PreTrainedModel", model.get_base_model())
-    batch, notes = largest_batch(cfg, task, data, base)
+    batches, notes = largest_batches(cfg, task, data, base)
     depth = depth_of(base)
     parts = parts_of_model(model)  # before the forecast, which uses the model up
-    memory, more = memory_or_reason(model, batch, cfg, device)
-    timing, why = calibrated(cfg, batch, memory, depth) if planned.calibrate else (None, [])
+    memory, more = memory_or_reason(model, batches, cfg, device)
+    timing, why = calibrated(cfg, batches, memory, depth) if planned.calibrate else (None, [])
     if memory and device == "cpu":
         if timing:
-            memory = memory.corrected(timing.grown)
+            memory = memory.corrected(timing.grown, timing.evaluated)
         else:
             more.append("memory on a CPU depends on its allocator; calibrate=true measures it")
+    if memory and memory.scored > memory.updating:
+        more.append(f"an evaluation takes more memory than an update; a lower {EVALUATED} helps")
     more += costs(cfg, data, wanted) if wanted else []
     items = hub_items(cfg)
     to_score = row_count(cfg, data, cfg.task.eval_splits[0])[0] if cfg.task.eval_splits else 0
@@ -181,7 +184,7 @@ def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
         rows=rows,
         rows_from=rows_from,
         updates=updates,
-        batch=shape_of(batch),
+        batch=shape_of(batches.trained),
         memory=memory,
         ways=ways_of(cfg, memory, parts),
         timing=timing,
@@ -241,11 +244,11 @@ def total_seconds(
 
 
 def memory_or_reason(
-    model: PeftModel, batch: dict[str, Tensor], cfg: TrainConfig, device: str
+    model: PeftModel, batches: Batches, cfg: TrainConfig, device: str
 ) -> tuple[Memory | None, list[str]]:
     """Forecast the memory; the notes say that it is too much, or why there is no forecast."""
     try:
-        memory = forecast_memory(model, batch, cfg, device)
+        memory = forecast_memory(model, batches, cfg, device)
     except Exception as error:  # any line of a model may ask a tensor for its values
         reason = (str(error).splitlines() or [""])[0]
         kind = type(model.get_base_model()).__name__
@@ -257,7 +260,7 @@ def memory_or_reason(
 
 
 def calibrated(
-    cfg: TrainConfig, batch: dict[str, Tensor], memory: Memory | None, depth: int | None
+    cfg: TrainConfig, batches: Batches, memory: Memory | None, depth: int | None
 ) -> tuple[Measured | None, list[str]]:
     """Measure the times if they can be; the note says what they mean or why there are none.
 
@@ -271,6 +274,6 @@ def calibrated(
     note = "the time is that of updates and evaluations, all at the largest batch, on a model alone"
     if depth is not None and depth > MORE:
         note += f", counted up from {FEW} and {MORE} blocks where its blocks are alike"
-    if found := calibrate(cfg, batch, device, depth):
+    if found := calibrate(cfg, batches, device, depth):
         return found, [note]
     return None, ["no forecast of time: the system ended the process that measured it"]

@@ -1,4 +1,4 @@
-"""The memory of a run, from one training step on tensors that have shapes and no data."""
+"""The memory of a run, from one training step and one evaluation on tensors without data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,14 +16,15 @@ from peft import PeftModel
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from goft_cli.config import ModelConfig, Optimizer, Quantization, TrainConfig, TrainerConfig
 from goft_cli.models.heads import head_of
 from goft_cli.system.digests import in_modules
-from goft_cli.training.longest_first import parts_of
-from goft_cli.tuner.penalty import total_penalty
+from goft_cli.tasks.base import Tensors
+from goft_cli.training.by_length import parts_of
 from goft_cli.verbs.plan.stand_in import allocating_only
+from goft_cli.verbs.plan.steps import Batches, as_trained, evaluate, loss_of
 
 BITS = {Quantization["4bit"]: 4.127, Quantization["8bit"]: 8}
 """Per packed weight: NF4 has a scale of 8 bits per 64, and one of 32 per 256 of those."""
@@ -53,6 +54,7 @@ class Memory:
         activations: what the forward pass leaves for the backward pass, and what both need.
         fragments: freed pieces that a CPU's allocator cannot use again; 0 on a GPU.
         rebuilt: the second model, read from the disk after the training to check the adapter.
+        scored: what an evaluation needs for a batch.
     """
 
     process: int
@@ -62,11 +64,13 @@ class Memory:
     activations: int
     fragments: int
     rebuilt: int
+    scored: int
 
     @property
     def tensors(self) -> int:
-        """What a GPU holds: the second model gets the room that the activations had."""
-        return self.weights + self.gradients + self.optimizer + max(self.activations, self.rebuilt)
+        """What a GPU holds: the second model and its evaluation use the room of the activations."""
+        after = self.rebuilt + self.scored
+        return self.weights + self.gradients + self.optimizer + max(self.activations, after)
 
     @property
     def peak(self) -> int:
@@ -77,33 +81,40 @@ class Memory:
         """
         if not self.process:
             return self.tensors
-        kept = max(self.activations + self.fragments, LATE_BYTES)
+        kept = max(self.updating, self.scored, LATE_BYTES)
         return self.process + self.weights + self.gradients + self.optimizer + kept + self.rebuilt
 
-    def corrected(self, grown: int) -> Memory:
-        """Return the forecast for a CPU whose updates make the process grow by so many bytes."""
-        left = max(0, grown - self.gradients - self.optimizer)
+    @property
+    def updating(self) -> int:
+        """What an update needs beside weights, gradients and moments."""
+        return self.activations + self.fragments
+
+    def corrected(self, grown: int, evaluated: int) -> Memory:
+        """Return the forecast for a CPU on which the process grew by so many bytes.
+
+        `grown` is the growth by updates, `evaluated` that by updates and an evaluation.
+        """
+        left, most = (max(0, one - self.gradients - self.optimizer) for one in (grown, evaluated))
         activations = min(self.activations, left)
-        return replace(self, activations=activations, fragments=left - activations)
+        scored = most if most > left else min(self.scored, left)
+        return replace(self, activations=activations, fragments=left - activations, scored=scored)
 
 
-def forecast_memory(
-    model: PeftModel, batch: Mapping[str, Tensor], cfg: TrainConfig, device: str
-) -> Memory:
-    """Add up the parts; the model is on the meta device and is used up, the batch is the largest.
+def forecast_memory(model: PeftModel, batches: Batches, cfg: TrainConfig, device: str) -> Memory:
+    """Add up the parts; the model is on the meta device and is used up.
 
     Raises:
         Exception: the model asks for a tensor's values, and cannot be traced.
     """
     if most := cfg.trainer.max_tokens_per_batch:
-        batch = parts_of(batch, most)[0]
+        batches = replace(batches, trained=parts_of(batches.trained, most)[0])
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     copies = 2 if cfg.launcher.num_processes > 1 else 1
     saved = saved_by_packing(model, cfg.model)
     weights = sum(map(size, model.parameters())) - saved
     optimizer = sum(optimizer_bytes(parameter, cfg.trainer.optim) for parameter in trained)
     gradients = copies * sum(map(size, trained))
-    activations = step_bytes(model, batch, cfg.trainer, device)
+    activations, scored = traced_bytes(model, batches, cfg.trainer, device)
     return Memory(
         weights=weights,
         gradients=gradients,
@@ -113,6 +124,7 @@ def forecast_memory(
         # of packed weights it is read packed, and then again, to become plain ones
         rebuilt=weights + (weights + saved if saved else 0),
         process=process_bytes() if device == "cpu" else 0,
+        scored=scored,
     )
 
 
@@ -209,40 +221,39 @@ class LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
-def step_bytes(
-    model: PeftModel, batch: Mapping[str, Tensor], trainer: TrainerConfig, device: str
-) -> int:
-    """Return the peak of one micro-batch, forward and backward, weights and gradients left out.
+def traced_bytes(
+    model: PeftModel, batches: Batches, trainer: TrainerConfig, device: str
+) -> tuple[int, int]:
+    """Return the peaks of one micro-batch, forward and backward, and of one evaluation's batch.
 
-    The model is on the meta device and is used up; no memory of `device` is used.
+    Weights and gradients are left out. The model is on the meta device and is used up; no memory of
+    `device` is used.
 
     Raises:
         Exception: the model asks for a tensor's values, of which there are none.
     """
-    if trainer.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+    as_trained(model, trainer)
     with ExitStack() as stack:
         stack.enter_context(allocating_only())
         fake = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        model.to_empty(device=torch.device(device)).train()
-        inputs = {name: fake.from_tensor(tensor).to(device) for name, tensor in batch.items()}
-        weights = [*model.parameters(), *model.buffers()]
-        live = stack.enter_context(LiveBytes([*weights, *inputs.values()]))
-        loss_of(model, inputs, trainer, device).backward()
-        return live.peak - live.live  # what is left are the gradients
+        model.to_empty(device=torch.device(device))
+
+        def peak(batch: Mapping[str, Tensor], run: Callable[[dict[str, Tensor]], None]) -> int:
+            inputs = {name: fake.from_tensor(tensor).to(device) for name, tensor in batch.items()}
+            kept = [*model.parameters(), *model.buffers(), *inputs.values()]
+            with LiveBytes(kept) as live:
+                run(inputs)
+            return live.peak - live.live  # what is left are the gradients
+
+        activations = peak(
+            batches.trained, lambda inputs: loss_of(model, inputs, trainer, device).backward()
+        )
+        model.eval()
+        return activations, peak(
+            batches.scored, lambda inputs: evaluate(model, inputs, trainer, device, copied)
+        )
 
 
-def loss_of(
-    model: PeftModel, inputs: Mapping[str, Tensor], trainer: TrainerConfig, device: str
-) -> Tensor:
-    """Return the task's loss and the adapter's penalty, if it has one, in the run's precision."""
-    with autocast(trainer, device):
-        loss, penalty = model(**inputs).loss, total_penalty(model)
-    return loss if penalty is None else loss + penalty
-
-
-def autocast(trainer: TrainerConfig, device: str) -> AbstractContextManager[object]:
-    """Compute in half precision where the trainer will."""
-    if trainer.bf16 or trainer.fp16:
-        return torch.autocast(device, torch.bfloat16 if trainer.bf16 else torch.float16)
-    return nullcontext()
+def copied(outputs: Tensors, batch: Mapping[str, Tensor]) -> Tensors:
+    """Make one copy, in place of a task's `reduce`, which may ask for the values of tensors."""
+    return tree_map(torch.clone, outputs)

@@ -65,7 +65,8 @@ def ways(
     def way(name: str, weights: float, gradients: float, kept: float, sent: float) -> Way:
         held = weights + kept
         training = held + gradients + memory.activations
-        return Way(name, round(training), round(held + memory.rebuilt), round(sent))
+        checking = held + memory.rebuilt + memory.scored
+        return Way(name, round(training), round(checking), round(sent))
 
     copies = 2 if devices > 1 else 1  # the buckets of the exchange
     # one all-reduce in an update: the gradients of all but its last batch stay where they are

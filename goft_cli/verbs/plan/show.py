@@ -164,10 +164,12 @@ def memory_rows(plan: Plan, memory: Memory) -> list[Sequence[str]]:
         "activations": memory.activations,
         "pieces that the allocator keeps": memory.fragments,
         "second model, to check the adapter": memory.rebuilt,
+        "evaluation of a batch": memory.scored,
         "process": memory.process,
     }
     rows: list[Sequence[str]] = [(name, megabytes(value)) for name, value in names.items() if value]
-    peak = f"peak, with the {kind} batch ({shape})"
+    evaluates = memory.scored > memory.updating
+    peak = "peak, in an evaluation" if evaluates else f"peak, with the {kind} batch ({shape})"
     rows.append(styled("bold", peak, megabytes(memory.peak)))
     if memory.process:
         rows.append(("on a GPU it would be", megabytes(memory.tensors)))

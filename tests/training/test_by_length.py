@@ -23,8 +23,8 @@ from goft_cli.system.locations import data_root
 from goft_cli.tasks.base import Arrays, Inputs, Split, Task
 from goft_cli.tasks.families import FAMILIES, build_task
 from goft_cli.training import evaluation
+from goft_cli.training.by_length import LongestFirst
 from goft_cli.training.evaluation import run_model, score_splits, single
-from goft_cli.training.longest_first import LongestFirst
 from goft_cli.training.trainer import training_arguments
 from tests.support import small_runs
 from tests.support.recipe_cells import data_of
