@@ -1,4 +1,4 @@
-"""Print finished runs as a Markdown table: mean and deviation over seeds per configuration.
+"""Print finished runs as a Markdown table: mean and standard deviation over seeds.
 
 python scripts/runs_table.py outputs/demo/acceptability
 """
