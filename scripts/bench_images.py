@@ -30,7 +30,7 @@ PHOTO = (375, 500, 3)
 
 
 def write_photos(folder: Path, count: int) -> None:
-    """Write JPEG files of smooth noise, which take as long to decode as photographs, and a list."""
+    """Write JPEG files of smooth noise that decode about as slowly as photographs, and a list."""
     random = np.random.default_rng(0)
     for index in range(count):
         coarse = random.integers(0, 256, (24, 32, 3), dtype=np.uint8)

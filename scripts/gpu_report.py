@@ -1,4 +1,4 @@
-"""Test and time the fused kernels and a layer on one GPU, and write a report in ten minutes.
+"""Test and time the fused kernels and a layer on one GPU within ten minutes; write a report.
 
 make gpu
 python scripts/gpu_report.py --dry-run    # run every step on the CPU; its times mean nothing
@@ -41,7 +41,7 @@ from scripts.benchmarks.timing import sync_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 560.0
-"""The time budget; ten minutes leave forty seconds for imports and steps that end late."""
+"""The time budget; the other forty seconds of ten minutes are for imports and late steps."""
 GOAL = 0.5
 """The most overhead that a rotation should have over the frozen layer, as a share of LoRA's."""
 TESTS_SHARE = 0.4
@@ -205,7 +205,7 @@ def layer_rows(plan: Plan, budget: Budget, base: str, backend: str) -> list[Reco
     found: dict[str, Record] = {}
     names = (layers.FROZEN, *layers.ADAPTERS)
     makers = {name: partial(layers.warm_step, name, base, x, backend, found) for name in names}
-    with force_engine("fused"):  # an error if it is unsupported, and no slower engine
+    with force_engine("fused"):  # raises an error where it is unsupported
         samples, failed = measure(makers, plan.rounds, budget, sync_of(plan.device))
     return merge_rows(names, layers.overheads(samples, found), failed)
 

@@ -77,7 +77,7 @@ class Results:
 
 
 def collect(comparison: Path, results: Path) -> None:
-    """Copy the results of a finished comparison, whose run paths are relative to this folder."""
+    """Copy the results of a finished comparison; its runs are below the working folder."""
     told = read_json(comparison / COMPARISON)
     shutil.rmtree(results, ignore_errors=True)
     runs = iter(read_csv(comparison / "runs.csv"))
@@ -230,7 +230,7 @@ def describe_work(found: Results) -> str:
 
 
 def strength_table(found: Results) -> str:
-    """Return a table of scores and forgotten at fractions of the adapters' strength, if any."""
+    """Return a table of scores and forgetting at fractions of the adapters' strength, if any."""
     score = found.caption.headline.replace("_", " ")
     lines = []
     for row in found.by_score:

@@ -106,7 +106,7 @@ def write_rows(folder: Path) -> None:
 
 
 def compared(shape: str, setting: str, folder: Path) -> Peak:
-    """Plan and train in child processes, in a folder with `model` and the rows."""
+    """Plan and train, in child processes, in a folder with `model` and rows; return the peaks."""
     workload, run = WORKLOADS[shape], folder / "run"
     words = [
         *workload.words.split(),

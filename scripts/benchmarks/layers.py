@@ -92,7 +92,7 @@ def warm_step(name: str, base: str, x: Tensor, backend: str, found: dict[str, Re
     before = counters["stats"]["unique_graphs"]
     layer = adapted(name, BASES[base](x.shape[-1], x.device))
     step = step_of(layer, x, backend)
-    for _ in range(2):  # the penalty that the first leaves makes the second compile
+    for _ in range(2):  # the penalty of the first makes the second compile again
         step()
     graphs = counters["stats"]["unique_graphs"] - before
     found[name] = {PEAK: round(peak(step, x.device) / 2**20, 3)}
@@ -112,7 +112,7 @@ def peak(step: Case, device: torch.device) -> int:
 
 
 def overheads(samples: Mapping[str, Samples], found: Mapping[str, Record]) -> dict[str, Record]:
-    """Return each layer's time and peak, their overhead over the frozen layer, and over LoRA's."""
+    """Return time, peak, the overhead over the frozen layer, and its ratio to LoRA's, by layer."""
     rows = {name: microseconds(one) | found[name] for name, one in samples.items()}
     if FROZEN not in rows:
         return rows

@@ -53,7 +53,7 @@ class Sentences:
         return self.clause(0) + text(".")
 
     def clause(self, depth: int) -> Phrase:
-        """Draw subject and predicate; only clauses above `MAX_DEPTH` embed others."""
+        """Draw subject and predicate; only clauses less deep than `MAX_DEPTH` embed others."""
         subject = self._subject(depth)
         return subject.phrase + self._predicate(subject, depth)
 
