@@ -1,4 +1,4 @@
-# goft train in a container.
+# The image of goft in a container.
 #   docker build -t goft .                                                                  CPU
 #   docker build -t goft --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .   CUDA
 #   docker run --rm --user "$(id -u)" -v "$PWD:/work" goft train
@@ -6,10 +6,10 @@
 FROM python:3.12-slim
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-# --build-arg COMMIT="$(git rev-parse HEAD)": what goft --version and each run's manifest name
+# --build-arg COMMIT="$(git rev-parse HEAD)": the commit that goft --version and manifests name
 ARG COMMIT=
 
-# cc translates the loops of the rotation when they are first used
+# the C compiler compiles the loops of the rotation at their first use
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends gcc libc6-dev \
  && rm -rf /var/lib/apt/lists/*
@@ -22,7 +22,7 @@ RUN if [ -n "$COMMIT" ]; then echo "$COMMIT" > goft_cli/commit; fi \
  && pip install --no-cache-dir -c constraints.txt ".[quant,sweep,tensorboard]" \
  && rm -rf /sources/*
 
-# any user of the host may write to the home, which holds caches, and to /work where nothing is mounted
+# any user of the host may write to the home folder, which holds caches, and to an unmounted /work
 ENV HOME=/home/goft USER=goft
 RUN useradd --home-dir "$HOME" goft && install --directory --mode 1777 "$HOME" /work
 USER goft

@@ -17,7 +17,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft train
 	$(BIN)/goft train
 
-wheel: $(VENV)/installed ## build and check what a user installs: pip install dist/goft_cli-VERSION-py3-none-any.whl
+wheel: $(VENV)/installed ## build and check the wheel: pip install dist/goft_cli-VERSION-py3-none-any.whl
 	rm -f $(DIST)/goft_cli-*
 	$(BIN)/python -m build --no-isolation --outdir $(DIST)
 	$(BIN)/twine check --strict $(DIST)/goft_cli-*
@@ -25,22 +25,22 @@ wheel: $(VENV)/installed ## build and check what a user installs: pip install di
 test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-slow: $(VENV)/installed ## run the tests that train for seconds or start processes: every recipe and document
+slow: $(VENV)/installed ## run the slow tests, which train or start processes: every recipe and document
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m slow
 
-gpu: $(VENV)/installed ## test and time what needs a CUDA device, ten minutes: outputs/benchmarks/gpu.md
+gpu: $(VENV)/installed ## run the tests and benchmarks of a CUDA device (ten minutes): outputs/benchmarks/gpu.md
 	$(BIN)/python scripts/gpu_report.py
 
 sharded: $(VENV)/installed ## run the tests of FSDP2 and, with the extra deepspeed, of ZeRO-2 and ZeRO-3
 	$(BIN)/python -m pytest -m sharded
 
-peft: $(VENV)/installed ## download PEFT's own tests and run them with GOFT and qGOFT in their lists
+peft: $(VENV)/installed ## download PEFT's own tests and run them with GOFT and qGOFT added
 	$(BIN)/python scripts/peft_tests.py -n 2
 
 docs: $(VENV)/installed ## build the pages of docs/ as a site: outputs/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-table: $(VENV)/installed ## write the tables of the documents again from recipes/results
+table: $(VENV)/installed ## write the tables and figures of the documents from recipes/results
 	$(BIN)/python scripts/results_table.py
 
 lint: $(VENV)/installed ## check style and formatting
@@ -50,13 +50,13 @@ lint: $(VENV)/installed ## check style and formatting
 types: $(VENV)/installed ## check types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-format: $(VENV)/installed ## put the sources in format
+format: $(VENV)/installed ## format the sources
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-assets: $(VENV)/installed ## draw the demos' rows and pretrain the tiny models again
+assets: $(VENV)/installed ## generate the demos' rows and pretrain the tiny models
 	$(BIN)/python scripts/make_demo_rows.py
 	$(BIN)/python scripts/make_tiny_models.py
 
-clean: ## remove the environment and everything made by runs
+clean: ## remove the environment, all outputs and caches
 	rm -rf $(VENV) outputs dist build *.egg-info .pytest_cache .ruff_cache .hypothesis

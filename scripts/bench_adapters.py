@@ -1,12 +1,13 @@
-"""Time and memory of a training step with each adapter, in one process and in turns.
+"""Measure the time and memory of a training step with each adapter.
 
 python scripts/bench_adapters.py --shape deberta-v3-base --blocks 4 --batch 8 --length 64
 python scripts/bench_adapters.py --shape llama2-7b --blocks 4 --batch 1 --length 256 \
     --only "frozen model" "lora r=8" "lora r=16" goft qgoft
 python scripts/bench_adapters.py --grid    # one layer by width, number of vectors and precision
 
-Prints tables of steps, of what the adapter alone takes in one layer, and of forward passes before
-and after merging; writes all three as JSON.
+Times the steps of all adapters in turns in one process, and measures the peak memory of each in a
+process of its own. Prints tables of training steps, of the adapter alone on one layer, and of
+forward passes before and after merging; writes all three as JSON.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from scripts.benchmarks.training import FROZEN, REFERENCE, SEPARABLE, VARIANTS, 
 
 MEMORY_STEPS = 3
 LAYER_CALLS = 20
-"""Of one layer for each step that is timed: they take milliseconds, and differ more."""
+"""Timed calls of one layer per timed step: a call takes milliseconds, and its time varies more."""
 MERGED = (REFERENCE, "goft", "qgoft")
-"""Whose forward pass is timed as well."""
+"""Candidates whose forward pass is timed too."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, write."""
+    """Measure, print the tables and write them as JSON."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = parse(given)
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated")
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(grid.table_of(points))
         write(words.output / "adapters-grid.json", grid.as_json(points), console)
         return
-    steps = measure_steps(words, given)  # minutes at LLaMA's shape: shown as soon as they are there
+    steps = measure_steps(words, given)  # takes minutes at LLaMA's shape: printed at once
     console.print(table_of("training step", steps, words.reference, FROZEN))
     layers = measure_layers(words)
     console.print(table_of("the adapter alone, one layer", layers, words.reference, ""))
@@ -75,31 +76,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write(target: Path, text: str, console: Console) -> None:
-    """Write a file and name it."""
+    """Write a file and print its path."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
     console.print(f"written: {target}", soft_wrap=True)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line; `only` becomes the names of all that is to be measured."""
+    """Read the command line; fill `only` with the names of all candidates to measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     names = [FROZEN, *VARIANTS, *METHODS]
     parser.add_argument("--shape", choices=SHAPES, default="deberta-v3-base")
-    parser.add_argument("--blocks", type=int, default=4, help="blocks that the model is cut to")
+    parser.add_argument("--blocks", type=int, default=4, help="blocks of the model to keep")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=64, help="tokens per row")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--autocast", action="store_true", help="bfloat16 autocast, as bf16=true")
-    parser.add_argument("--grid", action="store_true", help="one layer at each width and number")
+    parser.add_argument("--autocast", action="store_true", help="bfloat16 autocast, like bf16=true")
+    parser.add_argument("--grid", action="store_true", help="time one layer by width and vectors")
     parser.add_argument("--widths", type=int, nargs="+", default=grid.WIDTHS)
     parser.add_argument("--vectors", type=int, nargs="+", default=grid.VECTORS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, all by default")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--forward-rounds", type=int, default=60, help="of what differs least")
+    parser.add_argument("--forward-rounds", type=int, default=60, help="rounds of forward passes")
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--authors", type=Path, help="checkout of ArthurLeoM/peft-givens")
+    parser.add_argument("--authors", type=Path, help="folder of ArthurLeoM/peft-givens")
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
     parser.add_argument("--peak-of", choices=names, help=argparse.SUPPRESS)
     words = parser.parse_args(arguments)
@@ -121,7 +122,7 @@ def workbench(words: argparse.Namespace) -> Workbench:
 
 
 def measure_steps(words: argparse.Namespace, given: Sequence[str]) -> list[Row]:
-    """Time the steps of all candidates in turns, then find the peak of each on its own."""
+    """Time the steps of all candidates in turns, then measure the peak memory of each alone."""
     bench = workbench(words)
     found = {name: bench.candidate(name) for name in words.only}
     steps = {name: one.step for name, one in found.items()}
@@ -134,7 +135,7 @@ def measure_steps(words: argparse.Namespace, given: Sequence[str]) -> list[Row]:
 
 
 def measure_layers(words: argparse.Namespace) -> list[Row]:
-    """Time forward and backward of adapters on one layer, without its weight, in turns."""
+    """Time forward and backward of adapters on one layer without its weight, in turns."""
     bench, tokens = workbench(words), words.batch * words.length
     cases = {name: bench.layer(name, tokens) for name in words.only if name in SEPARABLE}
     rounds = LAYER_CALLS * words.rounds
@@ -143,7 +144,7 @@ def measure_layers(words: argparse.Namespace) -> list[Row]:
 
 
 def measure_forwards(words: argparse.Namespace) -> list[Row]:
-    """Time the forward pass of the base, of some adapters, and of the same merged, in turns."""
+    """Time forward passes of the base model and of adapters, unmerged and merged, in turns."""
     bench = workbench(words)
     passes = {"base model": bench.forward(bench.base.eval())}
     for name in MERGED:
@@ -153,7 +154,7 @@ def measure_forwards(words: argparse.Namespace) -> list[Row]:
 
 
 def peak(words: argparse.Namespace) -> int:
-    """Bytes that a few steps of one candidate take at most."""
+    """Return the peak memory of a few steps of one candidate, in bytes."""
     one = workbench(words).candidate(words.peak_of)
     forget_peak()
     for _ in range(MEMORY_STEPS):

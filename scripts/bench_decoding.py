@@ -1,9 +1,10 @@
-"""Time of a decoding step, one token after a prompt, with adapters that are not merged.
+"""Time a decoding step, one token after a prompt, with adapters that are not merged.
 
 python scripts/bench_decoding.py --shape smollm2-135m
 python scripts/bench_decoding.py --shape llama2-7b --blocks 4 --dtype bfloat16
 
-Prints the step of each adapter over that of the base model, in turns in one process; writes JSON.
+Times the base model and the adapters in turns in one process. Prints each adapter's time as a
+multiple of the base model's, and writes JSON.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ LANGUAGE = [name for name, shape in SHAPES.items() if shape.auto_class == "AutoM
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, write."""
+    """Measure, print the table and write it as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shape", choices=LANGUAGE, default="smollm2-135m")
-    parser.add_argument("--blocks", type=int, help="blocks of the model, all by default")
+    parser.add_argument("--blocks", type=int, help="blocks of the model to keep, all by default")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--prompt", type=int, default=64, help="tokens before the one decoded")
+    parser.add_argument("--prompt", type=int, default=64, help="tokens of the prompt")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, all by default")
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
@@ -48,10 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     blocks = words.blocks or shape.blocks
     base = build(shape, blocks, getattr(torch, words.dtype), torch.device("cpu"))
     bench = Workbench(base.requires_grad_(False).eval(), shape, shape.batch(1, words.prompt))
-    steps = {BASE: decoding(bench.base, bench.batch["input_ids"])}
+    steps = {BASE: decoding_step(bench.base, bench.batch["input_ids"])}
     for name in ADAPTERS:
         model = bench.adapted(shared_copy(bench.base), name).eval()
-        steps[name] = decoding(model, bench.batch["input_ids"])
+        steps[name] = decoding_step(model, bench.batch["input_ids"])
     samples = interleave(steps, words.rounds)
     rows = [row_of(name, found) for name, found in samples.items()]
     Console().print(table_of(f"a decoding step, {words.shape}", rows, BASE, BASE))
@@ -62,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 @torch.no_grad()
-def decoding(model: Any, prompt: torch.Tensor) -> Callable[[], object]:  # noqa: ANN401 - untyped
-    """Return what decodes one token behind the prompt; the cache is as long each time."""
+def decoding_step(model: Any, prompt: torch.Tensor) -> Callable[[], object]:  # noqa: ANN401 - untyped
+    """Return a function that decodes one token after the prompt and restores the cache."""
     cache = model(input_ids=prompt, use_cache=True).past_key_values
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""Measure the share of digests in the CPU time of a start.
+"""Measure the share of file digests in the CPU time that a training takes to start.
 
 python scripts/bench_digests.py [--rows 400000] [--megabytes 500]
 """
@@ -25,7 +25,7 @@ from goft_cli.tasks.families import build_task
 
 
 def write_rows(folder: Path, rows: int) -> None:
-    """Write a table of sentence pairs about as long as those of MNLI, and a small second one."""
+    """Write a table of texts about as long as MNLI's sentence pairs, and a small second table."""
     words = ["the", "old", "man", "sees", "that", "a", "dog", "sleeps", "under", "trees"]
     folder.mkdir()
     for name, count in (("train", rows), ("dev", 100)):
@@ -37,7 +37,7 @@ def write_rows(folder: Path, rows: int) -> None:
 
 
 def write_model(folder: Path, megabytes: int) -> None:
-    """Save a BERT with random weights of a given size, and the tokenizer of a shipped model."""
+    """Save a BERT of a given size with random weights, and the tokenizer of a shipped model."""
     width, vocabulary = 768, 1000
     layers = max(1, round(megabytes * 1e6 / 4 / (12 * width**2)))
     config = BertConfig(vocab_size=vocabulary, hidden_size=width, num_hidden_layers=layers)
@@ -46,15 +46,15 @@ def write_model(folder: Path, megabytes: int) -> None:
         (folder / path.name).write_bytes(path.read_bytes())
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return the processor time of a piece of work; the clock on the wall counts others' too."""
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Return the CPU seconds of a call; wall-clock time would include other processes."""
     start = time.process_time()
     work()
     return time.process_time() - start
 
 
 def measure(cfg: TrainConfig, imports: float) -> None:
-    """Go through a start up to the first update, then through its digests alone."""
+    """Time a start up to the first update, then its digests alone."""
     task = build_task(cfg.task)
     start = time.process_time()
     data = task.load()
@@ -63,16 +63,16 @@ def measure(cfg: TrainConfig, imports: float) -> None:
         task.encode(rows, backbone.processor)
     whole = imports + time.process_time() - start
     recorded = data.provenance
-    read = seconds(lambda: changes_on_disk(recorded, cfg.task, fresh=True))
-    show("data, as they are read", read, whole)
-    show("base model, the first time", seconds(lambda: describe_base(cfg.model)), whole)
-    known = seconds(lambda: changes_on_disk(recorded, cfg.task))
-    known += seconds(lambda: describe_base(cfg.model))
-    show("both, when they are known", known, whole)
+    read = cpu_seconds(lambda: changes_on_disk(recorded, cfg.task, fresh=True))
+    show("digests of the data", read, whole)
+    show("digests of the base model", cpu_seconds(lambda: describe_base(cfg.model)), whole)
+    known = cpu_seconds(lambda: changes_on_disk(recorded, cfg.task))
+    known += cpu_seconds(lambda: describe_base(cfg.model))
+    show("both from the cache", known, whole)
 
 
 def show(what: str, spent: float, whole: float) -> None:
-    """Print one line."""
+    """Print the time of one part and its share of the whole start."""
     print(f"{what}: {1000 * spent:.1f} ms, {spent / whole:.2%} of a start of {whole:.1f} s")
 
 

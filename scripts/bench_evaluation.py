@@ -1,10 +1,11 @@
-"""Time evaluation against a plain sorted loop of PyTorch, and take its peak memory by rows.
+"""Compare the time of evaluation with a plain PyTorch loop, and measure its peak memory by rows.
 
 python scripts/bench_evaluation.py [--rounds 7] [--rows 10000 100000]
 
-Both sides of the first table run the same model over the same encoded rows, in turns and in CPU
-seconds, so that a busy machine touches both; the ratio of the medians is the figure. The second
-table has the resident peak of a process for each verb, task and number of rows.
+The first table compares CPU seconds: evaluation and a loop over rows sorted by length run the same
+model over the same encoded rows in turns, so that other load on the machine affects both alike. Its
+ratio is that of the medians. The second table has the peak resident memory of a process for each
+verb, task and number of rows.
 """
 
 from __future__ import annotations
@@ -64,14 +65,14 @@ WORDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and print both tables; a child measures and prints one peak."""
+    """Measure and print both tables; a child process measures and prints one peak."""
     words = parse(arguments)
     if words.cell:
         print(json.dumps(peak(words)))
         return
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
         model = write_model(Path(folder) / "model")
-        runs = {task: trained(task, model) for task in TASKS}
+        runs = {task: train(task, model) for task in TASKS}
         times = throughput(runs["demo/acceptability"], words.rounds)
         Console().print(throughput_table(times))
         peaks = {
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the words of the command."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
@@ -96,13 +97,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def trained(task: str, model: Path) -> RunFolder:
-    """Train for one update, and return the run, beside the model."""
+def train(task: str, model: Path) -> RunFolder:
+    """Train for one update; return the run, whose folder is beside the model's."""
     output = model.parent / task
     words = [f"task={task}", "trainer.max_steps=1", "trainer.use_cpu=true", "model=minilm-l6"]
     words.append(f"model.path={model}")
     one_split = ["task.eval_splits=[validation]", "task.headline_split=validation"]
-    call("train", *words, *one_split, f"output_dir={output}")
+    run_goft("train", *words, *one_split, f"output_dir={output}")
     return RunFolder(output)
 
 
@@ -130,8 +131,8 @@ def write_model(folder: Path) -> Path:
     return folder
 
 
-def call(*words: str) -> None:
-    """Run a command of goft in this process; what it prints goes to the error stream."""
+def run_goft(*words: str) -> None:
+    """Run a goft command in this process, with its standard output on standard error."""
     with redirect_stdout(sys.stderr):
         code = goft([*words])
     if code:
@@ -139,14 +140,14 @@ def call(*words: str) -> None:
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:
-    """Return sentences of 3 to 120 words, most of them short, as in any corpus."""
+    """Return random sentences of 3 to 120 words; most are short, as in any corpus."""
     random = np.random.default_rng(seed)
     lengths = np.clip(random.lognormal(2.7, 0.7, count), 3, 120).astype(int)
     return [" ".join(random.choice(WORDS, length)) for length in lengths]
 
 
 def throughput(run: RunFolder, rounds: int) -> dict[str, list[float]]:
-    """Return CPU seconds of each round, of this program and of the plain loop."""
+    """Return the CPU seconds of each round, for goft and for the plain loop."""
     opened = open_trained(str(run.path), base_model=None)
     task, tokenizer = opened.task, opened.backbone.processor
     task = type(task)(replace(task.config, max_length=128))
@@ -169,12 +170,12 @@ def throughput(run: RunFolder, rounds: int) -> dict[str, list[float]]:
     sides = {"goft": ours, "plain loop": lambda: plain_loop(model, rows, collate)}
     apart = np.abs(sides["goft"]() - sides["plain loop"]()).max()
     if apart > 1e-5:
-        raise AssertionError(f"the two sides are {apart:.1e} apart")
-    return in_turns(sides, rounds)
+        raise AssertionError(f"the logits of the two sides differ by {apart:.1e}")
+    return time_in_turns(sides, rounds)
 
 
 def plain_loop(model: torch.nn.Module, rows: Dataset, collate: Collator) -> np.ndarray:
-    """Return the logits of rows, run longest first by a plain loop."""
+    """Return the logits of the rows in order, from a plain loop that runs the longest first."""
     lengths = [len(ids) for ids in rows["input_ids"]]
     order = sorted(range(len(rows)), key=lambda row: -lengths[row])
     loader = DataLoader(cast(Any, rows.select(order)), batch_size=BATCH, collate_fn=collate)
@@ -185,8 +186,8 @@ def plain_loop(model: torch.nn.Module, rows: Dataset, collate: Collator) -> np.n
     return logits.numpy()
 
 
-def in_turns(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Return the CPU seconds of each side, every round beginning with another one."""
+def time_in_turns(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Return the CPU seconds of each side by round; every second round runs in reverse order."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(rounds):
         for name in list(sides)[:: 1 if turn % 2 else -1]:
@@ -197,7 +198,7 @@ def in_turns(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str
 
 
 def throughput_table(times: dict[str, list[float]]) -> Table:
-    """Lay out the medians, and their ratio."""
+    """Return the table of the medians and their ratio to the plain loop's."""
     plain = statistics.median(times["plain loop"])
     table = Table("side", "CPU s", "ratio", title=f"{TIMED_ROWS:,} sentences, batches of {BATCH}")
     for name, found in times.items():
@@ -207,7 +208,7 @@ def throughput_table(times: dict[str, list[float]]) -> Table:
 
 
 def peak(words: argparse.Namespace) -> int:
-    """Run one verb on a run with so many rows; return the peak of this process in bytes."""
+    """Run one verb on `count` rows; return the peak memory of this process in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         family = read_config(words.run / "config.yaml").task.family
@@ -217,19 +218,19 @@ def peak(words: argparse.Namespace) -> int:
             "predict": [f"input={data / 'validation.jsonl'}", f"output={data / 'found.jsonl'}"],
             "eval": [f"data_dir={data}", f"output={data / 'scores.json'}"],
         }
-        call(words.cell, f"adapter={words.run}", *places[words.cell])
+        run_goft(words.cell, f"adapter={words.run}", *places[words.cell])
     return resident_peak()
 
 
 def write_sentences(path: Path, count: int) -> None:
-    """Write rows of a text and its label."""
+    """Write JSON lines, each with a text and its label."""
     with path.open("w") as file:
         for index, text in enumerate(sentences(count)):
             file.write(json.dumps({"sentence": text, "label": index % 2}) + "\n")
 
 
 def write_questions(path: Path, count: int) -> None:
-    """Write rows of a question, its context and an answer there."""
+    """Write JSON lines, each with a question, its context and an answer in it."""
     with path.open("w") as file:
         for index, text in enumerate(sentences(count)):
             answer = text.split()[0]
@@ -239,8 +240,8 @@ def write_questions(path: Path, count: int) -> None:
 
 
 def memory_table(peaks: dict[tuple[str, str, int], int], counts: Sequence[int]) -> Table:
-    """Lay out the peaks, a column for each number of rows, and the bytes that a row adds."""
-    table = Table("verb", "task", *(f"{count:,} rows" for count in counts), "bytes a row")
+    """Return the table of peaks by number of rows, and of the bytes that each row adds."""
+    table = Table("verb", "task", *(f"{count:,} rows" for count in counts), "bytes per row")
     for verb, task in dict.fromkeys(key[:2] for key in peaks):
         found = [peaks[verb, task, count] for count in counts]
         added = (found[-1] - found[0]) / max(counts[-1] - counts[0], 1)

@@ -1,4 +1,4 @@
-"""Measure the share of a ViT-B/16 training step for images, decoded each time or cached.
+"""Measure the share of a ViT-B/16 training step that images take, decoded each time or cached.
 
 python scripts/bench_images.py [--batch 8] [--rounds 5] [--adapter goft]
 """
@@ -26,11 +26,11 @@ from goft_cli.tasks.image_classification import ImageClassification, pixels
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"]
 PHOTO = (375, 500, 3)
-"""Height, width and channels of a usual photograph among VTAB's."""
+"""Height, width and channels of a typical photograph of VTAB."""
 
 
 def write_photos(folder: Path, count: int) -> None:
-    """Write JPEG files of smooth noise, about as long to decode as photographs, and their list."""
+    """Write JPEG files of smooth noise that decode about as slowly as photographs, and a list."""
     random = np.random.default_rng(0)
     for index in range(count):
         coarse = random.integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -40,7 +40,7 @@ def write_photos(folder: Path, count: int) -> None:
 
 
 def median_ms(work: Callable[[], object], rounds: int) -> float:
-    """Return the median time of a piece of work, after one round that does not count."""
+    """Return the median milliseconds of a call, after one call that is not timed."""
     work()
     times = []
     for _ in range(rounds):
@@ -51,7 +51,7 @@ def median_ms(work: Callable[[], object], rounds: int) -> float:
 
 
 def training_step(adapter: str) -> Callable[[dict[str, Any]], None]:
-    """Return forward, backward and update of ViT-B/16 with random weights."""
+    """Return a function that makes one training step of ViT-B/16 with random weights."""
     model = ViTForImageClassification(ViTConfig())
     config = GoftAdapterConfig(name=adapter, method=Method(adapter), target_modules=TARGETS)
     auto_class = ImageClassification.auto_class
@@ -68,7 +68,7 @@ def training_step(adapter: str) -> Callable[[dict[str, Any]], None]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the shares."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
@@ -90,8 +90,8 @@ def main() -> None:
             fetch_ms = median_ms(fetch, options.rounds)
             share = fetch_ms / (fetch_ms + step_ms)
             per_image = fetch_ms / options.batch
-            print(f"{name}: {per_image:.2f} ms an image, {share:.1%} of the step")
-    print(f"step: {step_ms / options.batch:.1f} ms an image, {torch.get_num_threads()} threads")
+            print(f"{name}: {per_image:.2f} ms per image, {share:.1%} of the step")
+    print(f"step: {step_ms / options.batch:.1f} ms per image, {torch.get_num_threads()} threads")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Peak memory of training steps with GOFT by precision of the frozen weights.
+"""Measure the peak memory of training steps with GOFT by precision of the frozen weights.
 
 python scripts/bench_memory.py --shape llama2-7b --blocks 4 --batch 1 --length 256
-python scripts/bench_memory.py --foreseen     # goft plan's forecast beside what a run takes
+python scripts/bench_memory.py --foreseen     # goft plan's forecast and the peak of a run
 
-Each cell is a process of its own: it loads the model from disk as `goft train` does, trains a few
-steps, and reports the peak meanwhile: the allocator's on a GPU, the resident one on a CPU. Prints a
-table and writes it as JSON.
+Measures each cell in a process of its own, which loads the model from disk as `goft train` does,
+trains a few steps, and reports its peak: the allocator's on a GPU, resident memory on a CPU. Prints
+a table and writes it as JSON.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from scripts.benchmarks.training import VARIANTS, Candidate, compose_words
 
 STEPS = 3
 SHARD = "100MB"
-"""Of the weights on disk: a mapped file counts as resident until nothing of it is in use."""
+"""Size of a weight file: a mapped file counts as resident until none of its tensors is in use."""
 PRECISIONS = {
     "float32": "model.dtype=float32",
     "bfloat16": "model.dtype=bfloat16",
@@ -46,7 +46,7 @@ PRECISIONS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, write."""
+    """Measure, print the table and write it as JSON."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = parse(given)
     with quiet_libraries():
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(words: argparse.Namespace, given: Sequence[str]) -> None:
-    """Start a process per cell, and show and write what each took."""
+    """Measure each cell in a process of its own, print the peaks and write them as JSON."""
     with tempfile.TemporaryDirectory() as folder:
         shape = SHAPES[words.shape]
         whole = build(shape, words.blocks, torch.bfloat16, torch.device("cpu"))
@@ -81,7 +81,7 @@ def measure(words: argparse.Namespace, given: Sequence[str]) -> None:
 
 
 def foresee(shapes: Sequence[str]) -> None:
-    """Plan and train each workload, and show the peaks after each shape."""
+    """Plan and train each workload; print the table of peaks after each shape."""
     peaks = []
     for shape in shapes:
         with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +115,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def peak(words: argparse.Namespace) -> int:
-    """Bytes that a few steps of one cell take at most, the weights among them."""
+    """Return the peak memory of a few steps of one cell, the weights included, in bytes."""
     precision, mode = words.cell
     shape, device = SHAPES[words.shape], torch.device(words.device)
     more = f"model.path={words.model} {PRECISIONS[precision]}"
@@ -138,7 +138,7 @@ def peak(words: argparse.Namespace) -> int:
 
 
 def table_of(peaks: dict[tuple[str, str], int]) -> Table:
-    """One row per precision, one column per treatment of activations."""
+    """Return the table of peaks: a row per precision, a column per treatment of activations."""
     table = Table(title="peak memory of a training step, GB")
     table.add_column("frozen weights")
     for heading in ("activations kept", "checkpointed"):

@@ -1,9 +1,9 @@
-"""Time the bare rotation for every engine, against width and number of vectors, and merging.
+"""Time the rotation alone by engine, width and number of vectors, and time merging.
 
 python scripts/bench_rotation.py --dtype bfloat16 --output outputs/benchmarks
 python scripts/bench_rotation.py --llama
 
-Prints tables; writes them as rotation.json, and what the rotation costs as rotation.png.
+Prints tables, writes them as rotation.json, and plots the rotation's times as rotation.png.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ MERGES: dict[str, tuple[Method, str]] = {
 }
 
 MIN_COLUMNS = 140
-"""Width of the tables, also if the screen's width is unknown."""
+"""Least width of the tables in characters, whatever the width of the screen."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured.
+    """Widths and numbers of vectors to measure, and the merges.
 
     Attributes:
-        grid: widths at which all engines turn both kinds.
-        grid_counts: numbers of vectors there.
-        widths: at which the chosen engine turns `count` vectors, odd ones among them.
-        count: number of vectors there; more of them would not fit into the 32 MB that the C library
-            keeps, and the time to clear new memory would be measured.
-        counts: numbers of vectors for all engines at `width`.
-        width: the width there.
-        merge: in and out features of the layer that is merged.
-        merges: names in MERGES.
+        grid: widths at which all engines apply both kinds of rotation.
+        grid_counts: numbers of vectors at each width of `grid`.
+        widths: widths, some of them odd, at which the chosen engine turns `count` vectors.
+        count: number of vectors at each of `widths`. More would exceed the 32 MB of freed memory
+            that the C library keeps, and the time would include that of clearing new memory.
+        counts: numbers of vectors that all engines turn at `width`.
+        width: the width of those vectors.
+        merge: input and output features of the layer that is merged.
+        merges: names in MERGES of the merges to time.
     """
 
     grid: Sequence[int] = (96, 384, 768, 1024, 3072, 4096)
@@ -70,7 +70,7 @@ QUICK = Sizes((32, 35, 96), (1, 20), (32, 35, 64, 128), 20, (1, 20, 40), 96, 32,
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, write."""
+    """Measure, print the tables, and write the JSON file and the plot."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = parse(given)
     if words.threads:
@@ -100,18 +100,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the vectors")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="dtype of the vectors")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, all by default")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
-    parser.add_argument("--llama", action="store_true", help="merge all layers of LLaMA2-7B too")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the script out")
+    parser.add_argument("--llama", action="store_true", help="also merge the layers of LLaMA2-7B")
     parser.add_argument("--memory-of", choices=MERGES, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
 def measure_rotations(setting: Setting, sizes: Sizes) -> dict[str, list[Timed]]:
-    """Time the engines on the grid, then the chosen one against each size alone."""
+    """Time all engines on the grid, the chosen one by width, and all by number of vectors."""
     everyone = (AUTO, *ENGINES)
     return {
         "engines": [
@@ -135,7 +135,7 @@ def measure_rotations(setting: Setting, sizes: Sizes) -> dict[str, list[Timed]]:
 def measure_merges(
     words: argparse.Namespace, given: Sequence[str], sizes: Sizes
 ) -> dict[str, dict[str, float]]:
-    """Time each merge, find its memory in a process of its own, and merge a whole model."""
+    """Time each merge, with --llama also a whole model's; measure memory in a child process."""
     device, command = torch.device(words.device), [str(Path(__file__).resolve()), *given]
     found: dict[str, dict[str, float]] = {}
     for name in sizes.merges:
@@ -149,13 +149,13 @@ def measure_merges(
 
 
 def layer_of(name: str, sizes: Sizes, device: torch.device) -> merging.GoftLayer:
-    """The layer that is merged, by its name in the table."""
+    """Return the layer of a merge, by the name in `MERGES`."""
     method, dtype = MERGES[name]
     return merging.random_layer(method, sizes.merge, DTYPES[dtype], device)
 
 
 def show(sizes: Sizes, found: dict[str, list[Timed]], merges: dict[str, dict[str, float]]) -> None:
-    """Print everything."""
+    """Print the tables of rotations and the table of merges."""
     console = Console(width=max(MIN_COLUMNS, Console().width))
     for title, timed in (
         ("all engines", found["engines"]),

@@ -1,11 +1,10 @@
-"""Measure the start of commands: CPU seconds and peak memory, medians of some rounds.
+"""Measure the CPU seconds and peak memory of short commands, as medians of some rounds.
 
 python scripts/bench_start.py [--rounds 5] [--against CHECKOUT]
 
-All commands run in turns, in this checkout and in the other one if there is one, so that a busy
-moment of the machine touches each of them. A checkout works in a folder of its own, in which the
-six runs of a comparison are finished first. Wall clocks say what other programs do, and are left
-out.
+Runs all commands in turns, in this checkout and in the other one if it is given, so that other load
+on the machine affects all of them. Each checkout works in a folder of its own, in which it first
+finishes the six runs of a comparison. Leaves out wall-clock time, which other programs change.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ RUN = (
     "outputs/demo/acceptability/tiny-deberta-v3/qgoft/"
     "seed1-trainer.max_steps=2,trainer.use_cpu=true"
 )
-"""The folder of that run."""
+"""The run folder of `AGAIN`."""
 ALONE: dict[str, Sequence[str]] = {
     "python -c pass": (sys.executable, "-c", "pass"),
     "python -c 'import hydra'": (sys.executable, "-c", "import hydra"),
@@ -71,25 +70,25 @@ COMMANDS = ALONE | ON_RUNS
 
 @dataclass
 class Checkout:
-    """A checkout, the folder that it works in, and what was measured: (CPU s, MB) by command."""
+    """A checkout, its working folder, and its measurements by command: (CPU seconds, MB)."""
 
     code: Path
     folder: Path
     found: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     def run(self, command: Sequence[str]) -> tuple[float, float]:
-        """Run a command to its end; return the CPU seconds and peak MB of its largest process."""
+        """Run a command; return its CPU seconds and the peak MB of its largest process."""
         paths = {"PYTHONPATH": str(self.code), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        with (self.folder / "said.txt").open("w") as said:
+        with (self.folder / "output.txt").open("w") as output:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=os.environ | paths, stdout=said, stderr=said
+                command, cwd=self.folder, env=os.environ | paths, stdout=output, stderr=output
             )
             usage = os.wait4(process.pid, 0)[2]
         peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
         return usage.ru_utime + usage.ru_stime, peak
 
     def measure(self, name: str) -> None:
-        """Run one of `COMMANDS` once more."""
+        """Run one of `COMMANDS` once more and keep its measurement."""
         shutil.rmtree(self.folder / "new", ignore_errors=True)
         self.found.setdefault(name, []).append(self.run(COMMANDS[name]))
 
@@ -100,11 +99,11 @@ class Checkout:
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure all commands and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--against", type=Path, help="another checkout, to measure beside this one")
-    parser.add_argument("--only", default="", help="words that a command's name must contain")
+    parser.add_argument("--against", type=Path, help="another checkout to measure as well")
+    parser.add_argument("--only", default="", help="text that a command's name must contain")
     options = parser.parse_args()
     codes = [code.resolve() for code in (Path(__file__).parents[1], options.against) if code]
     names = [name for name in COMMANDS if options.only in name]
@@ -123,8 +122,8 @@ def main() -> None:
 
 
 def show(names: Sequence[str], checkouts: Sequence[Checkout]) -> None:
-    """Print a row for each command; beside another checkout, its numbers and the ratio of times."""
-    columns = ["CPU s", "MB", "CPU s there", "MB there", "here / there"]
+    """Print a row per command; for another checkout, also its numbers and the ratio of times."""
+    columns = ["CPU s", "MB", "other CPU s", "other MB", "CPU ratio"]
     table = Table("command", *(columns if len(checkouts) > 1 else columns[:2]))
     for name in names:
         found = [checkout.medians(name) for checkout in checkouts]

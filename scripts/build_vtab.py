@@ -23,13 +23,13 @@ def main(arguments: list[str] | None = None) -> None:
     unavailable = "\n".join(f"  {name}: {reason}" for name, reason in PUBLISHED_ONLY.items())
     parser = argparse.ArgumentParser(
         description="Build the folder of one VTAB-1K task.",
-        epilog=f"only in the published folder:\n{unavailable}",
+        epilog=f"tasks that only the published folder has:\n{unavailable}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", help=f"one of {', '.join(SOURCES)}")
     parser.add_argument("source", type=Path, help="folder of the unpacked original")
-    parser.add_argument("output", type=Path, help="folder to make")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+    parser.add_argument("output", type=Path, help="folder to create")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default 0)")
     options = parser.parse_args(arguments)
     try:
         sizes = build(options.task, options.source, options.output, options.seed)

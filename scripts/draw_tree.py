@@ -1,4 +1,4 @@
-"""Draw the tree of pairs that a rotation climbs: python scripts/draw_tree.py [--dim 13]."""
+"""Draw the tree of pairs that a rotation turns: python scripts/draw_tree.py [--dim 13]."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "images" / "tree.png"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draw and write."""
+    """Draw the tree and write the figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--dim", type=int, default=13, help="width; no power of two by default")
+    parser.add_argument("--dim", type=int, default=13, help="coordinates; 13 is no power of two")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     words = parser.parse_args(arguments)
     words.output.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def tree(dim: int) -> Figure:
-    """Coordinates from left to right, stages from bottom to top, one dot per pair."""
+    """Return the figure: coordinates from left to right, stages upwards, one dot per pair."""
     stages = schedule(dim)
     figure = Figure(figsize=(7.2, 0.75 * len(stages) + 1.1), layout="constrained")
     axes = figure.subplots()

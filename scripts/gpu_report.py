@@ -1,9 +1,9 @@
-"""Tests, kernels and layers on one GPU, in at most ten minutes, as one Markdown file.
+"""Test and time the fused kernels and a layer on one GPU within ten minutes; write a report.
 
 make gpu
-python scripts/gpu_report.py --dry-run    # every step on the CPU, at sizes whose times mean nothing
+python scripts/gpu_report.py --dry-run    # run every step on the CPU; its times mean nothing
 
-Runs the tests marked gpu; times the fused kernels against a copy of the same bytes; times a layer
+Runs the tests marked gpu; times the fused kernels and a copy of their vectors; times a layer
 of d = 4096 in bfloat16 and in NF4, eager and compiled, with each adapter. Writes Markdown and JSON.
 """
 
@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-if __name__ == "__main__":  # before the first import of Triton, which reads it once
+if __name__ == "__main__":  # Triton reads it once, at its first import
     os.environ["TRITON_INTERPRET"] = "1" if "--dry-run" in sys.argv else "0"
 
 import torch
@@ -33,41 +33,42 @@ import torch
 from goft_cli.rotation import force_engine
 from goft_cli.run.manifest import installed_version, source_revision
 from scripts.benchmarks import layers
-from scripts.benchmarks.budget import LEFT_OUT, Budget, measure, sentence
-from scripts.benchmarks.kernels import kernels, rates
+from scripts.benchmarks.budget import LEFT_OUT, Budget, error_line, measure
+from scripts.benchmarks.kernels import kernel_makers, rates
 from scripts.benchmarks.machine import name_of
 from scripts.benchmarks.tables import Record, markdown_of
 from scripts.benchmarks.timing import sync_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 560.0
-"""The rest of the ten minutes, forty seconds, is for imports and steps that end late."""
+"""The time budget; the other forty seconds of ten minutes are for imports and late steps."""
 GOAL = 0.5
-"""The most that a rotation should take over the frozen layer, as a share of LoRA's."""
+"""The most overhead that a rotation should have over the frozen layer, as a share of LoRA's."""
 TESTS_SHARE = 0.4
-"""Of the budget, at most."""
+"""The most of the budget that the tests may take."""
 TESTS, KERNELS = "tests marked gpu", "kernels"
 LEGEND = (
     "us is the median time of a call in microseconds, low and high are its quartiles. "
-    "Kernels: GB/s counts each tensor that a call reads or writes once. Layers: forward and "
-    "backward, rotations by the fused kernels alone; peak is the memory that a step takes beyond "
-    "weights and parameters; graphs is how many torch.compile made, one if it took the layer whole."
+    "Kernels: GB/s counts each tensor that a call reads or writes once. Layers: a call is forward "
+    "and backward, and rotations use the fused kernels only; peak is the memory of a call beyond "
+    "weights and parameters; overhead is the difference to the frozen layer; graphs is the number "
+    "of graphs that torch.compile made, one if it compiled the whole layer."
 )
 PACKAGES = ("goft-cli", "torch", "triton", "peft", "bitsandbytes")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured, and where.
+    """The device, sizes and numbers of the measurements.
 
     Attributes:
-        device: where.
-        sizes: vectors and width of what the kernels turn.
-        calls: of a kernel in one timing.
-        tokens: batch and length of what passes the layer.
-        width: of the layer.
-        rounds: of all cases, where there is time.
-        backend: of torch.compile.
+        device: the device that is measured.
+        sizes: number and width of the vectors that the kernels turn.
+        calls: calls of a kernel per timing.
+        tokens: batch size and length of the layer's input.
+        width: width of the layer.
+        rounds: most rounds of all cases.
+        backend: backend of torch.compile.
     """
 
     device: torch.device
@@ -93,14 +94,14 @@ DRY = Plan(torch.device("cpu"), ((2, 12), (2, 33)), 1, (2, 2), 64, 2, "aot_eager
 
 @dataclass(frozen=True)
 class Part:
-    """A table of the report and what fills it."""
+    """A table of the report, and the function that returns its rows."""
 
     title: str
     rows: Callable[[], list[Record]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write, name what was written; 2 without a GPU, 1 where a test does not pass."""
+    """Measure and write the report; return 2 without a GPU, 1 if a test fails, else 0."""
     words = parse(arguments)
     if not words.dry_run and not torch.cuda.is_available():
         print(
@@ -115,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for part in parts(plan, budget):
         print(f"{part.title}: {max(budget.left(), 0):.0f} seconds are left", flush=True)
         tables[part.title] = rows_of(part)
-        write(words.output, facts, tables, words.dry_run)  # what there is, should the rest fail
+        write(words.output, facts, tables, words.dry_run)  # now, because a later part may fail
     print(goal(tables, words.dry_run))
     print(f"written: {words.output}, {words.output.with_suffix('.json')}")
     return 0 if tables[TESTS][0]["note"] == "" else 1
@@ -126,14 +127,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0], allow_abbrev=False
     )
-    parser.add_argument("--dry-run", action="store_true", help="tiny, interpreted, on the CPU")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="that all of it may take")
+    parser.add_argument("--dry-run", action="store_true", help="run tiny sizes on the CPU")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="time budget")
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks/gpu.md"))
     return parser.parse_args(arguments)
 
 
 def parts(plan: Plan, budget: Budget) -> list[Part]:
-    """All tables, the most important first, because the time may not be enough for all."""
+    """Return all parts, the most important first, because there may not be time for all."""
     found = [Part(TESTS, partial(tests, budget))]
     for backend in ("", plan.backend):
         for base in layers.BASES:
@@ -144,15 +145,15 @@ def parts(plan: Plan, budget: Budget) -> list[Part]:
 
 
 def rows_of(part: Part) -> list[Record]:
-    """Fill one table, or say which error kept it empty."""
+    """Return the rows of a table, or a row that states the error."""
     try:
         return part.rows()
-    except Exception as error:  # a GPU that has failed once fails at every call
-        return [{"case": part.title, "note": sentence(error)}]
+    except Exception as error:  # after one failure, every call of a GPU may fail
+        return [{"case": part.title, "note": error_line(error)}]
 
 
 def tests(budget: Budget) -> list[Record]:
-    """Run the tests that need a GPU in a process of their own, and count how they ended."""
+    """Run the tests that need a GPU in a child process; count those that passed and failed."""
     folder = ROOT / "tests"
     files = [str(p) for p in sorted(folder.rglob("test_*.py")) if "mark.gpu" in p.read_text()]
     pytest = [sys.executable, "-m", "pytest", "-v", "--color=no", "-p", "no:cacheprovider"]
@@ -167,14 +168,14 @@ def tests(budget: Budget) -> list[Record]:
             timeout=limit,
             check=False,
         )
-        said, ended = done.stdout.decode(), f"pytest ended with {done.returncode}"
+        output, ended = done.stdout.decode(), f"pytest ended with {done.returncode}"
         note = "" if done.returncode == 0 else ended
     except subprocess.TimeoutExpired as late:
-        said, note = (late.stdout or b"").decode(), f"the rest is {LEFT_OUT}"
+        output, note = (late.stdout or b"").decode(), f"the rest is {LEFT_OUT}"
     if note:
-        print(said)
-    wrong = re.findall(r"^(?:FAILED|ERROR) .*", said, re.MULTILINE)
-    ends = Counter(re.findall(r"::\S+ (PASSED|FAILED|SKIPPED|ERROR)", said))
+        print(output)
+    wrong = re.findall(r"^(?:FAILED|ERROR) .*", output, re.MULTILINE)
+    ends = Counter(re.findall(r"::\S+ (PASSED|FAILED|SKIPPED|ERROR)", output))
     counts: Record = {
         "passed": ends["PASSED"],
         "failed": ends["FAILED"] + ends["ERROR"],
@@ -184,40 +185,40 @@ def tests(budget: Budget) -> list[Record]:
 
 
 def kernel_rows(plan: Plan, budget: Budget) -> list[Record]:
-    """Both passes of both rotations and a copy, by size and dtype."""
+    """Return the times of both passes of both rotations and of a copy, by size and dtype."""
     found: list[Record] = []
     sync = sync_of(plan.device)
     for rows, width in plan.sizes:
         for dtype in (torch.bfloat16, torch.float32):
-            makers = kernels(rows, width, dtype, plan.device, plan.calls)
+            makers = kernel_makers(rows, width, dtype, plan.device, plan.calls)
             samples, failed = measure(makers, plan.rounds, budget, sync)
             good = rates(samples, rows * width * dtype.itemsize, plan.calls)
             case: Record = {"vectors": f"{rows} x {width}", "dtype": str(dtype)[6:]}
-            found += [case | row for row in joined(makers, good, failed)]
+            found += [case | row for row in merge_rows(makers, good, failed)]
     return found
 
 
 def layer_rows(plan: Plan, budget: Budget, base: str, backend: str) -> list[Record]:
-    """A step of the layer with each adapter, all of them by the fused engine."""
-    torch.compiler.reset()  # it compiles one function for a few cases only
+    """Return time and memory of the layer with each adapter; rotations use the fused engine."""
+    torch.compiler.reset()  # it compiles a function for a few cases only
     x = torch.randn(*plan.tokens, plan.width, dtype=torch.bfloat16, device=plan.device)
     found: dict[str, Record] = {}
     names = (layers.FROZEN, *layers.ADAPTERS)
-    makers = {name: partial(layers.tried, name, base, x, backend, found) for name in names}
-    with force_engine("fused"):  # another one would be an error, and not a slower row
+    makers = {name: partial(layers.warm_step, name, base, x, backend, found) for name in names}
+    with force_engine("fused"):  # raises an error where it is unsupported
         samples, failed = measure(makers, plan.rounds, budget, sync_of(plan.device))
-    return joined(names, layers.overheads(samples, found), failed)
+    return merge_rows(names, layers.overheads(samples, found), failed)
 
 
-def joined(
+def merge_rows(
     names: Iterable[str], good: Mapping[str, Record], failed: Mapping[str, str]
 ) -> list[Record]:
-    """A row for each name: what was measured, or why nothing was."""
+    """Return a row per name: its measurements, or the reason why there are none."""
     return [{"case": name} | good.get(name, {}) | {"note": failed.get(name, "")} for name in names]
 
 
 def goal(tables: Mapping[str, Sequence[Record]], dry: bool) -> str:
-    """Say whether the rotations' overhead is as small as it should be."""
+    """Return a sentence on whether the rotations' overhead is at most `GOAL`."""
     rows = [(title, row) for title, rows in tables.items() for row in rows]
     rows = [(title, row) for title, row in rows if row.get("case") in layers.ROTATIONS]
     found = [(float(row[layers.RATIO]), title, row) for title, row in rows if layers.RATIO in row]
@@ -233,7 +234,7 @@ def goal(tables: Mapping[str, Sequence[Record]], dry: bool) -> str:
 
 
 def machine(plan: Plan) -> dict[str, str]:
-    """Hardware and versions; read at the start, because a failed GPU no longer answers."""
+    """Return hardware and versions; called first, because a failed GPU no longer answers."""
     versions = {name: installed_version(name) or "not installed" for name in PACKAGES}
     return {
         "device": name_of(plan.device),
@@ -247,7 +248,7 @@ def machine(plan: Plan) -> dict[str, str]:
 
 
 def driver() -> str:
-    """Version of NVIDIA's driver."""
+    """Return the version of NVIDIA's driver."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return "none"
@@ -259,7 +260,7 @@ def driver() -> str:
 def write(
     target: Path, facts: Mapping[str, str], tables: Mapping[str, Sequence[Record]], dry: bool
 ) -> None:
-    """Write what there is so far, as Markdown and as JSON."""
+    """Write the report so far, as Markdown and as JSON."""
     title = "DRY RUN on a CPU: the times mean nothing" if dry else facts["device"]
     lines = [
         f"# GPU report, {title}",

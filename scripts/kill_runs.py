@@ -1,11 +1,11 @@
-"""Kill a training at random moments, start it again, and compare it with one left alone.
+"""Kill a training at random moments, resume it, and compare it with an uninterrupted one.
 
 python scripts/kill_runs.py --kills 6
 python scripts/kill_runs.py --only "2 processes" --kills 20 --seed 3
 
-Every start of the same command is ended by SIGKILL: at a random moment of the training, of an
-evaluation, or of the writing of a checkpoint. When the kills are used up, the last start may
-finish. Its weights must be bit for bit those of the uninterrupted run, its metrics digit for digit.
+Starts the same command again and again, and ends it with SIGKILL at a random moment of training, of
+an evaluation, or of the writing of a checkpoint. After the last kill, the command runs to its end.
+Its weights must equal those of the uninterrupted run bit for bit, and its metrics digit for digit.
 Prints a table and writes JSON.
 """
 
@@ -54,7 +54,7 @@ MOMENTS = {
     "evaluation": ("Running Evaluation", 0.1),
     "checkpoint": ("Saving model checkpoint", 0.05),
 }
-"""What the log says when each begins, and within how many seconds after that the kill comes."""
+"""The log message at the start of each moment, and the most seconds from it to the kill."""
 POLL_SECONDS = 0.002
 TIMEOUT_SECONDS = 600
 ROWS = {"train": 64, "dev": 200}
@@ -71,18 +71,18 @@ class Outcome:
 
     @property
     def survived(self) -> bool:
-        """Whether the numbers are those of the uninterrupted run."""
+        """Whether weights and metrics equal those of the uninterrupted run."""
         return self.weight_difference == 0 and self.same_metrics
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run every case; exit with 1 if a number changed."""
+    """Run every case; return 1 if a number differs."""
     words = parse(arguments)
     chance, outcomes = random.Random(words.seed), []
     with TemporaryDirectory() as folder:
         write_rows(Path(folder) / "data")
         for case in words.only or CASES:
-            outcomes.append(survive(case, Path(folder), words.kills, chance))
+            outcomes.append(run_case(case, Path(folder), words.kills, chance))
             Console().print(table_of(outcomes))
     result = [asdict(outcome) | {"survived": outcome.survived} for outcome in outcomes]
     words.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -93,14 +93,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--only", nargs="+", choices=CASES, help="cases, all by default")
-    parser.add_argument("--kills", type=int, default=6, help="per case")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--kills", type=int, default=6, help="kills per case")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     parser.add_argument("--output", type=Path, default=Path("kills.json"))
     return parser.parse_args(arguments)
 
 
 def write_rows(folder: Path) -> None:
-    """Write sentences in CoLA's layout that are easy to tell apart but not learnt at once."""
+    """Write rows in CoLA's layout that are easy to classify but are not learnt at once."""
     folder.mkdir()
     chance, nouns = random.Random(0), ["dog", "cat", "teacher", "child"]
     for split, count in ROWS.items():
@@ -111,8 +111,8 @@ def write_rows(folder: Path) -> None:
         (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def survive(case: str, folder: Path, kills: int, chance: random.Random) -> Outcome:
-    """Train once without kills and once with them."""
+def run_case(case: str, folder: Path, kills: int, chance: random.Random) -> Outcome:
+    """Train once without kills and once with them; return how both compare."""
     data = [f"task.data_dir={folder / 'data'}"]
     name = case.replace(" ", "-").replace(",", "")
     whole, run = folder / f"{name}-whole", folder / name
@@ -131,10 +131,10 @@ def survive(case: str, folder: Path, kills: int, chance: random.Random) -> Outco
 
 
 def start(command: Sequence[str], run: Path) -> subprocess.Popen[bytes]:
-    """Start the command; Trainer tells the run's log what it begins."""
+    """Start the command, with messages in the run's log about what Trainer begins."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TRANSFORMERS_VERBOSITY": "info"}
-    said = run.with_suffix(".said")
-    with said.open("ab") as stream:
+    output = run.with_suffix(".output")
+    with output.open("ab") as stream:
         return subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
 
 
@@ -145,17 +145,17 @@ def finish(command: Sequence[str], run: Path) -> None:
         RuntimeError: it failed.
     """
     if start(command, run).wait(TIMEOUT_SECONDS) != 0:
-        raise RuntimeError(run.with_suffix(".said").read_text(encoding="utf-8")[-2000:])
+        raise RuntimeError(run.with_suffix(".output").read_text(encoding="utf-8")[-2000:])
 
 
 def kill_one(command: Sequence[str], run: Path, moment: str, chance: random.Random) -> bool:
-    """Start the command and kill it in such a moment; False if it came to its end before."""
+    """Start the command and kill it at a moment; return False if it finished before."""
     log = run / "run.log"
     before = log.stat().st_size if log.exists() else 0
     process = start(command, run)
     sign, latest = MOMENTS[moment]
     wanted = 1 if moment == "training" else chance.randint(1, 2)
-    while said_since(log, before).count(sign) < wanted:
+    while read_since(log, before).count(sign) < wanted:
         if process.poll() is not None:
             return False
         time.sleep(POLL_SECONDS)
@@ -164,8 +164,8 @@ def kill_one(command: Sequence[str], run: Path, moment: str, chance: random.Rand
     return process.wait() == -signal.SIGKILL
 
 
-def said_since(log: Path, position: int) -> str:
-    """Return what a log says after a position."""
+def read_since(log: Path, position: int) -> str:
+    """Return the text of a log after a position."""
     if not log.exists():
         return ""
     with log.open(encoding="utf-8") as stream:
@@ -177,18 +177,18 @@ def compare(whole: Path, run: Path) -> tuple[float, bool]:
     """Return the largest difference of any weight, and whether all metrics are equal."""
     one, two = (load_file(path / "adapter" / "adapter_model.safetensors") for path in (whole, run))
     difference = max((one[name] - two[name]).abs().max().item() for name in one)
-    return difference, numbers(whole) == numbers(run)
+    return difference, reproducible_metrics(whole) == reproducible_metrics(run)
 
 
-def numbers(run: Path) -> dict[str, Any]:
-    """Return what must not depend on how often a run was started."""
+def reproducible_metrics(run: Path) -> dict[str, Any]:
+    """Return the metrics that must not depend on how often a run was started."""
     found = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     return {key: value for key, value in found.items() if key not in MEASURED}
 
 
 def table_of(outcomes: Sequence[Outcome]) -> Table:
-    """Lay the outcomes out."""
-    table = Table("case", "kills", "of them writing a checkpoint", "weights apart", "same metrics")
+    """Return the table of the outcomes."""
+    table = Table("case", "kills", "kills while saving", "weight difference", "same metrics")
     for one in outcomes:
         writing = str(one.kills.count("checkpoint"))
         apart = f"{one.weight_difference:g}"

@@ -2,7 +2,7 @@
 
     python scripts/make_demo_rows.py [--output goft_cli/assets/demo]
 
-Every Python makes the same rows; another version of zlib may pack them in other bytes.
+Every Python version makes the same rows; another zlib may compress them to other bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GENERATORS = {
     "qa": questions,
 }
 STAND_INS = (4, 8)
-"""Rows for the rehearsal of a task with one text in each, and with two."""
+"""Numbers of rows for the rehearsal of a task with one text per row, and with two."""
 
 
 def all_rows() -> Iterator[tuple[str, Rows]]:
@@ -41,7 +41,7 @@ def all_rows() -> Iterator[tuple[str, Rows]]:
 
 
 def write_rows(path: Path, rows: Rows) -> None:
-    """Write rows as gzip'd lines of JSON, without the time of writing."""
+    """Write rows as gzip'd JSON lines, without a timestamp."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"{json.dumps(row)}\n" for row in rows)
     path.write_bytes(gzip.compress(lines.encode(), mtime=0))

@@ -2,8 +2,8 @@
 
     python scripts/make_tiny_models.py [--only tiny-deberta-v3] [--output goft_cli/assets]
 
-A few minutes each on one CPU core: more threads gain little on models of this size, and wait for
-each other on a busy machine. The same seed on the same machine gives the same bytes.
+Each takes a few minutes on one CPU core: more threads gain little on models of this size, and wait
+for each other on a busy machine. The same seed on the same machine gives the same bytes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ MAKERS = {module.NAME: module.make for module in (encoder, decoder, vision)}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Read the command line and make the models asked for."""
+    """Read the command line and pretrain the requested models."""
     parser = argparse.ArgumentParser(description="Pretrain the tiny models.")
-    parser.add_argument("--only", choices=sorted(MAKERS), help="make this model alone")
+    parser.add_argument("--only", choices=sorted(MAKERS), help="pretrain this model only")
     parser.add_argument("--output", type=Path, default=Path("goft_cli/assets"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="stop early; for trying the script out")
+    parser.add_argument("--steps", type=int, help="fewer steps, to try the script out")
     options = parser.parse_args(arguments)
     for name, make in MAKERS.items():
         if options.only in (None, name):

@@ -1,4 +1,4 @@
-"""GOFT and qGOFT as PEFT's tests name a method; `peft_tests.py` puts these into their lists."""
+"""Cases of GOFT and qGOFT in the form of PEFT's tests; `peft_tests.py` adds them to those."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TARGETS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def alone() -> list[tuple[str, str, type[GoftConfig], dict[str, Any]]]:
-    """Each method on layers of PEFT's small custom models."""
+def single_adapter_cases() -> list[tuple[str, str, type[GoftConfig], dict[str, Any]]]:
+    """Return cases of each method on layers of PEFT's small custom models."""
     return [
         (f"{model} {number} {method}", model, GoftConfig, {**targets, **options})
         for method, options in METHODS.items()
@@ -31,8 +31,8 @@ def alone() -> list[tuple[str, str, type[GoftConfig], dict[str, Any]]]:
     ]
 
 
-def in_pairs() -> list[tuple[str, str, type[GoftConfig], dict[str, Any], dict[str, Any]]]:
-    """Two active adapters, on the same layer and on two."""
+def adapter_pair_cases() -> list[tuple[str, str, type[GoftConfig], dict[str, Any], dict[str, Any]]]:
+    """Return cases of two active adapters, on the same layer and on two layers."""
     return [
         (
             f"{method} {name}",
@@ -46,23 +46,23 @@ def in_pairs() -> list[tuple[str, str, type[GoftConfig], dict[str, Any], dict[st
     ]
 
 
-def on_transformers(task_type: str) -> list[tuple[type[GoftConfig], dict[str, Any]]]:
-    """Each method on the modules that it adapts by default."""
+def transformer_cases(task_type: str) -> list[tuple[type[GoftConfig], dict[str, Any]]]:
+    """Return cases of each method on the modules that it adapts by default."""
     shared = {"task_type": task_type, "target_modules": None}
     return [(GoftConfig, {**shared, **options}) for options in METHODS.values()]
 
 
 CASES: dict[str, dict[str, list[Any]]] = {
     "test_custom_models.py": {
-        "TEST_CASES": alone(),
-        "MULTIPLE_ACTIVE_ADAPTERS_TEST_CASES": in_pairs(),
+        "TEST_CASES": single_adapter_cases(),
+        "MULTIPLE_ACTIVE_ADAPTERS_TEST_CASES": adapter_pair_cases(),
     },
-    "test_decoder_models.py": {"ALL_CONFIGS": on_transformers("CAUSAL_LM")},
-    "test_encoder_decoder_models.py": {"ALL_CONFIGS": on_transformers("SEQ_2_SEQ_LM")},
-    "test_feature_extraction_models.py": {"ALL_CONFIGS": on_transformers("FEATURE_EXTRACTION")},
-    "test_seq_classifier.py": {"ALL_CONFIGS": on_transformers("SEQ_CLS")},
+    "test_decoder_models.py": {"ALL_CONFIGS": transformer_cases("CAUSAL_LM")},
+    "test_encoder_decoder_models.py": {"ALL_CONFIGS": transformer_cases("SEQ_2_SEQ_LM")},
+    "test_feature_extraction_models.py": {"ALL_CONFIGS": transformer_cases("FEATURE_EXTRACTION")},
+    "test_seq_classifier.py": {"ALL_CONFIGS": transformer_cases("SEQ_CLS")},
     "test_config.py": {
         "ALL_CONFIG_CLASSES": [(GoftConfig, {"method": name}) for name in ("goft", "qgoft")]
     },
 }
-"""What is added to which list of which file."""
+"""The cases to add, by test file and by the name of a list in it."""

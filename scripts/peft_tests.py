@@ -1,9 +1,9 @@
-"""Run PEFT's own tests with GOFT and qGOFT in their lists.
+"""Run PEFT's own tests with GOFT and qGOFT added to their lists of methods.
 
-They come with the source distribution of the PEFT that is installed, and are changed a little:
-`peft_cases.py` is put into their lists, models of the hub become random ones of the same kind, a
-library that only other methods need is left out, and a learning rate at which free blocks become
-NaN is lowered, as PEFT does it for methods of its own. Arguments are pytest's.
+Downloads the source distribution of the installed PEFT version and edits its tests: adds the cases
+of `peft_cases.py`, replaces models of the hub by random ones of the same kind, leaves out a library
+that only other methods need, and lowers a learning rate at which free blocks become NaN, as PEFT
+does for methods of its own. Passes its arguments to pytest.
 
     python scripts/peft_tests.py -n 2
 """
@@ -84,17 +84,17 @@ MODELS: dict[str, tuple[Any, dict[str, Any]]] = {
         {**BART, "d_model": 16, "vocab_size": 300, "max_position_embeddings": 64, "init_std": 0.3},
     ),
 }
-"""What the tests take from the hub: class and size of the random one that stands in for it."""
+"""Class and configuration of the random model that replaces each model of the hub."""
 HIGH_RATE = r"(def test_parameters_after_loading_model\([\s\S]*?)lr = 0\.5$"
 MIXED = ("(LoraConfig, RoadConfig)", "(LoraConfig),")
-"""The methods whose batches may name an adapter for each row: without and with beam search."""
+"""Lists of methods whose batches may have an adapter per row: without and with beam search."""
 MIXED_DECODERS = r'config_cls != LoraConfig(:\n +pytest.skip\("Mixed)'
-"""The same in the tests of decoders."""
+"""The condition on these methods in the tests of decoders."""
 ADAPTER = "peft-internal-testing/tiny-opt-lora-revision"
 
 
 def main() -> int:
-    """Fetch, change, run; the exit code is pytest's."""
+    """Download, edit and run the tests; return pytest's exit code."""
     with tempfile.TemporaryDirectory() as folder:
         tests = unpack(Path(folder))
         models = write_models(Path(folder) / "models")
@@ -128,7 +128,7 @@ def unpack(folder: Path) -> Path:
 
 
 def write_models(folder: Path) -> dict[str, Path]:
-    """Save what stands in for the hub's models; return the places by the names there."""
+    """Save the random models; return their folders by name of the model on the hub."""
     torch.manual_seed(0)
     places = {name: folder / name.partition("/")[2] for name in (*MODELS, ADAPTER)}
     for name, (kind, shape) in MODELS.items():
@@ -138,7 +138,7 @@ def write_models(folder: Path) -> dict[str, Path]:
 
 
 def extend(file: Path, models: dict[str, Path]) -> None:
-    """Put our cases into the lists of a file, and the models' places where it names them."""
+    """Add our cases to the lists of a file, and replace names of models by their folders."""
     for name in CASES[file.name]:
         ours = f'*CASES["{file.name}"]["{name}"]'
         edit(file, rf"^{name} = ([\[(])\n", rf"{name} = \1\n    {ours},\n")
@@ -150,10 +150,10 @@ def extend(file: Path, models: dict[str, Path]) -> None:
 
 
 def edit(file: Path, pattern: str, replacement: str, times: int = 1) -> None:
-    """Replace the places that a pattern matches.
+    """Replace the matches of a pattern.
 
     Raises:
-        ValueError: it matches more or less often than `times`, so this PEFT's tests are others.
+        ValueError: the matches are not `times` many, so the tests of this PEFT version differ.
     """
     text, count = re.subn(pattern, replacement, file.read_text(encoding="utf-8"), flags=re.M)
     if count != times:

@@ -1,6 +1,6 @@
-"""Record the commit in what hatch builds: `goft --version` and each run's manifest name it.
+"""Record the commit in the archives that hatch builds, for `goft --version` and manifests.
 
-A build has hatchling and Python alone, so nothing of this package is imported.
+Imports nothing of this package, because a build environment has only hatchling.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 RECORD = "goft_cli/commit"
-"""What `goft_cli.system.locations.source_revision` reads."""
+"""The file that `goft_cli.system.locations.source_revision` reads."""
 
 
 class RecordCommit(BuildHookInterface):
-    """Adds `RECORD`, unless the sources have one, as those of a source distribution do."""
+    """A build hook that adds `RECORD`, unless the sources have it: a source distribution does."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Write the file aside and add it to the archive; an editable installation needs none."""
+        """Write a temporary file and add it to the archive; editable installations need none."""
         if version == "editable" or Path(self.root, RECORD).is_file():
             return
         command = ["git", "-C", self.root, "rev-parse", "HEAD"]
         try:
             found = subprocess.run(command, capture_output=True, text=True, check=True)
         except (OSError, subprocess.SubprocessError):
-            return  # no checkout of git, so no commit to name
+            return  # the sources are no git checkout, so they have no commit
         written = Path(tempfile.mkdtemp(), "commit")
         written.write_text(found.stdout, encoding="utf-8")
         build_data["force_include"][str(written)] = RECORD

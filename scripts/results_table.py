@@ -3,8 +3,8 @@
 python scripts/results_table.py                                # what make table does
 python scripts/results_table.py outputs/my-cola --name cola    # copies a comparison's results first
 
-Of every run, trials too, `metrics.json`, `manifest.json`, `config.yaml` and `retained.json` are
-copied, without the paths of the machine. There are no weights.
+Copies `metrics.json`, `manifest.json`, `config.yaml` and `retained.json` of every run and trial,
+without the machine's paths. Copies no weights.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ RESULTS = ROOT / "recipes" / "results"
 COMPARISON = "comparison.json"
 BEGIN, END = r"(<!-- make table: ([\w-]+)(, short)? -->\n)", r"(<!-- end of the table -->)"
 PLACE = re.compile(f"{BEGIN}.*?{END}", re.DOTALL)
-"""Where a document has the tables of a folder of results, or a short one alone."""
+"""Matches the tables of a folder of results in a document, or its short table."""
 TIME = {"time"}
-"""The column that no document has: the runs may have shared their machine with other work."""
+"""The column that documents leave out: the runs may have shared the machine with other work."""
 LONG = {*TIME, "best", "memory", "trials", "trials' scores"}
-"""Those that a short table leaves out."""
+"""The columns that a short table leaves out."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """A comparison, read from its results; `said` are the notes below its own table."""
+    """The results of a comparison; `notes` are the lines below its table."""
 
     name: str
     rows: Sequence[Summary]
     caption: Caption
-    said: Sequence[str]
+    notes: Sequence[str]
 
     @property
     def runs(self) -> list[RunRecord]:
-        """The runs that are compared."""
+        """The compared runs."""
         return [run for row in self.rows for run in row.results]
 
     @property
@@ -77,10 +77,10 @@ class Results:
 
 
 def collect(comparison: Path, results: Path) -> None:
-    """Copy the results of a finished comparison, whose runs are found from the current folder."""
+    """Copy the results of a finished comparison; its runs are below the working folder."""
     told = read_json(comparison / COMPARISON)
     shutil.rmtree(results, ignore_errors=True)
-    runs = iter(spreadsheet(comparison / "runs.csv"))
+    runs = iter(read_csv(comparison / "runs.csv"))
     for adapter in told["adapters"]:
         place = results / adapter["adapter"]
         retained = iter(adapter.get("retained", []))
@@ -88,13 +88,13 @@ def collect(comparison: Path, results: Path) -> None:
             folder = copy_run(Path(run["folder"]), place / f"seed{run['seed']}")
             for one in islice(retained, 1):
                 write_json(folder / NAME, {MEASURED: [without_places(one)]})
-    for trial in spreadsheet(comparison / "tuning.csv"):
+    for trial in read_csv(comparison / "tuning.csv"):
         name = f"trial{int(trial['step']):+d}"
         copy_run(Path(trial["folder"]), results / trial["adapter"] / name)
     lines = {adapter["adapter"]: adapter.get("line", []) for adapter in told["adapters"]}
     write_json(results / COMPARISON, {**told, "adapters": lines})
     found = read(results)
-    again = json.loads(json.dumps(content(found.rows, found.caption, found.said)))
+    again = json.loads(json.dumps(content(found.rows, found.caption, found.notes)))
     if again["adapters"] != told["adapters"]:
         raise GoftError(
             f"{comparison / COMPARISON}: found other numbers than its runs have now",
@@ -102,14 +102,14 @@ def collect(comparison: Path, results: Path) -> None:
         )
 
 
-def spreadsheet(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file; none where there is no file."""
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file, none if the file is missing."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return list(csv.DictReader(text.splitlines()))
 
 
 def copy_run(run: Path, folder: Path) -> Path:
-    """Copy the small files of a run, and return where; a trial that failed may lack some."""
+    """Copy the small files of a run, which a failed trial may lack; return their folder."""
     there = RunFolder(run)
     for file in (there.metrics, there.manifest):
         if file.is_file():
@@ -120,7 +120,7 @@ def copy_run(run: Path, folder: Path) -> Path:
 
 
 def without_places(value: Any) -> Any:  # noqa: ANN401 - a mapping, a list or a scalar
-    """Return a value with the name of a file in place of each absolute path."""
+    """Return a value with each absolute path replaced by its file name."""
     if isinstance(value, Mapping):
         return {key: without_places(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -132,21 +132,21 @@ def without_places(value: Any) -> Any:  # noqa: ANN401 - a mapping, a list or a 
 def read(results: Path) -> Results:
     """Read the results of a comparison."""
     told = read_json(results / COMPARISON)
-    lines, said = told.pop("adapters"), told.pop("notes")
+    lines, notes = told.pop("adapters"), told.pop("notes")
     records = {
         name: [RunRecord(RunFolder(folder)) for folder in numbered(results / name, "seed")]
         for name in lines
     }
-    tuned = {name: one for name in lines if (one := search_in(results / name))}
+    tuned = {name: one for name in lines if (one := read_trials(results / name))}
     forgotten = {
         name: Forgotten([one for run in runs for one in kept(run.folder)], [lines[name]])
         for name, runs in records.items()
         if (runs[0].folder.path / NAME).is_file()
     }
-    settings = next(iter(records.values()))[0].cfg.model  # a model folder's name tells nothing
+    settings = next(iter(records.values()))[0].cfg.model  # `told` may name a folder
     caption = Caption(**{**told, "model": settings.name})
     rows = summarize(records, caption.reference, tuned, forgotten)
-    return Results(results.name, rows, caption, said)
+    return Results(results.name, rows, caption, notes)
 
 
 def numbered(place: Path, kind: str) -> list[Path]:
@@ -154,24 +154,24 @@ def numbered(place: Path, kind: str) -> list[Path]:
     return sorted(place.glob(f"{kind}*"), key=lambda path: int(path.name.removeprefix(kind)))
 
 
-def search_in(place: Path) -> Tuned | None:
-    """Return the trials of an adapter; None where there were none."""
+def read_trials(place: Path) -> Tuned | None:
+    """Return the trials of an adapter, None if there are none."""
     runs = {
-        int(folder.name.removeprefix("trial")): planned(folder)
+        int(folder.name.removeprefix("trial")): planned_run(folder)
         for folder in numbered(place, "trial")
     }
     return Tuned((), runs[0].cfg.trainer.learning_rate, runs) if runs else None
 
 
-def planned(folder: Path) -> PlannedRun:
-    """Return a run whose files are in another folder than its own."""
+def planned_run(folder: Path) -> PlannedRun:
+    """Return a run whose files were copied to another folder."""
     cfg = RunRecord(RunFolder(folder)).cfg
     return PlannedRun((), replace(cfg, output_dir=str(folder)))
 
 
-def written(found: Results, *, short: bool) -> str:
-    """Return what a document has of a comparison; if short the table alone, of fewer columns."""
-    table = markdown(found.by_score, found.caption, found.said)
+def render(found: Results, *, short: bool) -> str:
+    """Return a document's text on a comparison; if short, only a table of fewer columns."""
+    table = markdown(found.by_score, found.caption, found.notes)
     if short:
         lines = without_columns(table, LONG).splitlines(keepends=True)
         return "".join(line for line in lines if line.startswith("|"))
@@ -179,9 +179,9 @@ def written(found: Results, *, short: bool) -> str:
     parts = [
         f"![{score} against the adapters' parameters](images/{found.name}.png)\n",
         without_columns(table, TIME),
-        told_apart(found),
-        work(found),
-        strengths(found),
+        compare_intervals(found),
+        describe_work(found),
+        strength_table(found),
     ]
     if found.trials:
         shown = f"{score} of the trials against the learning rate"
@@ -190,7 +190,7 @@ def written(found: Results, *, short: bool) -> str:
 
 
 def without_columns(table: str, names: Collection[str]) -> str:
-    """Return a table of Markdown without some of its columns; other lines stay."""
+    """Return Markdown without some columns of its table; other lines stay."""
     lines = [line.split(" | ") if line.startswith("|") else [line] for line in table.splitlines()]
     heads = next(line for line in lines if len(line) > 1)
     left = [index for index, head in enumerate(heads) if head.strip("| ") not in names]
@@ -200,8 +200,8 @@ def without_columns(table: str, names: Collection[str]) -> str:
     return "\n".join(shown) + "\n"
 
 
-def told_apart(found: Results) -> str:
-    """Say which adapters are better than the reference, and which worse, by their intervals."""
+def compare_intervals(found: Results) -> str:
+    """Return sentences on which adapters are better or worse than the reference."""
     sign = 1 if found.runs[0].greater_is_better else -1
     groups: dict[str, list[str]] = {"better than": [], "worse than": [], "not told apart from": []}
     for row in found.by_score:
@@ -218,8 +218,8 @@ def told_apart(found: Results) -> str:
     return f"{' '.join(sentences)}\n"
 
 
-def work(found: Results) -> str:
-    """Say how many runs there were, how long each is, and how long all took."""
+def describe_work(found: Results) -> str:
+    """Return a sentence on the number of runs, their updates, and the hours of all."""
     parts, hours = [], 0.0
     for kind, runs in (("trials", found.trials), ("runs", found.runs)):
         counts = {round(run.train_seconds / run.metrics["seconds_per_update"]) for run in runs}
@@ -229,8 +229,8 @@ def work(found: Results) -> str:
     return f"{' and '.join(parts)}; their trainings took {hours:.1f} hours in all.\n"
 
 
-def strengths(found: Results) -> str:
-    """Return a table of score and forgotten at fractions of adapters' strength, if there are."""
+def strength_table(found: Results) -> str:
+    """Return a table of scores and forgetting at fractions of the adapters' strength, if any."""
     score = found.caption.headline.replace("_", " ")
     lines = []
     for row in found.by_score:
@@ -266,17 +266,17 @@ def draw(found: Results, path: Path) -> None:
 
 
 def fill(text: str) -> str:
-    """Return a document with its tables written anew."""
+    """Return a document with its tables replaced by those of the results."""
 
     def filled(place: re.Match[str]) -> str:
         begin, name, short, end = place.groups()
-        return f"{begin}\n{written(read(RESULTS / name), short=bool(short))}\n{end}"
+        return f"{begin}\n{render(read(RESULTS / name), short=bool(short))}\n{end}"
 
     return PLACE.sub(filled, text)
 
 
 def main() -> None:
-    """Copy the results of a comparison where one is named; write every table and figure anew."""
+    """Copy the results of a comparison if one is named; then write all tables and figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("comparison", nargs="?", type=Path, help="folder with comparison.json")
     parser.add_argument("--name", help="folder of recipes/results to copy its results to")

@@ -1,4 +1,4 @@
-"""Print finished runs as a Markdown table: mean and deviation over seeds per configuration.
+"""Print a Markdown table of finished runs: mean and deviation over seeds by configuration.
 
 python scripts/runs_table.py outputs/demo/acceptability
 """

@@ -21,13 +21,13 @@ from goft_cli.system.files import read_yaml
 from scripts.vtab.average import average, group_means, groups
 
 Key = tuple[str, str, str]
-"""Model, adapter, and what picked the checkpoint."""
+"""Model, adapter, and the selection of the checkpoint."""
 Scores = Mapping[str, list[float]]
 """Accuracies of the seeds, by task."""
 
 
 def read_runs(root: Path) -> dict[Key, Scores]:
-    """Return the scores of every finished run below `root`; images of one's own get a star."""
+    """Return the scores of all finished runs below `root`; a star marks unpublished images."""
     tasks = groups()
     found: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in find_runs(root):
@@ -40,7 +40,7 @@ def read_runs(root: Path) -> dict[Key, Scores]:
 
 
 def column(scores: Scores) -> dict[str, str]:
-    """Return the cells of one method in percent, by their row: tasks, groups, average."""
+    """Return the cells of one method in percent, by row: tasks, groups, average."""
     means = {task: 100 * statistics.mean(values) for task, values in scores.items()}
     by_group = group_means(means)
     rows = {task: means.get(task) for task in groups()}
@@ -50,7 +50,7 @@ def column(scores: Scores) -> dict[str, str]:
 
 
 def lines(runs: Mapping[Key, Scores]) -> list[str]:
-    """Lay the table out, one column per method."""
+    """Return the lines of the table, with a column per method."""
     columns = [column(scores) for scores in runs.values()]
     header = [["", *(" ".join(key) for key in runs)], ["---"] * (len(runs) + 1)]
     body = [[name, *(cells[name] for cells in columns)] for name in column({})]
@@ -58,7 +58,7 @@ def lines(runs: Mapping[Key, Scores]) -> list[str]:
 
 
 def main() -> None:
-    """Print the table, means over seeds."""
+    """Print the table of means over seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("root", type=Path, help="folder with run folders below it")
     runs = read_runs(parser.parse_args().root)

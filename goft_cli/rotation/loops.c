@@ -1,16 +1,18 @@
 /* The loops of compiled.py: R x and R^T x of many vectors, and the gradients.
 
-   A vector walks down the tree of coordinates and up again. Down, from the finest stage to the
-   coarsest, each stage parts the live coordinates into heads, which stay live, and tails, which do
-   not. Up, each stage weaves heads and tails together. R multiplies on the way down, R^T on the way
-   up, so that vector instructions always meet neighbouring pairs, however few vectors there are.
+   For each vector, the loops walk down the tree of coordinates and up again. On the way down, from
+   the finest to the coarsest stage, each stage splits the live coordinates into heads, which stay
+   live, and tails, which do not. On the way up, each stage interleaves heads and tails. R is
+   applied on the way down and R^T on the way up, so that vector instructions always read
+   neighbouring pairs, even if there are few vectors.
 
-   A level of the tree is padded to whole registers: zeros in the vectors, the identity in the
-   coefficients. A coordinate that is left without a partner therefore passes like any other.
+   Each level of the tree is padded to whole registers, with zeros in the vectors and the identity
+   in the coefficients. A coordinate without a partner therefore needs no special case.
 
-   Memory is the caller's; nothing is allocated, for the system would have to clear it at each call.
-   The vectors are cut into shares, each of which is one thread's work; what the shares sum up is
-   added in their order, so that results do not depend on the number of threads. */
+   The caller provides all memory. The loops allocate none, because the system would have to clear
+   it at each call. The vectors are divided into shares, each of which one thread processes. The
+   sums of the shares are added in a fixed order, so that results do not depend on the number of
+   threads. */
 
 #include <string.h>
 
@@ -23,7 +25,7 @@ static int64_t bytes_of(const struct work *w, int64_t numbers)
     return numbers * (w->bfloat16 ? 2 : 4);
 }
 
-/* The even and the odd ones of the coordinates of a vector from one on; zeros behind the last. */
+/* Read the even and the odd coordinates of a vector from `at` on; behind the last, read zeros. */
 static inline void part_vector(const struct work *w, const void *vector, int64_t at, reg *even,
                                reg *odd)
 {
@@ -43,7 +45,7 @@ static inline void part_vector(const struct work *w, const void *vector, int64_t
     }
 }
 
-/* The way back. */
+/* Write the even and the odd coordinates of a vector from `at` on; drop those behind the last. */
 static inline void weave_vector(const struct work *w, void *vector, int64_t at, reg even, reg odd)
 {
     char *to = (char *)vector + bytes_of(w, at);
@@ -65,7 +67,7 @@ static void *vector_of(const struct work *w, const void *vectors, int64_t row)
     return (char *)vectors + bytes_of(w, row * w->dim);
 }
 
-/* The block of each of WIDE pairs: [[a1, b1], [a2, b2]]. */
+/* The blocks of WIDE pairs, each [[a1, b1], [a2, b2]]. */
 struct blocks {
     reg a1, b1, a2, b2;
 };
@@ -80,12 +82,12 @@ static inline struct blocks blocks_at(const struct work *w, int64_t at)
     return (struct blocks){cosine, -sine, sine, cosine};
 }
 
-/* A vector on its way: heads and tails of all levels, (padded) each. */
+/* The heads and the tails of a vector at all levels, (padded) numbers each. */
 struct walk {
     float *heads, *tails;
 };
 
-/* From a vector to its heads and tails of all levels; R of it if multiplied. */
+/* Compute the heads and tails of a vector at all levels; multiply by R if `multiplied`. */
 static inline void go_down(const struct work *w, const struct tree *tree, const void *vector,
                            struct walk to, int multiplied)
 {
@@ -110,7 +112,8 @@ static inline void go_down(const struct work *w, const struct tree *tree, const 
     }
 }
 
-/* Back to the heads of the finest level or, if it is given, to a vector; R^T if multiplied. */
+/* Compute the heads of all levels from the tails and the coarsest heads, and the vector if it is
+   given; multiply by R^T if `multiplied`. */
 static inline void go_up(const struct work *w, const struct tree *tree, struct walk from,
                          void *vector, int multiplied)
 {
@@ -133,9 +136,9 @@ static inline void go_up(const struct work *w, const struct tree *tree, struct w
     }
 }
 
-/* As go_down, of the gradient that reaches R^T x. The pairs' inputs, which x holds, times what
-   reaches the pairs is added to sums, which the first vector of a share sets: d/d angle, or d/d a1,
-   b1, a2, b2. */
+/* Multiply the gradient of R^T x by R, as go_down does. Add the gradient of the rotation to `sums`:
+   d/d angle, or d/d a1, b1, a2, b2. These are products of the pairs' inputs, which x holds, and the
+   gradients at the pairs. The first vector of a share overwrites `sums`. */
 static inline void go_back(const struct work *w, const struct tree *tree, const void *grad,
                            struct walk x, struct walk to, float *sums, int first)
 {
@@ -164,7 +167,7 @@ static inline void go_back(const struct work *w, const struct tree *tree, const 
     }
 }
 
-/* Which of this thread's two walks; its padding is zero, and stays so. */
+/* Return one of this thread's two walks, with zeros in its padding; the loops keep them. */
 static struct walk walk_of(const struct work *w, const struct tree *tree, int64_t which)
 {
     float *heads = w->scratch + (2 * number() + which) * 2 * w->padded;
@@ -185,7 +188,7 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Shares of R^T x, if the flag is set, or of R x. */
+/* Compute this thread's shares of R^T x if the flag is set, else of R x. */
 static void turn_shares(void *of)
 {
     const struct work *w = of;
@@ -204,7 +207,7 @@ static void turn_shares(void *of)
         }
 }
 
-/* This thread's part of the gradient of the rotation: shares added, padding left out. */
+/* Write this thread's part of the rotation's gradient: the sum over shares, without padding. */
 static void collect(const struct work *w, const struct tree *tree)
 {
     float *out = w->grad_rotation;
@@ -216,7 +219,7 @@ static void collect(const struct work *w, const struct tree *tree)
                     sum[entry] += get(sums_of(w, share) + entry * w->padded + tree->at[level] + k);
             float firsts[2 * WIDE], seconds[2 * WIDE], all[4 * WIDE];
             put(all, sum[0]);
-            if (w->numbers == 4) { /* to a1, b1, a2, b2 of each pair */
+            if (w->numbers == 4) { /* in the order a1, b1, a2, b2 of each pair */
                 weave(firsts, sum[0], sum[2]);
                 weave(seconds, sum[1], sum[3]);
                 weave(all, get(firsts), get(seconds));
@@ -227,7 +230,7 @@ static void collect(const struct work *w, const struct tree *tree)
         }
 }
 
-/* Shares of the gradient of x through R^T x, if the flag is set, and that of the rotation. */
+/* Compute this thread's shares of the gradient of the rotation and, if the flag is set, of x. */
 static void pull_shares_back(void *of)
 {
     const struct work *w = of;
@@ -259,7 +262,7 @@ void pullback(struct work *w)
     launch(pull_shares_back, w, (unsigned)w->threads, 0);
 }
 
-/* Coefficients as the walk reads them: of angles their cosines and sines, or blocks (d-1, 2, 2). */
+/* Pack cosines and sines of angles, or blocks (d-1, 2, 2), in the order in which the loops read. */
 void pack(int64_t dim, int64_t numbers, const float *given, const float *sines, float *packed)
 {
     struct tree tree;

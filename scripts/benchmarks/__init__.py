@@ -1,1 +1,1 @@
-"""The parts of `scripts/bench_*.py`: one module per measurement, one for what they share."""
+"""Modules of `scripts/bench_*.py` and `gpu_report.py`: measurements, and what they share."""

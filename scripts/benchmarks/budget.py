@@ -1,4 +1,4 @@
-"""A time budget for measurements: those that do not fit are left out and named."""
+"""Measure within a time budget; leave out and name the measurements that do not fit."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 
 from scripts.benchmarks.timing import Case, Samples, interleave
 
-LEFT_OUT = "left out, time was over"
+LEFT_OUT = "left out, because the time was over"
 LONGEST = 200
-"""Characters that are shown of an error."""
+"""Most characters of an error's line."""
 
 
 class OutOfTime(BaseException):
-    """No Exception, so that no library takes it for an error of its own and goes on."""
+    """The time is over. Derives from BaseException, so that no library catches it."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """So many seconds from now."""
+    """A number of seconds that starts when the budget is made."""
 
     seconds: float
     clock: Callable[[], float] = time.monotonic
@@ -31,23 +31,23 @@ class Budget:
         object.__setattr__(self, "end", self.clock() + self.seconds)
 
     def left(self) -> float:
-        """Seconds until the end, negative after it."""
+        """Return the seconds until the end, negative after it."""
         return self.end - self.clock()
 
-    def over(self) -> bool:
-        """Whether nothing more should start."""
+    def is_over(self) -> bool:
+        """Tell whether the time is over, so that nothing more should start."""
         return self.left() <= 0
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """End a block with `OutOfTime` when the time is over, or do not start it.
+    def enforced(self) -> Iterator[None]:
+        """Raise `OutOfTime` in a block when the time is over, or before the block starts.
 
-        Only the main thread may ask for it. Code in C is ended when it returns.
+        Works in the main thread only, which receives signals. Code in C ends when it returns.
         """
         left = self.left()
         if left <= 0:
             raise OutOfTime
-        handler = signal.signal(signal.SIGALRM, end)
+        handler = signal.signal(signal.SIGALRM, raise_out_of_time)
         timer = signal.setitimer(signal.ITIMER_REAL, left)
         try:
             yield
@@ -56,8 +56,8 @@ class Budget:
             signal.signal(signal.SIGALRM, handler)
 
 
-def end(*_: object) -> None:
-    """Raise `OutOfTime` at the alarm."""
+def raise_out_of_time(*_: object) -> None:
+    """Raise `OutOfTime`, as the handler of the alarm."""
     raise OutOfTime
 
 
@@ -67,32 +67,32 @@ def measure(
     budget: Budget,
     sync: Callable[[], object],
 ) -> tuple[dict[str, Samples], dict[str, str]]:
-    """Time in turns what can be made in time, in as many of the rounds as there is time for.
+    """Make the cases and time them in turns, in as many rounds as the budget allows.
 
     Args:
-        makers: by name, what makes a case, calls it, and may fail.
-        rounds: at most.
-        budget: of time.
+        makers: functions by name that make a case and may call it; they may fail.
+        rounds: most rounds.
+        budget: the time for making and timing the cases.
         sync: see `interleave`.
 
     Returns:
-        Samples by name, and the first line of the error by name of what failed.
+        Samples by name, and one line about the error of each failed case, by name.
     """
     cases: dict[str, Case] = {}
     failed: dict[str, str] = {}
     for name, make in makers.items():
         try:
-            with budget.kept():
+            with budget.enforced():
                 cases[name] = make()
         except OutOfTime:
             failed[name] = LEFT_OUT
-        except Exception as error:  # any error of a compiler, a driver or a library
-            failed[name] = sentence(error)
-    return interleave(cases, rounds, sync, budget.over), failed
+        except Exception as error:  # compilers, drivers and libraries raise any error
+            failed[name] = error_line(error)
+    return interleave(cases, rounds, sync, budget.is_over), failed
 
 
-def sentence(error: Exception) -> str:
-    """The first line of an error."""
+def error_line(error: Exception) -> str:
+    """Return one line about an error, of at most `LONGEST` characters."""
     if isinstance(error, ModuleNotFoundError):
         return f"{str(error.name).partition('.')[0]} is not installed"
     first = next(iter(str(error).strip().splitlines()), "")

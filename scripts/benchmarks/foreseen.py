@@ -1,4 +1,4 @@
-"""The memory that `goft plan` predicts for a short run, and the memory that `goft train` takes."""
+"""Compare the memory that `goft plan` predicts for a short run with what `goft train` takes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from goft_cli.system.locations import data_root
 from scripts.benchmarks.shapes import SHAPES, build
 
 ROWS, EVALUATED, UPDATES = 256, 16, 4
-"""Rows to train on and to score, and updates of the weights."""
+"""Numbers of training rows, of evaluated rows, and of updates."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A shape and its rows.
+    """The commands that plan and train a model of one shape.
 
     Attributes:
-        tiny: the shipped model whose tokenizer or image processor it takes.
-        words: of the task and the batch.
-        settings: words of each run, by what a table calls it.
+        tiny: the shipped model whose tokenizer or image processor is used.
+        words: command-line words of the task and its rows.
+        settings: command-line words of each run, by its name in the table.
     """
 
     tiny: str
@@ -72,7 +72,7 @@ WORKLOADS = {
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes of one run: foreseen from shapes alone, with `calibrate=true`, and measured."""
+    """Peak bytes of one run: predicted from shapes, with `calibrate=true`, and measured."""
 
     shape: str
     setting: str
@@ -82,7 +82,7 @@ class Peak:
 
 
 def write_model(shape: str, folder: Path) -> Path:
-    """Write a model of random weights with the files of a shipped one that read its rows."""
+    """Write a model of random weights, with the tokenizer or image processor of a shipped one."""
     build(SHAPES[shape], SHAPES[shape].blocks, torch.float32, torch.device("cpu")).save_pretrained(
         folder
     )
@@ -96,7 +96,7 @@ def write_model(shape: str, folder: Path) -> Path:
 
 
 def write_rows(folder: Path) -> None:
-    """Write texts that are longer than any workload reads."""
+    """Write tables of texts that are longer than the length to which any workload cuts them."""
     for name, count in (("texts", ROWS), ("few", EVALUATED)):
         texts = [f"{'the cats sleep . ' * 100}{index}" for index in range(count)]
         lines = [f"{text},{index % 2}" for index, text in enumerate(texts)]
@@ -106,7 +106,7 @@ def write_rows(folder: Path) -> None:
 
 
 def compared(shape: str, setting: str, folder: Path) -> Peak:
-    """Plan and train in processes of their own, below a folder with `model` and the rows."""
+    """Plan and train, in child processes, in a folder with `model` and rows; return the peaks."""
     workload, run = WORKLOADS[shape], folder / "run"
     words = [
         *workload.words.split(),
@@ -140,7 +140,7 @@ def compared(shape: str, setting: str, folder: Path) -> Peak:
 
 
 def table_of(peaks: list[Peak]) -> Table:
-    """One row per run: megabytes, and the forecasts as multiples of what was measured."""
+    """Return a table with a row per run: megabytes, and the forecasts over the measured peak."""
     table = Table(title="peak memory of goft train, MB")
     columns = ("shape", "setting", "measured", "foreseen", "ratio", "calibrate=true", "ratio")
     for index, heading in enumerate(columns):

@@ -1,7 +1,7 @@
-"""Time and memory that an adapter adds to one layer, by width, number of vectors and precision.
+"""Measure the time and memory that an adapter adds to one layer, by width, vectors and precision.
 
-The base layer does no work but what autocast would do to its input, so that all that is measured
-beyond it is the adapter's: no difference of two large numbers.
+The base layer only casts its input as autocast would and multiplies nothing. All that is measured
+beyond it is therefore the adapter's cost, and not a difference of two large numbers.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ VECTORS = (4, 64, 512, 2048)
 BASE, REFERENCE = "base", "lora r=8"
 ROTATIONS = ("goft", "qgoft")
 NUMBERS = 2**21
-"""Of a round: small cases are timed in more rounds than large ones, between the two limits."""
+"""Width times vectors of a case that gets the fewest rounds; smaller cases get more."""
 ROUNDS = range(9, 301)
+"""Fewest rounds of a case, and one more than the most."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One place of the grid.
+    """The measurements at one point of the grid.
 
     Attributes:
         width: d; the layer is d x d.
-        vectors: how many pass it.
+        vectors: number of vectors.
         autocast: whether bfloat16 autocast is on.
-        microseconds: overhead of forward and backward by adapter, over the base.
-        peaks: bytes by adapter, of what is alive at once beyond its parameters.
+        microseconds: time of forward and backward beyond the base layer's, by adapter.
+        peaks: peak bytes during a call, beyond the parameters, by adapter.
     """
 
     width: int
@@ -48,12 +49,12 @@ class Point:
     peaks: dict[str, int]
 
     def ratio(self, name: str) -> float:
-        """Overhead of an adapter in that of the reference."""
+        """Return the overhead of an adapter over that of the reference."""
         return self.microseconds[name] / self.microseconds[REFERENCE]
 
 
 def measure(widths: Sequence[int], vectors: Sequence[int]) -> Iterator[Point]:
-    """Measure each point in turn: LoRA, GOFT and qGOFT alternate, round by round."""
+    """Yield the measurements of each point; LoRA, GOFT and qGOFT are timed in turns."""
     for width in widths:
         layers = {name: layer(name, width) for name in (BASE, REFERENCE, *ROTATIONS)}
         for count in vectors:
@@ -62,22 +63,22 @@ def measure(widths: Sequence[int], vectors: Sequence[int]) -> Iterator[Point]:
                 rounds = min(max(NUMBERS // (width * count) * 9, ROUNDS.start), ROUNDS.stop - 1)
                 peaks = {name: peak(one) for name, one in cases.items()}
                 found = {name: one.median for name, one in interleave(cases, rounds).items()}
-                over = {name: 1e6 * (one - found[BASE]) for name, one in found.items()}
-                yield Point(width, count, autocast, over, peaks)
+                extra = {name: 1e6 * (one - found[BASE]) for name, one in found.items()}
+                yield Point(width, count, autocast, extra, peaks)
 
 
 class Passing(nn.Module):
-    """A base layer that multiplies nothing."""
+    """A base layer that returns its input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x as autocast would hand it to a product."""
+        """Return x in the dtype to which autocast would cast it for a matrix product."""
         if torch.is_autocast_enabled("cpu"):
             return x.to(torch.get_autocast_dtype("cpu"))
         return x.view_as(x)
 
 
 def layer(name: str, width: int) -> nn.Module:
-    """An adapter of a layer d x d whose weight takes no memory and no time."""
+    """Return an adapter on a layer d x d whose frozen weight takes no memory and no time."""
     if name == BASE:
         return Passing()
     linear = nn.Linear(1, 1, bias=False)
@@ -86,7 +87,7 @@ def layer(name: str, width: int) -> nn.Module:
     model = nn.Sequential(linear)
     config: Any = LoraConfig(r=8, target_modules=["0"])
     if name in ROTATIONS:
-        # The penalty depends on no vector: whole steps show what it costs.
+        # The penalty does not depend on the vectors; whole steps include its cost.
         config = GoftConfig(method=name, target_modules=["0"], penalty_weight=0)
     adapted: Any = get_peft_model(model, config).base_model.model[0]
     adapted.base_layer = Passing()
@@ -94,7 +95,7 @@ def layer(name: str, width: int) -> nn.Module:
 
 
 def case(layer: nn.Module, width: int, vectors: int, autocast: bool) -> Case:
-    """Forward and backward of a layer on random vectors."""
+    """Return a function that runs forward and backward of a layer on random vectors."""
     x = torch.randn(vectors, width, requires_grad=True)
     reached = torch.randn(vectors, width, dtype=torch.bfloat16 if autocast else torch.float32)
     wanted = [x, *(p for p in layer.parameters() if p.requires_grad)]
@@ -108,7 +109,7 @@ def case(layer: nn.Module, width: int, vectors: int, autocast: bool) -> Case:
 
 
 def peak(case: Case) -> int:
-    """Bytes that PyTorch's allocations of one call reach at most."""
+    """Return the peak bytes of PyTorch's allocations during one call."""
     case()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         case()
@@ -122,8 +123,8 @@ def peak(case: Case) -> int:
 
 
 def table_of(points: Sequence[Point]) -> Table:
-    """One row a width and number of vectors: time and memory in those of LoRA."""
-    table = Table(title="overhead of one layer, in that of LoRA r=8")
+    """Return a table with a row per point: time and memory as multiples of LoRA's."""
+    table = Table(title="overhead on one layer, as a multiple of LoRA r=8")
     for heading in ("width", "vectors", "precision", "LoRA, µs", "GOFT", "qGOFT", "memory"):
         table.add_column(heading, justify="right", no_wrap=True)
     for point in points:
@@ -140,5 +141,5 @@ def table_of(points: Sequence[Point]) -> Table:
 
 
 def as_json(points: Sequence[Point]) -> str:
-    """All points as they were measured."""
+    """Return all points as JSON."""
     return json.dumps([vars(point) for point in points], indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""One linear layer in bfloat16, frozen and with each adapter: a step of it, in time and memory."""
+"""Measure time and memory of a step of one linear layer, frozen and with each adapter."""
 
 from __future__ import annotations
 
@@ -25,45 +25,50 @@ ADAPTERS: dict[str, Callable[..., PeftConfig]] = {
     "GOFT": partial(GoftConfig, method="goft"),
     "qGOFT": partial(GoftConfig, method="qgoft"),
 }
-OVER, RATIO = "over frozen, us", f"in {REFERENCE}'s"
-PEAK, PEAK_OVER, PEAK_RATIO = "peak, MB", "peak over frozen, MB", f"peak in {REFERENCE}'s"
+OVER, RATIO = "overhead, us", f"overhead / {REFERENCE}"
+PEAK, PEAK_OVER = "peak, MB", "peak overhead, MB"
+PEAK_RATIO = f"peak overhead / {REFERENCE}"
 
 
 def plain(width: int, device: torch.device) -> nn.Linear:
-    """A frozen layer width x width."""
+    """Return a frozen bfloat16 layer width x width."""
     base = nn.Linear(width, width, bias=False, device=device, dtype=torch.bfloat16)
     return base.requires_grad_(False)
 
 
 def packed(width: int, device: torch.device) -> nn.Linear:
-    """The same with its weight in NF4; ModuleNotFoundError without bitsandbytes."""
+    """Return the same layer with its weight in NF4.
+
+    Raises:
+        ModuleNotFoundError: bitsandbytes is not installed.
+    """
     from bitsandbytes.nn.modules import Linear4bit
 
     layer = Linear4bit(width, width, False, torch.bfloat16, quant_type="nf4")
     layer.load_state_dict(plain(width, torch.device("cpu")).state_dict())
-    return layer.requires_grad_(False).to(device)  # packs
+    return layer.requires_grad_(False).to(device)  # packs the weight
 
 
 BASES: dict[str, Callable[[int, torch.device], nn.Linear]] = {"bfloat16": plain, "NF4": packed}
 
 
 def adapted(name: str, base: nn.Linear) -> nn.Module:
-    """The layer alone, without the model about it that PEFT makes."""
+    """Return the layer with its adapter, without the PEFT model around it."""
     if name == FROZEN:
         return base
     whole: Any = nn.Sequential(base)
-    whole.is_loaded_in_4bit = not base.weight.is_floating_point()  # as transformers tells PEFT
+    whole.is_loaded_in_4bit = not base.weight.is_floating_point()  # PEFT reads it
     config = ADAPTERS[name](target_modules="0")
     return get_peft_model(whole, config).base_model.get_submodule("model.0").train()
 
 
 def step_of(layer: nn.Module, x: Tensor, backend: str) -> Case:
-    """Forward and backward as in training, the penalty and the gradient of x included.
+    """Return a function that runs forward and backward, penalty and gradient of x included.
 
     Args:
-        layer: what takes x (..., d).
-        x: in bfloat16.
-        backend: of torch.compile, which is left out without one.
+        layer: a layer of inputs (..., d).
+        x: the input, in bfloat16.
+        backend: the backend of torch.compile, or empty for no compilation.
     """
     call = torch.compile(layer, backend=backend) if backend else layer
     leaf, grad = x.detach().requires_grad_(), torch.randn_like(x)
@@ -82,12 +87,12 @@ def step_of(layer: nn.Module, x: Tensor, backend: str) -> Case:
     return step
 
 
-def tried(name: str, base: str, x: Tensor, backend: str, found: dict[str, Record]) -> Case:
-    """A step that has run; into `found` go its memory and the number of compiled graphs."""
+def warm_step(name: str, base: str, x: Tensor, backend: str, found: dict[str, Record]) -> Case:
+    """Return a step that has run; put its peak and number of compiled graphs into `found`."""
     before = counters["stats"]["unique_graphs"]
     layer = adapted(name, BASES[base](x.shape[-1], x.device))
     step = step_of(layer, x, backend)
-    for _ in range(2):  # a layer that has left a penalty is compiled again
+    for _ in range(2):  # the penalty of the first makes the second compile again
         step()
     graphs = counters["stats"]["unique_graphs"] - before
     found[name] = {PEAK: round(peak(step, x.device) / 2**20, 3)}
@@ -96,7 +101,7 @@ def tried(name: str, base: str, x: Tensor, backend: str, found: dict[str, Record
 
 
 def peak(step: Case, device: torch.device) -> int:
-    """Bytes that a step takes at most, beyond what is there before it."""
+    """Return the peak memory of a step beyond the memory before it, in bytes."""
     if device.type == "cpu":
         return grid.peak(step)
     before = torch.cuda.memory_allocated(device)
@@ -107,7 +112,7 @@ def peak(step: Case, device: torch.device) -> int:
 
 
 def overheads(samples: Mapping[str, Samples], found: Mapping[str, Record]) -> dict[str, Record]:
-    """By layer its time and peak, what they are over the frozen one's, and that in LoRA's."""
+    """Return time, peak, the overhead over the frozen layer, and its ratio to LoRA's, by layer."""
     rows = {name: microseconds(one) | found[name] for name, one in samples.items()}
     if FROZEN not in rows:
         return rows

@@ -1,4 +1,4 @@
-"""The machine that made the numbers."""
+"""Describe the machine on which a benchmark runs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from goft_cli.run.manifest import environment
 
 
 def machine() -> dict[str, Any]:
-    """Versions and hardware as a run's manifest has them, and the processor."""
+    """Return the versions and hardware of a run's manifest, and the processor's name."""
     return {"cpu": cpu_name(), **environment()}
 
 
 def name_of(device: torch.device) -> str:
-    """What the device is called, with the number of threads for a CPU."""
+    """Return the name of a device, for a CPU with the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{cpu_name()}, {torch.get_num_threads()} threads"
 
 
 def cpu_name() -> str:
-    """The processor's name, where Linux has it; else what Python knows."""
+    """Return the processor's name as Linux states it, or else as Python does."""
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text(encoding="utf-8").splitlines() if facts.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

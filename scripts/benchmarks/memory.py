@@ -1,4 +1,4 @@
-"""Peak memory of a few training steps, each measured in a process that does nothing else."""
+"""Measure the peak memory of this process, or of a child process for one measurement alone."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# Large blocks go back to the system as soon as they are freed, so that the resident peak is that
-# of the tensors alive at once and not of what the allocator keeps for later.
+# With these settings the C library returns large blocks to the system as soon as they are freed, so
+# that the resident peak counts the tensors alive at once, and no memory kept for later.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
@@ -23,7 +23,7 @@ def forget_peak() -> None:
 
 
 def resident_peak() -> int:
-    """Largest resident memory of this process, in bytes, since `forget_peak` if that worked."""
+    """Return the peak resident bytes of this process, since `forget_peak` if that worked."""
     status = Path("/proc/self/status")
     if status.is_file():
         line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
@@ -33,13 +33,13 @@ def resident_peak() -> int:
 
 
 def peak_in_child(words: Sequence[str]) -> int:
-    """Run this program again for one candidate alone.
+    """Run a script in a child process, and return the peak memory that it prints.
 
     Args:
-        words: the arguments, among them the one that makes it print its peak.
+        words: the script and its arguments, one of which makes it print its peak.
 
     Returns:
-        Bytes: the allocator's peak on a GPU, the resident peak elsewhere.
+        Bytes: the allocator's peak on a GPU, the resident peak on a CPU.
     """
     done = subprocess.run(
         [sys.executable, *words],

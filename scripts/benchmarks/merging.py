@@ -1,4 +1,4 @@
-"""Merging a rotation into a square layer: how long, and how much memory it takes meanwhile."""
+"""Measure the time and the memory of merging a rotation into a square layer."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ LLAMA_LAYERS = 32 * 4
 
 
 def random_layer(method: Method, width: int, dtype: torch.dtype, device: torch.device) -> GoftLayer:
-    """A random weight (width, width) with a rotation that is not the identity."""
+    """Return a layer of random weight (width, width) with a rotation that is not the identity."""
     linear = nn.Linear(width, width, bias=False, dtype=dtype, device=device).requires_grad_(False)
     return GoftLayer(linear, "default", GoftConfig(method=method, init_weights=False))
 
 
 def merge_once(layer: GoftLayer) -> None:
-    """Merge, and put the weight back."""
+    """Merge, and restore the weight."""
     layer.merge()
     layer.unmerge()
 
 
 def time_merges(layer: GoftLayer, rounds: int, device: torch.device) -> Samples:
-    """Seconds of one merge; putting the old weight back takes microseconds."""
+    """Return the seconds of a merge; restoring the weight is included and takes microseconds."""
     cases = {"merge": lambda: merge_once(layer)}
     return interleave(cases, rounds, sync_of(device))["merge"]
 
 
 def memory_of_merge(layer: GoftLayer, device: torch.device) -> int:
-    """Bytes on top of the layer while it is merged, the merged weight among them."""
+    """Return the peak bytes of a merge beyond the layer, the merged weight included."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -48,9 +48,9 @@ def memory_of_merge(layer: GoftLayer, device: torch.device) -> int:
 
 
 def time_model(layer: GoftLayer, device: torch.device) -> float:
-    """Seconds for all layers of LLaMA2-7B, one and the same weight in place of theirs.
+    """Return the seconds of merging one layer as often as LLaMA2-7B has adapted layers.
 
-    The weights of a whole model would change nothing but the memory.
+    The weights of a whole model would change the memory and not the time.
     """
     sync = sync_of(device)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What the bare rotation costs: per vector against its width, and against the number of vectors."""
+"""Plot the time of the rotation alone, against the width and against the number of vectors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LINES = {BOTH: "-", FORWARD: "--"}
 
 @style()
 def draw(widths: Sequence[Timed], counts: Sequence[Timed], title: str, path: Path) -> None:
-    """Write the figure.
+    """Draw both panels and write the figure.
 
     Args:
-        widths: "auto" at one number of vectors.
-        counts: "auto" and all engines at one width.
-        title: above both panels.
-        path: a PNG file.
+        widths: times of "auto" by width, at one number of vectors.
+        counts: times of "auto" and all engines by number of vectors, at one width.
+        title: text above both panels.
+        path: the PNG file.
     """
     figure = Figure(figsize=(11, 5.4))
     left, right = figure.subplots(1, 2)
@@ -64,7 +64,7 @@ def _against_count(axes: Axes, timed: Sequence[Timed]) -> None:
     for passes, line in LINES.items():
         for colour, engine in zip(COLOURS, engines, strict=False):
             _line(axes, timed, engine, passes, color=colour, linestyle=line, marker=".")
-        # Wide and pale below the engines' lines: where it changes over, the choice does.
+        # A wide, pale line below the engines' lines: it follows the engine that "auto" chooses.
         _line(axes, timed, AUTO, passes, color="#999999", linewidth=7, alpha=0.4, zorder=1)
 
 

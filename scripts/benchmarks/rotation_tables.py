@@ -1,4 +1,4 @@
-"""Tables of what the bare rotation and merging cost."""
+"""Build the tables of times of the rotation alone and of merging."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from scripts.benchmarks.rotations import Timed
 
 
 def rotation_table(title: str, timed: Sequence[Timed]) -> Table:
-    """One row per size, kind and pass, one column per engine."""
+    """Return a table with a row per size, kind and pass, and a column per engine."""
     engines = list(dict.fromkeys(one.engine for one in timed))
     rows: dict[tuple[str, ...], dict[str, Timed]] = {}
     for one in timed:
         row = (f"{one.dim:,}", f"{one.tokens:,}", one.kind, one.passes)
         rows.setdefault(row, {})[one.engine] = one
     table = _table(title, ("width", "vectors", "kind", "pass", *engines))
-    table.caption = "milliseconds: median ± half the spread between the quartiles, and over staged"
+    table.caption = "milliseconds: median ± half the interquartile range, and ratio to staged"
     for row, by_engine in rows.items():
         table.add_row(*row, *(_cell(by_engine.get(engine)) for engine in engines))
     return table
 
 
 def merge_table(width: int, merges: Mapping[str, Mapping[str, float]]) -> Table:
-    """One row per method and dtype of the weight."""
+    """Return a table with a row per method and dtype of the weight."""
     title = f"merging a layer of {width:,} x {width:,}"
     table = _table(title, ("merge", "seconds", "extra memory", "all of LLaMA2-7B"))
     for name, found in merges.items():

@@ -1,4 +1,4 @@
-"""The bare rotation R^T x of random vectors: every engine in turns on the same ones."""
+"""Time the rotation R^T x alone: all engines in turns on the same random vectors."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ FORWARD, BOTH = "forward", "forward+backward"
 
 @dataclass(frozen=True)
 class Setting:
-    """What all measurements of a run have in common."""
+    """The settings that all measurements of a run share."""
 
     device: torch.device
     dtype: torch.dtype
-    """Of the vectors; the rotation is float32."""
+    """Dtype of the vectors; the rotation is float32."""
     rounds: int
-    """Calls of each case that are timed."""
+    """Timed calls of each case."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds that one call takes, quartiles and median.
+    """Quartiles and median of the seconds of one call.
 
     Attributes:
-        engine: a name in `ENGINES`, or "auto" for the one that is chosen.
+        engine: a name in `ENGINES`, or "auto" for the automatic choice.
         kind: "strict" or "quasi".
         passes: "forward" without gradients, or "forward+backward" with those of the vectors and of
             the rotation.
@@ -44,7 +44,7 @@ class Timed:
         low: first quartile.
         median: median.
         high: third quartile.
-        ratio: the median over that of the staged engine in the same rounds, None without it.
+        ratio: the median over the staged engine's in the same rounds; None if it was not timed.
     """
 
     engine: str
@@ -61,8 +61,8 @@ class Timed:
 def time_rotations(
     setting: Setting, dim: int, tokens: int, engines: Iterable[str], kinds: Sequence[str] = KINDS
 ) -> list[Timed]:
-    """Time the engines against each other; those that cannot turn such vectors are left out."""
-    keys = list(product(kinds, (FORWARD, BOTH), _able(engines, dim, setting)))
+    """Time the engines in turns; leave out those that do not support such vectors."""
+    keys = list(product(kinds, (FORWARD, BOTH), _supporting(engines, dim, setting)))
     x, grad = (torch.randn(tokens, dim, dtype=setting.dtype, device=setting.device) for _ in "12")
     rotations = {kind: random_rotation(kind, dim, setting.device) for kind in kinds}
     cases = {
@@ -74,19 +74,19 @@ def time_rotations(
 
 
 def random_rotation(kind: str, dim: int, device: torch.device) -> Tensor:
-    """Angles (dim-1,) all round the circle, or blocks (dim-1, 2, 2) near the identity."""
+    """Return uniform angles (dim-1,) of the full circle, or blocks (dim-1, 2, 2) near identity."""
     if kind == "strict":
         return (2 * torch.rand(dim - 1, device=device) - 1) * math.pi
     return torch.eye(2, device=device) + torch.randn(dim - 1, 2, 2, device=device) / 10
 
 
-def _able(engines: Iterable[str], dim: int, setting: Setting) -> list[str]:
+def _supporting(engines: Iterable[str], dim: int, setting: Setting) -> list[str]:
     wanted = (dim, setting.dtype, setting.device)
     return [name for name in engines if name == AUTO or ENGINES[name].supports(*wanted)]
 
 
 def _case(engine: str, x: Tensor, rotation: Tensor, grad: Tensor | None) -> Case:
-    """One call without gradients, or one with them if a gradient of the result is given."""
+    """Return a function that rotates x, with a backward pass if the result's gradient is given."""
     below, turns = (tensor.detach().requires_grad_(grad is not None) for tensor in (x, rotation))
 
     def run() -> None:

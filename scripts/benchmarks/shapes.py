@@ -1,4 +1,4 @@
-"""Models of published shapes with random weights, cut to a few blocks, and a batch for each."""
+"""Build models of published shapes with random weights and few blocks, and batches for them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Shape:
-    """A published model shape.
+    """The shape of a published model, and how to make its inputs.
 
     Attributes:
         model: name of the YAML in configs/model that says which of its linears are adapted.
-        auto_class: the head that goes on it.
-        blocks: how many the published model has.
-        configure: number of blocks to the model's configuration.
-        batch: (rows, length) to model inputs with targets.
+        auto_class: the transformers Auto class, which determines the head.
+        blocks: number of blocks of the published model.
+        configure: returns the model's configuration for a number of blocks.
+        batch: returns model inputs and targets for (rows, length).
     """
 
     model: str
@@ -45,28 +45,28 @@ DEBERTA_V3: dict[str, Any] = {
     "type_vocab_size": 0,
     "layer_norm_eps": 1e-7,
 }
-"""What config.json of microsoft/deberta-v3-base says; the dropout is the class's own, 0.1."""
+"""Values of microsoft/deberta-v3-base's config.json; the dropout is the class's default, 0.1."""
 
 
 def deberta_v3_base(blocks: int) -> tf.PretrainedConfig:
-    """DeBERTaV3-base."""
+    """Return the configuration of DeBERTaV3-base."""
     return tf.DebertaV2Config(**DEBERTA_V3, num_hidden_layers=blocks)
 
 
 def minilm_l6(blocks: int) -> tf.PretrainedConfig:
-    """MiniLM-L6 of sentence-transformers."""
+    """Return the configuration of MiniLM-L6 of sentence-transformers."""
     return tf.BertConfig(
         hidden_size=384, intermediate_size=1536, num_attention_heads=12, num_hidden_layers=blocks
     )
 
 
 def llama2_7b(blocks: int) -> tf.PretrainedConfig:
-    """LLaMA2-7B."""
+    """Return the configuration of LLaMA2-7B."""
     return tf.LlamaConfig(num_hidden_layers=blocks)
 
 
 def smollm2_135m(blocks: int) -> tf.PretrainedConfig:
-    """SmolLM2-135M."""
+    """Return the configuration of SmolLM2-135M."""
     return tf.LlamaConfig(
         vocab_size=49_152,
         hidden_size=576,
@@ -79,13 +79,13 @@ def smollm2_135m(blocks: int) -> tf.PretrainedConfig:
 
 
 def vit_b16(blocks: int) -> tf.PretrainedConfig:
-    """ViT-B/16 at 224 pixels with the 100 classes of VTAB's CIFAR."""
+    """Return the configuration of ViT-B/16 for 224 pixels and the 100 classes of VTAB's CIFAR."""
     classes: dict[str, Any] = {"num_labels": 100}
     return tf.ViTConfig(num_hidden_layers=blocks, **classes)
 
 
 def sentences(rows: int, length: int) -> dict[str, Tensor]:
-    """Random tokens with one of two labels per row."""
+    """Return random tokens with one of two labels per row."""
     return {
         "input_ids": torch.randint(5, 30_000, (rows, length)),
         "attention_mask": torch.ones(rows, length, dtype=torch.long),
@@ -94,13 +94,13 @@ def sentences(rows: int, length: int) -> dict[str, Tensor]:
 
 
 def text(rows: int, length: int) -> dict[str, Tensor]:
-    """Random tokens, each to be predicted from those before it."""
+    """Return random tokens, which are their own targets for next-token prediction."""
     tokens = torch.randint(5, 30_000, (rows, length))
     return {"input_ids": tokens, "labels": tokens.clone()}
 
 
 def pictures(rows: int, length: int) -> dict[str, Tensor]:
-    """Random pictures of 224 pixels, whatever the length: 197 tokens each."""
+    """Return random images of 224 pixels and 197 tokens, whatever the length."""
     return {"pixel_values": torch.randn(rows, 3, 224, 224), "labels": torch.randint(100, (rows,))}
 
 
@@ -116,7 +116,7 @@ SHAPES = {
 
 
 def build(shape: Shape, blocks: int, dtype: torch.dtype, device: torch.device) -> Any:  # noqa: ANN401 - Auto classes are untyped
-    """A model of the shape, cut to so many blocks, with random weights."""
+    """Return a model of the shape with a number of blocks and random weights."""
     torch.manual_seed(0)
     auto = getattr(tf, shape.auto_class)
     with device:

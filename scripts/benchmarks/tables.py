@@ -1,4 +1,4 @@
-"""Rows of a benchmark, and how they are shown."""
+"""Lay out the rows of a benchmark as tables, for the screen and in Markdown."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from scripts.benchmarks.timing import Samples
 HEADINGS = ("adapter", "params", "ms", "quartiles", "ratio", "overhead", "memory")
 
 Record = dict[str, str | float]
-"""A row by its columns."""
+"""A row: its values by column."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one candidate.
+    """The measurements of one candidate.
 
     Attributes:
-        name: of the candidate.
+        name: name of the candidate.
         low: first quartile in milliseconds.
         median: median in milliseconds.
         high: third quartile in milliseconds.
-        trainable: parameters of the adapter, None where nothing trains.
-        peak: bytes of memory, None where it was not measured.
+        trainable: number of adapter parameters; None if nothing trains.
+        peak: bytes of memory; None if it was not measured.
     """
 
     name: str
@@ -39,19 +39,19 @@ class Row:
 def row_of(
     name: str, samples: Samples, trainable: int | None = None, peak: int | None = None
 ) -> Row:
-    """Put what was measured of one candidate side by side."""
+    """Return the row of one candidate, with its times in milliseconds."""
     low, median, high = (1e3 * s for s in (samples.low, samples.median, samples.high))
     return Row(name, low, median, high, trainable, peak)
 
 
 def table_of(title: str, rows: Sequence[Row], reference: str, floor: str) -> Table:
-    """Lay rows out.
+    """Return the table of the rows, without empty columns.
 
     Args:
-        title: above the table.
-        rows: in the order to show them.
-        reference: name of the row that the ratios are taken to, if there is one.
-        floor: name of the row that overhead and memory are counted from, if there is one.
+        title: text above the table.
+        rows: rows in the order to show them.
+        reference: name of the row by whose time the others are divided, if there is one.
+        floor: name of the row beyond which overhead and memory are counted, if there is one.
     """
     by_name = {row.name: row for row in rows}
     cells = [
@@ -64,9 +64,9 @@ def table_of(title: str, rows: Sequence[Row], reference: str, floor: str) -> Tab
         )
         for row in rows
     ]
-    said = (("ratio to", reference), ("overhead and memory over", floor))
+    captions = (("ratio to", reference), ("overhead and memory over", floor))
     table = Table(title=title)
-    table.caption = "; ".join(f"{what} {name}" for what, name in said if name in by_name)
+    table.caption = "; ".join(f"{what} {name}" for what, name in captions if name in by_name)
     columns = [column for column in zip(HEADINGS, *cells, strict=True) if any(column[1:])]
     for heading, *_ in columns:
         table.add_column(
@@ -86,13 +86,13 @@ def _ratios(row: Row, reference: Row | None, floor: Row | None) -> tuple[str, st
 
 
 def microseconds(samples: Samples, calls: int = 1) -> Record:
-    """Median and quartiles of one of several calls in microseconds."""
+    """Return median and quartiles of one call in microseconds, from samples of `calls` calls."""
     low, median, high = (1e6 * s / calls for s in (samples.low, samples.median, samples.high))
     return {"us": round(median, 1), "low": round(low, 1), "high": round(high, 1)}
 
 
 def markdown_of(records: Sequence[Mapping[str, object]]) -> str:
-    """A Markdown table of records, which need not all have the same columns."""
+    """Return a Markdown table of records, which may have different columns."""
     columns = list(dict.fromkeys(column for record in records for column in record))
     cells = [[str(record.get(column, "")) for column in columns] for record in records]
     lines = [columns, ["---"] * len(columns), *cells]

@@ -1,4 +1,4 @@
-"""Time several functions in turns, so that whatever slows the machine down slows all of them."""
+"""Time several functions in turns, so that other load on the machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 Case = Callable[[], object]
-"""One call of what is measured; a result, if any, is dropped before the next one starts."""
+"""A function to time; its result, if any, is dropped before the next call."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Samples:
 
     @property
     def median(self) -> float:
-        """The middle: half of the rounds took longer."""
+        """The median."""
         return self._quantile(0.5)
 
     @property
@@ -44,18 +44,19 @@ def interleave(
     sync: Callable[[], object] = lambda: None,
     enough: Callable[[], bool] = lambda: False,
 ) -> dict[str, Samples]:
-    """Call each case once per round, after one call of each that is not counted.
+    """Call each case once per round, after one call of each that is not timed.
 
-    Every second round goes backwards, so that no case always finds the caches of the same other.
+    Every second round runs in reverse order, so that no case always finds the caches that the same
+    other case has left.
 
     Args:
-        cases: by name.
-        rounds: at least 1.
+        cases: the functions, by name.
+        rounds: number of rounds, at least 1.
         sync: waits until the device is done; see `sync_of`.
-        enough: asked before each round but the first whether it is left out.
+        enough: called before each round but the first; true ends the timing.
 
     Returns:
-        By name, in the order of the cases.
+        Samples by name, in the order of the cases.
     """
     for case in cases.values():
         case()
@@ -73,7 +74,7 @@ def interleave(
 
 
 def sync_of(device: torch.device) -> Callable[[], object]:
-    """What waits for the device; nothing for the CPU, which has finished when a call returns."""
+    """Return a function that waits for the device, or does nothing for the CPU."""
     if device.type == "cpu":
         return lambda: None
     return lambda: torch.get_device_module(device).synchronize(device)

@@ -1,4 +1,4 @@
-"""A training step of each adapter on the same frozen weights, one layer of it, a forward pass."""
+"""Build training steps, single layers and forward passes of adapters on shared frozen weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scripts.benchmarks.shapes import Shape
 from scripts.benchmarks.timing import Case
 
 UPDATES = 1000
-"""Updates of AdaLoRA's schedule; no rank is dropped while steps are timed."""
+"""Updates of AdaLoRA's schedule, so many that it drops no rank while steps are timed."""
 
 FROZEN = "frozen model"
 REFERENCE = "lora r=8"
@@ -42,14 +42,14 @@ VARIANTS: dict[str, str] = {
     "goft-scaled": "adapter=goft-scaled",
     "qgoft": "adapter=qgoft",
 }
-"""What is measured, as a user of `goft train` would type it."""
+"""Words of `goft train` that select a candidate, by its name in the tables."""
 SEPARABLE = ("lora r=2", REFERENCE, "lora r=16", "oft", "goft", "goft-scaled", "qgoft")
 """Adapters that act on the layer's vectors and not on its weight."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model with an adapter on it, and what a step of it needs."""
+    """A model with an adapter, and the optimizer and batch of its training step."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer | None
@@ -58,7 +58,7 @@ class Candidate:
     autocast: bool = False
 
     def step(self) -> None:
-        """Forward, backward, update; as the trainer does it, penalty included."""
+        """Run forward, backward and update as the trainer does, penalty included."""
         forget_penalties(self.model)
         device = next(iter(self.batch.values())).device.type
         with torch.autocast(device, dtype=torch.bfloat16, enabled=self.autocast):
@@ -72,7 +72,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Workbench:
-    """What all candidates share: the frozen weights, their shape, a batch."""
+    """The frozen model, its shape and the batch that all candidates share."""
 
     base: nn.Module
     shape: Shape
@@ -82,9 +82,9 @@ class Workbench:
     """Whether training steps run under bfloat16 autocast."""
 
     def candidate(self, name: str) -> Candidate:
-        """Put the adapter of that name on a model with the very weights of the base."""
+        """Return the candidate of that name, a model that shares the weights of the base."""
         model = shared_copy(self.base)
-        if name == FROZEN:  # gradients flow through: what every adapter pays for at least
+        if name == FROZEN:  # the backward pass that every adapter needs
             model.train().enable_input_require_grads()
             return Candidate(model, None, self.batch, 0, self.autocast)
         if name in METHODS:
@@ -101,17 +101,17 @@ class Workbench:
         return Candidate(model, optimizer, self.batch, trainable, self.autocast)
 
     def adapted(self, model: Any, name: str) -> Any:  # noqa: ANN401 - a transformers, a PEFT model
-        """Attach an adapter of ours or of PEFT as `goft train` does."""
+        """Attach an adapter as `goft train` does."""
         cfg = compose_words(VARIANTS[name], self.shape.model)
         backbone, head = Backbone(model, None, ""), cfg.model.head_modules or []
         return attach_adapter(backbone, cfg.adapter, head, self.shape.auto_class, UPDATES)
 
     def layer(self, name: str, tokens: int) -> Case:
-        """Forward and backward of a separable adapter on one layer, its frozen weight left out.
+        """Return a forward and backward call of an adapter on one layer without its weight.
 
         Args:
-            name: one of SEPARABLE.
-            tokens: how many vectors pass the layer.
+            name: a name in SEPARABLE.
+            tokens: number of vectors.
         """
         model = self.adapted(shared_copy(self.base), name).train()
         layers: list[Any] = [part for part in model.modules() if isinstance(part, BaseTunerLayer)]
@@ -124,13 +124,13 @@ class Workbench:
         return lambda: torch.autograd.grad(layer(x), wanted, grad)
 
     def forwards(self, name: str) -> dict[str, Callable[[], object]]:
-        """The forward pass of an adapter, and of the same merged into a copy of the weights."""
+        """Return forward passes of an adapter, unmerged and merged into a copy of the weights."""
         before = self.adapted(shared_copy(self.base), name).eval()
         merged = merge(self.adapted(copy.deepcopy(self.base), name)).eval()
         return {name: self.forward(before), f"{name}, merged": self.forward(merged)}
 
     def forward(self, model: nn.Module) -> Callable[[], object]:
-        """Return what runs the model on the batch without gradients."""
+        """Return a function that runs the model on the batch without gradients."""
 
         def run() -> None:
             with torch.no_grad():
@@ -149,5 +149,5 @@ def compose_words(words: str, model: str) -> TrainConfig:
 
 
 def shared_copy(model: nn.Module) -> Any:  # noqa: ANN401 - the class of the model
-    """Another model on the very same weights."""
+    """Return a copy of the model that shares its parameters and buffers."""
     return copy.deepcopy(model, {id(p): p for p in [*model.parameters(), *model.buffers()]})

@@ -1,1 +1,1 @@
-"""The parts of `scripts/make_demo_rows.py`: a generator of each demo's rows, in pure Python."""
+"""Modules of `scripts/make_demo_rows.py`: generators of each demo's rows, in pure Python."""

@@ -1,9 +1,8 @@
-"""The data of `demo/acceptability`: is this sentence grammatical? In the shape of GLUE's CoLA.
+"""Generate the data of `demo/acceptability`: grammatical and corrupted sentences, as in CoLA.
 
-Every sentence text belongs to exactly one share of the data, by a checksum of its letters. So the
-training, validation and test splits and the pretraining corpus have no sentence in common, a
-corrupted sentence stays in the share of the sentence that it was made from, and nothing has to be
-remembered for that.
+A checksum of its text assigns each sentence to exactly one share of the data. The training,
+validation and test splits and the pretraining corpus therefore have no sentence in common, although
+no sentence is stored. A corrupted sentence must belong to the share of its source.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ SIZES: dict[Split, int] = {"train": 3000, "validation": 500, "test": 500}
 ACCEPTABLE = 1
 UNACCEPTABLE = 0
 MAX_WORDS = 20
-# Twentieths of all sentences, in the order of the checksum.
+# Twentieths of all sentences, as the checksum assigns them.
 _SLOTS: dict[Share, int] = {"validation": 2, "test": 2, "train": 4, "corpus": 12}
 _SHARES: list[Share] = [share for share, slots in _SLOTS.items() for _ in range(slots)]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled sentence; `phenomenon` and `source` tell how an unacceptable one was made."""
+    """One labelled sentence; `phenomenon` and `source` say how an unacceptable one was made."""
 
     sentence: str
     label: int
@@ -104,7 +103,7 @@ def _correct(phrase: Phrase) -> Example:
 
 
 def _corrupt(phrase: Phrase, chance: Chance, split: Split) -> Example | None:
-    """Make one fault; None when this sentence has no fault that stays in the split."""
+    """Return the sentence with one fault; None if no faulty version belongs to the split."""
     faults = list(phrase.faults)
     source = spell(phrase.words)
     while faults:

@@ -1,6 +1,6 @@
-"""The questions of `demo/chat`: a dozen of our own, in the nine categories of Vicuna-Eval.
+"""The twelve questions of `demo/chat`, in the nine categories of Vicuna-Eval.
 
-Short ones, because the tiny model has 256 positions; it writes words, not sense.
+The questions are short, because the tiny model has 256 positions. Its answers make no sense.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The data of `demo/choices`: small facts in the form of MMLU, a subject for each sort of fact."""
+"""Generate the data of `demo/choices`: facts in the form of MMLU, a subject per sort of fact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small facts about the demo grammar's world, as statements, questions and multiple choice."""
+"""Draw facts with the demo grammar's words, as statements, questions and multiple choice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LETTERS = "ABCD"
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact: `context` (may be empty) makes `answer` right, `others` are wrong answers."""
+    """One fact: `answer` is right in `context`, which may be empty; `others` are wrong answers."""
 
     statement: str
     question: str
@@ -45,7 +45,7 @@ def as_question(fact: Fact) -> str:
 
 
 def options_of(fact: Fact, chance: Chance) -> tuple[list[str], int]:
-    """Draw four options, and return them with the place of the right one."""
+    """Draw four options, and return them with the index of the right one."""
     options = sample(chance, fact.others, len(LETTERS) - 1)
     place = chance.pick(range(len(LETTERS)))
     options.insert(place, fact.answer)
@@ -169,4 +169,4 @@ SORTS: dict[str, Callable[[Chance], Fact]] = {
     "owner": _owner,
     "colour": _colour,
 }
-"""What draws a fact of each sort."""
+"""Functions that draw a fact, by sort."""

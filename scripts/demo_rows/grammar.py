@@ -1,8 +1,9 @@
-"""An English-like grammar whose sentences know the errors that could be made in them.
+"""Phrases of an English-like grammar, with the edits that make them ungrammatical.
 
-A phrase is a run of words with its possible `Fault`s: each one edit (replace, insert, delete or
-swap) that makes the sentence ungrammatical under every reading of the lexicon. The grammar builds
-phrases by concatenation, so a fault is stated where the features that it breaks are known.
+A phrase is a sequence of words with its possible `Fault`s. A fault is one edit (replace, insert,
+delete or swap) that makes the sentence ungrammatical under every reading of the lexicon. Larger
+phrases are concatenated from smaller ones, and the code that chooses a feature of a phrase, such as
+its number, also states the faults that break this feature.
 """
 
 from __future__ import annotations
@@ -56,12 +57,12 @@ class Phrase:
         return replace(self, faults=(*self.faults, Fault(phenomenon, start, stop, words)))
 
     def swappable(self, at: int) -> Phrase:
-        """Add the fault of exchanging the words at `at` and `at + 1`."""
+        """Add the fault that exchanges the words at `at` and `at + 1`."""
         first, second = self.words[at : at + 2]
         return self.with_fault(ORDER, at, at + 2, second, first)
 
     def faulted(self, fault: Fault) -> tuple[str, ...]:
-        """Return the words with that one edit made."""
+        """Return the words after that edit."""
         return self.words[: fault.start] + fault.words + self.words[fault.stop :]
 
 
@@ -79,7 +80,7 @@ def word(text: str, **wrong: Sequence[str]) -> Phrase:
 
 
 def text(*words: str) -> Phrase:
-    """Make a phrase in which nothing can be mistaken."""
+    """Make a phrase without faults."""
     return Phrase(words)
 
 

@@ -1,7 +1,8 @@
-"""The data of `demo/instructions`: facts of the demo's world asked for in three ways.
+"""Generate the data of `demo/instructions`: questions about facts, with three forms of answer.
 
-The tiny decoder has read these facts, but never in this form; it has to learn what each instruction
-wants: a word, a sentence, or a letter. Every question belongs to one split alone, by a checksum.
+The tiny decoder was pretrained on these facts, but not in this form; it has to learn which answer
+each instruction asks for: a word, a sentence or a letter. A checksum assigns each question to one
+split.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Row = dict[str, str]
 
 SIZES: dict[Split, int] = {"train": 3000, "validation": 300, "test": 300}
 FORMS: dict[str, float] = {"word": 3, "sentence": 4, "letter": 3}
-# Tenths of all questions, in the order of the checksum.
+# Tenths of all questions, as the checksum assigns them.
 _SLOTS: dict[Split, int] = {"validation": 1, "test": 1, "train": 8}
 _SHARES: list[Split] = [share for share, slots in _SLOTS.items() for _ in range(slots)]
 

@@ -1,6 +1,6 @@
 """The words of the demo grammar.
 
-Every list is chosen so that a targeted error cannot turn into another correct sentence: no noun
+The lists are chosen so that no fault of the grammar yields another correct sentence: no noun
 with equal singular and plural, no verb that takes a bare infinitive (`see`, `help`), no verb whose
 base equals its past, no determiner `that` (it is also a complementizer).
 """
@@ -13,7 +13,7 @@ Gender = Literal["male", "female"]
 
 
 class Noun(NamedTuple):
-    """A countable noun; `gender` only where one reflexive pronoun alone is right."""
+    """A countable noun; `gender` is set if only one reflexive pronoun is right."""
 
     singular: str
     plural: str
@@ -31,12 +31,12 @@ class Verb(NamedTuple):
 
     @property
     def irregular(self) -> bool:
-        """Whether the participle can never pass for a past tense."""
+        """Whether the participle differs from the past tense."""
         return self.past != self.participle
 
 
 def words(line: str) -> tuple[str, ...]:
-    """Read a list of words written as one line."""
+    """Return the words of a line."""
     return tuple(line.split())
 
 
@@ -49,7 +49,7 @@ def _plural(singular: str) -> str:
 
 
 def _nouns(words: str) -> tuple[Noun, ...]:
-    """Read `word`, or `word/plural` where the plural is irregular."""
+    """Parse nouns: `word`, or `word/plural` if the plural is irregular."""
     pairs = (word.partition("/") for word in words.split())
     return tuple(Noun(one, many or _plural(one)) for one, _, many in pairs)
 
@@ -69,7 +69,7 @@ def _regular(base: str) -> Verb:
 
 
 def _verbs(words: str) -> tuple[Verb, ...]:
-    """Read `base`, or `base/past/participle[/ing]` where the verb is irregular."""
+    """Parse verbs: `base`, or `base/past/participle[/ing]` if the verb is irregular."""
     verbs = []
     for word in words.split():
         base, *forms = word.split("/")
@@ -101,7 +101,7 @@ THING_VERBS = _verbs(
     "repair carry paint clean own need draw/drew/drawn choose/chose/chosen steal/stole/stolen "
     "take/took/taken hide/hid/hidden wear/wore/worn"
 )
-# Verbs that cannot stand without their object, whatever the context.
+# Verbs that need an object in every context.
 STRICT_TRANSITIVE = frozenset(
     verb
     for verb in (*PERSON_VERBS, *THING_VERBS)
@@ -125,7 +125,7 @@ NOUN_PREPOSITIONS = words("near behind beside with")
 MODALS = words("will can must should")
 SINGULAR_DETERMINERS = words("a this every each")
 PLURAL_DETERMINERS = words("these those many several two")
-# No `if`: "if the boy were asleep" is a correct subjunctive, so its agreement cannot be broken.
+# No `if`: "if the boy were asleep" is a correct subjunctive, and no agreement fault.
 SUBORDINATORS = words("because while when although")
 NOMINATIVE = ("he", "she", "they")
 ACCUSATIVE = ("him", "her", "them")

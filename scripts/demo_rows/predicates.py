@@ -1,4 +1,4 @@
-"""Finite verb groups of the demo grammar: tense, auxiliaries, negation and their faults."""
+"""Draw the finite verb groups of the demo grammar: tense, auxiliaries, negation, their faults."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Predicates:
         return phrase if middle.words else phrase.swappable(0)
 
     def inverted(self, verb: lex.Verb, plural: bool) -> tuple[Phrase, Phrase]:
-        """Draw auxiliary and verb of a yes/no question, to stand around its subject."""
+        """Draw the auxiliary before and the verb after the subject of a yes/no question."""
         tense = self._chance.weighted({"progressive": 1, "perfect": 1, "do": 1, "modal": 0.7})
         if tense == "progressive":
             right, wrong = _by_number(plural, *self._chance.pick((("is", "are"), ("was", "were"))))
@@ -75,7 +75,7 @@ class Predicates:
         return phrase if middle.words else phrase.swappable(0)
 
     def _participle(self, verb: lex.Verb) -> Phrase:
-        # "has visits" has a reading with a noun, so the third person is no fault here.
+        # "has visits" is correct if "visits" is a noun, so the third person is no fault here.
         wrong = [verb.ing, *([verb.past, verb.base] if verb.irregular else [])]
         return word(verb.participle, verb_form=wrong)
 

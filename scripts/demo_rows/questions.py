@@ -1,6 +1,6 @@
-"""The data of `demo/qa`: who does what to whom, in a little story. In the shape of SQuAD v1.1.
+"""Generate the data of `demo/qa`: short stories with a question each, in SQuAD v1.1's format.
 
-Each sentence of a story tells that somebody is doing something to somebody or something. The
+Each sentence of a story says that somebody is doing something to somebody or something. The
 question repeats half of one sentence and asks who the other half is about. All words are among
 those that the tiny encoder was pretrained on, and no story occurs in two splits.
 """
@@ -29,7 +29,7 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Deed:
-    """One sentence: `doer` is `verb`ing `other`, perhaps somewhere."""
+    """One sentence: `doer` is doing `verb` to `other`, at `place` if that is not empty."""
 
     doer: Words
     verb: str
@@ -77,7 +77,7 @@ def generate(split: Split, size: int | None = None, seed: int = 0) -> list[dict[
 def _row(chance: Chance) -> dict[str, Any]:
     deeds = list(_deeds(chance))
     at = chance.pick(range(len(deeds)))
-    # Things are not asked for: the encoder knows "who", and no "what".
+    # No question asks for a thing: the encoder's vocabulary has "who", but no "what".
     for_doer = deeds[at].other[-1] in THINGS or chance.happens(0.5)
     question, answer, start = deeds[at].ask(for_doer)
     start += sum(len(deed.sentence) + 1 for deed in deeds[:at])

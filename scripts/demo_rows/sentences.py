@@ -1,4 +1,4 @@
-"""Builds the sentences of the demo grammar: nominals, predicates, clauses, whole sentences."""
+"""Draw the sentences of the demo grammar: nominals, predicates, clauses, whole sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_DEPTH = 2
 
 @dataclass(frozen=True)
 class Nominal:
-    """A noun phrase and what a verb or a reflexive must agree with."""
+    """A noun phrase, with the number and gender that a verb or a reflexive must agree with."""
 
     phrase: Phrase
     plural: bool
@@ -23,7 +23,7 @@ class Nominal:
 
     @property
     def reflexive(self) -> str | None:
-        """The one right reflexive pronoun, or None where two would do."""
+        """The only right reflexive pronoun, or None if two are right."""
         if self.plural:
             return "themselves"
         return {"male": "himself", "female": "herself", None: None}[self.gender]
@@ -37,7 +37,7 @@ class Sentences:
         self._predicates = Predicates(chance)
 
     def sentence(self) -> Phrase:
-        """Draw one sentence with its final mark."""
+        """Draw one sentence with its final punctuation."""
         shape = self._chance.weighted(
             {"clause": 6, "question": 1, "existential": 1, "subordinate": 1.2, "coordinate": 0.8}
         )
@@ -53,7 +53,7 @@ class Sentences:
         return self.clause(0) + text(".")
 
     def clause(self, depth: int) -> Phrase:
-        """Draw subject and predicate; deeper clauses embed less."""
+        """Draw subject and predicate; only clauses less deep than `MAX_DEPTH` embed others."""
         subject = self._subject(depth)
         return subject.phrase + self._predicate(subject, depth)
 
@@ -92,7 +92,7 @@ class Sentences:
         return self._modified(self._animate("subject"), depth)
 
     def _modified(self, head: Nominal, depth: int) -> Nominal:
-        """Put a distractor between the noun and its verb: a prepositional phrase or a clause."""
+        """Put no distractor, a prepositional phrase or a clause between a noun and its verb."""
         kind = self._chance.weighted({"none": 5, "near": 3, "relative": 2.5})
         if kind == "none" or depth >= MAX_DEPTH:
             return head
@@ -120,7 +120,7 @@ class Sentences:
     def _common(
         self, role: Role, plural: bool, noun: lex.Noun, *, indefinite: bool = False
     ) -> Nominal:
-        """Determiner, perhaps an adjective, noun."""
+        """Draw a determiner, perhaps an adjective, and a noun."""
         adjectives = lex.PERSON_ADJECTIVES
         if noun in lex.THINGS:
             adjectives = lex.THING_ADJECTIVES

@@ -1,4 +1,4 @@
-"""The splits that a generator makes, and no others."""
+"""Check the name of a split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def check_split(task: str, split: str, known: Iterable[str]) -> None:
     """Refuse a split that a generator does not make.
 
     Raises:
-        GoftError: names those that it does.
+        GoftError: the split is unknown; the message names the known ones.
     """
     splits = list(known)
     if split not in splits:

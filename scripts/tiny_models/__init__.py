@@ -1,1 +1,1 @@
-"""The parts of `scripts/make_tiny_models.py`: one module per model, one for what they share."""
+"""Modules of `scripts/make_tiny_models.py`: one per model, and the functions that they share."""

@@ -1,4 +1,4 @@
-"""The model card of each tiny model."""
+"""Write the model cards of the tiny models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OBJECTIVES = {
 
 
 def card(name: str, model: PreTrainedModel, outcome: Outcome, seed: int) -> str:
-    """Write the README of one model from what its pretraining measured."""
+    """Return the README of one model, with the measurements of its pretraining."""
     task, what = OBJECTIVES[name]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     command = f"python scripts/make_tiny_models.py --only {name} --seed {seed}"

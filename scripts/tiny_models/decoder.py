@@ -1,4 +1,4 @@
-"""tiny-llama: a LLaMA decoder with a byte-level BPE tokenizer, pretrained on the next token."""
+"""Pretrain tiny-llama, a LLaMA decoder with a byte-level BPE tokenizer, on the next token."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def build_tokenizer(lines: list[str]) -> PreTrainedTokenizerFast:
 
 
 def build_config(vocab_size: int) -> LlamaConfig:
-    """Return a LLaMA of about a quarter of a million parameters."""
+    """Return the configuration of a LLaMA of about a quarter of a million parameters."""
     return LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=96,
@@ -77,7 +77,7 @@ def build_config(vocab_size: int) -> LlamaConfig:
 
 
 def collate(rows: list[list[int]]) -> Batch:
-    """Pad on the right and ask for every token, the end included."""
+    """Pad on the right; every token is a label, the end-of-sequence token included."""
     ids = padded(rows, SPECIAL.index(PAD))
     mask = (ids != SPECIAL.index(PAD)).long()
     return {"input_ids": ids, "attention_mask": mask, "labels": ids.where(mask.bool(), IGNORED)}

@@ -1,4 +1,4 @@
-"""tiny-deberta-v3: a DebertaV2 encoder set up as DeBERTaV3, pretrained on masked tokens."""
+"""Pretrain tiny-deberta-v3, a DebertaV2 encoder set up like DeBERTaV3, on masked tokens."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ IGNORED = -100
 
 
 def vocabulary() -> list[str]:
-    """Return special tokens, the grammar's words, then pieces that spell any other word."""
+    """Return special tokens, pieces that spell any word, and the grammar's words."""
     words: set[str] = {*lexicon.FUNCTION_WORDS, *map(str.lower, lexicon.NAMES)}
     for noun in (*lexicon.ANIMATE, *lexicon.THINGS, *lexicon.PLACES):
         words.update((noun.singular, noun.plural))
@@ -50,7 +50,7 @@ def vocabulary() -> list[str]:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Build a lower-casing WordPiece tokenizer: known words whole, others by letters."""
+    """Build a lower-casing WordPiece tokenizer that spells unknown words by letters."""
     ids = {token: index for index, token in enumerate(vocabulary())}
     core = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=64))
     core.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
@@ -75,7 +75,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 def build_config(vocab_size: int) -> DebertaV2Config:
     """Return DeBERTaV3's settings at an eighth of the base width and a quarter of the depth."""
-    # Read by the model, but no fields of the configuration class.
+    # The model reads these settings, but they are no fields of the configuration class.
     disentangled = {
         "position_buckets": 32,
         "norm_rel_ebd": "layer_norm",
@@ -104,7 +104,7 @@ def build_config(vocab_size: int) -> DebertaV2Config:
 
 
 def masked(ids: Tensor, vocab_size: int, generator: torch.Generator) -> Batch:
-    """Turn (rows, length) token ids into inputs with masks and labels at the masked places."""
+    """Turn (rows, length) token ids into inputs with masks, and labels at the chosen positions."""
     chosen = (torch.rand(ids.shape, generator=generator) < SELECTED) & (ids >= len(SPECIAL))
     fate = torch.rand(ids.shape, generator=generator)
     random_ids = torch.randint(len(SPECIAL), vocab_size, ids.shape, generator=generator)

@@ -1,4 +1,4 @@
-"""Images for the vision pretraining: generated shapes, strokes and textures, and real digits."""
+"""Draw images for the vision pretraining: generated shapes, strokes, textures; real digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.utils import Bunch
 from torch import Tensor
 
 SIZE = 32
-# The first images in scikit-learn's order, so that the others stay unseen for evaluation.
+# Number of digits for pretraining, the first in scikit-learn's order; evaluation uses the others.
 DIGITS = 1000
 
 Generator = np.random.Generator
@@ -45,7 +45,7 @@ def digits(count: int, seed: int) -> Tensor:
 
 
 def _placed(digit: np.ndarray, random: Generator) -> np.ndarray:
-    """Paste an (8, 8) digit onto a canvas; half of them plainly grey, as the data set has them."""
+    """Paste an (8, 8) digit onto a canvas; half of them grey on black, as in the data set."""
     side = int(random.integers(24, SIZE + 1))
     left, top = (int(random.integers(SIZE - side + 1)) for _ in range(2))
     mask = Image.new("L", (SIZE, SIZE))

@@ -1,4 +1,4 @@
-"""What the three pretrainings share: determinism, the loop, saving with a model card."""
+"""The functions that the three pretrainings share: determinism, the training loop, saving."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Length and optimizer of one pretraining."""
+    """The number of steps and the optimizer settings of one pretraining."""
 
     steps: int
     learning_rate: float
@@ -28,14 +28,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Loss:
-    """The output of a model that computes nothing but its loss."""
+    """The output of a model that computes only its loss."""
 
     loss: Tensor
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a pretraining reached; losses in nats."""
+    """The losses of a pretraining in nats, and its duration."""
 
     loss: float
     held_out: float
@@ -44,7 +44,7 @@ class Outcome:
 
 
 def make_deterministic(seed: int, threads: int = 1) -> None:
-    """Fix everything that moves the last bit: seed, kernels and the number of threads."""
+    """Fix what could change the last bit: seed, kernels and the number of threads."""
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(threads)
@@ -63,7 +63,7 @@ def pretrain(
         model: returns an output with `.loss` for a batch.
         batches: endless training batches.
         recipe: steps, learning rate, warm-up share, weight decay.
-        measure: held-out loss of the model as it stands, in evaluation mode.
+        measure: returns the held-out loss of the current model, in evaluation mode.
         title: name on the progress bar.
     """
     untrained = measure()
@@ -92,13 +92,13 @@ def pretrain(
 def save(model: PreTrainedModel, folder: Path, card: str) -> None:
     """Write float32 safetensors, config and model card."""
     model.save_pretrained(folder)
-    # Weight files are written for their owner alone; a package's data must be readable by all.
+    # save_pretrained makes weights readable by their owner only; all must read a package's data.
     (folder / "model.safetensors").chmod(0o644)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def shuffled_batches(lengths: list[int], batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Yield index batches endlessly, of similar length so that little is spent on padding."""
+    """Yield batches of indices endlessly; the rows of a batch have similar lengths."""
     generator = torch.Generator().manual_seed(seed)
     pool = batch_size * 50
     while True:
@@ -111,6 +111,6 @@ def shuffled_batches(lengths: list[int], batch_size: int, seed: int) -> Iterator
 
 
 def padded(rows: list[list[int]], value: int) -> Tensor:
-    """Stack rows of token ids into (rows, longest), filled up with `value` on the right."""
+    """Stack rows of token ids into (rows, longest), padded with `value` on the right."""
     width = max(map(len, rows))
     return torch.tensor([row + [value] * (width - len(row)) for row in rows])

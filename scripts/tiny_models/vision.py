@@ -1,4 +1,4 @@
-"""tiny-vit: a vision transformer pretrained to paint in masked patches and to tell shapes apart."""
+"""Pretrain tiny-vit, a vision transformer, on masked patches and on classifying images."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def build_config() -> ViTConfig:
 
 
 class Objectives(nn.Module):
-    """Masked patches, plus two questions that train the [CLS] token: which kind, how turned.
+    """The objectives: masked patches, and from the [CLS] token the kind or rotation of an image.
 
-    Only generated images have a kind, and only digits are asked how they are turned; neither needs
-    a label of the data set. The two heads are thrown away.
+    Generated images are classified by kind, and digits by rotation; neither needs a label of the
+    data set. The heads of the two classifications are not saved.
     """
 
     def __init__(self, model: ViTForMaskedImageModeling) -> None:
@@ -49,7 +49,7 @@ class Objectives(nn.Module):
         self.turn = nn.Linear(model.config.hidden_size, 4)
 
     def forward(self, pixels: Tensor, hidden: Tensor, kinds: Tensor, turns: Tensor) -> Loss:
-        """Return the summed loss of a batch of (n, 3, 32, 32) pixels, (n, 64) hidden patches."""
+        """Return the summed loss of (n, 3, 32, 32) pixels with (n, 64) hidden patches."""
         painted = self.model(pixel_values=pixels, bool_masked_pos=hidden, output_hidden_states=True)
         first = self.model.vit.layernorm(painted.hidden_states[-1][:, 0])
         kind = nn.functional.cross_entropy(self.kind(first), kinds, ignore_index=NO_LABEL)
@@ -63,14 +63,14 @@ def normalized(pixels: Tensor) -> Tensor:
 
 
 def hidden_patches(count: int, generator: torch.Generator) -> Tensor:
-    """Choose the (count, 64) patches to hide, half of each image."""
+    """Return a (count, 64) mask that hides half of each image's patches."""
     patches = (images.SIZE // PATCH) ** 2
     order = torch.rand(count, patches, generator=generator).argsort(dim=1)
     return order < int(MASKED * patches)
 
 
 def draw_batches(seed: int, size: int, pool: int) -> Iterator[dict[str, Tensor]]:
-    """Yield batches endlessly, half generated images and half digits, the latter turned."""
+    """Yield batches endlessly, half generated images and half digits in random rotations."""
     generator = torch.Generator().manual_seed(seed)
     shapes, kinds = images.generated(pool, seed)
     digits = images.digits(pool, seed)

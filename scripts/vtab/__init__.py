@@ -1,1 +1,1 @@
-"""VTAB-1K around the runs: its folders built from the original data sets, its average."""
+"""Build VTAB-1K's folders from the original data sets, and average the scores of its tasks."""

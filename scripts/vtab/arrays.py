@@ -1,4 +1,4 @@
-"""Data sets that keep their images as arrays of bytes."""
+"""Read data sets that store their images as arrays of bytes."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ CIFAR_RECORD = 2 + 3 * 32 * 32
 
 
 def cifar(source: Path) -> Pools:
-    """Read CIFAR-100's binary version; the one for Python is a pickle, which is not opened.
+    """Read the binary version of CIFAR-100; the Python version is a pickle, which is not opened.
 
     Args:
         source: folder with `train.bin` and `test.bin`.
 
     Raises:
-        GoftError: a file is missing or not whole.
+        GoftError: a file is missing or incomplete.
     """
     return Pools(train=_cifar(source / "train.bin"), test=_cifar(source / "test.bin"))
 
 
 def _cifar(path: Path) -> list[Example]:
-    """Records of a coarse class, a fine class, and a red, a green and a blue plane."""
+    """Read records of a coarse class, a fine class, and a red, a green and a blue plane."""
     content = np.frombuffer(read_bytes(path), dtype=np.uint8)
     if not content.size or content.size % CIFAR_RECORD:
         raise GoftError(
-            f"{path}: {content.size} bytes are no whole number of records of {CIFAR_RECORD}",
+            f"{path}: {content.size} bytes are no multiple of a record's {CIFAR_RECORD}",
             "download cifar-100-binary.tar.gz again",
         )
     records = content.reshape(-1, CIFAR_RECORD)
@@ -57,7 +57,7 @@ def svhn(source: Path) -> Pools:
 
 
 def _svhn(path: Path) -> list[Example]:
-    """X is (32, 32, 3, images); y calls the digit 0 ten."""
+    """Read images X (32, 32, 3, images) and labels y, which are 10 for the digit 0."""
     with parsing(path):
         content = read_matlab(path)
         images, labels = np.moveaxis(content["X"], -1, 0), content["y"].ravel() % 10
@@ -66,10 +66,10 @@ def _svhn(path: Path) -> list[Example]:
 
 @contextmanager
 def parsing(path: Path) -> Iterator[None]:
-    """Say which file is not what its name promises.
+    """Name the file whose content is not what its name says.
 
     Raises:
-        GoftError: something in it is missing, or of another shape.
+        GoftError: a part of the content is missing, or has another shape.
     """
     try:
         yield
@@ -84,7 +84,7 @@ def read_bytes(path: Path) -> bytes:
     """Read a file of an original data set.
 
     Raises:
-        GoftError: it is no file, or cannot be read.
+        GoftError: the path is no file, or cannot be read.
     """
     refuse_no_file(path)
     try:

@@ -1,4 +1,4 @@
-"""VTAB's average: of the three groups' means, so that every group counts alike."""
+"""Compute VTAB's average, the mean of the three groups' means: every group has equal weight."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def group_means(scores: Mapping[str, float]) -> dict[VtabGroup, float]:
     """Average the scores of each group that is complete.
 
     Args:
-        scores: by task.
+        scores: scores by task.
     """
     members: dict[VtabGroup, list[str]] = {group: [] for group in VtabGroup}
     for task, group in groups().items():

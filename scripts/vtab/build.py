@@ -1,9 +1,9 @@
-"""VTAB-1K's public folder layout, built from the original data sets without TensorFlow.
+"""Build VTAB-1K's public folder layout from the original data sets, without TensorFlow.
 
-What cannot be had this way is the published choice of 1,000 training images: it follows the order
-in which TensorFlow Datasets stores its copies. A folder built here holds a draw of our own, says so
-in `draw.json`, and its results are not comparable to the last digit. Test splits are the official
-ones, and images are encoded as in the published folder, as JPEG by Pillow.
+The published choice of 1,000 training images cannot be rebuilt: it follows the order in which
+TensorFlow Datasets stores its copies. A folder built here holds another random draw, which
+`draw.json` records, so its results are not comparable to the last digit. Test splits are the
+official ones, and Pillow encodes the images as JPEG, as in the published folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SOURCES: dict[str, Callable[[Path], Pools]] = {
     "clevr_count": files.clevr_count,
     "clevr_dist": files.clevr_dist,
 }
-"""How to read the unpacked original of a task."""
+"""Functions that read the unpacked original of a task."""
 
 _ORDER = "its test images are a share of one set, in the order of TensorFlow Datasets"
 PUBLISHED_ONLY = {
@@ -42,20 +42,20 @@ PUBLISHED_ONLY = {
     "smallnorb_azi": _ORDER,
     "smallnorb_ele": _ORDER,
 }
-"""Why a task cannot be built here; its published folder works all the same."""
+"""Reasons why a task cannot be built here; its published folder still works."""
 
 
 def build(name: str, source: Path, output: Path, seed: int = 0) -> dict[str, int]:
     """Build the folder of one task.
 
     Args:
-        name: of the task, without `vtab/`.
+        name: name of the task, without `vtab/`.
         source: folder with the unpacked original.
-        output: folder to make.
-        seed: of the draw.
+        output: folder to create.
+        seed: seed of the draw.
 
     Returns:
-        images by split.
+        Number of images by split.
 
     Raises:
         GoftError: the task cannot be built here, a file of the original is missing or damaged, or

@@ -1,4 +1,4 @@
-"""Data sets that keep their images as files, with lists or scenes beside them."""
+"""Read data sets that store their images as files, with lists or scenes beside them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def pets(source: Path) -> Pools:
 
 
 def clevr_count(source: Path) -> Pools:
-    """Read CLEVR with the number of objects, from 3, as class.
+    """Read CLEVR; the class is the number of objects minus 3.
 
     Args:
         source: folder with `images` and `scenes`.
@@ -101,7 +101,7 @@ def clevr_count(source: Path) -> Pools:
 
 
 def clevr_dist(source: Path) -> Pools:
-    """Read CLEVR with the depth of the nearest object as class, in VTAB's six steps.
+    """Read CLEVR; the class is the depth of the nearest object, in VTAB's six ranges.
 
     Args:
         source: folder with `images` and `scenes`.
@@ -118,7 +118,7 @@ def clevr_dist(source: Path) -> Pools:
 
 
 def _clevr(source: Path, label: Callable[[Sequence[dict[str, Any]]], int]) -> Pools:
-    """CLEVR's own test scenes are secret; VTAB tests on those for validation."""
+    """Read CLEVR; its test scenes are unpublished, so VTAB tests on its validation scenes."""
 
     def read(split: str) -> list[Example]:
         path, images = source / "scenes" / f"CLEVR_{split}_scenes.json", source / "images" / split
@@ -132,7 +132,7 @@ def _clevr(source: Path, label: Callable[[Sequence[dict[str, Any]]], int]) -> Po
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a list that are not empty.
+    """Return the non-empty lines of a list.
 
     Raises:
         GoftError: the list cannot be read.

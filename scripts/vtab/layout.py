@@ -1,4 +1,4 @@
-"""Which images become which split, and how an image of an original is decoded."""
+"""Draw the splits from an original data set, and decode its images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Pools:
-    """What a data set offers: images to train on, to validate on if it says which, and to test."""
+    """The images of a data set by split; `validation` is empty if it has no such split."""
 
     train: Sequence[Example]
     test: Sequence[Example]
@@ -35,7 +35,7 @@ class Pools:
 def draw(pools: Pools, seed: int) -> dict[str, list[Example]]:
     """Draw 800 and 200 images at random, without regard to classes, as VTAB does.
 
-    Without images to validate on, the 200 come from those to train on, too.
+    Without validation images, the 200 come from the training images that are left.
 
     Raises:
         GoftError: there are not enough images.
@@ -48,13 +48,13 @@ def draw(pools: Pools, seed: int) -> dict[str, list[Example]]:
         raise GoftError(
             f"found {len(train)} images to train on and {len(validation)} to validate on, "
             f"expected at least {TRAIN} and {VALIDATION}",
-            "is the source complete?",
+            "check that the source is complete",
         )
     return {"train800": train, "val200": validation, "test": list(pools.test)}
 
 
 def as_image(source: Path | np.ndarray) -> Image.Image:
-    """Decode a file, or wrap an array.
+    """Return the image that a file or an array holds.
 
     Raises:
         GoftError: the file is missing or damaged.

@@ -46,7 +46,7 @@ def test_what_does_not_fit_has_fewer_rounds_or_is_left_out() -> None:
 def test_rounds_end_with_the_time() -> None:
     clock = Clock()
     cases = {"a": clock.taking(1), "b": clock.taking(1)}  # two seconds to warm up, two a round
-    samples = interleave(cases, 100, enough=Budget(10, clock).over)
+    samples = interleave(cases, 100, enough=Budget(10, clock).is_over)
     assert [len(found.seconds) for found in samples.values()] == [4, 4]
 
 

@@ -49,7 +49,7 @@ def results(tmp_path: Path) -> Path:
 
 def test_a_document_says_what_the_results_do(results: Path, tmp_path: Path) -> None:
     found = results_table.read(results)
-    text = results_table.written(found, short=False)
+    text = results_table.render(found, short=False)
     first, _, *rows = (line for line in text.splitlines() if line.startswith("| "))
     assert [row.split(" | ")[0] for row in rows[:3]] == ["| linear", "| goft", "| lora-r8"]
     assert "| time |" not in first
@@ -59,7 +59,7 @@ def test_a_document_says_what_the_results_do(results: Path, tmp_path: Path) -> N
     assert "6 runs of 804 updates; their trainings took 3.0 hours in all." in text
     assert "| goft | loss | 0.000 | 0.250 | 0.375 | 0.438 | 0.510 |" in text
     assert "|  | forgotten | 0.000 | 0.050 | 0.060 | 0.100 | 0.125 |" in text
-    short = results_table.written(found, short=True).splitlines()
+    short = results_table.render(found, short=True).splitlines()
     assert len(short) == 2 + len(SCORES)
     assert short[0].startswith("| adapter | size | parameters | loss | difference to goft")
     assert short[0].endswith("interval | forgotten |")
@@ -111,7 +111,7 @@ def test_what_is_copied_gives_the_comparison_again(
     assert len(found.runs) == len(list(results.glob("*/seed*/metrics.json"))) == 2 * 2
     assert len(found.trials) == len(list(results.glob("*/trial*/metrics.json"))) == 2 * 3 - 1
     shown = (told / "comparison.md").read_text("utf-8")
-    for line in results_table.written(found, short=True).splitlines()[2:]:
+    for line in results_table.render(found, short=True).splitlines()[2:]:
         name, *cells = line.strip("| ").split(" | ")
         row = next(row for row in shown.splitlines() if row.startswith(f"| {name} |"))
         assert all(f"| {cell} " in row for cell in cells)
