@@ -5,7 +5,7 @@ python scripts/bench_memory.py --foreseen     # goft plan's forecast and the pea
 
 Measures each cell in a process of its own, which loads the model from disk as `goft train` does,
 trains a few steps, and reports its peak: the allocator's on a GPU, resident memory on a CPU. Prints
-a table and writes it as JSON.
+a table, and writes that of the precisions as JSON.
 """
 
 from __future__ import annotations

@@ -145,11 +145,20 @@ def finish(command: Sequence[str], run: Path) -> None:
         RuntimeError: it failed.
     """
     if start(command, run).wait(TIMEOUT_SECONDS) != 0:
-        raise RuntimeError(run.with_suffix(".output").read_text(encoding="utf-8")[-2000:])
+        raise RuntimeError(printed(run))
+
+
+def printed(run: Path) -> str:
+    """Return the last characters that a run's processes printed."""
+    return run.with_suffix(".output").read_text(encoding="utf-8")[-2000:]
 
 
 def kill_one(command: Sequence[str], run: Path, moment: str, chance: random.Random) -> bool:
-    """Start the command and kill it at a moment; return False if it finished before."""
+    """Start the command and kill it at a moment; return False if it finished before.
+
+    Raises:
+        RuntimeError: it failed.
+    """
     log = run / "run.log"
     before = log.stat().st_size if log.exists() else 0
     process = start(command, run)
@@ -157,6 +166,8 @@ def kill_one(command: Sequence[str], run: Path, moment: str, chance: random.Rand
     wanted = 1 if moment == "training" else chance.randint(1, 2)
     while read_since(log, before).count(sign) < wanted:
         if process.poll() is not None:
+            if process.returncode:
+                raise RuntimeError(printed(run))
             return False
         time.sleep(POLL_SECONDS)
     time.sleep(chance.uniform(0, latest))
@@ -168,9 +179,9 @@ def read_since(log: Path, position: int) -> str:
     """Return the text of a log after a position."""
     if not log.exists():
         return ""
-    with log.open(encoding="utf-8") as stream:
+    with log.open("rb") as stream:
         stream.seek(position)
-        return stream.read()
+        return stream.read().decode(errors="replace")  # the last letter may be half written
 
 
 def compare(whole: Path, run: Path) -> tuple[float, bool]:

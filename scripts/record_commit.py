@@ -5,6 +5,7 @@ Imports nothing of this package, because a build environment has only hatchling.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,6 +20,8 @@ RECORD = "goft_cli/commit"
 class RecordCommit(BuildHookInterface):
     """A build hook that adds `RECORD`, unless the sources have it: a source distribution does."""
 
+    folder: Path | None = None
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Write a temporary file and add it to the archive; editable installations need none."""
         if version == "editable" or Path(self.root, RECORD).is_file():
@@ -28,6 +31,12 @@ class RecordCommit(BuildHookInterface):
             found = subprocess.run(command, capture_output=True, text=True, check=True)
         except (OSError, subprocess.SubprocessError):
             return  # the sources are no git checkout, so they have no commit
-        written = Path(tempfile.mkdtemp(), "commit")
+        self.folder = Path(tempfile.mkdtemp())
+        written = self.folder / "commit"
         written.write_text(found.stdout, encoding="utf-8")
         build_data["force_include"][str(written)] = RECORD
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove the temporary file."""
+        if self.folder:
+            shutil.rmtree(self.folder)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import re
 import shutil
@@ -79,6 +80,7 @@ class Results:
 def collect(comparison: Path, results: Path) -> None:
     """Copy the results of a finished comparison; its runs are below the working folder."""
     told = read_json(comparison / COMPARISON)
+    old, results = results, results.with_name(f"{results.name}.new")
     shutil.rmtree(results, ignore_errors=True)
     runs = iter(read_csv(comparison / "runs.csv"))
     for adapter in told["adapters"]:
@@ -96,16 +98,19 @@ def collect(comparison: Path, results: Path) -> None:
     found = read(results)
     again = json.loads(json.dumps(content(found.rows, found.caption, found.notes)))
     if again["adapters"] != told["adapters"]:
+        shutil.rmtree(results)
         raise GoftError(
             f"{comparison / COMPARISON}: found other numbers than its runs have now",
             "start the comparison again, then copy its results",
         )
+    shutil.rmtree(old, ignore_errors=True)
+    results.rename(old)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Return the rows of a CSV file, none if the file is missing."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return list(csv.DictReader(text.splitlines()))
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def copy_run(run: Path, folder: Path) -> Path:
@@ -156,17 +161,11 @@ def numbered(place: Path, kind: str) -> list[Path]:
 
 def read_trials(place: Path) -> Tuned | None:
     """Return the trials of an adapter, None if there are none."""
-    runs = {
-        int(folder.name.removeprefix("trial")): planned_run(folder)
-        for folder in numbered(place, "trial")
-    }
+    runs = {}
+    for folder in numbered(place, "trial"):
+        cfg = replace(RunRecord(RunFolder(folder)).cfg, output_dir=str(folder))  # a copy's folder
+        runs[int(folder.name.removeprefix("trial"))] = PlannedRun((), cfg)
     return Tuned((), runs[0].cfg.trainer.learning_rate, runs) if runs else None
-
-
-def planned_run(folder: Path) -> PlannedRun:
-    """Return a run whose files were copied to another folder."""
-    cfg = RunRecord(RunFolder(folder)).cfg
-    return PlannedRun((), replace(cfg, output_dir=str(folder)))
 
 
 def render(found: Results, *, short: bool) -> str:

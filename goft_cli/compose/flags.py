@@ -18,7 +18,10 @@ from goft_cli.compose.words import did_you_mean, in_full, lettered, verbatim
 from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import GoftError
 
-PLAIN_WORDS = {"verify": "runs", "rewind": "adapter"}
+PLAIN_WORDS = {
+    **dict.fromkeys(("verify", "report"), "runs"),
+    **dict.fromkeys(("eval", "rewind", "predict", "chat", "merge", "push"), "adapter"),
+}
 """By verb, the key that words without a key set."""
 KEY = re.compile(r"[+~]*[A-Za-z_][\w.]*(@[\w.]*)?=|[+~]|hydra[./]|=")
 """The beginning of an override, which the path of a run does not have."""
@@ -78,7 +81,7 @@ def with_key(verb: str, words: Sequence[str]) -> list[str]:
         return list(words)
     key, named = PLAIN_WORDS[verb], [words[index] for index in at]
     typed = [word for word in words if key_of(word) == key]
-    takes_one = any(entry.name == key and entry.type == "str" for entry in fields(SCHEMAS[verb]))
+    takes_one = key == "adapter"
     if takes_one and len([*named, *typed]) > 1:
         found = " and ".join([*named, *typed])
         raise GoftError(f"{found}: goft {verb} takes one run", "start it once for each")
@@ -95,8 +98,8 @@ def is_plain(verb: str, words: Sequence[str], index: int) -> bool:
     if verb not in PLAIN_WORDS or word.startswith("-"):
         return False
     action = flag_parser()._option_string_actions.get(before)
-    if action is not None and action.nargs != 0:  # the flag before takes a value
-        return False
+    if before.startswith("-") and (action is None or action.nargs != 0):
+        return False  # the value of the flag before, which may be mistyped
     return KEY.match(word) is None or Path(word).is_dir()
 
 

@@ -165,8 +165,9 @@ def find_run(adapter: str, *, key: str = "adapter") -> RunFolder:
                 raise GoftError(
                     f"{key}={adapter}: the run {found}", "start its goft train command again"
                 )
+    found = "the folder holds no run of goft train (no config.yaml)"
     raise GoftError(
-        f"{key}={adapter}: the folder holds no run of goft train (no config.yaml)",
+        f"{key}={adapter}: {found if path.exists() else 'there is no such folder'}",
         "pass a folder such as outputs/TASK/MODEL/ADAPTER/RUN",
     )
 

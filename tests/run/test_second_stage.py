@@ -84,7 +84,7 @@ def test_other_labels_have_a_new_head_and_it_is_said(root: Path) -> None:
         ("adapter.r=4", r"adapter\.r=2, found 4 here; pass adapter\.r=2"),
         ("adapter.target_modules=[query]", r"target_modules=\[.*\], found \[query\] here"),
         ("adapter.use_dora=true", r"adapter\.use_dora=false, found true here"),
-        ("init_adapter=nowhere", r"init_adapter=nowhere: the folder holds no run of goft train"),
+        ("init_adapter=nowhere", r"init_adapter=nowhere: there is no such folder"),
         ("run_name=x", "is the run itself; pass another run_name"),
     ],
 )

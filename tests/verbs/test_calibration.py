@@ -28,8 +28,8 @@ SIZES = st.integers(0, 2**40)
     ("depth", "word", "expected"),
     [
         (2, "adapter=qgoft", [None]),
-        (12, "adapter=qgoft", [1, 3]),
-        (12, "adapter=lora", [1, 3]),
+        (12, "adapter=qgoft", [1, 6]),
+        (12, "adapter=lora", [1, 6]),
         (12, "adapter.target_modules='.*layer.[01]..*query'", [None]),
         (12, "adapter.target_modules=[layer.11.attention.self.query]", [None]),
     ],

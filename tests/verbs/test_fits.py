@@ -86,7 +86,6 @@ def test_an_evaluation_that_is_too_large_gets_smaller_batches(place: Path) -> No
     cfg = small_runs.composed(words(place, *few))
     whole = forecast(cfg)
     assert whole is not None
-    assert whole.scored > whole.updating
     tried = list(candidates(cfg, whole.tensors - 1, on_gpu=True))
     assert [one.words for one in tried] == [(), ("trainer.per_device_eval_batch_size=1",)]
 

@@ -27,7 +27,7 @@ from goft_cli.verbs.plan.steps import Batches, as_trained, evaluate, loss_of
 
 WARM, TIMED = 1, 3
 """Updates before the clock starts, and timed updates, whose median is taken."""
-FEW, MORE = 1, 3
+FEW, MORE = 1, 6
 """Blocks of the two models that are measured in place of a deeper one."""
 
 

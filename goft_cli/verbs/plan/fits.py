@@ -117,7 +117,7 @@ def in_parts(cfg: TrainConfig, memory: Memory, lower: int) -> dict[str, Any]:
     """Return the settings for batches of at most `lower` rows; `memory` is that of whole ones."""
     size, steps, scored = (value_of(cfg, key) for key in (BATCH, STEPS, EVALUATED))
     found = {} if lower == size else {BATCH: lower, STEPS: steps * size // lower}
-    if memory.scored > at(memory, lower / size).updating:
+    if at(memory, lower / size).evaluates:
         found[EVALUATED] = min(scored, lower)
     return found
 

@@ -170,7 +170,7 @@ def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
             memory = memory.corrected(timing.grown, timing.evaluated)
         else:
             more.append("memory on a CPU depends on its allocator; calibrate=true measures it")
-    if memory and memory.scored > memory.updating:
+    if memory and memory.evaluates:
         more.append(f"an evaluation takes more memory than an update; a lower {EVALUATED} helps")
     more += costs(cfg, data, wanted) if wanted else []
     items = hub_items(cfg)

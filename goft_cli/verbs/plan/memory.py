@@ -89,6 +89,11 @@ class Memory:
         """What an update needs beside weights, gradients and moments."""
         return self.activations + self.fragments
 
+    @property
+    def evaluates(self) -> bool:
+        """Whether the peak is in an evaluation."""
+        return self.peak > replace(self, scored=0).peak
+
     def corrected(self, grown: int, evaluated: int) -> Memory:
         """Return the forecast for a CPU on which the process grew by so many bytes.
 

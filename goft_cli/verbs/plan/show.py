@@ -168,9 +168,8 @@ def memory_rows(plan: Plan, memory: Memory) -> list[Sequence[str]]:
         "process": memory.process,
     }
     rows: list[Sequence[str]] = [(name, megabytes(value)) for name, value in names.items() if value]
-    evaluates = memory.scored > memory.updating
-    peak = "peak, in an evaluation" if evaluates else f"peak, with the {kind} batch ({shape})"
-    rows.append(styled("bold", peak, megabytes(memory.peak)))
+    at = "in an evaluation" if memory.evaluates else f"with the {kind} batch ({shape})"
+    rows.append(styled("bold", f"peak, {at}", megabytes(memory.peak)))
     if memory.process:
         rows.append(("on a GPU it would be", megabytes(memory.tensors)))
     return rows

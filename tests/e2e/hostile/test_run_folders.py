@@ -97,7 +97,7 @@ def pickled_as_safetensors(folder: Path) -> None:
 
 
 CASES: dict[str, tuple[Change, str]] = {
-    "absent": (absent, "holds no run of goft train"),
+    "absent": (absent, "there is no such folder"),
     "a file": (a_file, "holds no run of goft train"),
     "empty": (emptied, "holds no run of goft train"),
     "unfinished": (remove("metrics.json"), "the run is not finished"),
