@@ -61,7 +61,7 @@ static inline void weave(float *to, reg even, reg odd)
     put(to + WIDE, PICK(even, odd, HIGH));
 }
 
-/* To the nearest bfloat16, to the even one of two; in the upper half of each number. */
+/* Round each number to the nearest bfloat16, ties to even; the result is in its upper half. */
 static inline bits rounded(reg values)
 {
     bits whole = (bits)values;

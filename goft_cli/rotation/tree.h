@@ -6,8 +6,8 @@
 
 #define LEVELS 48 /* at most */
 
-/* The levels of a tree, the finest first. Of heads[r] heads pairs[r] have a tail; at[r] is where
-   the level starts in memory. */
+/* The levels of a tree, the finest first. Level r has heads[r] heads, of which pairs[r] have a tail,
+   and starts at[r] numbers into the memory. */
 struct tree {
     int64_t levels, pairs[LEVELS], heads[LEVELS], at[LEVELS];
 };
@@ -17,7 +17,7 @@ static int64_t padded_to(int64_t count, int64_t size)
     return (count + size - 1) / size * size;
 }
 
-/* Returns how many numbers all levels hold. The next level reads two registers at a time. */
+/* Return the number of numbers in all levels. The next level reads two registers at a time. */
 static int64_t plant(int64_t dim, struct tree *tree)
 {
     int64_t at = 0, level = 0;

@@ -1,18 +1,18 @@
-/* What compiled.py asks of loops.c, and the threads that do it. */
+/* The calls that compiled.py makes of loops.c, and their threads. */
 
 #pragma once
 
 #include <stdint.h>
 
-/* What a call is about, 8 bytes each; compiled._run packs them in this order. */
+/* The arguments of a call, 8 bytes each; compiled._run packs them in this order. */
 struct work {
     int64_t count, dim;        /* n vectors of d numbers */
-    int64_t numbers;           /* per pair: 1 of an angle, or 4 of a block */
+    int64_t numbers;           /* per pair: 1 for an angle, 4 for a block */
     int64_t threads;           /* at most */
-    int64_t share, shares;     /* vectors per share, and how many shares */
-    int64_t padded;            /* numbers of all levels of a tree: see padded_size */
-    int64_t bfloat16;          /* are x, grad and out bfloat16? Else they are float32. */
-    int64_t flag;              /* turn: transposed? pullback: is the gradient of x wanted? */
+    int64_t share, shares;     /* vectors per share, and number of shares */
+    int64_t padded;            /* numbers in all levels of a tree: see padded_size */
+    int64_t bfloat16;          /* 1 if x, grad and out are bfloat16, 0 if float32 */
+    int64_t flag;              /* turn: 1 for R^T; pullback: 1 to compute the gradient of x */
     const void *x;             /* (n, d) */
     const void *grad;          /* (n, d), of R^T x */
     void *out;                 /* (n, d) */
@@ -21,8 +21,8 @@ struct work {
     float *scratch;            /* (threads, 2, 2, padded), then sums (shares, numbers, padded) */
 };
 
-/* OpenMP's: the number of this thread, of how many in its team; to wait for all of them; to run a
-   function on a team. */
+/* OpenMP's functions: the number of this thread, the size of its team, a barrier, and a parallel
+   region that runs a function on a team. */
 static int (*number)(void), (*team)(void);
 static void (*wait)(void), (*launch)(void (*)(void *), void *, unsigned, unsigned);
 
