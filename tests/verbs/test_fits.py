@@ -93,7 +93,7 @@ def test_an_evaluation_that_is_too_large_gets_smaller_batches(place: Path) -> No
 def test_candidates_are_measured_on_request(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packed weights cannot be made up, so that they are not."""
     grown = 2**33
-    monkeypatch.setattr(calibration, "measure_apart", lambda *_: Measured(1.0, 1.0, grown, grown))
+    monkeypatch.setattr(calibration, "measure_apart", lambda *_: Measured(1.0, 1.0, grown))
     monkeypatch.setattr("goft_cli.verbs.plan.fits.free_bytes", lambda _: 2**40)
     cfg = small_runs.composed(words(place, "trainer.use_cpu=true"))
     for tried in candidates(cfg, 1, on_gpu=False, measuring=True):

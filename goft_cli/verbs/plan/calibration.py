@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 
 import psutil
@@ -40,23 +40,29 @@ class Measured:
         scored_row: seconds for one row of an evaluation.
         grown: bytes that the updates added to a process that held the model; 0 on a GPU, where
             the forecast counts the tensors.
-        evaluated: bytes that the updates and an evaluation after them added; likewise.
+        scored: bytes that an evaluation after the updates added to that; likewise.
     """
 
     update: float
     scored_row: float
     grown: int = 0
-    evaluated: int = 0
+    scored: int = 0
 
     def of_depth(self, depth: int, more: Measured) -> Measured:
-        """Return the figures of `depth` blocks; these are of `FEW`, those of `more` of `MORE`."""
-        per_block = [
-            max(0, b - a) / (MORE - FEW) for a, b in zip(astuple(self), astuple(more), strict=True)
-        ]
-        update, scored_row, *growth = (
-            a + (depth - FEW) * each for a, each in zip(astuple(self), per_block, strict=True)
+        """Return the figures of `depth` blocks; these are of `FEW`, those of `more` of `MORE`.
+
+        What an evaluation adds is its logits and other large tensors, whatever the depth.
+        """
+
+        def counted_up(few: float, more: float) -> float:
+            return few + (depth - FEW) * max(0, more - few) / (MORE - FEW)
+
+        return Measured(
+            counted_up(self.update, more.update),
+            counted_up(self.scored_row, more.scored_row),
+            round(counted_up(self.grown, more.grown)),
+            max(self.scored, more.scored),
         )
-        return Measured(update, scored_row, *map(round, growth))
 
 
 def calibrate(
@@ -143,7 +149,7 @@ def measure(cfg: TrainConfig, batches: Batches, device: str, blocks: int | None 
     model.eval()
     per_batch = median_seconds(lambda: evaluate(model, scored, cfg.trainer, device, reduce), device)
     rows = len(next(iter(scored.values())))
-    return Measured(per_update, per_batch / rows, grown, growth())
+    return Measured(per_update, per_batch / rows, grown, growth() - grown)
 
 
 def on(device: str, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

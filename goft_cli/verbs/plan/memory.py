@@ -94,15 +94,15 @@ class Memory:
         """Whether the peak is in an evaluation."""
         return self.peak > replace(self, scored=0).peak
 
-    def corrected(self, grown: int, evaluated: int) -> Memory:
+    def corrected(self, grown: int, scored: int) -> Memory:
         """Return the forecast for a CPU on which the process grew by so many bytes.
 
-        `grown` is the growth by updates, `evaluated` that by updates and an evaluation.
+        Updates added `grown`, and an evaluation after them `scored` more.
         """
-        left, most = (max(0, one - self.gradients - self.optimizer) for one in (grown, evaluated))
+        left = max(0, grown - self.gradients - self.optimizer)
         activations = min(self.activations, left)
-        scored = most if most > left else min(self.scored, left)
-        return replace(self, activations=activations, fragments=left - activations, scored=scored)
+        peak = left + scored if scored else min(self.scored, left)
+        return replace(self, activations=activations, fragments=left - activations, scored=peak)
 
 
 def forecast_memory(model: PeftModel, batches: Batches, cfg: TrainConfig, device: str) -> Memory:
