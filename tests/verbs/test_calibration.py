@@ -50,7 +50,9 @@ def test_a_deep_model_is_counted_up_from_few_blocks(
     measured: list[int | None] = []
 
     def of_blocks(blocks: int) -> Measured:
-        return Measured(0.5 + 0.25 * blocks, 0.125 * blocks, 1000 + 64 * blocks, 2000)
+        return Measured(
+            0.5 + 0.25 * blocks, 0.125 * blocks, 1000 + 64 * blocks, 900 + 32 * blocks, 70
+        )
 
     def stand_in(cfg: object, batches: object, device: str, blocks: int | None = None) -> Measured:
         measured.append(blocks)
@@ -63,20 +65,23 @@ def test_a_deep_model_is_counted_up_from_few_blocks(
 
 
 @given(
-    parts=st.builds(Memory, *[SIZES] * 8),
+    parts=st.builds(Memory, *[SIZES] * 9),
     grown=SIZES,
+    kept=SIZES,
     more=st.one_of(st.just(0), SIZES),
 )
 def test_a_measured_growth_replaces_what_updates_were_foreseen_to_take(
-    parts: Memory, grown: int, more: int
+    parts: Memory, grown: int, kept: int, more: int
 ) -> None:
-    found = parts.corrected(grown, more)
+    kept = min(kept, grown)
+    found = parts.corrected(grown, kept, kept + more)
     states = parts.gradients + parts.optimizer
     assert found.updating == max(0, grown - states)
     assert found.activations <= parts.activations
-    assert (found.scored > found.updating) == (more > 0)
-    if parts.process and grown >= states + LATE_BYTES:
-        assert found.peak == parts.process + parts.weights + grown + more + parts.rebuilt
+    if parts.process and kept >= states + LATE_BYTES:
+        most = max(grown, kept + more + parts.rebuilt)
+        assert found.peak == parts.process + parts.weights + most
+        assert found.evaluates == (more > 0 and kept + more + parts.rebuilt > grown)
 
 
 @pytest.mark.parametrize("size", [1, 8])
@@ -87,7 +92,8 @@ def test_an_evaluation_of_more_rows_adds_to_the_growth(size: int, place: Path) -
     one, many = (stand_in_batch(build_task(cfg.task), model, rows) for rows in (1, 4096))
     batches = Batches(one, many) if size == 1 else Batches(many, one)
     found = calibration.measure_apart(cfg, batches, "cpu")
-    assert (found.scored > 0) == (size == 1)
+    assert found.grown >= found.kept > 0
+    assert (found.kept + found.scored > found.grown) == (size == 1)
 
 
 @pytest.mark.slow

@@ -93,7 +93,7 @@ def test_an_evaluation_that_is_too_large_gets_smaller_batches(place: Path) -> No
 def test_candidates_are_measured_on_request(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packed weights cannot be made up, so that they are not."""
     grown = 2**33
-    monkeypatch.setattr(calibration, "measure_apart", lambda *_: Measured(1.0, 1.0, grown))
+    monkeypatch.setattr(calibration, "measure_apart", lambda *_: Measured(1.0, 1.0, grown, grown))
     monkeypatch.setattr("goft_cli.verbs.plan.fits.free_bytes", lambda _: 2**40)
     cfg = small_runs.composed(words(place, "trainer.use_cpu=true"))
     for tried in candidates(cfg, 1, on_gpu=False, measuring=True):
@@ -134,7 +134,7 @@ def test_the_stand_in_takes_what_the_rotation_takes(rotation: Tensor) -> None:
 def test_sharing_more_holds_less_and_sends_more(
     devices: int, steps: int, weights: int, trained: int
 ) -> None:
-    memory = Memory(0, weights + trained, trained, 2 * trained, 1000, 0, weights, 0)
+    memory = Memory(0, weights + trained, trained, 2 * trained, 1000, 0, weights, 0, 0)
     ddp, second, third = ways(memory, Parts(trained, 0), devices, steps)
     assert third.training <= second.training <= ddp.training
     assert third.sent >= second.sent >= ddp.sent - 1
@@ -151,7 +151,7 @@ def test_ddp_exchanges_the_adapters_gradients_alone(tmp_path: Path) -> None:
     exchanged = int((tmp_path / "bytes").read_text(encoding="utf-8"))
     trained = 4 * (63 + 31)
     assert exchanged == trained
-    way, *_ = ways(Memory(0, 0, 0, 0, 0, 0, 0, 0), Parts(trained, 0), 2, 1)
+    way, *_ = ways(Memory(0, 0, 0, 0, 0, 0, 0, 0, 0), Parts(trained, 0), 2, 1)
     assert way.sent == exchanged, "of two processes each sends half twice"
 
 

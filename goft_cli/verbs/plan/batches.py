@@ -40,6 +40,8 @@ CANDIDATES = 256
 BATCH = "trainer.per_device_train_batch_size"
 STEPS = "trainer.gradient_accumulation_steps"
 EVALUATED = "trainer.per_device_eval_batch_size"
+OF_EXAMPLES = "activations", "fragments", "kept"
+"""Parts of the memory that grow with the batch of an update."""
 OTHERWISE = "end other programs that hold memory, or choose a smaller model"
 
 
@@ -233,8 +235,8 @@ def fitting_size(size: int, memory: Memory | None, room: int) -> int:
 
 def at(memory: Memory, share: float) -> Memory:
     """Return the forecast for a share of the batch: the activations are those of its examples."""
-    activations, fragments = round(memory.activations * share), round(memory.fragments * share)
-    return replace(memory, activations=activations, fragments=fragments)
+    parts = {name: round(getattr(memory, name) * share) for name in OF_EXAMPLES}
+    return replace(memory, **parts)
 
 
 def forecast(cfg: TrainConfig) -> Memory | None:

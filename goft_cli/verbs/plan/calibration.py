@@ -20,6 +20,7 @@ from goft_cli.config import TrainConfig
 from goft_cli.run.manifest import peak_memory_bytes
 from goft_cli.system.errors import GoftError
 from goft_cli.system.screen import quiet_libraries
+from goft_cli.tasks.base import Tensors
 from goft_cli.tasks.families import build_task
 from goft_cli.training.by_length import parts_of
 from goft_cli.verbs.plan.layers import attached, counted
@@ -38,15 +39,22 @@ class Measured:
     Attributes:
         update: seconds of one update in one process.
         scored_row: seconds for one row of an evaluation.
-        grown: bytes that the updates added to a process that held the model; 0 on a GPU, where
+        grown: bytes that updates added at most to a process that held the model; 0 on a GPU, where
             the forecast counts the tensors.
-        scored: bytes that an evaluation after the updates added to that; likewise.
+        kept: bytes of them that were left after the updates.
+        scored: bytes that an evaluation after the updates added at most to those left.
     """
 
     update: float
     scored_row: float
     grown: int = 0
+    kept: int = 0
     scored: int = 0
+
+    @property
+    def growth(self) -> tuple[int, int, int]:
+        """Growth of the process by updates, between them and an evaluation, and by that."""
+        return self.grown, self.kept, self.kept + self.scored
 
     def of_depth(self, depth: int, more: Measured) -> Measured:
         """Return the figures of `depth` blocks; these are of `FEW`, those of `more` of `MORE`.
@@ -61,6 +69,7 @@ class Measured:
             counted_up(self.update, more.update),
             counted_up(self.scored_row, more.scored_row),
             round(counted_up(self.grown, more.grown)),
+            round(counted_up(self.kept, more.kept)),
             max(self.scored, more.scored),
         )
 
@@ -132,11 +141,8 @@ def measure(cfg: TrainConfig, batches: Batches, device: str, blocks: int | None 
     trained, scored = (on(device, batch) for batch in (batches.trained, batches.scored))
     most = cfg.trainer.max_tokens_per_batch
     parts = parts_of(trained, most) if most else [trained]
-    reduce = build_task(cfg.task).reduce
-    before = psutil.Process().memory_info().rss
-
-    def growth() -> int:
-        return max(0, peak_memory_bytes() - before) if device == "cpu" else 0
+    task = build_task(cfg.task)
+    before = resident_bytes()
 
     def update() -> None:
         for part in parts * cfg.trainer.gradient_accumulation_steps:
@@ -145,11 +151,26 @@ def measure(cfg: TrainConfig, batches: Batches, device: str, blocks: int | None 
         optimizer.zero_grad()
 
     per_update = median_seconds(update, device)
-    grown = growth()
+    kept, updated = resident_bytes(), peak_memory_bytes()
+    found = [kept]
+
+    def reduce(outputs: Tensors, batch: Mapping[str, Tensor]) -> Tensors:
+        reduced = task.reduce(outputs, batch)
+        found.append(resident_bytes())
+        return reduced
+
     model.eval()
     per_batch = median_seconds(lambda: evaluate(model, scored, cfg.trainer, device, reduce), device)
+    peak = peak_memory_bytes()
+    evaluated = peak if peak > updated else max(found)  # a peak that is not higher hides the other
     rows = len(next(iter(scored.values())))
-    return Measured(per_update, per_batch / rows, grown, growth() - grown)
+    growth = (updated - before, kept - before, evaluated - kept) if device == "cpu" else ()
+    return Measured(per_update, per_batch / rows, *(max(0, one) for one in growth))
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process."""
+    return psutil.Process().memory_info().rss
 
 
 def on(device: str, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

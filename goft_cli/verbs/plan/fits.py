@@ -129,7 +129,7 @@ def measured(cfg: TrainConfig, data: TaskData | None, memory: Memory) -> Memory:
     base = cast("PreTrainedModel", attached(cfg, cfg.adapter).get_base_model())
     batches, _ = largest_batches(cfg, build_task(cfg.task), data, base)
     found = calibrate(cfg, batches, "cpu", depth_of(base))
-    return memory.corrected(found.grown, found.scored) if found else memory
+    return memory.corrected(*found.growth) if found else memory
 
 
 def levels(

@@ -167,7 +167,7 @@ def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
     timing, why = calibrated(cfg, batches, memory, depth) if planned.calibrate else (None, [])
     if memory and device == "cpu":
         if timing:
-            memory = memory.corrected(timing.grown, timing.scored)
+            memory = memory.corrected(*timing.growth)
         else:
             more.append("memory on a CPU depends on its allocator; calibrate=true measures it")
     if memory and memory.evaluates:

@@ -54,6 +54,7 @@ class Memory:
         activations: what the forward pass leaves for the backward pass, and what both need.
         fragments: freed pieces that a CPU's allocator cannot use again; 0 on a GPU.
         rebuilt: the second model, read from the disk after the training to check the adapter.
+        kept: what the updates leave in the process, which an evaluation uses again; 0 on a GPU.
         scored: what an evaluation needs for a batch.
     """
 
@@ -64,6 +65,7 @@ class Memory:
     activations: int
     fragments: int
     rebuilt: int
+    kept: int
     scored: int
 
     @property
@@ -76,13 +78,14 @@ class Memory:
     def peak(self) -> int:
         """The most at any moment.
 
-        On a CPU the process keeps the memory that it has freed: later imports use it again, but
-        the second model does not, as its file is mapped.
+        On a CPU the process keeps the memory that it has freed: an evaluation and later imports use
+        it again, but the second model does not, as its file is mapped.
         """
         if not self.process:
             return self.tensors
-        kept = max(self.updating, self.scored, LATE_BYTES)
-        return self.process + self.weights + self.gradients + self.optimizer + kept + self.rebuilt
+        after = max(self.kept, self.scored, LATE_BYTES) + self.rebuilt
+        states = self.gradients + self.optimizer
+        return self.process + self.weights + states + max(self.updating, after)
 
     @property
     def updating(self) -> int:
@@ -94,15 +97,17 @@ class Memory:
         """Whether the peak is in an evaluation."""
         return self.peak > replace(self, scored=0).peak
 
-    def corrected(self, grown: int, scored: int) -> Memory:
+    def corrected(self, grown: int, kept: int, scored: int) -> Memory:
         """Return the forecast for a CPU on which the process grew by so many bytes.
 
-        Updates added `grown`, and an evaluation after them `scored` more.
+        At most it grew by `grown` in updates and by `scored` in an evaluation after them, and by
+        `kept` between the two.
         """
-        left = max(0, grown - self.gradients - self.optimizer)
-        activations = min(self.activations, left)
-        peak = left + scored if scored else min(self.scored, left)
-        return replace(self, activations=activations, fragments=left - activations, scored=peak)
+        states = self.gradients + self.optimizer
+        updating, kept, scored = (max(0, one - states) for one in (grown, kept, scored))
+        activations = min(self.activations, updating)
+        fragments = updating - activations
+        return replace(self, activations=activations, fragments=fragments, kept=kept, scored=scored)
 
 
 def forecast_memory(model: PeftModel, batches: Batches, cfg: TrainConfig, device: str) -> Memory:
@@ -120,15 +125,17 @@ def forecast_memory(model: PeftModel, batches: Batches, cfg: TrainConfig, device
     optimizer = sum(optimizer_bytes(parameter, cfg.trainer.optim) for parameter in trained)
     gradients = copies * sum(map(size, trained))
     activations, scored = traced_bytes(model, batches, cfg.trainer, device)
+    fragments = round(FRAGMENTS * activations) if device == "cpu" else 0
     return Memory(
         weights=weights,
         gradients=gradients,
         optimizer=optimizer,
         activations=activations,
-        fragments=round(FRAGMENTS * activations) if device == "cpu" else 0,
+        fragments=fragments,
         # of packed weights it is read packed, and then again, to become plain ones
         rebuilt=weights + (weights + saved if saved else 0),
         process=process_bytes() if device == "cpu" else 0,
+        kept=activations + fragments if device == "cpu" else 0,
         scored=scored,
     )
 

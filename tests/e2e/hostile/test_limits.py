@@ -136,7 +136,7 @@ def test_memory_that_does_not_suffice_is_a_mistake_of_the_user(
 def test_the_size_advised_is_the_largest_part_that_has_room(
     size: int, weights: int, activations: int, room: int
 ) -> None:
-    memory = Memory(0, weights, 0, 0, activations, 0, 0, 0)
+    memory = Memory(0, weights, 0, 0, activations, 0, 0, 0, 0)
     lower = fitting_size(size, memory, room)
     assert 1 <= lower < size
     assert size % lower == 0
@@ -162,7 +162,7 @@ def test_an_update_out_of_memory_names_smaller_batches_and_more_of_them(
     error: Exception, run_of_six: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gigabyte = 2**30
-    expected = Memory(0, gigabyte, 0, 0, 6 * gigabyte, 0, 0, 8 * gigabyte)
+    expected = Memory(0, gigabyte, 0, 0, 6 * gigabyte, 0, 0, 0, 8 * gigabyte)
     monkeypatch.setattr(batches, "forecast", lambda cfg: expected)
     monkeypatch.setattr(batches, "total_bytes", lambda cfg: 3 * gigabyte)
     model = torch.nn.Linear(1, 1)
