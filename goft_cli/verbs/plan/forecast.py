@@ -118,6 +118,7 @@ class Plan:
         updates: of the weights; None where it is unknown.
         batch: shape of the largest one.
         memory: in each process; None where the model cannot be traced.
+        tensors: bytes of a process's tensors at most, which a GPU would hold; None likewise.
         ways: of sharing the training out among the processes; none for one process.
         timing: of an update and of scoring; None where they were not measured.
         train_seconds: of the whole training; None where its parts are unknown.
@@ -137,6 +138,7 @@ class Plan:
     updates: int | None
     batch: tuple[int, ...]
     memory: Memory | None
+    tensors: int | None
     ways: Sequence[Way]
     timing: Measured | None
     train_seconds: float | None
@@ -163,8 +165,9 @@ def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
     batches, notes = largest_batches(cfg, task, data, base)
     depth = depth_of(base)
     parts = parts_of_model(model)  # before the forecast, which uses the model up
-    memory, more = memory_or_reason(model, batches, cfg, device)
-    timing, why = calibrated(cfg, batches, memory, depth) if planned.calibrate else (None, [])
+    traced, more = memory_or_reason(model, batches, cfg, device)
+    timing, why = calibrated(cfg, batches, traced, depth) if planned.calibrate else (None, [])
+    memory = traced
     if memory and device == "cpu":
         if timing:
             memory = memory.corrected(*timing.growth)
@@ -186,7 +189,8 @@ def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
         updates=updates,
         batch=shape_of(batches.trained),
         memory=memory,
-        ways=ways_of(cfg, memory, parts),
+        tensors=traced.tensors if traced else None,
+        ways=ways_of(cfg, traced, parts),
         timing=timing,
         train_seconds=total_seconds(cfg, timing, updates, inputs, to_score),
         notes=[*packing, *notes, *more, *why],

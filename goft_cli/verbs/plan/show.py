@@ -171,7 +171,7 @@ def memory_rows(plan: Plan, memory: Memory) -> list[Sequence[str]]:
     at = "in an evaluation" if memory.evaluates else f"with the {kind} batch ({shape})"
     rows.append(styled("bold", f"peak, {at}", megabytes(memory.peak)))
     if memory.process:
-        rows.append(("on a GPU it would be", megabytes(memory.tensors)))
+        rows.append(("on a GPU it would be", megabytes(plan.tensors or 0)))
     return rows
 
 
