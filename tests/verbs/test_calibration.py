@@ -84,16 +84,14 @@ def test_a_measured_growth_replaces_what_updates_were_foreseen_to_take(
         assert found.evaluates == (more > 0 and kept + more + parts.rebuilt > grown)
 
 
-@pytest.mark.parametrize("size", [1, 8])
-def test_an_evaluation_of_more_rows_adds_to_the_growth(size: int, place: Path) -> None:
-    """Its logits are larger than those of an update."""
+def test_an_evaluation_of_more_rows_adds_to_the_growth(place: Path) -> None:
+    """Its activations are larger than those of an update."""
     cfg = small_runs.composed(words(place))
     model = attached(cfg, cfg.adapter).get_base_model()
-    one, many = (stand_in_batch(build_task(cfg.task), model, rows) for rows in (1, 4096))
-    batches = Batches(one, many) if size == 1 else Batches(many, one)
-    found = calibration.measure_apart(cfg, batches, "cpu")
+    one, many = (stand_in_batch(build_task(cfg.task), model, rows) for rows in (1, 512))
+    found = calibration.measure_apart(cfg, Batches(one, many), "cpu")
     assert found.grown >= found.kept > 0
-    assert (found.kept + found.scored > found.grown) == (size == 1)
+    assert found.kept + found.scored > found.grown
 
 
 @pytest.mark.slow

@@ -176,7 +176,7 @@ def notes(search: Search) -> list[str]:
     found = [
         f"Learning rates: {len(search.steps)} for each adapter, its recipe's and rates around it, "
         f"a factor of {STEP:.2f} apart, one run each with seed {cfg.tuning_seed}.",
-        f"The best {cfg.task.headline} on {rows} chose the rate; no trial read the split "
+        f"The chosen rate has the best {cfg.task.headline} on {rows}; no trial read the split "
         f"{cfg.task.headline_split}.",
     ]
     if added:
