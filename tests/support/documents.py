@@ -73,6 +73,8 @@ def write_own_data(words: Sequence[str]) -> None:
     named = {word.partition("=")[0]: word.partition("=")[2] for word in words}
     task = named.get("task", "")
     places = [Path(named[key]) for key in ("data", "validation") if key in named]
+    for probe in re.findall(r"probe: (\S+\.csv)", named.get("retain", "")):
+        shutil.copyfile(own_data("own/classification"), probe)
     for place in places if task.startswith("own/") else []:
         sample = own_data(task)
         if sample.is_dir():
