@@ -117,6 +117,9 @@ def test_what_is_copied_gives_the_comparison_again(
         assert all(f"| {cell} " in row for cell in cells)
     content = read_json(told / "comparison.json")
     content["adapters"][0]["mean"] += 1
+    before = {file: file.read_bytes() for file in results.rglob("*") if file.is_file()}
     write_json(told / "comparison.json", content)
     with pytest.raises(GoftError, match="other numbers"):
         results_table.collect(told, results)
+    left = [file for file in tmp_path.glob("results*/**/*") if file.is_file()]
+    assert {file: file.read_bytes() for file in left} == before, "the earlier results stay"

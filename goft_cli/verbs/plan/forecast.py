@@ -174,7 +174,7 @@ def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
         else:
             more.append("memory on a CPU depends on its allocator; calibrate=true measures it")
     if memory and memory.evaluates:
-        more.append(f"an evaluation takes more memory than an update; a lower {EVALUATED} helps")
+        more.append(f"the peak is in an evaluation; a lower {EVALUATED} reduces it")
     more += costs(cfg, data, wanted) if wanted else []
     items = hub_items(cfg)
     to_score = row_count(cfg, data, cfg.task.eval_splits[0])[0] if cfg.task.eval_splits else 0
