@@ -19,12 +19,12 @@ VERBS = {
     "compare": "compare adapters: runs over seeds, paired differences, table, figure",
     "eval": "score a trained run again, or a run or a model on a benchmark",
     "rewind": "score a run at fractions of its strength, choose one: goft rewind RUN_FOLDER",
-    "predict": "label or answer texts with a run: goft predict adapter=RUN_FOLDER input=FILE",
-    "chat": "chat with a run in the terminal: goft chat adapter=RUN_FOLDER",
-    "merge": "write the run as a plain model, certified: goft merge adapter=RUN_FOLDER",
+    "predict": "label or answer texts with a run: goft predict RUN_FOLDER input=FILE",
+    "chat": "chat with a run in the terminal: goft chat RUN_FOLDER",
+    "merge": "write the run as a plain model, certified: goft merge RUN_FOLDER",
     "verify": "recheck a run: digests, scores, merged model, certificate: goft verify RUN_FOLDER",
-    "push": "upload a run to the hub, private unless told: goft push adapter=RUN_FOLDER repo=NAME",
-    "report": "write a page on runs: scores, curves, rotations: goft report runs=FOLDER",
+    "push": "upload a run to the hub, private unless told: goft push RUN_FOLDER repo=NAME",
+    "report": "write a page on runs: scores, curves, rotations: goft report RUN_FOLDER",
     "reproduce": "run a recipe of the paper and compare: goft reproduce table1/cola/qgoft",
     "doctor": "check machine and configuration before a run; exits 1 if it would fail",
     "schema": "write JSON Schemas with which an editor checks YAML files: goft schema",
@@ -77,8 +77,8 @@ usage: goft VERB [group=choice ...] [key=value ...]
   goft train                                         the offline demo, about a minute on two cores
   goft train task=glue/cola model=deberta-v3-base    the paper's GLUE recipe for CoLA
   goft train -m adapter=goft,qgoft,lora seed=1,2,3   a sweep
-  goft eval adapter=RUN_FOLDER                       score a trained run on its task again
-  goft eval task=mmlu/full shots=5 adapter=RUN_FOLDER     score a trained run on a benchmark
+  goft eval RUN_FOLDER                               score a trained run on its task again
+  goft eval RUN_FOLDER task=mmlu/full shots=5        score a trained run on a benchmark
   goft verify RUN_FOLDER                             recheck all records of a run
   goft reproduce list                                every result of the paper that has a recipe
   goft doctor task=glue/cola model=deberta-v3-base offline=true    would this run offline?

@@ -247,8 +247,8 @@ def remarks(
     feature = train[1].features.get(label or "")
     if label and isinstance(feature, ClassLabel):
         counts = Counter(train[1][label])
-        for few in (0, 1):
+        for few, rows_of_it in enumerate(("no training row", "one training row")):
             names = [name for index, name in enumerate(feature.names) if counts[index] == few]
             if names:
                 shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-                yield f"{len(names)} classes have {few} training rows: {shown}"
+                yield f"{len(names)} of {len(feature.names)} classes have {rows_of_it}: {shown}"

@@ -269,7 +269,8 @@ def refuse_other(cfg: TrainConfig) -> None:
         if differences:
             raise GoftError(
                 f"{folder.path} holds a run of another configuration ({'; '.join(shown)})",
-                "choose another run_name=NAME, or overwrite=true to replace it",
+                "choose another run_name=NAME, or overwrite=true to replace it; if a sweep starts "
+                "both, write another name: into one of their YAML files",
             )
 
 

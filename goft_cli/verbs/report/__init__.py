@@ -38,7 +38,8 @@ def report(cfg: ReportConfig) -> None:
         names = write_page(cfg, runs, folder)
         if made_from is not None:
             note_made(folder, made_from, names)
-    screen.print(f"{len(runs)} runs: {folder / 'report.html'}", soft_wrap=True)
+    of = "one run" if len(runs) == 1 else f"{len(runs)} runs"
+    screen.print(f"report on {of}: {folder / 'report.html'}", soft_wrap=True)
 
 
 def source(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
