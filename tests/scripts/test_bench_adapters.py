@@ -1,4 +1,4 @@
-"""The benchmark of adapters measures what it says, on a model of two blocks."""
+"""Test that the benchmark of adapters measures what it reports, on a model of two blocks."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_step_trains_the_adapter_and_leaves_the_shared_weights(
     one = bench.candidate(name)
     start = {key: p.clone() for key, p in one.model.named_parameters() if p.requires_grad}
     one.step()
-    one.step()  # LoRA's first step leaves its other factor where it was
+    one.step()  # the first step changes only one of LoRA's two factors
     moved = dict(one.model.named_parameters())
     assert not any(
         torch.equal(moved[key], value) for key, value in start.items() if "bias" not in key

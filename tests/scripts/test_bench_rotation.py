@@ -1,4 +1,4 @@
-"""The benchmark of the rotation measures every engine, and says what it measured."""
+"""The benchmark of the rotation measures every engine and records what it measured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[str]]:
-    """The folder, the JSON and the commands of a quick run."""
+    """Return the folder, the JSON and the commands of a quick run."""
     folder, commands = tmp_path_factory.mktemp("benchmarks"), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench_rotation, "peak_in_child", lambda words: commands.append(words) or 7)
@@ -99,7 +99,8 @@ def test_a_child_prints_bytes(capsys: pytest.CaptureFixture[str]) -> None:
     not Path("/proc/self/clear_refs").exists(), reason="the peak cannot be set back here"
 )
 def test_merging_takes_the_new_weight_and_a_few_rows() -> None:
-    layer = merging.random_layer("goft", 4096, torch.float32, CPU)  # mapped, whatever was freed
+    # This layer is so large that malloc maps new pages for it and does not reuse freed memory.
+    layer = merging.random_layer("goft", 4096, torch.float32, CPU)
     weight = layer.get_base_layer().get_parameter("weight")
     before = weight.clone()
     extra = merging.memory_of_merge(layer, CPU)

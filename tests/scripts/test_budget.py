@@ -1,4 +1,4 @@
-"""A budget of time is kept, by a clock that the tests set and by a real one."""
+"""Measurements stay within a time budget, with a simulated clock and with the real one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.benchmarks.timing import Case, interleave
 
 
 class Clock:
-    """Stands still but for what takes so many of its seconds."""
+    """A clock that moves only when a case or a maker adds its seconds."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -54,7 +54,7 @@ def test_a_case_that_hangs_is_ended() -> None:
     def hang() -> Case:
         try:
             time.sleep(60)
-        except Exception as error:  # as a library may do that takes all errors for its own
+        except Exception as error:  # as a library does that catches every error
             pytest.fail(f"{error} looks like an error of the library")
         raise AssertionError("nothing ended it")
 

@@ -26,7 +26,7 @@ from scripts.demo_rows.facts import LETTERS, NUMBERS, as_choices, draw, texts
 from scripts.demo_rows.grammar import PHENOMENA, Chance, spell
 from scripts.demo_rows.sentences import Sentences
 
-pytestmark = pytest.mark.slow  # of a maintainer's script: the package ships its rows
+pytestmark = pytest.mark.slow  # tests a maintainer's script; the package ships its output
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -68,8 +68,8 @@ def test_labels_are_shuffled_and_not_told_by_length(data: dict[Split, list[Examp
     words = {0: 0, 1: 0}
     for row in data["train"]:
         words[row.label] += len(row.sentence.split())
-    # The labels are balanced, so equal sums are equal means; corrupted sources need a fault and
-    # are a little longer for it.
+    # The labels are balanced, so equal sums are equal means. A corrupted sentence needs a place
+    # for a fault, so it is a little longer.
     assert 0.8 < words[0] / words[1] < 1.25
 
 
@@ -98,7 +98,7 @@ def test_data_does_not_depend_on_string_hashing() -> None:
     )
     other = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONHASHSEED": "1", "PYTHONPATH": ":".join(sys.path)},  # this process has its own
+        env={"PYTHONHASHSEED": "1", "PYTHONPATH": ":".join(sys.path)},  # not that of this process
         capture_output=True,
         text=True,
         check=True,
@@ -147,7 +147,7 @@ def test_corpus_holds_no_sentence_of_any_split(data: dict[Split, list[Example]])
 
 
 def _sentences(line: str) -> list[tuple[str, str]]:
-    """Split a text at its final marks; the grammar has no abbreviations."""
+    """Split a text at full stops and question marks; the grammar has no abbreviations."""
     ends = [i for i, sign in enumerate(line) if sign in ".?"]
     starts = [0, *(end + 2 for end in ends)]
     return [(line[a:b], line[b]) for a, b in zip(starts, ends, strict=False)]

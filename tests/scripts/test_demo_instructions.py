@@ -1,4 +1,4 @@
-"""The demo's instructions: balanced, distinct, and no question in two splits."""
+"""The demo's instructions have every form, and no question occurs twice in or across splits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from goft_cli.system.errors import GoftError
 from scripts.demo_rows.instructions import SIZES, generate
 
-pytestmark = pytest.mark.slow  # of a maintainer's script: the package ships its rows
+pytestmark = pytest.mark.slow  # tests a maintainer's script; the package ships its output
 
 SPLITS = list(SIZES)
 

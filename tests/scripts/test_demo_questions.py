@@ -15,7 +15,7 @@ from goft_cli.system.locations import asset_dir
 from scripts.demo_rows.acceptability import Split
 from scripts.demo_rows.questions import SIZES, THINGS, VERBS, generate
 
-pytestmark = pytest.mark.slow  # of a maintainer's script: the package ships its rows
+pytestmark = pytest.mark.slow  # tests a maintainer's script; the package ships its output
 
 DOING = [verb.ing for verb in VERBS]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -45,7 +45,7 @@ def test_another_seed_tells_other_stories() -> None:
 
 
 def told(row: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return doer, verb and other of each sentence, in lower case and without places."""
+    """Return subject, verb and object of each sentence, in lower case and without places."""
     sentences = row["context"].lower().rstrip(".").split(". ")
     found = [re.split(rf" is ({'|'.join(DOING)}) ", sentence) for sentence in sentences]
     place = re.compile(r" (in|near|behind|beside) the \w+$")

@@ -1,4 +1,4 @@
-"""The rows that ship are those that the generators make."""
+"""The rows that the package ships are those that the generators make."""
 
 from __future__ import annotations
 

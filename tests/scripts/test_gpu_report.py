@@ -1,4 +1,4 @@
-"""The report of a GPU, on a machine that has none."""
+"""Test the GPU report on a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ABSENT = "bitsandbytes is not installed"
 
 @pytest.fixture
 def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the kernels their check of themselves, which other tests are for."""
+    """Skip the kernels' check of themselves, which other tests cover."""
     monkeypatch.setitem(fused._healthy, (torch.bfloat16, torch.device("cpu")), True)
 
 
@@ -126,7 +126,7 @@ def test_a_layer_is_timed_with_each_adapter_by_the_fused_kernels(
     assert [row["case"] for row in rows] == NAMES
     assert all(row["note"] == "" for row in rows)
     assert by_case(rows)[layers.FROZEN][layers.OVER] == 0
-    # for each of two rotations twice to begin with, twice for memory, once to warm up, once timed
+    # each of two rotations runs twice at first, twice for memory, once to warm up, once timed
     assert turned == 12 * [torch.Size([2, 64])]
 
 

@@ -1,4 +1,4 @@
-"""The results that the repository keeps: what is copied of a comparison, and what is made of it."""
+"""Test the results kept in the repository: the files copied from a comparison, and the tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LINE = [[0.0, 0.0], [0.05, 0.25], [0.06, 0.375], [0.1, 0.4375], [0.125, 0.51]]
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Write the results of a comparison of two seeds, whose scores are losses."""
+    """Write the results of a comparison with two seeds, whose scores are losses."""
     run = RunFolder(ROOT / "tests" / "fixtures" / "runs" / "lora")
     metrics, config = read_json(run.metrics), run.config.read_text("utf-8")
     metrics |= {"train_seconds": 1800.0, "seconds_per_update": 1800 / 804}
@@ -78,7 +78,7 @@ def test_the_tables_of_the_documents_are_those_of_the_results() -> None:
         files = [file for file in folder.rglob("*") if file.is_file()]
         assert {file.suffix for file in files} == {".json", ".yaml"}, "no weights"
         assert sum(file.stat().st_size for file in files) < 2**20
-        place = re.compile(r"(^|[\"' ])[/~]\w")  # of a machine
+        place = re.compile(r"(^|[\"' ])[/~]\w")  # a path of some machine
         assert not [file for file in files if place.search(file.read_text("utf-8"))]
 
 
@@ -95,7 +95,7 @@ def test_what_is_copied_gives_the_comparison_again(
     def finish(run: PlannedRun, *, trial: bool) -> None:
         made.finish(run, trial=trial)
         if run.cfg.trainer.learning_rate > 0.02:
-            run.record.folder.metrics.unlink()  # as of a trial that failed
+            run.record.folder.metrics.unlink()  # as if the trial failed
 
     monkeypatch.setattr(runs, "finish", finish)
     monkeypatch.setattr(comparison, "draw", lambda *_: [])

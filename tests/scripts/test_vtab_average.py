@@ -1,4 +1,4 @@
-"""Group means and the average of Table 3, and the table that runs make."""
+"""Test the group means and the average of the paper's Table 3, and the table made from runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from goft_cli.config import VtabGroup
 from scripts import vtab_table
 from scripts.vtab.average import average, group_means, groups
 
-# The average of the paper's Table 3, and those methods' scores by task.
+# The averages in the paper's Table 3, and the scores of the same methods by task.
 TABLE3 = {"full": 68.9, "goft": 78.6, "qgoft": 79.4}
 SCORES = {
     "cifar": (68.9, 75.0, 81.3),
@@ -37,7 +37,7 @@ SCORES = {
     "smallnorb_ele": (29.1, 43.8, 49.2),
 }
 ONE_DIGIT = 0.05
-"""The rounding of a number with one digit after the point; a mean keeps it."""
+"""The largest rounding error of a number with one decimal place, and of a mean of such numbers."""
 
 
 def scores(method: str) -> dict[str, float]:
@@ -58,7 +58,7 @@ def test_the_groups_are_seven_four_and_eight() -> None:
 def test_the_papers_average_comes_out(method: str) -> None:
     found = average(scores(method))
     assert found == pytest.approx(TABLE3[method], abs=2 * ONE_DIGIT)
-    assert found != pytest.approx(mean(scores(method).values()), abs=1)  # not that of the tasks
+    assert found != pytest.approx(mean(scores(method).values()), abs=1)  # not the mean over tasks
 
 
 def test_a_missing_task_leaves_its_group_and_the_average_out() -> None:

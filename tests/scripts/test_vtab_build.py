@@ -1,4 +1,4 @@
-"""Folders built from originals: small files in the layout each original has."""
+"""Test the folders built from the original data sets, with small files in their layouts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def paths(examples: Sequence[Example]) -> list[str]:
 
 
 def cifar_records(count: int) -> tuple[np.ndarray, bytes]:
-    """Images, and the bytes of CIFAR-100's binary version, fine classes counted up."""
+    """Return images, and their bytes in CIFAR-100's binary format with fine classes 0, 1, 2 ..."""
     images = RANDOM.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     planes = images.transpose(0, 3, 1, 2).reshape(count, -1)
     classes = np.arange(count, dtype=np.uint8)[:, None] % 100
@@ -103,7 +103,7 @@ def test_pets_are_told_by_breed(tmp_path: Path) -> None:
     assert paths(pools.train) == ["images/Bombay_7.jpg"]
 
 
-# VTAB: the class is the place of the last of (0, 8, 8.5, 9, 9.5, 10, 100) below the depth.
+# VTAB's distance is the index of the last of (0, 8, 8.5, 9, 9.5, 10, 100) below the least depth.
 @pytest.mark.parametrize(
     ("depths", "count", "distance"),
     [
@@ -212,7 +212,7 @@ def test_a_folder_is_built_that_the_task_reads(tmp_path: Path) -> None:
     assert list(rows["test"]["label"]) == [0, 1, 2]
     with Image.open(output / "images/test/000001.jpg") as image:
         error = np.asarray(image, dtype=float) - images[1]
-    assert np.abs(error).mean() < 64  # lossy, but this image and not another one's noise (85)
+    assert np.abs(error).mean() < 64  # JPEG is lossy; another image would differ by 85
     assert json.loads((output / "draw.json").read_text()) == {"task": "cifar", "seed": 0}
     with pytest.raises(GoftError, match="the folder is not empty"):
         build("cifar", source, output)

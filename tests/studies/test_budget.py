@@ -1,4 +1,4 @@
-"""Sizes that spend another adapter's budget, against formulas and against trying them all."""
+"""Test the sizes that match another adapter's parameter count, by formulas and full search."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.parameter_counts import SMALL
 
 QGOFT = SMALL.trained("qgoft")
 LINEARS = SMALL.linears
-# What a size costs on the model of tests/support/small_runs.py.
+# The parameters of a size on the model of tests/support/small_runs.py.
 COSTS = {
     "lora": lambda r: sum(r * (inputs + outputs) for inputs, outputs in LINEARS),
     "adalora": lambda r: sum(r * (inputs + 1 + outputs) for inputs, outputs in LINEARS),

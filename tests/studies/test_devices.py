@@ -1,4 +1,4 @@
-"""One GPU per job."""
+"""Test that each job gets one GPU, and waits if none is free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The grids of learning rates: equal for all, even on a logarithmic axis, and widened for all."""
+"""Learning-rate grids are evenly spaced on a log axis, and are widened at a chosen edge."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_grid_has_so_many_rates_evenly_around_the_recipes(count: int, recipe: 
     rates = [rate_at(recipe, step) for step in first_steps(count)]
     assert len({*rates}) == count
     assert recipe in rates
-    # three digits are within half a unit of the last one, of a rate as of the next
+    # both rates of a ratio are rounded to three digits, by up to half a unit of the last
     ratios = [after / before for before, after in pairwise(rates)]
     assert ratios == pytest.approx([STEP] * (count - 1), rel=2 * 0.005)
     below = rates.index(recipe)
@@ -64,7 +64,7 @@ def test_the_best_is_chosen_and_of_equals_the_nearest_to_the_recipes(
     step = best_step(merits)
     finite = {k: v for k, v in merits.items() if v is not None and not math.isnan(v)}
     if not finite:
-        assert step == min(merits)  # all diverged: lower rates may not
+        assert step == min(merits)  # all diverged: a lower rate may not
         return
     assert finite[step] == max(finite.values())
     assert all(abs(step) <= abs(k) for k, v in finite.items() if v == finite[step])

@@ -1,4 +1,4 @@
-"""A job in a process of its own: whatever happens to it, its starter learns of it."""
+"""A job in its own process reports how it ended to its starter, and ends with its starter."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ except KeyboardInterrupt:
 
 
 def patiently(found: Callable[[], bool]) -> bool:
-    """Wait for something to become true."""
+    """Wait up to 30 seconds for a condition; return whether it holds."""
     end = time.monotonic() + 30
     while not found() and time.monotonic() < end:
         time.sleep(0.02)

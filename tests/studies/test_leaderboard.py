@@ -1,4 +1,4 @@
-"""Runs side by side: the best first whichever way is better, seeds together, settings apart."""
+"""The leaderboard has the best runs first, one row for all seeds, and names differing settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep of trainings in processes of their own, failed, corrected and started again."""
+"""Test a sweep whose jobs are processes: one of them fails, is corrected and is run again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support import small_runs
 
 RUNS = Path("outputs/glue/cola/minilm-l6/linear")
 AGAIN = "--- again ---"
-# The server that jobs are forked from outlives a command, and imports what they need only once.
+# Both commands run in one process, so its fork server imports the heavy packages only once.
 TWICE = f"""
 import sys
 from pathlib import Path

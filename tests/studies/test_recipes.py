@@ -1,4 +1,4 @@
-"""Every file under recipes/: what it composes, that no result is missing, no number mistyped."""
+"""Test every file under recipes/: its config, that no result is missing, no number mistyped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.recipe_cells import CHOICES, CONFIGS
 from tests.support.rotated import ROTATED
 
 NAMES = recipe_names()
-# The last column of Tables 1 and 3, and the averages of Table 2: checksums of what is above them.
+# The last columns of Tables 1 and 3: checksums of the numbers in their rows.
 GLUE_AVERAGE = {
     "full": 88.27,
     "bitfit": 86.27,
@@ -40,12 +40,12 @@ VTAB_AVERAGE = {
     "goft": 78.6,
     "qgoft": 79.4,
 }
-# Questions that the legacy loader leaves of each category.
+# Number of MMLU questions that the legacy loader keeps of each category.
 QUESTIONS = {"stem": 3000, "social_sciences": 3065, "humanities": 4692, "other": 3228}
 
 
 def published(folder: str, method: str) -> dict[str, float]:
-    """Return a method's numbers by task."""
+    """Return a method's published scores by task."""
     recipes = [read_recipe(name) for name in NAMES if name.startswith(f"{folder}/")]
     found = {recipe.task: recipe.measures["score"].paper[method] for recipe in recipes}
     return {task: value for task, value in found.items() if value is not None}
@@ -75,7 +75,7 @@ def test_a_recipe_says_all_it_must() -> None:
         assert {recipe.model, recipe.stand_in} <= set(CHOICES["model"]), name
         assert recipe.source.replace(" ", "").lower() == name.partition("/")[0]
         assert recipe.hardware, name
-        assert len(recipe.seeds) >= 3, name  # fewer tell little of the noise
+        assert len(recipe.seeds) >= 3, name  # fewer say little about the noise
         assert {"goft", "qgoft"} <= set(recipe.published) or name.startswith("figure4b/")
 
 
@@ -98,7 +98,7 @@ def test_table_1_adds_up() -> None:
 
 def test_table_3_adds_up() -> None:
     for method, mean in VTAB_AVERAGE.items():
-        # rounded from cells that were rounded themselves, some of them cut off instead
+        # the average is rounded, and so are its cells, some of which were truncated instead
         assert average(published("table3", method)) == pytest.approx(mean, abs=0.11), method
 
 
@@ -108,7 +108,7 @@ def test_table_2_adds_up(shots: int) -> None:
     for method in ("lora", "adalora", "oft", "goft", "qgoft"):
         values = {name: measures[name].paper[method] or 0.0 for name in measures}
         if (method, shots) == ("lora", 5):
-            values["other"] += 1  # the paper's slip, as the recipe notes
+            values["other"] += 1  # an error in the paper, which the recipe notes
         total = sum(values[name] * count for name, count in QUESTIONS.items())
         mean = total / sum(QUESTIONS.values())
         assert mean == pytest.approx(values["average"], abs=0.01), method
@@ -126,7 +126,7 @@ def test_figure_4_repeats_cells_of_table_1(task: str) -> None:
     assert own == f"penalty-{rows['qgoft']['penalty_weight']}"
 
 
-# The first of each folder: its rehearsal composes every one of them.
+# The last one of each folder: the tests of the rehearsal compose all of them.
 @pytest.mark.parametrize("one", {folder_of(one.name): one for one in ROTATED}.values(), ids=str)
 def test_the_command_is_what_the_recipe_says(one: Cell) -> None:
     recipe, cfg = one.recipe, compose_train(one.words(7))

@@ -1,4 +1,4 @@
-"""The one-standard-error rule, the bootstrap, and rows left out."""
+"""Test the one-standard-error rule, the bootstrap, and the scores on rows left out."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_ties_ruined_scores_and_one_point() -> None:
 
 
 def points_of(rows: np.ndarray) -> list[Point]:
-    """Return a point for each column of (rows, strengths) scores, whose mean is the headline."""
+    """Return a point for each column of scores (rows, strengths), with its mean as the headline."""
     at = np.linspace(0, 1, rows.shape[1])
     return [
         Point(float(t), float(column.mean()), partial(mean_of, column), len(rows))
@@ -83,7 +83,7 @@ def mean_of(column: np.ndarray, places: np.ndarray) -> float:
 def test_the_error_of_a_mean_is_the_textbooks() -> None:
     rows = np.random.default_rng(0).random((400, 2)) < [0.9, 0.6]
     one, other = points_of(rows.astype(float))
-    # a deviation over B draws has itself a deviation of 1 / sqrt(2 (B - 1)); four of them
+    # a deviation from B draws has a relative error of 1 / sqrt(2 (B - 1)); four are allowed
     allowed = 4 / math.sqrt(2 * (RESAMPLES - 1))
     for point, column in zip((one, other), rows.T, strict=True):
         share = column.mean()
@@ -106,14 +106,14 @@ def test_strengths_share_their_resamples() -> None:
 
 
 def test_left_out_rows_show_that_a_choice_among_equals_gains_nothing() -> None:
-    """Strengths that differ by chance: the score of each on new rows is 0."""
+    """The strengths differ only by chance: each expects a score of 0 on new rows."""
     generator, trials, told, seen = np.random.default_rng(2), 25, [], []
     for _ in range(trials):
         points = points_of(generator.normal(size=(40, 8)))
         choice = chosen(points, greater_is_better=True)
         told.append(held_out(points, choice.picks))
         seen.append(choice.point.score)
-    # a score has a deviation of 1 / sqrt(40); its mean over the trials, at most a fifth of that
+    # a score has a deviation of 1 / sqrt(40); its mean over the 25 trials has at most a fifth
     allowed = 4 / math.sqrt(40 * trials)
     assert np.mean(seen) > allowed
     assert abs(np.mean(told)) < allowed

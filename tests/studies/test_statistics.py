@@ -1,4 +1,4 @@
-"""Intervals against closed forms and a printed table; the front by its definition."""
+"""Test the intervals against closed forms and a printed table, the Pareto front by definition."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_students_t_is_that_of_scipy(confidence: float, degrees: int) -> None:
 
 
 def test_the_interval_worked_out_by_hand() -> None:
-    # differences 1, 2, 3: mean 2, deviation 1, t(0.975; 2) = 4.3027, over the root of 3
+    # differences 1, 2, 3: mean 2, deviation 1, half width t(0.975; 2) / sqrt(3) with t = 4.3027
     found = paired_difference({1: 5.0, 2: 7.0, 3: 9.0}, {3: 6.0, 2: 5.0, 1: 4.0, 8: 100.0})
     assert (found.mean, found.pairs) == (2, 3)
     assert found.interval == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-5)

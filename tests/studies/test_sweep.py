@@ -1,4 +1,4 @@
-"""A sweep as it is typed: what runs, what is kept, what is shown, how it ends."""
+"""Test the sweep command: the jobs that run or are kept, its output and its exit code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAME = "adapter=goft,qgoft,seed=1"
 
 @pytest.fixture(autouse=True)
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[Surroundings]:
-    """Run the jobs in this process, in place of a training; return what was around each."""
+    """Run trivial jobs in this process instead of trainings; return the surroundings of each."""
     surroundings: list[Surroundings] = []
 
     def here(_: object, cfg: TrainConfig, around: Surroundings, **options: object) -> Outcome:
@@ -143,7 +143,7 @@ def test_other_launchers_run_the_same_jobs(
     assert Path("outputs/sweeps/seed=1,13/0/output.log").is_file()
 
 
-OPTUNA = pytest.mark.filterwarnings("ignore:::optuna")  # 2.10 is what the plugin takes
+OPTUNA = pytest.mark.filterwarnings("ignore:::optuna")  # the plugin needs version 2.10
 SEARCHES = ["learning_rate", "penalty"]
 GRIDS = [name for name in group_choices((CONFIGS,))["sweep"] if name not in SEARCHES]
 
@@ -199,11 +199,11 @@ def test_a_search_stays_near_the_recipe_and_comes_out_the_same(
 def test_a_search_survives_failures(goft: Goft) -> None:
     answer = goft("train", "-m", "+sweep=learning_rate", "hydra.sweeper.n_trials=2", "seed=13")
     assert answer.code == FAILED_JOBS
-    lines = answer.err.splitlines()  # Optuna's own come first, if it is new to this process
+    lines = answer.err.splitlines()  # Optuna's own lines may come first
     assert any(line.startswith("goft: 2 of 2 jobs failed") for line in lines)
 
 
-# What is typed, and words that the answer must hold.
+# Mistakes in a command, and words that the error message must contain.
 MISTAKES = [
     ("+sweep=figure4b", ["needs -m", "goft train -m +sweep=figure4b"]),
     ("-m +sweep=figur4b", ["there is no such sweep; did you mean +sweep=figure4b?"]),
@@ -232,7 +232,7 @@ def test_a_mistake_gets_one_sentence(words: str, expected: list[str], goft: Goft
 def test_a_plugin_that_is_not_installed(
     words: str, kind: str, name: str, goft: Goft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goft("train", "--cfg", "job")  # Hydra has registered its plugins now, and does so once
+    goft("train", "--cfg", "job")  # makes Hydra register its plugins, which it does once
     monkeypatch.delitem(ConfigStore.instance().repo["hydra"][kind], f"{name}.yaml")
     answer = goft("train", "-m", *words.split())
     assert (answer.code, answer.out) == (2, "")

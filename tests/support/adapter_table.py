@@ -1,10 +1,10 @@
-"""The tables of `docs/models-and-adapters.md`, read from the parameters of the tests.
+"""The tables of `docs/models-and-adapters.md`, made from the marks and parameters of the tests.
 
-python -m tests.support.adapter_table docs/models-and-adapters.md     # writes them anew
+python -m tests.support.adapter_table docs/models-and-adapters.md     # rewrites the tables
 
-A test that is marked `feature(NAME)` tries the feature with each adapter of its own parameter
-`adapter` or `method`; `feature(NAME, "goft")` says which where it has none, and `refused` those
-that it finds to be refused.
+A test marked `feature(NAME)` tests the feature with each adapter in its own parameter `adapter` or
+`method`. A test without such a parameter names its adapters, as in `feature(NAME, "goft")`. The
+keyword `refused` names the adapters for which the test expects a refusal.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FEATURES = {
     "sharded": "FSDP2, ZeRO-2 and ZeRO-3 on two processes lead to the weights of one",
     "compiled": "`trainer.torch_compile=true` trains, loads and merges",
 }
-"""What a mark may name, and what a test of it shows."""
+"""The features that a mark may name, and what a test of each one shows."""
 HEADS = {
     SEQUENCE_CLASSIFICATION: "text classification",
     QUESTION_ANSWERING: "question answering",
@@ -54,7 +54,7 @@ BEGIN, END = "<!-- written by tests.support.adapter_table -->", "<!-- end of the
 
 @dataclass
 class Tried:
-    """What the tests of one feature try."""
+    """The tested adapters, the refused adapters and the test files of one feature."""
 
     adapters: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
@@ -62,7 +62,7 @@ class Tried:
 
 
 def parameters(marks: list[Any]) -> Iterator[str]:
-    """Yield the adapters that a test's marks give it."""
+    """Yield the adapters with which a test is parametrized."""
     for mark in marks:
         if mark.name == "parametrize" and mark.args[0] in {"adapter", "method"}:
             for value in mark.args[1]:
@@ -70,7 +70,7 @@ def parameters(marks: list[Any]) -> Iterator[str]:
 
 
 def tried() -> dict[str, Tried]:
-    """Return what the marked tests try, by the name of the feature."""
+    """Return the tested adapters and the test files of each feature."""
     found = {name: Tried() for name in FEATURES}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if "mark.feature(" not in path.read_text(encoding="utf-8"):
@@ -91,13 +91,13 @@ def tried() -> dict[str, Tried]:
 
 
 def as_markdown(lines: list[list[str]]) -> str:
-    """Write rows, of which the first is the header."""
+    """Return rows as a Markdown table; the first row is the header."""
     rule = ["---"] * len(lines[0])
     return "".join(f"| {' | '.join(line)} |\n" for line in [lines[0], rule, *lines[1:]])
 
 
 def adapters_by_features() -> str:
-    """Write a row for each adapter, and below it what each column shows and where."""
+    """Return a table with a row for each adapter, and a table that explains its columns."""
     found = tried()
     lines = [["`adapter=`", *FEATURES]]
     for adapter in CHOICES["adapter"]:
@@ -113,7 +113,7 @@ def adapters_by_features() -> str:
 
 
 def families_by_heads() -> str:
-    """Write a row for each family of models that has YAMLs, with the adapters on each head."""
+    """Return a table with a row for each model family that has YAMLs: the adapters on each head."""
     from tests.models.test_models import FIRST, FOLLOWED
 
     kinds = {family.kind: name for name, family in FAMILIES.items()} | {"distilbert": "DistilBERT"}
@@ -136,12 +136,12 @@ def families_by_heads() -> str:
 
 
 def tables() -> str:
-    """Write what stands between the two marks of the page."""
+    """Return the two tables, between the marks of the page."""
     return f"{BEGIN}\n\n{families_by_heads()}\n{adapters_by_features()}\n{END}"
 
 
 def main(path: Path) -> None:
-    """Put the tables between the marks of a document."""
+    """Replace the tables between the marks of a document."""
     text = path.read_text(encoding="utf-8")
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     path.write_text(f"{before}{tables()}{after}", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Adapters of several kinds on one model, and the dense matrix of one, by the definition."""
+"""Several adapters on one model, and an adapter's dense matrix computed by the definition."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INTERLEAVED = [NAMES[row % 5] for row in (4, 0, 1, 2, 3, 1, 0, 4, 2, 3)]
 
 
 def several(family: Family, attach: Attach, *, heads: bool = True) -> PeftModel:
-    """The family's model in float64 with all of NAMES; "narrow" has fewer layers and no head."""
+    """Return a float64 model with all adapters; "narrow" has fewer layers and no head."""
     whole = [family.head] if heads else None
     model = attach(family.build().double(), family.targets, modules_to_save=whole)
     for name, options in list(KINDS.items())[1:]:
@@ -42,7 +42,7 @@ def add(model: PeftModel, name: str, **options: Any) -> None:  # noqa: ANN401 - 
 
 
 def alone(model: PeftModel, name: str, **inputs: Tensor) -> Tensor:
-    """The output of rows that all have one adapter."""
+    """Return the model's output if all rows have the same adapter."""
     with torch.no_grad():
         if name == BASE:
             with model.disable_adapter():
@@ -54,14 +54,14 @@ def alone(model: PeftModel, name: str, **inputs: Tensor) -> Tensor:
 
 
 def many_rows(family: Family) -> dict[str, Tensor]:
-    """One row for each of INTERLEAVED, all of them different."""
+    """Return one row for each of INTERLEAVED, all of them different."""
     (key, value), *_ = family.inputs.items()
     value = torch.cat([value.roll(shift, -1) for shift in range(5)])
     return {key: value.double() if value.is_floating_point() else value}
 
 
 def dense(layer: GoftLayer, name: str) -> Tensor:
-    """The map of one adapter, diag(scale) R^T (in, in), by the definition in float64."""
+    """Return one adapter's matrix diag(scale) R^T (in, in), by the definition in float64."""
     eye = torch.eye(layer.in_features, dtype=torch.float64)
     matrix, rotation = eye.clone(), layer.rotation(name).detach().double()
     stride, taken = 1, 0
@@ -81,7 +81,7 @@ def dense(layer: GoftLayer, name: str) -> Tensor:
 
 
 def layer_of(width: int, names: dict[str, dict[str, Any]]) -> GoftLayer:
-    """A layer of random adapters in float64."""
+    """Return a layer with random adapters in float64."""
     layer = GoftLayer(nn.Linear(width, 3).double(), "first", GoftConfig())
     for name, options in names.items():
         layer.update_layer(name, GoftConfig(init_weights=False, **options))

@@ -1,7 +1,7 @@
-"""What the models under configs/model are made of, so that they can be built without their weights.
+"""The architecture and sizes of each model under configs/model, to build it without its weights.
 
-The sizes are those of each model's `config.json` on the hub, as far as they are not the defaults
-of transformers' configuration class.
+The sizes are those of the model's `config.json` on the hub, except where they are the defaults of
+transformers' configuration class.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Sizes = dict[str, Any]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is common to all sizes of one architecture.
+    """What all models of one architecture have in common.
 
     Attributes:
-        heads: the Auto classes that tasks of this package put on it, the usual one first.
-        tiny: what makes it small.
-        shared: settings of all its models.
+        heads: the Auto classes that this package's tasks load it with, the usual one first.
+        tiny: the settings of a small model.
+        shared: the settings of all models.
     """
 
     heads: tuple[str, ...]
@@ -85,7 +85,7 @@ ARCHITECTURES = {
 
 
 def sizes(blocks: int, width: int, heads: int, inner: int, vocabulary: int, **more: Any) -> Sizes:  # noqa: ANN401
-    """Name the sizes of a text model as its configuration does."""
+    """Return the sizes of a text model under the names of transformers' configuration."""
     return {
         "num_hidden_layers": blocks,
         "hidden_size": width,
@@ -101,7 +101,7 @@ TIED: Sizes = {"tie_word_embeddings": True}
 SIZES = {
     "bert-base": sizes(12, 768, 12, 3072, 30522),
     "minilm-l6": sizes(6, 384, 12, 1536, 30522),
-    "distilbert-base": {},  # the defaults of its configuration, as the next one's
+    "distilbert-base": {},  # its configuration's defaults, also for the next
     "modernbert-base": {},
     "roberta-base": sizes(12, 768, 12, 3072, 50265, max_position_embeddings=514, type_vocab_size=1),
     "deberta-v3-xsmall": sizes(12, 384, 6, 1536, 128100),
@@ -129,17 +129,17 @@ SIZES = {
 
 
 def architecture(model: ModelConfig) -> Architecture:
-    """Look up what a model's YAML says it is."""
+    """Return the architecture that a model's YAML names."""
     return ARCHITECTURES[str(model.architecture)]
 
 
 def is_shipped(path: str) -> bool:
-    """Tell a tiny model that comes with the package from one of the hub."""
+    """Return whether a path is that of a tiny model in the package, not of one on the hub."""
     return path.startswith(ASSET_SCHEME)
 
 
 def config_of(model: ModelConfig, **changes: Any) -> PretrainedConfig:  # noqa: ANN401
-    """Return the configuration of a model with some changes; of a shipped one, just as it is."""
+    """Return a model's configuration with some changes; that of a shipped model is unchanged."""
     if is_shipped(model.path):
         return AutoConfig.from_pretrained(asset_dir(model.path.removeprefix(ASSET_SCHEME)))
     entries = {**architecture(model).shared, **SIZES[model.name], **changes}
@@ -153,7 +153,7 @@ def build(config: PretrainedConfig, auto_class: str, dtype: str = "float32") -> 
 
 
 def without_memory(cfg: TrainConfig) -> tuple[PeftModel, ParameterCount]:
-    """Put the adapter on the whole model, which no memory is taken for."""
+    """Attach the adapter to the full-size model on the meta device, which takes no memory."""
     auto_class = architecture(cfg.model).heads[0]
     with torch.device("meta"):
         backbone = Backbone(build(config_of(cfg.model), auto_class), None, "")

@@ -1,4 +1,4 @@
-"""Chat templates of published structure, written anew, a tokenizer for them, and chats."""
+"""Chat templates that follow published formats, a tokenizer for them, and generated chats."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CORPUS = [
 
 
 def bytes_tokenizer(eos: str = "</s>") -> PreTrainedTokenizerFast:
-    """Any text to ids and back: a byte-level BPE with a few merges, across lines too."""
+    """Return a byte-level BPE tokenizer with few merges; it encodes and decodes any text."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -41,7 +41,7 @@ def bytes_tokenizer(eos: str = "</s>") -> PreTrainedTokenizerFast:
     )
 
 
-# G and E are where `{% generation %}` and `{% endgeneration %}` may stand.
+# `template` replaces G and E by `{% generation %}` and `{% endgeneration %}`, or removes them.
 CHATML = (
     "{% for message in messages %}"
     "{% if loop.first and message.role != 'system' %}"
@@ -72,7 +72,7 @@ GEMMA = (
     "{{ message.content | trim + '<end_of_turn>\n' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
-# The system's words are in the first user's turn; an answer begins with a space and has no header.
+# The system message is in the first user turn; an answer begins with a space and has no header.
 LLAMA2 = (
     "{% if messages[0].role == 'system' %}{% set rest = messages[1:] %}"
     "{% set system = '<<SYS>>\n' + messages[0].content + '\n<</SYS>>\n\n' %}"
@@ -81,7 +81,7 @@ LLAMA2 = (
     "{{ bos_token + '[INST] ' + (system if loop.first else '') + message.content + ' [/INST]' }}"
     "{% else %}G{{ ' ' + message.content + ' ' + eos_token }}E{% endif %}{% endfor %}"
 )
-# The system's words are in the last user's turn, so that no beginning of a chat begins its text.
+# The system message is in the last user turn: the text of the first turns alone is no prefix.
 MISTRAL = (
     "{% if messages[0].role == 'system' %}{% set rest = messages[1:] %}"
     "{% set system = messages[0].content + '\n\n' %}"
@@ -91,7 +91,7 @@ MISTRAL = (
     "{{ '[INST]' + (system if loop.revindex <= 2 else '') + message.content + '[/INST]' }}"
     "{% else %}G{{ message.content + eos_token }}E{% endif %}{% endfor %}"
 )
-# The last turn has an empty thought before its words, and no other has one.
+# Only the last turn, if it is an answer, has an empty thinking block before its content.
 QWEN3 = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' }}"
     "{% if message.role == 'assistant' %}"
@@ -102,7 +102,7 @@ QWEN3 = (
 
 
 def template(source: str, *, says: bool) -> str:
-    """Return a template with what says where the assistant's words are, or without it."""
+    """Return a template with the tags around the assistant's text, or without them."""
     start, end = ("{% generation %}", "{% endgeneration %}") if says else ("", "")
     return source.replace("G{{", start + "{{").replace("}}E", "}}" + end)
 
@@ -154,7 +154,7 @@ def llama2(turns: Turns) -> list[Piece]:
 
 
 def mistral(turns: Turns) -> list[Piece]:
-    """Write by hand a format with the system's words in the last turn of the user."""
+    """Write by hand a format with the system message in the last user turn."""
     system = next((t["content"] + "\n\n" for t in turns if t["role"] == "system"), "")
     last = [turn for turn in turns if turn["role"] == "user"][-1]
     pieces: list[Piece] = [("<s>", False)]
@@ -168,7 +168,7 @@ def mistral(turns: Turns) -> list[Piece]:
 
 
 def qwen3(turns: Turns) -> list[Piece]:
-    """Write by hand a format with an empty thought in the last turn."""
+    """Write by hand a format with an empty thinking block in the last turn."""
     pieces: list[Piece] = []
     for number, turn in enumerate(turns, start=1):
         mine = turn["role"] == "assistant"
@@ -180,7 +180,7 @@ def qwen3(turns: Turns) -> list[Piece]:
 
 @dataclass(frozen=True)
 class Shape:
-    """A template, and what writes the same text by hand."""
+    """A template, and a function that writes the same text by hand."""
 
     source: str
     pieces: Callable[[Turns], list[Piece]]
@@ -201,7 +201,7 @@ contents = st.lists(parts, max_size=12).map("".join).filter(str.strip)
 
 @st.composite
 def chats(draw: st.DrawFn) -> Turns:
-    """Draw some exchanges, perhaps after the system's turn, perhaps without a last answer."""
+    """Draw a chat, perhaps with a system turn, perhaps without a last answer."""
     texts: Sequence[str] = draw(st.lists(contents, min_size=2, max_size=7))
     roles = ["user", "assistant"] * 4
     turns = [{"role": r, "content": t} for r, t in zip(roles, texts, strict=False)]

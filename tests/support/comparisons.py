@@ -1,4 +1,4 @@
-"""What stands in for the processes that train the runs of a comparison."""
+"""A stand-in for the processes that train the runs of a comparison."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def growing(cfg: TrainConfig) -> float:
 
 @dataclass
 class Trainings:
-    """Leaves a finished run's files, and remembers.
+    """Writes the files of a finished run instead of training it, and records the run.
 
     Attributes:
-        score: what a run reaches; None where it fails, and leaves nothing.
-        most: runs until the next one is interrupted.
+        score: the score of a run; None if the run fails and writes nothing.
+        most: number of runs after which the next one is interrupted.
     """
 
     score: Callable[[TrainConfig], float | None] = growing
@@ -37,7 +37,7 @@ class Trainings:
 
     @property
     def commands(self) -> list[str]:
-        """What was run."""
+        """The commands of the runs so far."""
         return [run.command for run in self.planned]
 
     def finish(self, run: PlannedRun, *, trial: bool = False) -> None:

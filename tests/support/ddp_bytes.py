@@ -1,4 +1,4 @@
-"""What DDP hands to its all-reduce in one update, written by the first process of a group."""
+"""Count the bytes that DDP passes to its all-reduce in one update; rank 0 writes the number."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from goft_cli.tuner import GoftConfig
 
 
 def main(path: Path) -> None:
-    """Take one step of a model with GOFT, and write the bytes."""
+    """Run one forward and backward pass of a model with GOFT, and write the number of bytes."""
     distributed.init_process_group("gloo")
     base = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 32))
     model = get_peft_model(base, GoftConfig(target_modules=["0", "1"]))
@@ -21,7 +21,7 @@ def main(path: Path) -> None:
     assert group is not None
     wrapped, seen = nn.parallel.DistributedDataParallel(model), []
 
-    # DDP reads these annotations, which must be classes and not texts
+    # DDP checks these annotations, which must be classes and not strings
     def hook(state: None, bucket: GradBucket) -> Future[Tensor]:
         seen.append(bucket.buffer().nbytes)
         return allreduce_hook(group, bucket)

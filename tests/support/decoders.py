@@ -1,4 +1,4 @@
-"""Causal language models, shipped and of random weights, rows for them, and a task to train on."""
+"""Causal language models, shipped or with random weights, rows for them, and a small task."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Row = dict[str, Any]
 
 
 def random_llama(attention: str = "sdpa", *, seed: int = 0) -> LlamaForCausalLM:
-    """Two blocks of width 16 with random weights; no token for padding."""
+    """Return a Llama of two blocks of width 16 with random weights and no padding token."""
     set_seed(seed)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -44,7 +44,7 @@ def random_llama(attention: str = "sdpa", *, seed: int = 0) -> LlamaForCausalLM:
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=64,
-        initializer_range=0.3,  # else attention hardly matters
+        initializer_range=0.3,  # large, so that attention changes the logits
     )
     config._attn_implementation = attention
     return LlamaForCausalLM(config).eval()
@@ -57,7 +57,7 @@ def shipped_llama() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def random_rows(lengths: Sequence[tuple[int, int]], *, seed: int = 1) -> list[Row]:
-    """Make rows of random ids with so many tokens of prompt and of answer."""
+    """Return rows of random ids; `lengths` has the tokens of each prompt and answer."""
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for prompt, answer in lengths:
@@ -77,7 +77,7 @@ ROWS = 12
 
 
 class Sentences(Task[TaskConfig, PreTrainedTokenizerBase]):
-    """The next token of a few sentences."""
+    """A task with a few sentences, for next-token prediction."""
 
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
 
@@ -114,7 +114,7 @@ class Sentences(Task[TaskConfig, PreTrainedTokenizerBase]):
 
 
 def sentences_run(monkeypatch: pytest.MonkeyPatch, output: Path, *words: str) -> TrainConfig:
-    """Compose a short run of tiny-llama, and make its task known for the length of a test."""
+    """Compose a short run of tiny-llama, and register its task until the test ends."""
     monkeypatch.setitem(families.FAMILIES, FAMILY, Sentences)
     monkeypatch.setitem(SCHEMAS, "task/sentences", TaskConfig)
     cfg = composed(

@@ -1,4 +1,4 @@
-"""What the documents tell a reader to type: the lines of their blocks of shell."""
+"""The shell commands of the documents, read from their code blocks."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ DOCUMENTS = [
     *sorted(path for folder in FOLDERS for path in folder.rglob("*.md")),
 ]
 OTHER_LANGUAGES = {"python", "yaml", "text", "bibtex"}
-"""Of blocks that nobody types into a shell."""
+"""Languages of code blocks that are not shell commands."""
 
 
 def blocks() -> Iterator[tuple[str, str]]:
-    """Yield language and content of every block of code."""
+    """Yield the language and the content of every code block."""
     for document in DOCUMENTS:
         yield from re.findall(r"^```(.*)\n((?s:.*?))^```$", document.read_text("utf-8"), re.M)
 
 
 def read_lines() -> set[str]:
-    """Return the lines of shell, continued ones joined, each word quoted as it must be."""
+    """Return the shell commands, with continued lines joined and each word quoted for the shell."""
     shell = "".join(content for language, content in blocks() if language == "bash")
     words = [shlex.split(line, comments=True) for line in shell.replace("\\\n", " ").splitlines()]
     return {shlex.join(line) for line in words if line}
@@ -51,7 +51,7 @@ OF_SOME_RUN = {
     if line.startswith(("goft chat ", "goft rewind "))
     or any(word in line for word in ("input=pictures", "input=prompts.txt", "init_adapter="))
 }
-"""Lines that need a run of a certain kind, which `tests/e2e/test_documents_of_runs.py` makes."""
+"""Lines that need a run of a certain kind; `tests/e2e/test_documents_of_runs.py` makes it."""
 
 
 def text_of_all() -> str:
@@ -60,7 +60,7 @@ def text_of_all() -> str:
 
 
 def write_own_task(folder: Path) -> None:
-    """Put the YAML of an own task, which a document shows, where it says that it is."""
+    """Write the YAML of a user's task that a document shows, at the path given there."""
     found = re.search(r"```yaml\n# \w+/(task/\w+\.yaml)\n(.*?)```", text_of_all(), re.S)
     assert found is not None
     target = folder / found[1]
@@ -69,7 +69,7 @@ def write_own_task(folder: Path) -> None:
 
 
 def write_own_data(words: Sequence[str]) -> None:
-    """Put the files that a command names where it names them, with the sample of its task."""
+    """Write the data files that a command names, from the sample data of its task."""
     named = {word.partition("=")[0]: word.partition("=")[2] for word in words}
     task = named.get("task", "")
     places = [Path(named[key]) for key in ("data", "validation") if key in named]

@@ -1,4 +1,4 @@
-"""Work in forks of this process, which import nothing again: seconds less than a new process."""
+"""Run jobs in forks of this process, which start seconds faster: they import nothing again."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import Never
 
 @dataclass(frozen=True)
 class Fork:
-    """A process under way."""
+    """A running process, with the file descriptor of its output."""
 
     pid: int
     output: int
 
     def end(self) -> tuple[int, str]:
-        """Wait, and return the exit code and what was printed, errors included."""
+        """Wait, and return the exit code and the output, stderr included."""
         with os.fdopen(self.output, encoding="utf-8") as file:
             said = file.read()
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), said
 
 
 def start(job: Callable[[], int | None], **environment: str) -> Fork:
-    """Run `job` in a fork with these variables; what it returns is the exit code."""
+    """Run `job` in a fork with these environment variables; its return value is the exit code."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while threads run
+        warnings.simplefilter("ignore", DeprecationWarning)  # about a fork while threads run
         pid = os.fork()
     if not pid:
         _work(job, writing, environment)
@@ -43,7 +43,7 @@ def _work(job: Callable[[], int | None], writing: int, environment: dict[str, st
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         sys.stdout = sys.stderr = os.fdopen(writing, "w", encoding="utf-8", buffering=1)
-        warnings.resetwarnings()  # they are errors in tests alone
+        warnings.resetwarnings()  # remove pytest's filters, which raise errors
         os.environ.update(environment)
         code = job()
     except BaseException:

@@ -1,4 +1,4 @@
-"""Start several processes that talk through gloo, some as a user's own launcher does."""
+"""Start several processes that communicate through gloo, as forks or with accelerate."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.support.forks import start as start_fork
 
 
 def as_ranks(job: Callable[[], None], count: int = 2) -> None:
-    """Run `job` in so many forks of this process, each with what torchrun tells it."""
+    """Run `job` in `count` forks of this process, with torchrun's environment variables."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
 
     def work() -> None:
-        AcceleratorState._reset_state(reset_partial_state=True)  # of one process
+        AcceleratorState._reset_state(reset_partial_state=True)  # it was set for one process
         job()
 
     ranks = [
@@ -34,12 +34,12 @@ def as_ranks(job: Callable[[], None], count: int = 2) -> None:
 
 
 def accelerate_launch(config: Path, *words: str) -> None:
-    """Run these words in as many processes as a configuration file of accelerate's says."""
+    """Run a command with `accelerate launch` and a configuration file."""
     start("accelerate.commands.launch", "--config_file", str(config), *words)
 
 
 def start(*module_and_words: str) -> None:
-    """Run a module of Python's, one thread in each process, and wait for its end."""
+    """Run a Python module with one thread per process, and wait for its end."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",

@@ -1,4 +1,4 @@
-"""What the libraries leave in their caches, made by hand: below `hub/` and `datasets/`."""
+"""Write cache entries like those of huggingface_hub and datasets, without a download."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def turn_to(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cache_model(root: Path, name: str, *, weights: bool = True) -> Path:
-    """Write a configuration, and weights in name alone, where the hub's cache would have them."""
+    """Write a config.json and an empty weights file into the hub's cache."""
     folder = root / "hub" / f"models--{name.replace('/', '--')}"
     snapshot = folder / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
@@ -36,13 +36,13 @@ def cache_model(root: Path, name: str, *, weights: bool = True) -> Path:
 
 
 Rows = Mapping[str, Sequence[dict[str, Any]]]
-"""By split."""
+"""Rows by split."""
 
 ONE_SENTENCE: Rows = {split: [{"sentence": split, "label": 1}] for split in ("train", "validation")}
 
 
 def cache_dataset(root: Path, name: str, config: str, rows: Rows = ONE_SENTENCE) -> None:
-    """Write what `load_dataset` leaves behind."""
+    """Write the files that `load_dataset` leaves in its cache."""
     owner, short = name.split("/")
     folder = root / "datasets" / f"{owner}___{short}" / config / "0.0.0" / COMMIT
     folder.mkdir(parents=True)

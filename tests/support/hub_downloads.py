@@ -1,4 +1,4 @@
-"""What the stand-in for the hub has to download: repositories, their commits, and its bad days."""
+"""The downloads of the stand-in hub: repositories, their commits, and simulated faults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Files = Mapping[str, bytes]
 
 @dataclass
 class Repository:
-    """One repository, with the files of each commit; `main` is the last of them."""
+    """One repository, with the files of each commit; `main` is the last commit."""
 
     commits: dict[str, Files]
     kind: str = "model"
@@ -30,26 +30,26 @@ class Repository:
     private: bool = False
 
     def commit(self, revision: str) -> str | None:
-        """Return the commit that a branch or a commit stands for."""
+        """Return the commit of a revision, or None if there is none."""
         found = [*self.commits][-1] if revision == "main" else revision
         return found if found in self.commits else None
 
 
 @dataclass
 class Shelf:
-    """What can be downloaded, and how the hub feels today.
+    """What can be downloaded, and the faults that the server simulates.
 
     Attributes:
-        repositories: by name.
-        asked: method and path of every request, in their order.
-        busy: how many requests from now on are answered with 429.
-        resumed: how many requests asked for the rest of a file alone.
-        broken: how many files from now on break off after their first half.
-        redirected: whether large files lie at another address.
-        web_page: whether a proxy answers everything with a page of its own.
-        dead_tokens: what is refused as expired.
-        closed_to: tokens that may not see what is private.
-        has_gates: whether it answers the question of licences.
+        repositories: the repositories by name.
+        asked: method and path of every request, in order.
+        busy: how many of the next requests get status 429.
+        resumed: how many requests asked only for the rest of a file, with a Range header.
+        broken: how many of the next files are cut off after their first half.
+        redirected: whether large files are redirected to another host.
+        web_page: whether every request gets an HTML page, as from a proxy.
+        dead_tokens: tokens that are refused as expired.
+        closed_to: tokens that may not see private repositories.
+        has_gates: whether `auth-check`, the question whether a repository is gated, is supported.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
@@ -64,29 +64,29 @@ class Shelf:
     has_gates: bool = True
 
     def publish(self, name: str, files: Files, commit: str = "a" * 40, kind: str = "model") -> None:
-        """Put a commit on top of a repository, which is made if need be."""
+        """Add a commit to a repository, which is created if it does not exist."""
         known = self.repositories.setdefault(name, Repository({}, kind))
         known.commits[commit] = files
 
     def fetched(self) -> list[str]:
-        """Return the files whose content was asked for, each once, sorted."""
+        """Return the files whose content was requested, each once, sorted."""
         found = [ADDRESS.fullmatch(path) for method, path in self.asked if method == "GET"]
         return sorted({hit["file"] for hit in found if hit and hit["what"] == "resolve"})
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Return what is in a folder, by its path there."""
+    """Return the content of each file in a folder, by relative path."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 class Downloads(BaseHTTPRequestHandler):
-    """The addresses that a download asks."""
+    """Handles the requests of a download."""
 
     shelf: Shelf
 
     def downloaded(self, token: str) -> bool:
-        """Answer what is about a repository of the shelf; tell whether it was."""
+        """Answer a request about a repository of the shelf; return whether it was one."""
         path = unquote(urlsplit(self.path).path)
         self.shelf.asked.append((self.command, path))
         given = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
@@ -151,7 +151,7 @@ class Downloads(BaseHTTPRequestHandler):
             self.send_content(content, {"ETag": tag, "X-Repo-Commit": commit})
 
     def send_content(self, content: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """Send a file, or the rest of it, or break off in the middle."""
+        """Send a file or the requested rest of it, cut off in the middle if `broken` is set."""
         asked = RANGE.fullmatch(self.headers.get("Range") or "")
         start = int(asked[1]) if asked else 0
         rest, told = content[start:], {**(headers or {}), "Accept-Ranges": "bytes"}
@@ -171,7 +171,7 @@ class Downloads(BaseHTTPRequestHandler):
         headers: Mapping[str, str] | None = None,
         stop: int | None = None,
     ) -> None:
-        """Answer with a body, of which only the first bytes are sent if it is to `stop`."""
+        """Send a response; with `stop`, send only the first bytes of its body."""
         told = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         self.send_response(status)
         for name, value in {**told, **(headers or {})}.items():
@@ -182,7 +182,7 @@ class Downloads(BaseHTTPRequestHandler):
 
 
 def entry(name: str, content: bytes) -> dict[str, object]:
-    """Describe a file as the hub lists it: for repositories' pages and for their trees."""
+    """Return a file's entry in the hub's listings, both of a repository and of its tree."""
     found = {"rfilename": name, "size": len(content), "blobId": etag("", content)}
     if name.endswith(LARGE):
         digest = etag(name, content)
@@ -191,7 +191,7 @@ def entry(name: str, content: bytes) -> dict[str, object]:
 
 
 def etag(name: str, content: bytes) -> str:
-    """Return what identifies a file: SHA-256 where it is large, else git's own SHA-1."""
+    """Return a file's ETag: SHA-256 if it is large, else git's SHA-1 of the blob."""
     if name.endswith(LARGE):
         return hashlib.sha256(content).hexdigest()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -20,12 +20,12 @@ OWNER = "me"
 
 @dataclass
 class Hub:
-    """What the stand-in knows.
+    """The state of the stand-in server.
 
     Attributes:
-        url: where it listens.
-        private: by repository, whether it is.
-        files: by repository, content by path.
+        url: the server's address.
+        private: whether each repository is private.
+        files: the content of each repository's files, by path.
         writable: whether the token may create repositories.
         shelf: what can be downloaded.
     """
@@ -37,7 +37,7 @@ class Hub:
     shelf: Shelf = field(default_factory=Shelf)
 
     def write(self, root: Path) -> None:
-        """Write every repository below a folder."""
+        """Write the files of every repository below a folder."""
         for repo, files in self.files.items():
             for name, content in files.items():
                 path = root / repo / name
@@ -47,7 +47,7 @@ class Hub:
 
 @contextmanager
 def serving() -> Iterator[Hub]:
-    """Answer on a free port while the block runs."""
+    """Run the server on a free port while the block runs."""
     hub = Hub()
     handler = type("BoundHandler", (Handler,), {"hub": hub, "shelf": hub.shelf})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -63,7 +63,7 @@ def serving() -> Iterator[Hub]:
 
 
 class Handler(Downloads, BaseHTTPRequestHandler):
-    """The few addresses that an upload asks, beside those of downloads."""
+    """Handles the requests of an upload, besides those of a download."""
 
     hub: Hub
 
@@ -75,7 +75,7 @@ class Handler(Downloads, BaseHTTPRequestHandler):
         if self.downloaded(TOKEN):
             return
         repo = self.path.removeprefix("/api/models/").partition("/revision")[0]
-        if self.headers.get("Authorization") is None:  # as the hub says it of what is not there
+        if self.headers.get("Authorization") is None:  # like the hub for a missing repository
             self.answer(401, {"error": "Repository not found"}, code="RepoNotFound")
         elif self.headers["Authorization"] != f"Bearer {TOKEN}":
             self.answer(401, {"error": "Invalid username or password."})

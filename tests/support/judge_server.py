@@ -1,4 +1,4 @@
-"""A judge on loopback: a real HTTP server that answers as it is told, faults included."""
+"""A stand-in judge: an HTTP server on loopback with replies set by the test, faults included."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from goft_cli.verbs.reproduce.rehearsal import Reply, serving
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as it arrived."""
+    """One received request."""
 
     path: str
     headers: Mapping[str, str]
@@ -25,13 +25,13 @@ class Seen:
 
     @property
     def user(self) -> str:
-        """What the judge was asked to read."""
+        """The last message, which the judge is asked to rate."""
         return self.body["messages"][-1]["content"]
 
 
 @dataclass
 class JudgeServer:
-    """What arrived, and what is answered: `replies` in their order, then `otherwise`."""
+    """The received requests, and the replies: `replies` in order, then `otherwise`."""
 
     url: str = ""
     seen: list[Seen] = field(default_factory=list)
@@ -58,7 +58,7 @@ class JudgeServer:
 
 
 def status(code: int, body: str = "", **headers: str) -> Reply:
-    """Answer with a status and a body; `Retry_After="1"` is a header."""
+    """Return a reply with a status and a body; `Retry_After="1"` sets the header Retry-After."""
 
     def reply(handler: BaseHTTPRequestHandler) -> None:
         content = body.encode()
@@ -73,18 +73,18 @@ def status(code: int, body: str = "", **headers: str) -> Reply:
 
 
 def says(text: str | None) -> Reply:
-    """Answer with a chat completion."""
+    """Return a reply with a chat completion."""
     message = {"role": "assistant", "content": text}
     return status(200, json.dumps({"choices": [{"index": 0, "message": message}]}))
 
 
 def hang_up(handler: BaseHTTPRequestHandler) -> None:
-    """Close the connection without a word."""
+    """Close the connection without a response."""
     handler.close_connection = True
 
 
 def break_off(handler: BaseHTTPRequestHandler) -> None:
-    """Promise more than is sent."""
+    """Announce more bytes than are sent, and close the connection."""
     handler.send_response(200)
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
@@ -94,7 +94,7 @@ def break_off(handler: BaseHTTPRequestHandler) -> None:
 
 @contextmanager
 def running_judge() -> Iterator[JudgeServer]:
-    """Serve on a free port of this machine."""
+    """Run the stand-in judge on a free port."""
     judge = JudgeServer()
     with serving(judge.answer) as judge.url:
         try:

@@ -1,4 +1,4 @@
-"""A folder of its own for kept tokens, and what was made compared with what was read."""
+"""Fixtures and helpers for tests of the cache of tokenized rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SENTENCES = ["abc", "jihg", "", "a" * 20, "bd"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep everything, few rows too, in the test's own folder."""
+    """Set the cache to a folder of the test, and cache small data sets too; return the folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv(kept.LIMIT, "1")
     monkeypatch.setattr(tokens, "FEW", 1)
@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Remember each call of a tokenizer."""
+    """Record each call of a tokenizer."""
     made: list[object] = []
     real = PreTrainedTokenizerBase.__call__
 
@@ -43,13 +43,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 def content(rows: Any) -> tuple[object, pa.Table]:  # noqa: ANN401
-    """Return all that can be equal or not: features, columns, types and values."""
+    """Return all that a comparison needs: features, columns, types and values."""
     assert rows._indices is None
     return rows.features, rows.data.table.replace_schema_metadata(None).combine_chunks()
 
 
 def uncached(monkeypatch: pytest.MonkeyPatch, encode: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """Make something with nothing kept."""
+    """Return the result of `encode` with the cache switched off."""
     with monkeypatch.context() as patch:
         patch.setenv(kept.LIMIT, "0")
         return encode()

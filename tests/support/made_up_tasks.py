@@ -1,4 +1,4 @@
-"""A task to read for, a tokenizer to encode with, and files to break."""
+"""Fixtures: a made-up task, a tokenizer, the reader of a task's YAML, and a stand-in judge."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TaskMaker = Callable[..., TextClassification]
 
 @pytest.fixture
 def task_config() -> Callable[[str], TaskConfig]:
-    """Read a task's YAML by its name."""
+    """Return the function that reads a task's YAML by name."""
     return read_config
 
 
 def read_config(name: str) -> TaskConfig:
-    """Merge a task's YAML onto what its defaults list names, as Hydra would."""
+    """Return a task's YAML merged onto its defaults, as Hydra merges them."""
     config = alone(f"task/{name}")
     assert isinstance(config, TaskConfig)
     return config
@@ -33,7 +33,7 @@ def read_config(name: str) -> TaskConfig:
 
 @pytest.fixture
 def make_task(tmp_path: Path) -> TaskMaker:
-    """Build a two-class task of one text that reads `tmp_path`; keywords replace its fields."""
+    """Return a builder of two-class tasks that read `tmp_path`; keywords replace fields."""
 
     def make(**changes: object) -> TextClassification:
         fields: dict[str, Any] = {
@@ -55,7 +55,7 @@ def make_task(tmp_path: Path) -> TaskMaker:
 
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token per letter, between [CLS] and [SEP]."""
+    """Return a tokenizer with one token per letter, between [CLS] and [SEP]."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     vocabulary = {word: index for index, word in enumerate([*special, *"abcdefghij"])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -72,7 +72,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgeServer]:
-    """Serve as a judge on loopback."""
+    """Yield a stand-in judge on loopback; no API key is set."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with running_judge() as server:
         yield server

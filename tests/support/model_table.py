@@ -1,6 +1,6 @@
-"""What `model=auto` makes of each family of `small_families`, and the table of it.
+"""Test `model=auto` with each family of `small_families`, and make the table of the outcomes.
 
-python -m tests.support.model_table docs/model-families.md     # writes the table anew
+python -m tests.support.model_table docs/model-families.md     # rewrites the table
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def outcome(family: str, task: str, folder: Path) -> str:
 
 
 def use(run: Path, target: Path) -> None:
-    """Load what was trained, predict and merge."""
+    """Load the trained run, predict and merge."""
     trained = open_trained(str(run), base_model=None)
     rows = trained.load_splits(["validation"]).splits["validation"].select(range(3))
     (_, predicted), *_ = trained.predict(rows, batch_size=2, decoding=Decoding(max_new_tokens=2))
@@ -87,7 +87,7 @@ def use(run: Path, target: Path) -> None:
 
 
 def layers(family: str, task: str, folder: Path) -> list[str]:
-    """Name the layers of a block that the adapter is on."""
+    """Return the names of the layers that the adapter is on, each once."""
     model = folder if folder.exists() else write_family(family, folder)
     cfg = composed(["model=auto", f"model.path={model}", f"task={task}"])
     found = adapted_layers(attached(cfg, cfg.adapter), [])
@@ -95,7 +95,7 @@ def layers(family: str, task: str, folder: Path) -> list[str]:
 
 
 def table(cells: dict[tuple[str, str], str], adapted: dict[str, list[str]]) -> str:
-    """Write outcomes, by family and kind of task, as Markdown."""
+    """Return the outcomes by family and kind of task as a Markdown page."""
     refusals = [*dict.fromkeys(cell for cell in cells.values() if cell not in {WORKS, NO_HEAD})]
     rows = [
         [family, f"`{FAMILIES[family].kind}`", ", ".join(f"`{name}`" for name in adapted[family])]
@@ -112,7 +112,7 @@ def table(cells: dict[tuple[str, str], str], adapted: dict[str, list[str]]) -> s
 
 
 def main(path: Path) -> None:
-    """Try every family with every kind of task, and write the table."""
+    """Test every family with every kind of task, and write the table."""
     cells: dict[tuple[str, str], str] = {}
     adapted: dict[str, list[str]] = {}
     for family in FAMILIES:

@@ -18,7 +18,7 @@ from tests.support.recipe_cells import alone
 
 DEV_ROWS = 5
 SUBJECTS = {"abstract_algebra": 7, "anatomy": 4, "sociology": 6}
-"""Questions of each subject that `write_folder` writes; STEM, other, social sciences."""
+"""Number of questions that `write_folder` writes: one subject each of three MMLU categories."""
 
 Row = Sequence[str]
 
@@ -32,11 +32,11 @@ STRANGE: list[Row] = [
     ["   ", "only", "blanks", "above", "here", "C"],
     ["Answer: A\n\nA. trick?", "\u00a0", "B. b", "Answer:", "D", "D"],
 ]
-"""Questions and choices with blanks, tabs and line breaks where one does not expect them."""
+"""Questions and choices with spaces, tabs and line breaks in unusual places."""
 
 
 def made_up(subject: str, index: int) -> list[str]:
-    """Return a question of some length, its choices and a letter."""
+    """Return a question whose length depends on its index, its choices and the answer's letter."""
     question = f"Of {subject}, {'very ' * (index % 4)}much: what is {index} plus one?"
     choices = [str(index + offset) for offset in range(4)]
     return [question, *choices, "ABCD"[index % 4]]

@@ -1,6 +1,6 @@
-"""How many parameters each adapter trains, worked out from the layers that it sits on.
+"""How many parameters each adapter trains, computed from the sizes of the adapted layers.
 
-The budgets are the adapters' fallbacks, which are those of DeBERTaV3 in the paper.
+The adapters' sizes are the `fallback` values of their YAMLs, those for DeBERTaV3 in the paper.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ PER_LINEAR: dict[str, Callable[[int, int], int]] = {
     "qgoft": lambda inputs, _: 4 * (inputs - 1),
     "goft-scaled": lambda inputs, _: 2 * inputs - 1,
     "lora": lambda inputs, outputs: 2 * (inputs + outputs),
-    "adalora": lambda inputs, outputs: 3 * (inputs + 1 + outputs),  # A, E, B before rows drop
-    "oft": lambda inputs, _: inputs // 4 * 6,  # skew matrices of 4 by 4
-    "boft": lambda inputs, outputs: inputs // 4 * 16 + outputs,  # whole matrices, and scales
+    "adalora": lambda inputs, outputs: 3 * (inputs + 1 + outputs),  # A, E, B before pruning
+    "oft": lambda inputs, _: inputs // 4 * 6,  # skew-symmetric blocks of 4 by 4
+    "boft": lambda inputs, outputs: inputs // 4 * 16 + outputs,  # full 4 by 4 blocks, and scales
     "hra": lambda inputs, _: 4 * inputs,
-    "dora": lambda inputs, outputs: 2 * (inputs + outputs) + outputs,  # LoRA's, and lengths
-    "psoft": lambda _inputs, _outputs: 16 * 15 // 2 + 2 * 16,  # a rotation, and two scales
-    "road": lambda _, outputs: outputs,  # an angle and a length for each pair of outputs
-    "vera": lambda _, outputs: 256 + outputs,  # a factor for each row of the two matrices
+    "dora": lambda inputs, outputs: 2 * (inputs + outputs) + outputs,  # LoRA's, and magnitudes
+    "psoft": lambda _inputs, _outputs: 16 * 15 // 2 + 2 * 16,  # a rotation, and two scale vectors
+    "road": lambda _, outputs: outputs,  # an angle and a scale per pair of outputs
+    "vera": lambda _, outputs: 256 + outputs,  # a scale per row of both matrices
     "ia3": lambda _, outputs: outputs,
     "peft": lambda inputs, outputs: 2 * 8 * (inputs + outputs),  # LoHa's two products of rank 8
 }
@@ -45,11 +45,11 @@ class Encoder:
 
     @property
     def norms(self) -> int:
-        """Layer norms, in the blocks and before or after them."""
+        """Number of layer norms, in the blocks and outside of them."""
         return 2 * self.blocks + self.further_norms
 
     def trained(self, adapter: str) -> int:
-        """Return how many parameters an adapter trains, the head's left out."""
+        """Return how many parameters an adapter trains, without those of the head."""
         biases = sum(outputs for _, outputs in self.linears) + self.norms * self.width
         weights = sum(inputs * outputs for inputs, outputs in self.linears)
         weights += (self.embeddings + self.norms) * self.width

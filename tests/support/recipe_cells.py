@@ -1,4 +1,4 @@
-"""Every YAML under configs/, and each task composed with each adapter, once per test run."""
+"""Read the YAMLs under configs/, and compose tasks, adapters and models, cached per test run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHOICES = group_choices((CONFIGS,))
 
 
 def stated(group: str, choice: str) -> tuple[DictConfig, str]:
-    """Return what a YAML states, and the first entry of its defaults list."""
+    """Return a YAML's own content, and the first entry of its defaults list."""
     content = OmegaConf.load(CONFIGS / group / f"{choice}.yaml")
     assert isinstance(content, DictConfig)
     first, *_ = content.pop("defaults")
@@ -27,7 +27,7 @@ def stated(group: str, choice: str) -> tuple[DictConfig, str]:
 
 
 def inherited(default: str) -> DictConfig:
-    """Return what an entry of a defaults list stands for: a schema, or another YAML as a whole."""
+    """Return what a defaults entry names: a schema, or a YAML merged onto its own defaults."""
     if default.startswith("/schema/"):
         return OmegaConf.structured(SCHEMAS[default.removeprefix("/schema/")])
     group, _, choice = default.removeprefix("/").partition("/")
@@ -38,7 +38,7 @@ def inherited(default: str) -> DictConfig:
 
 
 def alone(place: str) -> object:
-    """Return what a YAML describes, such as `task/glue/cola`, with nothing composed around it."""
+    """Return the config object of one YAML, such as `task/glue/cola`, without the other groups."""
     register()
     node = inherited(f"/{place}")
     if place.startswith("task/own/"):
@@ -47,18 +47,18 @@ def alone(place: str) -> object:
 
 
 def own_data(task: str) -> Path:
-    """Return the sample file or folder of a task on data of the user's own, such as `own/chat`."""
+    """Return the sample file or folder of a task for a user's own data, such as `own/chat`."""
     (found,) = (CONFIGS.parent / "tests" / "fixtures" / "own").glob(f"{Path(task).name}*")
     return found
 
 
 def data_of(task: str) -> list[str]:
-    """Return the words that name a task's data, where nothing else does."""
+    """Return the override that names the data, for a task on a user's own data."""
     return [f"task.data_dir={own_data(task)}"] if task.startswith("own/") else []
 
 
 def is_benchmark(task: str) -> bool:
-    """Tell whether a task is only scored."""
+    """Return whether a task is only scored and never trained on."""
     kind = OmegaConf.get_type(inherited(f"/task/{task}"))
     return kind is not None and issubclass(kind, BenchmarkConfig)
 
@@ -67,25 +67,25 @@ BENCHMARKS = [task for task in CHOICES["task"] if is_benchmark(task)]
 TRAINED = [task for task in CHOICES["task"] if not is_benchmark(task)]
 
 
-# Every task, and every adapter with some task.
+# Every task once, with the adapters in turn.
 DIAGONAL = list(zip(TRAINED, cycle(CHOICES["adapter"]), strict=False))
 
-# Every adapter, and every kind of task with some adapter.
+# Every adapter once, with one task of each kind in turn.
 FIRST = {str(OmegaConf.get_type(inherited(f"/task/{task}"))): task for task in reversed(TRAINED)}
 KINDS = list(zip(cycle(FIRST.values()), CHOICES["adapter"], strict=False))
 
 
 MODELS = [model for model in CHOICES["model"] if model != "auto"]
-"""Those whose YAML says which weights it is about."""
+"""The models whose YAML names the weights, so all but `auto`."""
 
 
 @cache
 def cell(task: str, adapter: str) -> TrainConfig:
-    """Compose a task with an adapter; do not change what comes back, it is shared."""
+    """Compose a task with an adapter; do not change the returned object, it is cached."""
     return composed([f"task={task}", f"adapter={adapter}", *data_of(task)])
 
 
 @cache
 def model_cell(model: str) -> TrainConfig:
-    """Compose a model with the defaults; shared as above."""
+    """Compose a model with the defaults; do not change the returned object, it is cached."""
     return composed([f"model={model}"])

@@ -1,4 +1,4 @@
-"""What a user sees of a mistake: one sentence, exit code 2, and every file as it was."""
+"""Check that a mistake is refused with one sentence and exit code 2, and changes no file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.system.errors import USAGE_ERROR
 
 Change = Callable[[Path], object]
-"""What makes a good folder bad."""
+"""A change that damages a folder."""
 
 NOISE = ("Traceback", "HYDRA_FULL_ERROR", "object at 0x")
 
 
 def snapshot(root: Path) -> Mapping[str, str]:
-    """Return what every entry below a folder is: a link's target, a file's digest, a folder."""
+    """Return each entry below a folder, by path: a link's target, a file's digest or "folder"."""
     found = {}
     for path in sorted(root.rglob("*")):
         if path.is_symlink():
@@ -56,7 +56,7 @@ def described(error: Exception) -> str:
 
 
 def write(name: str, content: str | bytes) -> Change:
-    """Write a file, in place of the one there."""
+    """Write a file in place of the existing one."""
     data = content.encode() if isinstance(content, str) else content
 
     def change(folder: Path) -> None:
@@ -72,12 +72,12 @@ def remove(name: str) -> Change:
 
 
 def cut(name: str, count: int = 64) -> Change:
-    """Take the last bytes off a file."""
+    """Cut off the last bytes of a file."""
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-count])
 
 
 def dangle(name: str) -> Change:
-    """Make a file a link to nothing."""
+    """Replace a file by a dangling link."""
 
     def change(folder: Path) -> None:
         (folder / name).unlink()
@@ -87,7 +87,7 @@ def dangle(name: str) -> Change:
 
 
 def at(name: str, make: Callable[[Path], object]) -> Change:
-    """Make something of that name."""
+    """Call `make` with the path of that name."""
     return lambda folder: make(folder / name)
 
 
@@ -108,7 +108,7 @@ def both(*changes: Change) -> Change:
 
 
 def substitute(name: str, pattern: str, replacement: str) -> Change:
-    """Rewrite what a pattern matches in a text file."""
+    """Replace what a pattern matches in a text file."""
 
     def change(folder: Path) -> None:
         path = folder / name
@@ -120,17 +120,17 @@ def substitute(name: str, pattern: str, replacement: str) -> Change:
 
 
 def absent(folder: Path) -> None:
-    """Take a folder away."""
+    """Remove a folder."""
     shutil.rmtree(folder)
 
 
 def a_file(folder: Path) -> None:
-    """Put a file in the place of a folder."""
+    """Replace a folder by a file."""
     absent(folder)
     folder.write_text("x")
 
 
 def emptied(folder: Path) -> None:
-    """Take away what is in a folder."""
+    """Empty a folder."""
     absent(folder)
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""One cell of every recipe; within a folder the methods take turns, so that each has one."""
+"""One cell of every recipe; each recipe of a folder takes the next of the methods in turn."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The table of `docs/scaling.md`: LLaMA2's large models on several GPUs, on paper.
+"""The table of `docs/scaling.md`: forecasts for LLaMA2-13B and 70B on one or more GPUs.
 
-python -m tests.support.scaling_table docs/scaling.md     # writes the table anew
+python -m tests.support.scaling_table docs/scaling.md     # rewrites the table
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COLUMNS = ["model", "base", "way", "GPUs", "training, GB each", "check, GB each"
 
 
 def found(model: str, *, packed: bool) -> dict[int, list[Way]]:
-    """Return the ways by the number of devices, one row of 1,024 tokens on each."""
+    """Return the ways to share a training, by number of devices; each gets 1,024 tokens."""
     with tempfile.TemporaryDirectory() as folder:
         LlamaConfig(**SHAPES[model]).save_pretrained(folder)
         words = ["task=instruct/alpaca", "model=llama2-13b", f"model.path={folder}"]
@@ -58,7 +58,7 @@ def found(model: str, *, packed: bool) -> dict[int, list[Way]]:
 
 
 def table() -> str:
-    """Write the ways as Markdown."""
+    """Return the ways to share a training as a Markdown table."""
     lines = [[*COLUMNS, "trains on"], ["---"] * (len(COLUMNS) + 1)]
     for model in SHAPES:
         for packed in (False, True):
@@ -74,7 +74,7 @@ def table() -> str:
 
 
 def main(path: Path) -> None:
-    """Put the table behind the mark in a document."""
+    """Write the table after the mark in a document."""
     before = path.read_text(encoding="utf-8").partition(BEGIN)[0]
     path.write_text(f"{before}{BEGIN}\n\n{table()}", encoding="utf-8")
 

@@ -1,11 +1,11 @@
-"""`goft` as one process of a sharded launch on CPUs, where two things have to be stood in for.
+"""Run `goft` as one process of a sharded launch on CPUs, with a patch for FSDP2 or ZeRO-3.
 
 accelerate launch --config_file recipes/accelerate/two_a100_fsdp2.yaml \
     tests/support/sharded_backends.py train ...
 
-accelerate replaces FSDP by DDP where there is no GPU, so it is told that gloo's CPUs are some. And
-ZeRO-3 leaves weights of less than 100,000 entries whole, which would be all of a tiny model's. What
-only GPUs can prove: NCCL, fp16, and the memory saved.
+accelerate replaces FSDP by DDP if there is no GPU, so a patch makes it treat CPUs as GPUs. ZeRO-3
+does not shard weights of less than 100,000 entries, as all of a tiny model are, so a patch sets
+that limit to 0. NCCL, fp16 and the saved memory can be tested on GPUs only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from goft_cli.training import launch_checks
 
 
 def take_cpus_for_gpus() -> None:
-    """Make accelerate go FSDP2's way, and goft let it."""
+    """Make accelerate use FSDP2 on CPUs, and switch off goft's check of sharded runs."""
     os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
     torch.distributed.init_process_group("gloo")
     backend = ("gloo", DistributedType.MULTI_GPU)

@@ -1,4 +1,4 @@
-"""A small training problem for tests, also of one rank among two."""
+"""A small training problem for tests, in one process or as one of two ranks."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ WEIGHTED = "weighted"
 """qGOFT with a loss in which the second class counts four times as much."""
 WEIGHTS = np.array([0.5, 2.0])
 SHARED = ("goft", "qgoft", "lora", WEIGHTED)
-"""What two ranks train."""
+"""The methods that two ranks train."""
 
 
 def tiny_bert() -> BertForSequenceClassification:
-    """Two blocks of width 16 with random weights and no dropout."""
+    """Return a BERT of two blocks of width 16 with random weights and no dropout."""
     set_seed(0)
     config = BertConfig(
         vocab_size=50,
@@ -56,7 +56,7 @@ def tiny_bert() -> BertForSequenceClassification:
 
 
 def adapted(method: str) -> PeftModel:
-    """Put an adapter on the tiny model, away from its start so that a penalty is not zero."""
+    """Attach an adapter with random weights to the tiny model, so that a penalty is not zero."""
     shared = {"target_modules": TARGETS, "task_type": "SEQ_CLS"}
     if method == "lora":
         config = LoraConfig(r=2, init_lora_weights=False, **shared)
@@ -75,7 +75,7 @@ def adapted(method: str) -> PeftModel:
 
 
 def rows(count: int = GLOBAL_BATCH * STEPS) -> Dataset:
-    """Random token ids with a label that depends on the first of them."""
+    """Return random token ids with a label that depends on the first of them."""
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(5, 50, (count, 8), generator=generator)
     return Dataset.from_dict({"input_ids": ids.tolist(), "labels": (ids[:, 0] % 2).tolist()})
@@ -89,7 +89,7 @@ def trainer(
     rate: EpochRate | None = None,
     **options: object,
 ) -> PenaltyTrainer:
-    """Plain SGD, so that a difference of gradients stays a difference of that size."""
+    """Return a trainer with plain SGD, which does not amplify small differences of gradients."""
     values: dict[str, object] = {
         "output_dir": tempfile.mkdtemp(),
         "per_device_train_batch_size": batch,
@@ -133,7 +133,7 @@ def trained_weights(method: str, *, batch: int, accumulate: int = 1) -> dict[str
 
 
 def train_as_rank(output: Path) -> None:
-    """Train as one of two ranks, with and without accumulation; the first one saves."""
+    """Train as one of two ranks, with and without accumulation; rank 0 saves the weights."""
     weights = {
         f"{method}/{accumulate}/{key}": value.contiguous()
         for method in SHARED

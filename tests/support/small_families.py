@@ -1,4 +1,4 @@
-"""Families of models that transformers has, of random weights and a size that trains at once."""
+"""Model families of transformers: small models with random weights, which train quickly."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.support.architectures import CAUSAL_LM
 Sizes = dict[str, Any]
 SIDE = 16
 PICTURES = {"vit", "dinov2", "swin", "siglip", "siglip_vision_model"}
-"""Architectures of models that read pictures, and no text for a task of this package."""
+"""Architectures of image models; this package's tasks give them no text."""
 ENDS: Sizes = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-"""Of the tokenizer of tiny-llama, which all text models here have."""
+"""Special tokens of tiny-llama's tokenizer, which all text models here use."""
 WORDS: Sizes = {**ENDS, "vocab_size": 800}
 BLOCKS: Sizes = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2}
 TEXT: Sizes = {**BLOCKS, **WORDS, "intermediate_size": 32, "max_position_embeddings": 256}
@@ -54,9 +54,9 @@ class Family:
     """A family of models.
 
     Attributes:
-        kind: what `config.json` calls it under `model_type`.
-        sizes: what makes its model small.
-        published: the class of transformers that wrote the folders on the hub.
+        kind: its `model_type` in `config.json`.
+        sizes: the settings of a small model.
+        published: the class of transformers with which the models on the hub were saved.
     """
 
     kind: str
@@ -97,7 +97,7 @@ def config_of(family: str) -> PretrainedConfig:
 
 
 def write_family(family: str, folder: Path) -> Path:
-    """Save a family's small model as it is published, and what turns rows into its inputs."""
+    """Save a family's small model as it is published, with its image processor or tokenizer."""
     set_seed(0)
     kind = getattr(transformers, FAMILIES[family].published)
     model = getattr(kind, "from_config", kind)(config_of(family))
@@ -106,7 +106,7 @@ def write_family(family: str, folder: Path) -> Path:
         ViTImageProcessorPil(size={"height": SIDE, "width": SIDE}).save_pretrained(folder)
         return folder
     tokenizer = AutoTokenizer.from_pretrained(asset_dir("tiny-llama"))
-    if family.startswith("T5"):  # which looks for the end of a text in each row
+    if family.startswith("T5"):  # its classifier reads the </s> of each row
         end = TemplateProcessing("$A </s>", "$A $B </s>", special_tokens=[("</s>", 2)])
         tokenizer.backend_tokenizer.post_processor = end
     tokenizer.save_pretrained(folder)

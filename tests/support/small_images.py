@@ -18,8 +18,8 @@ def write_vit(folder: Path, config: ViTConfig | None = None) -> Path:
     """Save a vision transformer with random weights, two small blocks by default, and a processor.
 
     Args:
-        folder: to write.
-        config: of a transformer for square images.
+        folder: the folder to write.
+        config: the configuration of a transformer for square images.
     """
     set_seed(0)
     config = config or ViTConfig(
@@ -37,7 +37,7 @@ def write_vit(folder: Path, config: ViTConfig | None = None) -> Path:
 
 
 def write_images(folder: Path, splits: Mapping[str, int], classes: int = 10) -> Path:
-    """Write images of noise, brighter from class to class, in the public folder layout."""
+    """Write images of noise, brighter from class to class, in the layout of public VTAB-1K."""
     random = np.random.default_rng(0)
     for split, count in splits.items():
         (folder / "images" / split).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A pretrained-looking folder and a data folder, both small enough to train in a second."""
+"""A model folder and a data folder, both small enough to train in a second."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 class Head:
-    """What a backbone asks of a task: one that classifies texts."""
+    """The part of a task that a backbone uses, for text classification."""
 
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     processor_class: ClassVar[str] = "AutoTokenizer"
@@ -100,7 +100,7 @@ def write_place(root: Path) -> Path:
 
 
 def overrides(model: Path, data: Path, output: Path, *more: str) -> list[str]:
-    """Words for a short run on the two folders."""
+    """Return the overrides of a short run on the two folders."""
     return [
         "task=glue/cola",
         "model=minilm-l6",
@@ -116,7 +116,7 @@ def overrides(model: Path, data: Path, output: Path, *more: str) -> list[str]:
 
 
 def composed(words: Sequence[str]) -> TrainConfig:
-    """Compose `goft train` with these words, as the command does."""
+    """Compose the config of `goft train` with these overrides, as the command does."""
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(data_root() / "configs"), version_base="1.3"):
@@ -125,7 +125,7 @@ def composed(words: Sequence[str]) -> TrainConfig:
 
 
 TRAINED = ["adapter=qgoft", "trainer.learning_rate=0.02"]
-"""Those of the fixture `trained`."""
+"""Overrides of the fixture `trained`."""
 
 
 @dataclass(frozen=True)
@@ -136,17 +136,17 @@ class Ground:
 
     @property
     def run(self) -> RunFolder:
-        """The run."""
+        """The folder of the run."""
         return RunFolder(self.root / "run")
 
     def cfg(self, *more: str) -> TrainConfig:
-        """Compose the command that made the run."""
+        """Compose the config of the command that made the run."""
         places = (self.root / "model", self.root / "data", self.run.path)
         return composed(overrides(*places, *TRAINED, *more))
 
 
 def copied(trained: Path, root: Path) -> Ground:
-    """Copy what the fixture `trained` is made of, and let the copy's run refer to the copies."""
+    """Copy the folders of the fixture `trained`, and make the copied run refer to the copies."""
     shutil.copytree(trained.parent, root)
     ground = Ground(root)
     text = ground.run.config.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A second SQuAD v1.1 scorer: reads the files that the official script reads, shares no code."""
+"""A second SQuAD v1.1 scorer: it reads the official script's files and shares no code with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Case = tuple[str, list[str]]
 
 
 def score_files(document: Path, predictions: Path) -> dict[str, float]:
-    """Score a predictions file against a data file, a missing prediction as wrong."""
+    """Score a predictions file against a data file; a missing prediction is wrong."""
     texts = json.loads(predictions.read_text(encoding="utf-8"))
     data = json.loads(document.read_text(encoding="utf-8"))["data"]
     paragraphs = [paragraph for article in data for paragraph in article["paragraphs"]]
@@ -46,12 +46,12 @@ def plain(text: str) -> list[str]:
 
 
 def in_a_word(sign: str) -> bool:
-    """Tell letters and numbers of any alphabet from the rest; the underscore is punctuation."""
+    """Return whether a character is a letter or number of any alphabet; "_" is neither."""
     return unicodedata.category(sign)[0] in "LN"
 
 
 def overlap(prediction: list[str], answer: list[str]) -> float:
-    """F1 by crossing out each shared word once."""
+    """Return the F1 score; a word of the answer counts as shared only once."""
     left, shared = list(answer), 0
     for word in prediction:
         if word in left:

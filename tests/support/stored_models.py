@@ -1,4 +1,4 @@
-"""The weights of a small model in every form in which models are published."""
+"""The weights of a small model in every file format in which models are published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in for a training where only its process matters; imports nothing heavy."""
+"""A stand-in for training, for tests of its process; it imports no heavy package."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_json
 
 REFUSED, CRASHED, KILLED = 13, 14, 15
-"""Seeds that end badly, on RTE."""
+"""Seeds with which a run on RTE is refused, crashes or is killed."""
 
 
 def train(cfg: TrainConfig) -> None:
-    """Leave a finished run that says which process it was in.
+    """Write the files of a finished run, with the id of its process.
 
     Raises:
-        GoftError: one seed is refused.
-        ZeroDivisionError: at another, the program has a fault.
+        GoftError: on RTE with the seed REFUSED.
+        ZeroDivisionError: on RTE with the seed CRASHED.
     """
     unlucky = cfg.task.name == "glue/rte"
     if unlucky and cfg.seed == REFUSED:

@@ -1,4 +1,4 @@
-"""What a sweep runs in these tests in place of a training; imports nothing heavy."""
+"""Jobs that a sweep runs in tests instead of a training; they import no heavy package."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from goft_cli.system.files import write_json
 
 
 def train(cfg: TrainConfig) -> None:
-    """Write the numbers of a training: more epochs score better, and seed 13 brings bad luck.
+    """Write the metrics of a training: more epochs score better, and seed 13 fails.
 
     Raises:
-        GoftError: seed 13.
+        GoftError: with seed 13.
     """
     run = open_run(cfg)
     if cfg.seed == 13:
@@ -36,7 +36,7 @@ def train(cfg: TrainConfig) -> None:
 
 
 def tell(path: str) -> None:
-    """Write down what a job finds around it."""
+    """Write the job's environment variables, process id and working directory."""
     keys = ("MASTER_PORT", "CUDA_VISIBLE_DEVICES", "GREETING")
     found = {key: os.environ.get(key) for key in keys}
     write_json(Path(path), {**found, "pid": os.getpid(), "folder": str(Path.cwd())})
@@ -44,32 +44,32 @@ def tell(path: str) -> None:
 
 
 def refuse(sentence: str) -> None:
-    """Raise what a user can correct."""
+    """Raise an error that a user can correct."""
     raise GoftError(sentence)
 
 
 def diverge(sentence: str) -> None:
-    """Raise what too high a learning rate does."""
+    """Raise the error of a training that diverges."""
     raise UnusableError(sentence)
 
 
 def crash(_: object) -> None:
-    """Raise what nobody expected."""
+    """Raise an unexpected error."""
     raise ZeroDivisionError("by zero")
 
 
 def die(_: object) -> None:
-    """End as the kernel ends a process when memory runs out."""
+    """End by SIGKILL, as the kernel ends a process when memory runs out."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def leave(_: object) -> None:
-    """End without a word."""
+    """Exit without a message."""
     os._exit(3)
 
 
 def wait(path: str) -> None:
-    """Say who one is, then stay until interrupted."""
+    """Write the process id, then wait for an interrupt."""
     Path(path).write_text(str(os.getpid()), encoding="utf-8")
     try:
         time.sleep(60)

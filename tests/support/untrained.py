@@ -1,4 +1,4 @@
-"""Runs as they are opened, of adapters that nobody trained: at their start, or moved at random."""
+"""Opened runs with an untrained adapter, as it is initialised or with noise added."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.small_runs import composed
 
 
 def untrained(*words: str) -> TrainedRun:
-    """Put an adapter on a model as `goft train` does before it trains; there is no folder."""
+    """Return a run with an adapter as `goft train` attaches it; no folder is written."""
     cfg = composed([*words, "trainer.use_cpu=true", "output_dir=none"])
     task = build_task(cfg.task)
     torch.manual_seed(0)
@@ -28,7 +28,7 @@ def untrained(*words: str) -> TrainedRun:
 
 @torch.no_grad()
 def moved(run: TrainedRun, deviation: float = 0.1) -> TrainedRun:
-    """Add noise to all that trains."""
+    """Add noise to all trainable parameters."""
     generator = torch.Generator().manual_seed(1)
     for parameter in run.model.parameters():
         if parameter.requires_grad:

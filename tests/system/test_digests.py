@@ -1,4 +1,4 @@
-"""Digests of files: always those of the bytes that are there, and cheap the second time."""
+"""Digests of files are those of the current bytes, and an unchanged file is hashed only once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sha256(content: bytes) -> str:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep the cache in the test's folder, and take what is written just now for settled."""
+    """Put the cache into the test's folder, and cache the digests of new files at once."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "SETTLED_NS", -(10**9))
     return tmp_path / "cache" / "goft-cli" / "digests"
@@ -43,7 +43,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Remember which files were hashed."""
+    """Record which files are hashed."""
     done: list[Path] = []
     real = module.file_sha256
 
@@ -67,8 +67,8 @@ def test_whatever_is_written_in_whatever_order_the_digests_are_of_what_is_there(
         path = data.draw(st.sampled_from(paths))
         before = path.stat().st_ctime_ns if path.is_file() else 0
         path.write_bytes(content)
-        os.utime(path, ns=(0, 0))  # the time of another file tells nothing
-        while path.stat().st_ctime_ns == before:  # a clock that ticks slowly
+        os.utime(path, ns=(0, 0))  # all files have the same mtime
+        while path.stat().st_ctime_ns == before:  # wait for a tick of the file system's clock
             os.utime(path, ns=(0, 0))
         there = [one for one in paths if one.is_file()]
         assert digests(paths) == {one: sha256(one.read_bytes()) for one in there}

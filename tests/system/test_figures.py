@@ -1,4 +1,4 @@
-"""An adapter looks the same everywhere, no two alike; axes, legends and files of every figure."""
+"""Adapters look different from one another; test also the axes, legends and files of figures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ VISIONS = {  # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB
     ],
 }
 TO_XYZ = [[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8730]]
-"""From linear sRGB, each row for a white of 1."""
+"""From linear sRGB to XYZ; each row is scaled so that white is 1."""
 COMPARED = ("goft", "qgoft", "goft-scaled", "lora", "oft", "bitfit", "linear")
 MADE = ("lora-r1", "lora-r2", "lora-r8", "lora-r9", "goft-mine", "qgoft2", "mine", "yours", "x", "")
 NAMES = st.lists(
@@ -63,14 +63,14 @@ def drawn() -> Figure:
 
 
 def seen(colour: str, vision: str) -> np.ndarray:
-    """Return CIELAB of a colour as that vision sees it."""
+    """Return a colour in CIELAB, as seen with one type of colour vision."""
     xyz = np.asarray(TO_XYZ) @ np.clip(np.asarray(VISIONS[vision]) @ linear(colour), 0, 1)
     x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 def nearest(colours: list[str]) -> float:
-    """Return the smallest distance of two of the colours with any vision."""
+    """Return the smallest distance between two of the colours with any type of colour vision."""
     return min(
         float(np.linalg.norm(seen(one, vision) - seen(other, vision)))
         for vision in VISIONS
@@ -79,7 +79,7 @@ def nearest(colours: list[str]) -> float:
 
 
 def test_each_adapter_that_comes_with_goft_has_its_own_look() -> None:
-    own = [name for name in CHOICES["adapter"] if name != "peft"]  # which is whatever is asked for
+    own = [name for name in CHOICES["adapter"] if name != "peft"]  # which is any method of PEFT
     assert set(own) == set(OWN)
     colours, markers = zip(*map(look_of, own), strict=True)
     assert len(set(colours)) == len(set(markers)) == len(own)
@@ -105,7 +105,7 @@ def test_no_two_adapters_of_a_figure_look_the_same(names: list[str]) -> None:
 
 def test_a_users_adapter_has_a_tone_of_its_family() -> None:
     sizes = [look_of(f"lora-r{size}") for size in (1, 2, 4, 8, 16, 32, 64)]
-    assert len({look.marker for look in sizes}) == len(sizes)  # alone, so in each figure
+    assert len({look.marker for look in sizes}) == len(sizes)  # each alone, so in every figure
     assert {look.colour for look in sizes} <= {one.colour for one in candidates("lora-")}
     light = [luminance(look.colour) for look in sizes[:4]]
     assert light == sorted(light, reverse=True)

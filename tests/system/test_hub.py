@@ -1,4 +1,4 @@
-"""The hub near and far: a probe that answers at once, and caches that still serve without it."""
+"""Test the probe of the hub, and loading from the caches when the hub cannot be reached."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.hub_caches import COMMIT, cache_dataset, cache_model
 
 @pytest.fixture(autouse=True)
 def _fresh_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Caches of this test alone, online until the probe says otherwise, and all undone after."""
+    """Use empty caches and online mode, and forget the result of the probe before and after."""
     for name in ("HF_HUB_OFFLINE", "no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "" if name == "HF_HUB_OFFLINE" else "*")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -42,7 +42,7 @@ def _fresh_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> str:
-    """An endpoint where nobody listens."""
+    """Set the endpoint to a port on which no server listens; return its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return endpoint(probe.getsockname()[1], monkeypatch)
@@ -50,7 +50,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    """An endpoint that answers everything with `Hub.status`."""
+    """Set the endpoint to a server that answers every request with `Hub.status`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -63,7 +63,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Answers everything with one status and remembers the headers it was asked with."""
+    """Answers every request with one status, and records the headers of the request."""
 
     status = 200
     error = ""

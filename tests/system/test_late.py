@@ -1,4 +1,4 @@
-"""What waits for an import: every way to import, and every other tool that has a hand in it."""
+"""Test `when_imported` with every way to import a library, and beside other import hooks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Seen = list[bool]
 
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give the file of a package that nobody has imported; afterwards nobody has again."""
+    """Yield the file of a package that is not imported; undo its import afterwards."""
     file = tmp_path / NAME / "__init__.py"
     file.parent.mkdir()
     file.write_text("from . import part\nwhole = True\n")
@@ -37,7 +37,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def seen(library: Path) -> Seen:
-    """Collect, for each call of the action, whether the library was whole."""
+    """Return a list that gets, at each call of the action, whether the import was complete."""
     found: Seen = []
     when_imported(NAME, lambda: found.append(importlib.import_module(NAME).whole))
     return found
@@ -110,7 +110,7 @@ def test_a_library_that_is_not_installed_stays_so(seen: Seen, library: Path) -> 
 
 
 class Curious:
-    """A hook as other tools have it: it asks all others, ours among them."""
+    """An import hook like those of other tools: it asks all other hooks, including goft's."""
 
     def __init__(self) -> None:
         self.executed: list[str] = []
@@ -169,7 +169,7 @@ def test_a_loader_that_serves_a_whole_archive_is_left_as_it_was(
 
 @pytest.mark.usefixtures("seen")
 def test_a_thread_on_its_way_through_the_hooks_comes_by_all_of_them() -> None:
-    """From a list that loses an item, a loop over it would miss another one."""
+    """If the hook removed itself from the list in place, a loop over it would skip another hook."""
     before = list(sys.meta_path)
     way = iter(sys.meta_path)
     passed = [next(way) for _ in before[:-1]]

@@ -1,4 +1,4 @@
-"""What a run says: each sentence once on the screen, every one with its time in the file."""
+"""A sentence is shown once on the screen and logged each time in the file, without tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the hub, a proxy or the disk may refuse: one sentence each, with what to do."""
+"""A refusal by the hub, a proxy or the disk gets one sentence, with a remedy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEVER = 10**6
 
 @pytest.fixture(autouse=True)
 def _published(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model and a dataset, an empty cache, and a clock that need not be waited for."""
+    """Publish a model and a dataset on the stand-in hub, and use an empty cache."""
     turn_to(tmp_path / "cache", monkeypatch)
     hub.shelf.publish("me/mini", FILES)
     hub.shelf.publish("me/set", {"README.md": b"# A set"}, kind="dataset")

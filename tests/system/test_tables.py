@@ -1,4 +1,4 @@
-"""One table, three ways: what a screen, a document and a spreadsheet show of the same rows."""
+"""Test one table in three forms: on the screen, as Markdown and as CSV."""
 
 from __future__ import annotations
 

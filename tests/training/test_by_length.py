@@ -1,4 +1,4 @@
-"""Inputs are run longest first and their outputs put back; the proof states its share of them."""
+"""Evaluation sorts inputs by length and restores their order; `verify` names its share of rows."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ DEMOS = {
     for path in (data_root() / "configs" / "task" / "demo").glob("*.yaml")
     if (config := yaml.safe_load(path.read_text()))
 }
-"""The demo of each family that has one."""
+"""The YAML of the demo task of each task family that has one."""
 TINY = ("model=tiny-deberta-v3",)
 BATCH, ROWS = 7, 30
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=60)
 
 
 def inputs_of(lengths: list[int]) -> Dataset:
-    """Return inputs of these lengths, each of which says where it is from."""
+    """Return inputs of these lengths; each token id is the input's index."""
     return Dataset.from_dict({"input_ids": [[at] * size for at, size in enumerate(lengths)]})
 
 
@@ -96,9 +96,9 @@ Sides = tuple[Task[Any, Any], Callable[[], Arrays], Split, list[list[int]]]
 
 
 def demo_run(family: str, folder: Path) -> Sides:
-    """Return a family's demo and what runs its shipped model over some of its rows.
+    """Return a family's task, a function that runs its shipped model, the rows, and a list.
 
-    The list gets the lengths of the rows of each batch.
+    The function runs the model on the rows, and adds the row lengths of each batch to the list.
     """
     demo, split_name = DEMOS.get(family), "validation"
     if demo is None:
@@ -146,7 +146,7 @@ def test_predictions_are_those_of_unsorted_rows(
 
 
 class Unsorted(LongestFirst):
-    """Leaves the rows as they are."""
+    """Keeps the rows in their order."""
 
     @classmethod
     def of(cls, inputs: Inputs) -> LongestFirst:
@@ -154,7 +154,7 @@ class Unsorted(LongestFirst):
 
 
 def assert_alike(one: object, other: object) -> None:
-    """Compare values of any nesting, numbers up to rounding."""
+    """Check that nested values are equal, numbers up to rounding."""
     if isinstance(one, dict) and isinstance(other, dict):
         assert one.keys() == other.keys()
         for key in one:

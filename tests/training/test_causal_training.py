@@ -1,4 +1,4 @@
-"""Training a causal language model: how an update is shared out does not count."""
+"""Training a causal language model does not depend on how an update is split into batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
 STEPS = 2
 # Answers of 1 to 13 tokens, so that a mean of means is far from the mean of all tokens.
 LENGTHS = [(1 + index % 5, 1 + (5 * index) % 13) for index in range(8 * STEPS)]
-# Plain SGD: each of the updates adds one rounding of gradients that are sums in another order.
+# Plain SGD: each update adds the rounding error of gradients that are summed in another order.
 TOLERANCE = 64 * STEPS * torch.finfo(torch.float32).eps
 
 
@@ -41,7 +41,7 @@ def task() -> Instruction:
 
 
 def adapted() -> PeftModel:
-    """Put qGOFT on the decoder, away from its start so that the penalty is not zero."""
+    """Attach qGOFT to the decoder and add noise, so that the penalty is not zero."""
     config = GoftAdapterConfig(
         name="qgoft", method=Method.qgoft, penalty_weight=0.3, target_modules=TARGETS
     )
@@ -134,7 +134,7 @@ def test_the_evaluation_is_each_rows_own_whatever_the_batches(
     score = task().score(outputs, split)
     weights = [answer for _, answer in LENGTHS]
     assert score["loss"] == pytest.approx(np.average(alone(model), weights=weights), rel=1e-5)
-    # What picks the best checkpoint is this number too, not Trainer's mean over batches.
+    # The best checkpoint is chosen by this number too, not by Trainer's mean over batches.
     logged = one.evaluate()
     assert logged["eval_loss"] == pytest.approx(score["loss"], rel=1e-6)
 
@@ -150,7 +150,7 @@ def test_a_packed_epoch_has_the_loss_of_all_its_tokens() -> None:
 
 
 def spread(order: str) -> list[int]:
-    """Return by how much the rows of each batch differ in length, in one epoch of that order."""
+    """Return the range of the row lengths in each batch of an epoch, with a sampling strategy."""
     sizes = {"per_device_train_batch_size": 2, "train_sampling_strategy": order}
     one, spreads, seen = trainer(adapted(), PadRight(0), **sizes), [], []
     for batch in one.get_train_dataloader():

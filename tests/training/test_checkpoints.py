@@ -1,4 +1,4 @@
-"""Resuming: the newest whole checkpoint is taken, and a damaged one is named and passed over."""
+"""Resuming takes the newest complete checkpoint; a damaged one is named and skipped."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write_checkpoint(folder: Path, step: int, best: int | None = None) -> Path:
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Said:
-    """Return what has been logged so far."""
+    """Return a function that returns the log so far."""
     monkeypatch.setattr(logging.getLogger("goft_cli"), "propagate", True)
     return lambda: caplog.text
 

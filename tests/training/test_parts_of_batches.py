@@ -1,4 +1,4 @@
-"""`trainer.max_tokens_per_batch`: a batch in parts gives the gradient of the whole."""
+"""With `trainer.max_tokens_per_batch`, a batch in parts gives the gradient of the whole batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDTH = 8
 
 
 def batch_of(lengths: list[int]) -> dict[str, Tensor]:
-    """Rows of these lengths, padded on the right, whose ids tell row and column."""
+    """Return rows of these lengths, padded on the right; each row and column has its own id."""
     places = torch.arange(WIDTH)
     mask = (places < torch.tensor(lengths)[:, None]).long()
     ids = (torch.arange(len(lengths))[:, None] * WIDTH + places + 1) * mask

@@ -1,4 +1,4 @@
-"""Whatever trainer: one update has the penalty's gradient once, however it is accumulated."""
+"""An update has the penalty's gradient once, with any trainer and number of accumulated batches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.short_training import tiny_bert
 WEIGHT = 20.0
 ROWS = 8
 TARGETS = r".*\.(query|value|q_proj|o_proj)"
-# Sums of float32 in another order, the penalty's gradient as large as the task's or larger.
+# float32 sums in another order; the penalty's gradient is at least as large as the task's.
 TOLERANCE = 64 * torch.finfo(torch.float32).eps
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
@@ -35,11 +35,11 @@ Build = Callable[[], tuple[nn.Module, Dataset, Any]]
 
 
 class MixedIn(PenaltyMixin, Trainer):
-    """What a user writes."""
+    """A trainer as a user defines it."""
 
 
 class Gradients(TrainerCallback):
-    """Keeps what an update is made of."""
+    """Records the gradients of an update."""
 
     def __init__(self) -> None:
         self.found: dict[str, Tensor] = {}
@@ -50,25 +50,25 @@ class Gradients(TrainerCallback):
         model: nn.Module,
         **kwargs: object,
     ) -> None:
-        """Look before the gradients are used."""
+        """Copy the gradients before the optimizer uses them."""
         named = model.named_parameters()
         self.found = {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
 def classifier() -> tuple[nn.Module, Dataset, Any]:
-    """Its head ignores `num_items_in_batch`, and is known to do so."""
+    """Return a classifier marked as one that ignores `num_items_in_batch`, and its rows."""
     return tiny_bert(), classified_rows(ROWS), None
 
 
 def unmarked_classifier() -> tuple[nn.Module, Dataset, Any]:
-    """Trainer believes that the head heeds `num_items_in_batch`."""
+    """Return the classifier without the mark: Trainer assumes that it uses `num_items_in_batch`."""
     model, rows, collate = classifier()
     del model.accepts_loss_kwargs
     return model, rows, collate
 
 
 def decoder() -> tuple[nn.Module, Dataset, Any]:
-    """A loss per token, and rows of which one has many times the tokens of another."""
+    """Return a decoder, whose loss is per token, and rows with very different numbers of tokens."""
     lengths = [(1 + index % 5, 1 + (5 * index) % 13) for index in range(ROWS)]
     return random_llama(), Dataset.from_list(random_rows(lengths)), PadRight(0)
 
@@ -112,7 +112,7 @@ def trained(
 
 
 def gradient_by_hand(block: Tensor) -> Tensor:
-    """Of WEIGHT * sum (a1 b1 + a2 b2)^2."""
+    """Return the gradient of WEIGHT * sum (a1 b1 + a2 b2)^2."""
     a1, b1, a2, b2 = block.detach().reshape(-1, 4).unbind(-1)
     product = (a1 * b1 + a2 * b2).unsqueeze(-1)
     return (2 * WEIGHT * torch.stack((b1, a1, b2, a2), -1) * product).view(-1, 2, 2)
@@ -120,7 +120,7 @@ def gradient_by_hand(block: Tensor) -> Tensor:
 
 @cache
 def without_penalty(build: Build, accumulate: int) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Gradients and log of the task alone, the same for all trainers."""
+    """Return gradients and log of the task loss alone, which are the same for all trainers."""
     with tempfile.TemporaryDirectory() as folder:
         return trained(Trainer, build, 0.0, accumulate=accumulate, folder=Path(folder))[1:]
 
@@ -147,7 +147,7 @@ def test_an_update_has_it_once(
 
 
 def squared(outputs: Any, labels: Tensor, num_items_in_batch: Tensor) -> Tensor:  # noqa: ANN401
-    """A loss of one's own, divided by the items of the update."""
+    """Return a user-defined loss, divided by the number of items of the update."""
     return (outputs.logits[:, 0] - labels).square().sum() / num_items_in_batch
 
 

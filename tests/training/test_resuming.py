@@ -1,4 +1,4 @@
-"""A run that dies, or is told to end, goes on to the numbers of one that was left alone."""
+"""A run stopped by a signal resumes to the numbers of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from goft_cli.training.trainer import PenaltyTrainer
 from tests.support import small_runs
 from tests.support.refusals import described
 
-# Three updates an epoch, of two batches each.
+# Three updates per epoch, of two batches each.
 SETTINGS = ["adapter=qgoft", "trainer.num_train_epochs=2", "trainer.learning_rate=0.02"]
 SETTINGS += ["trainer.gradient_accumulation_steps=2"]
-# How checkpoints are kept, and the updates during which a signal comes: the first, the last of an
-# epoch, one before an evaluation, the last of all.
+# Overrides of how a run trains and saves, and the updates during which a signal comes: the first,
+# the last of an epoch, one before an evaluation, the last of all.
 CASES = {
     "each epoch": (["trainer.eval_strategy=epoch"], {1, 3, 6}),
     "every two updates": (["trainer.eval_strategy=steps", "trainer.eval_steps=2"], {3, 4}),
     "inside an epoch": (["trainer.max_steps=5", "trainer.lr_scheduler_type=constant"], {5}),
-    # from the second on, no evaluation is better: the third ends the training, by a signal too
+    # no evaluation beats the first by the threshold: the third, at update 9, ends the training
     "stopped early": (
         [
             "trainer.num_train_epochs=9",
@@ -80,7 +80,7 @@ Send = Callable[[TrainerCallback], None]
 
 @pytest.fixture
 def signals(monkeypatch: pytest.MonkeyPatch) -> Send:
-    """Put the callback into every trainer that is built from now on."""
+    """Return a function that adds a callback to every trainer that is built afterwards."""
 
     def send(callback: TrainerCallback) -> None:
         real = pipeline.build_trainer
@@ -96,7 +96,7 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> Send:
 
 
 def result(run: RunFolder) -> dict[str, Any]:
-    """Return what must not depend on how often a run was started."""
+    """Return the metrics that must not depend on how often a run was started."""
     found = json.loads(run.metrics.read_text())
     for key in (*MEASURED, "config_sha256"):
         del found[key]

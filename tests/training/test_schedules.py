@@ -1,4 +1,4 @@
-"""FacT's schedule, against its described values and through the trainer."""
+"""Test FacT's learning-rate schedule against values from its description, and in the trainer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Weights, gradients and optimizer shared out, each by a file of `recipes/accelerate`: same run.
+"""Training sharded with the files of `recipes/accelerate` gives the weights of one process.
 
-Two processes on CPUs; `tests/support/sharded_backends.py` says what is stood in for, and what only
-GPUs can prove.
+Two processes run on CPUs; `tests/support/sharded_backends.py` says what is patched for that, and
+what can be tested on GPUs only.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from tests.conftest import ROOT
 from tests.support import small_runs
 from tests.support.gloo_processes import accelerate_launch
 
-pytestmark = pytest.mark.timeout(1200)  # two launches, each of two processes that import it all
+pytestmark = pytest.mark.timeout(1200)  # two launches of two processes that import all packages
 needs_deepspeed = pytest.mark.skipif(
     find_spec("deepspeed") is None, reason="needs the extra `deepspeed`"
 )
-# What a checkpoint holds only if the engine was really there.
+# A file that a checkpoint has only if the engine was used.
 EVIDENCE = {
     "zero2": "global_step*/zero_pp_rank_1_mp_rank_00_optim_states.pt",
     "zero3": "global_step*/zero_pp_rank_1_mp_rank_00_model_states.pt",
@@ -43,13 +43,13 @@ ENGINES = [
     pytest.param(name, marks=[needs_deepspeed] if "zero" in name else []) for name in EVIDENCE
 ]
 UPDATES = 4
-# Plain SGD: each update adds one rounding of gradients that are sums in another order.
+# Plain SGD: each update adds the rounding error of gradients that are summed in another order.
 TOLERANCE = 64 * UPDATES * torch.finfo(torch.float32).eps
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 rows, of which 32 are left to train on: two processes share them evenly."""
+    """Write 40 rows; 32 of them are left to train on, which two processes share evenly."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "train.json").write_text(
         json.dumps(read_demo("demo:instructions", "train")[:40]), encoding="utf-8"
@@ -123,7 +123,7 @@ def test_a_sharded_run_is_that_of_one_process(
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_sharded_run_goes_on_bit_by_bit(engine: str, data: Path, tmp_path: Path) -> None:
     run, again = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "again")
-    adam = ["trainer.optim=adamw_torch", "trainer.learning_rate=0.03"]  # whose state has to survive
+    adam = ["trainer.optim=adamw_torch", "trainer.learning_rate=0.03"]  # its state is restored
     launch(engine, [*words(data, run.path, "qgoft", batch=8), *adam])
     shutil.copytree(run.path, again.path)
     again.metrics.unlink()

@@ -1,4 +1,4 @@
-"""Trackers: off by default, checked before the work, written into the run folder."""
+"""Trackers get the curves of a run, are checked before it, and write into its folder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_tensorboard_has_loss_penalty_headline_and_rotations(words: list[str]) -
 def test_trackio_has_a_run_with_the_same_curves(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # trackio reads it at import
     cfg = small_runs.composed([*words, "tracker=trackio"])
     pipeline.run(cfg)
     from trackio.sqlite_storage import SQLiteStorage
@@ -61,7 +61,7 @@ def test_mlflow_has_a_run_with_the_same_curves(
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")  # the user's own wins
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")  # overrides goft's experiment name
     cfg = small_runs.composed([*words, "tracker=mlflow"])
     pipeline.run(cfg)
     assert mlflow.active_run() is None, "closed with the run"
@@ -142,7 +142,7 @@ def test_wandb_offline_writes_into_the_run_folder(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setenv("WANDB_MODE", "online")  # restored afterwards; the configuration wins
+    monkeypatch.setenv("WANDB_MODE", "online")  # overridden by the configuration
     run = pipeline.run(small_runs.composed([*words, "tracker=wandb", "tracker.mode=offline"]))
     assert list((run / "wandb").glob("offline-run-*/*.wandb"))
     assert wandb.run is None, "closed with the run, not with the process"

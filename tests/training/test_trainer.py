@@ -1,4 +1,4 @@
-"""The penalty reaches the gradients once, whatever the accumulation or the number of ranks."""
+"""The gradients contain the penalty once, with any accumulation and also on two ranks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from goft_cli.tuner.penalty import total_penalty
 from tests.support import short_training as training
 from tests.support.gloo_processes import as_ranks
 
-# Plain SGD: each of the updates adds one rounding of gradients that are sums in another order.
+# Plain SGD: each update adds the rounding error of gradients that are summed in another order.
 TOLERANCE = 64 * training.STEPS * torch.finfo(torch.float32).eps
 
 
@@ -21,7 +21,7 @@ def blocks(model: torch.nn.Module) -> list[Tensor]:
 
 
 def expected_penalty(model: torch.nn.Module) -> Tensor:
-    """The weight times the sum of (a1 b1 + a2 b2)^2 over all blocks, straight from the paper."""
+    """Return the paper's penalty: the weight times the sum of (a1 b1 + a2 b2)^2 over all blocks."""
     terms = [
         ((p[:, 0, 0] * p[:, 0, 1] + p[:, 1, 0] * p[:, 1, 1]) ** 2).sum() for p in blocks(model)
     ]
@@ -46,7 +46,7 @@ def test_accumulation_leads_to_the_same_weights(method: str) -> None:
 
 @pytest.fixture(scope="module")
 def of_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    """Train in two processes, once for all the tests."""
+    """Return the weights that two processes train, once for all the tests."""
     output = tmp_path_factory.mktemp("ranks") / "weights.safetensors"
     as_ranks(lambda: training.train_as_rank(output))
     return load_file(output)

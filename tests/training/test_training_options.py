@@ -1,4 +1,4 @@
-"""Options that people know from Trainer do here what they do there, beside the penalty."""
+"""Options of transformers' Trainer have their usual effect, also together with the penalty."""
 
 from __future__ import annotations
 

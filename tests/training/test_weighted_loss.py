@@ -1,4 +1,4 @@
-"""A loss whose rows weigh as much as their class: against plain loops, and through a run."""
+"""Test the class-weighted loss against a plain training loop, and in a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from goft_cli.training.weighted_loss import WeightedLoss
 from tests.support import short_training as training
 from tests.support import small_runs
 
-# Updates of plain SGD, each with a gradient whose sums are taken in another order.
+# Plain SGD: each update adds the rounding error of gradients that are summed in another order.
 TOLERANCE = 64 * training.STEPS * torch.finfo(torch.float32).eps
 
 
@@ -38,7 +38,7 @@ def test_balanced_weights_let_each_class_count_alike(labels: list[int]) -> None:
 
 
 def plain_loop(smoothing: float) -> torch.Tensor:
-    """Train with SGD and torch's cross entropy, a row of a class after another."""
+    """Train with SGD and torch's cross entropy, row by row; return the trained weights."""
     model, rows = training.adapted("lora"), training.rows()
     weights = torch.tensor(training.WEIGHTS, dtype=torch.float32)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
