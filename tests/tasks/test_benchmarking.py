@@ -1,4 +1,4 @@
-"""A benchmark after a training, and under `goft eval` on a run or a plain model."""
+"""A benchmark is scored after a training, and by `goft eval` on a run or a plain model."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ QUESTIONS = sum(SUBJECTS.values())
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three subjects."""
+    """Return a folder with the questions of three subjects."""
     return write_folder(tmp_path_factory.mktemp("mmlu"))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Any:  # noqa: ANN401
-    """A causal model trained with the benchmark behind it, its run folder kept for the module."""
+    """Yield the run folder of a causal model that was trained and then scored on the benchmark."""
     output = tmp_path_factory.mktemp("trained") / "run"
     with pytest.MonkeyPatch.context() as patch:
         words = ["benchmark=mmlu", f"benchmark.data_dir={folder}", "benchmark.shots=[0,2]"]

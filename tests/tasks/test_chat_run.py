@@ -1,4 +1,4 @@
-"""Chats end to end on the shipped decoder: train, score again, answer, talk, merge."""
+"""A tiny-llama run on chats is scored again, answers a file, chats and is merged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHORT = 8
 
 
 def talk_of(number: int) -> list[dict[str, str]]:
-    """Write a chat of one to three exchanges."""
+    """Return a chat of one to three exchanges."""
     turns = []
     for index in range(1 + number % 3):
         turns += [{"role": "user", "content": f"What is {number} plus {index}?"}]
@@ -39,7 +39,7 @@ def talk_of(number: int) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Train with a template in a file, which is gone afterwards."""
+    """Return a run trained with a template in a file, which is deleted afterwards."""
     root = tmp_path_factory.mktemp("chats")
     data, file = root / "talks.jsonl", root / "own.jinja"
     endless = [{"role": "user", "content": "la " * 300}, {"role": "assistant", "content": "x"}]

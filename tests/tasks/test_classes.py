@@ -1,4 +1,4 @@
-"""What is found and confused class by class, and the answer that takes no model."""
+"""Check scores and confusion of each class, and the baseline that answers a constant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoding, padding, scoring and decoding of text classification and regression."""
+"""Text classification and regression encode, pad, score and decode rows."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_probabilities_are_ordered_as_the_outputs(outputs: np.ndarray) -> None:
 
 
 def labelled(targets: list[Any]) -> Split:
-    """Rows that carry these targets."""
+    """Return a split of rows with these targets."""
     rows = Dataset.from_dict({"label": targets})
     return Split(rows, rows)
 

@@ -1,4 +1,4 @@
-"""Shapes of GLUE other than one sentence and one label, through the whole pipeline."""
+"""GLUE's tasks of sentence pairs, of regression and of two splits train and report scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that are drawn or end with a word: the same in any batch, and never past their end."""
+"""Sampled answers are the same in any batch, and an answer ends before its first stop word."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LETTERS = st.text("ab é雪\n", min_size=1, max_size=12)
 
 
 def answers(batch_size: int = 5, places: range = range(5), **words: Any) -> list[str]:  # noqa: ANN401
-    """Let the shipped decoder go on from the questions at these places."""
+    """Return tiny-llama's answers to the questions at these places."""
     model, tokenizer = shipped_llama()
     prompts = [tokenizer(text).input_ids for text in QUESTIONS[places.start : places.stop]]
     decoding = Decoding(**{"max_new_tokens": 12, **words})
@@ -34,7 +34,7 @@ def test_what_is_drawn_depends_on_the_seed_and_the_row_alone(batch_size: int) ->
     assert answers(places=range(3, 5), temperature=1.0) == whole[3:]
     assert answers(temperature=1.0, seed=1) != whole
     assert whole[0] != whole[4], "equal texts in two rows are answered anew"
-    # as many numbers as tokens are drawn, and the first are those of a shorter answer
+    # one random number is drawn for each token, and the first are those of a shorter answer
     assert [long[:8] for long in answers(temperature=1.0, max_new_tokens=99)] == [
         short[:8] for short in whole
     ]

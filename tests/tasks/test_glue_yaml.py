@@ -1,4 +1,4 @@
-"""The GLUE tasks against the published settings, and on files in the layout GLUE itself ships."""
+"""The GLUE tasks have the published settings, and read files in GLUE's own layout."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ SIZES = {
     "mrpc": [3668, 408],
     "stsb": [5749, 1500],
 }
-# Table 1: what stands for each task.
+# The metric that Table 1 reports for each task.
 HEADLINES = dict.fromkeys(SIZES, "accuracy") | {
     "cola": "matthews_correlation",
     "stsb": "combined_score",
 }
-# The first line of GLUE's own files and one row of them; the texts and the id that must come out.
+# The header and one row of GLUE's own files; the texts and the target that must be read.
 PUBLISHED: dict[str, tuple[str, str, list[str], float]] = {
     "cola": ("", "gj04\t1\t\tA b.", ["A b."], 1),
     "sst2": ("sentence\tlabel", "a b \t0", ["a b "], 0),
@@ -81,7 +81,7 @@ PUBLISHED: dict[str, tuple[str, str, list[str], float]] = {
 
 @pytest.fixture
 def config_of(task_config: Callable[[str], TaskConfig]) -> ConfigReader:
-    """Read the configuration of a GLUE task; its data from a folder, if any."""
+    """Return a function that reads a GLUE task's configuration and sets its `data_dir`."""
 
     def read(task: str, data_dir: str | None = None) -> TextClassificationConfig:
         config = task_config(f"glue/{task}")

@@ -1,4 +1,4 @@
-"""What is handed to lm_eval and taken from it; the package itself is stood in for."""
+"""`harness=lm_eval` gives lm_eval the model and keeps its numbers; here with a stand-in package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESULTS = {
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Put a package in the place of lm_eval that records how it is called."""
+    """Replace lm_eval by a stand-in package, and return the list of its calls."""
     found: list[dict[str, Any]] = []
 
     def simple_evaluate(**words: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Instruction tuning end to end on the shipped decoder: train, score again, answer, merge."""
+"""Tiny-llama is tuned on instructions, scored again, used to answer, and merged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUESTION = "What is two plus three?"
 
 
 def write_data(folder: Path, rows: int = 24) -> Path:
-    """Write rows as Alpaca is published, one of them without an answer."""
+    """Write rows in Alpaca's format, one of them without an answer."""
     folder.mkdir()
     asked = read_demo("demo:instructions", "train")[: rows - 1]
     content = [*asked, {"instruction": "Why?", "input": "", "output": ""}]

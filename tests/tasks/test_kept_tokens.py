@@ -1,4 +1,4 @@
-"""Encoded rows that are kept equal those just made, and any change makes them anew."""
+"""Cached encoded rows equal new ones, and any change of the inputs encodes the rows again."""
 
 from __future__ import annotations
 

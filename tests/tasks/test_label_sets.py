@@ -1,4 +1,4 @@
-"""Texts with any number of labels: cells of every spelling, outputs, and a run."""
+"""Multi-label classification reads each spelling of a set of labels, scores it and trains."""
 
 from __future__ import annotations
 

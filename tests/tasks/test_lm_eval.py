@@ -1,4 +1,4 @@
-"""`mmlu/full` against lm_eval itself, where that is installed, question by question."""
+"""`mmlu/full` gives lm_eval's own answer to each question, where lm_eval is installed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEST = [*STRANGE, *(made_up(SUBJECT, index) for index in range(5))]
 
 
 def as_on_the_hub(rows: list[Row]) -> Dataset:
-    """Lay the rows of a csv file out as cais/mmlu has them."""
+    """Return the rows of a csv file in the format of cais/mmlu."""
     features = Features(
         {
             "question": Value("string"),
@@ -40,13 +40,13 @@ def as_on_the_hub(rows: list[Row]) -> Dataset:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in for the hub, which lm_eval reads its questions from."""
+    """Replace `load_dataset`, with which lm_eval reads its questions from the hub."""
     splits = DatasetDict({"dev": as_on_the_hub(DEV), "test": as_on_the_hub(TEST)})
     monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: splits)
 
 
 def theirs(shots: int) -> list[dict[str, Any]]:
-    """Have lm_eval ask the tiny model."""
+    """Return lm_eval's samples for the tiny model."""
     model, tokenizer = tiny_llama()
     models = import_module("lm_eval.models.huggingface")
     found = lm_eval.simple_evaluate(
@@ -75,7 +75,7 @@ def test_prompts_and_answers_are_those_of_lm_eval(shots: int, tmp_path: Path) ->
         chances = [float(answer[0]) for answer in their["filtered_resps"]]
         assert mine["prediction"] == "ABCD"[chances.index(max(chances))]
         assert (mine["prediction"] == mine["answer"]) == bool(their["acc"])
-        # lm_eval scores against the whole vocabulary, we among the four letters
+        # lm_eval's probabilities are over the whole vocabulary, goft's over the four letters
         shares = torch.tensor(chances).softmax(dim=0).tolist()
         assert mine["probabilities"] == pytest.approx(shares, abs=allowed)
         text = their["arguments"][0][0]

@@ -1,4 +1,4 @@
-"""Tasks of lm-eval on our models: its own numbers in our files, and refusals before a model."""
+"""`benchmark=lm_eval` writes lm-eval's own numbers, and refuses mistakes before a model loads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ metadata: {{version: 1.0}}
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two tasks of a few questions, and a group of both."""
+    """Return a folder with two tasks of five questions each."""
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     place = tmp_path / "my tasks"
     place.mkdir()
@@ -56,12 +56,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model is not loaded where the words are refused."""
+    """Fail a test that loads a model."""
     monkeypatch.setattr(verb, "open_model", lambda *_: pytest.fail("a model was loaded"))
 
 
 def theirs(file: Path, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - lm-eval's own
-    """Score the tiny model as lm-eval does by itself."""
+    """Return lm-eval's own results for the tiny model."""
     folder, models = str(asset_dir("tiny-llama")), import_module("lm_eval.models.huggingface")
     found = import_module("lm_eval").simple_evaluate(
         model=models.HFLM(pretrained=folder, dtype="float32", device="cpu", batch_size=2),
@@ -77,7 +77,7 @@ def scores(file: Path) -> dict[str, Any]:
 
 @installed
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # lm-eval's own
+@pytest.mark.filterwarnings("ignore")  # warnings of lm-eval
 def test_its_numbers_are_its_own(goft: Goft, folder: Path, tmp_path: Path) -> None:
     file = folder / "first_made_up.yaml"
     words = ["num_fewshot=1", "limit=4", "batch_size=2", "output=found.json"]

@@ -1,4 +1,4 @@
-"""The longest text of each family of models: one that long goes through, one more does not."""
+"""Each family of models takes texts of up to its usable positions, and not one token more."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ FROM_PADDING: dict[str, dict[str, Any]] = {
     "lilt": {"hidden_size": 24},
     "luke": {"entity_vocab_size": 5},
     "esm": {"mask_token_id": 4, "position_embedding_type": "absolute"},
-    "mpnet": {},  # whose padding is 1, whatever the configuration says
+    "mpnet": {},  # its padding is 1, whatever the configuration says
 }
-"""Families that number the tokens from `padding_idx + 1` on, and what they need said."""
+"""Families that number the tokens from `padding_idx + 1` on, and the options that they need."""
 FROM_ZERO = ["bert", "electra", "deberta", "deberta-v2", "albert"]
 WORD = 7
 
@@ -59,7 +59,7 @@ def tiny(family: str, **more: Any) -> PreTrainedModel:  # noqa: ANN401
 
 
 def takes(model: PreTrainedModel, length: int) -> bool:
-    """Tell whether the model finds positions for so many tokens."""
+    """Return whether the model has positions for `length` tokens."""
     ids = torch.full((2, length), WORD)
     try:
         with torch.no_grad():
@@ -104,7 +104,7 @@ def test_distances_have_no_end(config: PreTrainedConfig) -> None:
 
 @pytest.fixture(scope="module")
 def roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose tokenizer, like many, says nothing of the model's length."""
+    """Return a model's folder whose tokenizer, like many, states no maximum length."""
     folder = small_runs.write_model(tmp_path_factory.mktemp("roberta"))
     RobertaForSequenceClassification(RobertaConfig(**SIZES, pad_token_id=0)).save_pretrained(folder)
     settings = folder / "tokenizer_config.json"

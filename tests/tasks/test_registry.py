@@ -1,4 +1,4 @@
-"""Metrics go through `evaluate` and leave nothing behind; names that do not fit are refused."""
+"""Metrics are computed by `evaluate` and leave no files; names that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_evaluate_computes_it_and_leaves_nothing_behind(
     asked, found = [], evaluate.Metric.compute
 
     def compute(module: evaluate.Metric, **rows: Any) -> dict[str, Any] | None:  # noqa: ANN401
-        """Keep the description; evaluate wants a docstring to add to."""
+        """Record the description; `evaluate` appends to this docstring, so one must exist."""
         asked.append(module.description)
         return found(module, **rows)
 

@@ -1,4 +1,4 @@
-"""The headline on a choice of rows is what the task's own score makes of a split of these rows."""
+"""A row scorer gives, for chosen rows, the headline that `score` gives for a split of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMMON: dict[str, Any] = {"name": "made-up", "headline_split": "validation"}
 
 
 def agrees(task: Task[Any, Any], outputs: Arrays, split: Split) -> None:
-    """Hold the scorer of a family with one input a row against `score`."""
+    """Check the row scorer of a family with one input per row against `score`."""
     scorer, inputs = task.row_scorer(outputs, split), cast("Dataset", split.inputs)
     parts = outputs if isinstance(outputs, tuple) else (outputs,)
     for places in CHOICES:
@@ -100,7 +100,7 @@ def test_answers(headline: str) -> None:
 
 
 def test_spans_of_windows() -> None:
-    """A row has as many windows as its context needs: a choice of rows is one of windows."""
+    """A row has as many windows as its context needs, so a choice of rows chooses windows."""
     task = QuestionAnswering(QuestionAnsweringConfig(**COMMON, max_length=24, doc_stride=4))
     contexts = ["the dog runs and the cat sleeps " * (1 + row % 4) for row in range(ROWS)]
     answers = [{"text": [text[4:7]], "answer_start": [4]} for text in contexts]

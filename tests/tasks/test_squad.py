@@ -1,4 +1,4 @@
-"""Exact match and F1 against a second implementation, and on texts made to trip them."""
+"""Exact match and F1 equal a second implementation, and known values for difficult texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from goft_cli.tasks import metrics
 from goft_cli.tasks.metrics import SQUAD, words
 from tests.support.squad_scorer import Case, score
 
-# Texts of what normalisation touches: articles, punctuation, blanks, capitals, other alphabets.
+# Parts for normalisation: articles, punctuation, blanks, capitals, other alphabets.
 PIECES = [
     "the",
     "The",
@@ -60,7 +60,7 @@ def test_blanks_around_a_text_do_not_matter(text: str) -> None:
         ("  a\tdog  and an\nowl ", "dog and owl"),
         ("U.S.A.", "usa"),
         ("O'Neill's 1,000", "oneills 1000"),
-        ("the-end", "theend"),  # punctuation goes first, and the article is none any more
+        ("the-end", "theend"),  # punctuation goes first, so no article is left
         ("A.", ""),  # it is an article once its full stop is gone
         ("theatre another banana", "theatre another banana"),
         ("“the” «a»", "“ ” « »"),  # only ASCII punctuation is deleted
@@ -83,7 +83,7 @@ def test_normalisation(text: str, expected: str) -> None:
         ("Carolina", ["Denver Broncos", "Carolina"], 100, 100),
         ("Denver Denver", ["Denver"], 0, 100 * 2 / 3),  # a word counts as often as it occurs
         ("", ["Denver"], 0, 0),
-        ("the", ["a"], 100, 0),  # nothing is left of either: the same, but no word is shared
+        ("the", ["a"], 100, 0),  # both are empty: an exact match, but no shared word
         ("empty", ["Denver"], 0, 0),
     ],
 )

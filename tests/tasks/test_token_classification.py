@@ -1,4 +1,4 @@
-"""Words and their tags: entities against CoNLL's own rule, words the model does not see, files."""
+"""Token classification finds conlleval's entities, counts words cut off, and reads files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Maker = Callable[..., TokenClassification]
 
 
 def chunk_ends(before: str, tag: str, kind_before: str, kind: str) -> bool:
-    """`endOfChunk` of conlleval, line by line."""
+    """Return the result of conlleval's `endOfChunk`, translated line by line."""
     ends = before in {"E", "S"}
     ends |= before == "B" and tag in {"B", "S", "O"}
     ends |= before == "I" and tag in {"B", "S", "O"}
@@ -44,7 +44,7 @@ def chunk_ends(before: str, tag: str, kind_before: str, kind: str) -> bool:
 
 
 def chunk_starts(before: str, tag: str, kind_before: str, kind: str) -> bool:
-    """`startOfChunk` of conlleval, line by line."""
+    """Return the result of conlleval's `startOfChunk`, translated line by line."""
     starts = tag in {"B", "S"}
     starts |= before in {"E", "S", "O"} and tag in {"E", "I"}
     return starts or (tag not in {"O", "."} and kind_before != kind)
@@ -139,7 +139,7 @@ def test_targets_are_at_first_tokens_and_padding_is_on_the_right(
 
 
 def outputs_of(task: TokenClassification, split: Split, tags: list[list[str]]) -> Any:  # noqa: ANN401
-    """Return what `reduce` keeps of a model that gives each word a tag."""
+    """Return what `reduce` keeps of logits that give each word its tag in `tags`."""
     inputs: Any = split.inputs
     width = max(map(len, inputs["input_ids"]))
     logits = torch.zeros(len(tags), width, len(task.config.labels))

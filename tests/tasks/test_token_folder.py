@@ -1,4 +1,4 @@
-"""The folder of kept tokens: damage, several processes, its bounds, and a disk that is full."""
+"""The token cache handles damaged files, several processes, its size limit and a full disk."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_damaged_file_is_made_anew(
     whole = path.read_bytes()
     middle = len(whole) // 2
     spoilt = {
-        "cut": whole[:-8],  # whole batches of rows, without Arrow's mark of the end
+        "cut": whole[:-8],  # whole record batches, without Arrow's end-of-stream mark
         "empty": b"",
         "altered": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
     }
@@ -74,7 +74,7 @@ def test_of_several_processes_one_makes_the_file(
 
 
 def release() -> None:
-    """Let go of all files, as the end of the process does."""
+    """Release all files, as the end of the process does."""
     for path in list(kept._held):
         kept._let_go(path)
 
@@ -99,7 +99,7 @@ def test_the_least_recently_used_go_and_none_that_is_read(
     third = make("c")
     assert {path.name for path in folder.iterdir()} == first | second | third, "all are read"
     release()
-    encoded(make_task(), tokenizer, ["b"] * 100)  # the last use counts, not the making
+    encoded(make_task(), tokenizer, ["b"] * 100)  # the last use counts, not the creation
     release()
     assert make("d") | second == {path.name for path in folder.iterdir()}
     assert kept.census()[1] <= size

@@ -1,4 +1,4 @@
-"""A text begins as the tokenizer itself would begin it, in every family that writes prompts."""
+"""Every family's prompts start with the special tokens that the tokenizer itself adds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADDS_BOS, ADDS_BOTH, ADDS_EOS, ADDS_NONE = "<s> $A", "<s> $A </s>", "$A </s>", N
 
 
 def write_tokenizer(folder: Path, adds: str | None, **changes: Any) -> PreTrainedTokenizerBase:  # noqa: ANN401
-    """Load the shipped tokenizer, which adds a bos, with another template and configuration."""
+    """Return tiny-llama's tokenizer with another post-processor and configuration."""
     shutil.copytree(asset_dir("tiny-llama"), folder)
     settings = json.loads((folder / "tokenizer_config.json").read_text()) | changes
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
@@ -54,7 +54,7 @@ def write_tokenizer(folder: Path, adds: str | None, **changes: Any) -> PreTraine
         (ADDS_NONE, {"add_bos_token": False, "tokenizer_class": "GPT2Tokenizer"}, []),
         # as Qwen2.5 has it: no bos at all
         (ADDS_NONE, {"add_bos_token": False, "bos_token": None}, []),
-        # an end that is also the beginning, and is added at the end alone
+        # one token is both eos and bos, and is added only at the end
         (ADDS_EOS, {"bos_token": "</s>"}, []),
     ],
 )

@@ -1,4 +1,4 @@
-"""The metrics against scikit-learn, scipy and their own formulas written out in numpy."""
+"""The metrics equal scikit-learn, scipy and their own formulas written in numpy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def ranks(x: np.ndarray) -> np.ndarray:
-    """Average rank: values below, plus half of the equal ones, itself included."""
+    """Return average ranks: values below, plus the mean place among the equal ones."""
     below = (x[None, :] < x[:, None]).sum(axis=1)
     equal = (x[None, :] == x[:, None]).sum(axis=1)
     return below + (equal + 1) / 2
@@ -116,7 +116,7 @@ def test_averages_over_classes_equal_their_formulas(pair: tuple[np.ndarray, np.n
 @settings(deadline=None, max_examples=20)
 @given(label_pairs(classes=8))
 def test_metrics_of_sets_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    """An id from 0 to 7 stands for a set of three labels."""
+    """The bits of an id from 0 to 7 are a set of up to three labels."""
     predictions, references = (ids[:, None] >> np.arange(3) & 1 for ids in pair)
     tp, _, fp, fn = confusion(predictions.ravel() == 1, references.ravel() == 1)
     each = [confusion(p == 1, r == 1) for p, r in zip(predictions.T, references.T, strict=True)]
@@ -139,7 +139,7 @@ def test_errors_equal_their_formulas(pair: tuple[np.ndarray, np.ndarray]) -> Non
     mse = np.mean((x - y) ** 2)
     expected = {"mae": np.mean(abs(x - y)), "mse": mse, "rmse": mse**0.5}
     expected["r2"] = 1 - mse / np.var(y)
-    # As above: the variance of 60 rows, |y| <= 10, is at least 1/60 of (1/16)^2.
+    # The variance of 60 rows, |y| <= 10, is at least 1/60 of (1/16)^2.
     assert metrics.compute(ERRORS, x, y) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 

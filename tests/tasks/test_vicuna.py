@@ -1,4 +1,4 @@
-"""The whole benchmark on the tiny model: questions in, answers and ratings out, on two machines."""
+"""The Vicuna benchmark answers with tiny-llama; a judge rates at once or on another machine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Evaluate = Callable[[VicunaConfig, Path], Scores]
 
 @pytest.fixture
 def configure(task_config: Callable[[str], TaskConfig]) -> Configure:
-    """Read a task's YAML and replace fields, checks included."""
+    """Return a function that reads a task's YAML and replaces fields, with their checks."""
 
     def make(name: str = "demo/chat", **changes: object) -> VicunaConfig:
         config = task_config(name)
@@ -50,7 +50,7 @@ def configure(task_config: Callable[[str], TaskConfig]) -> Configure:
 
 @pytest.fixture(scope="module")
 def evaluate() -> Evaluate:
-    """Load and evaluate a benchmark on the shipped decoder."""
+    """Return a function that loads a benchmark and evaluates it on tiny-llama."""
     folder = asset_dir("tiny-llama")
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -63,7 +63,7 @@ def evaluate() -> Evaluate:
 
 
 def judge_at(server: JudgeServer, **changes: object) -> JudgeConfig:
-    """Configure the loopback judge as the demo does."""
+    """Return the configuration of the stand-in judge, with the demo's settings."""
     demo: dict[str, Any] = {"without_reference": WithoutReference.general, "backoff_seconds": 0.001}
     return replace(JudgeConfig(base_url=server.url, model="gpt-test"), **(demo | changes))
 

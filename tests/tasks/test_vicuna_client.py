@@ -1,4 +1,4 @@
-"""The HTTP client against a real server: what is sent, what is tried again, what is never shown."""
+"""The judge's HTTP client sends the protocol's request, retries, and never shows the key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ClientMaker = Callable[..., ChatClient]
 
 @pytest.fixture
 def client(judge: JudgeServer) -> ClientMaker:
-    """Build a client of the loopback judge that waits milliseconds; keywords replace fields."""
+    """Build a client of the stand-in judge that waits milliseconds; keywords replace fields."""
 
     def make(**changes: object) -> ChatClient:
         config = JudgeConfig(
@@ -161,7 +161,7 @@ def test_a_refusal_is_one_sentence_at_once_and_without_the_key(
 
 
 def unsupported(name: str) -> Reply:
-    """Refuse a setting in OpenAI's words."""
+    """Return OpenAI's reply to a setting that it does not support."""
     told = {"message": f"Unsupported parameter: '{name}' is not supported.", "param": name}
     return status(400, json.dumps({"error": told}))
 

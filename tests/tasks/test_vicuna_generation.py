@@ -1,4 +1,4 @@
-"""Answers: prompts to the token, random numbers of each question's own, files that resume."""
+"""Answers have the published prompts, random numbers by question, and files that resume."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ASKED = [
     for row in read_demo("demo:chat", "question")
 ]
 CONFIG = VicunaConfig(name="made-up", max_new_tokens=12)
-NO_TOKENS = torch.LongTensor([[0]])  # what came before, which sampling does not read
+NO_TOKENS = torch.LongTensor([[0]])  # the earlier tokens, which sampling does not read
 
 Llama = tuple[Any, Any]
 
 
 @pytest.fixture(scope="module")
 def llama() -> Llama:
-    """The shipped decoder and its tokenizer."""
+    """Return tiny-llama and its tokenizer."""
     folder = asset_dir("tiny-llama")
     return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(
         folder
@@ -47,7 +47,7 @@ def llama() -> Llama:
 
 @pytest.fixture
 def answer(llama: Llama, tmp_path: Path) -> Callable[..., dict[int, str]]:
-    """Answer the demo's questions into a file; keywords replace configured fields."""
+    """Return a function that writes answers to the demo's questions; keywords replace fields."""
 
     def run(name: str, *, batch_size: int = 5, **changes: object) -> dict[int, str]:
         config = replace(CONFIG, **changes)
@@ -200,7 +200,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     path.write_bytes(content[:-10])  # killed while writing
     assert answer("parts.jsonl") == whole
     assert path.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert len(calls) == 3 + 2  # the batch whose last line was torn, and the interrupted one
+    assert len(calls) == 3 + 2  # the batch whose last line was cut, and the interrupted one
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_an_adapter_answers_and_is_another_model(
 ) -> None:
     model, tokenizer = llama
     config = GoftConfig(method=method, target_modules=["q_proj"], task_type="CAUSAL_LM")
-    adapted = get_peft_model(deepcopy(model), config).eval()  # at its start it changes nothing
+    adapted = get_peft_model(deepcopy(model), config).eval()  # untrained, it changes nothing
     records = Records(tmp_path / "answers.jsonl")
     plain, turned = (
         generate_answers(one, tokenizer, ASKED, CONFIG, records, model_id="tested", batch_size=12)

@@ -1,4 +1,4 @@
-"""Ratings: found in the judge's reply, asked for once, resumed after an interruption."""
+"""Ratings are read from the judge's reply, requested once, and resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_forms_that_judges_use(reply: str, rating: float) -> None:
 def judged(
     judge: JudgeServer, folder: Path, answers: dict[int, str], **changes: object
 ) -> dict[int, Row]:
-    """Have answers judged by the loopback server, with waits of milliseconds."""
+    """Return the stand-in judge's judgments of answers, with waits of milliseconds."""
     config = JudgeConfig(
         base_url=judge.url, model="gpt-test", retries=1, backoff_seconds=0.001, concurrency=1
     )
@@ -235,7 +235,7 @@ def test_a_judge_that_refuses_every_question_is_quoted(judge: JudgeServer, tmp_p
 
 
 def test_replies_on_record_are_rated_anew(judge: JudgeServer, tmp_path: Path) -> None:
-    """An earlier version may have rated them by another rule."""
+    """An earlier version may have read ratings from replies by another rule."""
     judge.otherwise = lambda _: says("<think>[[3]]</think>[[8]]")
     judged(judge, tmp_path, ANSWERS)
     file = tmp_path / "judgments.jsonl"
@@ -257,7 +257,7 @@ def test_a_reply_without_a_rating_counts_as_judged(judge: JudgeServer, tmp_path:
 
 
 def test_so_many_are_asked_at_a_time(judge: JudgeServer, tmp_path: Path) -> None:
-    together = Barrier(4, timeout=10)  # broken, and the replies with it, unless four meet
+    together = Barrier(4, timeout=10)  # times out, and the replies fail, unless four meet
 
     def meet(seen: Seen) -> Reply:
         together.wait()

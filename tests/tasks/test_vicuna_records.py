@@ -1,4 +1,4 @@
-"""Files of JSON lines that survive being cut anywhere."""
+"""A file of JSON lines that is cut anywhere keeps its whole lines and can be continued."""
 
 from __future__ import annotations
 

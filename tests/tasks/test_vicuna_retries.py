@@ -1,4 +1,4 @@
-"""The waits between attempts: doubled, spread, and as long as the server asks."""
+"""Waits between attempts double, vary at random, and last as long as the server asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the judge is told: every text in its place, references where they belong."""
+"""The judge's prompts have each text in its place, and references where they are required."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_mathematics_is_judged_beside_its_reference() -> None:
     (request,) = make_requests([MATHS], {1: "{ref_answer_1}"}, rubric, "gpt-test")
     assert request.prompt == OWN_REFERENCED.name
     text = request.messages[1]["content"]
-    # what stands in one text is not filled with another
+    # a placeholder inside a text is not replaced
     for part in ("What is {answer}?", "It is {question}.", "{ref_answer_1}"):
         assert text.count(part) == 1
 

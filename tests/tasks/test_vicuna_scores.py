@@ -1,4 +1,4 @@
-"""From judgments to numbers: means, and questions won, tied and lost."""
+"""Judgments give mean ratings, and the numbers of questions won, tied and lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUESTIONS = [Question(n, category, f"Question <{n}>?") for n, category in enumer
 
 
 def rows_of(scores: dict[int, float], judge: tuple[str, str] = ("j", "p")) -> dict[int, Row]:
-    """Judgments of the questions with these scores."""
+    """Return judgments of the questions with these scores."""
     texts = {question.question_id: question.text for question in QUESTIONS}
     return {
         number: {

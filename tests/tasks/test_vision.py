@@ -1,4 +1,4 @@
-"""Image classification through the whole pipeline: the public layout, the demo, the real width."""
+"""Image classification trains, resumes, merges and predicts, on VTAB's layout and on the demo."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_the_demo_learns_something_at_once(tmp_path: Path) -> None:
 @pytest.mark.feature("images")
 @pytest.mark.parametrize("adapter", ["goft", "qgoft"])
 def test_one_step_at_the_width_of_vit_b16(adapter: str, tmp_path: Path) -> None:
-    model = write_vit(tmp_path / "model", ViTConfig(num_hidden_layers=2))  # else ViT-B/16
+    model = write_vit(tmp_path / "model", ViTConfig(num_hidden_layers=2))  # otherwise ViT-B/16
     data = write_images(tmp_path / "data", {"train800": 2, "val200": 1, "test": 1}, classes=2)
     more = [
         "task=vtab/patch_camelyon",

@@ -1,4 +1,4 @@
-"""The VTAB-1K tasks against the published settings."""
+"""The VTAB-1K tasks have the published settings."""
 
 from __future__ import annotations
 

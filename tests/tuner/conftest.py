@@ -1,6 +1,7 @@
-"""The matrix of the contract: every variant of the method on every family of models.
+"""Fixtures that run the tests on each variant of GOFT and on each family of models.
 
-A new variant of the method is one line in VARIANTS; a new family is one function.
+A new variant is one line in VARIANTS; a new family is a function, listed in
+`pytest_generate_tests`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ VOCABULARY = 40
 
 @dataclass
 class Family:
-    """A tiny random model, an input for it, and what to adapt."""
+    """A tiny random model, an input for it, the modules to adapt, its head and its task type."""
 
     build: Callable[[], tf.PreTrainedModel]
     inputs: dict[str, Tensor]
@@ -100,13 +101,13 @@ def vit() -> Family:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """PEFT uses names that transformers 5.2x has renamed and transformers 5.0 does not have yet."""
+    """Ignore the warning about names that PEFT uses and transformers 5.2x has renamed."""
     message = "ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"
     item.add_marker(pytest.mark.filterwarnings(message))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Both kinds of layer with every variant; the other families, all of them linear, with one."""
+    """Pair bert (nn.Linear) and gpt2 (Conv1D) with each variant, the other families with one."""
     names = [name for name, _ in VARIANTS]
     if {"family", "variant"} <= {*metafunc.fixturenames}:
         pairs = [(one, name) for one in (bert, gpt2) for name in names]
@@ -122,7 +123,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def variant(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Arguments of GoftConfig that choose the method."""
+    """Return the arguments of GoftConfig that choose the method."""
     return dict(dict(VARIANTS)[request.param])
 
 
@@ -134,14 +135,14 @@ def family(request: pytest.FixtureRequest) -> Family:
 
 @pytest.fixture
 def encoder() -> Family:
-    """One family, for what does not depend on the architecture."""
+    """Return one family, for tests that do not depend on the architecture."""
     torch.manual_seed(0)
     return bert()
 
 
 @pytest.fixture(params=[nn.Linear, Conv1D], ids=["Linear", "Conv1D"])
 def base_layer(request: pytest.FixtureRequest) -> nn.Module:
-    """A random layer of 12 inputs and 5 outputs."""
+    """Return a random layer of 12 inputs and 5 outputs."""
     torch.manual_seed(1)
     if request.param is nn.Linear:
         return nn.Linear(12, 5)
@@ -159,13 +160,13 @@ def attach_random(model: nn.Module, targets: list[str] | str, **options: Any) ->
 
 @pytest.fixture(scope="session")
 def attach() -> Attach:
-    """From (model, targets, **options of GoftConfig) to a randomly rotated model in eval mode."""
+    """Return f(model, targets, **GoftConfig options): a randomly rotated model in eval mode."""
     return attach_random
 
 
 @pytest.fixture(scope="session")
 def wrap() -> Wrap:
-    """From (layer, names, **options of GoftConfig) to a layer with random active adapters."""
+    """Return f(layer, names, **GoftConfig options): a layer with random active adapters."""
 
     def build(base: nn.Module, names: tuple[str, ...] = ("default",), **options: Any) -> GoftLayer:  # noqa: ANN401
         torch.manual_seed(3)
@@ -181,13 +182,13 @@ def wrap() -> Wrap:
 
 @pytest.fixture
 def adapted(family: Family, variant: dict[str, Any]) -> PeftModel:
-    """A float64 model, so that a wrong formula cannot hide behind rounding."""
+    """Return an adapted float64 model, so that rounding does not hide a wrong formula."""
     return attach_random(family.build().double(), family.targets, **variant)
 
 
 @pytest.fixture(scope="session")
 def logits() -> Logits:
-    """From (model, family) to the output, without a graph."""
+    """Return f(model, family): the logits for the family's inputs, without a graph."""
 
     def run(model: nn.Module, family: Family) -> Tensor:
         dtype = next(model.parameters()).dtype
@@ -200,7 +201,7 @@ def logits() -> Logits:
 
 @pytest.fixture(scope="session")
 def assert_equal_by_algebra() -> Equal:
-    """Equal up to float64 rounding, with half the digits left to what the network amplifies."""
+    """Return a check that float64 tensors agree to sqrt(eps): a network amplifies rounding."""
 
     def check(found: Tensor, expected: Tensor) -> None:
         bound = math.sqrt(torch.finfo(torch.float64).eps)

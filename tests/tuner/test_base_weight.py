@@ -1,4 +1,4 @@
-"""Which layers can lie below a rotation: those that compute x W^T + b, whatever their class."""
+"""GOFT adapts a layer of any class that computes x W^T + b, and refuses others by name."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def with_weight(weight: Tensor) -> nn.Linear:
 
 
 def layer_with(forward: Callable[..., object], base: type[nn.Module] = nn.Linear) -> nn.Module:
-    """Return a layer from 6 to 4 features of a class of its own."""
+    """Return a layer from 6 to 4 features, of a new class with this forward."""
     kind = type("Foreign", (base,), {"forward": forward})
     return kind(4, 6) if base is Conv1D else kind(6, 4)
 
 
 def product(layer: Any, x: Tensor) -> Tensor:  # noqa: ANN401 - of a class of its own
-    """Return what nn.Linear does."""
+    """Return x W^T + b, as nn.Linear does."""
     return nn.functional.linear(x, layer.weight, layer.bias)
 
 
 def with_a_gate() -> nn.Module:
-    """Return a layer that is linear as long as its gate is closed."""
+    """Return a layer that is linear only while its parameter `gate` is zero."""
     layer = layer_with(lambda self, x: product(self, x) + self.gate * x.sum())
     layer.gate = nn.Parameter(torch.zeros(()))
     return layer

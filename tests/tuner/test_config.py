@@ -1,4 +1,4 @@
-"""Options: refused with a sentence, saved and read back as they were."""
+"""GoftConfig refuses wrong options with one sentence, and is read back equal from its file."""
 
 from __future__ import annotations
 

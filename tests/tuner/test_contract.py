@@ -1,4 +1,4 @@
-"""What every PEFT method promises, for every variant on every family of models."""
+"""GOFT's variants start, save, load, merge and switch as each PEFT method must."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fresh(family: Family) -> nn.Module:
 
 
 def activate(model: PeftModel, names: list[str]) -> None:
-    """Several at once: PeftModel.set_adapter takes a single name."""
+    """Activate several adapters at once; PeftModel.set_adapter takes a single name."""
     cast(GoftModel, model.base_model).set_adapter(names)
 
 

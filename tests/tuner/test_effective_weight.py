@@ -1,4 +1,4 @@
-"""One layer: its effective weight, in the forward pass and merged."""
+"""One layer has the same effective weight in the forward pass and when merged."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def rows(layer: nn.Module) -> Tensor:
-    """The weight as (out, in)."""
+    """Return the weight as (out, in)."""
     weight = layer.get_parameter("weight").detach()
     return weight.T if isinstance(layer, Conv1D) else weight
 
 
 def effective(layer: GoftLayer, names: tuple[str, ...]) -> Tensor:
-    """W S1 R1^T S2 R2^T ... by dense products."""
+    """Return W S1 R1^T S2 R2^T ... (out, in) by dense products, float64."""
     weight = rows(layer.get_base_layer()).double()
     for name in names:
         parameter = layer.goft_rotation[name].detach().double()
@@ -39,7 +39,7 @@ def effective(layer: GoftLayer, names: tuple[str, ...]) -> Tensor:
 
 
 def rounding(layer: GoftLayer, dtype: torch.dtype, adapters: int) -> float:
-    """Relative to |W| |x|: rotating each adapter's stages, then summing the inputs of a row."""
+    """Return the rounding bound relative to |W| |x|: each adapter's stages, then a row's sum."""
     steps = adapters * (math.ceil(math.log2(layer.in_features)) + 1) + layer.in_features
     return 3 * math.sqrt(steps) * torch.finfo(dtype).eps
 

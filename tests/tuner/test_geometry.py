@@ -1,4 +1,4 @@
-"""Statistics of rotations against the dense construction, and of whole models by name."""
+"""Check statistics of rotations against dense matrices, and those of a model by layer name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def turn(angles: Tensor) -> Tensor:
-    """(p, 2, 2) rotations, anticlockwise."""
+    """Return the anticlockwise rotations (p, 2, 2) by these angles (p)."""
     cos, sin = angles.cos(), angles.sin()
     return torch.stack((cos, -sin, sin, cos), dim=-1).view(-1, 2, 2)
 

@@ -1,4 +1,4 @@
-"""One layer: widths, the penalty, copies, what it refuses."""
+"""One layer takes any width, computes qGOFT's penalty, and can be copied and pickled."""
 
 from __future__ import annotations
 

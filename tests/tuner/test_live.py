@@ -1,4 +1,4 @@
-"""Energy of neurons on the sphere, and the few numbers that are logged while training."""
+"""Check the hyperspherical energy of neurons, and the statistics logged while training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other ways in: Auto classes, transformers' own adapter methods, a process of its own."""
+"""Auto classes, transformers' methods and a new process load adapters; damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Saved = tuple[Path, Path, Tensor]
 def saved(
     encoder: Family, variant: dict[str, Any], attach: Attach, logits: Logits, tmp_path: Path
 ) -> Saved:
-    """Folders of a base model and of its adapter, and the logits of both together."""
+    """Return the folders of a base model and its adapter, and the adapted model's logits."""
     return save(encoder, variant, attach, logits, tmp_path)
 
 
 @pytest.fixture
 def saved_once(encoder: Family, attach: Attach, logits: Logits, tmp_path: Path) -> Saved:
-    """The same of the variant that has both kinds of tensors."""
+    """Return the same for the variant that has both kinds of tensors, rotations and scales."""
     return save(encoder, {"scale": True}, attach, logits, tmp_path)
 
 

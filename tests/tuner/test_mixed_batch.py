@@ -1,4 +1,4 @@
-"""A batch in which each row has an adapter of its own equals its rows alone."""
+"""A batch in which each row names its own adapter gives the outputs of its rows alone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_each_row_meets_its_own_map(
 ) -> None:
     layer = layer_of(width, KINDS)
     if positions and positions[0] == len(names):
-        return  # which is refused: see below
+        return  # refused: test_rows_and_positions_are_told_apart
     x = torch.randn(len(names), *positions, width, dtype=torch.float64)
     base = layer.get_base_layer()
     maps = {name: dense(layer, name) for name in KINDS}
@@ -49,7 +49,7 @@ def test_each_row_meets_its_own_map(
         [base(row @ maps.get(n, eye).T) for n, row in zip(names, x, strict=True)]
     )
     found = layer(x, adapter_names=names)
-    # a rotation's stages, and sums over the width; the blocks of qGOFT's start enlarge by little
+    # rounding of a rotation's stages and of sums over the width; qGOFT's blocks enlarge it little
     bound = 20 * (width + 6) * torch.finfo(torch.float64).eps * (1 + x.norm())
     assert (found - expected).abs().max() <= bound
 
@@ -124,7 +124,7 @@ def test_what_a_mixed_batch_refuses(encoder: Family, attach: Attach) -> None:
     with pytest.raises(ValueError, match="in training mode"):
         model.train()(**inputs, adapter_names=INTERLEAVED)
     model.eval()
-    with model.disable_adapter():  # as with LoRA, names say nothing then
+    with model.disable_adapter():  # as with LoRA, names are then ignored
         found = model(**inputs, adapter_names=INTERLEAVED).logits
     assert torch.equal(found, alone(model, BASE, **inputs))
     cast(Any, model).merge_adapter(["direct"])
@@ -136,7 +136,7 @@ def test_a_layer_whose_input_is_not_the_batch_is_refused(attach: Attach) -> None
     shape: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
     shape |= {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "share_att_key": True}
     config = tf.DebertaV2Config(vocab_size=40, num_hidden_layers=1, **shape)
-    # all its positions go through the projection of the queries, as a batch of one row
+    # query_proj also projects the relative positions, as a batch of one row
     model = attach(tf.DebertaV2ForSequenceClassification(config), ["query_proj"])
     with pytest.raises(ValueError, match=r"Length of `adapter_names`.*got 2 and 1 "):
         model(input_ids=torch.ones(2, 7, dtype=torch.long), adapter_names=["default", BASE])

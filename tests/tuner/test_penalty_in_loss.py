@@ -1,4 +1,4 @@
-"""qGOFT's penalty is in the gradients once, in any loop, or a warning says that it is not."""
+"""In any training loop qGOFT's penalty is in the gradients once, or a warning is given."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def blocks(model: nn.Module) -> dict[str, Tensor]:
 
 
 def formula(block: Tensor, weight: float = WEIGHT) -> tuple[Tensor, Tensor]:
-    """Value and gradient of weight * sum (a1 b1 + a2 b2)^2, by hand."""
+    """Return value and gradient of weight * sum (a1 b1 + a2 b2)^2, computed by hand."""
     a1, b1, a2, b2 = block.detach().reshape(-1, 4).unbind(-1)
     product = a1 * b1 + a2 * b2
     gradient = 2 * weight * torch.stack((b1, a1, b2, a2), -1) * product.unsqueeze(-1)
@@ -153,7 +153,7 @@ def test_checkpointing_neither_doubles_nor_drops_it(encoder: Family, reentrant: 
         model.enable_input_require_grads()
         if checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": reentrant})
-        for _ in range(2):  # what the first backward pass computes again must not count in the next
+        for _ in range(2):  # recomputation in the first backward pass must not count in the next
             model.zero_grad()
             in_forward(model, encoder.inputs).backward()
         found.append({name: block.grad for name, block in blocks(model).items()})

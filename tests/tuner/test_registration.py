@@ -1,4 +1,4 @@
-"""`import goft_cli` is all that PEFT needs for a GOFT adapter, whichever is imported first."""
+"""PEFT loads GOFT adapters after `import goft_cli`, whichever of the two is imported first."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ print(*[one.message for one in said])
 def test_where_the_method_cannot_be_registered_peft_is_imported_all_the_same(
     goft_process: Goft, tmp_path: Path
 ) -> None:
-    (tmp_path / "peft.py").write_text("one = 1\n")  # as another version may lack what is needed
+    (tmp_path / "peft.py").write_text("one = 1\n")  # stands for a version without what GOFT needs
     answer = goft_process(code=ALONE)
     assert (answer.code, answer.err) == (0, "")
     assert "PEFT does not know GOFT adapters" in answer.out

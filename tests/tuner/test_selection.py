@@ -1,4 +1,4 @@
-"""Which modules are adapted, and how many parameters that makes."""
+"""Check which modules GOFT adapts, and the paper's numbers of trained parameters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_list_of_name_endings(family: Family, attach: Attach) -> None:
 
 
 def test_a_name_that_no_module_has_is_refused(family: Family, attach: Attach) -> None:
-    """PEFT alone would adapt the others, and say nothing."""
+    """PEFT alone would adapt the other modules without a warning."""
     with pytest.raises(ValueError, match="no module is called 'nonesuch';"):
         attach(family.build(), [*family.targets, "nonesuch"])
 

@@ -1,4 +1,4 @@
-"""A fraction of an adapter: its ends are exact, and between them it is what its definition says."""
+"""An adapter at strength 0 or 1 is exact, and in between it equals its dense definition."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FEW = settings(max_examples=10)
 
 
 def turned_densely(blocks: list[Tensor], dim: int) -> Tensor:
-    """R (dim, dim) as the product of its pairs, stage by stage, float64."""
+    """Return R (dim, dim), float64, as the product of its pairs' blocks, stage by stage."""
     whole = torch.eye(dim, dtype=WIDE)
     for stage in schedule(dim):
         for k in range(stage.pairs):
@@ -42,7 +42,7 @@ def turn_by(angle: Tensor) -> Tensor:
 
 
 def power_of_block(block: Tensor, strength: float) -> Tensor:
-    """Its rotation by a fraction of its angle times its stretch to that power, by the SVD."""
+    """Return the rotation by a fraction of the block's angle times its stretch to that power."""
     left, values, right = torch.linalg.svd(block)
     nearest = left @ right
     angle = torch.atan2(nearest[1, 0], nearest[0, 0])
@@ -50,7 +50,7 @@ def power_of_block(block: Tensor, strength: float) -> Tensor:
 
 
 def dense(layer: GoftLayer, strength: float) -> Tensor:
-    """W S^t R_t^T (out, in) from the trained parameters, float64."""
+    """Return W S^t R_t^T (out, in), float64, from the trained parameters."""
     rotation = layer.goft_rotation["default"].detach().to(WIDE)
     if rotation.dim() == 1:
         angle = layer.goft_angle["default"]
@@ -97,7 +97,7 @@ BY_METHOD = pytest.mark.parametrize("options", GOFTS.values(), ids=list(GOFTS))
 
 
 def goft_layer(kind: type[nn.Module], width: int, options: dict[str, Any]) -> GoftLayer:
-    """A layer of 5 outputs, turned far from the identity."""
+    """Return a layer of 5 outputs whose rotation is far from the identity."""
     torch.manual_seed(width)
     base = nn.Linear(width, 5) if kind is nn.Linear else Conv1D(5, width)
     layer = GoftLayer(base.double(), "default", GoftConfig(init_weights=False, **options)).eval()

@@ -1,4 +1,4 @@
-"""Fractions of what PEFT's methods learn, what has none, and what adapters of all kinds share."""
+"""PEFT's methods at a strength equal their dense definition; those without one are refused."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def adapted(config: peft.PeftConfig, model: nn.Module | None = None) -> PeftMode
 
 
 def cayley(entries: Tensor, size: int, strength: float) -> Tensor:
-    """Block-diagonal (I - tK)(I + tK)^-1 of the upper triangles of skew matrices K."""
+    """Return block-diagonal (I - tK)(I + tK)^-1 from upper triangles of skew matrices K."""
     skew = torch.zeros(len(entries), size, size, dtype=WIDE)
     rows, columns = torch.triu_indices(size, size, 1)
     skew[:, rows, columns] = entries
@@ -71,7 +71,7 @@ def cayley(entries: Tensor, size: int, strength: float) -> Tensor:
 
 
 def peft_weight(layer: Any, strength: float) -> Tensor:  # noqa: ANN401 - one layer class a method
-    """The dense weight (out, in) at a strength from the trained parameters."""
+    """Return the dense weight (out, in) at a strength from the trained parameters."""
     weight, kind = layer.get_base_layer().weight.detach(), type(layer).__module__.split(".")[2]
     if kind == "lora":
         a, b = (getattr(layer, f"lora_{one}")["default"].weight.detach() for one in "AB")
@@ -91,7 +91,7 @@ def peft_weight(layer: Any, strength: float) -> Tensor:  # noqa: ANN401 - one la
 
 @cache
 def shared(method: str) -> tuple[PeftModel, dict[str, Tensor]]:
-    """One model for all examples, each of which leaves it at full strength, and its state."""
+    """Return one model for all examples and its state; each example leaves it at strength 1."""
     model = adapted(PEFTS[method])
     return model, copy.deepcopy(model.state_dict())
 

@@ -1,4 +1,4 @@
-"""A weighted adapter turns each pair by a sum of angles: what it is, and what it is not."""
+"""`add_weighted_adapter` adds angles, which is the product only of rotations that commute."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_it_is_the_product_only_where_the_rotations_commute() -> None:
         return (dense(layer, "sum") - dense(layer, "b") @ dense(layer, "a")).norm()
 
     assert difference() > 1e-3
-    for name in ("a", "b"):  # all pairs of the first stage lie in planes of their own
+    for name in ("a", "b"):  # the pairs of the first stage are disjoint, so they commute
         layer.goft_rotation[name].data[4:] = 0
     assert difference() < 1e-14
 

@@ -1,4 +1,4 @@
-"""Gradients through whole models: checkpointing, autocast, the penalty, a few steps."""
+"""Check gradients of whole models: with checkpointing, autocast, the penalty, over a few steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def penalty(model: nn.Module) -> Tensor | float:
 
 
 def gradients(model: PeftModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Of squared outputs plus the penalty, by parameter."""
+    """Return the gradients of the mean squared logits plus the penalty, by parameter."""
     model.zero_grad()
     loss = model(**inputs).logits.square().mean() + penalty(model)
     loss.backward()
@@ -47,7 +47,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(
     model.gradient_checkpointing_enable({"use_reentrant": reentrant})
     found = gradients(model, family.inputs)
     assert found.keys() == expected.keys()
-    # The backward pass repeats the forward's very operations.
+    # The backward pass repeats the same operations as the forward pass.
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 

@@ -1,4 +1,4 @@
-"""What the tests of `goft plan` share: a run that is planned, and not trained."""
+"""Shared by the tests of `goft plan`: data, a model without weights and a short run's overrides."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.support import small_runs
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, and with a model whose weights are not there."""
+    """Return a folder with data and a model without its weights."""
     return small_runs.write_place(tmp_path_factory.mktemp("place"))
 
 
 def words(place: Path, *more: str) -> list[str]:
-    """Overrides for a short run in `run`, on the data and the model of `place`."""
+    """Return overrides for a short run in `run`, on the data and the model of `place`."""
     return small_runs.overrides(place / "model", place / "data", Path("run"), *more)

@@ -1,4 +1,4 @@
-"""The batch that a forecast is made for: the longest rows, or a stand-in that the model takes."""
+"""A forecast is made for a batch of the longest rows, or for a stand-in that the model accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`goft plan calibrate=true`: models of few blocks are measured and counted up to all blocks."""
+"""`goft plan calibrate=true` measures models of few blocks and extrapolates to all blocks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_deep_model_is_counted_up_from_few_blocks(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Blocks that are not alike are measured all together."""
+    """Check that a model whose blocks are not alike is measured as a whole."""
     shutil.copytree(place / "model", tmp_path / "model")
     config = tmp_path / "model" / "config.json"
     deep = json.loads(config.read_text()) | {"num_hidden_layers": depth}
@@ -85,7 +85,7 @@ def test_a_measured_growth_replaces_what_updates_were_foreseen_to_take(
 
 
 def test_an_evaluation_of_more_rows_adds_to_the_growth(place: Path) -> None:
-    """Its activations are larger than those of an update."""
+    """The evaluation's activations are larger than the update's."""
     cfg = small_runs.composed(words(place))
     model = attached(cfg, cfg.adapter).get_base_model()
     one, many = (stand_in_batch(build_task(cfg.task), model, rows) for rows in (1, 512))
@@ -98,7 +98,7 @@ def test_an_evaluation_of_more_rows_adds_to_the_growth(place: Path) -> None:
 def test_memory_that_this_process_has_freed_does_not_hide_the_growth(
     place: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Blocks below the threshold of mapping stay in the heap when they are freed."""
+    """Blocks smaller than malloc's mmap threshold stay in the heap when they are freed."""
     cfg = small_runs.composed(words(place, "trainer.per_device_train_batch_size=64"))
     task = build_task(cfg.task)
     batch = stand_in_batch(task, attached(cfg, cfg.adapter), 64)

@@ -1,4 +1,4 @@
-"""`goft compare`: which runs it makes and reuses, and what it says and writes of them."""
+"""`goft compare` makes or reuses the right runs, and prints and writes their statistics."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def table(folder: Path) -> dict[str, dict[str, str]]:
-    """Read `comparison.csv`, by adapter."""
+    """Return the rows of `comparison.csv`, by adapter."""
     text = (folder / "comparison.csv").read_text(encoding="utf-8")
     return {row["adapter"]: row for row in csv.DictReader(text.splitlines())}
 

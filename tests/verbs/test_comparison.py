@@ -1,4 +1,4 @@
-"""Verdicts: the rule holds what it promises, and every reason not to compare is found."""
+"""The comparison with the paper has its stated confidence, and each obstacle to it is named."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def runs(
 
 
 def judged(*values: float, **changes: Any) -> Comparison:  # noqa: ANN401
-    """Compare seeds, in percent, with a paper's 50.00."""
+    """Return the comparison of seeds' values, in percent, with a paper's 50.00."""
     ours = dict(enumerate(values))
     return replace(Comparison("t/r/m", "accuracy", 2, ours, 50.0, None), **changes)
 
@@ -74,7 +74,7 @@ def test_one_more_run_is_inside_as_often_as_promised(count: int) -> None:
 def test_the_rule_decides() -> None:
     assert judged(49.0, 50.0, 51.0).verdict == INSIDE
     assert judged(59.0, 60.0, 61.0).verdict == OUTSIDE
-    # seeds that agree to the last digit printed agree with the paper if it prints the same
+    # equal seeds are inside only if their mean, rounded as printed, is the paper's number
     assert judged(50.004, 50.004).verdict == INSIDE
     assert judged(50.006, 50.006).verdict == OUTSIDE
     assert judged(50.0, 50.0, obstacle="so").verdict == NOT_COMPARABLE

@@ -1,4 +1,4 @@
-"""`goft merge`, `eval` and `predict` refuse an adapter that is not whole, and certify nothing."""
+"""`goft merge`, `eval` and `predict` refuse a damaged adapter, and write no merged model."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ ENDINGS = {"qgoft": "goft_rotation", "lora": "lora_B.weight"}
 
 @pytest.fixture(params=ENDINGS)
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A copy of a run of version 0.1.0."""
+    """Return a copy of a run of version 0.1.0."""
     return shutil.copytree(RUNS / request.param, tmp_path / request.param)
 
 
 def learnt(folder: Path) -> list[str]:
-    """Return the names of what the method itself learnt."""
+    """Return the names of the method's own tensors: rotations, or B of LoRA."""
     names = load_file(folder / "adapter" / WEIGHTS)
     return sorted(name for name in names if name.endswith(ENDINGS[folder.name]))
 
@@ -88,7 +88,7 @@ def test_no_verb_takes_a_damaged_adapter(damage: str, run: Path, tmp_path: Path)
     change, named = DAMAGES[damage]
     expected = named(run)
     change(run)
-    # All of them open the run in one way; which damage is found is tested beside that way.
+    # All verbs open the run with the same function, so one verb is enough for other damages.
     for verb in VERBS.values() if damage == "nothing learnt" else [VERBS["eval"]]:
         sentence = refusal(lambda verb=verb: verb(run), tmp_path)
         assert all(word in sentence for word in expected)

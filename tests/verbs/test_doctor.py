@@ -1,4 +1,4 @@
-"""`goft doctor`: what each check notices, and that every failure has a remedy."""
+"""Each check of `goft doctor` finds its problem, and every failure has a remedy."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_adapter_is_put_on_the_model(tmp_path: Path) -> None:
     assert (sound.verdict, sound.found) == (Verdict.ok, "212 parameters on 12 layers")
     (finding,) = inputs.examine_adapter(configured(*words, "model.target_modules=[query,qkv]"))
     fails_with(finding, "no layer to adapt is called qkv", "attention.self.query")
-    assert inputs.examine_adapter(configured("model=minilm-l6")) == []  # on the hub
+    assert inputs.examine_adapter(configured("model=minilm-l6")) == []  # the model is on the hub
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_precision_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 def unknown_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As if nothing had been compiled in this process."""
+    """Clear the caches of compiled loops, as in a new process."""
     monkeypatch.setattr(compiled, "_healthy", [])
     compiled._loops.cache_clear()
     yield

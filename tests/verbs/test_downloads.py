@@ -1,4 +1,4 @@
-"""What of the hub is here and what would be downloaded, as a plan and the doctor say it."""
+"""`goft plan` and `goft doctor` tell cached models and datasets from those to download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`goft fetch`: from the caches to a folder, and a run that needs nothing but that folder."""
+"""`goft fetch` copies a model and data from the caches to a folder that is all a run needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SOURCES = ["model.path=me/mini", "task.dataset.id=me/sentences", "task.dataset.c
 
 @pytest.fixture
 def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Caches of this test alone, which hold a model and a dataset."""
+    """Return the folder of this test's own hub caches, which hold a model and a dataset."""
     root = tmp_path / "caches"
     turn_to(root, monkeypatch)
     small_runs.write_model(cache_model(root, "me/mini"))

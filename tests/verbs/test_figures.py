@@ -1,4 +1,4 @@
-"""Figures of a report, of a rewind and of a comparison: one size, nothing covered, one colour."""
+"""Figures have one size and no overlaps, and show an adapter in the same colour everywhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CAPTION: Any = Caption("a task", "a model", "accuracy", "goft", "")
 
 
 def found(count: int) -> dict[str, Any]:
-    """Return what `classes.json` holds of that many classes of long names."""
+    """Return the content of `classes.json` for this many classes with long names."""
     names = [f"a rather long name of the class {number}" for number in range(count)]
     scores = {"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 3}
     confusion = {one: {other: 1 + (one == other) for other in names} for one in names}
@@ -44,7 +44,7 @@ def run_of(name: str) -> Any:  # noqa: ANN401 - stands for a record
 
 
 def rows(names: tuple[str, ...]) -> list[Any]:
-    """Return what a comparison draws of adapters with 2000 parameters and more, and one with 0."""
+    """Return rows of a comparison: adapters of 2000 parameters and more, `linear` with 0."""
     lost = SimpleNamespace(mean=0.3, label="fall of the probe's accuracy", line=[(0, 0.1), (1, 2)])
     shared = {"mean": 0.5, "deviation": 0.1, "seconds": 3.0, "forgotten": lost}
     return [
@@ -67,7 +67,7 @@ def tuned(names: tuple[str, ...]) -> dict[str, Any]:
 
 @pytest.fixture
 def saved(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
-    """Keep figures, by file, that would be written."""
+    """Return the figures that would be written, by file name."""
     kept: dict[str, Figure] = {}
     for module in (comparison, summary):
         monkeypatch.setattr(module, "save", lambda one, path, **_: kept.update({path.name: one}))
@@ -75,7 +75,7 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
 
 
 def assert_nothing_is_covered(figure: Figure) -> None:
-    """Fail where a legend lies on axes or another legend, or leaves the figure."""
+    """Fail if a legend overlaps axes or a legend or leaves the figure, or if axes are too low."""
     figure.draw_without_rendering()
     assert not any(axes.get_legend() for axes in figure.axes)
     boxes = [legend.get_window_extent() for legend in figure.legends]
@@ -114,7 +114,7 @@ def test_class_bars_are_those_of_the_classes() -> None:
     (axes,) = figures.class_bars(many, OWN["lora"]).axes
     assert len(axes.patches) == figures.CELLS
     assert axes.get_yticklabels()[0].get_text() == figures.shortened(last)
-    assert figures.confusion({**many, "confusion": {}}, OWN["lora"]) is None  # of sets of labels
+    assert figures.confusion({**many, "confusion": {}}, OWN["lora"]) is None  # for sets of labels
 
 
 def test_a_comparison_covers_nothing_and_tells_all_adapters_apart(
@@ -129,7 +129,7 @@ def test_a_comparison_covers_nothing_and_tells_all_adapters_apart(
         marks = {(line.get_color(), str(line.get_marker())) for line in lines}
         assert marks >= {(look.colour, str(look.marker)) for look in LOOKS.values()}
     left, *_ = saved["comparison.png"].axes
-    assert len([place for place in left.get_xticks() if place > 0]) >= 2  # of less than a decade
+    assert len([place for place in left.get_xticks() if place > 0]) >= 2  # even within a decade
 
 
 def test_the_curves_of_a_run_are_in_its_adapters_colour(

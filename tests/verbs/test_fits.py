@@ -1,4 +1,4 @@
-"""`goft plan fits=SIZE`: what it advises fits, composes and keeps the update; several devices."""
+"""Check the settings that `goft plan fits=SIZE` advises, and forecasts for several devices."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_what_is_advised_fits_and_keeps_the_update(place: Path) -> None:
 
 
 def test_an_evaluation_that_is_too_large_gets_smaller_batches(place: Path) -> None:
-    """The update fits, so that its batch stays."""
+    """The update fits, so its batch size stays."""
     few = "trainer.per_device_train_batch_size=1", "trainer.gradient_accumulation_steps=8"
     cfg = small_runs.composed(words(place, *few))
     whole = forecast(cfg)
@@ -91,7 +91,7 @@ def test_an_evaluation_that_is_too_large_gets_smaller_batches(place: Path) -> No
 
 
 def test_candidates_are_measured_on_request(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packed weights cannot be made up, so that they are not."""
+    """Check that quantized candidates are not measured: their weights cannot be made up."""
     grown = 2**33
     monkeypatch.setattr(calibration, "measure_apart", lambda *_: Measured(1.0, 1.0, grown, grown))
     monkeypatch.setattr("goft_cli.verbs.plan.fits.free_bytes", lambda _: 2**40)
@@ -119,7 +119,7 @@ def test_the_stand_in_takes_what_the_rotation_takes(rotation: Tensor) -> None:
     def peak() -> int:
         x = torch.randn(5000, 64, requires_grad=True)
         turned = rotation.clone().requires_grad_()
-        rotate_transposed(x, turned).sum().backward()  # what is kept for good is made here
+        rotate_transposed(x, turned).sum().backward()  # allocates what later calls reuse
         x.grad = turned.grad = None
         with LiveBytes([x, turned]) as live:
             (rotate_transposed(x, turned) * 1).sum().backward()
@@ -157,7 +157,7 @@ def test_ddp_exchanges_the_adapters_gradients_alone(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_table_of_the_document_is_the_plans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The smaller model's lines; the larger one takes as long again and more."""
+    """Check the smaller model's lines only; the larger model would take even longer."""
     written = Path(__file__).parents[2] / "docs" / "scaling.md"
     monkeypatch.delitem(scaling_table.SHAPES, "LLaMA2-70B")
     lines = scaling_table.table().splitlines()

@@ -1,4 +1,4 @@
-"""What a comparison says of forgetting: measured once, and where strengths are, along them."""
+"""`goft compare` measures forgetting once per run, and along strengths where they exist."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_a_run_is_measured_once_and_ends_where_its_line_does(
     draw(rows, caption, tmp_path)
     assert (tmp_path / "comparison.png").is_file()
     lost = forgetting.Forgotten(found.runs, [[], *found.lines])
-    assert lost.line == []  # of one run no fraction exists
+    assert lost.line == []  # one of the runs has no line
     (ground.run.adapter / "adapter_config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(TypeError, match="not callable"):  # it is measured, as it is another one
+    with pytest.raises(TypeError, match="not callable"):  # a changed adapter is measured again
         forgetting.measure_all(cfg, runs, wanted)
 
 

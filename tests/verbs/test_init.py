@@ -1,4 +1,4 @@
-"""`goft init`: the task that it writes is the one that the words make."""
+"""`goft init` writes the task that `goft train` composes from the same words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`goft merge`: what it writes is the adapted model, it says how nearly, and refuses otherwise."""
+"""`goft merge` exports the adapted model with an error report, and refuses a wrong export."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def merged(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_libraries_agree_in_a_process_without_goft(trained: Path, merged: Path) -> None:
-    """The merged folder in transformers alone, then the LoRA in PEFT."""
+    """Load the merged folder in transformers alone, then the LoRA in PEFT."""
     rows, lora = predictions(trained), merged.parent / "lora"
     merge(MergeConfig(adapter=str(trained), output_dir=str(lora), as_lora=16, samples=0))
-    # each card's own lines, then every row of the run's predictions
+    # run the code of each model card, then predict every row of the run's predictions
     script = f"""{snippet(merged)}
 import json, sys, torch
 texts = {[row["sentence"] for row in rows]!r}
@@ -141,7 +141,7 @@ def test_without_rows_only_the_layers_are_certified(trained: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("rank", [16, 2])
 def test_as_lora_states_what_the_rank_leaves_out(trained: Path, tmp_path: Path, rank: int) -> None:
-    """At full rank the outputs are the adapter's, by PEFT alone and the card's own lines."""
+    """At full rank outputs equal the adapter's, and the card's code loads the trained head."""
     target = tmp_path / "lora"
     merge(MergeConfig(adapter=str(trained), output_dir=str(target), as_lora=rank))
     found = report(target)
@@ -149,7 +149,7 @@ def test_as_lora_states_what_the_rank_leaves_out(trained: Path, tmp_path: Path, 
     if rank == 2:
         assert residual > 0.1
         return
-    assert residual < 64 * EPS  # the decomposition of matrices of 16 columns
+    assert residual < 64 * EPS  # rounding of the decomposition of matrices of 16 columns
     assert found["outputs"]["largest"] < 1e-4
     scope: dict[str, Any] = {}
     exec(snippet(target), scope)

@@ -1,4 +1,4 @@
-"""`goft plan`: counts that are exact, memory that is near, and what it says of paper and hub."""
+"""`goft plan` counts exactly, forecasts memory, and names the paper's result and downloads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from goft_cli.cli import main
 sys.exit(main(["plan", *sys.argv[1:]]) or main(["train", *sys.argv[1:]]))
 """
 PEAK_TOLERANCE = 0.15
-"""What is asked of a forecast; the allocator's own ways make up for most of it."""
+"""The relative error allowed of a memory forecast; the allocator causes most of it."""
 
 
 def planned(goft: Goft, *words: str) -> tuple[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What `goft predict` is given: every format, stdin, rows without text, and what it refuses."""
+"""`goft predict` reads every format, stdin and rows without text, and refuses bad input."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """Write rows in the format of the ending, by other means than the program's own."""
+    """Write rows in the format of the file's extension, without goft's own writers."""
     table, ending = Dataset.from_list(rows), path.suffix
     frame: Any = table.to_pandas()
     if ending in (".csv", ".tsv"):
@@ -150,7 +150,7 @@ BAD: dict[str, tuple[str, bytes, str]] = {
 
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the test fail that loads a model."""
+    """Fail a test that loads a model."""
 
     def opened(*_: object, **__: object) -> NoReturn:
         raise AssertionError("the model was loaded")

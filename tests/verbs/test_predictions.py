@@ -1,4 +1,4 @@
-"""Predictions beside their rows: named labels, and the format of the file's ending."""
+"""Predictions are written beside their rows, in the format of the file's extension."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LINES = st.lists(
 
 
 def predicted(lines: list[Line], size: int) -> Predicted:
-    """Cut lines into parts of this size, as predictions come."""
+    """Return the lines as predictions in parts of `size` rows."""
     names = [name for name in lines[0] if name != "prediction"]
     columns = {name: [line[name] for line in lines] for name in names}
     parts = [
@@ -53,7 +53,7 @@ def predicted(lines: list[Line], size: int) -> Predicted:
 
 
 def nested(row: dict[str, Any]) -> Line:
-    """Return a row of a table as a line of JSON has it; a number may be written as text."""
+    """Return a table's row as the nested dictionary of a JSON line; numbers may be text."""
     flat = [row[f"prediction.{name}"] for name in ("label", "score", "probabilities.ham")]
     if flat[0] in ("", None):
         assert {*flat} <= {"", None}
@@ -64,7 +64,7 @@ def nested(row: dict[str, Any]) -> Line:
 
 
 def delimited(delimiter: str) -> Callable[[Path], list[Line]]:
-    """Read what Python's own reader makes of it."""
+    """Return a reader of delimited files that uses Python's csv module."""
 
     def read(path: Path) -> list[Line]:
         with path.open(newline="", encoding="utf-8") as file:
@@ -107,7 +107,7 @@ def test_what_is_written_is_what_is_read(
     assert READERS[ending](path) == lines
     write(str(upper), predicted(lines, size))
     assert READERS[ending](upper) == lines
-    if ending in {".jsonl", ".json", ".csv", ".tsv"}:  # others have groups of rows, the parts
+    if ending in {".jsonl", ".json", ".csv", ".tsv"}:  # other formats store parts as row groups
         assert upper.read_bytes() == path.read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""`goft push` against a stand-in for the hub: what arrives, who may read it, what is refused."""
+"""Check `goft push` on a stand-in server for the hub: files, visibility and refusals."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_card_loads_what_was_pushed(
     assert f"| validation | matthews_correlation | {score:.4f} |" in text
     assert "learning_rate: 0.02" in text
 
-    # a folder of that name stands for the repository, and one for the base model
+    # folders with these names replace the repository and the base model
     hub.write(tmp_path)
     (tmp_path / "model").symlink_to(trained.parent / "model")
     monkeypatch.chdir(tmp_path)

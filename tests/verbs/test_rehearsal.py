@@ -1,4 +1,4 @@
-"""Every recipe, with model and data swapped for tiny ones, runs through to its number."""
+"""Every recipe runs to its result on a tiny model and tiny data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`goft report`: one page that asks nobody for anything, on what runs left and did."""
+"""`goft report` writes one page about runs, which loads nothing from other addresses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Structure(HTMLParser):
-    """Collects what a browser would fetch, and whether tags close."""
+    """Collects the addresses that a browser would fetch, and checks that tags close."""
 
     VOID = frozenset({"meta", "br", "hr", "img", "input", "link"})
 
@@ -43,7 +43,7 @@ class Structure(HTMLParser):
         self.fetched: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Remember the tag and any address in it."""
+        """Record the tag and the addresses in its attributes."""
         self.tags.append(tag)
         self.fetched += [
             value
@@ -54,13 +54,13 @@ class Structure(HTMLParser):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """A tag that closes itself."""
+        """Record a self-closing tag."""
         self.handle_starttag(tag, attrs)
         if tag not in self.VOID:
             self.open.pop()
 
     def handle_endtag(self, tag: str) -> None:
-        """Match the last one opened."""
+        """Check that the tag is the last one opened."""
         assert self.open.pop() == tag
 
 
@@ -127,5 +127,5 @@ def test_what_turned_is_measured_on_the_merged_weights(trained: Path) -> None:
     for layer in layers:
         assert len(layer.angles) == sum(layer.stages) > 0
         assert layer.turned > 0
-        # lengths change by no more than the worst block of each of at most five stages lets them
+        # at most five stages, and each stretches by at most 1 + the largest deviation of a block
         assert layer.longest <= (1 + layer.deviation) ** 5 + 1e-5

@@ -1,4 +1,4 @@
-"""`goft reproduce` as a user types it, and what it writes."""
+"""`goft reproduce` runs from its command line, and writes tables, JSON, Markdown and plots."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_runs_that_are_there_are_reused(goft: Goft, tmp_path: Path) -> None:
     assert goft("reproduce", "table1/rte/qgoft", *words).code == 0
     (run,) = Path("outputs/glue/rte/deberta-v3-base/qgoft").iterdir()
     before = (run / "metrics.json").stat().st_mtime_ns
-    answer = goft("reproduce", "figure4a/rte/qgoft", *words)  # the same runs by another name
+    answer = goft("reproduce", "figure4a/rte/qgoft", *words)  # a cell with the same runs
     assert answer.code == 0
     assert "the command line changed the run: trainer.max_steps=1" in " ".join(answer.out.split())
     assert (run / "metrics.json").stat().st_mtime_ns == before

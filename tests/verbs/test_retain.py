@@ -1,4 +1,4 @@
-"""`retain=` as users type it, and what eval, report and plan make of it."""
+"""Values of `retain=` are read or refused, and eval, report and plan use them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_was_measured_is_kept_until_the_adapter_changes(
     spec = retained("cka", record.cfg.task)
     assert find(record, spec, 1.0) == kept
     assert find(record, spec, 0.5) is None
-    assert goft("report", f"runs={folder.path}", "retain=cka").code == 0  # which measures nothing
+    assert goft("report", f"runs={folder.path}", "retain=cka").code == 0  # report measures nothing
     page = (folder.path / "report" / "report.html").read_text(encoding="utf-8")
     assert "What the base model still does" in page
     assert f"{kept.forgotten:.4f}" in page
@@ -100,6 +100,6 @@ def test_the_plan_states_the_cost(goft: Goft) -> None:
     answer = goft("plan", "retain=auto")
     assert answer.code == 0, answer.err
     said = " ".join(answer.out.split())
-    # 500 and 280 rows each time, and the 35 that the probe is fitted on; 1,000 are evaluated
+    # 500 and 280 rows per measurement, and 35 to fit the probe; an evaluation has 1,000 rows
     assert "815 forward passes of the base model once, 780 for each measurement" in said
     assert "0.81 and 0.78 evaluations of the run" in said

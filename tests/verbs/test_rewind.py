@@ -1,4 +1,4 @@
-"""`goft rewind`: its points against other ways to the same numbers, and what cannot be rewound."""
+"""Check the scores of `goft rewind` against ones computed otherwise, and what it refuses."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ CONTENT: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw less often: a metric takes milliseconds."""
+    """Draw only 20 resamples, since each computes a metric, which takes milliseconds."""
     monkeypatch.setattr(rewinding, "RESAMPLES", 20)
 
 
@@ -88,7 +88,7 @@ def test_a_run_is_rewound_and_left_as_it_was(goft: Goft, trained: Path, tmp_path
 
 
 def mean_logit(outputs: Any, split: Split) -> RowScorer:  # noqa: ANN401 - an array
-    """Stand in for a headline by a number that every small change of the model changes."""
+    """Replace the headline metric by one that changes with every small change of the model."""
     return lambda rows: float(outputs[rows, 0].astype(np.float64).mean())
 
 

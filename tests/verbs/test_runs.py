@@ -1,4 +1,4 @@
-"""Each run of a reproduction has a process of its own, however it ends."""
+"""Each run of `goft reproduce` has its own process; a run that fails or is killed is named."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.trainings import CRASHED, KILLED, REFUSED
 
 CELL = "figure4a/rte/qgoft"
 BALLAST = 1_500_000_000
-"""Bytes, more than twice what a rehearsal takes."""
+"""Bytes, more than twice the memory of a rehearsal."""
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "train_quietly", trainings.train)
     monkeypatch.setattr(
         "goft_cli.run.preflight.check_inputs", lambda cfg: None
-    )  # the model is on no disk here
+    )  # the model is not on this machine
 
 
 def in_this_process(
     job: Callable[[TrainConfig], None], cfg: TrainConfig, _: Surroundings, *, several: bool
 ) -> Outcome:
-    """Do as `isolated`, in no time."""
+    """Replace `isolated`: run the job in this process, which is faster."""
     assert several
     try:
         job(cfg)
@@ -57,7 +57,7 @@ def in_this_process(
 
 
 def pids() -> list[int]:
-    """Return the process of each run below this folder."""
+    """Return the process id of each run below `outputs`."""
     files = sorted(Path("outputs").rglob("manifest.json"))
     return [read_json(file)["environment"]["pid"] for file in files]
 
@@ -114,7 +114,7 @@ def test_the_traceback_is_that_of_the_runs_process(
 @pytest.mark.slow
 def test_a_run_records_its_own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    ballast = b"x" * BALLAST  # as a cell before may have taken in this process
+    ballast = b"x" * BALLAST  # memory that an earlier cell may have used here
     del ballast
     cell = Cell("figure4a/rte", "qgoft")
     with stand_ins(compose_train([*cell.words(1), *rehearsal_words(cell, 1)])) as cfg:

@@ -1,4 +1,4 @@
-"""`goft predict` with several runs on one base model: each row as its own run alone predicts it."""
+"""`goft predict` with several runs on one base model predicts each row as its run alone does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WHICH = ["a", "b", "b", "b", "a", "a", "b", "a", "b", "b"]
 
 @pytest.fixture(scope="module")
 def strict(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of GOFT with a scale on the model and the data of `trained`, which is of qGOFT."""
+    """Return a run of GOFT with a scale, on model and data of `trained`, which is of qGOFT."""
     folder = tmp_path_factory.mktemp("strict") / "run"
     own = ["adapter=goft", "adapter.scale=true", "trainer.learning_rate=0.1", "seed=3"]
     places = trained.parent / "model", trained.parent / "data", folder
@@ -41,7 +41,7 @@ def strict(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(
     trained: Path, strict: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[Any]]:
-    """What each run predicts on all of TEXTS."""
+    """Return the predictions of each run alone for all of TEXTS."""
     folder = tmp_path_factory.mktemp("alone")
     source = write_rows(folder / "new.jsonl", WHICH)
     runs = {"a": trained, "b": strict}
@@ -75,7 +75,7 @@ def test_each_row_is_predicted_on_as_by_its_run_alone(
     source = write_rows(tmp_path / "new.jsonl", WHICH)
     runs = {"a": str(trained), "b": str(strict)}
     assert all(x != y for x, y in zip(*alone.values(), strict=True) if x)
-    monkeypatch.setattr(run_trained, "PREDICTED_ROWS", 4)  # parts, each with rows of both
+    monkeypatch.setattr(run_trained, "PREDICTED_ROWS", 4)  # each part has rows of both runs
     found = predicted(tmp_path, source, adapters=runs, adapter_column="which", batch_size=2)
     for row, (name, prediction) in enumerate(zip(WHICH, found, strict=True)):
         expected = alone[name][row]
@@ -83,7 +83,7 @@ def test_each_row_is_predicted_on_as_by_its_run_alone(
             assert prediction is expected is None
             continue
         assert prediction["label"] == expected["label"]
-        # batches of other rows: roundings of the same sums
+        # the batches have other rows, so the same sums are rounded differently
         assert prediction["probabilities"] == pytest.approx(expected["probabilities"], rel=1e-5)
 
 

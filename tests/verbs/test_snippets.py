@@ -1,4 +1,4 @@
-"""The lines on a model card run as they stand, for every kind of task."""
+"""The code on a model card runs as written, for several kinds of task."""
 
 from __future__ import annotations
 

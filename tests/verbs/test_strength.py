@@ -1,4 +1,4 @@
-"""`strength=` in the verbs: what is written and said is the adapter at it, and its file stays."""
+"""Verbs with `strength=` use and report the adapter at it, and leave the adapter's file alone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def share(model: torch.nn.Module, processor: Any) -> float:  # noqa: ANN401 - a 
 
 @pytest.fixture
 def copied(trained: Path, tmp_path: Path) -> Path:
-    """A run whose folder may be written to."""
+    """Return a copy of the run, which a test may write to."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 

@@ -1,4 +1,4 @@
-"""Memory counted on tensors without data, against what can be added up by hand."""
+"""Check memory counted on tensors without data against sums computed by hand."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_backward_pass_needs_what_was_kept_and_leaves_the_gradient() -> None:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = small_runs.write_model(tmp_path_factory.mktemp("model"))
-    (folder / "model.safetensors").unlink()  # there is no need of them
+    (folder / "model.safetensors").unlink()  # weights are not needed
     return folder
 
 

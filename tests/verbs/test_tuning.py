@@ -1,4 +1,4 @@
-"""`goft compare tune=K`: equal trials for all, on rows that are not the headline's."""
+"""`goft compare tune=K` gives adapters equally many trials, not scored on the headline's rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLACES = ["task.eval_splits=[validation]", "task.headline_split=validation"]
 
 
 def peaked(cfg: TrainConfig) -> float | None:
-    """Score best at ten times LoRA's recipe and at GOFT's own; fail far above it."""
+    """Return a score with its peak at 10 times LoRA's rate and at GOFT's own; None above 0.2."""
     if cfg.trainer.learning_rate > 0.2:
         return None
     best = {"goft": 1e-2, "lora": 2e-2}[cfg.adapter.name]
@@ -43,7 +43,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
 
 
 def tried(trainings: Trainings, name: str) -> list[float]:
-    """Return the rates of an adapter's trials."""
+    """Return the learning rates of an adapter's trials."""
     cfgs = [run.cfg for run in trainings.planned if run.cfg.adapter.name == name]
     return sorted(cfg.trainer.learning_rate for cfg in cfgs if cfg.seed == 0)
 

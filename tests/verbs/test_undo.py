@@ -1,4 +1,4 @@
-"""`goft merge undo=true`: what was merged comes out again, up to rounding, or is refused."""
+"""`goft merge undo=true` restores the base model up to rounding, or refuses."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_turning_back_gives_the_base_up_to_rounding(
     assert found.difference == pytest.approx(largest, rel=1e-6)
     if method == "goft" and not scale:
         # half a rounding of the merged row, spread over its entries, and half of the last one;
-        # in float32 those of the merge's stages come on top
+        # in float32 the roundings of the merge's stages are added
         stages = len(f"{width - 1:b}") if dtype == torch.float32 else 0.1
         assert found.difference <= 1 + stages
 
@@ -113,7 +113,7 @@ def test_the_base_comes_out_of_a_merged_run_with_the_head_as_trained(
 
 
 def changed(folder: Path, merged: Path, **report: Any) -> Path:  # noqa: ANN401 - of any section
-    """A copy of a merged folder whose certificate says otherwise."""
+    """Return a copy of a merged folder with these digests in its certificate."""
     shutil.copytree(merged, folder)
     found = json.loads((folder / "merge_report.json").read_text())
     found["sha256"] |= report

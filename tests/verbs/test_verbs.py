@@ -1,4 +1,4 @@
-"""`goft eval` and `predict` on one small finished run, and runs that no verb can use."""
+"""`goft eval` and `predict` repeat a run's scores and predictions, and refuse other weights."""
 
 from __future__ import annotations
 

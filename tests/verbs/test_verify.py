@@ -1,4 +1,4 @@
-"""`goft verify`: what holds, what does not, and what an earlier version did not record."""
+"""`goft verify` names what differs from a run's records, and notes what was not recorded."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ CERTIFIED = "merged/merge_report.json"
 
 @pytest.fixture(scope="module")
 def whole(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Ground:
-    """A finished run with a certificate in its folder, never written to."""
+    """Return a finished run with a merge certificate; tests do not write to it."""
     ground = copied(trained, tmp_path_factory.mktemp("verified") / "ground")
     for report in ground.run.path.glob("*/merge_report.json"):
-        shutil.rmtree(report.parent)  # what other tests exported into the run that they share
+        shutil.rmtree(report.parent)  # exports of other tests that share the run
     merge(MergeConfig(adapter=str(ground.run.path), samples=10))
     return ground
 
@@ -63,7 +63,7 @@ def another_score(root: Path) -> None:
 
 
 def turned(name: str) -> Change:
-    """Change every weight of a file a little."""
+    """Return a change that adds 0.1 to every weight of a file."""
 
     def change(root: Path) -> None:
         tensors = {key: value + 0.1 for key, value in load_file(root / name).items()}

@@ -1,4 +1,4 @@
-"""A chat task that reads a folder."""
+"""A fixture that makes a chat task which reads a folder."""
 
 from __future__ import annotations
 

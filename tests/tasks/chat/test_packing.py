@@ -1,4 +1,4 @@
-"""Packed chats do not see one another, fill their rows well, and are learnt as they are alone."""
+"""Packed chats do not attend to one another, fill their rows well, and give the unpacked loss."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_each_size_is_in_one_bin_and_none_overflows(sizes: list[int]) -> None:
     assert sorted(place for places in bins for place in places) == list(range(len(sizes)))
     loads = [sum(sizes[place] for place in places) for places in bins]
     assert max(loads) <= 20
-    # no two bins fit into one: the second of them would have been laid into the first
+    # no two bins fit into one: best fit would have put the second one's items into the first
     assert all(a + b > 20 for index, a in enumerate(loads) for b in loads[index + 1 :])
 
 
@@ -103,7 +103,7 @@ def test_a_model_that_would_mix_chats_is_not_packed_for(
 
 
 def test_several_rows_are_tried_and_not_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As flash attention does, forget the positions of a batch of several rows."""
+    """Ignore the positions of a batch of several rows, as flash attention does."""
     model = random_llama()
     forward = model.model.forward
 

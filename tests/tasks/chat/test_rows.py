@@ -1,4 +1,4 @@
-"""Chats from files in every form: what is read, left out and refused."""
+"""Chats are read from files of every form; rows that are no chats are left out or refused."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_a_chat_is_left_as_it_is(turns: list[dict[str, str]]) -> None:
 
 @given(chats(), st.data())
 def test_a_turn_taken_out_is_noticed(turns: list[dict[str, str]], data: st.DataObject) -> None:
-    """But at the ends: there the rest is a chat still, or has no answer."""
+    """Keep the system's turn and the last turn: without either the rest may be a valid chat."""
     first = 1 if turns[0]["role"] == "system" else 0
     place = data.draw(st.integers(first, len(turns) - 2))
     with pytest.raises(NoChatError):

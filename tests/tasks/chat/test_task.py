@@ -1,4 +1,4 @@
-"""Encoding, lengths, scores and answers, on the shipped decoder and one of random weights."""
+"""A chat task encodes, shortens, scores and answers chats."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def encoded(task: Chat, tokenizer: PreTrainedTokenizerFast, *chats: Turns) -> li
 
 
 def runs(tokenizer: PreTrainedTokenizerFast, labels: list[int]) -> list[str]:
-    """Return the texts that are scored."""
+    """Return the text of each run of scored tokens."""
     marked = [-1 if label == IGNORED else label for label in labels]
     cuts = np.flatnonzero(np.diff(np.array(marked) == -1)) + 1
     parts = [part.tolist() for part in np.split(np.array(marked), cuts)]

@@ -1,4 +1,4 @@
-"""Which tokens of a chat are the assistant's, on templates of the published shapes."""
+"""The assistant's tokens of a chat are found, with templates of the published shapes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def ids_of(*tokens: str) -> set[int]:
 
 
 def spoken(source: str, *, says: bool = False) -> PreTrainedTokenizerFast:
-    """Give the tokenizer a template."""
+    """Return the shared tokenizer with this chat template."""
     TOKENIZER.chat_template = template(source, says=says)
     return TOKENIZER
 
 
 def by_hand(shape: Shape, turns: Turns) -> tuple[str, list[bool]]:
-    """Write a chat without a template; a token is scored if one of its characters is."""
+    """Return a hand-written chat, and whether each token has a character that is scored."""
     pieces = shape.pieces(turns)
     text = "".join(text for text, _ in pieces)
     ends = list(accumulate(len(text) for text, _ in pieces))
@@ -93,7 +93,7 @@ def test_the_token_that_ends_a_turn(name: str, end: str) -> None:
 
 
 def test_to_a_turn_belongs_what_ends_it_whatever_comes_next() -> None:
-    """As Cohere's two tokens, and not what Phi 3 writes at the end of a whole text."""
+    """Cohere ends a turn with two tokens; Phi 3 adds a token only at the end of the whole text."""
     two = CHATML.replace("<|im_end|>' }}E", "</s><|im_end|>' }}E").replace(
         "{% if add_generation", "{{ eos_token if not add_generation_prompt }}{% if add_generation"
     )
@@ -106,7 +106,7 @@ def test_to_a_turn_belongs_what_ends_it_whatever_comes_next() -> None:
 
 
 def test_the_last_turn_may_have_an_end_of_its_own() -> None:
-    """As in gpt-oss."""
+    """The template of gpt-oss ends the last turn with another token."""
     other = CHATML.replace("'<|im_end|>' }}E", "('</s>' if loop.last else '<|im_end|>') }}E")
     chosen = Template(spoken(other))
     text, spans = chosen.answers(TALK, last=False)

@@ -1,4 +1,4 @@
-"""What is scored is what TRL scores with `assistant_only_loss`, where TRL is installed."""
+"""The scored tokens are those of TRL's `assistant_only_loss`, where TRL is installed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TALKS: list[Turns] = [
 
 
 def trl_rows(tokenizer: PreTrainedTokenizerFast, folder: Path, talks: Sequence[Turns]) -> list[Any]:
-    """Let TRL encode chats as it would for a training, on a model that is never run."""
+    """Return the rows that TRL's SFTTrainer encodes for training; its model is never run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         size: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1}
@@ -67,7 +67,7 @@ def test_each_token_is_scored_as_trl_scores_it(name: str, make_chat: Maker, tmp_
 def test_of_trls_own_templates_the_spaces_around_a_turn_may_differ(
     name: str, make_chat: Maker, tmp_path: Path
 ) -> None:
-    """TRL marks a line's end behind a turn in some of them; those without marks have ours."""
+    """Some of TRL's marks include the line break after a turn; without marks goft omits it."""
     folder = Path(trl.__file__).parent / "chat_templates"
     tokenizer, rows = bytes_tokenizer(), Dataset.from_dict({"messages": TALKS})
     tokenizer.chat_template = (folder / f"{name}_training.jinja").read_text()

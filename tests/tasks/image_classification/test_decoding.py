@@ -1,4 +1,4 @@
-"""Which pixels each of Pillow's modes stands for, with formulas of our own for the conversions."""
+"""Check the RGB pixels that each of Pillow's modes decodes to, with formulas of our own."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PALETTE = RANDOM.integers(0, 256, (16, 3), dtype=np.uint8)
 INDEX = RANDOM.integers(0, 16, (5, 7), dtype=np.uint8)
 LOSSLESS = {"webp": {"lossless": True, "exact": True}}
 ROUNDING = 1.5
-"""Of a conversion to whole numbers by fixed-point arithmetic, and of our own to none."""
+"""Allowed difference: Pillow converts in rounded fixed-point arithmetic, our formulas do not."""
 TRANSPARENT = 3
 
 
 def thrice(grey: Array) -> Array:
-    """Return RGB of grey."""
+    """Return grey pixels (h, w) as RGB (h, w, 3)."""
     return np.stack([grey] * 3, axis=-1)
 
 
@@ -40,7 +40,7 @@ def saved(image: Image.Image, folder: Path, suffix: str, **options: object) -> A
 
 
 def converted(image: Image.Image) -> Array:
-    """Convert an image that no file holds."""
+    """Convert an image in memory to RGB."""
     return np.asarray(to_rgb(image, Path("memory")))
 
 
@@ -131,7 +131,7 @@ def test_premultiplied_colour_is_divided_by_its_alpha(premultiplied: str) -> Non
     alpha = ALPHA | 128
     image = with_alpha(pixels, alpha).convert(premultiplied)
     expected = thrice(GREY) if premultiplied == "La" else COLOUR
-    # what was rounded to a whole number is multiplied by 255 / alpha, and that rounded too
+    # the rounding error of a stored value is multiplied by 255 / alpha, and rounded again
     tolerance = (255 / alpha / 2 + ROUNDING)[..., None]
     assert (np.abs(converted(image) - expected.astype(float)) <= tolerance).all()
 
@@ -142,7 +142,7 @@ def from_cmyk(inks: Array) -> Array:
 
 
 def from_ycbcr(values: Array) -> Array:
-    """JFIF's conversion."""
+    """Convert YCbCr to RGB as JFIF does."""
     light, blue, red = np.moveaxis(values.astype(float), -1, 0)
     blue, red = blue - 128, red - 128
     green = light - 0.344136 * blue - 0.714136 * red
@@ -155,7 +155,7 @@ def from_hsv(values: Array) -> Array:
 
 
 def from_lab(values: Array) -> Array:
-    """CIE 1976 under D50, brought to D65 by Bradford's matrix, then sRGB's curve."""
+    """Convert CIE 1976 Lab under D50 to D65 by Bradford's matrix, then by sRGB's curve."""
     lightness, a, b = np.moveaxis(values.astype(float), -1, 0)
     middle = (lightness / 2.55 + 16) / 116
     roots = np.stack([middle + (a - 128) / 500, middle, middle - (b - 128) / 200], -1)
@@ -196,7 +196,7 @@ def test_lab_is_that_of_a_printer(tmp_path: Path) -> None:
     bands = np.stack([lightness, *RANDOM.integers(112, 145, (2, 5, 7))], -1).astype(np.uint8)
     image = Image.merge("LAB", [Image.fromarray(band) for band in np.moveaxis(bands, -1, 0)])
     for found in (converted(image), saved(image, tmp_path, "tiff")):
-        # steps of 1/255 in lightness, and a colour profile's own table of 16 bits
+        # lightness has steps of 1/255, and the colour profile has a table of 16 bits
         np.testing.assert_allclose(found, from_lab(bands), atol=2 * ROUNDING)
 
 
@@ -224,7 +224,7 @@ def test_a_portable_map_is_scaled_by_its_own_highest(
 def write_tiff(
     path: Path, values: Array, *, bits: int, photometric: int = 1, kind: int = 1
 ) -> None:
-    """Write grey of any bits in one strip: Pillow writes few of the layouts that it reads."""
+    """Write a grey image of any bit depth in one strip; Pillow writes few of these layouts."""
     height, width = values.shape
     if bits == 12:
         digits = "".join(f"{value:03x}" for value in values.flat)

@@ -1,4 +1,4 @@
-"""Lists of images as people have them, and as they should not be."""
+"""Image lists, folders and tables are read; faulty ones are refused with file and line."""
 
 from __future__ import annotations
 

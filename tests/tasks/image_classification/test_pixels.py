@@ -1,4 +1,4 @@
-"""What reaches the model is what its processor makes of a file, kept in memory or not."""
+"""The model gets the pixels that its image processor makes, kept in memory or not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from goft_cli.tasks.image_classification import ImageClassification, pixels
 from tests.support.small_images import SIZE, write_images, write_vit
 
 ROWS = 5
-# The processor scales, subtracts and divides; so do we, in another order of roundings.
+# The processor and goft both scale, subtract and divide, but they round in another order.
 TOLERANCE = 8 * torch.finfo(torch.float32).eps
 
 
@@ -93,7 +93,7 @@ def test_the_processor_file_of_the_papers_model_is_read(
     task: ImageClassification, model: ModelConfig, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(model.path, tmp_path / "model")
-    half = [0.5, 0.5, 0.5]  # ViT's own file on the hub: no class, one number for the size
+    half = [0.5, 0.5, 0.5]  # ViT's file on the hub has no class, and one number for the size
     stated = {"do_normalize": True, "do_resize": True, "image_mean": half, "image_std": half}
     (folder / "preprocessor_config.json").write_text(
         json.dumps({**stated, "resample": 2, "size": SIZE})

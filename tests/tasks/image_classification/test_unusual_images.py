@@ -1,4 +1,4 @@
-"""Rotated, animated, damaged, enormous and very thin images."""
+"""Rotated, animated and very thin images are decoded; damaged and enormous ones are refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ UPRIGHT: dict[int, Callable[[Array], Array]] = {
     7: lambda stored: np.rot90(stored, 2).swapaxes(0, 1),
     8: np.rot90,
 }
-"""What EXIF's orientation asks for, by its number."""
+"""The rotation or reflection for each number of EXIF's orientation."""
 WAYS: list[tuple[str, str, dict[str, Any]]] = [
     ("RGB", "png", {}),
     ("RGB", "tiff", {}),
@@ -118,7 +118,7 @@ def test_transparent_pixels_are_said_once(
 def test_more_pixels_than_pillow_likes(
     most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It refuses twice the number, and warns of the number, which is an error here."""
+    """Pillow raises an error above twice its limit and warns above it; goft refuses both."""
     Image.fromarray(COLOUR).save(tmp_path / "vast.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
     with pytest.raises(GoftError, match=r"vast\.png: .*35 pixels"):
@@ -191,7 +191,7 @@ def task() -> ImageClassification:
 def test_thin_images_are_stretched(
     size: tuple[int, int], task: ImageClassification, tmp_path: Path
 ) -> None:
-    """Arrays of one or three rows must not be taken for colours first."""
+    """Arrays of one or three rows must not be taken for channels-first images."""
     width, height = size
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
@@ -203,7 +203,7 @@ def test_thin_images_are_stretched(
 
 
 def test_what_would_fill_the_memory_is_refused(task: ImageClassification, tmp_path: Path) -> None:
-    Image.new("RGB", (2, 100_000)).save(tmp_path / "line.png")  # 10 GB, as 256 x 12,800,000
+    Image.new("RGB", (2, 100_000)).save(tmp_path / "line.png")  # 10 GB at 256 x 12,800,000 pixels
     processor = BitImageProcessorPil(size={"shortest_edge": 256})
     images = task.encode(task.read(tmp_path / "line.png"), processor)
     assert re.search(r"line\.png: .* 2 x 100000", str(images.broken[0]))

@@ -1,4 +1,4 @@
-"""An instruction task that reads a folder, and tokenizers to encode with."""
+"""Fixtures: an instruction task that reads a folder, and two tokenizers."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def make_instruction(tmp_path: Path) -> Callable[..., Instruction]:
 
 @pytest.fixture(scope="session")
 def bytes_tokenizer() -> PreTrainedTokenizerBase:
-    """Any text to ids and back, as the shipped decoder does it."""
+    """Return the tokenizer of tiny-llama, which encodes and decodes any text."""
     return shipped_llama()[1]
 
 
 @pytest.fixture(scope="session")
 def words_tokenizer() -> PreTrainedTokenizerBase:
-    """One token per letter, words marked as LLaMA 2 does it, and like there none for padding."""
+    """Return a tokenizer of one token per letter, with LLaMA 2's word marks and no padding."""
     special = ["<unk>", "<s>", "</s>"]
     letters = ["▁", "\n", *map(chr, range(33, 127))]
     vocabulary = {token: index for index, token in enumerate([*special, *letters])}

@@ -1,4 +1,4 @@
-"""The Alpaca task is the paper's Table 7."""
+"""The Alpaca task has the hyperparameters of the paper's Table 7."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ LENGTHS = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, 
 
 
 def by_hand(logits: Tensor, row: Row) -> tuple[float, int]:
-    """Sum one example's loss in float64; the logits at i are of the token at i + 1."""
+    """Sum one example's loss in float64; the logits at i predict the token at i + 1."""
     labels = torch.tensor(row["labels"])[1:]
     losses = cross_entropy(logits[:-1].double(), labels, reduction="none", ignore_index=-100)
     return losses.sum().item(), int((labels != -100).sum())

@@ -1,4 +1,4 @@
-"""Packed examples do not see one another, and packing changes nothing but time and memory."""
+"""Packed examples do not attend to one another, and have the logits that they have alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOLERANCE = 1000 * torch.finfo(torch.float32).eps
 
 
 def opt() -> PreTrainedModel:
-    """A model that takes position ids, but no notice of where they start anew."""
+    """Return a model that takes position ids, but ignores where they start again."""
     config = OPTConfig(
         vocab_size=50, hidden_size=16, ffn_dim=16, num_hidden_layers=1, num_attention_heads=2
     )
@@ -40,13 +40,13 @@ def opt() -> PreTrainedModel:
 
 
 def bloom() -> PreTrainedModel:
-    """A model that knows no position ids."""
+    """Return a model that takes no position ids."""
     config = BloomConfig(vocab_size=50, hidden_size=16, n_layer=1, n_head=2, initializer_range=0.3)
     return BloomForCausalLM(config).eval()
 
 
 def packed_logits(attention: str, batch: dict[str, Tensor], **more: Tensor) -> tuple[Tensor, ...]:
-    """Run one packed batch, and give each example its part of the logits."""
+    """Run one packed batch, and return each example's part of the logits."""
     with torch.no_grad():
         logits = random_llama(attention)(**batch, **more, use_cache=False).logits[0]
     return logits.split([sum(pair) for pair in LENGTHS])
@@ -78,7 +78,7 @@ def test_another_neighbour_does_not_matter(attention: str) -> None:
 
 @pytest.mark.parametrize("attention", ATTENTION)
 def test_an_attention_mask_would_let_them_see_one_another(attention: str) -> None:
-    """The measure above can tell: this is what must not happen."""
+    """Check that the comparison above detects examples that attend to one another."""
     rows = random_rows(LENGTHS)
     everything = torch.ones(1, 29, dtype=torch.long)
     found = packed_logits(attention, PACK(rows), attention_mask=everything)[-1]

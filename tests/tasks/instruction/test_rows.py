@@ -1,4 +1,4 @@
-"""Instructions from files: what is read, left out, kept back and refused."""
+"""Instructions are read from files; rows are left out, held out for validation or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoding, scoring, decoding and answering, on the shipped decoder and one of random weights."""
+"""An instruction task encodes, scores, decodes and answers rows."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_ruined_model_has_no_finite_perplexity(rows: Dataset, make_instruction
 
 
 def by_hand(model: PreTrainedModel, prompt: list[int], limit: int) -> list[int]:
-    """Write greedily, up to the end (2), without a cache, a batch or a library."""
+    """Generate greedily up to the end token (2), without a cache, a batch or `generate`."""
     new: list[int] = []
     while len(new) < limit:
         token = int(logits_of(model, {"input_ids": [*prompt, *new]})[-1].argmax())

@@ -1,4 +1,4 @@
-"""The template and its cuts, against what LLaMA-Factory v0.4.0 does."""
+"""The prompt template and the cuts to length are those of LLaMA-Factory v0.4.0."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def test_what_is_cut_keeps_its_proportions(prompt: int, answer: int, length: int
     assert len(first) >= 1
     assert len(second) >= 1
     assert len(first) + len(second) == min(prompt + answer, length)
-    # rounded down, so at most one token less than its share, but never none
+    # rounded down: at most one token less than the answer's share, but at least one token
     share = answer * min(1.0, length / (prompt + answer))
     assert len(second) == 1 or share - 1 - 1e-9 <= len(second) <= share + 1e-9
 
 
 @given(lengths, lengths, st.integers(2, 4096))
-@example(142, 58, 100)  # 29 tokens by whole numbers
+@example(142, 58, 100)  # 29 tokens in integer arithmetic
 def test_cuts_are_the_references(prompt: int, answer: int, length: int) -> None:
     kept = max(int(length * (answer / (prompt + answer))), 1)
     first, second = cut([1] * prompt, [2] * answer, length)

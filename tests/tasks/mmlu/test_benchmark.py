@@ -1,4 +1,4 @@
-"""MMLU as a whole: both protocols as published, the averages, and the fast way against the slow."""
+"""Check MMLU's two protocols, the averages, and that a cached prefix changes no answer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from goft_cli.training.evaluation import tolerance
 from tests.support.multiple_choice import SUBJECTS, config, tiny_llama, write_folder
 
 QUESTIONS = sum(SUBJECTS.values())
-# The share of right answers by category, Table 2's columns, with how many questions each has.
+# The categories, which are columns of Table 2, with the number of subjects of each.
 CATEGORIES = {"stem": 18, "social_sciences": 12, "humanities": 13, "other": 14}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Three subjects, whose five-shot prompts overflow the model's 256 tokens here and there."""
+    """Return a folder of three subjects; some five-shot prompts exceed the model's 256 tokens."""
     return str(write_folder(tmp_path_factory.mktemp("mmlu")))
 
 
@@ -86,7 +86,7 @@ def test_the_fast_way_gives_every_answer_of_the_slow_one(name: str, folder: str)
     slow = scored(config(name, data_dir=data_dir, cache_prefix=False))
     assert fast.metrics == slow.metrics
     assert len(fast.predictions) == len(slow.predictions) > 0
-    # a probability moves by at most half of what its logits move by
+    # a probability changes by at most half of the change of its logits
     allowed = tolerance(torch.float32, layers=14)
     for one, other in zip(fast.predictions, slow.predictions, strict=True):
         assert one["prediction"] == other["prediction"]
@@ -125,7 +125,7 @@ def test_more_exemplars_than_there_are_is_refused(folder: str) -> None:
     build_benchmark(config("mmlu/full", data_dir=folder, shots=[5])).load()
     with pytest.raises(GoftError, match=r"dev .*5 .*6 .*abstract_algebra.*shots=5"):
         build_benchmark(config("mmlu/full", data_dir=folder, shots=[0, 6])).load()
-    # the reference takes the four that its loader leaves
+    # the reference implementation takes the four that its loader leaves
     build_benchmark(config("mmlu/legacy", data_dir=folder, shots=[5])).load()
 
 

@@ -1,4 +1,4 @@
-"""The legacy shuffles are those of `datasets` itself."""
+"""The legacy protocol shuffles rows exactly as `datasets` does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_they_are_what_dataset_shuffle_draws_without_a_seed(seed: int, counts: l
 
 
 def test_they_go_on_where_the_state_is_used_up() -> None:
-    # each draw takes two of the 624 words
+    # each draw takes two of the 624 words of the generator's state
     shuffles, rows = Shuffles(42), Dataset.from_dict({"row": range(4)})
     np.random.seed(42)
     for draw in range(320):

@@ -1,4 +1,4 @@
-"""The prompts of `mmlu/full` are lm_eval's, odd questions included."""
+"""The prompts of `mmlu/full` are lm_eval's, also for questions with unusual white space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUBJECT = "high_school_us_history"
 
 
 def lm_eval_prompt(shown: list[Row], asked: Row) -> str:
-    """Write what lm_eval 0.4.13 renders from tasks/mmlu/default and its first_n sampler."""
+    """Return what lm_eval 0.4.13 renders from tasks/mmlu/default and its first_n sampler."""
     text = (
         "The following are multiple choice questions (with answers) about high school us history."
         "\n\n"
@@ -27,7 +27,7 @@ def lm_eval_prompt(shown: list[Row], asked: Row) -> str:
 
 @pytest.fixture
 def benchmark(tmp_path: Path) -> MMLU:
-    """One subject whose exemplars and questions are the odd ones."""
+    """Return a benchmark of one subject, whose exemplars and questions are STRANGE."""
     write_rows(tmp_path / "dev" / f"{SUBJECT}_dev.csv", STRANGE)
     write_rows(tmp_path / "test" / f"{SUBJECT}_test.csv", STRANGE)
     found = build_benchmark(config("mmlu/full", data_dir=str(tmp_path)))
@@ -43,7 +43,7 @@ def test_every_prompt_is_lm_evals(shots: int, limit: int, benchmark: MMLU) -> No
     assert len(prompts) == len(STRANGE)
     for prompt, asked in zip(prompts, STRANGE, strict=True):
         text = lm_eval_prompt(STRANGE[:shots], asked)
-        # too long a prompt loses its beginning, the tokenizer's first token too
+        # a prompt that is too long loses its beginning, also the tokenizer's first token
         assert prompt.ids.tolist() == tokenizer(text)["input_ids"][-limit:]
 
 

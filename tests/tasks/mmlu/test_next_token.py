@@ -1,4 +1,4 @@
-"""With the common beginning computed once, the logits are those of whole prompts one by one."""
+"""With the common prefix computed once, the logits are those of whole prompts one by one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TOKENS = [3, 1, 7, 39]
 
 @pytest.fixture(scope="module", params=CONFIGS)
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
-    """A random model of each sort."""
+    """Return a model of each architecture with random weights."""
     set_seed(0)
     config = AutoConfig.for_model(request.param, **CONFIGS[request.param])
     return AutoModelForCausalLM.from_config(config).eval()

@@ -1,4 +1,4 @@
-"""Prompts to the letter, and what happens to those that are too long."""
+"""MMLU's prompts equal the published ones to the letter, and too long ones are shortened."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_an_answer_is_what_its_letter_adds_to_the_prompt() -> None:
 @pytest.mark.parametrize(
     ("words", "split"),
     [
-        (["Answer", ":", "A"], pre_tokenizers.Whitespace()),  # the other letters are one: unknown
+        (["Answer", ":", "A"], pre_tokenizers.Whitespace()),  # B, C and D are unknown tokens
         ([*"Answer:ABCD "], pre_tokenizers.Split("", "isolated")),  # a blank is a token of its own
     ],
 )

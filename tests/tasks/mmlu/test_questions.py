@@ -1,4 +1,4 @@
-"""Questions from csv files and from the hub's columns, and what the legacy loader makes of them."""
+"""MMLU's questions are read from csv files, the hub's columns, and as the legacy loader does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task to read for, a document to read, and tokenizers that are known letter by letter."""
+"""Fixtures: a question-answering task, a SQuAD document, and tokenizers of single letters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def make_task(tmp_path: Path) -> QaMaker:
 
 @pytest.fixture
 def document() -> Document:
-    """Two articles, three paragraphs, four questions; the first has two true answers."""
+    """Return two articles, three paragraphs, four questions; the first has two right answers."""
     lake = "The lake is 12 km long. It was dammed in 1911, 40 years after the town."
     return {
         "version": "1.1",

@@ -1,4 +1,4 @@
-"""SQuAD's JSON and the hub's tables give the same rows; what is wrong is named with its place."""
+"""SQuAD's JSON and the hub's tables give the same rows; faults are named with their place."""
 
 from __future__ import annotations
 

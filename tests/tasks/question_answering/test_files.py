@@ -1,4 +1,4 @@
-"""The files that SQuAD's own scorer reads hold the answers of the headline's split."""
+"""The files for SQuAD's official scorer hold the answers of the headline split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQuAD through the whole pipeline on a small local model, and the trained run used again."""
+"""A small model trains on data like SQuAD's, and `goft eval` and `predict` use the run again."""
 
 from __future__ import annotations
 

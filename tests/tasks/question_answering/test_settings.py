@@ -1,4 +1,4 @@
-"""The composed SQuAD task against the published settings, and the ranges of its own keys."""
+"""The composed SQuAD task has the published settings, and refuses values out of range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best spans against a search through all of them."""
+"""The best spans are those that a search through all spans finds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Logits = tuple[np.ndarray, np.ndarray]
 
 
 def keep(logits: Logits, windows: Windows, count: int) -> Best:
-    """Keep what a batch's outputs are reduced to, of windows of these lengths."""
+    """Return what a batch's outputs are reduced to: the `count` largest logits of each window."""
     mask = torch.arange(logits[0].shape[1]) < torch.tensor(windows.lengths)[:, None]
     start, end = (largest(torch.tensor(values), mask, count) for values in logits)
     return start[0].numpy(), start[1].numpy(), end[0].numpy(), end[1].numpy()
@@ -67,7 +67,7 @@ def problems(draw: st.DrawFn) -> tuple[list[str], Windows, Logits]:
     contexts = draw(st.lists(st.text("abcdefgh", min_size=1, max_size=14), min_size=1, max_size=3))
     windows = cut(contexts, size=6, shared=2)
     count = windows.starts.size
-    # Distinct multiples of 1 and of 1/1000: no two sums are equal, and all are exact.
+    # Distinct multiples of 1024 and of 1: no two sums are equal, and all are exact.
     first, last = (draw(st.permutations(range(count))) for _ in range(2))
     shape = windows.starts.shape
     return contexts, windows, (np.reshape(first, shape) * 1024.0, np.reshape(last, shape) * 1.0)

@@ -1,4 +1,4 @@
-"""Windows: what they cover, what they share, and where the answer is in them."""
+"""Windows cover the context, share tokens as configured, and have the answer as their target."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LETTERS = st.sampled_from("abcdefghij")
 
 @st.composite
 def answered(draw: st.DrawFn) -> dict[str, object]:
-    """A short question, a context of any length, and an answer somewhere in it."""
+    """Draw a short question, a context of 1 to 60 letters, and an answer somewhere in it."""
     context = draw(st.text(LETTERS, min_size=1, max_size=60))
     start = draw(st.integers(0, len(context) - 1))
     stop = draw(st.integers(start + 1, len(context)))
