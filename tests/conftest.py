@@ -1,4 +1,4 @@
-"""What every test stands on: no network, and the command in this process or in one of its own."""
+"""Shared fixtures: no network, and `goft` run in the test's process or in a new process."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import logging
 import os
 from importlib.util import find_spec
 
-# Before any import of the libraries, which read these once.
+# Set these before any library is imported: the libraries read them only once.
 os.environ.update(
     HF_HUB_OFFLINE="1",
     HF_DATASETS_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",
     TOKENIZERS_PARALLELISM="false",
     MPLBACKEND="Agg",
-    OMP_NUM_THREADS="1",  # two workers share two cores
+    OMP_NUM_THREADS="1",  # two pytest workers share two cores
     OMP_WAIT_POLICY="PASSIVE",
-    GOFT_TOKENS_GB="0",  # nothing of the tests is kept in the user's cache folder
+    GOFT_TOKENS_GB="0",  # no tokenized data is stored in the user's cache folder
 )
-if find_spec("triton"):  # its kernels are interpreted, unless told otherwise: see `make gpu`
+if find_spec("triton"):  # kernels are interpreted unless the variable is set, as by `make gpu`
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import subprocess
@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command left behind."""
+    """The exit code, output and errors of a command."""
 
     code: int
     out: str
@@ -48,7 +48,7 @@ Goft = Callable[..., Answer]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import only the files that have a test of the kind asked for, such as `-m slow`."""
+    """Skip a file that has no test with the mark given by `-m`, such as `-m slow`."""
     kind = config.option.markexpr
     if not kind.isidentifier() or collection_path.suffix != ".py":
         return None
@@ -57,9 +57,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture(scope="session", autouse=True)
 def blank_curves() -> Iterator[None]:
-    """Leave a picture of nothing where a run has its curves, which take as long as its training.
+    """Write a PNG header instead of the curves, which take as long to draw as a run to train.
 
-    `tests/run/test_report.py` draws them.
+    `tests/run/test_report.py` tests the real plot.
     """
     from goft_cli.run import summary
 
@@ -70,7 +70,7 @@ def blank_curves() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of qGOFT on a BERT of two blocks; tests leave its files as they are."""
+    """Return the folder of a finished qGOFT run on a two-block BERT; tests must not change it."""
     from goft_cli.run import pipeline
     from tests.support import small_runs
 
@@ -82,7 +82,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub on loopback, with an account that may write."""
+    """Yield a stand-in hub server on loopback; the token set here has write access."""
     from datasets import config as datasets_config
     from huggingface_hub import constants
 
@@ -109,7 +109,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture(autouse=True)
 def plain_logging() -> Iterator[None]:
-    """Undo what Hydra makes of the root logger: a level, and handlers on streams of one test."""
+    """Restore the root logger's level after a test, and remove the stream handlers of Hydra."""
     root = logging.getLogger()
     level = root.level
     yield
@@ -121,7 +121,7 @@ def plain_logging() -> Iterator[None]:
 def goft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Goft:
-    """Run `goft WORDS...` in this process, from an empty folder."""
+    """Return a function that runs `goft WORDS...` in this process, from an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logging, "raiseExceptions", logging.raiseExceptions)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
@@ -140,7 +140,7 @@ def goft(
 
 @pytest.fixture
 def goft_process(tmp_path: Path) -> Goft:
-    """Run `goft WORDS...`, or Python on `code`, as a process of its own in an empty folder."""
+    """Return a function that runs `goft WORDS...`, or Python code, in a new process."""
 
     def run(*words: str, code: str = "", **environment: str) -> Answer:
         program = ["-c", code] if code else ["-m", "goft_cli"]

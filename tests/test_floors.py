@@ -1,7 +1,7 @@
-"""The package is a house: a file imports from its own floor and from lower ones, and in no circle.
+"""Each file imports only from its own layer (floor) or a lower one, and imports form no cycle.
 
-Read from the text of every file, so that late imports, those for type checkers and modules named in
-`import_module("...")` count too.
+The imports are read from the text of every file. So late imports, imports for type checkers and
+modules named in `import_module("...")` count too.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ FLOORS = (
     "verbs",
     "cli",
 )
-"""From the ground up."""
+"""The folders of the package, from the lowest layer to the highest."""
 FACADES = {
     "goft_cli": "cli",
     "goft_cli.penalty": "tuner",
     "goft_cli.preflight": "system",
     "goft_cli.__main__": "cli",
 }
-"""Public paths at the root, each on the floor that it opens."""
+"""Modules at the root of the package, with the layer that each belongs to."""
 LONGEST_FILE, MOST_FILES = 300, 228
 
 
@@ -105,7 +105,7 @@ def test_every_file_stands_on_a_floor() -> None:
 
 
 def test_rotation_is_mathematics_on_torch_alone() -> None:
-    """It could be a package of its own, or a part of PEFT."""
+    """Check that the rotation imports no other part of goft_cli: it could become a part of PEFT."""
     found = {
         name.split(".")[0]
         for module in modules()

@@ -1,4 +1,4 @@
-"""Imports: light answers stay light, none goes in a circle, rotations need PyTorch alone."""
+"""Light commands import no heavy package, imports form no cycle, rotations need only PyTorch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ for line in {LIGHT!r}:
     assert not heavy, (line, heavy)
 """
 COMPILERS = {"kernels": {"triton"}, "warp": {"triton"}}
-"""What modules of the rotation need beside PyTorch; none is imported unless an engine needs it."""
+"""Packages that a module of the rotation may import besides PyTorch, by the module's name."""
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
@@ -84,14 +84,14 @@ def test_light_answers_import_nothing_heavy(goft_process: Goft) -> None:
 
 
 def test_each_module_can_be_imported_first() -> None:
-    """No circle of imports at module level; of a folder's module the folder's own come first."""
+    """Check that the imports at module level form no cycle."""
     names = {dotted(path) for path in sources(PACKAGE)}
     needs: dict[str, set[str]] = {}
     for path in sources(PACKAGE):
         found = {name for name, early in imports(path) if early and name.startswith(PACKAGE)}
         known = {name if name in names else name.rpartition(".")[0] for name in found}
         needs[dotted(path)] = known - {dotted(path)}
-    TopologicalSorter(needs).prepare()  # raises CycleError, which shows the circle
+    TopologicalSorter(needs).prepare()  # raises CycleError, which shows the cycle
 
 
 def test_rotation_is_torch_and_mathematics() -> None:

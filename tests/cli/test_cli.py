@@ -1,4 +1,4 @@
-"""The command line: every mistake gets one sentence, and light answers stay light."""
+"""Test the command line: help, flags, completion, signals, and one sentence for each error."""
 
 from __future__ import annotations
 
@@ -165,10 +165,10 @@ def test_a_reader_may_leave(words: str, tmp_path: Path) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(60) in {0, READER_GONE}  # 0 where the output passed through logging
+    assert process.wait(60) in {0, READER_GONE}  # 0 if the output went through logging
 
 
-# A line as typed so far, candidates that must be offered, and candidates that must not.
+# A line as typed so far, candidates that must be offered, and candidates that must not be.
 COMPLETIONS = [
     ("goft ", {*VERBS}, set()),
     ("goft tr", {"train"}, {"eval"}),

@@ -1,4 +1,4 @@
-"""`goft_cli.train`, `predict` and `load` do what the commands do, and leave a program as it was."""
+"""`goft_cli.train`, `predict` and `load` match the commands and leave the process unchanged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ROWS = [{"sentence": "the dog runs ."}, {"sentence": "the cat not sings ."}]
 
 @pytest.fixture
 def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with a model and data below names that need quotes on a command line."""
+    """Return the folder of a model and data; its name needs quotes on a command line."""
     root = tmp_path / "it's a, folder=1"
     small_runs.write_model(root / "model")
     small_runs.write_data(root / "data")
@@ -64,7 +64,7 @@ def words(ground: Path, **more: object) -> dict[str, Any]:
 
 
 def surroundings() -> dict[str, Any]:
-    """Return what a program may notice."""
+    """Return global state that a call could change: folder, signals, loggers, threads and more."""
     ours, theirs = logging.getLogger("goft_cli"), logging.getLogger("transformers")
     bars = transformers.logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled()
     return {
@@ -84,7 +84,7 @@ def surroundings() -> dict[str, Any]:
 
 @pytest.fixture
 def same_program() -> Iterator[None]:
-    """Require that all of it is after the test as it was before."""
+    """Check that the global state after the test is the same as before."""
     gc.unfreeze()
     before = surroundings()
     yield

@@ -1,4 +1,4 @@
-"""Every YAML under configs/ composes into its dataclass, and the recipes are the paper's."""
+"""Every YAML under configs/ composes into its dataclass, and GLUE recipes match the paper."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ TABLE5 = {
 
 
 def goft_of(cfg: TrainConfig) -> GoftAdapterConfig:
-    """Return the adapter's section, which must be ours."""
+    """Return the adapter's section after checking that the adapter is GOFT."""
     assert isinstance(cfg.adapter, GoftAdapterConfig)
     return cfg.adapter
 
@@ -145,7 +145,7 @@ def test_an_override_wins_over_the_recipe() -> None:
 def root(
     row: dict[str, Any], shared: dict[str, Any], budget: dict[str, Any], fallback: dict[str, Any]
 ) -> DictConfig:
-    """Return as much of a configuration as the recipe lookup reads."""
+    """Return a configuration with only the keys that the recipe lookup reads."""
     return OmegaConf.create(
         {
             "task": {"name": "t", "recipe": {"shared": shared, "by_adapter": {"r": row}}},
@@ -199,16 +199,16 @@ def test_trainer_keys_are_those_of_transformers() -> None:
 
 @pytest.mark.parametrize("adapter", CHOICES["adapter"])
 def test_adapter_keys_are_those_of_peft(adapter: str) -> None:
-    assert goft_cli.GoftConfig is not None  # registers the method
+    assert goft_cli.GoftConfig is not None  # registers GOFT with PEFT
     cfg = cell("demo/acceptability", adapter).adapter
     peft_class = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType[cfg.peft_type]]
     own = {entry.name for entry in fields(cfg)} - {entry.name for entry in fields(AdapterConfig)}
-    if isinstance(cfg, PeftAdapterConfig):  # its options are those of whichever method it names
+    if isinstance(cfg, PeftAdapterConfig):  # its options are those of the PEFT method that it names
         own = cfg.peft_options(1).keys()
     assert own <= {entry.name for entry in fields(peft_class)}
 
 
-# What names a file, and what is a published fact even where it equals the default.
+# Keys stated even if they equal the default: the file's name, and the published length.
 STATED_ANYWAY = {"name", "max_length"}
 
 

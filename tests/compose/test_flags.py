@@ -1,4 +1,4 @@
-"""Keys as flags: the same words, two dashes before them."""
+"""Keys of a verb can be typed as flags: `--as-lora 16` is read as `as_lora=16`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON Schemas take every YAML that goft takes, and refuse what is mistyped."""
+"""The JSON Schemas accept every YAML of this package and refuse mistyped keys and values."""
 
 from __future__ import annotations
 
@@ -107,13 +107,13 @@ def json_schemas_once() -> dict[str, Any]:
 
 
 def faults(name: str, text: str) -> list[str]:
-    """Return what a schema says against a YAML, read as goft reads it."""
+    """Return the errors that a schema finds in a YAML text, parsed with goft's loader."""
     content = yaml.load(text, Loader=loader()) or {}
     return [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(content)]
 
 
 def name_of(file: Path) -> str:
-    """Name the schema of a file of `configs/`."""
+    """Return the name of the schema for a file of `configs/`."""
     group = file.relative_to(data_root() / "configs").parts[0].removesuffix(".yaml")
     is_global = file.read_text(encoding="utf-8").startswith("# @package _global_")
     return "train" if is_global else group

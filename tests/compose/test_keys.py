@@ -1,4 +1,4 @@
-"""The keys read from schemas and YAML files are those of the composed configuration."""
+"""The keys read from schemas and YAML files equal the keys of the composed configuration."""
 
 from __future__ import annotations
 

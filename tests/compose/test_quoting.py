@@ -1,4 +1,4 @@
-"""What a person types comes back from Hydra as it was typed."""
+"""Hydra parses values with any characters to exactly the text that was typed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXTS = st.text(ANY, max_size=12) | st.lists(PIECES, max_size=8).map("".join)
 
 
 def read(verb: str, *words: str) -> object:
-    """Return the value of one word, as the command sees it."""
+    """Return `{"value": X}`, where X is the value of one word after parsing and interpolation."""
     (word,) = as_overrides(verb, words)
     override = PARSER.parse_override(word)
     return OmegaConf.to_container(OmegaConf.create({"value": override.value()}), resolve=True)
@@ -107,7 +107,7 @@ def test_a_value_of_python_is_read_as_it_stands(value: object) -> None:
     ],
 )
 def test_a_value_is_spelled_as_a_person_types_it(value: object, plain: str) -> None:
-    """The run's folder is named after it, and is that of the command."""
+    """Check the spelling: it is in the folder's name, which must be the same as the command's."""
     assert spelled(value) == plain
 
 

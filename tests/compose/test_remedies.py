@@ -1,6 +1,6 @@
-"""What an error tells the user to type can be typed: each `pass KEY=VALUE` of the package is tried.
+"""Each `pass KEY=VALUE` in an error message of the package names a valid key and value.
 
-The texts are found in the source, so that a new one is tried by itself. The rotations' layer is
+The messages are read from the source, so a new one is tested automatically. Those of `tuner` are
 left out: it is called from Python, and its errors name arguments.
 """
 
@@ -27,13 +27,13 @@ from tests.support.small_runs import composed
 
 PACKAGE = Path(goft_cli.__file__).parent
 HOLE = "\0"
-"""What an f-string fills in."""
+"""Stands for a value that an f-string inserts."""
 ADVICE = re.compile(
     r"(?:pass|choose|set|with|write|yours:|such as|or|and) "
     r"('[a-z][\w.]*=[^']*'|[a-z][\w.]*=(?:\[[^\]]*\]|[^\s;,`'\")]*))"
 )
 OPEN = re.compile(rf"{HOLE}|\.\.\.|=$|\b(?!A\b)[A-Z][A-Z_]+\b")
-"""In a word whose value the user, or the sentence itself, fills in."""
+"""Matches a word whose value is left open: an inserted value, `...` or a name such as DIR."""
 SETTINGS = [
     ["task=demo/instructions"],
     ["task=demo/acceptability"],
@@ -42,11 +42,11 @@ SETTINGS = [
     ["task=demo/acceptability", "adapter=adalora"],
     ["task=demo/acceptability", "adapter=peft"],
 ]
-"""Words for a run; together they have all keys that are advised."""
+"""Words for runs that together have every key of a run that a message advises."""
 
 
 def texts(path: Path) -> Iterator[str]:
-    """Yield the texts in a file, docstrings left out."""
+    """Yield the strings and f-strings of a file, without docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inside: set[int] = set()
     for node in ast.walk(tree):
@@ -62,7 +62,7 @@ def texts(path: Path) -> Iterator[str]:
 
 @cache
 def advised() -> list[str]:
-    """Return the words that the package's texts advise, as a shell would hand them on."""
+    """Return the words that the package's messages advise, without the quotes for the shell."""
     files = [path for path in PACKAGE.rglob("*.py") if "tuner" not in path.parts]
     found = {word for path in files for text in texts(path) for word in ADVICE.findall(text)}
     return sorted({" ".join(shlex.split(word)) for word in found})
@@ -75,7 +75,7 @@ def test_the_texts_are_found() -> None:
 
 @cache
 def run_keys() -> list[set[str]]:
-    """Return the keys of a run, by `SETTINGS`."""
+    """Return the keys of each run of `SETTINGS`."""
     return [{*known_keys("train", words, ())} for words in SETTINGS]
 
 
@@ -84,7 +84,7 @@ def test_an_advised_key_exists() -> None:
     known = of_verbs.union(SHORT, *run_keys())
     for word in advised():
         key = word.partition("=")[0]
-        # a benchmark is a task, and its errors call it so
+        # errors of a benchmark call its keys `task.KEY`, because it is a task
         assert {key, f"benchmark.{key.removeprefix('task.')}"} & known, word
 
 
@@ -92,9 +92,9 @@ def test_an_advised_key_exists() -> None:
 def test_an_advised_word_can_be_typed(word: str) -> None:
     key, _, value = word.partition("=")
     fitting = [words for words, keys in zip(SETTINGS, run_keys(), strict=True) if key in keys]
-    if key == "task":  # some are scored and not trained
+    if key == "task":  # some tasks cannot be trained, only scored
         assert value in verb_choices("train")["task"]
-    elif fitting:  # else a key of another verb, whose existence is tested above
+    elif fitting:  # else a key of another verb, tested above
         assert composed([*fitting[0], word])
 
 
@@ -110,7 +110,7 @@ def test_a_column_is_named_by_either_word(word: str) -> None:
 
 
 def joined(path: Path) -> Iterator[str]:
-    """Yield the refusals of a file that have one argument with a semicolon in it."""
+    """Yield each GoftError that joins problem and remedy by a semicolon in one argument."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == GoftError.__name__:
             constants = (part for part in ast.walk(node) if isinstance(part, ast.Constant))

@@ -1,4 +1,4 @@
-"""A run's folder is named after the words that make it; the name is short and theirs alone."""
+"""A run's folder is named after the words of its command; the name is short and unique."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels arrive as they are written, in a task's file and on the command line."""
+"""Labels such as `no` and `1.0` stay text, in a task's file and on the command line."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ SCALARS = st.one_of(
 def read_by(kind: Any, text: str) -> str:  # noqa: ANN401 - a class of PyYAML, which has no types
     try:
         return repr(yaml.load(text, Loader=kind))
-    except (yaml.MarkedYAMLError, ValueError) as error:  # such as `=`, or a thirteenth month
+    except (yaml.MarkedYAMLError, ValueError) as error:  # such as `=` or month 13
         return f"{type(error)} {getattr(error, 'problem', error)}"
 
 

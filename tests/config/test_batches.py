@@ -1,4 +1,4 @@
-"""However many devices share it out, one update is what `task.global_batch` says."""
+"""One update has as many rows as `task.global_batch` states, on any number of devices."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every key of the schema has a reader before the work begins, or is refused while it is composed.
+"""Every key of the schemas is read before the work begins, or checked when it is composed.
 
-A new key fails here until a table says which of the two it is.
+A new key fails here until one of the tables lists it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ EARLY: dict[str, str] = {
     "goft_cli.verbs.rewind.measured": "RewindConfig.base_model RewindConfig.data_dir",
     "goft_cli.verbs.report": "ReportConfig.runs ReportConfig.base_model ReportConfig.retain",
 }
-"""Who reads a key before the work begins."""
+"""The code that reads each key before the work begins."""
 
 WHOLE = {
     "goft_cli.config.adapter.AdapterConfig.peft_options": (
@@ -103,7 +103,7 @@ WHOLE = {
     ),
     "goft_cli.training.trainer.training_arguments": "TrainerConfig",
 }
-"""Who hands every key of a section on before the work begins, to a library that checks them."""
+"""The code that passes all keys of a section, before the work, to a library that checks them."""
 
 FREE = {
     "MMLUConfig.categories": "a category without questions is left out of the averages",
@@ -112,17 +112,17 @@ FREE = {
     "SplitsConfig.train_split": "a value of VTAB's YAML, which becomes task.train_split",
     "SplitsConfig.eval_splits": "a value of VTAB's YAML, which becomes task.eval_splits",
 }
-"""Where there is nothing to check."""
+"""Keys that need no check, with the reason."""
 
 
 def is_closed(hint: object) -> bool:
-    """Tell a type whose values are all allowed and all known: switches and choices."""
+    """Return whether a type has only known values, all of them valid: bool or Enum."""
     kinds = [kind for kind in get_args(hint) if kind is not type(None)] or [hint]
     return all(isinstance(kind, type) and issubclass(kind, bool | Enum) for kind in kinds)
 
 
 def keys_of(kind: type) -> Iterator[str]:
-    """Yield each key that has more values than are right, by the class that states it."""
+    """Yield each key, as CLASS.KEY, whose type allows values that are invalid."""
     for entry in fields(kind):
         hint = get_type_hints(kind)[entry.name]
         sections = [one for one in (hint, *get_args(hint)) if is_dataclass(one)]
@@ -143,14 +143,14 @@ def handed_on(key: str) -> bool:
 def test_each_key_is_in_a_table() -> None:
     tables = {*REFUSED, *VERBS, *" ".join(EARLY.values()).split(), *FREE}
     assert {key for key in KEYS - tables if not handed_on(key)} == set()
-    # a switch or a choice may be refused too: for some tasks a value of it is wrong
+    # these bool and Enum keys are in a table too: some values are invalid for some tasks
     closed = {"TaskConfig.greater_is_better", "TrainerConfig.train_sampling_strategy"}
     closed |= {"TrainerConfig.lr_scheduler_type", "TrainerConfig.optim"}
     assert tables - KEYS == closed
 
 
 def found(path: str) -> Any:  # noqa: ANN401 - a module, a class or a function
-    """Import what a dotted path names."""
+    """Import the module, class or function that a dotted path names."""
     try:
         return import_module(path)
     except ModuleNotFoundError:

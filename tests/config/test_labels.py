@@ -1,4 +1,4 @@
-"""What a label is: the same value in any spelling, another value in none."""
+"""All spellings of a value give the same label, and other values give other labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTEGERS = st.integers(-(2**53), 2**53)
 
 
 def spellings(number: int) -> list[Any]:
-    """Every way in which a file or a library has been seen to write an integer."""
+    """Return every spelling of an integer that files and libraries are known to use."""
     texts = [f"{number}", f"{number}.", f"{number}.0", f"{number}.000"]
     values = [number, float(number), np.int64(number), np.float64(number), Decimal(number)]
     truth = {0: [False, "false", "False", "FALSE"], 1: [True, "true", "True", "TRUE"]}
@@ -86,7 +86,7 @@ def test_signs_alone_are_no_separators_to_level() -> None:
         (["0", "1", "unknown"], 0, 1),
         (["unknown", "1"], None, 1),
         (["no", "yes"], 0, 1),
-        (["yes", "no"], None, None),  # 1 may be the second label, and may be yes
+        (["yes", "no"], None, None),  # ambiguous: 1 is the id of `no` and may mean `yes`
         (["On", "Off"], None, None),
         (["no", "maybe", "yes"], 0, 1),
     ],

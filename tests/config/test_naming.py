@@ -1,4 +1,4 @@
-"""A run under a borrowed YAML is called after the model that it really trained."""
+"""A run records the name of the model in `model.path`, even if `model=` names another one."""
 
 from __future__ import annotations
 

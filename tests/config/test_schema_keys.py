@@ -1,4 +1,4 @@
-"""What is read only after the work is refused before it: while the words are composed."""
+"""Invalid values are refused before the work starts, even if they are used only at its end."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ VERBS: dict[str, Callable[[], object]] = {
     "VerifyConfig.adapter": lambda: VerifyConfig(adapter="x", runs=["y"]),
     "VerifyConfig.runs": lambda: VerifyConfig(runs=[]),
 }
-"""What other verbs refuse as soon as they are composed."""
+"""Configurations that other verbs refuse as soon as they are composed."""
 
 
 @pytest.mark.parametrize(

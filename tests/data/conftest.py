@@ -1,4 +1,4 @@
-"""Tasks to read for, a tokenizer to encode with, a judge: fixtures of `tests/support`."""
+"""Fixtures of `tests/support` for these tests: small tasks, a tokenizer and a judge."""
 
 from tests.support.made_up_tasks import judge as judge
 from tests.support.made_up_tasks import make_task as make_task

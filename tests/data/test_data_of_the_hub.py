@@ -1,4 +1,4 @@
-"""Datasets of a stand-in for the hub: only the wanted splits, and the cache that serves without."""
+"""Datasets of a stand-in hub: only the wanted splits are downloaded; the cache works offline."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def parquet(*sentences: str) -> bytes:
 
 
 def glue() -> dict[str, bytes]:
-    """Two shards of training rows, and splits and configurations that nobody asks for."""
+    """Return a dataset's files: two training shards, other splits and other configurations."""
     return {
         "README.md": CARD.encode(),
         "cola/train-00000-of-00002.parquet": parquet("one", "two"),
@@ -64,7 +64,7 @@ def glue() -> dict[str, bytes]:
 
 
 def read(dataset: DatasetConfig = COLA) -> tuple[dict[str, list[str]], dict[str, Any]]:
-    """Return the sentences of each split, and what a manifest says of them."""
+    """Return the sentences of each split, and the provenance that a manifest records."""
     tables, provenance = read_splits(dataset, SPLITS, data_dir=None, layout=Layout())
     return {name: list(table.columns["sentence"]) for name, table in tables.items()}, provenance
 
@@ -114,7 +114,7 @@ NAMED = CARD.replace(
 ---
 # A text""",
 )
-"""A card that names the numbers of the labels, which its parquet files do not."""
+"""A dataset card with the names of the label ids, which the parquet files lack."""
 
 
 def test_the_cards_names_of_labels_rule(

@@ -1,4 +1,4 @@
-"""Quotes, lengths and encodings of tab- and comma-separated text that other programs wrote."""
+"""Delimited files with any quotes, field lengths and Unicode encodings are read correctly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANY = st.characters(exclude_categories=["Cs"], exclude_characters="\0\r")
 FIELDS = st.text(st.sampled_from('"\t\n, 1') | ANY)
 ROWS = st.lists(st.tuples(FIELDS, st.integers(0, 1)), min_size=1, max_size=6)
 UMLAUTS = "größe, 漢字"
-# Sentences as in GLUE's files, which write no quotes around fields.
+# Sentences as in GLUE's files, which do not quote fields.
 RAW_SENTENCES = [
     '"They drank the pub dry," he said.',
     'He said "no"',

@@ -1,4 +1,4 @@
-"""The demos' rows: those that ship, and digits in fixed splits that are scikit-learn's."""
+"""The demo datasets have fixed splits, and the digits are scikit-learn's images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_digit_is_in_one_split() -> None:
 
 
 def test_the_training_images_are_those_of_the_pretraining() -> None:
-    assert len(read_demo(DIGITS, "train")) == 1000  # images.DIGITS in scripts/tiny_models
+    assert len(read_demo(DIGITS, "train")) == 1000  # as images.DIGITS in scripts/tiny_models
 
 
 @pytest.mark.parametrize("split", DIGIT_SPLITS)

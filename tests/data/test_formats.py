@@ -1,4 +1,4 @@
-"""The same rows come out of every file format, and the manifest says which bytes were read."""
+"""Every file format gives the same rows, and the provenance has the SHA-256 of each file."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from goft_cli.tasks.classification import TextClassification
 TaskMaker = Callable[..., TextClassification]
 Rows = list[tuple[str, int]]
 
-# As a reader of tab-separated text sees a field: no tab, no line break, no lone surrogate. One that
-# is whole in quotes, with those inside doubled, cannot be told from what pandas writes.
+# Fields that tab-separated text can hold: no tab, no line break, no lone surrogate. A field wholly
+# in quotes, with inner quotes doubled, is left out: it looks like a field that pandas quoted.
 FIELDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n\0")).filter(
     lambda text: not re.fullmatch(r'"([^"]|"")*"', text)
 )

@@ -1,4 +1,4 @@
-"""A header is no row and a row is no header, and rows that a benchmark lacks are counted."""
+"""Header lines and rows are told apart, and short rows are refused or counted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FIELDS = st.text(st.characters(categories=["L", "Nd", "P"]), min_size=1, max_siz
 
 @pytest.fixture
 def glue(task_config: ConfigReader, tmp_path: Path) -> GlueTask:
-    """Build a GLUE task on a folder; keywords replace its fields."""
+    """Return a function that builds a GLUE task on `tmp_path`; keywords replace its fields."""
 
     def build(name: str, **changes: object) -> TextClassification:
         config = task_config(f"glue/{name}")
@@ -152,7 +152,7 @@ def test_rows_of_another_width_are_refused_elsewhere(
     path = write(tmp_path / "train.tsv", QQP_HEADER, "1\t2\t3\tA?\tB?\t1", row)
     count = len(row.split("\t"))
     with pytest.raises(GoftError, match=rf"train\.tsv, line 3: found {count} fields"):
-        glue("qqp").read(path)  # each row of an input gets its prediction
+        glue("qqp").read(path)  # each row of an input needs its prediction
     with pytest.raises(GoftError, match=rf"train\.tsv, line 3: found {count} fields"):
         glue("qqp", skip_short_rows=False).load_splits(["train"])
     if count > 6:

@@ -1,4 +1,4 @@
-"""The same labels come out of every format, however the file spells them."""
+"""Every file format gives the same label ids, however the file spells the labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from goft_cli.tasks.classification import TextClassification
 TaskMaker = Callable[..., TextClassification]
 Writer = Callable[[Path, Sequence[Any]], object]
 
-# What the hub's copies of GLUE name their labels, in the order of their numbers.
+# Label names of the GLUE datasets on the hub, in the order of their ids.
 ON_THE_HUB = {
     "cola": ["unacceptable", "acceptable"],
     "sst2": ["negative", "positive"],
@@ -67,7 +67,7 @@ def write_parquet(path: Path, labels: Sequence[Any]) -> None:
 
 
 def write_dictionary(path: Path, labels: Sequence[Any]) -> None:
-    """Write as pandas writes its categories."""
+    """Write a Parquet file whose labels are a pandas category, so dictionary-encoded."""
     frame = pd.DataFrame(records(labels)).astype({"label": "category"})
     frame.to_parquet(path.with_suffix(".parquet"))
 
@@ -80,7 +80,7 @@ MIXED: list[Writer] = [write_csv, write_tsv, write_jsonl, write_json]
 TYPED: list[Writer] = [*MIXED, write_parquet, write_dictionary, write_arrow]
 ONES = ["1.0", "1", 1, 1.0, True, "True", "true", " 1 ", "\u00a01.0"]
 COLUMNS = [[0, 1], [0.0, 1.0], [False, True], ["0", "1"], [" 0.0", "1.0 "], ["False", "True"]]
-# The task's labels, and the ids that 0 and 1 have in it.
+# The task's labels, and the ids that the values 0 and 1 get.
 TASKS = [(["bad", "good"], [0, 1]), (["0", "1"], [0, 1]), (["1", "0"], [1, 0])]
 
 
@@ -133,7 +133,7 @@ def test_names_are_levelled_in_every_format(
 
 
 def named(names: Sequence[str], values: Sequence[int | None], column: str = "label") -> Dataset:
-    """Rows whose labels are numbers with names, as the hub stores them."""
+    """Return rows whose labels are ids with names (ClassLabel), as the hub stores them."""
     features = Features({"sentence": Value("string"), column: ClassLabel(names=list(names))})
     rows = {"sentence": ["text"] * len(values), column: list(values)}
     return Dataset.from_dict(rows, features=features)
@@ -156,7 +156,7 @@ def as_arrow(rows: Dataset, path: Path) -> None:
         (["0", "1"], ["1", "0"], [1, 0]),
         (["1.0", "0.0"], ["0", "1"], [1, 0]),
         (["True", "False"], ["false", "true"], [1, 0]),
-        (["0", "1"], ["bad", "good"], [0, 1]),  # no names but numbers
+        (["0", "1"], ["bad", "good"], [0, 1]),  # numbers, not names
     ],
 )
 def test_the_datas_own_names_rule(
@@ -222,7 +222,7 @@ def test_shards_that_number_their_labels_differently_are_refused(
 
 
 def test_a_dictionary_of_numbers_is_no_list_of_names(make_task: TaskMaker, tmp_path: Path) -> None:
-    """An index into the dictionary is not the label."""
+    """Check that a label is the value in the dictionary, not the index into it."""
     codes = pa.array(["1", "0", "1"]).dictionary_encode()
     assert codes.indices.to_pylist() == [0, 1, 0]
     table = pa.table({"sentence": ["a", "b", "c"], "label": codes})

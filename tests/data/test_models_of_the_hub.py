@@ -1,4 +1,4 @@
-"""Models of a stand-in for the hub: what is fetched, from where, and what serves without it."""
+"""Models of a stand-in hub: which files are downloaded, and what the cache serves offline."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ OTHERS = dict.fromkeys(
     ],
     b"{}",
 )
-"""What nothing here reads."""
+"""Files that loading the model does not need."""
 MINI = ModelConfig(
     "mini", "me/mini", target_modules=["query"], head_modules=["pooler", "classifier"]
 )
 
 
 def published(folder: Path, form: str, *, seed: int = 0) -> Files:
-    """Return the files of a repository with the weights in one form, and others."""
+    """Return the files of a repository: a model with its weights in one form, and `OTHERS`."""
     small_runs.write_model(folder, seed=seed)
     store_as(form, folder, torch.float16)
     return {**files_of(folder), **OTHERS}
@@ -63,7 +63,7 @@ def load() -> Backbone:
 
 
 def cut_off(how: str, hub: Hub, patch: pytest.MonkeyPatch) -> None:
-    """Take the hub away: on the user's word, or as if its cable were out."""
+    """Make the hub unreachable: by the user's offline setting, or by a refused connection."""
     hub.shelf.asked.clear()
     own_hub.unreachable.cache_clear()
     if how == "offline":

@@ -1,4 +1,4 @@
-"""Data of the user's own: columns that are found, rows that are held out."""
+"""Data of the user's own: text and label columns are found, and rows are held out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions of the user's own: other names of columns, answers in every form that people write."""
+"""The user's own questions are read with other column names and several forms of answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of the user's own: folders of classes, tables of paths, and files that are no images."""
+"""The user's own images are read from class folders or a table; broken images are refused."""
 
 from __future__ import annotations
 

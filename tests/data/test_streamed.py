@@ -1,4 +1,4 @@
-"""Files that are read some rows at a time: the same rows and splits as those read whole."""
+"""Files read a few rows at a time give the same rows and splits as files read whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped tiny models: they load offline, are small, and were really pretrained."""
+"""The shipped tiny models load offline, are small, and are pretrained."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _random_twin(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _masked_loss(model: PreTrainedModel, ids: torch.Tensor, mask_id: int) -> float:
-    """Cross-entropy at every fifth place, masked there."""
+    """Return the cross-entropy at every fifth position, where the tokens are masked."""
     places = torch.zeros_like(ids, dtype=torch.bool)
     places[:, 2::5] = True
     places &= ids > mask_id
@@ -143,7 +143,7 @@ def test_decoder_was_pretrained() -> None:
 
 @pytest.fixture
 def _torch_settings() -> Iterator[None]:
-    """The script fixes threads and kernels for its own process; give them back to the others."""
+    """Restore torch's threads and kernels, which the script sets for its whole process."""
     threads = torch.get_num_threads()
     yield
     torch.use_deterministic_algorithms(False)

@@ -1,4 +1,4 @@
-"""The documents name all models and adapters, and tests, scripts and files that exist."""
+"""The documents name every model, adapter and task family; the files they name exist."""
 
 from __future__ import annotations
 

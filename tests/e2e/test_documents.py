@@ -1,4 +1,4 @@
-"""Every line of shell in the documents runs, with model and data swapped for tiny ones."""
+"""Each shell line in the documents runs on a tiny model and data, or has its words checked."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ON_THE_HUB = {
     "microsoft/deberta-v3-base": "tiny-deberta-v3",
     "meta-llama/Llama-2-7b-hf": "tiny-llama",
 }
-"""The shipped model that stands in the cache where one of the hub's would."""
+"""The shipped model that is cached under the name of a model on the hub."""
 MODELS = {
     "instruct": "tiny-llama",
     "vtab": "tiny-vit",
@@ -53,18 +53,18 @@ MODELS = {
     "own/chat": "tiny-llama",
     "demo/talk": "tiny-llama",
 }
-"""The shipped model that a task, or its family, takes, where it is not the encoder."""
+"""The shipped model for a task or task family that does not use the encoder."""
 SHORT_WINDOWS = ["task.max_length=128", "task.doc_stride=32"]
 SHORTER = {"squad": SHORT_WINDOWS, "own/qa": SHORT_WINDOWS}
-"""What the shipped encoder's 128 positions ask for."""
+"""Words that fit a task to the shipped encoder's 128 positions."""
 SWAPPED = {"model", "model.path", "task.data_dir", "launcher.num_processes", "seeds"}
-"""Keys of a command that a rehearsal answers for itself."""
+"""Keys of a command that a test replaces by its own values."""
 OF_OWN_DATA = {"data", "validation", "group", "split"}
-"""Those that say how files of the user's own are read, which a rehearsal replaces."""
+"""Keys for reading the user's own files, which a test replaces by other data."""
 OWN_FOLDER, PRESET = "my_configs", "+sweep="
 
 WORDS_ONLY = {line for line in lines_of("goft ") if "benchmark=lm_eval" in line} - OF_SOME_RUN
-"""Lines that need a package: their words are checked."""
+"""Lines that need an optional package: only their words are checked."""
 SHOWN = [line for line in lines_of("goft") if "--cfg" in line or line == "goft reproduce list"]
 LAUNCHED = lines_of("torchrun ", "accelerate launch ")
 TRAINED = sorted(
@@ -97,24 +97,24 @@ def test_no_line_is_left() -> None:
 
 
 def words_of(line: str) -> list[str]:
-    """Return what follows the program."""
+    """Return the words after the program's name."""
     return shlex.split(line)[1:]
 
 
 def key_of(word: str) -> str:
-    """Return what a word sets."""
+    """Return the key of a word."""
     return word.partition("=")[0]
 
 
 def first_of_each(word: str) -> str:
-    """Take the first choice of a sweep's word."""
+    """Return the word with only the first value of a sweep."""
     key, given, value = word.partition("=")
     return word if value.startswith(("[", "{")) else f"{key}{given}{value.partition(',')[0]}"
 
 
 @contextmanager
 def rehearsed(words: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the words of one short run on a shipped model and a few rows, there for the block."""
+    """Yield the words of one short run on a shipped model; its few rows exist only in the block."""
     named = {key_of(word): word.partition("=")[2] for word in words}
     task = named.get("task", "")
     family = task if task in {*MODELS, *SHORTER} else task.partition("/")[0]
@@ -130,7 +130,7 @@ def rehearsed(words: Sequence[str]) -> Iterator[list[str]]:
     kept = [word for word in kept if key_of(word) not in OF_OWN_DATA]
     with stand_ins(compose_train(run)) as cfg:
         benchmark = [f"benchmark.data_dir={cfg.benchmark.data_dir}"] if cfg.benchmark else []
-        one = [word for word in kept if not word.startswith(PRESET)]  # of its sweep the first run
+        one = [word for word in kept if not word.startswith(PRESET)]  # the sweep's first run
         yield [*one, f"task.data_dir={cfg.task.data_dir}", *benchmark]
 
 
@@ -148,7 +148,7 @@ def test_a_training_runs(line: str, goft: Goft, tmp_path: Path) -> None:
 def test_a_comparison_runs(
     line: str, goft: Goft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # no process of its own
+    # train in this process, not in a new one
     monkeypatch.setattr(runs, "finish", lambda run, **_: train(run.cfg))
     fewer = ["adapters=[goft,linear]", "tune=2"] if "tune=" in line else []
     with rehearsed(words_of(line)[1:]) as words:
@@ -160,7 +160,7 @@ def test_a_comparison_runs(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({shlex.split(line)[2] for line in REPRODUCED}))
 def test_a_result_of_the_paper_is_rehearsed(name: str, goft: Goft) -> None:
-    # all of its cells are rehearsed by the test of the recipes
+    # another test, that of the recipes, rehearses all cells
     answer = goft("reproduce", select(name)[0].name, "--rehearse", "seed=1")
     assert answer.code == 0, answer.err
 
@@ -250,7 +250,7 @@ def test_a_launcher_takes_its_words(line: str) -> None:
 
 @pytest.mark.parametrize("line", SCRIPTS)
 def test_a_script_understands_its_words(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the scripts do with them is tested in `tests/scripts`."""
+    """Check the arguments only; `tests/scripts` tests what the scripts do."""
     read = argparse.ArgumentParser.parse_args
 
     def stop(self: argparse.ArgumentParser, *arguments: Sequence[str] | None) -> None:
@@ -284,7 +284,7 @@ def test_the_environment_is_where_make_puts_it() -> None:
 
 
 def test_folders_are_those_of_trainings() -> None:
-    others = (" -", " data=", "model=auto")  # sweeps, and what only a user has
+    others = (" -", " data=", "model=auto")  # sweeps, and the user's own data or model
     plain = [words_of(line)[1:] for line in TRAINED if not any(one in line for one in others)]
     made = {compose_train(words).output_dir for words in plain}
     assert {line.partition("=")[2] for line in FOLDERS} <= made

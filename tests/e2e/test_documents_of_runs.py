@@ -1,4 +1,4 @@
-"""Lines of the documents that need a run of a certain kind, on a short run of that kind."""
+"""Shell lines of the documents that need a certain kind of run work on a short run of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_no_line_is_left() -> None:
 
 @cache
 def run_of(task: str, model: str, place: Path) -> Path:
-    """Train one update of a task in a folder."""
+    """Train one update of a task and return the run's folder."""
     words = [f"task={task}", f"model={model}", f"output_dir={place}"]
     return pipeline.run(composed([*words, *SHORT, *FEW]))
 
@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words_of(line: str, run: Path) -> list[str]:
-    """Return what follows the program, about a run."""
+    """Return the words after the program's name, with `$RUN` replaced."""
     return [word.replace("$RUN", str(run)) for word in shlex.split(line)[1:]]
 
 
@@ -73,7 +73,7 @@ def test_pictures_are_labelled(line: str, goft: Goft, place: Path, tmp_path: Pat
 def test_a_run_is_rewound(
     line: str, goft: Goft, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "save", lambda *_, **__: None)  # seconds, tested elsewhere
+    monkeypatch.setattr(figures, "save", lambda *_, **__: None)  # slow, tested elsewhere
     run = shutil.copytree(trained, tmp_path / "run")
     answer = goft(*words_of(line, run))
     assert answer.code == 0, answer.err

@@ -1,4 +1,4 @@
-"""The scripts of docs/examples run, each where its package is installed, and train GOFT."""
+"""The scripts of docs/examples train GOFT; one is skipped if its package is not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GOFT from Python: the example of its page runs, and the mixin adds what it says."""
+"""GOFT from Python: the example of docs/peft.md runs, and PenaltyMixin adds the penalty."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ROWS = [{"input_ids": [2, 5, 7 + row % 3, 3], "label": row % 2} for row in range
 
 
 class OwnTrainer(goft_cli.PenaltyMixin, Trainer):
-    """What a user writes."""
+    """A Trainer with the mixin, as a user writes it."""
 
 
 def test_public_paths_are_the_things_themselves() -> None:
-    """They stand in model cards that were pushed, and in scripts of users."""
+    """Check the import paths that pushed model cards and scripts of users contain."""
     assert goft_cli.GoftConfig is tuner.GoftConfig
     assert goft_cli.PenaltyMixin is penalty.PenaltyMixin is own_penalty.PenaltyMixin
     assert penalty.total_penalty is own_penalty.total_penalty
@@ -79,7 +79,7 @@ def model_of(trainer: OwnTrainer) -> nn.Module:
 def test_the_penalty_reaches_the_gradient_and_is_logged_apart(folder: Path, tmp_path: Path) -> None:
     plain = trainer_of(folder, tmp_path, 0.0)
     plain.train()
-    penalised = trainer_of(folder, tmp_path, 0.5)  # only now: it sets the seed of the dropout
+    penalised = trainer_of(folder, tmp_path, 0.5)  # after train(): it sets the dropout's seed
     penalised.train()
     first, second = (trainer.state.log_history[0] for trainer in (plain, penalised))
     assert first["loss"] == pytest.approx(second["loss"], rel=1e-6)

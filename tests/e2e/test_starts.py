@@ -1,4 +1,4 @@
-"""`goft train` from a stand-in hub, each time in a process of its own: see the manifest."""
+"""`goft train` from a stand-in hub, online and offline; the manifest records the commits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ configs:
 
 
 def publish(hub: Hub, folder: Path) -> None:
-    """Put a model that has a pickle in fp16 alone on the shelf, and its data."""
+    """Publish a model whose only weights are a pickle in fp16, and its data."""
     data = {}
     for split in ("train", "validation", "auxiliary_train"):
         file = io.BytesIO()
@@ -58,7 +58,7 @@ def publish(hub: Hub, folder: Path) -> None:
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[Hub]:
-    """A hub elsewhere."""
+    """Yield a stand-in hub with a model and data, for commands that get its URL in HF_ENDPOINT."""
     with serving() as hub:
         publish(hub, tmp_path / "published")
         yield hub
@@ -108,7 +108,7 @@ def test_online_then_offline_then_without_network_and_from_a_folder(
 
 
 def in_a_fork(goft: Goft, *words: str, **environment: str) -> None:
-    """Run a command that remembers nothing of those before."""
+    """Run a command in a fork of this process, so that it leaves no state for later commands."""
 
     def work() -> int:
         answer = goft(*words)
@@ -130,7 +130,7 @@ def test_a_run_reads_the_commits_that_it_was_trained_on(
     in_a_fork(goft, *train, **online)
     data = hub.shelf.repositories["me/glue"].commits[DATA]
     hub.shelf.publish("me/glue", {**data, "README.md": CARD + b"new"}, "c" * 40, kind="dataset")
-    in_a_fork(goft, *train, **online)  # another card makes no other rows
+    in_a_fork(goft, *train, **online)  # a new card alone changes no rows
     changed = dict.fromkeys(data, data["cola/auxiliary_train-00000-of-00001.parquet"])
     hub.shelf.publish("me/glue", changed | {"README.md": CARD}, "d" * 40, kind="dataset")
     hub.shelf.publish("me/mini", {"config.json": b"{}"}, "e" * 40)

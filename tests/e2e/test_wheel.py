@@ -1,4 +1,4 @@
-"""The wheel alone, in a new environment and another folder, runs a short training."""
+"""The wheel has all files and, installed in a new environment, runs a short training."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.conftest import ROOT
 from tests.support.documents import lines_of, text_of_all
 
 COMPOSE = "import json; sys.exit(max(main([*w, '--cfg', 'job']) for w in json.loads(sys.argv[1])))"
-"""Prints what each of a list of commands would run."""
+"""Prints the configuration of each command in a list."""
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build as `make wheel` does: from a source distribution, so that what it lacks is missed."""
+    """Build the wheel by `make wheel`, from a source distribution: a missing file is noticed."""
     target = tmp_path_factory.mktemp("dist")
     environment = [f"BIN={Path(sys.executable).parent}", "-o", ".venv/installed"]
     build = ["make", "wheel", *environment, f"DIST={target}"]
@@ -52,9 +52,9 @@ def test_wheel_carries_every_config_recipe_and_asset(wheel: Path) -> None:
 
 @dataclass(frozen=True)
 class Installed:
-    """The wheel in an environment of its own, away from the sources.
+    """The wheel installed in its own environment, away from the sources.
 
-    The heavy packages are this environment's: only goft-cli itself comes from the wheel.
+    The dependencies are those of the tests' environment: only goft-cli comes from the wheel.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Install the wheel as pip does, without its dependencies."""
+    """Install the wheel with pip, without its dependencies, in a new environment."""
     folder = tmp_path_factory.mktemp("user") / "venv"
     venv.create(folder, with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]

@@ -1,4 +1,4 @@
-"""AdaLoRA: its penalty beside the loss, its budget lowered on time, its runs resumed exactly."""
+"""AdaLoRA: the penalty is apart from the loss, ranks fall on schedule, runs resume exactly."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_the_schedule_ends_where_trainer_does() -> None:
 
 
 def start(folder: Path) -> RunFolder:
-    """Run in a folder beside its inputs; the ranks fall in updates 3 to 12 of 18."""
+    """Train in a folder beside the inputs; the ranks fall in updates 3 to 12 of 18."""
     words = [
         "adapter=adalora",
         "adapter.deltaT=1",

@@ -1,4 +1,4 @@
-"""A saved adapter is loaded whole or refused, whatever its method and whatever was done to it."""
+"""A saved adapter of any method loads completely, or is refused if its files were changed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Tensors = dict[str, Tensor]
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedModel:
-    """A small BERT; every test takes a copy."""
+    """Return a small BERT; every test takes a copy."""
     folder = small_runs.write_model(tmp_path_factory.mktemp("base"))
     return AutoModelForSequenceClassification.from_pretrained(folder)
 
@@ -50,7 +50,7 @@ Saved = Callable[[str], tuple[TrainConfig, Path]]
 
 @pytest.fixture(scope="module")
 def saved(base: PreTrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Saved:
-    """An adapter of each variant with numbers of its own, as a run of it writes the folder."""
+    """Return a function that saves an adapter of a variant, with random weights, as a run does."""
 
     @cache
     def write(variant: str) -> tuple[TrainConfig, Path]:
@@ -144,9 +144,7 @@ def test_a_damaged_tensor_is_refused_by_name(
 ) -> None:
     cfg, good = saved(variant)
     folder, tensors = copied(good, tmp_path)
-    at = [*VARIANTS].index(variant) % len(
-        DAMAGES
-    )  # all of them for GOFT, two along a diagonal else
+    at = [*VARIANTS].index(variant) % len(DAMAGES)  # GOFT gets all damages, each other variant two
     chosen = DAMAGES if variant == "goft" else (DAMAGES[at], DAMAGES[at - 1])
     for damage in chosen:
         place = DAMAGES.index(damage)
@@ -185,7 +183,7 @@ def another(value: object) -> Any:  # noqa: ANN401 - a JSON value
 def test_an_edited_setting_is_refused(
     variant: str, saved: Saved, base: PreTrainedModel, tmp_path: Path
 ) -> None:
-    """By name where the run's configuration states it; else PEFT may be the one that refuses."""
+    """Check that the error names a key of the run's configuration; PEFT may refuse other keys."""
     cfg, good = saved(variant)
     folder, _ = copied(good, tmp_path)
     settings = json.loads((good / SETTINGS).read_text())
@@ -249,7 +247,7 @@ def test_names_of_the_same_layers_are_the_same_setting(
     load(base, cfg, folder)
 
 
-# PEFT looks for the names of weights among those of modules.
+# PEFT warns because it looks for the names of weights among the names of modules.
 @pytest.mark.filterwarnings("ignore:The following rank_pattern:RuntimeWarning")
 def test_ranks_that_adalora_dropped_are_not_missing(base: PreTrainedModel, tmp_path: Path) -> None:
     config = AdaLoraConfig(

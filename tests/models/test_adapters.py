@@ -1,4 +1,4 @@
-"""Each adapter under configs/ through the whole pipeline, at its size, merged and loaded again."""
+"""Each adapter under configs/ trains, has its expected size, merges and is loaded again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.small_runs import composed
 
 ADAPTERS = CHOICES["adapter"]
 AT_ONCE = ("goft", "qgoft", "lora", "linear", "full")
-"""One adapter of each kind; the others train in the slow part."""
+"""One adapter of each kind; only slow tests train the others."""
 WITHOUT_FRACTION = {"dora", "hra", "ia3", "linear", "peft", "psoft", "road", "vera"}
 WITHOUT_LORA = {
     **dict.fromkeys(("lora", "dora"), "the adapter is LoRA already"),
@@ -43,7 +43,7 @@ Run = Callable[[str], RunFolder]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two epochs with an adapter, once per adapter."""
+    """Return a function that trains an adapter for two epochs, once per adapter."""
     root = tmp_path_factory.mktemp("runs")
     folders = small_runs.write_model(root / "model"), small_runs.write_data(root / "data")
 
@@ -80,7 +80,7 @@ def test_a_run_leaves_everything_it_promises(adapter: str, run: Run) -> None:
     assert {path.suffix for path in folder.adapter.iterdir()} <= {".json", ".safetensors", ".md"}
 
 
-# That each of them is, the run itself has checked: agreement.reloaded and agreement.merged above.
+# Every run checks this itself: see agreement.reloaded and agreement.merged above.
 @pytest.mark.parametrize("adapter", ["adalora", "full", "linear", "qgoft"])
 def test_the_run_is_opened_again_as_what_it_was(adapter: str, run: Run, tmp_path: Path) -> None:
     folder, output = run(adapter), tmp_path / "eval.json"
@@ -167,14 +167,14 @@ def test_a_merge_is_undone(adapter: str, run: Run, tmp_path: Path) -> None:
 
 
 def features(model: torch.nn.Module) -> torch.Tensor:
-    """What enters the head, of some words."""
+    """Return the last hidden states, which the head gets, of two rows of five tokens."""
     with torch.no_grad():
         found = model(input_ids=torch.arange(10).view(2, 5), output_hidden_states=True)
     return found.hidden_states[-1]
 
 
 def deberta(*words: str) -> tuple[int, int]:
-    """Adapter's and head's parameters on DeBERTaV3-base."""
+    """Return the numbers of parameters of the adapter and the head on DeBERTaV3-base."""
     _, counts = without_memory(composed(["task=glue/cola", "model=deberta-v3-base", *words]))
     return counts.adapter, counts.head
 

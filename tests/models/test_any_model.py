@@ -1,4 +1,4 @@
-"""`model=auto`: a model of any family, from what is in its folder; and the table of what works."""
+"""`model=auto` configures a model from its folder; the documented table of families is right."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stated(family: str, kind: str) -> str:
-    """Return what the table says of a family."""
+    """Return the outcome that the table states for a family and a kind of task."""
     said = ROWS[family][2 + [*TASKS].index(kind)]
     return REFUSALS.get(said, said)
 
 
 def follow(family: str, kind: str, folder: Path) -> None:
-    """Hold a cell of the table against what comes of it."""
+    """Check one cell of the table against the result."""
     assert outcome(family, TASKS[kind], folder) == stated(family, kind)
 
 
@@ -97,7 +97,7 @@ def test_what_the_folder_says_is_composed(bert: Path, tmp_path: Path) -> None:
 
 
 def settings(**given: str | None) -> DictConfig:
-    """Return the section of the model as its resolver sees it."""
+    """Return the section of the model that the resolver `own_model` gets."""
     return OmegaConf.create({"path": "???", "revision": None, **given})
 
 
@@ -145,7 +145,7 @@ def test_weights_in_another_format_alone_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_pooler_that_was_not_published_is_trained_if_it_is_named(tmp_path: Path) -> None:
-    """Of an unknown family; the sentence says what to pass."""
+    """Check it for a family without a YAML here; the error names the key to pass."""
     folder = write_family("ELECTRA", tmp_path / "albert")
     AlbertForMaskedLM(AlbertConfig(**FAMILIES["ELECTRA"].sizes)).save_pretrained(folder)
     words = ["model=auto", f"model.path={folder}"]
@@ -187,7 +187,7 @@ def test_attention_is_computed_as_asked(bert: Path) -> None:
 def test_a_compiled_run_agrees_with_itself(
     adapter: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dynamo's graphs run as they are: their translation, which is PyTorch's, takes a minute."""
+    """Run Dynamo's graphs without Inductor, whose compilation takes a minute."""
     graphs: list[torch.fx.GraphModule] = []
 
     def keep(graph: torch.fx.GraphModule, *args: object, **options: object) -> object:
@@ -195,7 +195,7 @@ def test_a_compiled_run_agrees_with_itself(
         return graph.forward
 
     monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", keep)
-    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "no")  # Trainer leaves its own there
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "no")  # Trainer sets it and does not reset it
     monkeypatch.setenv("ACCELERATE_DYNAMO_MODE", "default")
     data = small_runs.write_data(tmp_path / "data")
     words = small_runs.overrides(bert, data, tmp_path / "run", "trainer.max_steps=1")

@@ -1,4 +1,4 @@
-"""Adapters that a model, a machine or PEFT itself would turn into something else are refused."""
+"""Adapters that cannot be attached as configured are refused; tied embeddings are untied."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AUTO = "AutoModelForCausalLM"
 
 @pytest.fixture
 def llama() -> PreTrainedModel:
-    """No biases, no head of its own, and output embeddings tied to the input ones."""
+    """Return a decoder without biases, whose output embeddings are tied to the input embeddings."""
     return AutoModelForCausalLM.from_pretrained(asset_dir("tiny-llama"))
 
 
@@ -161,7 +161,7 @@ def test_a_pattern_without_end_is_given_up(
     llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(targets, "PATIENCE", 0.5)
-    endless = "(([a-z_.0-9]+)+)+!"  # doubles its ways with each letter
+    endless = "(([a-z_.0-9]+)+)+!"  # its matching time doubles with each letter
     with pytest.raises(GoftError, match="seconds") as refusal:
         attach(llama, "adapter=goft", f"adapter.target_modules='{endless}'")
     assert f"adapter.target_modules={endless}" in str(refusal.value)

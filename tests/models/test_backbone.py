@@ -1,4 +1,4 @@
-"""Model folders that are whole, and those that are not."""
+"""Base models load from complete folders and are refused from others."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_same_folder_has_the_same_fingerprint(folder: Path, tmp_path: Path) 
 def test_an_unknown_rotation_engine_is_refused_before_loading(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "_forced", "quick")  # as GOFT_ENGINE=quick at the start
+    monkeypatch.setattr(engines, "_forced", "quick")  # as GOFT_ENGINE=quick does
     with pytest.raises(GoftError, match=r"GOFT_ENGINE=quick .*auto, staged"):
         load(folder)
 
@@ -89,7 +89,7 @@ def test_half_precision_weights_keep_the_adapter_in_float32(folder: Path, tmp_pa
 
 
 def test_modules_named_as_in_another_architecture(folder: Path) -> None:
-    """BERT has `output.dense` too: half of DeBERTa's names would fit, unnoticed."""
+    """Check that DeBERTa's module names are refused on BERT, which has some of them."""
     model = composed(["model=deberta-v3-base", f"model.path={folder}"]).model
     with pytest.raises(GoftError, match=r"architecture bert.*modules"):
         load_backbone(model, Head())
@@ -99,7 +99,7 @@ def test_modules_named_as_in_another_architecture(folder: Path) -> None:
 def test_a_tokenizer_that_no_installed_package_reads(folder: Path, tmp_path: Path) -> None:
     model = replace(composed(["model=minilm-l6"]).model, path=str(folder))
     wanted = replace(model, requires=["protobuf", "no-such-package"])
-    assert load_backbone(wanted, Head()).fingerprint  # tokenizer.json is there, and needs neither
+    assert load_backbone(wanted, Head()).fingerprint  # tokenizer.json needs neither package
     bare = shutil.copytree(folder, tmp_path / "bare")
     (bare / "tokenizer.json").unlink()
     with pytest.raises(GoftError, match=r"pip install no-such-package"):
@@ -124,7 +124,7 @@ def of_kind(model: PreTrainedModel, folder: Path, to: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["distilbert", "modernbert"])
 def test_the_modules_of_a_new_head_are_named(kind: str, folder: Path, tmp_path: Path) -> None:
-    """What the sentence says can be passed; the shipped family has the same modules."""
+    """Check that the modules in the error can be passed, and give the model of the shipped YAML."""
     size: dict[str, Any] = {
         "num_hidden_layers": 2,
         "hidden_size": 16,

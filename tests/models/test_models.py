@@ -1,6 +1,7 @@
-"""Every YAML under configs/model: adapted, trained, merged, saved and loaded; none is listed here.
+"""A small version of each kind of model in configs/model is adapted, trained, merged and loaded.
 
-A new one fails until `tests/support/architectures.py` knows what it is made of.
+The models are found, not listed: a new one fails until `tests/support/architectures.py` has its
+architecture.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from tests.support.recipe_cells import CONFIGS, MODELS, cell, inherited, model_c
 from tests.support.small_runs import composed
 
 ON_HUB = [name for name in MODELS if not is_shipped(inherited(f"/model/{name}").path)]
-# The first of each architecture is followed with three adapters, and with all the heads that a task
-# of this package may put on it; others with GOFT where a small one of them is made otherwise.
+# The first model of each architecture is tested with three adapters and every head that a task of
+# this package uses; other models with GOFT only, if their small version differs.
 FIRST = {inherited(f"/model/{name}").architecture: name for name in reversed(MODELS)}.values()
 
 
 def made_of(name: str) -> str:
-    """Tell models apart that are not the same when they are small."""
+    """Return a text that differs for models whose small versions differ."""
     model = inherited(f"/model/{name}")
     tied = SIZES.get(name, {}).get("tie_word_embeddings")
     return f"{model.architecture} {model.dtype} {model.target_modules} {tied}"
@@ -50,11 +51,11 @@ KINDS = {made_of(name): name for name in reversed(MODELS)}.values()
 FOLLOWED = [(name, "goft") for name in dict.fromkeys([*FIRST, *KINDS])]
 FOLLOWED += [(name, adapter) for name in FIRST for adapter in ("qgoft", "lora")]
 INNER = {"output.dense", "fc2", "lin2", "mlp.Wo"}
-"""The targets whose inputs are as wide as a block is inside."""
+"""Targets whose inputs have the intermediate size of a block."""
 
-# What the paper's figures come to: GOFT and qGOFT; LoRA of rank 16 on LLaMA2 (0.25 % in Table 2)
-# and of rank 8 on ViT (0.295 M in Table 3). OFT is 0.13 % and 0.147 M there, counting b * b
-# parameters for a block of b where PEFT trains b (b - 1) / 2.
+# Numbers of parameters behind the paper's figures: GOFT and qGOFT; LoRA of rank 16 on LLaMA2
+# (0.25 % in Table 2) and of rank 8 on ViT (0.295 M in Table 3). OFT has 0.13 % and 0.147 M in the
+# tables, which count b * b parameters for a block of size b; PEFT trains b (b - 1) / 2.
 PAPER = {
     ("deberta-v3-base", "goft"): 82_872,
     ("llama2-7b", "goft"): 524_160,
@@ -77,7 +78,7 @@ def test_the_adapter_is_as_large_as_in_the_paper(model: str, adapter: str) -> No
 
 @pytest.mark.parametrize("model", ON_HUB)
 def test_every_target_of_the_whole_model_is_turned(model: str) -> None:
-    """GOFT trains one angle less than each of the targets has inputs."""
+    """Check that GOFT trains d - 1 angles for each target with d inputs."""
     cfg = model_cell(model)
     size, targets = config_of(cfg.model), cfg.model.target_modules
     adapted, counts = without_memory(cfg)
@@ -87,12 +88,12 @@ def test_every_target_of_the_whole_model_is_turned(model: str) -> None:
     assert counts.adapter == size.num_hidden_layers * sum(width - 1 for width in inputs)
     assert counts.adapter == PAPER.get((model, "goft"), counts.adapter)
     text = (CONFIGS / "model" / f"{model}.yaml").read_text(encoding="utf-8")
-    pretrained = counts.total - counts.adapter - 2 * counts.head  # as it was, and as it trains
+    pretrained = counts.total - counts.adapter - 2 * counts.head  # PEFT keeps two heads
     assert f"{in_words(pretrained)} parameters" in text
 
 
 def in_words(parameters: int) -> str:
-    """Write a size as the comments do."""
+    """Return a number of parameters as the comments in the YAML files write it."""
     return f"{parameters / 1e9:.1f} B" if parameters > 1e9 else f"{parameters / 1e6:.0f} M"
 
 
@@ -110,7 +111,7 @@ def test_other_heads(model: str, tmp_path: Path) -> None:
 
 
 def follow(name: str, adapter: str, auto_class: str, folder: Path) -> None:
-    """Take a small model of random weights from the adapter to the merged folder."""
+    """Adapt, train, save, load and merge a small random model, and compare its outputs."""
     model = model_cell(name).model
     method = cell("demo/acceptability", adapter).adapter
     method = replace(method, target_modules=model.target_modules)
@@ -165,7 +166,7 @@ def step(model: nn.Module, batch: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def outputs(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Any]:
-    """Return what the head says, in float32."""
+    """Return the logits of the head in float32."""
     names = ("logits", "start_logits", "end_logits")
     said = model.eval()(**batch)
     return {name: said[name].float().numpy() for name in names if name in said}

@@ -1,4 +1,4 @@
-"""`adapter=peft`: every method of the installed PEFT does all that ours do, or is refused first."""
+"""`adapter=peft`: a PEFT method trains, saves, loads and merges, or is refused before training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FITTING = {
     "VBLORA": "{vector_length: 16, num_vectors: 8}",
     "WAVEFT": "{n_frequency: 20}",
 }
-"""Options for layers as narrow as those of the tests."""
+"""Options for the narrow layers of the test model."""
 WITHOUT_LAYERS = {
     *("CARTRIDGE", "CPT", "MULTITASK_PROMPT_TUNING", "PREFIX_TUNING", "PROMPT_TUNING"),
     *("P_TUNING", "XLORA", "ADAPTION_PROMPT", "TRAINABLE_TOKENS"),
@@ -66,7 +66,7 @@ def test_the_sources_say_what_the_classes_have() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")  # FRoD's, of torch
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")  # by torch, for FRoD
 @pytest.mark.parametrize("method", sorted(methods().keys() - WITHOUT_LAYERS - ELSEWHERE))
 def test_a_method_trains_saves_loads_and_merges(
     method: str, base: PreTrainedModel, tmp_path: Path
@@ -87,7 +87,7 @@ def test_a_method_trains_saves_loads_and_merges(
         optimizer.step()
         optimizer.zero_grad()
     model.save_pretrained(str(tmp_path))
-    set_seed(2)  # what is drawn and not saved would be another now
+    set_seed(2)  # random values that were not saved would differ now
     with torch.no_grad():
         expected = model.eval()(input_ids=IDS).logits
         again = load_trained(backbone(base), tmp_path, cfg, AUTO)

@@ -1,4 +1,4 @@
-"""Tokenizers that cannot pad, and how a model and its saved forms know of the padding."""
+"""Tokenizers without a padding token get one, and the model and its saved files have its id."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QWEN = {"eos_token": "<end>", "pad_token": "<pad>"}
 
 
 class Writer(Head):
-    """A task whose answers are written."""
+    """A task with generated answers."""
 
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
 
@@ -92,7 +92,7 @@ def test_a_tokenizer_with_nothing_to_pad_with_is_refused(tmp_path: Path) -> None
 
 @torch.no_grad()
 def test_padding_changes_no_answer_and_is_saved_with_the_model(tmp_path: Path) -> None:
-    """Without a padding id, transformers refuses a batch of several rows."""
+    """Check a padded batch: without a padding id, transformers refuses several rows."""
     backbone = load(write_decoder(tmp_path / "base", LLAMA3))
     for part in (backbone.model, backbone.processor):
         part.save_pretrained(tmp_path / "saved")

@@ -1,4 +1,4 @@
-"""Packed base weights: read and never touched below an adapter, merged plain or packed again."""
+"""Quantized (packed) base weights stay as they are below an adapter, and can be merged."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ pytest.importorskip("bitsandbytes")
 BITS = ("4bit", "8bit")
 PLAIN_ONLY = {"full", "hra", "ia3", "peft", "psoft", "road", "vera"}
 TARGETS = ["query", "value", "output.dense"]
-# Of a product, relative to its size. NF4 is unpacked exactly, and float32 rounds; LLM.int8() rounds
-# the activations too, by 1/254 of the largest, which here lies below 4 deviations.
+# Relative error of a product. NF4 is unpacked exactly, so only float32 rounds; LLM.int8() rounds
+# the activations too, by 1/254 of the largest, which is below 4 standard deviations here.
 ROUNDING = {"4bit": 1e-5, "8bit": 4 / 254}
-# Half the widest gap between neighbouring codes as a share of the largest weight of a block, and
-# float16, through which bitsandbytes goes.
+# Half the widest gap between neighbouring codes, relative to the largest weight of a block, and the
+# rounding to float16, which bitsandbytes uses in between.
 STEP = {"4bit": 0.16, "8bit": 0.5 / 127 + 2**-11}
 
 
@@ -57,7 +57,7 @@ def packed(words: list[str], bits: str, *more: str) -> tuple[TrainConfig, PreTra
 
 
 def turned(model: PreTrainedModel, method: str) -> list[GoftLayer]:
-    """Put rotations away from the identity on the model and return their layers."""
+    """Attach rotations that are not the identity to the model, and return the adapted layers."""
     torch.manual_seed(0)
     options: dict[str, Any] = {"method": method, "init_weights": False, "target_modules": TARGETS}
     adapted = get_peft_model(model, GoftConfig(**options))
@@ -65,7 +65,7 @@ def turned(model: PreTrainedModel, method: str) -> list[GoftLayer]:
 
 
 def dense(layer: GoftLayer) -> Tensor:
-    """W R^T of the unpacked weight."""
+    """Return W R^T, where W is the unpacked weight."""
     return rotate(base_weight(layer.get_base_layer()).float(), layer.rotation("default")).detach()
 
 
@@ -169,7 +169,7 @@ def test_each_adapter_trains_on_packed_weights_or_is_refused(
 
 
 def descend(model: nn.Module) -> list[float]:
-    """Losses of four steps on one row."""
+    """Return the losses of four training steps on one row."""
     batch = {"input_ids": torch.tensor([[2, 5, 7, 3]]), "labels": torch.tensor([1])}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     losses = []
@@ -193,7 +193,7 @@ def test_a_run_trains_verifies_and_merges_into_plain_weights(
     assert metrics["agreement"]["merged"] <= metrics["agreement"]["tolerance"]
     evaluate(EvalConfig(adapter=str(folder.path), merged=True))
     again = json.loads((folder.path / "eval.json").read_text())["metrics"]
-    if bits == "4bit":  # what rounding of activations does to few rows is no matter of tolerance
+    if bits == "4bit":  # 8bit rounds activations, which may change the scores
         assert again == metrics["metrics"]
     merge(MergeConfig(adapter=str(folder.path), output_dir=str(tmp_path / "merged")))
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")

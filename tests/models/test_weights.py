@@ -1,4 +1,4 @@
-"""Weights in every form in which models are published: one model, in the precision asked for."""
+"""Weights load the same from every form of published files, in the configured precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An independent construction of R, and what rounding may cost."""
+"""Fixtures: an independent construction of the matrix R, and bounds on rounding errors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from goft_cli.rotation import fused
 
-# The suite finds out about the kernels by itself, with cases that say more than their own check.
+# Skip the kernels' self-check on a CPU: the tests check the kernels more thoroughly.
 for _dtype in (torch.float32, torch.bfloat16, torch.float16):
     fused._healthy[_dtype, torch.device("cpu")] = True
 
 
 def blocks_of(rotation: Tensor) -> Tensor:
-    """(d-1, 2, 2) float64 blocks of angles or blocks."""
+    """Return the (d-1, 2, 2) float64 blocks of angles (d-1,) or of blocks."""
     wide = rotation.double()
     if wide.dim() == 3:
         return wide
@@ -27,7 +27,7 @@ def blocks_of(rotation: Tensor) -> Tensor:
 
 
 def dense_product(blocks: Tensor) -> Tensor:
-    """R = P_L ... P_1 as a dense float64 matrix, stage by stage from the definition."""
+    """Return R = P_L ... P_1 as a dense float64 matrix, stage by stage from the definition."""
     dim = len(blocks) + 1
     product = torch.eye(dim, dtype=torch.float64)
     live, used = list(range(dim)), 0
@@ -43,13 +43,13 @@ def dense_product(blocks: Tensor) -> Tensor:
 
 @pytest.fixture(scope="session")
 def dense() -> Callable[[Tensor], Tensor]:
-    """Angles or blocks to the dense float64 (d, d) matrix R."""
+    """Return a function from angles or blocks to the dense float64 (d, d) matrix R."""
     return lambda rotation: dense_product(blocks_of(rotation))
 
 
 @pytest.fixture(scope="session")
 def magnitude() -> Callable[[Tensor], Tensor]:
-    """Angles or blocks to the dense product of the blocks' absolute values.
+    """Return a function from angles or blocks to the product of the blocks' absolute values.
 
     Rounding of a product of matrices is relative to the product of their absolute values; for
     strict rotations the norm of x is the tighter measure.
@@ -59,7 +59,7 @@ def magnitude() -> Callable[[Tensor], Tensor]:
 
 @pytest.fixture(scope="session")
 def tolerance() -> Callable[[torch.dtype, int], float]:
-    """(dtype, d) to the relative rounding of a rotation: a random walk over its stages."""
+    """Return a function from (dtype, d) to the relative rounding: a random walk over the stages."""
 
     def bound(dtype: torch.dtype, dim: int) -> float:
         stages = max(1, math.ceil(math.log2(dim)))
@@ -70,7 +70,7 @@ def tolerance() -> Callable[[torch.dtype, int], float]:
 
 @pytest.fixture(scope="session")
 def draw() -> Callable[..., Tensor]:
-    """(kind, d, seed) to random float64 angles all round the circle, or blocks near identity."""
+    """Return a function from (kind, d, seed) to random float64 angles, or blocks near identity."""
 
     def rotation(kind: str, dim: int, seed: int = 0) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -86,7 +86,7 @@ def draw() -> Callable[..., Tensor]:
 
 @pytest.fixture
 def cuda() -> torch.device:
-    """A device that runs the kernels compiled."""
+    """Return a CUDA device; its kernels are compiled, not interpreted."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     if os.environ.get("TRITON_INTERPRET") == "1":

@@ -1,4 +1,4 @@
-"""Gradients of every path, and inputs of every layout."""
+"""Derivatives of rotations are right, and the layout of the inputs does not change the result."""
 
 from __future__ import annotations
 

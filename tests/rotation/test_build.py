@@ -1,4 +1,4 @@
-"""The loops in C are compiled once, without a warning, whatever the user's folders are like."""
+"""The loops in C are compiled once, without a warning, even if the user's cache is not writable."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.skipif(not compiled.can_build(), reason="needs a C comp
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's cache folder, which is not there yet."""
+    """Return the cache folder of goft in the user's cache, which does not exist yet."""
     home = tmp_path / "home" / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     return home / "goft-cli"
 
 
 def compiler_that_says(text: str, folder: Path) -> str:
-    """A command that writes to stderr and fails."""
+    """Return the path of a command that writes `text` to stderr and fails."""
     script = folder / "compiler"
     script.write_text(f"#!/bin/sh\necho '{text}' >&2\nexit 4\n", encoding="utf-8")
     script.chmod(0o755)
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_loaded_is_made_anew(cache: Path) -> None:
     compiled.load()
     (kept,) = cache.iterdir()
     right = kept.read_bytes()
-    kept.unlink()  # the memory of a loaded file must not change
+    kept.unlink()  # a loaded file must not be overwritten in place
     kept.write_bytes(b"of another system")
     assert works(compiled.load())
     assert kept.read_bytes() == right

@@ -1,4 +1,4 @@
-"""Which engine is chosen, who may force one, and what does not matter."""
+"""Test which engine is chosen, and how code and the environment force one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_is_recorded_or_has_no_memory_is_left_to_the_blocked_engine() -> No
 
 @pytest.mark.parametrize("engine", here)
 def test_the_default_device_is_not_asked(engine: str) -> None:
-    dim = 43  # of no other test, so that nothing is known of it
+    dim = 43  # used by no other test, so nothing is cached for it
     rotation, x = torch.rand(dim - 1, requires_grad=True), torch.rand(5, dim)
     found: list[Tensor] = []
     for device in ("meta", "cpu"):

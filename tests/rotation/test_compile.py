@@ -1,4 +1,4 @@
-"""A compiled layer is one graph and computes the same."""
+"""A layer under torch.compile is one graph and gives the same results and gradients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def loss_of(layer: GoftLayer, call: Callable[[Tensor], Tensor], x: Tensor) -> Te
 def test_layer_compiles_whole(method: Method, engine: str, dim: int, count: int) -> None:
     if engine != "auto" and not ENGINES[engine].supports(dim, torch.float32, torch.device("cpu")):
         pytest.skip("the fused kernels need Triton")
-    torch.compiler.reset()  # it compiles one function for a few cases only
+    torch.compiler.reset()  # it limits the recompilations of one function
     torch.manual_seed(0)
     config = GoftConfig(method=method, scale=True, init_weights=False)
     layer = GoftLayer(nn.Linear(dim, 40), "default", config)

@@ -1,4 +1,4 @@
-"""The loops for CPUs: any number of vectors and threads, and others where they cannot run."""
+"""The C loops are right for any number of vectors and threads, or the blocked engine is used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Tolerance = Callable[[torch.dtype, int], float]
 Found = dict[str, Tensor]
 
 DIM = 75
-"""Neither whole registers nor a power of two."""
+"""Neither a multiple of the register width nor a power of two."""
 
 both_kinds = pytest.mark.parametrize("kind", ["strict", "quasi"])
 needs_loops = pytest.mark.skipif(not compiled.available(), reason="needs a C compiler and OpenMP")
@@ -30,7 +30,7 @@ needs_loops = pytest.mark.skipif(not compiled.available(), reason="needs a C com
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Sets how many there are, and has all of them work, however little there is to do."""
+    """Yield a function that sets the number of threads; even little work is split over all."""
     monkeypatch.setattr(compiled, "GRAIN", 1)
     compiled._plan.cache_clear()
     monkeypatch.setattr(compiled, "_memory", compiled._Memory())
@@ -41,14 +41,14 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
 
 
 def case(draw: Draw, kind: str, count: int, dim: int = DIM) -> tuple[Tensor, Tensor, Tensor]:
-    """Vectors, a gradient and a rotation."""
+    """Return vectors (count, dim), a gradient of the same shape and a rotation."""
     generator = torch.Generator().manual_seed(count)
     x, grad = torch.randn(2, count, dim, generator=generator)
     return x, grad, draw(kind, dim).float()
 
 
 def check(found: Found, tensors: tuple[Tensor, ...], tolerance: Tolerance) -> None:
-    """Hold all that the loops compute against the staged engine in float64."""
+    """Compare all results of the loops with the staged engine in float64."""
     bound = 4 * tolerance(torch.float32, tensors[0].shape[1])
     for name, wanted in results(staged, *(tensor.double() for tensor in tensors)).items():
         assert (found[name] - wanted).norm() <= bound * wanted.norm(), name
@@ -114,7 +114,7 @@ def test_any_number_of_threads_gives_the_same_bits(
 
 @needs_loops
 def test_callers_on_several_threads_do_not_meet(draw: Draw, tolerance: Tolerance) -> None:
-    # Less and more than before, so that each of them takes new scratch memory on the way.
+    # The sizes rise and fall, so that each thread allocates new scratch memory in between.
     cases = [case(draw, "strict", 50 * (k % 5 + 1), 40 + k % 3) for k in range(60)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda tensors: results(compiled, *tensors), cases))

@@ -1,4 +1,4 @@
-"""Agreement with the dense float64 matrix, and what makes it a rotation."""
+"""Rotations agree with the dense float64 matrix, keep norms and have determinant one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def vectors(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 1) -> T
 
 
 def assert_agrees(found: Tensor, expected: Tensor, size: Tensor, bound: float) -> None:
-    """Row by row: the error's norm against bound times the norm of what was summed."""
+    """Check for each row that the error's norm is at most `bound` times the norm of `size`."""
     error = (found.double() - expected).norm(dim=-1)
     assert (error <= bound * size.norm(dim=-1)).all()
 
@@ -126,7 +126,7 @@ def test_starts_as_the_identity_bit_by_bit(dim: int, count: int) -> None:
 
 
 def angles_onto_first_axis(x: Tensor) -> Tensor:
-    """Angles with R x = |x| e_1: every pair hands its whole length to its first coordinate."""
+    """Return angles with R x = |x| e_1: each pair moves its length into its first coordinate."""
     angles, live = torch.zeros(len(x) - 1, dtype=x.dtype), x
     for stage in schedule(len(x)):
         first, second = live[0 : 2 * stage.pairs : 2], live[1::2]

@@ -1,4 +1,4 @@
-"""Every engine computes the same rotation and the same gradients, and stores little for them."""
+"""Every engine gives the same rotation and gradients, and stores little for the backward pass."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Apply = Callable[[Tensor, Tensor], Tensor]
 CPU = torch.device("cpu")
 WIDTHS = [2, 3, 7, 33, 64, 65, 96, 97, 160, 768]
 FEW_WIDTHS = [7, 97]
-"""For the dtypes beside the widest: their rounding has nothing to do with the cut into blocks."""
+"""For dtypes narrower than the widest: their rounding does not depend on the cut into blocks."""
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 DIM = 96
 here = [name for name in ENGINES if ENGINES[name].supports(DIM, torch.float32, CPU)]
-# The widest dtype of each; an engine without float64 has its own arithmetic in float32.
+# The widest dtype of each engine; an engine without float64 computes in float32.
 WIDEST = {name: next(d for d in DTYPES if ENGINES[name].supports(DIM, d, CPU)) for name in here}
 
 every_engine = pytest.mark.parametrize("engine", here)
@@ -34,7 +34,7 @@ both_directions = pytest.mark.parametrize("apply", [rotate, rotate_transposed])
 
 
 def random_rotation(kind: str, dim: int) -> Tensor:
-    """Angles all round the circle, or blocks that stretch a little, in float64."""
+    """Return float64 angles all round the circle, or blocks that stretch vectors a little."""
     generator = torch.Generator().manual_seed(dim)
     noise = torch.randn(dim - 1, 2, 2, generator=generator, dtype=torch.float64)
     return 2 * noise[:, 0, 0] if kind == "strict" else torch.eye(2).double() + noise / 10
@@ -46,13 +46,13 @@ def vectors(count: int, dim: int, seed: int) -> Tensor:
 
 
 def widths_of(engine: str, dtype: torch.dtype) -> list[int]:
-    if engine == "fused":  # interpreted here, which takes its time; the rest is in test_fused
+    if engine == "fused":  # interpreted and slow here; the rest is in test_fused
         return [33] if dtype == WIDEST[engine] else []
     return WIDTHS if dtype == WIDEST[engine] else FEW_WIDTHS
 
 
 def growth(rotation: Tensor) -> float:
-    """How much longer at most the stages make a vector, its rounding included."""
+    """Return a bound on the factor by which the stages lengthen a vector and its rounding error."""
     if rotation.dim() == 1:
         return 1
     stages = math.ceil(math.log2(len(rotation) + 1))
@@ -109,7 +109,7 @@ def check_against_dense(
     lengths = wide.norm(dim=-1), upstream.double().norm(dim=-1)
     assert ((output.double() - expected_output).norm(dim=-1) <= bound * lengths[0]).all()
     assert ((found[0].double() - expected[0]).norm(dim=-1) <= bound * lengths[1]).all()
-    # At each stage a vector of products of two such vectors, both rounded; summed over vectors.
+    # Each stage gives a vector of products of two rounded vectors; these are summed over rows.
     stages = math.ceil(math.log2(dim))
     products = 2 * bound * growth(exact) * math.sqrt(stages) * (lengths[0] * lengths[1]).sum()
     assert (found[1].double() - expected[1]).norm() <= products
@@ -124,7 +124,7 @@ def test_first_and_second_derivatives(engine: str, kind: str, apply: Apply) -> N
     rotation = random_rotation(kind, DIM).requires_grad_()
     with force_engine(engine):
         assert gradcheck(apply, (x, rotation), fast_mode=True)
-        # First derivatives are rounded otherwise where second ones are to be taken.
+        # First derivatives are rounded differently when second derivatives are taken.
         assert gradgradcheck(apply, (x, rotation), fast_mode=True, nondet_tol=1e-12)
 
 
@@ -149,7 +149,7 @@ def test_each_gradient_alone_is_the_one_found_with_the_other(
 
 
 def scaled(x: Tensor, rotation: Tensor) -> Tensor:
-    """With factors that learn as well."""
+    """Return the transposed rotation of x, scaled by trainable factors."""
     scale = torch.full((DIM,), 2.0, requires_grad=True)
     return rotate_transposed(x, rotation, scale=scale)
 
@@ -215,7 +215,7 @@ def test_tiles_are_put_together_again(
 
 
 def assert_engines_agree(apply: Apply, rotation: Tensor, x: Tensor) -> None:
-    """Blocked against staged in float64: value and both gradients."""
+    """Compare value and both gradients of the blocked engine with the staged one in float64."""
     found: list[tuple[Tensor, ...]] = []
     leaves = x.requires_grad_(), rotation.requires_grad_()
     for engine in ("blocked", "staged"):

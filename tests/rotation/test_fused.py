@@ -1,4 +1,4 @@
-"""The fused kernels against float64: interpreted everywhere, compiled where there is a GPU."""
+"""The fused kernels agree with float64: interpreted on any machine, compiled on a GPU."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def vectors(count: int, dim: int, dtype: torch.dtype = torch.float32, seed: int 
 
 
 def of_dense(x: Tensor, grad: Tensor, rotation: Tensor, dense: Dense) -> dict[str, Tensor]:
-    """What an engine computes, through the matrix from the definition and its derivative."""
+    """Return the results of an engine, computed with the dense matrix and its derivative."""
     x, grad, learnt = x.double(), grad.double(), rotation.double().requires_grad_()
     matrix = dense(learnt)
     (grad_rotation,) = torch.autograd.grad((x @ matrix * grad).sum(), learnt)
@@ -44,7 +44,7 @@ def of_staged(x: Tensor, grad: Tensor, rotation: Tensor) -> dict[str, Tensor]:
 
 
 def sizes(x: Tensor, grad: Tensor, rotation: Tensor) -> dict[str, Tensor]:
-    """Per row, what rounding of a result is relative to: its length, or the blocks' magnitudes."""
+    """Return the scale of each row's rounding error: its norm, or the blocks' magnitudes."""
     if rotation.dim() == 3:
         found = of_staged(x.abs(), grad.abs(), rotation.abs())
     else:
@@ -59,7 +59,7 @@ def check(
     case: tuple[Tensor, Tensor, Tensor],
     tolerance: Tolerance,
 ) -> None:
-    """Arithmetic is in float32 whatever x is stored in, and the results are rounded once."""
+    """Check that the arithmetic is in float32 for any dtype of x, and results are rounded once."""
     (x, _, _), size = case, sizes(*case)
     inside = tolerance(torch.float32, x.shape[1])
     for name, scale in size.items():
@@ -67,7 +67,7 @@ def check(
         error = (found[name].double().cpu() - expected[name]).abs()
         rounding = torch.finfo(x.dtype).eps * expected[name].abs() + torch.finfo(x.dtype).tiny
         assert (error <= rounding + inside * scale).all(), name
-    # Each row adds a product of one number from either side, with an error of its own sign.
+    # Each row adds a product of one number from either side; the errors have independent signs.
     product = (size["R^T x"] * size["gradient of x"]).norm()
     gradient = found["gradient of the rotation"]
     assert gradient.dtype == torch.float32

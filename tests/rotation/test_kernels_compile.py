@@ -1,7 +1,7 @@
-"""What the kernels cost on a GPU that is not there: Triton compiles for one all the same.
+"""Kernels compiled for a GPU spill no registers and let enough warps run at a time.
 
-As a program, this file compiles the cases and prints one line of JSON for each. It needs a process
-of its own, in which Triton is not in its interpreter's mode.
+Triton compiles them on a machine without a GPU. Run as a program, this file compiles the cases and
+prints one line of JSON for each. It needs its own process, in which Triton does not interpret.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from goft_cli.rotation.fused import Tiling
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Of the smallest device: compute capability 8.6.
+# Of a processor of the smallest device, compute capability 8.6; shared memory in bytes.
 REGISTERS, SHARED = 65536, 99 * 1024
 WARPS = 10
-"""Of each processor that must be able to run at a time."""
+"""Warps that each processor must be able to run at the same time."""
 
 
 class Case(NamedTuple):
@@ -51,7 +51,7 @@ CASES = [
 
 
 def constants(case: Case) -> dict[str, int]:
-    """What a launch would set."""
+    """Return the constants that a launch of the kernel sets."""
     stride = fused.BLOCK if case.heads else 1
     dtype = torch.float32 if case.heads or case.dtype == "fp32" else torch.bfloat16
     x = torch.empty(0, -(-case.dim // stride), dtype=dtype)
@@ -64,7 +64,7 @@ def constants(case: Case) -> dict[str, int]:
 
 
 def compile_ahead(case: Case) -> dict[str, int]:
-    """What one case takes of a processor, and how it reaches memory."""
+    """Compile a case; return its use of a processor and its numbers of wide memory accesses."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -98,7 +98,7 @@ def compile_ahead(case: Case) -> dict[str, int]:
 
 
 def usage(binary: bytes) -> str:
-    """What NVIDIA's tool says of a compiled kernel."""
+    """Return the resource usage of a compiled kernel, as printed by `cuobjdump`."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.cubin"
         file.write_bytes(binary)
@@ -107,7 +107,7 @@ def usage(binary: bytes) -> str:
 
 
 def cuobjdump() -> Path:
-    """The tool that Triton's packages bring along."""
+    """Return the path of `cuobjdump` in Triton's package."""
     spec = find_spec("triton")
     return Path((spec and spec.origin) or "").parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 
@@ -130,7 +130,7 @@ def test_everything_stays_in_registers(tmp_path: Path) -> None:
         programs = SHARED // (cost["shared"] + 1024)
         warps = min(programs * cost["warps"], REGISTERS // (32 * cost["registers"]))
         assert warps >= WARPS, (case, cost)
-        if not case.heads:  # those are far apart
+        if not case.heads:  # heads are far apart in memory
             assert min(cost["wide_loads"], cost["wide_stores"]) > 0, (case, cost)
 
 

@@ -1,7 +1,8 @@
-"""What the rotations of a tree can carry where: the step behind Theorem 4.1, and its limit.
+"""Test which vectors one and two trees of rotations can map onto each other (Theorem 4.1).
 
-Ma et al., ICML 2024, arXiv:2404.04316. One tree turns any vector onto the first axis, its
-transpose the first axis onto any vector. Any vector onto any other takes two trees.
+Source: Ma et al., ICML 2024, arXiv:2404.04316. One tree rotates any vector onto the first axis. Its
+transpose rotates the first axis onto any vector. It takes two trees to rotate any vector onto any
+other.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ seeds = st.integers(0, 2**31)
 
 
 def climbing_angles(x: Tensor) -> Tensor:
-    """Choose angles (d-1,), leaves first: each pair moves its whole length into its left member."""
+    """Return angles (d-1,), stage by stage: each pair moves its length into its left member."""
     left_over, angles = x.clone(), []
     for stage in schedule(len(x)):
         first = torch.arange(stage.pairs) * 2 * stage.stride
@@ -34,7 +35,7 @@ def vector(dim: int, seed: int) -> Tensor:
 
 
 def rounding(x: Tensor) -> float:
-    """Three roundings of a pair's product at each stage, up and down, in units of the length."""
+    """Return a bound: three roundings per stage, in two directions, times the norm of x."""
     return 6 * len(schedule(len(x))) * torch.finfo(x.dtype).eps * float(x.norm())
 
 
@@ -64,9 +65,9 @@ def test_two_trees_carry_any_vector_to_any_other(dim: int, seeds: tuple[int, int
 def test_one_tree_never_carries_the_third_axis_to_the_second(dim: int, seed: int) -> None:
     angles, third = 10 * vector(dim - 1, seed), torch.zeros(dim, dtype=torch.float64)
     third[2] = 1
-    # R: coordinate 1 is finished in stage 1, before coordinate 2 meets coordinate 0
+    # R: coordinate 1 is used in stage 1 only, before coordinate 2 is paired with coordinate 0
     assert rotate(third, angles)[1] == 0
     second = torch.zeros(dim, dtype=torch.float64)
     second[1] = 1
-    # R^T: coordinate 1 meets coordinate 0 alone, and that only in the last step
+    # R^T: coordinate 1 is paired with coordinate 0 only, in the last step
     assert rotate_transposed(second, angles)[2:].count_nonzero() == 0

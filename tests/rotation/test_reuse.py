@@ -1,4 +1,4 @@
-"""What was prepared is used again exactly as long as the rotation has the same values."""
+"""An engine's prepared tensors are reused exactly as long as the rotation has the same values."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_any_change_of_a_value_is_seen(blocked: Counting, rotation: nn.Parameter
     if way == "in place":
         rotation.add_(1)
     elif way == "through data":
-        rotation.data.copy_(rotation.data + 1)  # leaves the version counter as it was
+        rotation.data.copy_(rotation.data + 1)  # does not change the version counter
     elif way == "a new tensor":
         rotation.data = rotation.data + 1
     else:
@@ -102,7 +102,7 @@ def test_with_gradients_it_is_prepared_once_a_step(
     with torch.no_grad():
         rotation.add_(1)
     turned(rotation, kept)
-    assert blocked.times == 4  # twice without what is kept
+    assert blocked.times == 4  # two of them in the calls without `kept`
 
 
 def test_what_inference_mode_kept_serves_training_later(rotation: nn.Parameter) -> None:

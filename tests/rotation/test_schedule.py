@@ -1,4 +1,4 @@
-"""The pairs of every width: a tree."""
+"""The schedule pairs the coordinates of any width in a tree."""
 
 from __future__ import annotations
 

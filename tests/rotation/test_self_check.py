@@ -1,4 +1,4 @@
-"""Kernels that fail or lie are found out once, with one sentence, and others take over."""
+"""Kernels that fail or give wrong results are not used, and one warning says so."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def _unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is known of any device yet."""
+    """Forget the results of earlier self-checks."""
     monkeypatch.setattr(fused, "_healthy", {})
 
 
 class Lying:
-    """A kernel with another sign, in what it was given to write to."""
+    """A kernel that negates the output tensor at one place of its arguments."""
 
     def __init__(self, kernel: Any, place: int) -> None:  # noqa: ANN401 - Triton's, or its interpreter's
         self.kernel, self.place = kernel, place

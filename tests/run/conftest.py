@@ -1,4 +1,4 @@
-"""A configuration whose run folder is not there yet."""
+"""A fixture: a configuration whose run folder does not exist yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""config.yaml: what a run is known by, whichever version wrote it."""
+"""config.yaml identifies a run; files of other versions are read, or refused with a sentence."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def has_default(entry: Any) -> bool:  # noqa: ANN401 - a dataclass field
 
 
 FROM_OTHERS = {"model.recipe", "adapter.recipe", "adapter.target_modules", "task.headline_split"}
-"""Keys whose default is taken from other keys; the fixture `qgoft` has all of them at that."""
+"""Keys whose default comes from other keys; in the fixture `qgoft` all have that default."""
 
 
 def defaults(cfg: object, prefix: str = "") -> Iterator[str]:
@@ -131,7 +131,7 @@ def test_a_file_with_another_value_is_read_before_it_is_taken_for_the_same(
     section = plain
     for name in outer:
         section = section[name]
-    # 1, 1.0 and true are equal in Python, and in YAML a text is not a number
+    # 1, 1.0 and True are equal in Python but differ in YAML, as do a text and a number
     others = [1, 1.0, True, "1", "other", None, [], section[last]]
     value = section[last] = data.draw(st.sampled_from(others))
     rewrite(path, plain)
@@ -144,7 +144,7 @@ def test_a_file_with_another_value_is_read_before_it_is_taken_for_the_same(
 
 @dataclass
 class LaterTrainerConfig(TrainerConfig):
-    """The trainer's keys in a version to come."""
+    """The trainer's keys in a made-up later version."""
 
     patience: int = 3
     words: list[str] = field(default_factory=lambda: ["new"])

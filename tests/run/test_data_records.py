@@ -1,4 +1,4 @@
-"""What each kind of data leaves in the manifest, and that a change of it is found and named."""
+"""The manifest records each kind of data, and a later change of the data is found and named."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Describe = Callable[[], dict[str, Any]]
 
 
 def both(recorded: dict[str, Any], describe: Describe, task: TaskConfig) -> list[list[Change]]:
-    """Compare with what is read again, and with the files alone; by way of the manifest's JSON."""
+    """Return the changes against data read again, and those against the files alone."""
     manifest = json.loads(json.dumps(recorded))
     return [
         data_changes(manifest, describe(), all_splits=True),

@@ -1,4 +1,4 @@
-"""The runs that version 0.1.0 left behind: every verb opens them, and no start replaces them."""
+"""Runs of version 0.1.0 work with train, eval, merge, predict, report and compare."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ("qgoft", "lora")
 
 
 def command(run: str) -> list[str]:
-    """Return the words behind `goft train` that made a run, from the table beside it."""
+    """Return the words after `goft train` that made a run, from the table in the README."""
     table = (FIXTURES / "README.md").read_text(encoding="utf-8")
     found = re.search(rf"^\| `{run}` \| `goft train (.*)` \|$", table, re.MULTILINE)
     assert found is not None
@@ -32,7 +32,7 @@ def command(run: str) -> list[str]:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """The runs and their data, to write to."""
+    """Return a folder with copies of the runs and their data, which tests may change."""
     for name in (*NAMES, "cola"):
         shutil.copytree(FIXTURES / name, tmp_path / name)
     return tmp_path
@@ -124,7 +124,7 @@ def test_a_comparison_takes_it_as_it_is(
     place = compose_train([f"adapter={run}", "seed=42", *words]).output_dir
     (copied / run).rename(copied / "moved")
     shutil.copytree(copied / "moved", copied / place)
-    monkeypatch.setattr(runner, "isolated", None)  # nothing is left to train
+    monkeypatch.setattr(runner, "isolated", None)  # fails if it is called: no run is left to train
     answer = goft("compare", f"adapters=[{run}]", "seeds=[42]", *words, "output_dir=told")
     assert answer.code == 0, answer.err
     assert (copied / "told" / "comparison.csv").is_file()

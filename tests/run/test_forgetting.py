@@ -1,4 +1,4 @@
-"""What a base model still does: each measure against an independent computation of it."""
+"""Each measure of forgetting agrees with an independent computation of it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def slow(*values: str) -> list[ParameterSet]:
 
 @cache
 def run_of(adapter: str) -> TrainedRun:
-    """Return the shipped encoder with an adapter that has moved."""
+    """Return the shipped encoder with an adapter whose parameters have random noise added."""
     return moved(untrained(f"adapter={adapter}", FEW))
 
 
@@ -61,7 +61,7 @@ def composed_once() -> RetainSpec:
 
 
 def spec_of(run: TrainedRun) -> RetainSpec:
-    """Return `auto`, whose probe is composed once."""
+    """Return the measures of `auto`; those for demo/acceptability are composed only once."""
     of_text = run.cfg.task.name == "demo/acceptability"
     return composed_once() if of_text else retained("auto", run.cfg.task)
 
@@ -153,7 +153,7 @@ def test_perplexity_and_divergence_are_those_of_all_logits(tmp_path: Path) -> No
     ids = tokenizer(file.read_text(encoding="utf-8"), add_special_tokens=False)["input_ids"]
     assert start == [tokenizer.bos_token_id]
     size = tokenizer.model_max_length - 1
-    assert len(ids) > size  # one window is not enough
+    assert len(ids) > size  # the text takes more than one window
     losses, divergences = [], []
     for at in range(0, len(ids), size):
         window = torch.tensor([start + ids[at : at + size]])

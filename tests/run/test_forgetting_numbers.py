@@ -1,4 +1,4 @@
-"""CKA, cosine, ridge regression and rank correlation: definitions, and what they do not see."""
+"""CKA, cosine, ridge regression and rank correlation match their definitions and invariances."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def test_the_cosine_does_see_a_rotation() -> None:
 
 
 def test_equal_features_are_like_nothing() -> None:
-    # 0.1 has no finite binary form, so that the mean of many is not exactly it
+    # 0.1 has no finite binary form, so the mean of many values 0.1 is not exactly 0.1
     same = torch.full((31, 4), 0.1)
     assert linear_cka(same, draw(0, 31, 4)) == linear_cka(draw(0, 31, 4), same) == 0
 
 
 def fit(x: Tensor, y: Tensor, penalty: float) -> Callable[[Tensor], np.ndarray]:
-    """Solve the least squares of the rows with one more for each weight, by LAPACK."""
+    """Solve ridge regression as least squares with one more row for each weight, by LAPACK."""
     width, outputs = x.shape[1], y.shape[1]
     left = np.vstack([x - x.mean(0), penalty**0.5 * np.eye(width)])
     right = np.vstack([y - y.mean(0), np.zeros((width, outputs))])

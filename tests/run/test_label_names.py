@@ -1,4 +1,4 @@
-"""A class has one name, the data's, in the run and in whatever is made of it."""
+"""A class has the name from the data in the run, its predictions, its exports and on the hub."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.support.hub_server import Hub
 pytestmark = pytest.mark.slow
 
 OWN = {"0": "Not-OK", "1": "OK"}
-"""What the data calls the ids; the task's YAML says `not_ok` and `ok`."""
+"""The data's names of the ids; the task's labels are `not_ok` and `ok`."""
 ID2LABEL = {int(key): name for key, name in OWN.items()}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run on data that spells the task's labels in its own way."""
+    """Return a finished run on data that spells the task's labels in another way."""
     root = tmp_path_factory.mktemp("spelled")
     model, data = small_runs.write_model(root / "model"), small_runs.write_data(root / "data")
     for path in data.glob("*.tsv"):

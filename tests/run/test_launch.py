@@ -1,4 +1,4 @@
-"""Several processes for one run: started, refused, ended with the error of the first to fail."""
+"""Several processes train one run or are refused; the error of the first to fail is reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support import small_runs
 from tests.support.gloo_processes import accelerate_launch
 
 RECIPES = sorted((ROOT / "recipes" / "accelerate").glob("*.yaml"))
-# What a file's name promises.
+# The number of processes for the first word of a file's name.
 PROCESSES = {"one": 1, "two": 2, "four": 4}
 
 
@@ -57,7 +57,7 @@ def config_of(count: int, **trainer: Any) -> TrainConfig:  # noqa: ANN401 - valu
 
 
 def started(monkeypatch: pytest.MonkeyPatch, total: int, local: int | None = None) -> None:
-    """Stand in for torchrun."""
+    """Set the environment variables that torchrun sets."""
     monkeypatch.setenv("WORLD_SIZE", str(total))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local or total))
     for name, value in {"RANK": "0", "MASTER_ADDR": "localhost"}.items():
@@ -87,7 +87,7 @@ def test_a_launch_that_started_fewer_processes_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
-    check_launch(config_of(1))  # whose parent is no launcher
+    check_launch(config_of(1))  # the parent process is no launcher
     settings = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_CPU"}
     file = tmp_path / "cpus.yaml"
     file.write_text(yaml.safe_dump({**settings, "use_cpu": True, "num_processes": 2}))
@@ -152,7 +152,7 @@ def test_a_sweep_inside_a_launch_is_explained(
 
 
 def failure(folder: Path, code: int, **word: object) -> ProcessFailure:
-    """Build what torchrun makes of a process that ended."""
+    """Return torchrun's record of a process that ended."""
     file = folder / f"{time.monotonic_ns()}.json"
     if word:
         file.write_text(json.dumps(word))
@@ -203,7 +203,7 @@ def test_processes_that_nohup_started_outlive_their_terminal(
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A run without dropout whose validation rows two processes cannot share evenly."""
+    """Return words for a run without dropout, with an odd number of validation rows."""
     root = tmp_path_factory.mktemp("inputs")
     model, data = small_runs.write_model(root / "model"), small_runs.write_data(root / "data")
     config = json.loads((model / "config.json").read_text())
@@ -226,7 +226,7 @@ def alone(words: list[str]) -> RunFolder:
 
 
 def assert_same_run(one: RunFolder, two: RunFolder) -> None:
-    """Compare what several processes left behind with what one did."""
+    """Compare the run folder of several processes with that of one process."""
     expected, found = (json.loads(run.metrics.read_text()) for run in (one, two))
     assert found["metrics"] == expected["metrics"]
     assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
@@ -235,7 +235,7 @@ def assert_same_run(one: RunFolder, two: RunFolder) -> None:
     lines = [(run.path / name).read_text().splitlines() for run in (one, two)]
     assert len(lines[0]) == len(lines[1]) == 23
     assert two.log.read_text().count("recipe: ") == 1, "one log, and each sentence in it once"
-    # Each update adds one rounding of gradients that are sums in another order.
+    # Each update adds a rounding error, because gradients are summed in another order.
     tolerance = 64 * 12 * torch.finfo(torch.float32).eps
     theirs = load_file(two.adapter / "adapter_model.safetensors")
     for key, tensor in load_file(one.adapter / "adapter_model.safetensors").items():

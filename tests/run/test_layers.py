@@ -1,4 +1,4 @@
-"""What a run keeps of its layers is what a report would measure, and is not trusted blindly."""
+"""A run stores the layer measurements of a report; they are not used if a file has changed."""
 
 from __future__ import annotations
 
@@ -113,9 +113,9 @@ def test_measuring_is_left_out_where_it_would_take_long(monkeypatch: pytest.Monk
 
     for weights, seconds, quick in [
         (of(768, 768), 0.0, True),
-        (of(4096, 4096), 0.0, False),  # eight seconds twice, measured
+        (of(4096, 4096), 0.0, False),  # measured: eight seconds, twice
         (of(4096, 4096), 3600.0, True),
-        (of(4096, 4096, "meta"), 0.0, True),  # as on an accelerator
+        (of(4096, 4096, "meta"), 0.0, True),  # meta stands for an accelerator
         ({}, 0.0, True),
     ]:
         monkeypatch.setattr(geometry, "adapted_weights", lambda _, found=weights: found)

@@ -1,4 +1,4 @@
-"""One start of a run at a time, whatever becomes of the one that came first."""
+"""Only one process at a time can start a run, and a process that ended holds no lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job end to end on a small local model: train, verify, finish, resume, refuse."""
+"""A run on a small local model trains, verifies, finishes, resumes or is refused."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def finished(folders: tuple[Path, Path]) -> Path:
-    """A folder with a finished run of GOFT, for copies of it."""
+    """Return the folder of a finished GOFT run; tests change only copies of it."""
     return start(folders, folders[0].parent / "run").path
 
 
 @pytest.fixture
 def copy(finished: Path, tmp_path: Path) -> RunFolder:
-    """A finished run of one's own to change, at `tmp_path / "run"`."""
+    """Return a copy of the finished run at `tmp_path / "run"`, which the test may change."""
     run = RunFolder(shutil.copytree(finished, tmp_path / "run"))
     text = run.config.read_text(encoding="utf-8")
     run.config.write_text(text.replace(str(finished), str(run.path)), encoding="utf-8")
@@ -80,7 +80,7 @@ def test_another_configuration_is_refused_unless_told(
 
 
 def killed_while_writing(run: RunFolder, step: int) -> None:
-    """Leave what SIGKILL leaves before the last file of a checkpoint is there."""
+    """Leave the files that remain if SIGKILL comes before a checkpoint's last file is written."""
     aside = run.checkpoints / ASIDE
     aside.mkdir()
     (run.checkpoints / f"checkpoint-{step}").rename(aside / f"checkpoint-{step}")

@@ -1,4 +1,4 @@
-"""What is refused before anything heavy is imported, each with its sentence."""
+"""Models, data and run folders that cannot be used are refused with one sentence before a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ASSETS = ["tiny-deberta-v3", "tiny-llama", "tiny-vit"]
 
 @pytest.fixture
 def cfg(tmp_path: Path) -> TrainConfig:
-    """A run on shipped parts alone, so that nothing but the folders is looked at."""
+    """Return a run on a shipped model and data, so that only its folders can be wrong."""
     base = cell("demo/acceptability", "goft")
     return replace(base, output_dir=str(tmp_path / "outputs" / "run"))
 
@@ -137,7 +137,7 @@ def test_a_run_folder_that_is_a_file(inside: str, cfg: TrainConfig, tmp_path: Pa
 def test_a_run_folder_without_permission(
     cfg: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # root, who runs containers, may write anywhere, whatever the mode bits say
+    # os.access is patched: root, often the user in containers, may write despite the mode bits
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(GoftError, match=f"permission.*{tmp_path}"):
         check_inputs(cfg)

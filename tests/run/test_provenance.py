@@ -1,4 +1,4 @@
-"""A run on changed ground: what it recorded is held against what is there, by every verb."""
+"""Commands on a run compare the files that it recorded with those on disk, and refuse changes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ground(trained: Path, tmp_path: Path) -> Ground:
 
 
 def one_weight(name: str) -> Change:
-    """Change the smallest part of a file of weights."""
+    """Return a change that alters one number in a file of weights."""
 
     def change(root: Path) -> None:
         tensors = load_file(root / name)
@@ -107,7 +107,7 @@ def test_a_finished_run_hands_no_score_back_on_changed_ground(
 def test_another_place_with_the_same_words_is_other_data(
     ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative folder is not the same from everywhere."""
+    """Check a relative data folder: in another working folder it holds other data."""
     text = ground.run.config.read_text()
     ground.run.config.write_text(text.replace(str(ground.root / "data"), "data"))
     words = ("task.data_dir=data",)
@@ -151,7 +151,7 @@ def test_a_run_with_nothing_to_lose_takes_what_is_there(ground: Ground) -> None:
 
 def test_evaluating_reads_the_same_rows_or_is_refused(ground: Ground, tmp_path: Path) -> None:
     DATA["train"][0](ground.root)
-    evaluate(EvalConfig(adapter=str(ground.run.path)))  # which reads no training row
+    evaluate(EvalConfig(adapter=str(ground.run.path)))  # it reads no training row
     assert read_json(ground.run.path / "eval.json")["data_as_recorded"] is True
     DATA["validation"][0](ground.root)
     for job in (
@@ -176,7 +176,7 @@ def test_data_that_is_named_may_be_other_data_and_the_file_says_so(
 
 
 def test_a_base_model_that_is_named_may_be_saved_anew(ground: Ground, tmp_path: Path) -> None:
-    """Its fingerprint tells that the weights are the same; another place is no change."""
+    """Check that a base model in another folder is accepted if its fingerprint is the same."""
     other = tmp_path / "other"
     shutil.copytree(ground.root / "model", other)
     save_file(load_file(other / "model.safetensors"), other / "model.safetensors", {"format": "pt"})
@@ -211,7 +211,7 @@ def test_a_manifest_of_anything_is_answered(content: object, ground: Ground) -> 
 
 @pytest.fixture
 def interrupted(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
-    """Stop the run with a checkpoint after its first update."""
+    """Return a run that was stopped after its first update, with a checkpoint."""
     real = pipeline.build_trainer
 
     def built(*arguments: object) -> PenaltyTrainer:
@@ -228,7 +228,7 @@ def interrupted(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
 
 
 def as_csv(root: Path) -> None:
-    """Hold the same rows, and one more, in a file of another name."""
+    """Write the training rows, and one more, to a CSV file, and delete the TSV file."""
     path = root / "data" / "train.tsv"
     path.with_suffix(".csv").write_text(path.read_text().replace("\t", ",") + "a cat sings .,1\n")
     path.unlink()

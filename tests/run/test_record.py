@@ -1,4 +1,4 @@
-"""Finished runs, found and read again."""
+"""Finished runs are found below a folder and read."""
 
 from __future__ import annotations
 

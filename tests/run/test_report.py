@@ -1,4 +1,4 @@
-"""What people read: the recipe that was applied, the table at the end, predictions, curves."""
+"""Test what users read: the applied recipe, the final table, predictions and curves."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ PAPER = "arXiv:2404.04316 Table 5"
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
-    """An empty folder, in which curves are drawn."""
+    """Return an empty run folder, with the real plot of curves enabled."""
     monkeypatch.setattr(summary, "save", save)
     return RunFolder(tmp_path)
 
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Console:
-    """A wide screen that remembers what it showed."""
+    """Return a wide console that records its output, in place of the screen."""
     console = Console(record=True, width=200, quiet=False)
     monkeypatch.setattr(summary, "screen", console)
     return console
@@ -163,7 +163,7 @@ HISTORY = [
 
 
 def drawn(run: RunFolder) -> tuple[bool, bool]:
-    """Tell whether a coloured line crosses the left and the right panel of `curves.png`."""
+    """Return whether the left and the right panel of `curves.png` have coloured pixels."""
     image = imread(run.path / "curves.png")[..., :3]
     assert image.shape == (442, 1170, 3)
     coloured = np.ptp(image, axis=2) > 0.3

@@ -1,4 +1,4 @@
-"""`retained.json` is valid for the files that it was measured on, and for no others."""
+"""`retained.json` is valid only for the files that it was measured on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run is a folder: new, finished, the same, another one's, or damaged."""
+"""A run folder opens if it is new or of the same run; another run or damage is refused."""
 
 from __future__ import annotations
 

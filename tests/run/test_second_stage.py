@@ -1,4 +1,4 @@
-"""`init_adapter`: a run starts from the adapter of a finished one, and says which."""
+"""`init_adapter` starts a run from the adapter of a finished run, and records which one."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from goft_cli.verbs.verify.recheck import recheck
 from tests.support import small_runs
 
 STILL = ["trainer.learning_rate=1e-30", "trainer.max_steps=1"]
-"""A training that changes no float32 of the size that weights have."""
+"""Words for a training whose updates are too small to change float32 weights."""
 HEAD = ("classifier", "pooler")
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders of a model, of two kinds of data, and of a finished first stage."""
+    """Return a folder with a model, two datasets and a finished first stage."""
     root = tmp_path_factory.mktemp("stages")
     small_runs.write_model(root / "model")
     small_runs.write_data(root / "data")

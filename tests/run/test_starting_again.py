@@ -1,4 +1,4 @@
-"""What is known of a run already is answered without the libraries that made it."""
+"""Commands that need only the recorded results of a run import no training library."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def without_libraries(goft_process: Goft, *words: str) -> Answer:
 def test_a_finished_run_is_shown_as_by_the_pipeline(
     ground: Ground, goft_process: Goft, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (ground.root / "data" / "dev.tsv").unlink()  # which is said, too
+    (ground.root / "data" / "dev.tsv").unlink()  # the output names it
     answer = without_libraries(goft_process, "train", *words(ground))
     assert (answer.code, answer.err) == (0, "")
     pipeline.run(ground.cfg())
@@ -64,7 +64,7 @@ def forget(name: str) -> Callable[[Ground], None]:
 
 
 def interrupt(ground: Ground) -> None:
-    """Leave a run with a checkpoint and without an end."""
+    """Make the run an interrupted one, with a checkpoint and no results."""
     ground.run.metrics.unlink()
     shutil.rmtree(ground.run.adapter)
 
@@ -133,7 +133,7 @@ def test_a_report_is_made_once_and_again_from_anything_else(
     figure.unlink()
     assert goft("report", f"runs={run}").code == 0
     assert figure.is_file()
-    (run / "layers.safetensors").unlink()  # as of an earlier version: the layers are measured
+    (run / "layers.safetensors").unlink()  # as in an earlier version: layers are measured
     page.write_text("another page")
     assert goft("report", f"runs={run}").code == 0
     assert page.read_bytes() == html

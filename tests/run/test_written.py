@@ -1,4 +1,4 @@
-"""overwrite=true removes what a run wrote; what others put into its folder stays."""
+"""overwrite=true removes the files that a run wrote and keeps all other files in its folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.support.refusals import snapshot
 
 NAMES = ("predictions.validation.jsonl", "eval.mmlu-full.json", "merged")
-"""What some runs write."""
+"""Files that only some runs write."""
 OTHERS = {
     "notes.txt": "mine",
     "predictions.mine.jsonl": "mine",

@@ -1,4 +1,4 @@
-"""Values that fit their type and still make no run, refused before anything heavy is imported."""
+"""Values of the right type that no run can use are refused with one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken data is answered with one sentence: the file, the line, what was found and expected."""
+"""Broken data is refused with one sentence that names the file, the line and the problem."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def train(content: str | bytes) -> Change:
 
 
 def instead(name: str, content: str | bytes) -> Change:
-    """Replace the training file by one of another name."""
+    """Return a change that replaces the training file by a file of another name."""
 
     def change(folder: Path) -> None:
         (folder / "train.tsv").unlink()
@@ -251,7 +251,7 @@ def test_raw_rows_of_another_width_are_not_taken_for_raw(
         make_task(raw_columns=["source", "label", "mark", "sentence"]).load()
 
 
-# Bytes that the formats give a meaning to, so that the search gets past the first check.
+# Bytes with a meaning in the formats, so that generated files get past the first check.
 TOKENS = "sentence label null NaN 1e999 d800 PAR1 1 a - \\u { } [ ] : ,"
 BYTES = [b"\t", b"\n", b"\r", b'"', b"\0", b"\xff", b"\xef\xbb\xbf"]
 pieces = st.sampled_from([*TOKENS.encode().split(), *BYTES])

@@ -1,4 +1,4 @@
-"""A machine that lacks room, permission, a network, a package or a device."""
+"""Errors of the machine: a full disk, no permission, no network, a missing package or device."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Usage = namedtuple("Usage", "total used free")
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model and data in folders whose names are trouble, the model behind a link."""
+    """Return a folder of a model and data: odd characters in the names, the model a symlink."""
     root = tmp_path_factory.mktemp("ein Ordner, größer = 日本 $HOME")
     small_runs.write_model(root / "real model")
     small_runs.write_data(root / "d a t a", rows=8)
@@ -79,7 +79,7 @@ def no_network(patch: Patch) -> None:
 
 
 def offline(patch: Patch) -> None:
-    """Leave everything as it is: the tests are offline."""
+    """Change nothing: the tests already run offline."""
 
 
 def no_key(patch: Patch) -> None:
@@ -93,7 +93,7 @@ def at_loading(error: Exception) -> Callable[[Patch], None]:
 
 
 def first_of(count: int, port: object) -> Callable[[Patch], None]:
-    """Stand in for a launcher that leaves the port to the first process, as a PyTorchJob does."""
+    """Set the variables of a launcher whose first process opens the port, as in a PyTorchJob."""
 
     def started(patch: Patch) -> None:
         for name, value in {"RANK": 0, "WORLD_SIZE": count, "MASTER_PORT": port}.items():
@@ -118,7 +118,7 @@ Case = tuple[Callable[[Patch], None], Callable[[TrainConfig], TrainConfig], str]
 
 
 def disk(number: int) -> Callable[[Patch], None]:
-    """Fail as the system does, once the run has started."""
+    """Make loading the base model fail with the system's error of this number."""
     return at_loading(OSError(number, os.strerror(number), "outputs/x"))
 
 
@@ -206,7 +206,7 @@ def test_a_port_that_is_taken_is_refused_where_it_would_be_opened(
         monkeypatch.setenv("RANK", "1")
         check_launch(cfg)
         first_of(2, port)(monkeypatch)
-        monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")  # torchrun's, which opened it
+        monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")  # torchrun opens it first
         check_launch(cfg)
 
 

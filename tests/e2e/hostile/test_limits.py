@@ -1,4 +1,4 @@
-"""A working folder that is gone, links to nothing, a limit on files, launchers, memory."""
+"""Missing folders, broken links, file size limits and full memory are refused with one sentence."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_the_size_advised_is_the_largest_part_that_has_room(
 
 @pytest.fixture(scope="module")
 def run_of_six(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    """A run with batches of six, and two of them in an update."""
+    """Return a run with batches of six rows and two batches per update."""
     root = tmp_path_factory.mktemp("six")
     model, data = small_runs.write_model(root / "model"), small_runs.write_data(root / "data")
     cfg = small_runs.composed(small_runs.overrides(model, data, root / "run"))

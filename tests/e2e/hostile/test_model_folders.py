@@ -1,4 +1,4 @@
-"""Model folders that are missing, damaged, foreign, or would run code."""
+"""Model folders that are missing, damaged, of another kind or with code to run are refused."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def of_vision(folder: Path) -> None:
 
 
 class Burglar:
-    """Leaves a mark where a pickle of it is opened."""
+    """An object whose pickle creates the file `burgled` when it is loaded."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return Path.touch, (Path("burgled"),)
 
 
 def as_pickle(name: str, *, burglar: bool = False) -> Change:
-    """Store the weights as a pickle under a name, with more than tensors in it if asked."""
+    """Store the weights as a pickle under a name; if asked, with a Burglar among the tensors."""
 
     def change(folder: Path) -> None:
         content: dict[str, object] = {**load_file(folder / WEIGHTS)}
@@ -69,7 +69,7 @@ def as_pickle(name: str, *, burglar: bool = False) -> Change:
 
 
 def index_to(name: str) -> Change:
-    """Have an index say that the weights are in another file."""
+    """Rename the weights and write an index which says that they are in the file `name`."""
 
     def change(folder: Path) -> None:
         names = dict.fromkeys(load_file(folder / WEIGHTS), name)

@@ -1,4 +1,4 @@
-"""Run folders, and the adapters in them, that are missing, damaged, foreign, or another's."""
+"""Run folders whose files are missing, damaged or of another run or model are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WEIGHTS, SETTINGS = "adapter/adapter_model.safetensors", "adapter/adapter_config
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One finished run and its base model, never written to."""
+    """Return the folder of one finished run and its base model; tests only read it."""
     root = tmp_path_factory.mktemp("runs")
     model, data = (
         small_runs.write_model(root / "model"),

@@ -1,4 +1,4 @@
-"""Secrets of the environment: refused in every key, shown nowhere, and other values let through."""
+"""Secrets of the environment are refused in every key and never shown; other variables work."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ words = st.text("ABCDEFGHIJ", min_size=1, max_size=5)
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, and a home without a stored token."""
+    """Return an empty working folder; HF_HOME has no stored token."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "nothing"))
     return tmp_path
 
 
 def resolved(text: str) -> str:
-    """Return what a key of a configuration makes of a text."""
+    """Return the value that a key of a configuration has if it is set to a text."""
     register()
     return OmegaConf.create({"section": {"key": text}}).section.key
 

@@ -1,4 +1,4 @@
-"""Words that are mistyped, missing, out of range, or would lead elsewhere."""
+"""Words that are mistyped, missing or out of range are refused with one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from goft_cli.system.errors import USAGE_ERROR
 from tests.conftest import Goft
 from tests.support.refusals import NOISE, snapshot
 
-# What is typed, and words that the answer must hold.
+# The typed words, and parts that the error message must contain.
 MISTAKES = [
     ("trian", ["'trian' is not a verb", "goft train", "predict"]),
     ("task=glue/cola", ["not a verb", "goft train task=glue/cola"]),
@@ -118,7 +118,7 @@ def test_a_mistake_gets_one_sentence(
     before = snapshot(tmp_path)
     answer = goft(*words.split())
     assert answer.code == USAGE_ERROR
-    # the command that a recipe stands for is shown before it is run
+    # `goft reproduce` prints the command of a recipe before it runs it
     assert answer.out == "" or words.startswith("reproduce")
     (sentence,) = answer.err.splitlines()
     assert sentence.startswith("goft: ")

@@ -1,4 +1,4 @@
-"""YAML of other people, wherever it enters: a task of theirs, a recipe, a run folder."""
+"""Broken or unsafe YAML is refused wherever it is read: a user's task, a recipe, a run folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.refusals import NOISE, refusal, snapshot
 
 Reader = Callable[[Path], object]
 DEEP = 10_000
-# What stands on the third line, and a word of what is said of it.
+# The content of the third line, and a part of the error message.
 FAULTS: dict[str, tuple[bytes, str]] = {
     "nul": (b"x: a\0b", "U+0000"),
     "escape": (b"x: \x1b[2J", "U+001B"),
