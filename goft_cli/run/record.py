@@ -109,6 +109,20 @@ class RunRecord:
         return self.score if self.greater_is_better else -self.score
 
     @property
+    def benchmark_scores(self) -> dict[str, float]:
+        """The benchmark's headline, named such as `mmlu/full.average_0_shot`.
+
+        lm-eval's tasks have no common headline, so they give all their scores. Empty if no
+        benchmark was scored after the training.
+        """
+        if self.cfg.benchmark is None:
+            return {}
+        name, headline = self.cfg.benchmark.name, self.cfg.benchmark.headline
+        scores = self.metrics["metrics"].get(name, {})
+        kept = [headline] if headline in scores else list(scores)
+        return {f"{name}.{key}": scores[key] for key in kept}
+
+    @property
     def parameters(self) -> int:
         """How many parameters the adapter trains, the head left out."""
         return self.metrics["trainable_parameters"]

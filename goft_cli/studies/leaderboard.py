@@ -16,7 +16,12 @@ from goft_cli.system.files import write_text
 from goft_cli.system.tables import Table
 
 CONFIDENCE = 0.95
-COLUMNS = ("task", "model", "adapter", "changed", "runs", "score", "best", "parameters", "seconds")
+BENCHMARK = "benchmark"
+"""The column that is left out where no run was scored on a benchmark."""
+COLUMNS = (
+    *("task", "model", "adapter", "changed", "runs", "score", "best", BENCHMARK),
+    *("parameters", "seconds"),
+)
 SHAREABLE = COLUMNS[:4]
 """Columns that go into the title where all rows agree."""
 CSV_COLUMNS = (
@@ -172,15 +177,39 @@ def leaderboard_row(named: Sequence[str], runs: Sequence[RunRecord]) -> tuple[st
         str(len(runs)),
         f"{runs[0].headline} {mean_and_deviation(values, 3)}",
         f"{max(runs, key=lambda run: run.merit).score:.3f}",
+        ", ".join(
+            f"{spaced(name)} {mean_and_deviation(found, 3)}"
+            for name, found in benchmark_scores(runs).items()
+        ),
         f"{runs[0].parameters:,}",
         f"{statistics.median(run.train_seconds for run in runs):.0f}",
     )
 
 
+def benchmark_scores(runs: Sequence[RunRecord]) -> dict[str, list[float]]:
+    """Return the scores on the benchmark by name, one for each run that has them."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for run in runs:
+        for name, value in run.benchmark_scores.items():
+            found[name].append(value)
+    return found
+
+
+def spaced(name: str) -> str:
+    """Write the name of a score with spaces."""
+    return name.replace(".", " ").replace("_", " ")
+
+
+def leaderboard_columns(results: Iterable[RunRecord]) -> dict[str, tuple[str, ...]]:
+    """Return the cells by column."""
+    every = zip(COLUMNS, zip(*leaderboard_rows(results), strict=True), strict=True)
+    return {column: cells for column, cells in every if column != BENCHMARK or any(cells)}
+
+
 def leaderboard_table(results: Iterable[RunRecord]) -> Table:
     """Return the table for the screen."""
     shared, kept = ["leaderboard"], {}
-    for column, cells in zip(COLUMNS, zip(*leaderboard_rows(results), strict=True), strict=True):
+    for column, cells in leaderboard_columns(results).items():
         if column in SHAREABLE and len(set(cells)) == 1:
             shared.append(cells[0])
         else:
@@ -191,14 +220,20 @@ def leaderboard_table(results: Iterable[RunRecord]) -> Table:
 
 def markdown(results: Iterable[RunRecord]) -> str:
     """Return the table for a document."""
-    return Table(COLUMNS, leaderboard_rows(results)).markdown()
+    columns = leaderboard_columns(results)
+    return Table(list(columns), list(zip(*columns.values(), strict=True))).markdown()
 
 
 def write_csv(path: Path, results: Iterable[RunRecord]) -> None:
-    """Write one line per run, tasks by name, within a task the best first."""
+    """Write one line per run, tasks by name, within a task the best first.
+
+    Scores on benchmarks have a column each, empty for a run without them.
+    """
     found = told_apart(results)
-    lines = []
+    benchmarks, lines = [*benchmark_scores([*found])], []
     for run in sorted(found, key=lambda run: (run.task, -run.merit)):
         named = (*family(run), run.seed, run.headline, run.score, run.greater_is_better)
-        lines.append([*named, run.parameters, run.train_seconds, run.folder.path, found[run]])
-    write_text(path, Table(CSV_COLUMNS, lines).csv())
+        costs = (run.parameters, run.train_seconds)
+        scored = (run.benchmark_scores.get(name, "") for name in benchmarks)
+        lines.append([*named, *costs, run.folder.path, found[run], *scored])
+    write_text(path, Table([*CSV_COLUMNS, *benchmarks], lines).csv())

@@ -10,6 +10,7 @@ from pathlib import Path
 from goft_cli.run.record import RunRecord
 from goft_cli.studies.leaderboard import COLUMNS, leaderboard_rows, markdown, told_apart, write_csv
 from tests.support.recipe_cells import cell
+from tests.support.small_runs import composed
 
 FOLDERS = count()
 
@@ -51,9 +52,22 @@ def test_seeds_make_one_row_with_its_deviation() -> None:
         "runs": "2",
         "score": "score 0.300 ± 0.141",  # (0.4 - 0.2) / sqrt(2)
         "best": "0.400",
+        "benchmark": "",
         "parameters": "1,998",
         "seconds": "12",
     }
+
+
+def test_scores_on_benchmarks_have_a_column_where_there_are_any(tmp_path: Path) -> None:
+    plain, scored = run(0.1), run(0.2, max_steps=2)
+    assert "benchmark" not in markdown([plain])
+    scored.cfg.benchmark = composed(["benchmark=mmlu-legacy"]).benchmark
+    assert isinstance(scored.metrics, dict)
+    scored.metrics["metrics"] = {"mmlu/legacy": {"average_5_shot": 0.25, "stem_5_shot": 0.5}}
+    assert "| mmlu/legacy average 5 shot 0.250 |" in markdown([plain, scored])
+    write_csv(tmp_path / "runs.csv", [plain, scored])
+    lines = csv.DictReader((tmp_path / "runs.csv").read_text().splitlines())
+    assert [line["mmlu/legacy.average_5_shot"] for line in lines] == ["0.25", ""]
 
 
 def test_what_differs_is_named_and_nothing_else() -> None:

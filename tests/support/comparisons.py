@@ -57,6 +57,8 @@ class Trainings:
             "seconds_per_update": 0.5,
             "peak_memory_bytes": 2**28,
         }
+        if benchmark := run.cfg.benchmark:
+            metrics["metrics"] = {benchmark.name: {benchmark.headline: score / 2, "other": 0.0}}
         folder = RunRecord.of(run.cfg).folder
         write_text(folder.config, yaml.safe_dump(as_plain(run.cfg)))
         write_json(folder.metrics, metrics)

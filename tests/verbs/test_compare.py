@@ -73,6 +73,32 @@ def test_the_numbers_are_those_of_the_runs(
 
 
 @pytest.mark.slow
+def test_scores_on_a_benchmark_have_their_column(
+    goft: Goft, trainings: Trainings, undrawn: None, tmp_path: Path
+) -> None:
+    words = [
+        *WORDS,
+        "task=demo/instructions",
+        "model=tiny-llama",
+        "benchmark=demo-choices",
+        "seeds=2",
+    ]
+    answer = goft(*words)
+    assert answer.code == 0
+    assert "0.262 ± 0.006" in answer.out  # half of (33 / 64, 34 / 64)
+    name = "demo/choices.average_2_shot"
+    rows = table(tmp_path / "told")
+    assert float(rows["goft"][name]) == pytest.approx((33 + 34) / 256)
+    assert float(rows["lora"][f"{name}_deviation"]) == pytest.approx(2**-0.5 / 128)
+    runs_of = csv.DictReader((tmp_path / "told" / "runs.csv").read_text().splitlines())
+    assert [float(run[name]) for run in runs_of] == [33 / 128, 34 / 128, 17 / 128, 18 / 128]
+    written = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8")
+    assert "| demo/choices average 2 shot |" in written
+    again = json.loads((tmp_path / "told" / "comparison.json").read_text())
+    assert again["adapters"][0]["benchmarks"] == {name: [33 / 128, 34 / 128]}
+
+
+@pytest.mark.slow
 def test_a_finished_run_is_reused_and_one_made_elsewhere_is_not_raced(
     goft: Goft, trainings: Trainings, undrawn: None, tmp_path: Path
 ) -> None:

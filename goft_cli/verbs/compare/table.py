@@ -11,9 +11,11 @@ from goft_cli.run.summary import megabytes
 from goft_cli.studies.leaderboard import (
     CONFIDENCE,
     Difference,
+    benchmark_scores,
     deviation,
     mean_and_deviation,
     paired_difference,
+    spaced,
 )
 from goft_cli.system.tables import Table, styled
 from goft_cli.verbs.compare.forgetting import Forgotten
@@ -55,6 +57,11 @@ class Summary:
     def scores(self) -> list[float]:
         """One per seed."""
         return [result.score for result in self.results]
+
+    @property
+    def benchmarks(self) -> dict[str, list[float]]:
+        """Scores on the benchmark by name, one per seed; empty without a benchmark."""
+        return benchmark_scores(self.results)
 
     @property
     def mean(self) -> float:
@@ -130,11 +137,11 @@ def header(caption: Caption) -> list[str]:
 
 
 def more_cells(row: Summary) -> dict[str, str]:
-    """Return the cells on learning rate and forgetting, by the names of their columns.
+    """Return the cells on benchmark, learning rate and forgetting, by the names of their columns.
 
     The lowest and best scores of the trials show how much depends on the rate.
     """
-    found: dict[str, str] = {}
+    found = {spaced(name): mean_and_deviation(of, 3) for name, of in row.benchmarks.items()}
     if row.tuned:
         known, trials = row.tuned.known, f"{len(row.tuned.runs)}"
         if lost := len(row.tuned.runs) - len(known):
@@ -194,8 +201,8 @@ def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
     scores, costs = f"{score}\n{best}", f"{time}\n{memory}"
     if rows[0].tuned:
         parameters += "\nrate, trials"
-    if rows[0].forgotten:
-        scores += "\nforgotten"
+    below = [*map(spaced, rows[0].benchmarks), *(["forgotten"] if rows[0].forgotten else [])]
+    scores = "\n".join([scores, *below])
     columns = [f"{adapter}\n{size}", scores, against, costs, parameters]
     lines: list[Sequence[str]] = []
     for row in rows:
@@ -205,8 +212,7 @@ def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
         more = more_cells(row)
         searched = f"{more['rate']}, {len(row.tuned.runs)}" if row.tuned else ""
         lines.append(styled("dim", setting, highest, interval, peak, searched))
-        if row.forgotten:
-            lines.append(styled("dim", "", more["forgotten"], "", "", ""))
+        lines += [styled("dim", "", more[name], "", "", "") for name in below]
     return Table(columns, lines, caption.title, "wr", centred=False, framed=False)
 
 
@@ -239,6 +245,8 @@ def numbers(row: Summary) -> dict[str, object]:
         found |= {"learning_rate": row.tuned.rate, "trials": len(row.tuned.runs)}
         found |= {"lowest_trial": min(known, default=None)}
         found |= {"highest_trial": max(known, default=None)}
+    for name, values in row.benchmarks.items():
+        found |= {name: statistics.mean(values), f"{name}_deviation": deviation(values)}
     if row.forgotten:
         found |= {"forgotten": row.forgotten.mean}
         found |= {"forgotten_deviation": deviation(row.forgotten.values)}
@@ -247,14 +255,15 @@ def numbers(row: Summary) -> dict[str, object]:
 
 
 def runs_csv(rows: Sequence[Summary]) -> str:
-    """Return one line per run."""
+    """Return one line per run, with its scores on the benchmark at the end."""
+    benchmarks = [*rows[0].benchmarks]
     lines = [
         [row.setting if name == "size" else getattr(result, name) for name in RUN_COLUMNS[:-1]]
-        + [result.folder.path]
+        + [result.folder.path, *map(result.benchmark_scores.get, benchmarks)]
         for row in rows
         for result in row.results
     ]
-    return Table(RUN_COLUMNS, lines).csv()
+    return Table([*RUN_COLUMNS, *benchmarks], lines).csv()
 
 
 def content(rows: Sequence[Summary], caption: Caption, said: Sequence[str]) -> dict[str, object]:
@@ -262,6 +271,7 @@ def content(rows: Sequence[Summary], caption: Caption, said: Sequence[str]) -> d
     adapters = [
         numbers(row)
         | {"scores": {str(run.seed): run.score for run in row.results}}
+        | ({"benchmarks": row.benchmarks} if row.benchmarks else {})
         | ({"tuning": row.tuned.by_rate} if row.tuned else {})
         | ({"line": row.forgotten.line} if row.forgotten else {})
         | ({"retained": [asdict(one) for one in row.forgotten.runs]} if row.forgotten else {})

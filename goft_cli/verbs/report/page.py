@@ -23,7 +23,7 @@ from goft_cli.run.layers import LayerReport
 from goft_cli.run.record import RunRecord
 from goft_cli.run.retained import valid
 from goft_cli.run.summary import megabytes
-from goft_cli.studies.leaderboard import mean_and_deviation, told_apart
+from goft_cli.studies.leaderboard import mean_and_deviation, spaced, told_apart
 from goft_cli.system.figures import save
 from goft_cli.system.files import write_text
 from goft_cli.system.palette import Look, looks_of
@@ -157,11 +157,6 @@ def score_row(run: RunRecord) -> dict[str, object]:
         "merged to trained": f"{run.metrics['agreement']['merged']:.1e}",
         **scores,
     }
-
-
-def spaced(name: str) -> str:
-    """Write the name of a score with spaces."""
-    return name.replace(".", " ").replace("_", " ")
 
 
 def retention(runs: Sequence[RunRecord]) -> list[tuple[str, Table]]:
