@@ -9,9 +9,10 @@ DIST ?= dist
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
+# --no-compile, as Python compiles a module when it is first imported, and most never are
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,quant,sweep,tensorboard,trackio,triton]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev,docs,quant,sweep,tensorboard,trackio,triton]'
 	touch $@
 
 demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft train
@@ -23,10 +24,10 @@ wheel: $(VENV)/installed ## build and check the wheel: pip install dist/goft_cli
 	$(BIN)/twine check --strict $(DIST)/goft_cli-*
 
 test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 slow: $(VENV)/installed ## run the slow tests, which train or start processes: every recipe and document
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 gpu: $(VENV)/installed ## run the tests and benchmarks of a CUDA device (ten minutes): outputs/benchmarks/gpu.md
 	$(BIN)/python scripts/gpu_report.py

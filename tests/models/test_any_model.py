@@ -183,7 +183,7 @@ def test_attention_is_computed_as_asked(bert: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.feature("compiled")
-@pytest.mark.parametrize("adapter", ["goft"])
+@pytest.mark.parametrize("adapter", ["goft", "qgoft"])
 def test_a_compiled_run_agrees_with_itself(
     adapter: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

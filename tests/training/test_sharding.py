@@ -95,7 +95,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.sharded
 @pytest.mark.feature("sharded")
-@pytest.mark.parametrize("adapter", ["qgoft", "lora"])
+@pytest.mark.parametrize("adapter", ["goft", "qgoft", "lora"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_sharded_run_is_that_of_one_process(
     engine: str, adapter: str, data: Path, tmp_path: Path
