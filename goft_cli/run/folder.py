@@ -25,7 +25,16 @@ from goft_cli.run.configuration import (
     write_config,
 )
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import RECORD, begin_record, clear, read_yaml
+from goft_cli.system.files import (
+    RECORD,
+    REPLACED,
+    begin_record,
+    clear,
+    put_aside,
+    put_back,
+    read_yaml,
+    remove,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +50,7 @@ Stamp = tuple[int, int, int]
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock file until the block or the process ends; the file itself stays.
 
-    A disk without locks gets none: a file whose existence is the lock would outlive a killed
-    process.
+    A disk without locks gets none: a file that is itself the lock would outlive a killed process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
@@ -180,6 +188,12 @@ class RunFolder:
         """Whether the run reached its end."""
         return self.metrics.is_file()
 
+    def settle(self) -> None:
+        """Remove the run that this one replaced; put it back if this one has not begun."""
+        if self.began and self.config.is_file():
+            remove(self.path / REPLACED)
+        put_back(self.path)
+
     def check_there(self) -> None:
         """Refuse to go on in a folder that is not the one that was opened."""
         if self.lock_seen is not None and stamp(self.lock) != self.lock_seen:
@@ -200,18 +214,20 @@ def stamp(path: Path) -> Stamp | None:
 
 @contextmanager
 def opened(cfg: TrainConfig) -> Iterator[RunFolder]:
-    """Open the run folder, and lock it against other starts of the run until the block ends.
+    """Open the run folder and lock it until the block ends.
 
-    A start that fails before its training leaves no folder. A finished run may lie on a read-only
-    disk.
+    A start that fails before its training leaves no folder, or the run that it was to replace.
+    A finished run may lie on a read-only disk.
     """
     folder = RunFolder(Path(cfg.output_dir))
     if is_finished(cfg):
         yield folder
         return
-    refuse_other(cfg)
+    if not (folder.path / REPLACED).is_dir():  # else `settle` restores the run first
+        refuse_other(cfg)
     made = not folder.path.exists()
     with locked(folder.lock):
+        folder.settle()
         try:
             folder = open_run(cfg)
             yield folder
@@ -228,7 +244,7 @@ def open_run(cfg: TrainConfig) -> RunFolder:
     folder = replace(folder, lock_seen=stamp(folder.lock))
     there = stored_config(folder)
     if folder.is_run and (cfg.overwrite or there is None or any(differing(there, cfg))):
-        clear(folder.path)
+        put_aside(folder.path) if folder.has_results else clear(folder.path)
     if not folder.finished:
         begin_record(folder.path)
         if there != cfg:
@@ -269,16 +285,16 @@ def refuse_other(cfg: TrainConfig) -> None:
         if differences:
             raise GoftError(
                 f"{folder.path} holds a run of another configuration ({'; '.join(shown)})",
-                "choose another run_name=NAME, or overwrite=true to replace it; if a sweep starts "
-                "both, write another name: into one of their YAML files",
+                "choose another run_name=NAME, in a sweep another name: in YAML, or overwrite=true",
             )
 
 
 def withdraw(folder: RunFolder, *, made: bool) -> None:
-    """Remove the files that a start wrote before training, and the folder if the start made it."""
+    """Undo what a start did before training; remove the folder if the start made it."""
     clear(folder.path)
     for path in (folder.config, folder.record, folder.lock):
         path.unlink(missing_ok=True)
+    put_back(folder.path)
     if made:
         with suppress(OSError):  # somebody else's file is in it
             folder.path.rmdir()

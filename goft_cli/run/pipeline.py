@@ -58,6 +58,7 @@ def work(cfg: TrainConfig, folder: RunFolder, *, is_main: bool) -> None:
             hashing.join()
             folder.check_there()
             write_manifest(job)
+            folder.settle()
         with memory_errors(job.model):
             trainer = train(job)
             checked = verify(job, trainer)

@@ -33,6 +33,7 @@ START_AGAIN = "delete the run folder and start again"
 IMAGE, LABEL = "image", "label"
 EXAMPLE = "lines such as images/000000.jpg 3"
 LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+(?:\.0*)?))?")
+CONFIG, REPLACED = "config.yaml", ".replaced"
 RECORD = "written.txt"
 """File in a run folder that names, one per line, the files and folders that only some runs have."""
 ALWAYS = (
@@ -230,7 +231,7 @@ def begin_record(folder: Path) -> None:
 
 def note(folder: Path, *names: str) -> None:
     """Record names before they are written into a run folder; other folders have no record."""
-    if (folder / "config.yaml").is_file():
+    if (folder / CONFIG).is_file():
         begin_record(folder)
         append(folder, set(names) - recorded(folder))
 
@@ -254,11 +255,43 @@ def clear(folder: Path) -> None:
 
     Folders that goft wrote, such as the adapter or a merged model, are removed with their content.
     """
+    for path in written(folder):
+        remove(path)
+    (folder / RECORD).write_text("", encoding="utf-8")
+
+
+def written(folder: Path) -> list[Path]:
+    """Return the paths that goft may have written into a run folder, except its configuration."""
     # a name that leads elsewhere, such as "" or "..", is not goft's
     names = [name for name in sorted(recorded(folder)) if name.strip(".") and "/" not in name]
-    for path in (folder / name for name in (*ALWAYS, *names)):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    return [folder / name for name in (*ALWAYS, *names)]
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def put_aside(folder: Path) -> None:
+    """Move what goft wrote into a run folder to `.replaced` there, and empty the record.
+
+    The configuration is moved first and put back last: where it lacks, a kill came between.
+    """
+    (folder / REPLACED).mkdir()
+    for path in [folder / CONFIG, *written(folder), folder / RECORD]:
+        if path.exists() or path.is_symlink():
+            path.rename(folder / REPLACED / path.name)
     (folder / RECORD).write_text("", encoding="utf-8")
+
+
+def put_back(folder: Path) -> None:
+    """Undo `put_aside`, if there was one."""
+    if (folder / REPLACED).is_dir():
+        (folder / CONFIG).unlink(missing_ok=True)
+        for path in sorted((folder / REPLACED).iterdir(), key=lambda path: path.name == CONFIG):
+            remove(folder / path.name)
+            path.rename(folder / path.name)
+        (folder / REPLACED).rmdir()

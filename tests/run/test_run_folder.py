@@ -15,7 +15,7 @@ from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
 from goft_cli.run.configuration import config_sha256, read_config
 from goft_cli.run.folder import MAX_DIFFERENCES, RunFolder, open_run
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import read_json, write_json, write_text
+from goft_cli.system.files import REPLACED, read_json, write_json, write_text
 from tests.support.recipe_cells import cell
 
 
@@ -154,4 +154,5 @@ def test_a_folder_behind_a_link_is_replaced_in_place(cfg: TrainConfig, tmp_path:
     again = open_run(replace(linked, overwrite=True))
     assert not again.has_results
     assert link.readlink() == target
-    assert {path.name for path in target.iterdir()} == {"config.yaml", "notes.txt", "written.txt"}
+    left = {"config.yaml", "notes.txt", "written.txt", REPLACED}
+    assert {path.name for path in target.iterdir()} == left

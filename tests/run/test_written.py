@@ -10,9 +10,9 @@ import pytest
 
 from goft_cli.config import TrainConfig
 from goft_cli.run.configuration import read_config
-from goft_cli.run.folder import RunFolder, open_run
+from goft_cli.run.folder import RunFolder, open_run, opened
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import ALWAYS, RECORD, clear, note, write_json
+from goft_cli.system.files import ALWAYS, RECORD, REPLACED, clear, note, remove, write_json
 from tests.conftest import ROOT
 from tests.support.refusals import snapshot
 
@@ -57,9 +57,57 @@ def test_overwrite_removes_what_the_run_wrote_and_nothing_else(cfg: TrainConfig,
     wanted = replace(cfg, seed=seed, overwrite=True)
     assert not open_run(wanted).finished
     assert read_config(run.config) == wanted
+    remove(run.path / REPLACED)
     kept = {name.split("/")[0] for name in OTHERS}
     assert names(run.path) == {"config.yaml", RECORD} | kept
     assert all((run.path / name).read_text() == content for name, content in OTHERS.items())
+
+
+def test_a_start_that_fails_before_its_training_puts_the_replaced_run_back(
+    cfg: TrainConfig,
+) -> None:
+    before = snapshot(finished(cfg).path)
+    other = replace(cfg, seed=7, overwrite=True)
+
+    def start(*, begins: bool) -> RunFolder:
+        with opened(other) as run:
+            assert not run.finished
+            write_json(run.log, {})
+            if not begins:
+                raise GoftError("no such option")
+            write_json(run.manifest, {})
+            run.settle()
+        return run
+
+    with pytest.raises(GoftError, match="no such option"):
+        start(begins=False)
+    assert snapshot(Path(cfg.output_dir)) == before
+    run = start(begins=True)
+    assert not run.finished
+    assert not (run.path / REPLACED).exists()
+
+
+@pytest.mark.parametrize("moves", range(4))
+def test_a_start_that_was_killed_loses_nothing(
+    cfg: TrainConfig, moves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finished(cfg)
+    before = snapshot(run.path)
+    rename, done = Path.rename, iter(range(moves))
+
+    def killed(path: Path, target: Path) -> Path:
+        if next(done, None) is None:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        open_run(replace(cfg, seed=7, overwrite=True))
+    monkeypatch.undo()
+    with pytest.raises(GoftError, match="holds a run"), opened(replace(cfg, seed=7)):
+        pass
+    run.lock.unlink()
+    assert snapshot(run.path) == before
 
 
 def test_another_runs_folder_inside_stays(cfg: TrainConfig) -> None:
@@ -98,6 +146,7 @@ def test_a_run_of_the_first_version_has_no_record_and_is_known_by_its_files(
     fill(run.path, {"lora-experiments/notes": "mine", "notes.txt": "mine"})
     cfg = replace(read_config(run.config), output_dir=str(run.path), overwrite=True)
     open_run(cfg)
+    remove(run.path / REPLACED)
     assert names(run.path) == {"config.yaml", RECORD, "lora-experiments", "notes.txt"}
 
 
