@@ -16,6 +16,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from goft_cli.tasks.base import Arrays, Inputs
 from goft_cli.tasks.tokens import lengths
+from goft_cli.training.weighted_loss import IGNORED
 
 
 class ByLength(LengthGroupedSampler):
@@ -95,13 +96,16 @@ def parts_of(batch: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
     """Split a batch into parts of at most `most` tokens, padding included, but at least one row.
 
     The longest rows come first, and each part is as wide as its first row. Left padding is kept,
-    because models count positions from the first column.
+    because models count positions from the first column. A packed batch has no mask (rows, width):
+    its rows have no padding.
     """
-    mask = batch.get("attention_mask")
-    if mask is None or mask.dim() != 2 or mask.numel() <= most:
+    ids, mask = batch.get("input_ids"), batch.get("attention_mask")
+    if ids is None or ids.numel() <= most:
         return [dict(batch)]
-    rows, width = mask.shape
-    ends = (mask != 0).long().mul(torch.arange(1, width + 1, device=mask.device)).amax(dim=1)
+    rows, width = ids.shape
+    masked = mask is not None and mask.shape == ids.shape
+    taken = mask != 0 if masked else torch.ones_like(ids)
+    ends = taken.long().mul(torch.arange(1, width + 1, device=ids.device)).amax(dim=1)
     order = ends.argsort(descending=True, stable=True)
     parts, first = [], 0
     while first < rows:
@@ -109,12 +113,25 @@ def parts_of(batch: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
         chosen = order[first : first + max(1, most // wide)]
         first += len(chosen)
         parts.append({name: narrowed(one[chosen], width, wide) for name, one in batch.items()})
-    return parts
+    # a part without a scored token has no loss, as long as another one has
+    return [part for part in parts if weight_of(part)] or [dict(batch)]
 
 
 def narrowed(rows: Tensor, width: int, wide: int) -> Tensor:
-    """Cut a tensor with one column for each token to `width` columns."""
-    return rows[:, :wide] if rows.dim() > 1 and rows.shape[1] == width else rows
+    """Cut a tensor with one column for each token to `wide` columns."""
+    cut = rows.dim() > 1 and rows.shape[1] == width
+    return rows[:, :wide].contiguous() if cut else rows  # models flatten labels with view
+
+
+def weight_of(part: Mapping[str, Tensor]) -> int:
+    """Return the number of values over which the loss of a part of a batch is a mean.
+
+    They are the scored tokens if each token has a label, and else the rows.
+    """
+    ids, labels = next(iter(part.values())), part.get("labels")
+    if labels is None or labels.shape != part["input_ids"].shape:
+        return len(ids)
+    return int((labels != IGNORED).sum())
 
 
 def at_places(outputs: Arrays, places: np.ndarray) -> Arrays:

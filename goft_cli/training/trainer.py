@@ -28,7 +28,7 @@ from goft_cli.models.adalora import AdaLora, RankAllocation
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Split, Task
 from goft_cli.tasks.tokens import lengths
-from goft_cli.training.by_length import ByLength, LongestFirst, parts_of
+from goft_cli.training.by_length import ByLength, LongestFirst, parts_of, weight_of
 from goft_cli.training.callbacks import (
     EPOCH_RATES,
     EarlyStopping,
@@ -88,18 +88,18 @@ class PenaltyTrainer(PenaltyMixin, ResumableTrainer):
         return loss
 
     def _sum_over(self, parts: Sequence[dict[str, Any]], model: nn.Module, items: Items) -> Tensor:
-        """Compute a micro-batch in parts, each weighted by its share of the rows.
+        """Compute a micro-batch in parts, each weighted by its share of the mean loss.
 
         Trainer and `PenaltyMixin` divide by the number of micro-batches in an update; for a part,
-        that number is replaced by the number of parts of its size in an update.
+        that number is replaced by the number of parts of its weight in an update.
         """
         if len(parts) == 1:
             return super().training_step(model, parts[0], items)
         steps = self.current_gradient_accumulation_steps
-        sizes = [len(next(iter(part.values()))) for part in parts]
+        shares = [weight_of(part) for part in parts]
         found = []
-        for size, part in zip(sizes, parts, strict=True):
-            vars(self)["current_gradient_accumulation_steps"] = steps * sum(sizes) / size
+        for share, part in zip(shares, parts, strict=True):
+            vars(self)["current_gradient_accumulation_steps"] = steps * sum(shares) / share
             # processes exchange gradients only after the last part, which each of them has
             waits = nullcontext() if part is parts[-1] else self.accelerator.no_sync(model)
             with waits:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor
 
-from goft_cli.training.by_length import parts_of
+from goft_cli.training.by_length import parts_of, weight_of
 from tests.support import short_training as training
 
 WIDTH = 8
@@ -51,6 +51,35 @@ def test_padding_on_the_left_stays() -> None:
     for part in parts_of(batch, WIDTH):
         assert part["input_ids"].shape == (1, WIDTH)
         assert part["input_ids"][0, -1] > 0
+
+
+def test_a_packed_batch_is_cut_by_rows() -> None:
+    ids = torch.arange(1, 41).view(5, WIDTH)
+    packed = {"input_ids": ids, "attention_mask": torch.ones(5, 1, WIDTH, WIDTH, dtype=torch.bool)}
+    parts = parts_of({**packed, "labels": ids}, 2 * WIDTH)
+    assert [len(part["attention_mask"]) for part in parts] == [2, 2, 1]
+    assert torch.equal(torch.cat([part["input_ids"] for part in parts]), ids)
+
+
+@given(
+    lengths=st.lists(st.integers(1, WIDTH), min_size=1, max_size=9),
+    most=st.integers(1, 40),
+    seed=st.integers(0, 9),
+)
+def test_the_mean_over_scored_tokens_is_the_weighted_mean_of_the_parts(
+    lengths: list[int], most: int, seed: int
+) -> None:
+    batch = batch_of(lengths)
+    drawn = torch.randint(0, 3, (len(lengths), WIDTH), generator=torch.manual_seed(seed)) - 1
+    labels = drawn.masked_fill((drawn < 0) | (batch["attention_mask"] == 0), -100)
+    parts = parts_of({**batch, "labels": labels}, most)
+    shares = [weight_of(part) for part in parts]
+    assert all(part["labels"].view(-1).numel() for part in parts)  # contiguous, as models need
+    scored = labels[labels >= 0].double()
+    if len(scored):
+        means = [part["labels"][part["labels"] >= 0].double().mean() for part in parts]
+        found = sum(share * mean for share, mean in zip(shares, means, strict=True)) / sum(shares)
+        torch.testing.assert_close(torch.as_tensor(found), scored.mean())
 
 
 def weights(method: str, most: int | None, smoothed: float) -> tuple[dict[str, Tensor], list[Any]]:
