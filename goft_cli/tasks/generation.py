@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from typing import Any, cast
 
 import torch
@@ -47,29 +48,34 @@ def write(
 ) -> list[str]:
     """Return the answer to each prompt, shorter where the model's positions end.
 
-    Prompts are answered in batches of similar length, the longest first. The sampled tokens of a
-    row depend only on the seed and the row's number, by default its index; the other rows of a
-    batch have an effect only through rounding.
+    Prompts are answered in batches of similar length, the longest first; all prompts of a batch
+    leave equally many positions for an answer. The sampled tokens of a row depend only on the seed
+    and the row's number, by default its index; the other rows of a batch have an effect only
+    through rounding.
     """
     positions = usable_positions(model)
     numbers = numbers or range(len(prompts))
     check_prompts(prompts, positions, numbers)
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     answers = [""] * len(prompts)
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        batch = [prompts[row] for row in rows]
-        room = room_after(batch, positions, decoding.max_new_tokens)
-        found = write_batch(
-            model,
-            batch,
-            tokenizer,
-            stops=stops,
-            decoding=replace(decoding, max_new_tokens=room),
-            seeds=[seed_of(decoding, numbers[row]) for row in rows],
-        )
-        for row, answer in zip(rows, found, strict=True):
-            answers[row] = answer
+
+    def room_of(row: int) -> int:
+        return room_after([prompts[row]], positions, decoding.max_new_tokens)
+
+    for room, group in groupby(order, key=room_of):
+        alike = list(group)
+        for start in range(0, len(alike), batch_size):
+            rows = alike[start : start + batch_size]
+            found = write_batch(
+                model,
+                [prompts[row] for row in rows],
+                tokenizer,
+                stops=stops,
+                decoding=replace(decoding, max_new_tokens=room),
+                seeds=[seed_of(decoding, numbers[row]) for row in rows],
+            )
+            for row, answer in zip(rows, found, strict=True):
+                answers[row] = answer
     return answers
 
 

@@ -40,6 +40,16 @@ def test_what_is_drawn_depends_on_the_seed_and_the_row_alone(batch_size: int) ->
     ]
 
 
+def test_an_answer_has_all_its_room_beside_a_long_prompt() -> None:
+    model, tokenizer = shipped_llama()
+    short = tokenizer("The dog").input_ids
+    prompts = [short, [5] * 254, short[:3], [5] * 254]  # of 256 positions
+    options: dict[str, Any] = {"stops": [5], "decoding": Decoding(max_new_tokens=12)}
+    alone = write(model, prompts, tokenizer, **options, batch_size=1)
+    assert len(tokenizer(alone[0]).input_ids) > 4
+    assert write(model, prompts, tokenizer, **options, batch_size=4) == alone
+
+
 def test_without_choice_nothing_is_drawn() -> None:
     assert answers(temperature=5.0, top_p=1e-9) == answers() == answers(seed=9)
 
