@@ -25,6 +25,8 @@ from goft_cli.tasks.generation import SeededChoice, draw_uniforms, samplers
 from goft_cli.tasks.vicuna import answers
 from goft_cli.tasks.vicuna.answers import encode, generate_answers
 from goft_cli.tasks.vicuna.questions import Question, Records, answer_text
+from goft_cli.tuner.strength import set_strength
+from tests.support.decoders import shipped_llama
 
 ASKED = [
     Question(row["question_id"], row["category"], *row["turns"])
@@ -177,6 +179,17 @@ def test_the_file_is_fastchats(answer: Callable[..., dict[int, str]], tmp_path: 
     assert {row["question_id"]: answer_text(row) for row in rows} == found
     assert {row["model_id"] for row in rows} == {"tested"}
     assert len({row["answer_id"] for row in rows}) == len(ASKED)
+
+
+def test_answers_at_another_strength_are_not_taken(tmp_path: Path) -> None:
+    model, tokenizer = shipped_llama()
+    adapted: Any = get_peft_model(model, GoftConfig(target_modules=["q_proj"], init_weights=False))
+    records = Records(tmp_path / "answers.jsonl")
+    for strength, count in ((1.0, 1), (0.5, 2), (1.0, 2)):
+        set_strength(adapted, strength)
+        options = {"model_id": "tested", "batch_size": 5}
+        generate_answers(adapted.eval(), tokenizer, ASKED[:1], CONFIG, records, **options)
+        assert len(list(records.read())) == count
 
 
 def test_an_interrupted_run_ends_with_the_same_bytes(

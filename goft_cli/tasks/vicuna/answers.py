@@ -16,6 +16,7 @@ from goft_cli.tasks.generation import room_after, seed_of, stop_tokens, write_ba
 from goft_cli.tasks.instruction.rows import PREAMBLE, SEPARATOR, encode_prompts
 from goft_cli.tasks.tokens import Model, Tokenizer, text_start, usable_positions
 from goft_cli.tasks.vicuna.questions import Question, Records, Row, answer_text, json_digest
+from goft_cli.tuner.strength import strength_of
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,16 @@ def make_prompts(
     model: Model, tokenizer: Tokenizer, questions: Sequence[Question], config: VicunaConfig
 ) -> list[Prompt]:
     """Encode the questions and set temperature, seed and identity of each."""
-    weights, generation = fingerprint(model), model.generation_config
+    generation, strength = model.generation_config, strength_of(model)
+    # the strength is in no parameter; alone, the fingerprint is the identity of earlier answers
+    weights = [fingerprint(model)] if strength == 1 else [fingerprint(model), strength]
     prompts = []
     for question in questions:
         ids = encode(question.text, config.chat_template, tokenizer)
         temperature = config.temperatures.get(question.category, config.temperature)
         seed = seed_of(config, question.question_id)
         top_p = config.top_p or generation.top_p
-        shared = [weights, config.max_new_tokens, generation.top_k, top_p]
+        shared = [*weights, config.max_new_tokens, generation.top_k, top_p]
         own = [question.question_id, ids, temperature, seed, *config.stop]
         digest = json_digest([*shared, *own])
         prompts.append(Prompt(question.question_id, ids, temperature, seed, digest))
