@@ -97,9 +97,14 @@ class LoadedBenchmark:
         """Refuse a model that cannot be asked these questions."""
         self.benchmark.check_model(model, tokenizer, self.data)
 
-    def score(self, model: Model, tokenizer: Tokenizer, folder: Path, batch_size: int) -> Scores:
-        """Ask a model every question, and write `predictions.BENCHMARK.jsonl` into `folder`."""
-        name = f"predictions.{self.file_stem}.jsonl"
+    def score(
+        self, model: Model, tokenizer: Tokenizer, folder: Path, batch_size: int, stem: str = ""
+    ) -> Scores:
+        """Ask a model every question, and write `predictions.STEM.jsonl` into `folder`.
+
+        By default STEM is the benchmark's name.
+        """
+        name = f"predictions.{stem or self.file_stem}.jsonl"
         note(folder, name)
         scores = self.benchmark.evaluate(model.eval(), tokenizer, self.data, folder, batch_size)
         lines = [json.dumps(one, ensure_ascii=False) + "\n" for one in scores.predictions]

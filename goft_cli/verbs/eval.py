@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -12,7 +14,7 @@ from goft_cli.config.benchmarks import LmEvalConfig
 from goft_cli.config.model import real_name
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import ALWAYS, note, write_json
+from goft_cli.system.files import ALWAYS, note, read_json, write_json
 from goft_cli.system.imports import importing
 from goft_cli.system.locations import check_output
 
@@ -155,8 +157,12 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     name = f"{name}.json"
     target = Path(cfg.output) if cfg.output else found.folder / name
     check_output(target)
+    if cfg.output is None:
+        check_same_model(target, found.identity)
     started = time.perf_counter()
-    scores = loaded.score(found.model, found.tokenizer, target.parent, cfg.batch_size)
+    # a run's own predictions, of its training, have the benchmark's name alone
+    parts = (found.model, found.tokenizer, target.parent, cfg.batch_size)
+    scores = loaded.score(*parts, stem=target.stem)
     content = {
         "task": config.name,
         **found.identity,
@@ -174,6 +180,18 @@ def score(cfg: EvalConfig, config: TaskConfig) -> None:
     title = f"{config.name}  {found.identity['model']}{found.at}"
     deviations = loaded.data.size_deviations(config.benchmark_sizes)
     summary.show_scores(title, content["metrics"], deviations, target, scores.breakdown)
+
+
+def check_same_model(target: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse a file with scores of another model: models in two folders may have one name."""
+    recorded = None
+    with suppress(GoftError):  # the file is missing or damaged
+        recorded = read_json(target).get("fingerprint")
+    if recorded not in {None, identity["fingerprint"]}:
+        raise GoftError(
+            f"{target} has the scores of other weights than those of {identity['model']}",
+            "pass output=FILE",
+        )
 
 
 def open_run(cfg: EvalConfig, benchmark: Benchmark[Any], *, merged: bool) -> Candidate:

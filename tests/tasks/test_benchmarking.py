@@ -12,11 +12,11 @@ import yaml
 from goft_cli.config import BenchmarkConfig, EvalConfig, TrainConfig
 from goft_cli.run import pipeline
 from goft_cli.run.configuration import read_config
-from goft_cli.system.errors import GoftError
+from goft_cli.system.errors import USAGE_ERROR, GoftError
 from goft_cli.verbs.eval import evaluate
 from tests.conftest import Goft
 from tests.support import small_runs
-from tests.support.decoders import sentences_run
+from tests.support.decoders import sentences_run, shipped_llama
 from tests.support.multiple_choice import SUBJECTS, config, write_folder, write_rows
 
 NOTICE = "not the benchmark: mmlu/full test has 17 rows, the published split has 14042"
@@ -98,7 +98,7 @@ def test_eval_finds_what_the_training_found(
     assert found["merged"] is merged
     assert found["settings"]["shots"] == [0, 2]
     assert found["settings"]["header"] == task.header
-    assert (tmp_path / "predictions.mmlu-full.jsonl").is_file()
+    assert (tmp_path / f"predictions.{output.stem}.jsonl").is_file()
 
 
 def test_eval_scores_a_plain_model_from_the_command_line(goft: Goft, folder: Path) -> None:
@@ -110,6 +110,28 @@ def test_eval_scores_a_plain_model_from_the_command_line(goft: Goft, folder: Pat
     found = content(Path("outputs/mmlu/full/tiny-llama/eval.mmlu-full.json"))
     assert (found["model"], found["adapter"], found["harness"]) == ("tiny-llama", None, "own")
     assert next(iter(found["metrics"]["mmlu/full"])) == "average_1_shot"
+
+
+def test_eval_keeps_the_predictions_of_the_training(trained: Path, folder: Path) -> None:
+    kept = trained / "predictions.mmlu-full.jsonl"
+    before = kept.read_bytes()
+    evaluate(EvalConfig(adapter=str(trained), task=config("mmlu/full"), data_dir=str(folder)))
+    assert kept.read_bytes() == before
+    assert (trained / "predictions.eval.mmlu-full.jsonl").is_file()
+
+
+def test_two_models_of_one_name_do_not_share_a_file(goft: Goft, tmp_path: Path) -> None:
+    words = ("eval", "task=demo/choices", "shots=[0]", "model=tiny-llama", "model.path=other")
+    model, tokenizer = shipped_llama()
+    tokenizer.save_pretrained(tmp_path / "other")
+    model.save_pretrained(tmp_path / "other")
+    assert [goft(*words).code, goft(*words).code] == [0, 0]
+    next(model.parameters()).data[0, 0] += 1
+    model.save_pretrained(tmp_path / "other")
+    answer = goft(*words)
+    assert answer.code == USAGE_ERROR
+    assert "output=FILE" in answer.err
+    assert goft(*words, "output=mine.json").code == 0
 
 
 def test_the_demo_needs_no_network(goft: Goft) -> None:
