@@ -181,12 +181,12 @@ class ImageCollator:
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Return (rows, 3, height, width) float32 `pixel_values`, and (rows,) `labels`."""
         pixels = torch.from_numpy(np.stack([row["pixel_values"] for row in rows])).float()
-        mean, std = (
-            torch.tensor(values).view(3, 1, 1)
-            for values in (self.processor.image_mean, self.processor.image_std)
-        )
-        # (pixels * rescale_factor - mean) / std with fewer passes over the batch
-        batch = {"pixel_values": pixels.mul_(self.processor.rescale_factor / std).sub_(mean / std)}
+        own = self.processor
+        factor = own.rescale_factor if own.do_rescale else 1.0
+        values = (own.image_mean, own.image_std) if own.do_normalize else ([0.0] * 3, [1.0] * 3)
+        mean, std = (torch.tensor(each).view(3, 1, 1) for each in values)
+        # (pixels * factor - mean) / std with fewer passes over the batch
+        batch = {"pixel_values": pixels.mul_(factor / std).sub_(mean / std)}
         if "labels" in rows[0]:
             batch["labels"] = torch.tensor([row["labels"] for row in rows])
         return batch

@@ -7,6 +7,7 @@ import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +103,20 @@ def test_the_processor_file_of_the_papers_model_is_read(
     assert backbone.processor.resample == Image.Resampling.BICUBIC
     assert tuple(backbone.processor.image_mean) == tuple(IMAGENET_DEFAULT_MEAN)
     assert (backbone.processor.size["height"], backbone.processor.size["width"]) == (SIZE, SIZE)
+
+
+@pytest.mark.parametrize("switch", ["do_normalize", "do_rescale"])
+def test_a_processor_that_skips_a_step_is_followed(
+    task: ImageClassification, model: ModelConfig, folder: Path, switch: str
+) -> None:
+    processor: Any = load_backbone(model, task).processor
+    setattr(processor, switch, False)
+    rows = task.load_splits(["train"]).splits["train"]
+    batch = task.collate(processor)(task.encode(rows, processor).__getitems__([0]))
+    with Image.open(folder / rows[0]["image"]) as image:
+        expected = processor([image], return_tensors="pt")["pixel_values"]
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(batch["pixel_values"], expected, rtol=0, atol=scale * TOLERANCE)
 
 
 def test_large_splits_are_decoded_when_asked_for(
