@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from peft import PeftModel
 from torch import nn
@@ -99,8 +100,13 @@ class TrainedRun:
         )
 
     def arguments(self, batch_size: int) -> TrainingArguments:
-        """Return how to run the model: the run's precision, this batch size."""
+        """Return how to run the model: the run's precision, this batch size.
+
+        Without a GPU, the precisions that only a GPU has give way to float32.
+        """
         trainer = replace(self.cfg.trainer, per_device_eval_batch_size=batch_size)
+        if not torch.cuda.is_available():
+            trainer = replace(trainer, use_cpu=True, fp16=False, tf32=None)
         return training_arguments(
             replace(self.cfg, trainer=trainer), self.folder.checkpoints, self.task
         )

@@ -80,6 +80,8 @@ def answered(talk: Talk, line: str, *, at_terminal: bool) -> str:
 
 def lines(*, at_terminal: bool) -> Iterator[str]:
     """Yield what is typed, or piped; lines that end with a backslash are joined."""
+    from goft_cli.data.table import SURROGATE
+
     if at_terminal:
         import readline  # noqa: F401 - lets the user edit a line and recall earlier ones
     kept = ""
@@ -93,6 +95,10 @@ def lines(*, at_terminal: bool) -> Iterator[str]:
         if typed.endswith("\\"):
             kept += typed[:-1] + "\n"
         else:
+            if SURROGATE.search(kept + typed):
+                raise GoftError(
+                    f"chat: a line is not valid text: {typed[:40]!a}", "pass text in UTF-8"
+                )
             yield kept + typed
             kept = ""
 

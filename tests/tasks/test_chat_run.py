@@ -6,10 +6,12 @@ import io
 import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from goft_cli.config import EvalConfig, MergeConfig, PredictConfig, TerminalConfig
@@ -150,6 +152,24 @@ def test_a_chat_that_fills_the_context_is_said(
     monkeypatch.setattr(sys, "stdin", io.StringIO("long " * 300))
     with pytest.raises(GoftError, match=r"its prompt has .* tokens and the model takes 256"):
         chat(TerminalConfig(adapter=str(trained.path)))
+
+
+def test_a_piped_line_that_is_not_utf_8_is_refused(
+    trained: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("caf\udce9\n"))
+    with pytest.raises(GoftError, match="UTF-8"):
+        chat(TerminalConfig(adapter=str(trained.path)))
+
+
+@pytest.mark.parametrize("precision", [{"bf16": True}, {"fp16": True}, {"tf32": True}])
+def test_a_run_in_the_precision_of_a_gpu_is_used_without_one(
+    trained: RunFolder, precision: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run = open_trained(str(trained.path), base_model=None)
+    run = replace(run, cfg=replace(run.cfg, trainer=replace(run.cfg.trainer, **precision)))
+    assert run.arguments(1).device.type == "cpu"
 
 
 def test_ctrl_c_ends_a_chat_at_a_terminal(
