@@ -166,17 +166,18 @@ def tracking(tracker: TrackerConfig, folder: Path) -> Iterator[None]:
     if service is None:
         yield
         return
-    if service.project:
-        os.environ.setdefault(service.project, tracker.project)
-    for variable, value in service.preset.items():
-        os.environ.setdefault(variable, value)
-    for variable, name in service.places.items():
-        os.environ[variable] = str(folder / name)
+    from accelerate.utils import patch_environment  # late: checks of the settings are light
+
+    project = {service.project: tracker.project} if service.project else {}
+    unset = {**project, **service.preset}
+    variables = {name: value for name, value in unset.items() if name not in os.environ}
+    variables |= {variable: str(folder / name) for variable, name in service.places.items()}
     if service.offline and tracker.mode is WandbMode.offline:  # else the user's own mode holds
-        os.environ[service.offline[0]] = service.offline[1]
+        variables |= [service.offline]
     failed = True
-    try:
-        yield
-        failed = False
-    finally:
-        service.close(failed=failed)
+    with patch_environment(**variables):  # a later run in this process may have another project
+        try:
+            yield
+            failed = False
+        finally:
+            service.close(failed=failed)

@@ -46,7 +46,6 @@ def train(cfg: TrainConfig) -> None:
     from goft_cli.training.launch_checks import check_launch, is_rank
 
     check_launch(cfg)
-    check_inputs(cfg)
     # checked again in `run`; here changed data is refused or a finished run shown without imports
     gone = missing_if_finished(cfg)
     if gone is not None and not is_rank():
@@ -54,6 +53,7 @@ def train(cfg: TrainConfig) -> None:
 
         show_finished(RunFolder(Path(cfg.output_dir)), [change.name for change in gone])
         return
+    check_inputs(cfg)
     if cfg.launcher.num_processes == 1 or is_rank():
         run_here(cfg)
         return

@@ -97,7 +97,7 @@ def test_a_service_is_set_up_and_closed_through_its_own_names(
     name: TrackerName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    closed = []
+    closed, before = [], dict(os.environ)
     service = replace(SERVICES[name], close=lambda *, failed: closed.append(failed))
     monkeypatch.setitem(SERVICES, name, service)
     mode, value, project = VARIABLES[name]
@@ -109,6 +109,7 @@ def test_a_service_is_set_up_and_closed_through_its_own_names(
     with pytest.raises(ValueError, match="x"), tracking(tracker, tmp_path):
         raise ValueError("x")
     assert closed == [False, True]
+    assert dict(os.environ) == before, "a later run of this process may have other settings"
 
 
 @pytest.mark.parametrize("name", VARIABLES)
