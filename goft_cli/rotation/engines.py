@@ -13,7 +13,7 @@ from torch import Tensor
 from goft_cli.rotation import blocked, compiled, fused, staged
 
 VARIABLE = "GOFT_ENGINE"
-"""Environment variable that forces one engine for the whole process; unset or "auto" to choose."""
+"""Environment variable that forces one engine for the whole process; unset, empty or "auto" to choose."""
 
 
 class EngineError(ValueError):
@@ -65,7 +65,7 @@ ENGINES: dict[str, Engine] = {
     "fused": fused,
 }
 
-_forced = os.environ.get(VARIABLE, "auto")
+_forced = os.environ.get(VARIABLE) or "auto"
 
 
 @contextmanager
