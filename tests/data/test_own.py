@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,9 @@ from omegaconf import OmegaConf
 
 from goft_cli.compose import own
 from goft_cli.config.task import OwnDataConfig
-from goft_cli.data.columns import find_label, find_text, label_names
+from goft_cli.data.columns import find_label, find_text, label_names, one_label_each
 from goft_cli.data.own import find_files, held_out, kept_together, remarks, without_gaps
-from goft_cli.data.table import Table, checked_rows
+from goft_cli.data.table import Table, checked_rows, label_set, words_in
 from goft_cli.system.errors import GoftError
 from tests.support.made_up_tasks import TaskMaker
 from tests.support.made_up_tasks import make_task as make_task
@@ -163,3 +165,38 @@ def test_a_context_keeps_its_questions_together_unless_it_is_the_only_one() -> N
 def test_a_value_that_is_no_label_is_named_by_its_own_row() -> None:
     with pytest.raises(GoftError, match=r"reviews\.csv, line 4: label is \[\]"):
         label_names(table(label=["", "a", [], "b"]), "label")
+
+
+WORDS = st.lists(st.text(min_size=1))
+
+
+@given(WORDS, st.sampled_from([repr, json.dumps]))
+def test_a_list_in_a_cell_is_read_as_pandas_or_json_writes_it(
+    words: list[str], write: Callable[[list[str]], str]
+) -> None:
+    assert label_set(write(words)) == words_in(write(words)) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "words"),
+    [
+        ("[CLS] a [SEP]", ["[CLS] a [SEP]"], ["[CLS]", "a", "[SEP]"]),
+        ("[NSFW];[OC]", ["[NSFW]", "[OC]"], ["[NSFW];[OC]"]),
+        ("[ a , b ]", ["[ a , b ]"], ["[", "a", ",", "b", "]"]),
+    ],
+)
+def test_brackets_alone_make_no_list(text: str, labels: list[str], words: list[str]) -> None:
+    assert label_set(text) == labels
+    assert words_in(text) == words
+
+
+@pytest.mark.parametrize(
+    "cell", ["['a' 'b']", "['a'\n 'b']", "[a, b]", "[0 1]", "[np.str_('a'), np.str_('b')]"]
+)
+@pytest.mark.parametrize("read", [label_set, words_in])
+def test_a_list_that_cannot_be_read_is_named_by_its_row(
+    read: Callable[[object], list[object] | None], cell: str
+) -> None:
+    assert read(cell) is None
+    with pytest.raises(GoftError, match=r"reviews\.csv, line 3: tags is .*JSON"):
+        one_label_each(table(tags=["x", cell]), "tags", read)
