@@ -25,6 +25,8 @@ from goft_cli.system.errors import GoftError
 
 TRAIN, TEST = "train", "test"
 RowsT = TypeVar("RowsT", Table, Dataset)
+OF_A_RUN = "; in a verb on a run, data_dir=FOLDER with its data"
+"""Remedy if a run's validation rows are not where they were."""
 SHOWN = 8
 """Most classes named in a message."""
 ROWS = "held_out"
@@ -41,7 +43,9 @@ def find_files(place: Path, own: OwnDataConfig) -> dict[str, list[Path]]:
     if own.validation is not None:
         path = Path(own.validation).expanduser()
         if not path.is_file():
-            raise GoftError(f"validation={own.validation}: no such file", "pass a file of rows")
+            raise GoftError(
+                f"validation={own.validation}: no such file", f"pass a file of rows{OF_A_RUN}"
+            )
         found[HELD_OUT] = [path]
     return found
 
