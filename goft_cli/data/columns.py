@@ -232,5 +232,5 @@ def spelling(what: Identity, value: object) -> str:
     if isinstance(value, str) and not value.strip()[:1].isalpha() and isinstance(what, Decimal):
         return str(int(what)) if what == int(what) else str(what.normalize())
     if isinstance(value, str):
-        return value.strip()
+        return what if isinstance(what, str) else value.strip()
     return str(value).lower() if isinstance(value, bool) else spelling(what, str(value))

@@ -92,8 +92,9 @@ def read_images(place: Path) -> Table:
 
 
 def in_classes(folder: Path) -> list[tuple[Path, str]]:
-    """Return each image of a folder of classes, with the name of its class."""
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    """Return each image of a folder of classes, with the name of its class; none is hidden."""
+    folders = (path for path in folder.iterdir() if path.is_dir())
+    classes = sorted(path for path in folders if not path.name.startswith("."))
     return [(path, one.name) for one in classes for path in pictures(one)]
 
 

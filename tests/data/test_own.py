@@ -100,6 +100,7 @@ def test_what_is_not_clear_is_asked(columns: dict[str, list[object]]) -> None:
         (["5.0", "1", "5", "1.0"], ["1", "5"]),
         (["pos", "neg", " pos", None], ["neg", "pos"]),
         ([True, False, True, False], ["false", "true"]),
+        (["e\u0301", "\u00e9", "neg"], ["neg", "\u00e9"]),
     ],
 )
 def test_classes_are_ordered_by_what_they_are(values: list[object], names: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,7 @@ def test_other_files_are_passed_over(tmp_path: Path) -> None:
     (folder / "dogs" / "notes.txt").write_text("x")
     (folder / "dogs" / "._hidden.png").write_text("x")
     (folder / "empty").mkdir()
+    shutil.copytree(folder / "cats", folder / ".ipynb_checkpoints")
     table = read_images(folder)
     assert len(table) == 20
     assert {*table.columns["label"]} == {*COLOURS}
