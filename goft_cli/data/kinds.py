@@ -81,7 +81,7 @@ def task_of_labels(table: Table) -> str:
     cells = list(table.columns[label])
     if any(map(is_set, cells)):
         return "own/multilabel"
-    found = {identity(value) for value in cells if isinstance(value, str | int | float)}
+    found = {identity(value) for value in cells if isinstance(value, str | int | float | Decimal)}
     numbers = [value for value in found if isinstance(value, Decimal)]
     measured = len(numbers) > FEW_CLASSES or any(value != int(value) for value in numbers)
     return "own/regression" if measured and len(numbers) == len(found) else "own/classification"

@@ -9,6 +9,7 @@ from ast import literal_eval
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -286,7 +287,7 @@ def _number(config: TextClassificationConfig) -> tuple[Callable[[Any], float | N
     low, high = config.label_range or (-math.inf, math.inf)
 
     def convert(value: object) -> float | None:
-        if not isinstance(value, (int, float, str)):
+        if not isinstance(value, (int, float, str, Decimal)):
             return None
         try:
             number = float(value)
