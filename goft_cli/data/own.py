@@ -6,6 +6,7 @@ The choice of rows depends on the seed and on each row's position, not on a libr
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ from goft_cli.data.files import VALIDATION, find_split, read_shards
 from goft_cli.data.formats import PARSERS, Layout
 from goft_cli.data.table import Table, is_gap
 from goft_cli.system.errors import GoftError
+
+logger = logging.getLogger(__name__)
 
 TRAIN, TEST = "train", "test"
 RowsT = TypeVar("RowsT", Table, Dataset)
@@ -234,6 +237,14 @@ def without_gaps(table: Table, columns: Sequence[str]) -> Table:
     rows = [index for index in range(len(table)) if not any(is_gap(one[index]) for one in cells)]
     gone = len(table) - len(rows)
     return replace(table.select(rows), left_out=table.left_out + gone) if gone else table
+
+
+def count_left_out(tables: Mapping[str, Table]) -> dict[str, dict[str, int]]:
+    """Warn of rows that are left out; return their numbers by split for the manifest, if any."""
+    left_out = {name: table.left_out for name, table in tables.items() if table.left_out}
+    for name, count in left_out.items():
+        logger.warning("%s: %d rows with empty or too few fields are left out", name, count)
+    return {"left_out": left_out} if left_out else {}
 
 
 def remarks(

@@ -23,7 +23,7 @@ from goft_cli.compose.keys import known_keys, verb_choices
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.compose.suggest import CommandLine, mistyped
 from goft_cli.compose.words import SHORT
-from goft_cli.config import SCHEMAS, InstructionConfig
+from goft_cli.config import SCHEMAS, InstructionConfig, TextClassificationConfig
 from goft_cli.run import summary
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.families import build_task
@@ -149,6 +149,7 @@ def test_classes_that_differ_in_case_are_named_with_words_that_make_them_one(
     assert "Pos, pos" in line
     (word,) = shlex.split(line[line.index("'") :])
     merged = compose_train([*words, word])
+    assert isinstance(merged.task, TextClassificationConfig)
     assert len(merged.task.labels) == 2
     rows = build_task(merged.task).load_splits(["train"]).splits["train"]
     assert {*Counter(rows["label"]).values()} == {16, 8}
