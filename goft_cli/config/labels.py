@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from numbers import Integral, Real
+from unicodedata import normalize
 
 from goft_cli.system.errors import GoftError
 
@@ -20,13 +21,13 @@ Identity = Decimal | str
 
 
 def identity(value: object) -> Identity | None:
-    """Return a label in its canonical form: a number, or a name without surrounding blanks.
+    """Return a label in its canonical form: a number, or a name without surrounding blanks, in NFC.
 
     1, 1.0, True and the texts `1`, `1.0`, `true` are the same number. Returns None for a value
     that is not a label: an empty text, None, NaN, infinity, a list.
     """
     if isinstance(value, str):
-        text = value.strip()
+        text = normalize("NFC", value.strip())
         if NUMBER.fullmatch(text):
             return Decimal(text)
         return TRUTH.get(text.lower(), text or None)
@@ -38,8 +39,16 @@ def identity(value: object) -> Identity | None:
 
 
 def level(name: str) -> str:
-    """Return a name in lower case, with one blank for each hyphen, underscore or blank."""
-    return SEPARATORS.sub("_", name.strip().casefold())
+    """Return a name in lower case and NFC, with one `_` for hyphens, underscores and blanks."""
+    return SEPARATORS.sub("_", normalize("NFC", name.strip().casefold()))
+
+
+def alike(names: Iterable[str]) -> list[list[str]]:
+    """Return the groups of names that differ only in case, hyphens, underscores or blanks."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(level(name), []).append(name)
+    return [group for word, group in groups.items() if len(group) > 1 and word.strip("_")]
 
 
 class Labels:

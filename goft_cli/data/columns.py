@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from goft_cli.config.labels import Identity, identity, level
-from goft_cli.data.table import Table, is_gap
+from goft_cli.data.table import AS_JSON, Table, is_gap
 from goft_cli.system.errors import GoftError
 
 PAIRS = (
@@ -181,8 +181,12 @@ def require_column(table: Table, name: str, key: str) -> None:
 
 def one_label_each(table: Table, column: str, read: Callable[[object], list[Any] | None]) -> Table:
     """Return a table with one row for each value that `read` finds in a cell."""
-    cells = enumerate(table.columns[column])
-    flat = [(index, label) for index, cell in cells for label in read(cell) or []]
+    flat: list[tuple[int, Any]] = []
+    for index, cell in enumerate(table.columns[column]):
+        found = read(cell)
+        if found is None and not is_gap(cell):
+            raise GoftError(f"{table.place(index)}: {column} is {cell!r}, expected a list", AS_JSON)
+        flat += [(index, label) for label in found or []]
     places = [table.place(index).removeprefix(f"{table.origin}, ") for index, _ in flat]
     names = {column: table.label_names[column]} if column in table.label_names else {}
     return Table(table.origin, {column: [one for _, one in flat]}, names=places, label_names=names)
@@ -228,5 +232,5 @@ def spelling(what: Identity, value: object) -> str:
     if isinstance(value, str) and not value.strip()[:1].isalpha() and isinstance(what, Decimal):
         return str(int(what)) if what == int(what) else str(what.normalize())
     if isinstance(value, str):
-        return value.strip()
+        return what if isinstance(what, str) else value.strip()
     return str(value).lower() if isinstance(value, bool) else spelling(what, str(value))

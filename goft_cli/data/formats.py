@@ -35,6 +35,7 @@ ENCODINGS = {
 """Encoding of a file by its first bytes; without any of these it is UTF-8."""
 QUOTED = re.compile(r'"(?<![^\t\r\n]")([^"]*(?:""[^"]*)*)"(?![^\t\r\n])')
 """A whole quoted field of tab-separated text, with inner quotes doubled."""
+FIRST_LINE = re.compile(r"[\r\n]*[^\r\n]*")
 NEEDS_QUOTES = re.compile(r'[\t\r\n"]')
 NO_NUMBERS = re.compile(r"[^\d.eE+\-\t\r\n]")
 # Numbers with thousands of digits raise ValueError, deeply nested brackets RecursionError.
@@ -103,8 +104,17 @@ def has_quoting(text: str) -> bool:
 
 
 def _parse_csv(content: bytes, path: Path, layout: Layout) -> Table:
-    rows = _rows(_text(content, path), path, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+    text = _text(content, path)
+    delimiter = "," if layout.raw_columns else delimiter_of(text)
+    rows = _rows(text, path, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL)
     return _delimited(rows, path, layout)
+
+
+def delimiter_of(text: str) -> str:
+    """Return `,`, or if the header has none, the `;` of European spreadsheets or a tab in it."""
+    header = FIRST_LINE.match(text)
+    marks = [mark for mark in ",;\t" if header and mark in header[0]]
+    return marks[0] if marks else ","
 
 
 def _rows(

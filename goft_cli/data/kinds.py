@@ -14,7 +14,7 @@ from goft_cli.data.own import find_files
 from goft_cli.data.own_images import PATHS, in_classes
 from goft_cli.data.sources import read_splits
 from goft_cli.data.squad import read_document
-from goft_cli.data.table import Table
+from goft_cli.data.table import Table, read_list
 from goft_cli.system.errors import GoftError
 
 ANSWERS = {"answer", "answers"}
@@ -68,7 +68,8 @@ def is_object(file: Path) -> bool:
 
 def is_set(cell: object) -> bool:
     """Tell whether a cell holds a set of labels: a list, or `a;b`."""
-    return isinstance(cell, list) or (isinstance(cell, str) and ";" in cell)
+    found = read_list(cell)
+    return isinstance(found, list) or (isinstance(found, str) and ";" in found)
 
 
 def task_of_labels(table: Table) -> str:
@@ -80,7 +81,7 @@ def task_of_labels(table: Table) -> str:
     cells = list(table.columns[label])
     if any(map(is_set, cells)):
         return "own/multilabel"
-    found = {identity(value) for value in cells if isinstance(value, str | int | float)}
+    found = {identity(value) for value in cells if isinstance(value, str | int | float | Decimal)}
     numbers = [value for value in found if isinstance(value, Decimal)]
     measured = len(numbers) > FEW_CLASSES or any(value != int(value) for value in numbers)
     return "own/regression" if measured and len(numbers) == len(found) else "own/classification"

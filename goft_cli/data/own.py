@@ -6,6 +6,7 @@ The choice of rows depends on the seed and on each row's position, not on a libr
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,8 +24,12 @@ from goft_cli.data.formats import PARSERS, Layout
 from goft_cli.data.table import Table, is_gap
 from goft_cli.system.errors import GoftError
 
+logger = logging.getLogger(__name__)
+
 TRAIN, TEST = "train", "test"
 RowsT = TypeVar("RowsT", Table, Dataset)
+OF_A_RUN = "; in a verb on a run, data_dir=FOLDER with its data"
+"""Remedy if a run's validation rows are not where they were."""
 SHOWN = 8
 """Most classes named in a message."""
 ROWS = "held_out"
@@ -41,7 +46,9 @@ def find_files(place: Path, own: OwnDataConfig) -> dict[str, list[Path]]:
     if own.validation is not None:
         path = Path(own.validation).expanduser()
         if not path.is_file():
-            raise GoftError(f"validation={own.validation}: no such file", "pass a file of rows")
+            raise GoftError(
+                f"validation={own.validation}: no such file", f"pass a file of rows{OF_A_RUN}"
+            )
         found[HELD_OUT] = [path]
     return found
 
@@ -230,6 +237,14 @@ def without_gaps(table: Table, columns: Sequence[str]) -> Table:
     rows = [index for index in range(len(table)) if not any(is_gap(one[index]) for one in cells)]
     gone = len(table) - len(rows)
     return replace(table.select(rows), left_out=table.left_out + gone) if gone else table
+
+
+def count_left_out(tables: Mapping[str, Table]) -> dict[str, dict[str, int]]:
+    """Warn of rows that are left out; return their numbers by split for the manifest, if any."""
+    left_out = {name: table.left_out for name, table in tables.items() if table.left_out}
+    for name, count in left_out.items():
+        logger.warning("%s: %d rows with empty or too few fields are left out", name, count)
+    return {"left_out": left_out} if left_out else {}
 
 
 def remarks(

@@ -9,13 +9,13 @@ from typing import Any
 
 from PIL import Image
 
-from goft_cli.config import HELD_OUT, ImageClassificationConfig
+from goft_cli.config import HELD_OUT, ImageClassificationConfig, TaskConfig
 from goft_cli.config.labels import level
 from goft_cli.config.task import OwnDataConfig
 from goft_cli.data.columns import described, find_label
 from goft_cli.data.files import VALIDATION, read_file
 from goft_cli.data.formats import Layout
-from goft_cli.data.own import TEST, TRAIN, below, in_splits
+from goft_cli.data.own import OF_A_RUN, TEST, TRAIN, below, find_files, in_splits
 from goft_cli.data.table import Table
 from goft_cli.system.digests import digests
 from goft_cli.system.errors import GoftError
@@ -51,8 +51,24 @@ def find_images(place: Path, own: OwnDataConfig) -> dict[str, Path]:
     if own.validation is not None:
         found[HELD_OUT] = Path(own.validation).expanduser()
         if not found[HELD_OUT].exists():
-            raise GoftError(f"validation={own.validation}: nothing there", "pass a folder or table")
+            raise GoftError(
+                f"validation={own.validation}: nothing there", f"pass a folder or table{OF_A_RUN}"
+            )
     return found
+
+
+def moved(task: TaskConfig, own: OwnDataConfig, place: Path) -> OwnDataConfig:
+    """Return how data that is in another place now becomes splits.
+
+    The validation file has its old name there or beside it; else the place's own split counts.
+    """
+    name = Path(own.validation or "").name
+    there = [path for path in (place / name, place.parent / name) if name and path.exists()]
+    if there:
+        return replace(own, validation=str(there[0]))
+    find = find_images if isinstance(task, ImageClassificationConfig) else find_files
+    has_split = HELD_OUT in find(place, OwnDataConfig())
+    return replace(own, validation=None) if has_split else own
 
 
 def read_images(place: Path) -> Table:
@@ -76,8 +92,9 @@ def read_images(place: Path) -> Table:
 
 
 def in_classes(folder: Path) -> list[tuple[Path, str]]:
-    """Return each image of a folder of classes, with the name of its class."""
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    """Return each image of a folder of classes, with the name of its class; none is hidden."""
+    folders = (path for path in folder.iterdir() if path.is_dir())
+    classes = sorted(path for path in folders if not path.name.startswith("."))
     return [(path, one.name) for one in classes for path in pictures(one)]
 
 

@@ -13,6 +13,8 @@ from goft_cli.data.table import Table, require_columns
 from goft_cli.system.errors import GoftError
 
 COLUMNS = ("id", "title", "context", "question", "answers")
+CELLS = ("context", "question", "answers")
+"""The columns of a user's table in which an empty cell leaves out its row."""
 ALIASES = {
     "context": ("context", "passage", "paragraph", "document", "text"),
     "question": ("question", "query"),
@@ -68,14 +70,21 @@ def _columns(answers: object) -> object:
     return {key: [answer.get(key) for answer in answers] for key in ("text", "answer_start")}
 
 
+def with_ids(table: Table) -> Table:
+    """Return a user's table with SQuAD's columns, and an id for each row: by default its number."""
+    table = with_names(table)
+    require_columns(table, CELLS, "rename the columns")
+    known = table.columns.get("id", range(1, len(table) + 1))
+    ids = [str(name) for name in known]
+    return replace(table, columns={**table.columns, "id": ids})
+
+
 def with_answers(table: Table) -> Table:
-    """Return a user's table with SQuAD's columns: an id for each row, answers with their starts.
+    """Return a table of `with_ids` with SQuAD's answers, which have their starts.
 
     Answers are a text, a list of texts, or SQuAD's own format, in a column or as JSON in a cell. An
     answer without a start gets the first character at which it occurs in the context.
     """
-    table = with_names(table)
-    require_columns(table, ("context", "question", "answers"), "rename the columns")
     columns = {name: list(table.columns[name]) for name in ALIASES if name in table.columns}
     starts = columns.pop("answer_start", [None] * len(table))
     each = zip(columns["answers"], starts, columns["context"], strict=True)
@@ -83,8 +92,6 @@ def with_answers(table: Table) -> Table:
         placed(answer, start, str(context), table.place(index))
         for index, (answer, start, context) in enumerate(each)
     ]
-    known = columns.get("id", range(1, len(table) + 1))
-    columns["id"] = [str(name) for name in known]
     return replace(table, columns=columns)
 
 

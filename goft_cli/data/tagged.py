@@ -7,7 +7,7 @@ from datasets import Dataset, Features, List, Value
 from goft_cli.config import TokenClassificationConfig
 from goft_cli.config.labels import Labels
 from goft_cli.data.columns import is_gap
-from goft_cli.data.table import Table, require_columns, words_in
+from goft_cli.data.table import AS_JSON, Table, require_columns, words_in
 from goft_cli.system.errors import GoftError
 
 
@@ -36,9 +36,12 @@ def checked_rows(table: Table, config: TokenClassificationConfig, *, tagged: boo
                 raise GoftError(
                     f"{table.place(index)}: {label} is {found}, expected one for each of the "
                     f"{len(words)} words",
-                    "correct the row",
+                    f"correct the row; {AS_JSON}",
                 )
-            ids = [known.get(tag) if tag in known else labels.id_of(tag) for tag in tags]
+            ids = [
+                known[tag] if isinstance(tag, str) and tag in known else labels.id_of(tag)
+                for tag in tags
+            ]
             if None in ids:
                 at = ids.index(None)
                 raise GoftError(
@@ -56,6 +59,6 @@ def words_of(table: Table, name: str, index: int, cell: object) -> list[str]:
         raise GoftError(
             f"{table.place(index)}: {name} is {cell!r}, expected a list of words, or text with "
             "blanks between them",
-            "correct the row",
+            f"correct the row; {AS_JSON}",
         )
     return words

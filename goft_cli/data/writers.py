@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
@@ -139,27 +140,49 @@ def _as_feather(rows: Predicted, file: BinaryIO) -> None:
 
 
 def _as_arrow(rows: Predicted, file: BinaryIO, new_writer: Callable[..., Any]) -> None:
-    """Write groups of rows, in columns of the types that all of the input's rows have.
-
-    The types of the predictions are those of the first ones.
-    """
+    """Write groups of rows, in columns of the types that `typed` finds."""
     import pyarrow as pa
 
-    writer, schema = None, pa.schema([])
-    try:
-        for table in rows.tables():
-            if writer is None:
-                whole = {name: rows.columns.get(name, values) for name, values in table.items()}
-                schema = pa.schema([(name, column_type(whole[name])) for name in whole])
-                writer = new_writer(file, schema)
+    schema, tables = typed(rows)
+    with new_writer(file, schema) as writer:
+        for table in tables:
             arrays = [
                 as_array(values, kind)
                 for values, kind in zip(table.values(), schema.types, strict=True)
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-    finally:
-        if writer is not None:
-            writer.close()
+
+
+def typed(rows: Predicted) -> tuple[pa.Schema, Iterator[Columns]]:
+    """Return the Arrow types of all columns, and the rows, some at a time.
+
+    A column of the input has the type of all its values. A column of predictions has that of the
+    first part with a value in it, or in a list of it: parts before that one wait in memory.
+    """
+    import pyarrow as pa
+
+    kinds = {name: column_type(values) for name, values in rows.columns.items()}
+    tables, waiting = rows.tables(), []
+    for table in tables:
+        waiting.append(table)
+        predictions = {
+            name: kinds.get(name, pa.null()) for name in table if name not in rows.columns
+        }
+        late = [name for name, kind in predictions.items() if lacks_values(kind)]
+        found = {name: column_type(table[name]) for name in late}
+        kinds |= predictions | {name: kind for name, kind in found.items() if kind != pa.null()}
+        if not any(map(lacks_values, found.values())):
+            break
+    fields = [(name, pa.string() if kind == pa.null() else kind) for name, kind in kinds.items()]
+    return pa.schema(fields), chain(waiting, tables)
+
+
+def lacks_values(kind: pa.DataType) -> bool:
+    """Tell whether a type is that of no values, or of lists of none."""
+    import pyarrow as pa
+
+    inner = (kind.field(index).type for index in range(kind.num_fields))
+    return pa.types.is_null(kind) or any(map(lacks_values, inner))
 
 
 def column_type(values: Sequence[Any]) -> pa.DataType:
@@ -167,10 +190,9 @@ def column_type(values: Sequence[Any]) -> pa.DataType:
     import pyarrow as pa
 
     try:
-        kind = pa.array(list(values)).type
+        return pa.array(list(values)).type
     except (pa.ArrowException, UnicodeError, OverflowError):
         return pa.string()
-    return pa.string() if pa.types.is_null(kind) else kind
 
 
 def as_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from goft_cli.config import HELD_OUT, ImageClassificationConfig, TaskConfig, TrainConfig
+from goft_cli.config.labels import alike
 from goft_cli.config.model import real_name
 from goft_cli.config.task import UNTUNED, DatasetConfig, OwnDataConfig
 from goft_cli.data.writers import write_json_lines
@@ -42,6 +45,8 @@ def announce(cfg: TrainConfig, deviations: Deviations, sampled: Deviations) -> N
     )
     if cfg.task.own is not None:
         logger.info("data: %s", describe_own(cfg.task, cfg.task.own))
+        for line in describe_alike(getattr(cfg.task, "labels", [])):
+            logger.warning(line)
     logger.info("recipe: %s", describe_recipe(cfg))
     for line in describe_deviations(deviations):
         logger.warning(line)
@@ -59,6 +64,18 @@ def describe_own(task: TaskConfig, own: OwnDataConfig) -> str:
             more = f", ... ({len(named)} in all)" if len(named) > SHOWN else ""
             found.append(f"{key} {', '.join(named[:SHOWN])}{more}")
     return "; ".join([*found, f"validation {own.validation or validation_of(task, own)}"])
+
+
+def describe_alike(labels: Sequence[str]) -> Iterator[str]:
+    """Yield a warning for labels that differ only in case, and how to make them one class."""
+    groups = alike(labels)
+    others = {name for group in groups for name in group[:-1]}
+    one_each = json.dumps([name for name in labels if name not in others], ensure_ascii=False)
+    for group in groups:
+        yield (
+            f"{', '.join(group)} are {len(group)} classes; to make them one, spell them alike, or "
+            f"pass {shlex.quote(f'task.labels={one_each}')}"
+        )
 
 
 def validation_of(task: TaskConfig, own: OwnDataConfig) -> str:

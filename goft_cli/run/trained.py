@@ -25,7 +25,7 @@ from goft_cli.config import (
 )
 from goft_cli.config.task import OwnDataConfig
 from goft_cli.data.own import TRAIN, find_files
-from goft_cli.data.own_images import find_images, in_classes
+from goft_cli.data.own_images import find_images, in_classes, moved
 from goft_cli.models.adapter_loading import load_trained
 from goft_cli.models.backbone import Backbone, load_backbone
 from goft_cli.run import provenance
@@ -226,9 +226,11 @@ def placed(
     elif commit := commit_of(provenance.section(manifest, "model"), model.path):
         model = replace(model, revision=model.revision or commit)
     if data_dir is not None and task.own and (whole := whole_place(task, data_dir, manifest)):
-        task = replace(task, own=replace(task.own, validation=str(whole)))
+        kept = task.data_dir if task.place.exists() else data_dir
+        task = replace(task, data_dir=kept, own=replace(task.own, validation=str(whole)))
     elif data_dir is not None:
-        task = replace(task, data_dir=data_dir)
+        own = task.own and moved(task, task.own, Path(data_dir).expanduser())
+        task = replace(task, data_dir=data_dir, own=own)
     elif (dataset := task.remote_dataset) is not None:
         commit = commit_of(provenance.section(manifest, "data"), dataset.id)
         dataset = replace(dataset, revision=dataset.revision or commit)
@@ -251,8 +253,8 @@ def whole_place(task: TaskConfig, data_dir: str, manifest: Mapping[str, Any]) ->
         files = places[TRAIN]
         whole = files[0]
     known = provenance.section(provenance.section(manifest, "data"), "sha256").values()
-    moved = {*digests(files).values()} <= {*known}
-    return None if moved or HELD_OUT in places or (whole in files and files[1:]) else whole
+    same = {*digests(files).values()} <= {*known}
+    return None if same or HELD_OUT in places or (whole in files and files[1:]) else whole
 
 
 def commit_of(recorded: Mapping[str, Any], name: str) -> str | None:

@@ -15,7 +15,7 @@ from transformers import DataCollatorWithPadding
 from goft_cli.config import TextClassificationConfig
 from goft_cli.config.choices import ClassWeights
 from goft_cli.data.formats import Layout
-from goft_cli.data.own import remarks, without_gaps
+from goft_cli.data.own import count_left_out, remarks, without_gaps
 from goft_cli.data.sources import read_data
 from goft_cli.data.table import Table, checked_rows, label_spelling, refuse_header
 from goft_cli.system.errors import GoftError
@@ -68,15 +68,11 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
         wanted = [*config.text_columns, *([config.label_column] * (not config.multi_label))]
         if config.own is not None:
             tables = {name: without_gaps(table, wanted) for name, table in tables.items()}
-        left_out = {name: table.left_out for name, table in tables.items() if table.left_out}
-        for name, count in left_out.items():
-            logger.warning("%s: %d rows with empty or too few fields are left out", name, count)
+        provenance |= count_left_out(tables)
         if config.labels and config.train_split in tables:
             config = replace(config, labels=label_spelling(tables[config.train_split], config))
         if config.labels != self.config.labels:
             provenance |= {"labels": config.labels}
-        if left_out:
-            provenance |= {"left_out": left_out}
         rows = {name: checked_rows(table, config, labelled=True) for name, table in tables.items()}
         if config.own is not None and config.train_split in rows:
             for remark in remarks(rows, config.text_columns, config.strata):

@@ -10,6 +10,7 @@ import ast
 import pickle
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
@@ -19,10 +20,13 @@ import pytest
 
 import goft_cli
 from goft_cli.compose.keys import known_keys, verb_choices
+from goft_cli.compose.recomposition import compose_train
 from goft_cli.compose.suggest import CommandLine, mistyped
 from goft_cli.compose.words import SHORT
-from goft_cli.config import SCHEMAS, InstructionConfig
+from goft_cli.config import SCHEMAS, InstructionConfig, TextClassificationConfig
+from goft_cli.run import summary
 from goft_cli.system.errors import GoftError
+from goft_cli.tasks.families import build_task
 from tests.support.small_runs import composed
 
 PACKAGE = Path(goft_cli.__file__).parent
@@ -127,3 +131,25 @@ def test_another_process_gets_both_fields() -> None:
     assert (found.problem, found.remedy) == ("seed=x: no number", "pass seed=1")
     assert str(found) == "seed=x: no number; pass seed=1"
     assert str(GoftError("seed=x: expected a number")) == "seed=x: expected a number"
+
+
+def test_classes_that_differ_in_case_are_named_with_words_that_make_them_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "r.csv"
+    rows = [
+        "text,label",
+        *(f"a {n},{name}" for n in range(9) for name in ("Pos", "pos", '"n e,g"')),
+    ]
+    data.write_text("\n".join(rows))
+    words = ["task=own/classification", f"data={data}", "model=tiny-deberta-v3"]
+    cfg = compose_train(words)
+    summary.announce(cfg, {}, {})
+    (line,) = caplog.messages
+    assert "Pos, pos" in line
+    (word,) = shlex.split(line[line.index("'") :])
+    merged = compose_train([*words, word])
+    assert isinstance(merged.task, TextClassificationConfig)
+    assert len(merged.task.labels) == 2
+    rows = build_task(merged.task).load_splits(["train"]).splits["train"]
+    assert {*Counter(rows["label"]).values()} == {16, 8}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goft_cli.config import TextClassificationConfig
-from goft_cli.config.labels import Labels, identity, level
+from goft_cli.config.labels import Labels, alike, identity, level
 from goft_cli.system.errors import GoftError
 
 BLANKS = st.text(" \t\u00a0", max_size=2)
@@ -61,6 +62,26 @@ def test_a_name_is_found_whatever_its_case_and_separators(
     found = Labels(names).id_of(written)
     assert found == (index if level(written) == level(names[index]) else None)
     assert Labels(names).id_of(names[index]) == index
+
+
+@given(WORDS, WORDS)
+def test_a_name_is_one_label_in_every_form_of_unicode(name: str, other: str) -> None:
+    forms = [normalize(form, name) for form in ("NFC", "NFD")]
+    assert len({identity(form) for form in forms}) == len({level(form) for form in forms}) == 1
+    labels = Labels([forms[0], f"{other} no {name}"])
+    assert [labels.id_of(form) for form in forms] == [0, 0]
+
+
+@given(st.lists(WORDS, unique=True))
+def test_names_are_alike_if_they_have_one_level(names: list[str]) -> None:
+    groups = alike(names)
+    for group in groups:
+        assert len(group) > 1
+        assert len({level(name) for name in group}) == 1
+    single = [name for name in names if not any(name in group for group in groups)]
+    kept = single + [group[-1] for group in groups]
+    assert len({level(name) for name in kept}) == len(kept)
+    assert alike(["-", "--", "a"]) == []
 
 
 def test_of_names_that_differ_in_case_only_each_is_found_by_itself() -> None:

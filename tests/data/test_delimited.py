@@ -49,6 +49,27 @@ def test_tab_separated_text_of_pandas_loses_its_quotes(
     assert sentences(path) == [text for text, _ in rows]
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@settings(
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rows=ROWS)
+def test_the_header_of_a_csv_file_tells_its_delimiter(
+    tmp_path: Path, mark: str, quoting: int, rows: Rows
+) -> None:
+    path = tmp_path / "new.csv"
+    frame = pd.DataFrame(
+        [(f"{text};,", label) for text, label in rows], columns=["sentence", "label"]
+    )
+    frame.to_csv(path, sep=mark, index=False, quoting=quoting)
+    table = read_file(path, Layout())
+    assert [*table.columns["sentence"]] == [f"{text};," for text, _ in rows]
+    assert [*table.columns["label"]] == [str(label) for _, label in rows]
+    frame[["sentence"]].to_csv(path, index=False, quoting=quoting)
+    assert sentences(path) == [f"{text};," for text, _ in rows]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("write", [write_tsv, write_csv, write_json, write_jsonl])
 def test_what_a_file_is_written_in_is_told_by_its_first_bytes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from pyarrow import parquet
 
 from goft_cli.config import TaskConfig, TextClassificationConfig
+from goft_cli.data.kinds import fitting_task
 from goft_cli.data.table import Table, checked_rows, from_dataset
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.classification import TextClassification
@@ -210,6 +212,14 @@ def test_a_regression_reads_the_names_of_numbers(make_task: TaskMaker) -> None:
     task = make_task(labels=[], metrics=["pearson"], headline="pearson")
     rows = checked_rows(from_dataset(named(["1", "2.5"], [1, 0]), "x"), task.config, labelled=True)
     assert list(rows["label"]) == [2.5, 1.0]
+
+
+def test_a_regression_reads_decimals(make_task: TaskMaker, tmp_path: Path) -> None:
+    values = [Decimal(f"{number}.25") for number in range(40)]
+    write_parquet(tmp_path / "train", values)
+    task = make_task(labels=[], metrics=["pearson"], headline="pearson")
+    assert ids(task) == [float(value) for value in values]
+    assert fitting_task(str(tmp_path / "train.parquet")) == "own/regression"
 
 
 def test_shards_that_number_their_labels_differently_are_refused(

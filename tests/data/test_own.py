@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +15,15 @@ from omegaconf import OmegaConf
 
 from goft_cli.compose import own
 from goft_cli.config.task import OwnDataConfig
-from goft_cli.data.columns import find_label, find_text, label_names
+from goft_cli.data.columns import find_label, find_text, label_names, one_label_each
 from goft_cli.data.own import find_files, held_out, kept_together, remarks, without_gaps
-from goft_cli.data.table import Table, checked_rows
+from goft_cli.data.own_images import moved
+from goft_cli.data.table import Table, checked_rows, label_set, words_in
+from goft_cli.run.trained import placed
 from goft_cli.system.errors import GoftError
 from tests.support.made_up_tasks import TaskMaker
 from tests.support.made_up_tasks import make_task as make_task
+from tests.support.small_runs import composed
 
 LABELS = st.lists(st.sampled_from("abc"), min_size=2, max_size=60)
 
@@ -94,6 +100,7 @@ def test_what_is_not_clear_is_asked(columns: dict[str, list[object]]) -> None:
         (["5.0", "1", "5", "1.0"], ["1", "5"]),
         (["pos", "neg", " pos", None], ["neg", "pos"]),
         ([True, False, True, False], ["false", "true"]),
+        (["e\u0301", "\u00e9", "neg"], ["neg", "\u00e9"]),
     ],
 )
 def test_classes_are_ordered_by_what_they_are(values: list[object], names: list[str]) -> None:
@@ -163,3 +170,75 @@ def test_a_context_keeps_its_questions_together_unless_it_is_the_only_one() -> N
 def test_a_value_that_is_no_label_is_named_by_its_own_row() -> None:
     with pytest.raises(GoftError, match=r"reviews\.csv, line 4: label is \[\]"):
         label_names(table(label=["", "a", [], "b"]), "label")
+
+
+WORDS = st.lists(st.text(min_size=1))
+
+
+@given(WORDS, st.sampled_from([repr, json.dumps]))
+def test_a_list_in_a_cell_is_read_as_pandas_or_json_writes_it(
+    words: list[str], write: Callable[[list[str]], str]
+) -> None:
+    assert label_set(write(words)) == words_in(write(words)) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "words"),
+    [
+        ("[CLS] a [SEP]", ["[CLS] a [SEP]"], ["[CLS]", "a", "[SEP]"]),
+        ("[NSFW];[OC]", ["[NSFW]", "[OC]"], ["[NSFW];[OC]"]),
+        ("[ a , b ]", ["[ a , b ]"], ["[", "a", ",", "b", "]"]),
+    ],
+)
+def test_brackets_alone_make_no_list(text: str, labels: list[str], words: list[str]) -> None:
+    assert label_set(text) == labels
+    assert words_in(text) == words
+
+
+@pytest.mark.parametrize(
+    "cell", ["['a' 'b']", "['a'\n 'b']", "[a, b]", "[0 1]", "[np.str_('a'), np.str_('b')]"]
+)
+@pytest.mark.parametrize("read", [label_set, words_in])
+def test_a_list_that_cannot_be_read_is_named_by_its_row(
+    read: Callable[[object], list[object] | None], cell: str
+) -> None:
+    assert read(cell) is None
+    with pytest.raises(GoftError, match=r"reviews\.csv, line 3: tags is .*JSON"):
+        one_label_each(table(tags=["x", cell]), "tags", read)
+
+
+@pytest.mark.parametrize("place", ["", "train.csv"])
+@pytest.mark.parametrize("recorded", ["held.csv", "gone/held.csv", "/gone/held.csv"])
+def test_a_validation_file_moves_with_its_data(
+    place: str, recorded: str, make_task: TaskMaker, tmp_path: Path
+) -> None:
+    task, own = make_task().config, OwnDataConfig(validation=recorded)
+    (tmp_path / "train.csv").touch()
+    assert moved(task, own, tmp_path / place) == own
+    (tmp_path / "held.csv").touch()
+    there = moved(task, own, tmp_path / place)
+    assert find_files(tmp_path / place, there)["validation"] == [tmp_path / "held.csv"]
+
+
+def test_other_data_is_scored_on_its_own_validation_rows(
+    make_task: TaskMaker, tmp_path: Path
+) -> None:
+    for name in ("train.csv", "dev.csv"):
+        (tmp_path / name).write_text("text,label\na,x\n")
+    task = replace(make_task().config, own=OwnDataConfig(validation=__file__))
+    found = placed(replace(composed([]), task=task), {}, None, str(tmp_path)).task
+    assert found.own is not None
+    assert find_files(found.place, found.own)["validation"] == [tmp_path / "dev.csv"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_other_rows_are_scored_whether_or_not_the_old_ones_are_there(
+    exists: bool, make_task: TaskMaker, tmp_path: Path
+) -> None:
+    old, other = tmp_path / "old.csv", tmp_path / "new.csv"
+    for path in (old, other) if exists else (other,):
+        path.write_text("text,label\na,x\n")
+    task = replace(make_task().config, own=OwnDataConfig(), data_dir=str(old))
+    found = placed(replace(composed([]), task=task), {}, None, str(other)).task
+    assert found.own is not None
+    assert find_files(found.place, found.own)["validation"] == [other]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goft_cli.data.squad import read_document, with_answers
+from goft_cli.compose.recomposition import compose_train
+from goft_cli.data.squad import read_document, with_answers, with_ids
 from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
+from goft_cli.tasks.families import build_task
 from goft_cli.tasks.question_answering.rows import checked_rows
 
 CONTEXT = "Ada met Bo, and Bo met Cy."
@@ -37,7 +41,7 @@ def rows(answer: object, **more: object) -> Table:
 def test_answers_are_found(
     answer: object, more: dict[str, object], expected: dict[str, list[object]]
 ) -> None:
-    found = checked_rows(with_answers(rows(answer, **more)), answered=True)
+    found = checked_rows(with_answers(with_ids(rows(answer, **more))), answered=True)
     assert found["answers"][0] == expected
     assert found["id"][0] == "1"
 
@@ -46,7 +50,7 @@ def test_answers_are_found(
 def test_any_words_of_a_context_have_their_place(answer: str, before: str, after: str) -> None:
     context = before + answer + after
     table = Table("qa", {"context": [context], "question": ["?"], "answers": [[answer]]})
-    (start,) = with_answers(table).columns["answers"][0]["answer_start"]  # pyright: ignore[reportIndexIssue] - a list
+    (start,) = with_answers(with_ids(table)).columns["answers"][0]["answer_start"]  # pyright: ignore[reportIndexIssue] - a list
     assert context[start : start + len(answer)] == answer
     assert start <= len(before)
 
@@ -54,9 +58,25 @@ def test_any_words_of_a_context_have_their_place(answer: str, before: str, after
 @pytest.mark.parametrize("answer", ["Dee", ["Ada", "Dee"], "", None, [], {"text": [None]}])
 def test_a_row_without_its_answer_is_named(answer: object) -> None:
     with pytest.raises(GoftError, match=r"qa\.jsonl, line 1: the answer"):
-        with_answers(rows(answer))
+        with_answers(with_ids(rows(answer)))
 
 
 def test_an_array_of_rows_is_a_table() -> None:
     found = read_document([{"context": "a", "question": "b"}, {"context": "c"}], "x.json")
     assert found.columns == {"context": ["a", "c"], "question": ["b", None]}
+
+
+@pytest.mark.parametrize("name", ["qa.csv", "qa.jsonl"])
+def test_rows_with_an_empty_cell_are_left_out_and_counted(name: str, tmp_path: Path) -> None:
+    kinds = [("a {} b", "?", "b"), ("a {}", "?", ""), ("a {}", " ", "a"), ("", "?", "b")]
+    cells = [(where.format(n), *rest) for n in range(20) for where, *rest in kinds]
+    frame = pd.DataFrame(cells, columns=["context", "question", "answer"])
+    if name.endswith(".csv"):
+        frame.to_csv(tmp_path / name, index=False)
+    else:
+        frame.to_json(tmp_path / name, orient="records", lines=True)
+    config = compose_train(["task=own/qa", f"data={tmp_path / name}", "model=tiny-deberta-v3"]).task
+    data = build_task(config).load_splits(["train", "validation"])
+    ids = [int(one) for split in data.splits.values() for one in split["id"]]
+    assert sorted(ids) == [*range(1, 81, 4)]
+    assert sum(data.provenance["left_out"].values()) == 60

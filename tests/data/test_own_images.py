@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from goft_cli.config import ImageClassificationConfig
 from goft_cli.config.task import OwnDataConfig
-from goft_cli.data.own_images import find_images, images_there, read_images, read_own_images
+from goft_cli.data.own_images import find_images, images_there, moved, read_images, read_own_images
 from goft_cli.run.trained import whole_place
 from goft_cli.system.errors import GoftError
 
@@ -84,6 +85,7 @@ def test_other_files_are_passed_over(tmp_path: Path) -> None:
     (folder / "dogs" / "notes.txt").write_text("x")
     (folder / "dogs" / "._hidden.png").write_text("x")
     (folder / "empty").mkdir()
+    shutil.copytree(folder / "cats", folder / ".ipynb_checkpoints")
     table = read_images(folder)
     assert len(table) == 20
     assert {*table.columns["label"]} == {*COLOURS}
@@ -115,3 +117,10 @@ def test_other_data_is_scored_whole_and_moved_data_is_divided(tmp_path: Path) ->
     (other / "cats").rename(other / "train" / "cats")
     fill(other / "validation", 2)
     assert whole_place(task, str(other), manifest) is None
+
+
+def test_a_validation_folder_moves_with_its_data(tmp_path: Path) -> None:
+    train, held = fill(tmp_path / "pets"), fill(tmp_path / "held", 2)
+    task = config(train, validation="gone/held")
+    assert task.own is not None
+    assert find_images(train, moved(task, task.own, train))["validation"] == held

@@ -41,6 +41,7 @@ def write(folder: Path, name: str, text: str) -> None:
     ("name", "text"),
     [
         ("train.csv", 'sentence,label\na,"dark blue;red"\nb,\nc,green\n'),
+        ("train.csv", "sentence,label\na,\"['dark blue', 'red']\"\nb,[]\nc,['green']\n"),
         ("train.tsv", "sentence\tlabel\na\tRed; dark-blue ;\nb\t\nc\t1\n"),
         (
             "train.jsonl",
@@ -73,6 +74,7 @@ def test_numbers_that_the_data_names_are_read(make_task: TaskMaker) -> None:
         ('["red", "blu"]', r"train.jsonl, line 2: label has 'blu', expected .*dark blue"),
         ('["red", ["green"]]', r"line 2: label has \['green'\]"),
         ('"red,green"', r"line 2: label has 'red,green'"),
+        ("\"['red' 'green']\"", r"line 2: label is .*'red' 'green'.*JSON"),
         ("null", r"line 2: label is None, expected a list of labels.*empty"),
         ("3", "line 2: label has 3"),
     ],

@@ -219,6 +219,7 @@ def test_a_missed_word_is_no_class_of_its_own(
     [
         ("train.conll", "-DOCSTART- X O\n\na NN B-PER\nb NN i-per\n\nc NN O\n"),
         ("train.csv", "tokens,tags\na b,B-PER I-PER\nc,O\n"),
+        ("train.csv", "tokens,tags\na b,\"['B-PER', 'I-PER']\"\n['c'],\"['O']\"\n"),
         (
             "train.jsonl",
             '{"tokens": ["a", "b"], "tags": [1, 2]}\n{"tokens": ["c"], "tags": ["O"]}\n',
@@ -249,10 +250,12 @@ def test_numbers_that_the_data_names_are_read(make: Maker) -> None:
         ("train.conll", "-DOCSTART- O\n", "is empty"),
         ("train.conll", "a\nb\n", "column tags is missing"),
         ("train.csv", "tokens,tags\na b,O\n", "line 2: tags is 1 of them, expected .* 2 words"),
+        ("train.csv", "tokens,tags\na,['O']\na b,['O' 'O']\n", r"line 3: tags is .*; .*JSON"),
         ("train.csv", 'tokens,tags\n"",O\n', "line 2: tokens is '', expected a list of words"),
         ("train.jsonl", '{"tokens": ["a", ""], "tags": ["O", "O"]}\n', "line 1: tokens is"),
         ("train.jsonl", '{"tokens": ["a"], "tags": null}\n', "line 1: tags is None"),
         ("train.jsonl", '{"tokens": ["a"], "tags": [7]}\n', "word 1, 'a', is 7"),
+        ("train.jsonl", '{"tokens": ["a"], "tags": [["O"]]}\n', r"word 1, 'a', is \['O'\]"),
     ],
 )
 def test_a_bad_row_is_named(make: Maker, tmp_path: Path, name: str, text: str, told: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
 from goft_cli.config import PredictConfig
-from goft_cli.data.writers import WRITERS, Predicted, free_name
+from goft_cli.data.writers import WRITERS, Predicted, free_name, typed
 from goft_cli.run import trained as run_trained
 from goft_cli.run.summary import with_predictions
 from goft_cli.run.trained import TrainedRun
@@ -152,6 +153,44 @@ def test_a_column_that_is_empty_in_the_first_part_is_written(
         found = read(file).to_pylist()
         assert [line["prediction.label"] for line in found] == [None, "ham", None]
         assert found[1]["source"] == (later if later != "\ud800" else "?")
+
+
+EMPTY: list[Line | None] = [None, {"tags": [], "score": None}, {"tags": None, "score": None}]
+FULL: Line = {"tags": [{"type": "PER"}], "score": 0.5}
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+@pytest.mark.parametrize(
+    "empty", [*itertools.permutations(EMPTY), *itertools.combinations(EMPTY, 2)]
+)
+def test_the_first_values_decide_the_types_wherever_they_come(
+    ending: str, empty: tuple[Line | None, ...], tmp_path: Path
+) -> None:
+    predictions = [*empty, FULL, *empty]
+    lines: list[Line] = [{"own": [], "prediction": found} for found in predictions]
+    for size in (1, len(lines)):
+        file = tmp_path / f"pred{size}{ending}"
+        write(str(file), predicted(lines, size))
+        read = parquet.read_table if ending == ".parquet" else feather.read_table
+        found = read(file)
+        for name in ("tags", "score"):
+            expected = [one and one[name] for one in predictions]
+            assert found[f"prediction.{name}"].to_pylist() == expected
+        assert found["own"].to_pylist() == [[]] * len(lines)
+
+
+def test_predictions_do_not_wait_once_their_types_are_known() -> None:
+    taken: list[int] = []
+
+    def parts() -> Iterator[tuple[range, list[Line]]]:
+        for number in range(4):
+            taken.append(number)
+            yield range(number, number + 1), [FULL]
+
+    schema, tables = typed(Predicted({"own": [[]] * 4}, parts()))
+    assert taken == [0]
+    assert str(schema.field("prediction.score").type) == "double"
+    assert len([*tables]) == len(taken) == 4
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".arrow"])

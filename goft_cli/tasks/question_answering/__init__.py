@@ -14,8 +14,9 @@ from transformers import DataCollatorWithPadding
 
 from goft_cli.config import QuestionAnsweringConfig
 from goft_cli.data.formats import Layout
+from goft_cli.data.own import count_left_out, without_gaps
 from goft_cli.data.sources import read_data
-from goft_cli.data.squad import read_document, with_answers, with_names
+from goft_cli.data.squad import CELLS, read_document, with_answers, with_ids, with_names
 from goft_cli.data.table import Table
 from goft_cli.tasks.base import (
     Arrays,
@@ -52,9 +53,15 @@ class QuestionAnswering(Task[QuestionAnsweringConfig, Tokenizer]):
     label_names: ClassVar[tuple[str, ...]] = ("start_positions", "end_positions")
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
-        """Read and check the named splits; each question has at least one answer."""
-        config = self.config
-        tables, provenance = read_data(config, names, LAYOUT, with_answers)
+        """Read and check the named splits; each question has at least one answer.
+
+        Of the user's own rows, those with an empty cell are left out.
+        """
+        tables, provenance = read_data(self.config, names, LAYOUT, with_ids)
+        if self.config.own is not None:
+            whole = {name: without_gaps(table, CELLS) for name, table in tables.items()}
+            provenance |= count_left_out(whole)
+            tables = {name: with_answers(table) for name, table in whole.items()}
         splits = {name: checked_rows(table, answered=True) for name, table in tables.items()}
         return TaskData(splits, provenance)
 
