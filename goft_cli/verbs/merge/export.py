@@ -36,7 +36,7 @@ from goft_cli.tuner.geometry import (
     neuron_changes,
     rotation_geometries,
 )
-from goft_cli.verbs.merge.cards import Kind, card
+from goft_cli.verbs.merge.cards import Kind, card, published_revision
 from goft_cli.verbs.merge.certificate import (
     CARD,
     REPORT,
@@ -140,6 +140,7 @@ def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -
     """Write the adapter as LoRA, with tokenizer, card and certificate."""
     adapted, model = Reference(run, cfg), run.mergeable()
     lora = lora_of(model, rank)
+    lora[0].revision = published_revision(run.cfg.model)  # PEFT's conversion drops it
     changes, before = products(lora[1]), adapted_weights(model)
     neurons = {
         name: neuron_change(before[name], before[name].float() + change.to(before[name].device))
