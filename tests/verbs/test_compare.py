@@ -18,7 +18,7 @@ from goft_cli.studies import runner
 from goft_cli.studies.runner import Outcome, Surroundings
 from goft_cli.system.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.verbs import train
-from goft_cli.verbs.compare import comparison, runs
+from goft_cli.verbs.compare import comparison, dry_run, runs
 from goft_cli.verbs.compare.runs import PlannedRun
 from tests.conftest import Goft
 from tests.run.test_starting_again import ANSWER as WITHOUT_LIBRARIES
@@ -158,6 +158,16 @@ def test_a_matched_budget_is_part_of_the_runs_and_is_said(
     ]
     written = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8")
     assert "qgoft's 7,992 parameters; the others' shares of it: lora 1.01, oft 0.88." in written
+
+
+def test_the_time_is_that_of_adapters_by_the_names_that_were_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = composed(["adapter=lora", "seed=1"])
+    planned = [PlannedRun((f"adapter={name}", "seed=1"), cfg) for name in ("lora", "bigger")]
+    monkeypatch.setattr(dry_run, "measured", lambda _: 600.0)
+    dry_run.show_time([], planned, 0, {"lora": cfg, "bigger": cfg})
+    assert "about 20 minutes" in capsys.readouterr().out
 
 
 GROUP_OF_THE_USER = {

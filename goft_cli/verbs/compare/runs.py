@@ -35,6 +35,11 @@ class PlannedRun:
     cfg: TrainConfig
 
     @property
+    def adapter(self) -> str:
+        """The adapter as it was chosen; its YAML may have another `name`."""
+        return self.words[0].partition("=")[2]
+
+    @property
     def command(self) -> str:
         """What a user types for this run alone."""
         return shlex.join(["goft", "train", *self.words])
