@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -262,4 +263,7 @@ def test_adapters_whose_runs_would_replace_each_other_are_refused(
     with file.open("a", encoding="utf-8") as stream:
         stream.write(f"{remedy[1]}\n{remedy[2]}\n")
     assert goft("compare", *words, "output_dir=told").code == 0
+    for command in trainings.commands:  # as it is printed
+        _, *typed = shlex.split(command)
+        assert goft(*typed, "--cfg", "job").code == 0
     assert [row["size"] for row in table(tmp_path / "told").values()] == ["r=8", "r=2"]
