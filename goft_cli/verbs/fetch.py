@@ -14,7 +14,7 @@ from goft_cli.config import BenchmarkConfig, DatasetConfig, FetchConfig, ModelCo
 from goft_cli.config.model import check_tokenizer, words_of
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.files import write_json, write_text
-from goft_cli.system.locations import ASSET_SCHEME, check_target, check_writable, whole_folder
+from goft_cli.system.locations import ASSET_SCHEME, check_target, whole_folder
 
 if TYPE_CHECKING:
     from goft_cli.models.backbone import Head
@@ -32,7 +32,6 @@ def fetch(cfg: FetchConfig) -> None:
 
     target = Path(cfg.output_dir)
     check_target(target)
-    check_writable(target)
     with quiet_libraries():
         fetched = fetch_run(cfg, target)
     if fetched:
