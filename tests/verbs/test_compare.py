@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -71,6 +72,21 @@ def test_the_numbers_are_those_of_the_runs(
     for suffix, start in {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}.items():
         assert (tmp_path / "told" / f"comparison.{suffix}").read_bytes().startswith(start)
     assert len((tmp_path / "told" / "runs.csv").read_text(encoding="utf-8").splitlines()) == 1 + 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [math.inf, math.nan])
+def test_a_score_that_is_not_finite_is_shown(
+    lost: float, goft: Goft, trainings: Trainings, tmp_path: Path
+) -> None:
+    trainings.score = lambda cfg: lost if cfg.adapter.name == "lora" and cfg.seed == 1 else 0.5
+    answer = goft(*WORDS, "seeds=2")
+    assert (answer.code, answer.err) == (0, "")
+    rows = table(tmp_path / "told")
+    assert float(rows["goft"]["standard_deviation"]) == 0
+    for column in ("mean", "standard_deviation", "difference", "interval_low", "interval_high"):
+        assert not math.isfinite(float(rows["lora"][column]))
+    assert f"{lost} ± nan" in answer.out
 
 
 @pytest.mark.slow
