@@ -116,6 +116,26 @@ def test_scores_on_a_benchmark_have_their_column(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("without", ["goft", "lora"])
+def test_a_run_that_lacks_a_score_on_the_benchmark_leaves_its_cells_empty(
+    without: str, goft: Goft, trainings: Trainings, undrawn: None, tmp_path: Path
+) -> None:
+    words = [*WORDS, "task=demo/instructions", "model=tiny-llama", "benchmark=demo-choices"]
+    assert goft(*words, "seeds=1").code == 0
+    (file,) = tmp_path.glob(f"outputs/**/{without}/*/metrics.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"metrics": {}}), encoding="utf-8")
+    answer = goft(*words, "seeds=1")
+    assert (answer.code, answer.err) == (0, "")
+    name = "demo/choices.average_2_shot"
+    for written in ("comparison.csv", "runs.csv"):
+        found = csv.DictReader((tmp_path / "told" / written).read_text().splitlines())
+        scored = {row["adapter"]: row[name] != "" for row in found}
+        assert scored == {adapter: adapter != without for adapter in ("goft", "lora")}
+    lines = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8").splitlines()
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+
+
+@pytest.mark.slow
 def test_a_finished_run_is_reused_and_one_made_elsewhere_is_not_raced(
     goft: Goft, trainings: Trainings, undrawn: None, tmp_path: Path
 ) -> None:
