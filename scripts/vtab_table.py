@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from goft_cli.config import VtabGroup
 from goft_cli.run.record import find_runs
 from goft_cli.system.files import read_yaml
+from goft_cli.system.locations import data_root
 from scripts.vtab.average import average, group_means, groups
 
 Key = tuple[str, str, str]
@@ -27,13 +28,20 @@ Scores = Mapping[str, list[float]]
 
 
 def read_runs(root: Path) -> dict[Key, Scores]:
-    """Return the scores of all finished runs below `root`; a star marks unpublished images."""
-    tasks = groups()
+    """Return the scores of all finished runs below `root`; a star marks unpublished images.
+
+    Runs that were scored on another split than the tasks' own, as trials of a tuning are, are left
+    out.
+    """
+    tasks, shared = groups(), read_yaml(data_root() / "configs" / "task" / "vtab" / "_base.yaml")
     found: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in find_runs(root):
         task = run.metrics["task"]
-        if task in tasks:
-            selection = read_yaml(run.folder.config)["task"]["selection"]
+        if task not in tasks:
+            continue
+        stated = read_yaml(run.folder.config)["task"]
+        if stated["headline_split"] == shared["headline_split"]:
+            selection = stated["selection"]
             mark = "" if run.manifest["data"]["is_the_benchmark"] else "*"
             found[run.model, run.metrics["adapter"], selection + mark][task].append(run.score)
     return dict(found)

@@ -16,8 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from goft_cli.compose.composition import freeze, register
 from goft_cli.compose.store import config_source
 from goft_cli.compose.suggest import CommandLine, explain, open_configs, without_hydra
-from goft_cli.compose.words import in_full
-from goft_cli.config import TrainConfig
+from goft_cli.compose.words import in_full, spelled
+from goft_cli.config import ModelConfig, TrainConfig
+from goft_cli.config.model import yaml_of
 from goft_cli.system.errors import GoftError
 
 VERB = "train"
@@ -60,6 +61,13 @@ def compose_seeds(words: Sequence[str], seeds: Sequence[int]) -> list[TrainConfi
                 hydra.overrides.task[0] = other[0]
             made.append(freeze(cfg, TrainConfig))
     return made
+
+
+def model_words(model: ModelConfig) -> list[str]:
+    """Return the overrides that select a model."""
+    if yaml_of(model.name).is_file():
+        return [f"model={model.name}"]
+    return ["model=auto", f"model.path={spelled(model.path)}"]
 
 
 @contextmanager

@@ -93,13 +93,6 @@ def yaml_of(name: str) -> Path:
     return data_root() / "configs" / "model" / f"{name}.yaml"
 
 
-def words_of(model: ModelConfig) -> list[str]:
-    """Return the overrides that select a model."""
-    if yaml_of(model.name).is_file():
-        return [f"model={model.name}"]
-    return ["model=auto", f"model.path={model.path}"]
-
-
 def own_name(path: str | None) -> str | None:
     """Return the last part of a path or hub id; for a snapshot in the hub's cache, of its id."""
     if path is None:

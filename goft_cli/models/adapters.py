@@ -83,7 +83,9 @@ def attach_adapter(
     try:
         config = peft_config(cfg, auto_class, peft_options(cfg, backbone.model, whole, updates))
         with filtered_peft_warnings():
-            model = get_peft_model(backbone.model, config, autocast_adapter_dtype=True)
+            model = get_peft_model(
+                backbone.model, config, autocast_adapter_dtype=True, revision=backbone.revision
+            )
     except (ValueError, TypeError, UserWarning, NotImplementedError, AssertionError) as error:
         if isinstance(error, NoMatchingPeftModuleError) and isinstance(cfg, LayerAdapterConfig):
             check_targets(cfg, names, linear)

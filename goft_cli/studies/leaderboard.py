@@ -50,8 +50,13 @@ class Difference:
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """Return the sample's standard deviation (n - 1 below the root), None for a single value."""
-    return statistics.stdev(values) if len(values) > 1 else None
+    """Return the sample's standard deviation (n - 1 below the root), None for a single value.
+
+    It is not a number if one of the values is not finite.
+    """
+    if len(values) < 2:
+        return None
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def mean_and_deviation(values: Sequence[float], digits: int) -> str:
@@ -89,7 +94,7 @@ def prediction_radius(values: Sequence[float], confidence: float = CONFIDENCE) -
     Its centre is the mean of these two or more draws.
     """
     quantile = student_t(confidence, len(values) - 1)
-    return quantile * statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
+    return quantile * (deviation(values) or 0.0) * math.sqrt(1 + 1 / len(values))
 
 
 def student_t(confidence: float, degrees: int) -> float:

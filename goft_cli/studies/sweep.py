@@ -98,8 +98,9 @@ def watch(sweep_dir: Path, fixed: set[str], ended: threading.Event) -> None:
         for record in news:
             shown[record.number] = record.state
             show_state(record, job_name(record, fixed))
-        if not over and any(record.state is State.finished for record in news):
-            screen.print(leaderboard_table(finished_records(records)))
+        ended_now = any(record.state is State.finished for record in news)
+        if not over and ended_now and (found := finished_records(records)):
+            screen.print(leaderboard_table(found))
 
 
 def show_state(record: JobRecord, named: str) -> None:

@@ -95,9 +95,17 @@ def check_writable(folder: Path, key: str = "output_dir") -> None:
 
 
 def check_target(target: Path) -> None:
-    """Refuse a folder that is not empty."""
+    """Refuse a folder that `whole_folder` could not put there: not empty, or not replaceable."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise GoftError(f"output_dir={target} is already there and not empty", "choose another one")
+    check_writable(target)
+    place = target.resolve()
+    fixed = "it is a mount point" if os.path.ismount(place) else ""
+    if place.exists() and not os.access(place.parent, os.W_OK | os.X_OK):
+        fixed = f"no permission to write in {place.parent}"
+    if fixed:
+        problem = f"output_dir={target} cannot be replaced: {fixed}"
+        raise GoftError(problem, f"pass output_dir={target / 'merged'}")
 
 
 def check_output(file: Path) -> None:

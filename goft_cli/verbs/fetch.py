@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
+from goft_cli.compose.recomposition import model_words
+from goft_cli.compose.words import spelled
 from goft_cli.config import BenchmarkConfig, DatasetConfig, FetchConfig, ModelConfig, TaskConfig
-from goft_cli.config.model import check_tokenizer, words_of
+from goft_cli.config.model import check_tokenizer
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.files import write_json, write_text
-from goft_cli.system.locations import ASSET_SCHEME, check_target, check_writable, whole_folder
+from goft_cli.system.locations import ASSET_SCHEME, check_target, whole_folder
 
 if TYPE_CHECKING:
     from goft_cli.models.backbone import Head
@@ -32,7 +34,6 @@ def fetch(cfg: FetchConfig) -> None:
 
     target = Path(cfg.output_dir)
     check_target(target)
-    check_writable(target)
     with quiet_libraries():
         fetched = fetch_run(cfg, target)
     if fetched:
@@ -150,12 +151,12 @@ def command_there(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
     """Return the command that uses the folder."""
     sources = (getattr(cfg.task, "dataset", None), getattr(cfg.task, "generator", None))
     verb = "eval" if isinstance(cfg.task, BenchmarkConfig) else "train"
-    chosen = ["goft", verb, f"task={choice_of(cfg.task)}", *words_of(cfg.model)]
+    chosen = ["goft", verb, f"task={choice_of(cfg.task)}", *model_words(cfg.model)]
     if "model" in fetched:
         chosen = [word for word in chosen if not word.startswith("model.path=")]
-        chosen.append(f"model.path={target / 'model'}")
+        chosen.append(f"model.path={spelled(target / 'model')}")
     if "data" in fetched:
-        chosen.append(f"task.data_dir={target / 'data'}")
+        chosen.append(f"task.data_dir={spelled(target / 'data')}")
     elif cfg.task.data_dir is not None or not any(sources):  # rows of the user's own
-        chosen.append(f"task.data_dir={cfg.task.data_dir or 'DIR'}")
+        chosen.append(f"task.data_dir={spelled(cfg.task.data_dir or 'DIR')}")
     return shlex.join(chosen)

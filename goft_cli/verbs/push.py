@@ -106,7 +106,7 @@ def check_readers(repo: str, *, public: bool) -> None:
 
 def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
     """Fill a folder with what will be uploaded; no file in it names a path of this machine."""
-    from goft_cli.verbs.merge.cards import card, public_path
+    from goft_cli.verbs.merge.cards import card, public_path, published_revision
     from goft_cli.verbs.merge.export import export_lora, export_merged, write_documents
 
     check_strength(run, cfg)
@@ -123,7 +123,8 @@ def stage(run: TrainedRun, folder: Path, repo: str, cfg: PushConfig) -> None:
     if not cfg.merged:
         path = folder / "adapter_config.json"
         settings = json.loads(path.read_text(encoding="utf-8"))
-        write_json(path, settings | {"base_model_name_or_path": base})
+        place = {"base_model_name_or_path": base, "revision": published_revision(run.cfg.model)}
+        write_json(path, settings | place)
     if certificate is not None:  # again, for the files have changed since
         write_documents(run, folder, kind, certificate, location=repo, base=base)
     else:

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from transformers import AlbertConfig, AlbertForMaskedLM, BertForSequenceClassification
 
 from goft_cli.compose.own_model import own_model
+from goft_cli.compose.recomposition import model_words
 from goft_cli.config import Dtype
-from goft_cli.config.model import real_name, words_of
+from goft_cli.config.model import real_name
 from goft_cli.data.model_files import FETCHED
 from goft_cli.models.backbone import load_backbone
 from goft_cli.run import pipeline
@@ -86,11 +87,12 @@ def test_what_the_folder_says_is_composed(bert: Path, tmp_path: Path) -> None:
     assert known.model.target_modules == family.target_modules
     assert known.model.head_modules == family.head_modules
     assert real_name(known.model) == "my-bert"
-    assert words_of(known.model) == ["model=auto", f"model.path={bert}"]
+    assert model_words(known.model) == ["model=auto", f"model.path={bert}"]
     other = write_family("Phi-3", tmp_path / "my phi")
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
     found = composed(["model=auto", f"model.path='{other}'"]).model
+    assert composed(model_words(found)).model == found
     assert (found.name, found.architecture) == ("my_phi", "phi3")
     assert (found.target_modules, found.head_modules) == ("all-linear", None)
     assert found.dtype is Dtype.bfloat16

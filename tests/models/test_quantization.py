@@ -208,6 +208,16 @@ def test_a_run_trains_verifies_and_merges_into_plain_weights(
     assert sum(not p.is_floating_point() for p in loaded.parameters()) == 2 * 6
 
 
+@pytest.mark.parametrize("bits", BITS)
+def test_a_plain_run_is_merged_and_packed_at_widths_that_no_block_divides(
+    trained: Path, bits: str, tmp_path: Path
+) -> None:
+    target = tmp_path / "packed"
+    form = Quantization[bits]
+    merge(MergeConfig(adapter=str(trained), output_dir=str(target), quantization=form))
+    assert 0 < json.loads((target / "merge_report.json").read_text())["outputs"]["largest"] < 1
+
+
 def test_without_the_package_a_sentence_says_what_to_install(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

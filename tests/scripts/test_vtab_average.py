@@ -68,12 +68,13 @@ def test_a_missing_task_leaves_its_group_and_the_average_out() -> None:
     assert average(some) is None
 
 
-def write_run(folder: Path, task: str, value: float, benchmark: bool) -> None:
+def write_run(folder: Path, task: str, value: float, benchmark: bool, split: str = "test") -> None:
     folder.mkdir(parents=True)
     run = {"task": task, "model": "vit-b16", "adapter": "goft", "headline": {"value": value}}
     (folder / "metrics.json").write_text(json.dumps(run))
     (folder / "manifest.json").write_text(json.dumps({"data": {"is_the_benchmark": benchmark}}))
-    (folder / "config.yaml").write_text(yaml.safe_dump({"task": {"selection": "val200"}}))
+    stated = {"selection": "val200", "headline_split": split}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"task": stated}))
 
 
 def test_the_table_has_the_seeds_means(tmp_path: Path) -> None:
@@ -82,6 +83,8 @@ def test_the_table_has_the_seeds_means(tmp_path: Path) -> None:
             write_run(tmp_path / task / str(seed), task, value / 100 + change, benchmark=True)
     write_run(tmp_path / "own", "vtab/cifar", 0.5, benchmark=False)
     write_run(tmp_path / "other", "glue/cola", 0.5, benchmark=True)
+    for split in ("val200", "tuning"):  # trials of goft compare tune=K
+        write_run(tmp_path / split, "vtab/cifar", 0.1, benchmark=True, split=split)
     table = vtab_table.lines(vtab_table.read_runs(tmp_path))
     assert "| vtab/cifar | 50.0 | 81.3 |" in table
     assert "| vtab/kitti |  | 81.3 |" in table

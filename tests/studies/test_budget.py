@@ -14,6 +14,7 @@ from goft_cli.config import (
     HraAdapterConfig,
     LoraAdapterConfig,
     OftAdapterConfig,
+    TrainConfig,
 )
 from goft_cli.system.errors import GoftError
 from goft_cli.verbs.plan.layers import Size, closest, matched_sizes
@@ -46,11 +47,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sizes(model: Path, *adapters: str, reference: str = "qgoft") -> dict[str, Size]:
-    runs = [
-        small_runs.composed(small_runs.overrides(model, model, model / "run", f"adapter={name}"))
-        for name in adapters
-    ]
-    return matched_sizes(runs, reference)
+    return matched_sizes({name: run(model, name) for name in adapters}, reference)
+
+
+def run(model: Path, adapter: str, *more: str) -> TrainConfig:
+    words = small_runs.overrides(model, model, model / "run", f"adapter={adapter}", *more)
+    return small_runs.composed(words)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,17 @@ def test_an_adapter_gets_the_size_nearest_to_the_budget(
 
 def test_an_adapter_of_fixed_size_keeps_it(model: Path) -> None:
     assert sizes(model, "qgoft", "goft")["goft"] == Size(SMALL.trained("goft"))
+
+
+def test_a_size_belongs_to_the_name_of_the_run_and_not_to_that_of_the_adapter(model: Path) -> None:
+    large = run(model, "lora", "adapter.r=8")
+    plain = sizes(model, "qgoft", "lora")
+    again = matched_sizes({"q": run(model, "qgoft"), "one": large, "lora": large}, "q")
+    assert [*again] == ["q", "one", "lora"]
+    assert again["q"] == plain["qgoft"]
+    assert again["one"] == again["lora"]
+    assert again["one"].parameters == plain["lora"].parameters
+    assert again["one"].words, "it was of another size"
 
 
 def test_the_head_alone_is_no_budget(model: Path) -> None:

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import stdtrit
 
-from goft_cli.studies.leaderboard import deviation, paired_difference, pareto_front, student_t
+from goft_cli.studies.leaderboard import (
+    deviation,
+    mean_and_deviation,
+    paired_difference,
+    pareto_front,
+    student_t,
+)
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
@@ -49,6 +55,24 @@ def test_one_pair_has_no_interval_and_none_has_no_difference() -> None:
     assert deviation([1.0]) is None
     with pytest.raises(ValueError, match=r"no seed in common: \[1\] and \[2\]"):
         paired_difference({1: 2.0}, {2: 1.0})
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1),
+    st.sampled_from([math.inf, -math.inf, math.nan]),
+    st.integers(0, 9),
+)
+def test_a_score_that_is_not_finite_has_no_deviation_and_breaks_no_cell(
+    finite: list[float], other: float, place: int
+) -> None:
+    values = [*finite[:place], other, *finite[place:]]
+    assert math.isnan(deviation(values) or 0)
+    assert mean_and_deviation(values, 3).endswith(" ± nan")
+    scores = dict(enumerate(values))
+    found = paired_difference(scores, dict.fromkeys(scores, 0.5))
+    assert not math.isfinite(found.mean)
+    assert found.interval is not None
+    assert all(map(math.isnan, found.interval))
 
 
 points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +22,7 @@ from goft_cli.config import TrainConfig
 from goft_cli.run.configuration import read_config
 from goft_cli.studies import jobs, sweep
 from goft_cli.studies.hydra_main import run_composed
-from goft_cli.studies.jobs import LEADERBOARD
+from goft_cli.studies.jobs import LEADERBOARD, JobRecord, State, write_record
 from goft_cli.studies.runner import Outcome, Surroundings
 from goft_cli.system.errors import FAILED_JOBS, GoftError, Stopped
 from tests.conftest import ROOT, Goft
@@ -87,6 +88,22 @@ def test_a_failed_job_is_shown_and_the_others_run(goft: Goft, ran: list[Surround
     assert answer.err.startswith("goft: 3 of 4 jobs failed, first job 0 (seed=13 trainer.loggin")
     assert "the same command runs what is missing" in answer.err
     assert len(answer.err.splitlines()) == 1
+
+
+def test_jobs_of_a_verb_that_does_not_train_are_shown_without_a_leaderboard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = threading.Event()
+    watcher = threading.Timer(0, sweep.watch, [tmp_path, set(), ended])
+    watcher.start()
+    for number, words in enumerate(("strength=0.5", "strength=0")):
+        write_record(tmp_path / str(number), JobRecord(number, words, State.finished))
+        threading.Event().wait(3 * sweep.POLL_SECONDS)
+    ended.set()
+    watcher.join()
+    shown = capsys.readouterr().out
+    assert "job 0 (strength=0.5) finished" in shown
+    assert "job 1 (strength=0) finished" in shown
 
 
 @pytest.mark.slow

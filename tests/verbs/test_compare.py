@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from goft_cli.studies import runner
 from goft_cli.studies.runner import Outcome, Surroundings
 from goft_cli.system.errors import CRASH, USAGE_ERROR, GoftError
 from goft_cli.verbs import train
-from goft_cli.verbs.compare import comparison, runs
+from goft_cli.verbs.compare import comparison, dry_run, runs
 from goft_cli.verbs.compare.runs import PlannedRun
 from tests.conftest import Goft
 from tests.run.test_starting_again import ANSWER as WITHOUT_LIBRARIES
@@ -73,6 +75,21 @@ def test_the_numbers_are_those_of_the_runs(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("lost", [math.inf, math.nan])
+def test_a_score_that_is_not_finite_is_shown(
+    lost: float, goft: Goft, trainings: Trainings, tmp_path: Path
+) -> None:
+    trainings.score = lambda cfg: lost if cfg.adapter.name == "lora" and cfg.seed == 1 else 0.5
+    answer = goft(*WORDS, "seeds=2")
+    assert (answer.code, answer.err) == (0, "")
+    rows = table(tmp_path / "told")
+    assert float(rows["goft"]["standard_deviation"]) == 0
+    for column in ("mean", "standard_deviation", "difference", "interval_low", "interval_high"):
+        assert not math.isfinite(float(rows["lora"][column]))
+    assert f"{lost} ± nan" in answer.out
+
+
+@pytest.mark.slow
 def test_scores_on_a_benchmark_have_their_column(
     goft: Goft, trainings: Trainings, undrawn: None, tmp_path: Path
 ) -> None:
@@ -96,6 +113,26 @@ def test_scores_on_a_benchmark_have_their_column(
     assert "| demo/choices average 2 shot |" in written
     again = json.loads((tmp_path / "told" / "comparison.json").read_text())
     assert again["adapters"][0]["benchmarks"] == {name: [33 / 128, 34 / 128]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("without", ["goft", "lora"])
+def test_a_run_that_lacks_a_score_on_the_benchmark_leaves_its_cells_empty(
+    without: str, goft: Goft, trainings: Trainings, undrawn: None, tmp_path: Path
+) -> None:
+    words = [*WORDS, "task=demo/instructions", "model=tiny-llama", "benchmark=demo-choices"]
+    assert goft(*words, "seeds=1").code == 0
+    (file,) = tmp_path.glob(f"outputs/**/{without}/*/metrics.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"metrics": {}}), encoding="utf-8")
+    answer = goft(*words, "seeds=1")
+    assert (answer.code, answer.err) == (0, "")
+    name = "demo/choices.average_2_shot"
+    for written in ("comparison.csv", "runs.csv"):
+        found = csv.DictReader((tmp_path / "told" / written).read_text().splitlines())
+        scored = {row["adapter"]: row[name] != "" for row in found}
+        assert scored == {adapter: adapter != without for adapter in ("goft", "lora")}
+    lines = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8").splitlines()
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
 
 
 @pytest.mark.slow
@@ -158,6 +195,16 @@ def test_a_matched_budget_is_part_of_the_runs_and_is_said(
     ]
     written = (tmp_path / "told" / "comparison.md").read_text(encoding="utf-8")
     assert "qgoft's 7,992 parameters; the others' shares of it: lora 1.01, oft 0.88." in written
+
+
+def test_the_time_is_that_of_adapters_by_the_names_that_were_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = composed(["adapter=lora", "seed=1"])
+    planned = [PlannedRun((f"adapter={name}", "seed=1"), cfg) for name in ("lora", "bigger")]
+    monkeypatch.setattr(dry_run, "measured", lambda _: 600.0)
+    dry_run.show_time([], planned, 0, {"lora": cfg, "bigger": cfg})
+    assert "about 20 minutes" in capsys.readouterr().out
 
 
 GROUP_OF_THE_USER = {
@@ -252,4 +299,7 @@ def test_adapters_whose_runs_would_replace_each_other_are_refused(
     with file.open("a", encoding="utf-8") as stream:
         stream.write(f"{remedy[1]}\n{remedy[2]}\n")
     assert goft("compare", *words, "output_dir=told").code == 0
+    for command in trainings.commands:  # as it is printed
+        _, *typed = shlex.split(command)
+        assert goft(*typed, "--cfg", "job").code == 0
     assert [row["size"] for row in table(tmp_path / "told").values()] == ["r=8", "r=2"]

@@ -74,6 +74,7 @@ def test_one_more_run_is_inside_as_often_as_promised(count: int) -> None:
 def test_the_rule_decides() -> None:
     assert judged(49.0, 50.0, 51.0).verdict == INSIDE
     assert judged(59.0, 60.0, 61.0).verdict == OUTSIDE
+    assert judged(50.0, float("inf")).verdict == OUTSIDE
     # equal seeds are inside only if their mean, rounded as printed, is the paper's number
     assert judged(50.004, 50.004).verdict == INSIDE
     assert judged(50.006, 50.006).verdict == OUTSIDE

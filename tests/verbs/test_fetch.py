@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 from datasets import Dataset
 
+from goft_cli.compose.words import spelled
 from goft_cli.config import TrainConfig
 from goft_cli.data.sources import read_demo
 from goft_cli.models.backbone import load_backbone
@@ -66,13 +67,15 @@ def test_the_folder_is_the_hub_for_a_run(goft: Goft, caches: Path, tmp_path: Pat
     assert "output_dir=away is already there and not empty" in refused.err
 
 
-def test_data_of_ones_own_on_the_hub_is_fetched(goft: Goft, caches: Path) -> None:
+@pytest.mark.parametrize("target", ["away", "away (1)"])
+def test_data_of_ones_own_on_the_hub_is_fetched(target: str, goft: Goft, caches: Path) -> None:
     rows = [{"text": f"so {kind} {number}", "label": kind} for number in range(8) for kind in "ab"]
     cache_dataset(caches, "me/reviews", "default", {"train": rows})
-    fetched = goft("fetch", "task=own/classification", "data=me/reviews", *TINY, "output_dir=away")
+    own = ["task=own/classification", *TINY]
+    fetched = goft("fetch", *own, "data=me/reviews", f"output_dir={spelled(target)}")
     assert fetched.code == 0, fetched.err
-    words = fetched.out.splitlines()[-1].split("goft train ")[1].split()
-    assert words == ["task=own/classification", *TINY, "task.data_dir=away/data"]
+    words = shlex.split(fetched.out.splitlines()[-1].split("goft train ")[1])
+    assert words == [*own, f"task.data_dir={spelled(f'{target}/data')}"]
     cfg = small_runs.composed(words)
     assert (cfg.task.eval_splits, len(build_task(cfg.task).load().splits["train"])) == (
         ["validation"],

@@ -121,8 +121,9 @@ def test_a_run_takes_what_its_plan_foresaw(goft_process: Goft, tmp_path: Path) -
 
 def test_equal_budgets_are_those_of_a_comparison(place: Path) -> None:
     adapters = ("qgoft", "lora", "oft")
-    runs = [small_runs.composed(words(place, f"adapter={name}")) for name in adapters]
-    layers = adapted_layers(attached(runs[0], runs[0].adapter), runs[0].model.head_modules or [])
+    runs = {name: small_runs.composed(words(place, f"adapter={name}")) for name in adapters}
+    first = runs["qgoft"]
+    layers = adapted_layers(attached(first, first.adapter), first.model.head_modules or [])
     found = equivalents(layers, SMALL.trained("qgoft"))
     sizes = matched_sizes(runs, "qgoft")
     assert {name: count for name, (_, count) in found.items()} == {

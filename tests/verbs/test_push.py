@@ -12,10 +12,15 @@ import pytest
 import torch
 from huggingface_hub import constants
 from rich.prompt import Confirm
+from safetensors.torch import load_file
 
 from goft_cli.config import PushConfig
+from goft_cli.run import pipeline
 from goft_cli.system.errors import GoftError
 from goft_cli.verbs.push import push
+from tests.support import small_runs
+from tests.support.hub_caches import turn_to
+from tests.support.hub_downloads import files_of
 from tests.support.hub_server import TOKEN, Hub
 
 
@@ -61,6 +66,39 @@ def test_the_card_loads_what_was_pushed(
     if "as_lora" not in form:
         assert float(found) == pytest.approx(row["prediction"]["score"], abs=1e-5)
     assert ("merge_report.json" in hub.files[repo]) == bool(form)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Could not find a config file:UserWarning")  # by PEFT, offline
+@pytest.mark.parametrize("form", [{}, {"as_lora": 4}], ids=str)
+def test_the_card_loads_the_revision_of_the_base_that_was_trained_on(
+    form: dict[str, Any],
+    hub: Hub,
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    turn_to(tmp_path / "caches", monkeypatch)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # only PEFT reads it here: it would ask the hub
+    old, new = trained.parent / "model", small_runs.write_model(tmp_path / "new", seed=9)
+    for folder, commit in {old: "a" * 40, new: "b" * 40}.items():
+        hub.shelf.publish("me/mini", files_of(folder), commit)
+    pinned = ["model.path=me/mini", f"model.revision={'a' * 40}", "trainer.max_steps=1"]
+    words = small_runs.overrides(old, trained.parent / "data", tmp_path / "run", *pinned)
+    run = pipeline.run(small_runs.composed(words))
+    push(PushConfig(adapter=str(run), repo="pinned", **form))
+    hub.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for settings in (run / "adapter", tmp_path / "me" / "pinned"):
+        found = json.loads((settings / "adapter_config.json").read_text())
+        assert found["revision"] == "a" * 40
+    scope: dict[str, Any] = {}
+    lines = re.search(r"```python\n(.*?)```", card(hub, "me/pinned"), re.DOTALL)
+    assert lines
+    exec(lines[1], scope)
+    name = "bert.embeddings.word_embeddings.weight"
+    loaded = scope["model"].get_base_model().get_parameter(name)
+    assert torch.equal(loaded, load_file(old / "model.safetensors")[name])
 
 
 @pytest.mark.parametrize("answer", [True, False])

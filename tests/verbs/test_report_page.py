@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from goft_cli.compose.words import spelled
 from goft_cli.run import pipeline
 from goft_cli.run.configuration import as_plain, identity
 from goft_cli.run.record import of_one_subject
@@ -91,6 +92,16 @@ def test_the_command_composes_to_the_run(trained: Path) -> None:
     goft, train, *words = shlex.split(line)
     assert (goft, train) == ("goft", "train")
     assert identity(as_plain(small_runs.composed(words))) == identity(as_plain(run.cfg))
+
+
+@pytest.mark.parametrize("place", ["plain/a-b_1", "deb (1)", "it's, [so]", "a=b", "${here}", "ä ö"])
+def test_the_command_has_quotes_around_a_path_that_needs_them(place: str) -> None:
+    cfg = small_runs.composed(["model=minilm-l6", f"model.path={spelled(place)}"])
+    line = train_command(cfg)
+    assert line is not None
+    _, _, *words = shlex.split(line)
+    assert small_runs.composed(words).model == cfg.model
+    assert (spelled(place) == place) == (f"model.path={place}" in words)
 
 
 def test_a_run_of_another_place_has_no_command(trained: Path) -> None:

@@ -41,7 +41,8 @@ def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
             from goft_cli.verbs.plan.layers import matched_sizes
 
         with quiet_libraries():
-            sizes = matched_sizes([run.cfg for run, *_ in runs.values()], cfg.baseline)
+            cfgs = {name: run.cfg for name, (run, *_) in runs.items()}
+            sizes = matched_sizes(cfgs, cfg.baseline)
         budget = budget_note(sizes, cfg.baseline)
         sized = {name: [*words, *size.words] for name, size in sizes.items() if size.words}
         words_of |= sized

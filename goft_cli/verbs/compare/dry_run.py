@@ -73,7 +73,7 @@ def show_time(
     cfgs: Mapping[str, TrainConfig],
 ) -> None:
     """Print how long trials and runs take; `more` trials may follow, spread over the adapters."""
-    counts = Counter(run.cfg.adapter.name for run in (*trials, *last))
+    counts = Counter(run.adapter for run in (*trials, *last))
     wanted = {name: cfg for name, cfg in cfgs.items() if counts[name]}
     seconds = {name: measured(cfg) for name, cfg in wanted.items()}
     source = "finished runs"

@@ -29,15 +29,28 @@ PER_COMPARISON = {entry.name for entry in fields(CompareConfig)} - {
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: the overrides of `goft train`, and the configuration that they compose to."""
+    """One run of `goft train`.
+
+    Attributes:
+        words: overrides.
+        cfg: the configuration that they compose to.
+        folders: the user's own config folders, in which they compose.
+    """
 
     words: tuple[str, ...]
     cfg: TrainConfig
+    folders: tuple[Path, ...] = ()
+
+    @property
+    def adapter(self) -> str:
+        """The adapter as it was chosen; its YAML may have another `name`."""
+        return self.words[0].partition("=")[2]
 
     @property
     def command(self) -> str:
         """What a user types for this run alone."""
-        return shlex.join(["goft", "train", *self.words])
+        flags = [word for folder in self.folders for word in ("--config-dir", str(folder))]
+        return shlex.join(["goft", "train", *flags, *self.words])
 
     @property
     def record(self) -> RunRecord:
@@ -67,16 +80,20 @@ def compose_runs(words: Sequence[str], adapter: str, seeds: Sequence[int]) -> li
     """
     chosen = f"adapter={adapter}"
     return [
-        PlannedRun((chosen, f"seed={cfg.seed}", *words), cfg)
+        PlannedRun((chosen, f"seed={cfg.seed}", *words), cfg, own_folders())
         for cfg in compose_seeds([chosen, *words], seeds)
     ]
 
 
+def own_folders() -> tuple[Path, ...]:
+    """Return the folders that `--config-dir` names."""
+    sources = HydraConfig.get().runtime.config_sources
+    return tuple(Path(source.path) for source in sources if source.provider == "command-line")
+
+
 def check_adapters(names: Sequence[str]) -> None:
     """Refuse an unknown adapter, before anything heavy is imported."""
-    sources = HydraConfig.get().runtime.config_sources
-    own = tuple(Path(source.path) for source in sources if source.provider == "command-line")
-    choices = verb_choices("train", own)["adapter"]
+    choices = verb_choices("train", own_folders())["adapter"]
     for name in names:
         if name not in choices:
             raise GoftError(f"adapters: there is no adapter {name}", did_you_mean(name, choices))

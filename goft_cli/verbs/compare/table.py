@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from goft_cli.run.record import RunRecord
 from goft_cli.run.summary import megabytes
@@ -17,7 +17,7 @@ from goft_cli.studies.leaderboard import (
     paired_difference,
     spaced,
 )
-from goft_cli.system.tables import Table, styled
+from goft_cli.system.tables import Table, of_records, styled
 from goft_cli.verbs.compare.forgetting import Forgotten
 from goft_cli.verbs.compare.tuning import Tuned
 
@@ -129,6 +129,11 @@ def summarize(
     ]
 
 
+def benchmarks_of(rows: Sequence[Summary]) -> list[str]:
+    """Return the names of all scores on benchmarks; a run may lack one."""
+    return [*benchmark_scores([result for row in rows for result in row.results])]
+
+
 def header(caption: Caption) -> list[str]:
     """Return the names of the columns of every comparison."""
     score = caption.headline.replace("_", " ")
@@ -201,7 +206,8 @@ def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
     scores, costs = f"{score}\n{best}", f"{time}\n{memory}"
     if rows[0].tuned:
         parameters += "\nrate, trials"
-    below = [*map(spaced, rows[0].benchmarks), *(["forgotten"] if rows[0].forgotten else [])]
+    below = [*map(spaced, benchmarks_of(rows))]
+    below += ["forgotten"] if any(row.forgotten for row in rows) else []
     scores = "\n".join([scores, *below])
     columns = [f"{adapter}\n{size}", scores, against, costs, parameters]
     lines: list[Sequence[str]] = []
@@ -212,23 +218,21 @@ def for_screen(rows: Sequence[Summary], caption: Caption) -> Table:
         more = more_cells(row)
         searched = f"{more['rate']}, {len(row.tuned.runs)}" if row.tuned else ""
         lines.append(styled("dim", setting, highest, interval, peak, searched))
-        lines += [styled("dim", "", more[name], "", "", "") for name in below]
+        lines += [styled("dim", "", more.get(name, ""), "", "", "") for name in below]
     return Table(columns, lines, caption.title, "wr", centred=False, framed=False)
 
 
 def markdown(rows: Sequence[Summary], caption: Caption, said: Sequence[str]) -> str:
     """Lay the rows out for a document, with the notes below."""
-    columns = [*header(caption), *more_cells(rows[0])]
-    lines = [[*cells(row), *more_cells(row).values()] for row in rows]
-    table = Table(columns, lines, layout="llr")
+    lines = [dict(zip(header(caption), cells(row), strict=True)) | more_cells(row) for row in rows]
+    table = replace(of_records(lines), layout="llr")
     listed = "\n".join(f"- {note}" for note in said)
     return f"**{caption.title}**\n\n{table.markdown()}\n\n{listed}\n"
 
 
 def summary_csv(rows: Sequence[Summary]) -> str:
     """Return one line per adapter, numbers unrounded, empty where there is none."""
-    lines = [numbers(row) for row in rows]
-    return Table([*lines[0]], [[*line.values()] for line in lines]).csv()
+    return of_records([numbers(row) for row in rows]).csv()
 
 
 def numbers(row: Summary) -> dict[str, object]:
@@ -256,7 +260,7 @@ def numbers(row: Summary) -> dict[str, object]:
 
 def runs_csv(rows: Sequence[Summary]) -> str:
     """Return one line per run, with its scores on the benchmark at the end."""
-    benchmarks = [*rows[0].benchmarks]
+    benchmarks = benchmarks_of(rows)
     lines = [
         [row.setting if name == "size" else getattr(result, name) for name in RUN_COLUMNS[:-1]]
         + [result.folder.path, *map(result.benchmark_scores.get, benchmarks)]

@@ -19,7 +19,7 @@ def merge(cfg: MergeConfig) -> None:
     from goft_cli.run.record import at_strength, find_run, importing_for
     from goft_cli.run.summary import screen
     from goft_cli.system.files import note
-    from goft_cli.system.locations import check_target, check_writable
+    from goft_cli.system.locations import check_target
 
     if cfg.undo:
         take_out(cfg)
@@ -30,7 +30,6 @@ def merge(cfg: MergeConfig) -> None:
     name = at_strength(name, own, cfg.strength)
     target = Path(cfg.output_dir) if cfg.output_dir else own.path / name
     check_target(target)
-    check_writable(target)
     if cfg.quantization is not None:
         require_bitsandbytes(f"quantization={cfg.quantization.value}")
     with importing_for(cfg.adapter):
@@ -61,13 +60,12 @@ def take_out(cfg: MergeConfig) -> None:
     from goft_cli.run.record import RunRecord, at_strength, find_run, importing_for
     from goft_cli.run.summary import screen
     from goft_cli.system.files import note
-    from goft_cli.system.locations import check_target, check_writable
+    from goft_cli.system.locations import check_target
 
     own = find_run(cfg.adapter)
     name, merged_name = (at_strength(one, own, cfg.strength) for one in ("unmerged", "merged"))
     target = Path(cfg.output_dir) if cfg.output_dir else own.path / name
     check_target(target)
-    check_writable(target)
     with importing_for(cfg.adapter):
         from goft_cli.run.trained import open_trained
         from goft_cli.system.screen import quiet_libraries

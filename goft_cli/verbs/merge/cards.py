@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-from goft_cli.config.model import real_name
+from goft_cli.config.model import ModelConfig, real_name
 from goft_cli.run.configuration import as_plain
 from goft_cli.run.trained import TrainedRun
 from goft_cli.system.files import read_json
@@ -51,15 +51,22 @@ def merged_snippet(task: Task[Any, Any], location: str) -> str:
 
 
 def adapter_snippet(
-    task: Task[Any, Any], location: str, base: str, peft_type: str, strength: float = 1.0
+    task: Task[Any, Any],
+    location: str,
+    base: str,
+    peft_type: str,
+    strength: float = 1.0,
+    revision: str | None = None,
 ) -> str:
     """Return a program that puts an adapter on its base model and runs it once.
 
     `base` is a hub id, a name in this package (`asset:NAME`), or a folder; `peft_type` is PEFT's
-    name for the adapter's method; the adapter is used at `strength`.
+    name for the adapter's method; the adapter is used at `strength`. `revision` is that of a hub's
+    base model, None for its newest.
     """
     shipped = base.startswith(ASSET_SCHEME)
     source = f"asset_dir({quoted(base.removeprefix(ASSET_SCHEME))})" if shipped else quoted(base)
+    source += f", revision={quoted(revision)}" if revision else ""
     imports = [
         "from peft import PeftModel",
         f"from transformers import AutoConfig, {task.auto_class}, {task.processor_class}",
@@ -131,7 +138,8 @@ def card(
     if kind != "merged":
         method = "LORA" if kind == "lora" else config.adapter.peft_type
         later = 1.0 if kind == "lora" else run.strength  # LoRA's strength is in its weights
-        snippet = adapter_snippet(run.task, location, base, method, later)
+        pinned = published_revision(config.model)
+        snippet = adapter_snippet(run.task, location, base, method, later, pinned)
     sections = [
         f"# {config.task.name} with {config.adapter.name} on {real_name(config.model)}",
         introduction(run, kind),
@@ -241,6 +249,11 @@ def public_settings(run: TrainedRun) -> dict[str, Any]:
 def is_hub_id(path: str) -> bool:
     """Tell a hub id from a folder or a shipped model."""
     return not path.startswith(ASSET_SCHEME) and isinstance(model_location(path), str)
+
+
+def published_revision(model: ModelConfig) -> str | None:
+    """Return the revision of a hub's model; None if it is not known, or not on the hub."""
+    return model.revision if is_hub_id(model.path) else None
 
 
 def public_path(path: str) -> str:

@@ -22,7 +22,7 @@ from goft_cli.config import ExportConfig
 from goft_cli.models.adapter_loading import load_adapter
 from goft_cli.models.adapters import ADAPTER, count_adapted_layers, merge
 from goft_cli.models.backbone import load_backbone
-from goft_cli.models.weights import packing
+from goft_cli.models.weights import keep_packing, packing
 from goft_cli.run.outcome import compute_dtype
 from goft_cli.run.trained import TrainedRun
 from goft_cli.system.errors import GoftError
@@ -36,7 +36,7 @@ from goft_cli.tuner.geometry import (
     neuron_changes,
     rotation_geometries,
 )
-from goft_cli.verbs.merge.cards import Kind, card
+from goft_cli.verbs.merge.cards import Kind, card, published_revision
 from goft_cli.verbs.merge.certificate import (
     CARD,
     REPORT,
@@ -140,6 +140,7 @@ def export_lora(run: TrainedRun, target: Path, cfg: ExportConfig, rank: float) -
     """Write the adapter as LoRA, with tokenizer, card and certificate."""
     adapted, model = Reference(run, cfg), run.mergeable()
     lora = lora_of(model, rank)
+    lora[0].revision = published_revision(run.cfg.model)  # PEFT's conversion drops it
     changes, before = products(lora[1]), adapted_weights(model)
     neurons = {
         name: neuron_change(before[name], before[name].float() + change.to(before[name].device))
@@ -181,6 +182,7 @@ def accepted(run: TrainedRun, cfg: ExportConfig, layers: int) -> float | None:
 def reopened(run: TrainedRun, folder: Path) -> PreTrainedModel:
     """Load a merged folder with transformers alone."""
     model = getattr(transformers, run.task.auto_class).from_pretrained(folder)
+    keep_packing(model)
     model.is_quantized = False  # else Trainer, which only evaluates, requires an adapter
     return model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -41,21 +41,20 @@ class Size:
     """What changes its size to this on the command line."""
 
 
-def matched_sizes(runs: Sequence[TrainConfig], reference: str) -> dict[str, Size]:
-    """Find the size of each adapter that comes nearest to the reference's, by name.
+def matched_sizes(runs: Mapping[str, TrainConfig], reference: str) -> dict[str, Size]:
+    """Find the size of each adapter that comes nearest to the reference's, by the runs' names.
 
     The runs have one model and task; an adapter of fixed size keeps its own.
     """
-    default = {cfg.adapter.name: size_of(cfg) for cfg in runs}
-    budget = default[reference].parameters
+    own = size_of(runs[reference])
+    budget = own.parameters
     if not budget:
         raise GoftError(
             f"reference={reference}: it trains the head alone, so there is no budget to match",
             "choose another reference, or budget=default",
         )
-    return {cfg.adapter.name: matched_size(cfg, budget) for cfg in runs} | {
-        reference: default[reference]
-    }
+    sizes = {name: matched_size(cfg, budget) for name, cfg in runs.items() if name != reference}
+    return {reference: own} | sizes
 
 
 def size_of(cfg: TrainConfig) -> Size:

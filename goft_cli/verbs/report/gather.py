@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from goft_cli.compose.recomposition import compose_train
+from goft_cli.compose.recomposition import compose_train, model_words
+from goft_cli.compose.words import spelled
 from goft_cli.config import TrainConfig
-from goft_cli.config.model import words_of
 from goft_cli.run import layers, provenance
 from goft_cli.run.configuration import settings
 from goft_cli.run.layers import LayerReport
@@ -26,7 +26,7 @@ def train_command(cfg: TrainConfig) -> str | None:
     or adapter is not among the choices: then only `config.yaml` has it.
     """
     words = [f"adapter={cfg.adapter.name}", f"seed={cfg.seed}"]
-    words += [f"task={cfg.task.name}", *words_of(cfg.model)]
+    words += [f"task={cfg.task.name}", *model_words(cfg.model)]
     try:
         composed = settings(compose_train(words))
     except GoftError:
@@ -37,15 +37,6 @@ def train_command(cfg: TrainConfig) -> str | None:
         if composed.get(key) != value and not key.startswith("benchmark")
     ]
     return shlex.join(["goft", "train", *words, *changed])
-
-
-def spelled(value: object) -> str:
-    """Write a value as it is typed in an override."""
-    if isinstance(value, list):
-        return f"[{','.join(map(spelled, value))}]"
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def one_per_adapter(runs: Sequence[RunRecord]) -> list[RunRecord]:

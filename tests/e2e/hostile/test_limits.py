@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from goft_cli.run import pipeline
 from goft_cli.run.pipeline import memory_errors
 from goft_cli.run.summary import megabytes
 from goft_cli.system.errors import USAGE_ERROR, GoftError, OutOfMemoryError
-from goft_cli.system.locations import check_writable
+from goft_cli.system.locations import check_target, check_writable, whole_folder
 from goft_cli.training.launch_checks import check_rank
 from goft_cli.verbs.plan import batches
 from goft_cli.verbs.plan.batches import advice, at, fitting_size, forecast
@@ -76,6 +77,30 @@ def test_a_link_to_nothing_or_to_itself_is_named(target: str, below: str, tmp_pa
         check_writable(link / below)
     assert str(link) in described(caught.value)
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("through", [".", "link"])
+@pytest.mark.parametrize("cause", ["mount point", "no permission"])
+def test_a_folder_that_no_other_can_replace_is_refused_before_the_work(
+    cause: str, through: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed = tmp_path / "above" / "fixed"
+    fixed.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(fixed)
+    target = fixed if through == "." else tmp_path / "link"
+    check_target(target)
+    if cause == "mount point":
+        monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == fixed)
+    else:
+        monkeypatch.setattr(os, "access", lambda path, _: Path(path) != fixed.parent)
+    with pytest.raises(GoftError, match=cause) as caught:
+        check_target(target)
+    assert f"output_dir={target} " in caught.value.problem
+    remedy = Path(str(caught.value.remedy).partition("output_dir=")[2])
+    check_target(remedy)
+    with whole_folder(remedy) as folder:
+        (folder / "file").touch()
+    assert [path.name for path in fixed.rglob("*")] == [remedy.name, "file"]
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "four", "", "4", "2"])
