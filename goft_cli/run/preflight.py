@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from goft_cli.config import (
-    BenchmarkConfig,
     ImageClassificationConfig,
     InstructionConfig,
     ModelConfig,
@@ -74,12 +73,6 @@ def check_inputs(cfg: TrainConfig) -> None:
 
 def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
     """Check the questions of a benchmark, and the plain model to score on them if there is one."""
-    if not isinstance(task, BenchmarkConfig):
-        raise GoftError(
-            f"task {task.name} is a task to train on, not a benchmark",
-            "score a trained run with goft eval adapter=RUN_FOLDER, or choose a benchmark such as "
-            "task=mmlu/full",
-        )
     check_data_dir(task, "task")
     if model is not None:
         check_tokenizer(model)
