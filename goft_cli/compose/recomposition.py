@@ -21,6 +21,8 @@ from goft_cli.config import TrainConfig
 from goft_cli.system.errors import GoftError
 
 VERB = "train"
+FLAG = "command-line"
+"""Hydra's name of the config folder that `--config-dir` adds."""
 
 
 def compose_train(words: Sequence[str]) -> TrainConfig:
@@ -60,6 +62,17 @@ def compose_seeds(words: Sequence[str], seeds: Sequence[int]) -> list[TrainConfi
                 hydra.overrides.task[0] = other[0]
             made.append(freeze(cfg, TrainConfig))
     return made
+
+
+def words_of_groups(*groups: str) -> list[str]:
+    """Return this command's `--config-dir`, its choices of some groups, and its keys of these."""
+    settings = HydraConfig.get()
+    sources = [one.path for one in settings.runtime.config_sources if one.provider == FLAG]
+    flags = [word for folder in sources for word in ("--config-dir", folder)]
+    choices = [f"{group}={settings.runtime.choices[group]}" for group in groups]
+    keys = tuple(f"{group}." for group in groups)
+    typed = [word for word in settings.overrides.task if word.lstrip("+~").startswith(keys)]
+    return [*flags, *choices, *typed]
 
 
 @contextmanager

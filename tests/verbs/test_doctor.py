@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from goft_cli.system.tables import Finding, Verdict, is_healthy
 from goft_cli.verbs.doctor import inputs, machine
 from tests.conftest import Goft
 from tests.support import small_runs
+from tests.support.recipe_cells import own_data
 
 
 def fails_with(finding: Finding, *words: str) -> None:
@@ -71,6 +73,15 @@ def test_data_that_is_not_here_is_missed_with_and_without_a_network(goft: Goft) 
         assert answer.code == 1
         assert "dataset nyu-mll/glue cannot be loaded" in " ".join(answer.out.split())
     assert "goft fetch task=glue/cola model=tiny-deberta-v3 output_dir=DIR" in answer.out
+
+
+def test_the_advised_fetch_has_the_users_words(goft: Goft, tmp_path: Path) -> None:
+    shutil.copyfile(own_data("own/classification"), tmp_path / "plain.csv")
+    own = ["task=own/classification", "data=plain.csv", "model=minilm-l6"]
+    advised = goft("doctor", "offline=true", *own).out.splitlines()[-1].rpartition("goft fetch ")[2]
+    *words, last = shlex.split(advised)
+    assert last == "output_dir=DIR"
+    assert small_runs.composed(words).task.name == "own/plain"
 
 
 def test_packages_are_held_against_what_is_asked_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from functools import partial
 
 from huggingface_hub import constants, get_token
 
+from goft_cli.compose.recomposition import words_of_groups
 from goft_cli.config import (
     ImageClassificationConfig,
     ModelConfig,
@@ -17,7 +19,7 @@ from goft_cli.config import (
     TrackerConfig,
     TrainConfig,
 )
-from goft_cli.config.model import check_tokenizer, words_of
+from goft_cli.config.model import check_tokenizer
 from goft_cli.data.model_files import is_cached
 from goft_cli.models.adapters import count_adapted_layers
 from goft_cli.models.backbone import empty_model, load_backbone
@@ -125,7 +127,8 @@ def examine_offline(cfg: TrainConfig) -> Finding:
             rows = load_everything(cfg)
     except GoftError as error:
         found = refused("unplugged", error)
-        fetch = f"goft fetch task={cfg.task.name} {' '.join(words_of(cfg.model))} output_dir=DIR"
+        words = words_of_groups("task", "model")
+        fetch = shlex.join(["goft", "fetch", *words, "output_dir=DIR"])
         return replace(found, remedy=f"{found.remedy}; or, on a machine with network, {fetch}")
     found = f"model and {rows:,} rows loaded with the network cut"
     return Finding("unplugged", Verdict.ok, found)
