@@ -16,7 +16,9 @@ import torch
 
 from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
 from goft_cli.rotation import compiled, engines
+from goft_cli.run.preflight import check_inputs
 from goft_cli.system import hub
+from goft_cli.system.errors import GoftError
 from goft_cli.system.tables import Finding, Verdict, is_healthy
 from goft_cli.verbs.doctor import inputs, machine
 from tests.conftest import Goft
@@ -163,6 +165,32 @@ def test_packed_weights_below_an_adapter_that_needs_them_plain() -> None:
     packed = configured("model.quantization=4bit", "adapter=full")
     fails_with(inputs.examine_packing(packed), "model.quantization=4bit")
     assert inputs.examine_packing(configured()).verdict is Verdict.ok
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "trainer.optim=galore_adamw",
+        "init_adapter=nowhere",
+        "task=demo/qa trainer.label_smoothing_factor=0.1",
+        "task=demo/digits model=tiny-vit trainer.max_tokens_per_batch=9",
+        "task.metrics=[nonsense]",
+    ],
+)
+def test_what_train_refuses_is_a_finding(words: str) -> None:
+    cfg = configured(*words.split())
+    found = inputs.examine_settings(cfg)
+    with pytest.raises(GoftError) as refused:
+        check_inputs(cfg)
+    assert refused.value.problem in [finding.found for finding in found]
+    assert not is_healthy(found)
+
+
+@pytest.mark.parametrize("more", [[], ["offline=true"]])
+def test_settings_are_examined_with_and_without_a_network(more: list[str], goft: Goft) -> None:
+    answer = goft("doctor", "trainer.use_cpu=true", "init_adapter=nowhere", *more)
+    assert answer.code == 1
+    assert "init_adapter=nowhere" in answer.out
 
 
 def test_a_disk_too_small_for_full_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
