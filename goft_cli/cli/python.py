@@ -19,12 +19,13 @@ from goft_cli.run.record import RunRecord, find_run, importing_for
 from goft_cli.system.errors import USAGE_ERROR, GoftError
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+    from goft_cli.data.table import Table
     from goft_cli.run.several import SeveralRuns
     from goft_cli.run.trained import TrainedRun
+    from goft_cli.tasks.base import Task
 
 Place = RunRecord | str | os.PathLike[str]
 """A run: its record, its folder, or the adapter folder inside it."""
@@ -73,28 +74,26 @@ def predict(
     base_model: str | None = None,
     strength: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Return each row with its `prediction`, as `goft predict` writes it.
+    """Return each row with its `prediction`, as `goft predict` writes it: None for an empty row.
 
     `rows`: a file; mappings with the task's columns, such as a pandas DataFrame or a Dataset; or
     texts, if the task has one column of text. `strength`: how much of the adapter is used, from 0
     (the base model) to 1; by default the run's own. `run` may map names to runs; the column
     `adapter_column` then names the run of each row.
     """
-    from goft_cli.run.summary import with_predictions
+    from goft_cli.verbs.predict import predicted_rows, sound_rows
 
-    decoding = Decoding(max_new_tokens=max_new_tokens)
-    if isinstance(run, Mapping):
-        with opened_several(run, rows, adapter_column, base_model, strength) as (several, table):
-            found = several.predict(table, batch_size=batch_size, decoding=decoding)
-            parts = (with_predictions(table.select(places), some) for places, some in found)
-            lines = [line for part in parts for line in part]
-            own = zip(several.names, lines, strict=True)
-            return [{str(adapter_column): name, **line} for name, line in own]
-    with opened(run, base_model, strength) as trained:
-        table = read(trained, rows)
-        found = trained.predict(table, batch_size=batch_size, decoding=decoding)
-        parts = (with_predictions(table.select(places), some) for places, some in found)
-        return [line for part in parts for line in part]
+    options: dict[str, Any] = {
+        "batch_size": batch_size,
+        "decoding": Decoding(max_new_tokens=max_new_tokens),
+    }
+    with (
+        opened_several(run, rows, adapter_column, base_model, strength)
+        if isinstance(run, Mapping)
+        else opened_with(run, rows, base_model, strength)
+    ) as (trained, task, table):
+        predicted, _ = predicted_rows(trained, table, *sound_rows(task, table), **options)
+        return [line for lines in predicted.lines() for line in lines]
 
 
 def load(
@@ -165,13 +164,25 @@ def opened(run: Place, base_model: str | None, strength: float | None) -> Iterat
 
 
 @contextmanager
+def opened_with(
+    run: Place,
+    rows: Any,  # noqa: ANN401 - as `predict` takes them
+    base_model: str | None,
+    strength: float | None,
+) -> Iterator[tuple[TrainedRun, Task[Any, Any], Table]]:
+    """Open a run, and read the rows to predict on, for a block."""
+    with opened(run, base_model, strength) as trained, as_file(rows, trained.task) as file:
+        yield trained, trained.task, trained.task.read_table(file)
+
+
+@contextmanager
 def opened_several(
     runs: Mapping[str, Place],
     rows: Any,  # noqa: ANN401 - as `predict` takes them
     column: str | None,
     base_model: str | None,
     strength: float | None,
-) -> Iterator[tuple[SeveralRuns, Dataset]]:
+) -> Iterator[tuple[SeveralRuns, Task[Any, Any], Table]]:
     """Open runs on one base model, and read the rows that name them, for a block."""
     if not runs or column is None:
         found = "several runs without adapter_column" if runs else "no run"
@@ -183,13 +194,14 @@ def opened_several(
         with importing_for(next(iter(folders.values()))):
             from goft_cli.run.several import SeveralRuns, names_of_rows, open_several, read_several
             from goft_cli.system.screen import quiet_libraries
-        with quiet_libraries(), as_file(rows) as file:
+        with quiet_libraries():
             read = read_several(folders, base_model)
             task = next(iter(read.values())).task
-            table = task.read_table(file)
-            names, dataset = names_of_rows(table, column, read), task.unlabelled(table)
-            opened = open_several(folders, read, base_model=base_model, strength=strength)
-            yield SeveralRuns(opened, names), dataset
+            with as_file(rows, task) as file:
+                table = task.read_table(file)
+                names = names_of_rows(table, column, read)
+                opened = open_several(folders, read, base_model=base_model, strength=strength)
+                yield SeveralRuns(opened, names), task, table
 
 
 def folder_of(run: Place) -> str:
@@ -197,33 +209,30 @@ def folder_of(run: Place) -> str:
     return str(run.folder.path if isinstance(run, RunRecord) else run)
 
 
-def read(run: TrainedRun, rows: Any) -> Dataset:  # noqa: ANN401 - as `predict` takes them
-    """Read rows to predict on with the checks of a file; errors name a row of `rows.jsonl`."""
-    from datasets import concatenate_datasets
-
-    if isinstance(rows, Iterable) and not isinstance(rows, str) and not hasattr(rows, "iterrows"):
-        rows = list(rows)
-        if rows and all(isinstance(row, str) for row in rows):
-            return concatenate_datasets([run.task.read_text(text) for text in rows])
-    with as_file(rows) as file:
-        return run.task.read(file)
-
-
 @contextmanager
-def as_file(rows: Any) -> Iterator[Path]:  # noqa: ANN401 - as `predict` takes them
-    """Yield the file that rows are in, or one that they are written into."""
+def as_file(rows: Any, task: Task[Any, Any]) -> Iterator[Path]:  # noqa: ANN401 - as `predict` takes them
+    """Yield the file that rows are in, or one that they are written into; a row may be a text."""
     if isinstance(rows, str | os.PathLike):
         yield Path(rows)
         return
     if hasattr(rows, "iterrows"):  # a DataFrame, which iterates over its columns
         rows = rows.to_dict("records")
     listed = list(rows)
+    if listed and all(isinstance(row, str) for row in listed):
+        task.read_text(listed[0])  # refuses it if a row of the task is more than a text
+        listed = [{task.line_column: text} for text in listed]
     if not all(isinstance(row, Mapping) for row in listed):
         raise GoftError("rows: found neither texts nor mappings", 'expected {"COLUMN": VALUE}')
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "rows.jsonl")
-        file.write_text("".join(f"{json.dumps(dict(row))}\n" for row in listed), encoding="utf-8")
+        lines = (json.dumps(dict(row), default=as_plain) for row in listed)
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         yield file
+
+
+def as_plain(value: Any) -> object:  # noqa: ANN401 - of numpy, torch, pandas or another library
+    """Return a value that JSON has: lists and numbers of arrays, else text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 @contextmanager

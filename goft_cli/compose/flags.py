@@ -104,12 +104,13 @@ def is_plain(verb: str, words: Sequence[str], index: int) -> bool:
 
 
 def quoted(word: str) -> str:
-    """Quote a value with `=` or letters beyond ASCII, which Hydra's grammar cannot read.
+    """Quote a value with `=` or letters beyond ASCII, or after `~`, which Hydra cannot read.
 
     A value that is quoted already, a list, a mapping or a call is left as it is.
     """
     key, _, value = word.partition("=")
-    plain = "=" in value and not word.startswith("-") and not set(value) & set("'\"[]{}()")
+    unread = "=" in value or value.startswith("~")
+    plain = unread and not word.startswith("-") and not set(value) & set("'\"[]{}()")
     return f'{key}="{value}"' if plain else lettered(word)
 
 

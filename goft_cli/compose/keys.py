@@ -32,6 +32,9 @@ PRESETS = "+sweep"
 """A group that only a user adds; no configuration has it."""
 INHERITED = re.compile(r"/(\w+)/([^@]+)@_here_")
 """How our files inherit: from a schema, or from another file of a group."""
+OVERRIDE = re.compile(r"override /(\w+)(@[\w.]+)?")
+"""How our files choose another group's file."""
+SCHEMA_PATHS = [f"schema/{name}" for name in SCHEMAS]
 TYPE_WORDS: dict[object, str] = {float: "a number", int: "a whole number", bool: "true or false"}
 Shape = dict[str, Any]
 """A configuration without its values: a section is a Shape, everything else None."""
@@ -127,21 +130,63 @@ def default_choices(verb: str) -> dict[str, str | None]:
     return {group: choice for group, choice in found.items() if not group.startswith("override")}
 
 
-def choice_shape(group: str, choice: str, roots: Sequence[Path]) -> Shape | None:
-    """Return the sections and keys of one choice, what it inherits included."""
+def choice_shape(
+    group: str, choice: str, roots: Sequence[Path], heirs: tuple[Path, ...] = ()
+) -> Shape | None:
+    """Return the sections and keys of one choice, what it inherits included, for its heirs."""
     file = next(path for path in (r / group / f"{choice}.yaml" for r in roots) if path.is_file())
+    if file in heirs:
+        raise GoftError(f"{file}: by its defaults it inherits from itself", "remove the entry")
     content = read_keys(file)
     shape: Shape = {}
-    for entry in content.pop("defaults", []):
+    for entry in checked_entries(file, roots):
         overrides = isinstance(entry, dict) and str(next(iter(entry))).startswith("override ")
         if entry != "_self_" and not overrides:
-            merge(shape, inherited_shape(entry, roots))
+            merge(shape, inherited_shape(entry, roots, (*heirs, file)))
+    content.pop("defaults", None)
     if group in content:  # the file sets the whole section, as benchmark=none does
         return content[group]
     return merge(shape, content)
 
 
-def inherited_shape(entry: object, roots: Sequence[Path]) -> Shape:
+def checked_entries(file: Path, roots: Sequence[Path]) -> list[Any]:
+    """Return a file's defaults list; refuse an entry of no known form, or that names no file."""
+    entries = read_keys(file).get("defaults", [])
+    if not isinstance(entries, list):
+        raise GoftError(f"{file}: expected a list in defaults", "write each entry as a line - NAME")
+    for entry in entries:
+        if not entry or not isinstance(entry, str | dict):
+            found = "an empty entry" if not entry else f"the entry {entry}"
+            raise GoftError(f"{file}: defaults has {found}", "expected /GROUP/NAME@_here_")
+        path = path_named(entry)
+        if (
+            path is not None
+            and path not in SCHEMA_PATHS
+            and not any((root / f"{path}.yaml").is_file() for root in roots)
+        ):
+            remedy = did_you_mean(path, [*SCHEMA_PATHS, *files_below(roots)], prefix="/")
+            raise GoftError(f"{file}: defaults names /{path}, and there is no such file", remedy)
+    return entries
+
+
+def path_named(entry: str | dict[str, object]) -> str | None:
+    """Return the path that an entry inherits or chooses; None if only Hydra can follow it."""
+    if isinstance(entry, str):
+        found = INHERITED.fullmatch(entry)
+        return f"{found[1]}/{found[2]}" if found else None
+    key, name = next(iter(entry.items()))
+    found = OVERRIDE.fullmatch(str(key))
+    return f"{found[1]}/{name}" if found and name is not None else None
+
+
+def files_below(roots: Sequence[Path]) -> Iterator[str]:
+    """Yield the path of every file of a group, those that are only inherited included."""
+    for root in roots:
+        for file in root.rglob("*/*.yaml"):
+            yield file.relative_to(root).with_suffix("").as_posix()
+
+
+def inherited_shape(entry: object, roots: Sequence[Path], heirs: tuple[Path, ...]) -> Shape:
     """Return the shape of one entry of a defaults list."""
     found = INHERITED.fullmatch(str(entry))
     if found is None:
@@ -149,7 +194,7 @@ def inherited_shape(entry: object, roots: Sequence[Path]) -> Shape:
     group, name = found.groups()
     if group == "schema":
         return schema_shape(SCHEMAS[name])
-    return choice_shape(group, name, roots) or {}
+    return choice_shape(group, name, roots, heirs) or {}
 
 
 def schema_shape(kind: type) -> Shape:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
 
 from hydra.core.global_hydra import GlobalHydra
@@ -68,6 +69,22 @@ def model_words(model: ModelConfig) -> list[str]:
     if yaml_of(model.name).is_file():
         return [f"model={model.name}"]
     return ["model=auto", f"model.path={spelled(model.path)}"]
+
+
+def own_folders() -> tuple[Path, ...]:
+    """Return the folders that `--config-dir` names."""
+    sources = HydraConfig.get().runtime.config_sources
+    return tuple(Path(source.path) for source in sources if source.provider == "command-line")
+
+
+def words_of_groups(*groups: str) -> list[str]:
+    """Return this command's `--config-dir`, its choices of some groups, and its keys of these."""
+    settings = HydraConfig.get()
+    flags = [word for folder in own_folders() for word in ("--config-dir", str(folder))]
+    choices = [f"{group}={settings.runtime.choices[group]}" for group in groups]
+    keys = tuple(f"{group}." for group in groups)
+    typed = [word for word in settings.overrides.task if word.lstrip("+~").startswith(keys)]
+    return [*flags, *choices, *typed]
 
 
 @contextmanager

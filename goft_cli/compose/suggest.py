@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from goft_cli.compose.flags import as_overrides, read_flags
 from goft_cli.compose.keys import (
     PRESETS,
     UnreadableError,
+    choice_shape,
     explain_form,
     explain_value,
     group_choices,
@@ -35,6 +36,7 @@ from goft_cli.compose.words import SHORT, did_you_mean, nearest_key
 from goft_cli.config import SCHEMAS
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_checked
+from goft_cli.system.locations import data_root
 
 PLAIN = re.compile(r"(?!null$)[\w./-]+")
 """One choice by its name: no list, no sweep, no interpolation."""
@@ -69,15 +71,15 @@ class CommandLine:
         folder = self.flags.config_dir
         return (Path(folder),) if folder else ()
 
-    def own_files(self) -> list[Path]:
-        """Return the files in the user's own folders that the words choose."""
-        found = []
+    def own_choices(self) -> Iterator[tuple[str, str, Path]]:
+        """Yield group, name and file of each choice of the words from the user's own folders."""
         for word in self.overrides:
             group, _, names = word.lstrip("+").partition("=")
             for root in self.config_dirs:
                 own = group_choices((root,)).get(group, [])
-                found += [root / group / f"{name}.yaml" for name in names.split(",") if name in own]
-        return found
+                for name in names.split(","):
+                    if name in own:
+                        yield group, name, root / group / f"{name}.yaml"
 
     def groups(self) -> dict[str, list[str]]:
         """Return every choice of every config group that the verb composes."""
@@ -194,8 +196,10 @@ def explain_plugin(group: str, choice: str, names: Sequence[str]) -> GoftError:
 
 def mistyped(line: CommandLine) -> GoftError | None:
     """Return the error for an unknown choice or key without composing; None if all are known."""
-    for file in line.own_files():
+    for group, name, file in line.own_choices():
         read_checked(file)
+        with suppress(UnreadableError):  # what only Hydra can follow
+            choice_shape(group, name, (*line.config_dirs, data_root() / "configs"))
     # left to Hydra: a sweep, whose jobs may choose groups with different keys, and completion
     if line.flags.multirun or line.flags.shell_completion:
         return None

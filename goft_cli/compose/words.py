@@ -51,7 +51,9 @@ SHORT = {
     "streaming": "task.streaming",
 }
 """Keys of a task by their short forms."""
-HUB_ID = re.compile(r"(?!.*\.(?:tsv|csv|jsonl?|parquet|arrow|txt)$)\w[\w.-]*/\w[\w.-]*")
+DATA_FILE = r".*\.(?i:tsv|csv|jsonl?|parquet|conll|bio|arrow|feather|txt|xlsx?|gz|zip)"
+"""A name with an ending of `goft_cli.data.formats.PARSERS`, whose import is slow, or a like one."""
+HUB_ID = re.compile(rf"(?!{DATA_FILE}$)\w[\w.-]*/\w[\w.-]*")
 OF_LM_EVAL = ("tasks", "include_path", "num_fewshot", "limit", "apply_chat_template")
 BENCHMARK = {
     "eval": {"benchmark": "task", **{key: f"task.{key}" for key in OF_LM_EVAL}},

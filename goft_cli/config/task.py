@@ -195,6 +195,16 @@ class BenchmarkConfig(TaskConfig):
     recipe: RecipeConfig = field(default_factory=lambda: RecipeConfig(source="", model=""))
 
 
+def require_benchmark(task: TaskConfig) -> None:
+    """Refuse a task to train on, whose YAML may also choose a model."""
+    if not isinstance(task, BenchmarkConfig):
+        raise GoftError(
+            f"task {task.name} is a task to train on, not a benchmark",
+            "score a trained run with goft eval adapter=RUN_FOLDER, or choose a benchmark such as "
+            "task=mmlu/full",
+        )
+
+
 @dataclass
 class DatasetConfig:
     """A dataset on the hub, or a demo of this package (`demo:NAME`)."""

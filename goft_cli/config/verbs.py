@@ -23,7 +23,7 @@ from goft_cli.config.choices import (
 from goft_cli.config.decoding import Decoding
 from goft_cli.config.model import ModelConfig
 from goft_cli.config.retain import check_retain
-from goft_cli.config.task import TaskConfig, check_scored
+from goft_cli.config.task import TaskConfig, check_scored, require_benchmark
 from goft_cli.config.trainer import LauncherConfig, TrackerConfig, TrainerConfig
 from goft_cli.system.errors import GoftError
 
@@ -133,6 +133,8 @@ class EvalConfig(Section):
     def __post_init__(self) -> None:
         self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
         self.check(fits_strength(self.strength), "strength", STRENGTHS, example=0.9)
+        if self.task is not None:
+            require_benchmark(self.task)
         if (self.adapter is None) == (self.model is None):
             found = "neither" if self.adapter is None else "both"
             raise GoftError(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import netrc
 import os
 import re
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from goft_cli.config import (
-    BenchmarkConfig,
     ImageClassificationConfig,
     InstructionConfig,
     ModelConfig,
@@ -56,13 +57,10 @@ def check_inputs(cfg: TrainConfig) -> None:
     check_quantization(cfg)
     for key, task in tasks.items():
         check_data_dir(task, key)
-    check_metrics(cfg.task)
     if isinstance(cfg.task, ImageClassificationConfig):
         check_images(cfg.task)
-        check_order(cfg.trainer)
-    check_first_stage(cfg)
-    check_optimizer(cfg.trainer)
-    check_smoothing(cfg)
+    for check in settings_checks(cfg).values():
+        check()
     check_tracker(cfg.tracker)
     check_writable(Path(cfg.output_dir))
     kept.limit()
@@ -72,14 +70,19 @@ def check_inputs(cfg: TrainConfig) -> None:
         check_dataset(task, key)
 
 
+def settings_checks(cfg: TrainConfig) -> dict[str, Callable[[], None]]:
+    """Return the checks that read neither model nor rows, by the setting that each is about."""
+    return {
+        "metrics": partial(check_metrics, cfg.task),
+        "order of rows": partial(check_order, cfg),
+        "init_adapter": partial(check_first_stage, cfg),
+        "optimizer": partial(check_optimizer, cfg.trainer),
+        "label smoothing": partial(check_smoothing, cfg),
+    }
+
+
 def check_benchmark(task: TaskConfig, model: ModelConfig | None) -> None:
     """Check the questions of a benchmark, and the plain model to score on them if there is one."""
-    if not isinstance(task, BenchmarkConfig):
-        raise GoftError(
-            f"task {task.name} is a task to train on, not a benchmark",
-            "score a trained run with goft eval adapter=RUN_FOLDER, or choose a benchmark such as "
-            "task=mmlu/full",
-        )
     check_data_dir(task, "task")
     if model is not None:
         check_tokenizer(model)
@@ -138,8 +141,11 @@ def check_images(task: ImageClassificationConfig) -> None:
         )
 
 
-def check_order(trainer: TrainerConfig) -> None:
+def check_order(cfg: TrainConfig) -> None:
     """Refuse to sort images by length, or to count their tokens."""
+    trainer = cfg.trainer
+    if not isinstance(cfg.task, ImageClassificationConfig):
+        return
     if trainer.max_tokens_per_batch is not None:
         raise GoftError(
             f"trainer.max_tokens_per_batch={trainer.max_tokens_per_batch}: images of a task "

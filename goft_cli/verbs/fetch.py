@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra.core.hydra_config import HydraConfig
-
-from goft_cli.compose.recomposition import model_words
+from goft_cli.compose.recomposition import words_of_groups
 from goft_cli.compose.words import spelled
 from goft_cli.config import BenchmarkConfig, DatasetConfig, FetchConfig, ModelConfig, TaskConfig
 from goft_cli.config.model import check_tokenizer
@@ -36,15 +34,12 @@ def fetch(cfg: FetchConfig) -> None:
     check_target(target)
     with quiet_libraries():
         fetched = fetch_run(cfg, target)
+    lines = ["nothing to fetch: model and data come with goft-cli, or are in folders of yours"]
     if fetched:
-        screen.print(f"copy {target} to the other machine, and there:", soft_wrap=True)
-        check = f"  (cd {shlex.quote(str(target))} && sha256sum -c SHA256SUMS)"
-        screen.print(check, soft_wrap=True, highlight=False)
-    else:
-        screen.print(
-            "nothing to fetch: model and data come with goft-cli, or are in folders of yours"
-        )
-    screen.print(f"  {command_there(cfg, target, fetched)}", soft_wrap=True, highlight=False)
+        lines = [f"copy {target} to the other machine, and there:"]
+        lines.append(f"  (cd {shlex.quote(str(target))} && sha256sum -c SHA256SUMS)")
+    for line in [*lines, f"  {command_there(cfg, target, fetched)}"]:
+        screen.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def fetch_run(cfg: FetchConfig, target: Path) -> set[str]:
@@ -140,23 +135,19 @@ def checksums(folder: Path) -> str:
     )
 
 
-def choice_of(task: TaskConfig) -> str:
-    """Return the override that chose a task: its name, unless the user's own file set that."""
-    if task.own is None or not HydraConfig.initialized():
-        return task.name
-    return HydraConfig.get().runtime.choices["task"]
-
-
 def command_there(cfg: FetchConfig, target: Path, fetched: set[str]) -> str:
     """Return the command that uses the folder."""
     sources = (getattr(cfg.task, "dataset", None), getattr(cfg.task, "generator", None))
     verb = "eval" if isinstance(cfg.task, BenchmarkConfig) else "train"
-    chosen = ["goft", verb, f"task={choice_of(cfg.task)}", *model_words(cfg.model)]
+    placed, replaced = list[str](), list[str]()
     if "model" in fetched:
-        chosen = [word for word in chosen if not word.startswith("model.path=")]
-        chosen.append(f"model.path={spelled(target / 'model')}")
+        placed.append(f"model.path={spelled(target / 'model')}")
+        replaced += ["model.path=", "model.revision="]
     if "data" in fetched:
-        chosen.append(f"task.data_dir={spelled(target / 'data')}")
-    elif cfg.task.data_dir is not None or not any(sources):  # rows of the user's own
-        chosen.append(f"task.data_dir={spelled(cfg.task.data_dir or 'DIR')}")
-    return shlex.join(chosen)
+        placed.append(f"task.data_dir={spelled(target / 'data')}")
+        replaced.append("task.dataset.")
+    elif cfg.task.data_dir is None and not any(sources):  # rows of the user's own
+        placed.append("task.data_dir=DIR")
+    words = words_of_groups("task", "model")
+    kept = [word for word in words if not word.startswith(tuple(replaced))]
+    return shlex.join(["goft", verb, *kept, *placed])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import MISSING, fields
 from enum import Enum
@@ -9,16 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from goft_cli.compose.keys import group_choices
 from goft_cli.compose.own import RATES, untuned
+from goft_cli.compose.words import lettered
 from goft_cli.config import SCHEMAS, InitConfig, TaskConfig
 from goft_cli.config.task import UNTUNED
 from goft_cli.run.configuration import as_plain, schemas_of
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_text
+from goft_cli.system.locations import data_root
 
 OWN_RECIPE = "a start, not tuned"
+UNTYPABLE = re.compile(r"[^\w.-]+")
+"""Characters of file names that Hydra or a shell would read in its own way."""
+WRITTEN = re.compile(r"[+~]*(task[.=]|(model|name|run_name|output_dir|overwrite)=)")
+"""Words whose value the YAML or its name has, and those on the file itself."""
 LEFT_OUT = {"family", "recipe", "headline_split"}
 """Keys with the schema's value, or that are written in another form."""
 
@@ -34,17 +44,32 @@ def init(cfg: InitConfig) -> None:
 
     if cfg.task.own is None:
         raise GoftError("init: no data is named", "pass data=FILE or data=FOLDER")
-    name = cfg.name or Path(cfg.task.name).name
+    name = typable(cfg.name or Path(cfg.task.name).name)
     folder = Path(cfg.output_dir)
     file = folder / "task" / f"{name}.yaml"
     if file.exists() and not cfg.overwrite:
         raise GoftError(f"{file} is already there", "pass another name=NAME, or overwrite=true")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, as_yaml(cfg, name))
-    screen.print(describe_own(cfg.task, cfg.task.own), soft_wrap=True, highlight=False)
-    screen.print(f"task: {file}", soft_wrap=True, highlight=False)
-    words = ["goft", "train", "--config-dir", str(folder), f"task={name}"]
-    screen.print(f"train on it: {shlex.join(words)}", soft_wrap=True, highlight=False)
+    words = ["goft", "train", "--config-dir", str(folder), f"task={name}", *unwritten()]
+    said = describe_own(cfg.task, cfg.task.own)
+    for line in (said, f"task: {file}", f"train on it: {shlex.join(words)}"):
+        screen.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def typable(name: str) -> str:
+    """Return a name that, after `task=`, is read as a text and chooses no task of goft's own."""
+    parts = (UNTYPABLE.sub("-", part).strip("-").lstrip("_.") for part in name.split("/"))
+    plain = "/".join(filter(None, parts)) or "task"
+    read = OverridesParser.create().parse_override(lettered(f"task={plain}")).value()
+    shipped = group_choices((data_root() / "configs",))["task"]
+    return f"my-{plain}" if read != plain or plain in shipped else plain
+
+
+def unwritten() -> list[str]:
+    """Return the words of this command that the YAML does not have, for the printed one."""
+    words = HydraConfig.get().overrides.task
+    return [word for word in words if not WRITTEN.match(word)]
 
 
 def as_yaml(cfg: InitConfig, name: str) -> str:
@@ -58,7 +83,7 @@ def as_yaml(cfg: InitConfig, name: str) -> str:
         own["own"]["validation"] = str(Path(cfg.task.own.validation).expanduser().resolve())
     kept = {key: value for key, value in own.items() if not is_default(SCHEMAS[schema], key, value)}
     content = {**kept, "recipe": recipe_of(cfg.task)}
-    model = f"override /model@_global_.model: {cfg.model.name}"
+    model = f"override /model@_global_.model: {HydraConfig.get().runtime.choices['model']}"
     head = f"defaults:\n  - /schema/{schema}@_here_\n  - {model}\n\n"
     source = Path(own["data_dir"] or section["dataset"]["id"]).name
     said = f"# {name}: written by goft init from {source}; edit as needed\n"

@@ -102,16 +102,31 @@ def predict_rows(
     from goft_cli.run.summary import screen
     from goft_cli.system.screen import console
 
-    unfit = run.unfit_rows(rows)
-    leave_out(unfit, table, len(rows))
-    tally = Tally(table, len(rows), {**left_out, **unfit})
     options: dict[str, Any] = {"batch_size": cfg.batch_size, "decoding": cfg}
-    parts = run.predict(rows, **options, left_out=tally.left_out)
-    write(cfg.output, Predicted(table.columns, tally.counting(parts), name_beside(table)))
+    predicted, tally = predicted_rows(run, table, rows, left_out, **options)
+    write(cfg.output, predicted)
     if cfg.output == STREAM:
         console.print(f"{tally.made} predictions{run.at}")
     else:
         screen.print(f"{tally.made} predictions{run.at}: {cfg.output}", soft_wrap=True)
+
+
+def predicted_rows(
+    run: TrainedRun | SeveralRuns,
+    table: Table,
+    rows: Dataset,
+    left_out: Mapping[int, str],
+    *,
+    batch_size: int,
+    decoding: Decoding,
+) -> tuple[Predicted, Tally]:
+    """Return a table's columns with the predictions on its rows, and what counts them."""
+    unfit = run.unfit_rows(rows)
+    leave_out(unfit, table, len(rows))
+    tally = Tally(table, len(rows), {**left_out, **unfit})
+    options: dict[str, Any] = {"batch_size": batch_size, "decoding": decoding}
+    parts = run.predict(rows, **options, left_out=tally.left_out)
+    return Predicted(table.columns, tally.counting(parts), name_beside(table)), tally
 
 
 def check_output(output: str, *, overwrite: bool) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -196,6 +197,23 @@ def test_rows_are_predicted_as_the_command_does(trained: Path, tmp_path: Path, g
     for rows in (ROWS, file, texts, pd.DataFrame(ROWS), datasets.Dataset.from_list(ROWS)):
         assert goft_cli.predict(trained, rows) == expected
     assert goft_cli.predict(RunRecord(RunFolder(trained)), ROWS) == expected
+
+
+def test_other_columns_and_empty_rows_are_kept_as_the_command_does(
+    trained: Path, tmp_path: Path, goft: Goft
+) -> None:
+    day = pd.Timestamp("2026-01-02")
+    rows = [{"id": np.int64(7), "day": day, "marks": np.arange(2), **ROWS[0]}]
+    rows += [{**rows[0], "id": np.int64(8), "sentence": ""}]
+    plain = [{**row, "id": int(row["id"]), "day": str(day), "marks": [0, 1]} for row in rows]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in plain))
+    answer = goft("predict", f"adapter={trained}", "input=rows.jsonl", "output=out.jsonl")
+    assert answer.code == 0, answer.err
+    expected = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["prediction"] is None for line in expected] == [False, True]
+    for given in (rows, plain, pd.DataFrame(rows), datasets.Dataset.from_list(plain)):
+        assert goft_cli.predict(trained, given) == expected
+    assert goft_cli.predict(trained, ["", ROWS[0]["sentence"]])[0]["prediction"] is None
 
 
 @pytest.mark.parametrize(

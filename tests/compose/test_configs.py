@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,10 @@ from goft_cli.compose.composition import (
     freeze,
     recipe_value,
 )
+from goft_cli.compose.flags import as_overrides
+from goft_cli.compose.suggest import CommandLine
 from goft_cli.config import (
+    SCHEMAS,
     TRAIN_SAMPLE,
     AdapterConfig,
     GoftAdapterConfig,
@@ -228,6 +232,21 @@ def test_a_range_is_checked_wherever_the_value_comes_from() -> None:
     cfg.trainer.logging_steps = 0
     with pytest.raises(GoftError, match=r"trainer.logging_steps=0"):
         freeze(cfg, TrainConfig)
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("train", ["output_dir=~/x"]),
+        ("schema", ["output_dir=~/x"]),
+        ("merge", ["adapter=a", "output_dir=~/x"]),
+        ("predict", ["adapter=a", "input=b", "output=~/x"]),
+    ],
+)
+def test_a_place_to_write_may_be_in_the_home_folder(verb: str, words: list[str]) -> None:
+    typed = as_overrides(verb, words)
+    cfg = freeze(CommandLine(verb, tuple(typed)).compose(typed), SCHEMAS[verb])
+    assert getattr(cfg, words[-1].partition("=")[0]) == str(Path.home() / "x")
 
 
 def test_freezing_keeps_what_was_composed() -> None:

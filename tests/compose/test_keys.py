@@ -9,10 +9,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from goft_cli.compose.keys import PRESETS, UnreadableError, known_keys, verb_choices
+from goft_cli.compose.store import verb_groups
 from goft_cli.compose.suggest import CommandLine, composed_keys
 from goft_cli.compose.words import VERBS, WITHOUT_CONFIG
 from goft_cli.config import SCHEMAS
 from goft_cli.system.locations import data_root
+from tests.support.recipe_cells import data_of
 
 COMPOSING = [verb for verb in VERBS if verb not in WITHOUT_CONFIG]
 CHOICES = [
@@ -27,6 +29,12 @@ CHOICES = [
 def test_keys_of_a_verb_are_those_that_hydra_composes(verb: str) -> None:
     line = CommandLine(verb, ())
     assert sorted(known_keys(verb, (), ())) == sorted(composed_keys(line.compose([])))
+
+
+@pytest.mark.parametrize("verb", [verb for verb in COMPOSING if "task" in verb_groups(verb)])
+def test_every_verb_takes_the_model_that_a_task_chooses(verb: str) -> None:
+    words = ["task=own/classification", *data_of("own/classification")]
+    assert CommandLine(verb, tuple(words)).compose(words).model.name == "minilm-l6"
 
 
 @pytest.mark.slow

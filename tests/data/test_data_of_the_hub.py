@@ -12,10 +12,11 @@ from datasets import Dataset
 from huggingface_hub import constants
 
 from goft_cli.compose.recomposition import compose_train
+from goft_cli.compose.words import in_full
 from goft_cli.config import DatasetConfig
 from goft_cli.data import dataset_files
 from goft_cli.data.dataset_files import split_patterns
-from goft_cli.data.formats import Layout
+from goft_cli.data.formats import PARSERS, Layout
 from goft_cli.data.kinds import fitting_task
 from goft_cli.data.sources import read_splits
 from goft_cli.system.errors import GoftError
@@ -249,3 +250,9 @@ def test_a_name_of_the_hub_is_data_of_ones_own(
     offline(monkeypatch, hub)
     assert build_task(cfg.task).load().provenance == data.provenance
     assert fitting_task("me/reviews") == "own/classification"
+
+
+@pytest.mark.parametrize("ending", [*PARSERS, *map(str.upper, PARSERS)])
+def test_a_name_of_a_data_file_is_no_id_of_the_hub(ending: str) -> None:
+    assert in_full("train", f"data=data/news{ending}") == f"task.data_dir=data/news{ending}"
+    assert in_full("train", f"data=data/news{ending}s") == f"task.dataset.id=data/news{ending}s"

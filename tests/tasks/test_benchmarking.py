@@ -190,8 +190,9 @@ def test_a_task_that_trains_is_no_benchmark(tmp_path: Path) -> None:
     model = small_runs.composed(["model=tiny-llama"]).model
     with pytest.raises(GoftError, match=r"glue/cola .*task=mmlu/full"):
         evaluate(EvalConfig(task=task, model=model))
-    with pytest.raises(GoftError, match=r"shots=3: .*glue/cola"):
-        evaluate(EvalConfig(task=task, model=model, shots=3))
+    vicuna = small_runs.composed(["benchmark=vicuna"]).benchmark
+    with pytest.raises(GoftError, match=r"shots=3: .*vicuna"):
+        evaluate(EvalConfig(task=vicuna, model=model, shots=3))
     for shots in ("many", True, [0, 1.5]):
         with pytest.raises(GoftError, match=r"shots=.*: .*shots=5"):
             evaluate(EvalConfig(task=config("mmlu/full"), model=model, shots=shots))

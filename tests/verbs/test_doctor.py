@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator
@@ -15,11 +16,14 @@ import torch
 
 from goft_cli.config import TrackerConfig, TrackerName, TrainConfig
 from goft_cli.rotation import compiled, engines
+from goft_cli.run.preflight import check_inputs
 from goft_cli.system import hub
+from goft_cli.system.errors import GoftError
 from goft_cli.system.tables import Finding, Verdict, is_healthy
 from goft_cli.verbs.doctor import inputs, machine
 from tests.conftest import Goft
 from tests.support import small_runs
+from tests.support.recipe_cells import own_data
 
 
 def fails_with(finding: Finding, *words: str) -> None:
@@ -71,6 +75,15 @@ def test_data_that_is_not_here_is_missed_with_and_without_a_network(goft: Goft) 
         assert answer.code == 1
         assert "dataset nyu-mll/glue cannot be loaded" in " ".join(answer.out.split())
     assert "goft fetch task=glue/cola model=tiny-deberta-v3 output_dir=DIR" in answer.out
+
+
+def test_the_advised_fetch_has_the_users_words(goft: Goft, tmp_path: Path) -> None:
+    shutil.copyfile(own_data("own/classification"), tmp_path / "plain.csv")
+    own = ["task=own/classification", "data=plain.csv", "model=minilm-l6"]
+    advised = goft("doctor", "offline=true", *own).out.splitlines()[-1].rpartition("goft fetch ")[2]
+    *words, last = shlex.split(advised)
+    assert last == "output_dir=DIR"
+    assert small_runs.composed(words).task.name == "own/plain"
 
 
 def test_packages_are_held_against_what_is_asked_for() -> None:
@@ -152,6 +165,32 @@ def test_packed_weights_below_an_adapter_that_needs_them_plain() -> None:
     packed = configured("model.quantization=4bit", "adapter=full")
     fails_with(inputs.examine_packing(packed), "model.quantization=4bit")
     assert inputs.examine_packing(configured()).verdict is Verdict.ok
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "trainer.optim=galore_adamw",
+        "init_adapter=nowhere",
+        "task=demo/qa trainer.label_smoothing_factor=0.1",
+        "task=demo/digits model=tiny-vit trainer.max_tokens_per_batch=9",
+        "task.metrics=[nonsense]",
+    ],
+)
+def test_what_train_refuses_is_a_finding(words: str) -> None:
+    cfg = configured(*words.split())
+    found = inputs.examine_settings(cfg)
+    with pytest.raises(GoftError) as refused:
+        check_inputs(cfg)
+    assert refused.value.problem in [finding.found for finding in found]
+    assert not is_healthy(found)
+
+
+@pytest.mark.parametrize("more", [[], ["offline=true"]])
+def test_settings_are_examined_with_and_without_a_network(more: list[str], goft: Goft) -> None:
+    answer = goft("doctor", "trainer.use_cpu=true", "init_adapter=nowhere", *more)
+    assert answer.code == 1
+    assert "init_adapter=nowhere" in answer.out
 
 
 def test_a_disk_too_small_for_full_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
 from datasets import Dataset
 
-from goft_cli.compose.words import spelled
+from goft_cli.compose.words import in_full, spelled
 from goft_cli.config import TrainConfig
 from goft_cli.data.sources import read_demo
 from goft_cli.models.backbone import load_backbone
@@ -81,6 +82,30 @@ def test_data_of_ones_own_on_the_hub_is_fetched(target: str, goft: Goft, caches:
         ["validation"],
         14,
     )
+
+
+def test_the_command_there_trains_on_the_same_columns(goft: Goft, tmp_path: Path) -> None:
+    rows = [f"so {number},{number % 2},{'ab'[number % 2]}\n" for number in range(16)]
+    (tmp_path / "two.csv").write_text("".join(["first,label,stars\n", *rows]))
+    (mine := tmp_path / "mine").mkdir()
+    model = f"model.path={small_runs.write_model(tmp_path / 'elsewhere' / 'minilm-l6')}"
+    own = ["task=own/classification", "data=two.csv", "label=stars", "text=[first]"]
+    fetched = goft(
+        "fetch",
+        *own,
+        "model=auto",
+        model,
+        "output_dir=away",
+        "--config-dir",
+        str(tmp_path / "mine"),
+    )
+    assert fetched.code == 0, fetched.err
+    flag, folder, *words = shlex.split(fetched.out.splitlines()[-1].split("goft train ")[1])
+    assert (flag, folder) == ("--config-dir", str(mine))
+    here = small_runs.composed([in_full("train", word) for word in [*own, "model=auto", model]])
+    there = small_runs.composed(words)
+    assert there.task == here.task
+    assert there.model == replace(here.model, path="away/model")
 
 
 @pytest.mark.slow

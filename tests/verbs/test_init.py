@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from goft_cli.compose.composition import freeze
+from goft_cli.compose.flags import as_overrides
 from goft_cli.compose.recomposition import compose_train
+from goft_cli.compose.suggest import CommandLine, mistyped
+from goft_cli.compose.words import spelled
+from goft_cli.config import TrainConfig
 from goft_cli.data.kinds import fitting_task
 from tests.conftest import Goft
+from tests.support import small_runs
 from tests.support.recipe_cells import CHOICES, own_data
 
 OWN = [task for task in CHOICES["task"] if task.startswith("own/")]
@@ -28,6 +35,38 @@ def test_the_written_task_is_that_of_the_words(task: str, goft: Goft, tmp_path: 
     written = compose_train(["task=mine", search]).task
     typed = compose_train([f"task={task}", f"data={place}"]).task
     assert replace(typed, name="mine", recipe=written.recipe) == written
+
+
+def composed(printed: str) -> TrainConfig:
+    """Compose the command that `goft init` printed last."""
+    words = shlex.split(printed.splitlines()[-1].partition("goft train ")[2])
+    line = CommandLine("train", tuple(as_overrides("train", words)))
+    assert mistyped(line) is None
+    return freeze(line.compose(line.overrides), TrainConfig)
+
+
+@pytest.mark.parametrize(
+    "name", ["reviews (1)", "_under", "2024", "1e3", "null", "vicuna", "a,b", "été", "[x]", "__"]
+)
+def test_the_printed_command_finds_any_file(name: str, goft: Goft, tmp_path: Path) -> None:
+    file = shutil.copyfile(own_data("own/classification"), tmp_path / f"{name}.csv")
+    answer = goft("init", f"data={spelled(file.name)}")
+    assert answer.code == 0, answer.err
+    assert composed(answer.out).task.data_dir == str(file)
+
+
+@pytest.mark.parametrize("model", ["auto", "tiny-deberta-v3"])
+def test_the_printed_command_has_the_words_that_the_file_has_not(
+    model: str, goft: Goft, tmp_path: Path
+) -> None:
+    shutil.copyfile(own_data("own/classification"), tmp_path / "r.csv")
+    small_runs.write_model(tmp_path / "my-bert")
+    words = [f"model={model}", "model.path=./my-bert", "adapter=lora", "trainer.num_train_epochs=5"]
+    answer = goft("init", "data=r.csv", *words)
+    assert answer.code == 0, answer.err
+    found, typed = composed(answer.out), compose_train(words)
+    assert (found.model, found.adapter) == (typed.model, typed.adapter)
+    assert found.trainer.num_train_epochs == 5
 
 
 @pytest.mark.parametrize("task", OWN)

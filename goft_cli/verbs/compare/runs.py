@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 
 from goft_cli.compose.keys import verb_choices
-from goft_cli.compose.recomposition import compose_seeds
+from goft_cli.compose.recomposition import compose_seeds, own_folders
 from goft_cli.compose.words import did_you_mean
 from goft_cli.config import CompareConfig, TrainConfig
 from goft_cli.run.provenance import is_reusable
@@ -83,12 +83,6 @@ def compose_runs(words: Sequence[str], adapter: str, seeds: Sequence[int]) -> li
         PlannedRun((chosen, f"seed={cfg.seed}", *words), cfg, own_folders())
         for cfg in compose_seeds([chosen, *words], seeds)
     ]
-
-
-def own_folders() -> tuple[Path, ...]:
-    """Return the folders that `--config-dir` names."""
-    sources = HydraConfig.get().runtime.config_sources
-    return tuple(Path(source.path) for source in sources if source.provider == "command-line")
 
 
 def check_adapters(names: Sequence[str]) -> None:

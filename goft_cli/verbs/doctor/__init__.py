@@ -48,6 +48,7 @@ def examine(cfg: DoctorConfig) -> list[Finding]:
         machine.examine_tokens(clear=cfg.clear is not None),
         machine.examine_accelerate(),
         inputs.examine_tracker(cfg.tracker, offline=cfg.offline),
+        *inputs.examine_settings(cfg),
         *inputs.examine_adapter(cfg),
     ]
     if cfg.offline:

@@ -11,7 +11,7 @@ from functools import partial
 
 from huggingface_hub import constants, get_token
 
-from goft_cli.compose.recomposition import model_words
+from goft_cli.compose.recomposition import words_of_groups
 from goft_cli.config import (
     ImageClassificationConfig,
     ModelConfig,
@@ -27,10 +27,10 @@ from goft_cli.run.preflight import (
     check_data_dir,
     check_dataset,
     check_images,
-    check_metrics,
     check_model,
     check_quantization,
     check_tracker,
+    settings_checks,
 )
 from goft_cli.system import hub
 from goft_cli.system.errors import GoftError
@@ -38,6 +38,7 @@ from goft_cli.system.locations import model_location
 from goft_cli.system.screen import quiet_libraries
 from goft_cli.system.tables import Finding, Verdict, refused
 from goft_cli.tasks.families import build_benchmark, build_task
+from goft_cli.training.launch_checks import check_launch
 from goft_cli.training.trackers import needs_network
 from goft_cli.verbs.plan.layers import attached, counted
 
@@ -62,8 +63,7 @@ def examine_inputs(cfg: TrainConfig) -> list[Finding]:
 
 
 def check_task(task: TaskConfig, key: str) -> None:
-    """Refuse a task whose rows are neither on disk nor downloadable, or without its metrics."""
-    check_metrics(task)
+    """Refuse a task whose rows are neither on disk nor downloadable."""
     check_data_dir(task, key)
     if isinstance(task, ImageClassificationConfig):
         check_images(task)
@@ -77,6 +77,14 @@ def checked(subject: str, found: str, check: Callable[[], None]) -> Finding:
     except GoftError as error:
         return refused(subject, error)
     return Finding(subject, Verdict.ok, found)
+
+
+def examine_settings(cfg: TrainConfig) -> list[Finding]:
+    """See whether the settings fit the task and the installed packages."""
+    checks = {**settings_checks(cfg), "launcher": partial(check_launch, cfg)}
+    found = [checked(subject, "", check) for subject, check in checks.items()]
+    failed = [one for one in found if one.verdict is Verdict.fail]
+    return failed or [Finding("settings", Verdict.ok, ", ".join(checks))]
 
 
 def examine_packing(cfg: TrainConfig) -> Finding:
@@ -127,8 +135,8 @@ def examine_offline(cfg: TrainConfig) -> Finding:
             rows = load_everything(cfg)
     except GoftError as error:
         found = refused("unplugged", error)
-        chosen = shlex.join([f"task={cfg.task.name}", *model_words(cfg.model)])
-        fetch = f"goft fetch {chosen} output_dir=DIR"
+        words = words_of_groups("task", "model")
+        fetch = shlex.join(["goft", "fetch", *words, "output_dir=DIR"])
         return replace(found, remedy=f"{found.remedy}; or, on a machine with network, {fetch}")
     found = f"model and {rows:,} rows loaded with the network cut"
     return Finding("unplugged", Verdict.ok, found)

@@ -34,6 +34,20 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "open": (b"x: [1", "expected"),
     "no anchor": (b"x: *nowhere", "nowhere"),
 }
+DEFAULTS = [
+    ("[/schema/task/text_clasification@_here_]", "mean /schema/task/text_classification?"),
+    ("[/task/text_classification@_here_]", "mean /schema/task/text_classification?"),
+    ("[/shema/task/chat@_here_]", "mean /schema/task/chat?"),
+    ("[/task/own/classificaton@_here_]", "mean /task/own/classification?"),
+    ("[/task/mine@_here_]", "from itself"),
+    ("[override /model@_global_.model: minilm-l7]", "mean /model/minilm-l6?"),
+    ("[override /modle@_global_.model: minilm-l6]", "mean /model/minilm-l6?"),
+    ("[override /model@_global_.model: [minilm-l6]]", "no such file"),
+    *((empty, "empty") for empty in ("[null]", "[{}]", "['']")),
+    *((odd, "the entry") for odd in ("[3]", "[[_self_]]")),
+    *((other, "list") for other in ("_self_", "{a: b}", "null")),
+]
+"""Defaults lists of a user's task, and a part of the error message."""
 HEAD = b"# one\n# two\n"
 
 
@@ -76,6 +90,23 @@ def test_yaml_that_is_no_configuration(content: bytes, goft: Goft, tmp_path: Pat
     assert answer.code == USAGE_ERROR, answer.err
     (sentence,) = answer.err.splitlines()
     assert str(file) in sentence
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+@pytest.mark.parametrize(("defaults", "said"), DEFAULTS)
+def test_defaults_that_name_nothing(
+    defaults: str, said: str, flags: list[str], goft: Goft, tmp_path: Path
+) -> None:
+    file = tmp_path / "task" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text(f"defaults: {defaults}\nname: mine\n")
+    (tmp_path / "task" / "heir.yaml").write_text("defaults: [/task/mine@_here_]\nname: heir\n")
+    for task in ("mine", "heir"):
+        answer = goft("train", *flags, f"--config-dir={tmp_path}", f"task={task}")
+        assert answer.code == USAGE_ERROR, answer.err
+        (sentence,) = answer.err.splitlines()
+        assert f"{file}: " in sentence
+        assert said in sentence
 
 
 @pytest.mark.parametrize("read", [read_yaml, read_json])
