@@ -52,6 +52,7 @@ MODELS = {
     "own/instruction": "tiny-llama",
     "own/chat": "tiny-llama",
     "demo/talk": "tiny-llama",
+    "demo/instructions": "tiny-llama",
 }
 """The shipped model for a task or task family that does not use the encoder."""
 SHORT_WINDOWS = ["task.max_length=128", "task.doc_stride=32"]
