@@ -196,7 +196,7 @@ class BenchmarkConfig(TaskConfig):
 
 
 def require_benchmark(task: TaskConfig) -> None:
-    """Refuse a task to train on, whose YAML may also choose a model."""
+    """Refuse a task to train on."""
     if not isinstance(task, BenchmarkConfig):
         raise GoftError(
             f"task {task.name} is a task to train on, not a benchmark",

@@ -133,9 +133,9 @@ class EvalConfig(Section):
     def __post_init__(self) -> None:
         self.check(self.batch_size > 0, "batch_size", "at least 1", example=64)
         self.check(fits_strength(self.strength), "strength", STRENGTHS, example=0.9)
-        if self.task is not None:
-            require_benchmark(self.task)
         if (self.adapter is None) == (self.model is None):
+            if self.task is not None:  # a task to train on may choose the model
+                require_benchmark(self.task)
             found = "neither" if self.adapter is None else "both"
             raise GoftError(
                 f"eval: found {found} of adapter and model",

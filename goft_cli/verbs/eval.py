@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from goft_cli.config import EvalConfig, Harness, MMLUConfig, ModelConfig, TaskConfig
 from goft_cli.config.benchmarks import LmEvalConfig
 from goft_cli.config.model import real_name
+from goft_cli.config.task import require_benchmark
 from goft_cli.studies.hydra_main import run_composed
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import ALWAYS, note, read_json, write_json
@@ -51,8 +52,10 @@ def evaluate(cfg: EvalConfig) -> None:
     from goft_cli.run.record import importing_for
 
     task = with_options(cfg.task, cfg) if cfg.task else None
-    if task is not None and cfg.harness is Harness.own:
-        check_benchmark(task, cfg.model)
+    if task is not None:
+        require_benchmark(task)
+        if cfg.harness is Harness.own:
+            check_benchmark(task, cfg.model)
     model, wanted = cfg.model, wanted_of(cfg)
     with (
         importing(packed=model.quantization is not None)

@@ -128,7 +128,11 @@ def test_the_longest_prompts_are_answered_first(
 
     monkeypatch.setattr(generation, "write_batch", echo)
     prompts = [[row] * size for row, size in enumerate([2, 9, 4, 9, 1])]
-    options: dict[str, Any] = {"stops": [2], "batch_size": 2, "decoding": Decoding()}
+    options: dict[str, Any] = {
+        "stops": [2],
+        "batch_size": 2,
+        "decoding": Decoding(max_new_tokens=4),
+    }
     assert write(random_llama(), prompts, words_tokenizer, **options) == ["0", "1", "2", "3", "4"]
     assert asked == [[9, 9], [4, 2], [1]]
 
