@@ -73,7 +73,7 @@ def test_each_adapter_tries_as_many_rates_and_then_runs_with_the_best(
     assert "| 0.02 | 5 | 0.350 to 0.500 |" in written
     assert "| 0.01 | 5, 1 failed | 0.400 to 0.500 |" in written
     assert "no trial read the split test" in written
-    assert "2 of these rates were added" in written
+    assert "at an edge: 2 of these rates" in written
     found = json.loads((tmp_path / "told" / "comparison.json").read_text())
     assert [one["learning_rate"] for one in found["adapters"]] == [0.01, 0.02]
 

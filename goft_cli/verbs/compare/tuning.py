@@ -181,7 +181,7 @@ def notes(search: Search) -> list[str]:
     ]
     if added:
         found.append(
-            f"{added} of these rates were added for all adapters, as a best rate was at an edge."
+            f"Added for all adapters, as a best rate was at an edge: {added} of these rates."
         )
     edges = [name for name, one in search.tuned.items() if one.at_edge]
     if edges:
