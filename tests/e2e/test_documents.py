@@ -151,7 +151,7 @@ def test_a_comparison_runs(
 ) -> None:
     # train in this process, not in a new one
     monkeypatch.setattr(runs, "finish", lambda run, **_: train(run.cfg))
-    fewer = ["adapters=[goft,linear]", "tune=2"] if "tune=" in line else []
+    fewer = ["adapters=[goft,lora]", "tune=2"] if "tune=" in line else []
     with rehearsed(words_of(line)[1:]) as words:
         answer = goft("compare", *words, "seeds=2", "trainer.max_steps=1", *fewer)
     assert answer.code == 0, answer.err
