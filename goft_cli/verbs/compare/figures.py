@@ -62,7 +62,8 @@ def panel(axes: Axes, rows: Sequence[Summary], costs: Sequence[float], label: st
         shown = {"color": colour, "marker": marker, "label": row.adapter}
         axes.errorbar(cost, row.mean, yerr=row.deviation, **shown, **POINT)
     ends = [(costs[index], rows[index].mean) for index in front]
-    axes.plot(*zip(*ends, strict=True), label="Pareto front", **FRONT)
+    if len(ends) > 1:
+        axes.plot(*zip(*ends, strict=True), label="Pareto front", **FRONT)
     axes.set_xlabel(label)
 
 
