@@ -27,7 +27,7 @@ test: $(VENV)/installed ## run the test suite (offline, two CPU cores, minutes)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 slow: $(VENV)/installed ## run the slow tests, which train or start processes: every recipe and document
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m slow
 
 gpu: $(VENV)/installed ## run the tests and benchmarks of a CUDA device (ten minutes): outputs/benchmarks/gpu.md
 	$(BIN)/python scripts/gpu_report.py
