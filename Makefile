@@ -9,10 +9,11 @@ DIST ?= dist
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-# --no-compile, as Python compiles a module when it is first imported, and most never are
+# pip compiles on one core; compileall fails on files that are no Python of this version
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev,docs,quant,sweep,tensorboard,trackio,triton]'
+	$(BIN)/python -m compileall -qq -j 2 $(VENV)/lib || true
 	touch $@
 
 demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft train
