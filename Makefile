@@ -9,7 +9,7 @@ DIST ?= dist
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-# pip compiles on one core; compileall fails on files that are no Python of this version
+# pip compiles on one core; compileall fails on files that this Python cannot compile
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev,docs,quant,sweep,tensorboard,trackio,triton]'

@@ -52,8 +52,8 @@ UNNAMEABLE = re.compile(r"[^\w.=+,-]+", re.ASCII)
 """Characters that folder names do not have."""
 PLACES = ("model.path", "task.data_dir", "benchmark.data_dir", "init_adapter")
 """Keys whose values are too long, and too specific to one machine, for a folder name."""
-WRITTEN_PLACES = ("output_dir", "output")
-"""Keys of paths to write, in which `~` is the home folder."""
+IN_HOME = ("output_dir", "output", "input", "merged_dir")
+"""Keys of paths whose `~` is replaced here; the other paths' where they are read."""
 plain_loader = omegaconf_internals.get_yaml_loader
 parse = cache(grammar_parser.parse)
 """Parses an interpolation once: every composed configuration has the same hundred."""
@@ -269,7 +269,7 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
             refuse_secret(key, text)
     if isinstance(frozen, TrainConfig):
         check_given(frozen)
-    for key in WRITTEN_PLACES:
+    for key in IN_HOME:
         if str(place := getattr(frozen, key, "")).startswith("~"):
             setattr(frozen, key, str(Path(place).expanduser()))
     return frozen

@@ -182,8 +182,8 @@ def require(table: Any, columns: list[str], key: str) -> None:  # noqa: ANN401 -
 
 def labels(task: DictConfig) -> list[str]:
     """Return the names of the classes, in an order that does not depend on the rows'."""
+    from goft_cli.data.cells import label_set, words_in
     from goft_cli.data.columns import label_names, one_label_each, require_column
-    from goft_cli.data.table import label_set, words_in
 
     table, column = table_of(task), task.label_column
     require_column(table, column, "label")

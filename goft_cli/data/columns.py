@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 from goft_cli.config.labels import Identity, identity, level
-from goft_cli.data.table import AS_JSON, Table, is_gap
+from goft_cli.data.cells import AS_JSON
+from goft_cli.data.table import Table, is_gap
 from goft_cli.system.errors import GoftError
 
 PAIRS = (

@@ -21,8 +21,8 @@ from datasets import Dataset
 from datasets.table import InMemoryTable
 
 from goft_cli.config.labels import level
-from goft_cli.data.conll import parse_words
 from goft_cli.data.table import Table, from_dataset
+from goft_cli.data.tagged import parse_words
 from goft_cli.system.errors import GoftError
 
 ENCODINGS = {

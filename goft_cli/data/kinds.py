@@ -7,6 +7,7 @@ from pathlib import Path
 
 from goft_cli.config.labels import identity, level
 from goft_cli.config.task import DatasetConfig, OwnDataConfig
+from goft_cli.data.cells import read_list
 from goft_cli.data.columns import FEW_CLASSES, find_label, find_text
 from goft_cli.data.files import read_shards
 from goft_cli.data.formats import Layout
@@ -14,7 +15,7 @@ from goft_cli.data.own import find_files
 from goft_cli.data.own_images import PATHS, in_classes
 from goft_cli.data.sources import read_splits
 from goft_cli.data.squad import read_document
-from goft_cli.data.table import Table, read_list
+from goft_cli.data.table import Table
 from goft_cli.system.errors import GoftError
 
 ANSWERS = {"answer", "answers"}

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 TRAIN, TEST = "train", "test"
 RowsT = TypeVar("RowsT", Table, Dataset)
-OF_A_RUN = "; in a verb on a run, data_dir=FOLDER with its data"
+OF_A_RUN = "; for a finished run, pass data_dir=FOLDER with its data"
 """Remedy if a run's validation rows are not where they were."""
 SHOWN = 8
 """Most classes named in a message."""
@@ -262,8 +262,8 @@ def remarks(
     feature = train[1].features.get(label or "")
     if label and isinstance(feature, ClassLabel):
         counts = Counter(train[1][label])
-        for few, rows_of_it in enumerate(("no training row", "one training row")):
+        for few, had in enumerate(("no training row", "one training row")):
             names = [name for index, name in enumerate(feature.names) if counts[index] == few]
             if names:
                 shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-                yield f"{len(names)} of {len(feature.names)} classes have {rows_of_it}: {shown}"
+                yield f"{len(names)} of {len(feature.names)} classes have {had}: {shown}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from goft_cli.data.cells import read_literal
 from goft_cli.data.columns import aliases_of, is_gap
 from goft_cli.data.table import Table, require_columns
 from goft_cli.system.errors import GoftError
@@ -128,8 +128,8 @@ def number(start: object, place: str) -> int:
 def parts_of(answer: object, place: str) -> tuple[list[str], list[Any]]:
     """Return the texts of a row's answers, and their starts if they are given."""
     if isinstance(answer, str) and answer.lstrip().startswith(("[", "{")):
-        with suppress(ValueError):  # not JSON: a text that begins with a bracket
-            answer = json.loads(answer)
+        with suppress(ValueError):  # a text that begins with a bracket
+            answer = read_literal(answer)
     if isinstance(answer, dict):
         texts, starts = answer.get("text", []), answer.get("answer_start", [])
         texts, starts = ([one] if not isinstance(one, list) else one for one in (texts, starts))

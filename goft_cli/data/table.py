@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from ast import literal_eval
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
@@ -16,14 +13,12 @@ from typing import Any
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from goft_cli.config import TextClassificationConfig
-from goft_cli.config.labels import Labels, identity
+from goft_cli.config.labels import Labels
+from goft_cli.data.cells import AS_JSON, label_set
 from goft_cli.system.errors import GoftError
 
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 """An unpaired surrogate: JSON can contain it, but no tokenizer or file accepts it."""
-LIKE_LIST = re.compile(r"""\[(\s*['"].*|[^][]*[,\d][^][]*\S)\]""", re.DOTALL)
-"""A text that looks like a list, unlike `[CLS] a [SEP]`, `[NSFW]` and the words `[ a , b ]`."""
-AS_JSON = 'write the list as JSON, such as ["a", "b"]'
 
 
 @dataclass(frozen=True)
@@ -218,45 +213,6 @@ def _targets(table: Table, config: TextClassificationConfig) -> list[Any]:
         if targets[index] is None:
             raise GoftError(f"{table.place(index)}: {column} is {value!r}, expected {expected}")
     return targets
-
-
-def read_list(value: object) -> object:
-    """Return the list that a text spells in JSON or as Python prints it; other values unchanged.
-
-    None means that a text looks like a list but spells none, such as numpy's `['a' 'b']`.
-    """
-    text = value.strip() if isinstance(value, str) else ""
-    if not (text.startswith("[") and text.endswith("]")):
-        return value
-    with suppress(ValueError, RecursionError):
-        return json.loads(text)
-    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-        found = literal_eval(text)
-        if "".join(repr(found).split()) == "".join(text.split()):  # Python joins 'a' 'b'
-            return found
-    return None if LIKE_LIST.fullmatch(text) else value
-
-
-def label_set(value: object) -> list[Any] | None:
-    """Return the labels of a cell: of a list, of a text with `;` between them, or a number alone.
-
-    None means that the cell is missing (None or NaN) or no list. An empty list or text means no
-    label.
-    """
-    value = read_list(value)
-    if isinstance(value, list):
-        return value
-    if isinstance(value, str):
-        return [part for part in value.split(";") if part.strip()]
-    return None if identity(value) is None else [value]
-
-
-def words_in(value: object) -> list[Any] | None:
-    """Return the words or tags of a cell: a list, or a text with blanks between them."""
-    value = read_list(value)
-    if isinstance(value, str):
-        return value.split()
-    return value if isinstance(value, list) else None
 
 
 def _sets(table: Table, column: str, labels: Labels) -> list[list[str]]:

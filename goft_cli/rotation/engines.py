@@ -13,7 +13,7 @@ from torch import Tensor
 from goft_cli.rotation import blocked, compiled, fused, staged
 
 VARIABLE = "GOFT_ENGINE"
-"""Environment variable that forces one engine for the whole process; empty or "auto": choose."""
+"""Environment variable that forces one engine. If unset, empty or "auto", the best one is used."""
 
 
 class EngineError(ValueError):

@@ -244,7 +244,7 @@ def open_run(cfg: TrainConfig) -> RunFolder:
     folder = replace(folder, lock_seen=stamp(folder.lock))
     there = stored_config(folder)
     if folder.is_run and (cfg.overwrite or there is None or any(differing(there, cfg))):
-        put_aside(folder.path) if folder.has_results else clear(folder.path)
+        (put_aside if folder.has_results else clear)(folder.path)
     if not folder.finished:
         begin_record(folder.path)
         if there != cfg:
@@ -285,7 +285,7 @@ def refuse_other(cfg: TrainConfig) -> None:
         if differences:
             raise GoftError(
                 f"{folder.path} holds a run of another configuration ({'; '.join(shown)})",
-                "choose another run_name=NAME, in a sweep another name: in YAML, or overwrite=true",
+                "pass run_name=NAME or overwrite=true; in a sweep, give each YAML its own name",
             )
 
 

@@ -102,11 +102,13 @@ class TrainedRun:
     def arguments(self, batch_size: int) -> TrainingArguments:
         """Return how to run the model: the run's precision, this batch size.
 
-        Without a GPU, the precisions that only a GPU has give way to float32.
+        Precisions that this machine lacks give way to float32.
         """
         trainer = replace(self.cfg.trainer, per_device_eval_batch_size=batch_size)
         if not torch.cuda.is_available():
-            trainer = replace(trainer, use_cpu=True, fp16=False, tf32=None)
+            trainer = replace(trainer, tf32=None)
+        if not torch.accelerator.is_available():
+            trainer = replace(trainer, use_cpu=True, fp16=False)
         return training_arguments(
             replace(self.cfg, trainer=trainer), self.folder.checkpoints, self.task
         )

@@ -118,8 +118,11 @@ def parts_of(batch: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
 
 
 def narrowed(rows: Tensor, width: int, wide: int) -> Tensor:
-    """Cut a tensor with one column for each token to `wide` columns."""
-    cut = rows.dim() > 1 and rows.shape[1] == width
+    """Cut a tensor with one column for each token to `wide` columns.
+
+    Targets that are not integers belong to the row, even if there are as many as tokens.
+    """
+    cut = rows.dim() > 1 and rows.shape[1] == width and not rows.is_floating_point()
     return rows[:, :wide].contiguous() if cut else rows  # models flatten labels with view
 
 
@@ -129,7 +132,7 @@ def weight_of(part: Mapping[str, Tensor]) -> int:
     They are the scored tokens if each token has a label, and else the rows.
     """
     ids, labels = next(iter(part.values())), part.get("labels")
-    if labels is None or labels.shape != part["input_ids"].shape:
+    if labels is None or labels.is_floating_point() or labels.shape != part["input_ids"].shape:
         return len(ids)
     return int((labels != IGNORED).sum())
 

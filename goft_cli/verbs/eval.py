@@ -192,7 +192,7 @@ def check_same_model(target: Path, identity: Mapping[str, Any]) -> None:
         recorded = read_json(target).get("fingerprint")
     if recorded not in {None, identity["fingerprint"]}:
         raise GoftError(
-            f"{target} has the scores of other weights than those of {identity['model']}",
+            f"{target} has the scores of another model that is named {identity['model']}, too",
             "pass output=FILE",
         )
 

@@ -240,10 +240,12 @@ def test_a_range_is_checked_wherever_the_value_comes_from() -> None:
         ("train", ["output_dir=~/x"]),
         ("schema", ["output_dir=~/x"]),
         ("merge", ["adapter=a", "output_dir=~/x"]),
+        ("merge", ["adapter=a", "undo=true", "merged_dir=~/x"]),
         ("predict", ["adapter=a", "input=b", "output=~/x"]),
+        ("predict", ["adapter=a", "output=b", "input=~/x"]),
     ],
 )
-def test_a_place_to_write_may_be_in_the_home_folder(verb: str, words: list[str]) -> None:
+def test_a_place_may_be_in_the_home_folder(verb: str, words: list[str]) -> None:
     typed = as_overrides(verb, words)
     cfg = freeze(CommandLine(verb, tuple(typed)).compose(typed), SCHEMAS[verb])
     assert getattr(cfg, words[-1].partition("=")[0]) == str(Path.home() / "x")

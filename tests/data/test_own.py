@@ -15,10 +15,11 @@ from omegaconf import OmegaConf
 
 from goft_cli.compose import own
 from goft_cli.config.task import OwnDataConfig
+from goft_cli.data.cells import label_set, words_in
 from goft_cli.data.columns import find_label, find_text, label_names, one_label_each
 from goft_cli.data.own import find_files, held_out, kept_together, remarks, without_gaps
 from goft_cli.data.own_images import moved
-from goft_cli.data.table import Table, checked_rows, label_set, words_in
+from goft_cli.data.table import Table, checked_rows
 from goft_cli.run.trained import placed
 from goft_cli.system.errors import GoftError
 from tests.support.made_up_tasks import TaskMaker

@@ -36,6 +36,8 @@ def rows(answer: object, **more: object) -> Table:
         ({"text": ["Cy"]}, {}, {"text": ["Cy"], "answer_start": [23]}),
         ([{"text": "Bo", "answer_start": 16}], {}, {"text": ["Bo"], "answer_start": [16]}),
         (json.dumps({"text": ["Ada"]}), {}, {"text": ["Ada"], "answer_start": [0]}),
+        (str({"text": ["Cy"], "answer_start": [23]}), {}, {"text": ["Cy"], "answer_start": [23]}),
+        (str(["Ada", "Cy"]), {}, {"text": ["Ada", "Cy"], "answer_start": [0, 23]}),
     ],
 )
 def test_answers_are_found(

@@ -166,7 +166,8 @@ def test_a_piped_line_that_is_not_utf_8_is_refused(
 def test_a_run_in_the_precision_of_a_gpu_is_used_without_one(
     trained: RunFolder, precision: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for kind in (torch.cuda, torch.accelerator):
+        monkeypatch.setattr(kind, "is_available", lambda: False)
     run = open_trained(str(trained.path), base_model=None)
     run = replace(run, cfg=replace(run.cfg, trainer=replace(run.cfg.trainer, **precision)))
     assert run.arguments(1).device.type == "cpu"

@@ -61,6 +61,13 @@ def test_a_packed_batch_is_cut_by_rows() -> None:
     assert torch.equal(torch.cat([part["input_ids"] for part in parts]), ids)
 
 
+def test_as_many_targets_of_a_row_as_tokens_stay_whole() -> None:
+    sets = torch.randint(0, 2, (3, WIDTH)).float()  # multi-label targets of WIDTH classes
+    parts = parts_of({**batch_of([2, 5, 3]), "labels": sets}, WIDTH)
+    assert torch.equal(torch.cat([part["labels"] for part in parts]), sets[[1, 2, 0]])
+    assert [weight_of(part) for part in parts] == [1, 2]
+
+
 @given(
     lengths=st.lists(st.integers(1, WIDTH), min_size=1, max_size=9),
     most=st.integers(1, 40),

@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset, Features, Value
 
 from goft_cli.config import ChatConfig, Invalid, ToolTurns
+from goft_cli.data.cells import read_literal
 from goft_cli.data.table import SURROGATE, Table
 from goft_cli.system.errors import GoftError
 
@@ -141,13 +142,13 @@ def _said(role: str, content: object) -> list[Any]:
 
 
 def _decoded(value: object, name: str) -> object:
-    """Return a value, decoded if it is JSON text."""
+    """Return a value, decoded if it is a text."""
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise NoChatError(f"{name} is {_short(value)}, which is not JSON ({error})") from None
+        return read_literal(value)
+    except ValueError as error:
+        raise NoChatError(f"{name} is {_short(value)}, which is {error}") from None
 
 
 def checked_turns(turns: Sequence[Any], tools: ToolTurns, *, answered: bool) -> Turns:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from datasets import Dataset
@@ -74,6 +74,22 @@ class ImageClassification(Task[ImageClassificationConfig, BaseImageProcessor]):
     def __init__(self, config: ImageClassificationConfig) -> None:
         super().__init__(config)
         metrics.check_names(config.metrics, headline=config.headline, target=config.target)
+
+    def fit_processor(self, processor: BaseImageProcessor) -> None:
+        """Refuse a processor with a step that `ImageCollator` does not take."""
+        noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        image, call = Image.fromarray(noise), cast("Callable[..., Any]", processor)
+        expected = call(images=image, return_tensors="pt")["pixel_values"]
+        pixels = pixels_of(image, processor)
+        found = ImageCollator(processor)([{"pixel_values": pixels}])["pixel_values"]
+        # bytes may be rounded when the image is resized
+        allowed = float(expected.max() - expected.min()) / 100
+        if found.shape != expected.shape or not found.allclose(expected, rtol=0, atol=allowed):
+            raise GoftError(
+                f"the image processor {type(processor).__name__} does more than resize, rescale "
+                "and normalise",
+                "choose another model",
+            )
 
     def load(self) -> TaskData:
         """Read and check the rows, and log warnings about them."""

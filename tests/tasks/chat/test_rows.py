@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from datasets import Dataset
 from hypothesis import given
@@ -87,12 +87,14 @@ def test_a_form_is_recognised(form: str, name: str, make_chat: Maker, tmp_path: 
     assert read(make_chat()) == expected
 
 
-def test_a_table_has_pairs_or_chats_in_json(make_chat: Maker, tmp_path: Path) -> None:
-    for header, cells in ((["prompt", "completion"], ["Hi", "Yo"]), (["messages"], [None])):
-        with (tmp_path / "train.csv").open("w", newline="") as file:
-            row = [cell or json.dumps(HI) for cell in cells]
-            csv.writer(file).writerows([header, row])
-        assert read(make_chat()) == [HI]
+@pytest.mark.parametrize(
+    "row",
+    [{"prompt": "Hi", "completion": "Yo"}, {"messages": json.dumps(HI)}, {"messages": HI}],
+    ids=["pair", "JSON", "as pandas prints it"],
+)
+def test_a_table_has_pairs_or_chats(row: dict[str, Any], make_chat: Maker, tmp_path: Path) -> None:
+    pd.DataFrame([row]).to_csv(tmp_path / "train.csv", index=False)
+    assert read(make_chat()) == [HI]
 
 
 def test_columns_may_have_other_names(make_chat: Maker, tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ FAULTS: list[tuple[object, str]] = [
     ({"messages": [user(""), HI[1]]}, "turn 1, the user's, is empty"),
     ({"messages": [HI[0]]}, "it has no turn of the assistant"),
     ({"messages": []}, "it has no turn of the assistant"),
-    ({"messages": "Hi"}, "messages is 'Hi', which is not JSON"),
+    ({"messages": "Hi"}, "messages is 'Hi', which is neither JSON"),
     ({"messages": None}, "messages is None, expected a list of turns"),
     ({"messages": {"role": "user"}}, "messages is .*, expected a list of turns"),
     ({"messages": ["Hi", "Yo"]}, "turn 1 is 'Hi', expected a role and a content"),

@@ -14,7 +14,7 @@ import pytest
 import torch
 from datasets import Dataset
 from PIL import Image
-from transformers import AutoImageProcessor
+from transformers import AutoImageProcessor, EfficientNetImageProcessor
 from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from goft_cli.config import ImageClassificationConfig, ModelConfig, Transform
@@ -117,6 +117,17 @@ def test_a_processor_that_skips_a_step_is_followed(
         expected = processor([image], return_tensors="pt")["pixel_values"]
     scale = float(expected.abs().max())
     torch.testing.assert_close(batch["pixel_values"], expected, rtol=0, atol=scale * TOLERANCE)
+
+
+def test_a_processor_with_another_step_is_refused(
+    task: ImageClassification, model: ModelConfig, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model.path, tmp_path / "model")
+    size = {"height": SIZE, "width": SIZE}
+    other = EfficientNetImageProcessor(size=size, crop_size=size, rescale_offset=True)
+    other.save_pretrained(folder)
+    with pytest.raises(GoftError, match="EfficientNetImageProcessor"):
+        load_backbone(replace(model, path=str(folder)), task)
 
 
 def test_large_splits_are_decoded_when_asked_for(
