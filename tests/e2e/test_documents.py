@@ -1,4 +1,4 @@
-"""Each shell line in the documents runs on a tiny model and data, or has its words checked."""
+"""Each goft line of the documents runs on a tiny model; the words of other lines are checked."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ import pytest
 from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
 
-from goft_cli.compose.flags import as_overrides, check_flags, own_flags
 from goft_cli.compose.recomposition import compose_train
-from goft_cli.compose.suggest import CommandLine, mistyped
 from goft_cli.data.sources import read_demo
 from goft_cli.studies.recipes import select
 from goft_cli.system.locations import data_root
@@ -64,20 +62,18 @@ OF_OWN_DATA = {"data", "validation", "group", "split"}
 """Keys for reading the user's own files, which a test replaces by other data."""
 OWN_FOLDER, PRESET = "my_configs", "+sweep="
 
-WORDS_ONLY = {line for line in lines_of("goft ") if "benchmark=lm_eval" in line} - OF_SOME_RUN
-"""Lines that need an optional package: only their words are checked."""
 SHOWN = [line for line in lines_of("goft") if "--cfg" in line or line == "goft reproduce list"]
 LAUNCHED = lines_of("torchrun ", "accelerate launch ")
 TRAINED = sorted(
     {*lines_of("goft train"), *(f"goft{line.partition('goft_cli')[2]}" for line in LAUNCHED)}
-    - {*SHOWN, *WORDS_ONLY, *OF_SOME_RUN}
+    - {*SHOWN, *OF_SOME_RUN}
 )
 COMPARED = lines_of("goft compare ")
 REPRODUCED = sorted({*lines_of("goft reproduce ")} - {*SHOWN})
-ON_A_BENCHMARK = sorted({*lines_of("goft eval task=")} - WORDS_ONLY)
+ON_A_BENCHMARK = lines_of("goft eval task=")
 ON_A_RUN = sorted(
     {*lines_of("goft eval ", "goft predict ", "goft merge ", "goft report ", "goft verify ")}
-    - {*ON_A_BENCHMARK, *WORDS_ONLY, *OF_SOME_RUN}
+    - {*ON_A_BENCHMARK, *OF_SOME_RUN}
 )
 OF_THE_HUB = lines_of("goft plan ", "goft doctor ", "goft fetch ")
 STARTED = lines_of("goft init ", "goft schema")
@@ -91,7 +87,7 @@ ACTIVATION = "source .venv/bin/activate"
 
 def test_no_line_is_left() -> None:
     goft_lines = [*SHOWN, *TRAINED, *COMPARED, *REPRODUCED, *ON_A_BENCHMARK, *ON_A_RUN]
-    goft_lines += [*WORDS_ONLY, *OF_SOME_RUN, *OF_THE_HUB, *PUSHED, *STARTED]
+    goft_lines += [*OF_SOME_RUN, *OF_THE_HUB, *PUSHED, *STARTED]
     others = [*LAUNCHED, *SCRIPTS, *TARGETS, *FOLDERS, *INSTALLATION, ACTIVATION]
     assert {*goft_lines, *others} >= LINES
     assert {language for language, _ in blocks()} == {"bash", *OTHER_LANGUAGES}
@@ -220,14 +216,6 @@ def test_a_task_is_written(line: str, goft: Goft) -> None:
     write_own_data(["task=own/classification", *words_of(line)])
     answer = goft(*words_of(line))
     assert answer.code == 0, answer.err
-
-
-@pytest.mark.parametrize("line", sorted(WORDS_ONLY))
-def test_its_words_are_known(line: str, trained: Path) -> None:
-    verb, *words = words_of(line)
-    typed = as_overrides(verb, [word.replace("$RUN", str(trained)) for word in words])
-    check_flags(typed, own_flags(verb))
-    assert mistyped(CommandLine(verb, tuple(typed))) is None
 
 
 @pytest.mark.parametrize("line", SHOWN)

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from goft_cli.compose.recomposition import compose_train
 from goft_cli.run import pipeline, summary
 from goft_cli.system import figures
+from goft_cli.verbs.reproduce.rehearsal import write_stand_in
 from tests.conftest import Goft
-from tests.support.documents import OF_SOME_RUN
+from tests.support import lm_eval_stand_in
+from tests.support.documents import OF_LM_EVAL, OF_SOME_RUN
 from tests.support.small_runs import composed
 
 pytestmark = pytest.mark.slow
@@ -24,13 +27,14 @@ PICTURES = "input=pictures"
 OF_TALK = [line for line in OF_SOME_RUN if "goft chat " in line or "input=prompts.txt" in line]
 REWOUND = [line for line in OF_SOME_RUN if line.startswith("goft rewind ")]
 OF_PICTURES = [line for line in OF_SOME_RUN if PICTURES in line]
+SCORED = [line for line in OF_SOME_RUN if OF_LM_EVAL in line]
 CONTINUED = [line for line in OF_SOME_RUN if "init_adapter=" in line]
 SHORT = ["trainer.max_steps=1", "trainer.use_cpu=true"]
 FEW = ["task.max_train_samples=16", "task.max_eval_samples=8"]
 
 
 def test_no_line_is_left() -> None:
-    assert {*OF_TALK, *REWOUND, *OF_PICTURES, *CONTINUED} == OF_SOME_RUN
+    assert {*OF_TALK, *REWOUND, *OF_PICTURES, *SCORED, *CONTINUED} == OF_SOME_RUN
 
 
 @cache
@@ -78,6 +82,25 @@ def test_a_run_is_rewound(
     answer = goft(*words_of(line, run))
     assert answer.code == 0, answer.err
     assert list(tmp_path.glob("*/rewind.md"))
+
+
+@pytest.mark.parametrize("line", sorted(SCORED))
+def test_tasks_of_lm_eval_are_scored(
+    line: str, goft: Goft, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = lm_eval_stand_in.install(monkeypatch)
+    (tmp_path / "my_task.yaml").write_text("task: my_task\n", encoding="utf-8")
+    words = words_of(line, run_of("demo/talk", "tiny-llama", place / "talk"))
+    words = [re.sub("^model=.*", "model=tiny-llama", word) for word in words]
+    if words[0] == "train":
+        write_stand_in(compose_train(words[1:]).task, tmp_path / "data")
+        words += ["task.data_dir=data", *SHORT]
+    answer = goft(*words)
+    assert answer.code == 0, answer.err
+    names = [task.task_name for call in calls for task in call["tasks"]]
+    (given,) = (word.partition("=")[2] for word in words if word.startswith("tasks="))
+    assert names == [Path(name).stem for name in given.strip("[]").split(",")]
+    assert all(f"{name} acc".replace("_", " ") in answer.out.replace("_", " ") for name in names)
 
 
 @pytest.mark.parametrize("line", CONTINUED)

@@ -45,13 +45,15 @@ def lines_of(*starts: str) -> list[str]:
     return sorted(line for line in LINES if line.startswith(starts))
 
 
+OF_LM_EVAL = "benchmark=lm_eval"
 OF_SOME_RUN = {
     line
-    for line in lines_of("goft chat ", "goft rewind ", "goft predict ", "goft train ")
+    for line in lines_of("goft ")
     if line.startswith(("goft chat ", "goft rewind "))
     or any(word in line for word in ("input=pictures", "input=prompts.txt", "init_adapter="))
+    or OF_LM_EVAL in line
 }
-"""Lines that need a run of a certain kind; `tests/e2e/test_documents_of_runs.py` makes it."""
+"""Lines that need a certain run, or lm-eval, which `tests/e2e/test_documents_of_runs.py` makes."""
 
 
 def text_of_all() -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from goft_cli.config import EvalConfig, Harness
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import benchmark
 from goft_cli.verbs.eval import evaluate
-from tests.support import small_runs
+from tests.support import lm_eval_stand_in, small_runs
 from tests.support.multiple_choice import config
 
 RESULTS = {
@@ -26,23 +24,7 @@ RESULTS = {
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Replace lm_eval by a stand-in package, and return the list of its calls."""
-    found: list[dict[str, Any]] = []
-
-    def simple_evaluate(**words: Any) -> dict[str, Any]:  # noqa: ANN401
-        found.append(words)
-        return {"results": RESULTS, "groups": {"mmlu": RESULTS["mmlu"]}}
-
-    package, models = ModuleType("lm_eval"), ModuleType("lm_eval.models.huggingface")
-    package.__dict__["simple_evaluate"] = simple_evaluate
-    models.__dict__["HFLM"] = lambda **words: SimpleNamespace(**words)
-    for name, module in {
-        "lm_eval": package,
-        "lm_eval.models": ModuleType("lm_eval.models"),
-        "lm_eval.models.huggingface": models,
-    }.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(benchmark, "find_spec", lambda name: name)
-    return found
+    return lm_eval_stand_in.install(monkeypatch, RESULTS, {"mmlu": RESULTS["mmlu"]})
 
 
 def test_the_harness_gets_the_model_and_its_numbers_are_kept(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,13 @@ def test_each_reason_is_said_once_and_the_rule_where_it_was_used() -> None:
     assert notes[-1] == RULE
     assert RULE not in footnotes(MANY[1:2])
     assert any("single seeds" in note for note in notes)
+
+
+def test_a_given_model_is_named_where_there_is_a_verdict() -> None:
+    compared, other = (replace(one, model_path="./copy") for one in MANY[:2])
+    (note,) = [line for line in footnotes([compared, other]) if "./copy" in line]
+    assert note.endswith("deberta-v3-base")
+    assert not any("./copy" in line for line in footnotes([other]))
 
 
 def test_markdown_has_a_line_for_each_number() -> None:

@@ -59,6 +59,7 @@ class Comparison:
         ours: value by seed.
         paper: None where the paper prints no number.
         obstacle: why the two do not compare; None if they do.
+        model_path: the `model.path` that the user gave; by default the recipe's.
     """
 
     cell: str
@@ -67,6 +68,7 @@ class Comparison:
     ours: dict[int, float]
     paper: float | None
     obstacle: str | None
+    model_path: str | None = None
 
     @property
     def recipe(self) -> str:
@@ -107,6 +109,7 @@ def compare_with_paper(
     cell: Cell, runs: Sequence[RunRecord], words: Sequence[str], *, rehearsal: bool
 ) -> list[Comparison]:
     """Compare every measure of a recipe that has this method; `words` are the user's overrides."""
+    given = dict(word.split("=", 1) for word in words if "=" in word)
     return [
         Comparison(
             cell=cell.name,
@@ -115,6 +118,7 @@ def compare_with_paper(
             ours={run.seed: value(run, measure) for run in runs},
             paper=measure.paper[cell.method],
             obstacle=REHEARSED if rehearsal else next(obstacles(cell, measure, runs, words), None),
+            model_path=given.get("model.path"),
         )
         for label, measure in cell.recipe.measures.items()
         if cell.method in measure.paper
@@ -180,12 +184,18 @@ def cells_of(one: Comparison, reasons: Sequence[str]) -> list[str]:
 
 
 def footnotes(found: Sequence[Comparison]) -> list[str]:
-    """Return the numbered reasons, what the recipes note, and the rule of the verdict."""
+    """Return the numbered reasons, the recipes' notes, a given model, and the verdict's rule."""
     reasons = [f"({number}) {why}" for number, why in enumerate(distinct_obstacles(found), 1)]
     names = dict.fromkeys(one.recipe for one in found)
     notes = dict.fromkeys(note for name in names for note in read_recipe(name).notes)
-    rule = [RULE] if any(one.verdict in STYLES for one in found) else []
-    return [*reasons, *notes, *rule]
+    compared = [one for one in found if one.verdict in STYLES]
+    given = dict.fromkeys(
+        f"model.path={one.model_path}: the verdicts hold only for a copy of the published "
+        f"{read_recipe(one.recipe).model}"
+        for one in compared
+        if one.model_path is not None
+    )
+    return [*reasons, *notes, *given, *([RULE] if compared else [])]
 
 
 def result_tables(found: Sequence[Comparison]) -> list[Table]:
