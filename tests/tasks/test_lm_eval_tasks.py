@@ -93,7 +93,7 @@ def test_its_numbers_are_its_own(goft: Goft, folder: Path, tmp_path: Path) -> No
     }
     recorded = found["data"]["tasks"]["first_made_up"]
     assert (recorded["questions"], recorded["file"]) == (5, str(file))
-    lines = (tmp_path / "predictions.lm_eval-first_made_up.jsonl").read_text().splitlines()
+    lines = (tmp_path / "predictions.found.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == [0, 1, 2, 3]
     assert "first made up acc" in answer.out
 
