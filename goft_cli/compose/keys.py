@@ -10,7 +10,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import EnumMeta
-from functools import cache
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -75,12 +74,6 @@ def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
 
     A file whose name starts with an underscore is only inherited by others, not a choice.
     """
-    return choices_below(tuple(root.absolute() for root in roots))
-
-
-@cache
-def choices_below(roots: tuple[Path, ...]) -> dict[str, list[str]]:
-    """Return the same; a relative root would be another one after a change of folder."""
     found: dict[str, set[str]] = {}
     for root in roots:
         for file in root.rglob("*/[!_]*.yaml"):

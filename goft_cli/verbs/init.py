@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from goft_cli.compose.keys import group_choices
 from goft_cli.compose.own import RATES, untuned
+from goft_cli.compose.recomposition import own_folders
 from goft_cli.compose.words import lettered
 from goft_cli.config import SCHEMAS, InitConfig, TaskConfig
 from goft_cli.config.task import UNTUNED
@@ -39,13 +40,13 @@ def main() -> None:
 
 
 def init(cfg: InitConfig) -> None:
-    """Write the task below `output_dir`, and print the command to train on it."""
+    """Write the task below `place(cfg)`, and print the command to train on it."""
     from goft_cli.run.summary import describe_own, screen
 
     if cfg.task.own is None:
         raise GoftError("init: no data is named", "pass data=FILE or data=FOLDER")
     name = typable(cfg.name or Path(cfg.task.name).name)
-    folder = Path(cfg.output_dir)
+    folder = place(cfg)
     file = folder / "task" / f"{name}.yaml"
     if file.exists() and not cfg.overwrite:
         raise GoftError(f"{file} is already there", "pass another name=NAME, or overwrite=true")
@@ -55,6 +56,23 @@ def init(cfg: InitConfig) -> None:
     said = describe_own(cfg.task, cfg.task.own)
     for line in (said, f"task: {file}", f"train on it: {shlex.join(words)}"):
         screen.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def place(cfg: InitConfig) -> Path:
+    """Return the folder to write to: `output_dir`, or the one that `--config-dir` names.
+
+    The task may use a model from there, and `goft train` takes one `--config-dir`.
+    """
+    folder, given = Path(cfg.output_dir), own_folders()
+    if not given:
+        return folder
+    typed = any(word.startswith("output_dir=") for word in HydraConfig.get().overrides.task)
+    if typed and folder.resolve() != given[0].resolve():
+        raise GoftError(
+            f"output_dir={folder}: goft train reads one folder, and --config-dir names {given[0]}",
+            "leave output_dir out",
+        )
+    return given[0]
 
 
 def typable(name: str) -> str:

@@ -69,6 +69,19 @@ def test_the_printed_command_has_the_words_that_the_file_has_not(
     assert found.trainer.num_train_epochs == 5
 
 
+def test_the_task_is_written_beside_the_users_own_model(goft: Goft, tmp_path: Path) -> None:
+    shutil.copyfile(own_data("own/classification"), tmp_path / "r.csv")
+    model = tmp_path / "mine" / "model" / "mine.yaml"
+    model.parent.mkdir(parents=True)
+    model.write_text("defaults:\n  - /model/tiny-deberta-v3@_here_\nname: mine\n")
+    words = ["--config-dir", "mine", "data=r.csv", "model=mine"]
+    assert goft("init", *words, "output_dir=elsewhere").code == 2
+    assert not (tmp_path / "elsewhere").exists()
+    answer = goft("init", *words)
+    assert answer.code == 0, answer.err
+    assert composed(answer.out).model.name == "mine"
+
+
 @pytest.mark.parametrize("task", OWN)
 def test_the_fitting_task_is_found(task: str) -> None:
     assert fitting_task(str(own_data(task))) == task
