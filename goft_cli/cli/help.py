@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -18,6 +18,8 @@ from omegaconf import DictConfig, EnumNode, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from goft_cli.compose.suggest import CommandLine
+from goft_cli.compose.words import BENCHMARK, SHORT
+from goft_cli.config import SCHEMAS
 from goft_cli.config.meanings import meanings
 from goft_cli.system.errors import GoftError
 
@@ -35,10 +37,21 @@ def help_page(line: CommandLine, summary: str) -> str:
             *(indented(group) for group in groups or [f"none: {line.verb} has only keys"]),
             "\nkeys (key=value)\n",
             *key_lines(line.compose(line.overrides)),
+            *short_forms(line),
             "\nkey=value overrides a key, -m key=a,b sweeps over values,",
             "--cfg job --resolve prints the configuration and stops\n",
         ]
     )
+
+
+def short_forms(line: CommandLine) -> Iterator[str]:
+    """Yield the short forms of a verb's keys: `data` for `task.data_dir`."""
+    forms = {**(SHORT if "task" in line.groups() else {}), **BENCHMARK.get(line.verb, {})}
+    own = {entry.name for entry in fields(SCHEMAS[line.verb])}
+    pairs = [f"{short} for {key}" for short, key in forms.items() if short not in own]
+    if pairs:
+        yield "\nshort forms of keys\n"
+        yield indented(", ".join(pairs))
 
 
 def key_lines(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -72,7 +85,7 @@ def shown(cfg: DictConfig, key: str) -> str:
 
 def entry(assignment: str, meaning: str) -> str:
     """Put a key with its value beside its meaning."""
-    lines = textwrap.wrap(meaning, WIDTH - COLUMN)
+    lines = textwrap.wrap(meaning, WIDTH - COLUMN, break_on_hyphens=False)
     head = f"  {assignment}"
     first = [head] if len(head) >= COLUMN or not lines else [f"{head:<{COLUMN}}{lines.pop(0)}"]
     return "\n".join([*first, *(" " * COLUMN + text for text in lines)])
@@ -80,4 +93,7 @@ def entry(assignment: str, meaning: str) -> str:
 
 def indented(text: str) -> str:
     """Break a line at blanks, and indent it."""
-    return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    wrapper = textwrap.TextWrapper(
+        WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
+    return wrapper.fill(text)

@@ -43,8 +43,7 @@ CONVERTED = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 HYDRA_FOLDERS = ("hydra.run.dir", "hydra.output_subdir", "hydra.job.chdir")
-"""Keys of Hydra's own folders: goft has its run folder instead, and paths are relative to the
-folder in which the command was typed."""
+"""Keys of Hydra's own folders; goft has its run folder and stays in the working folder."""
 # Longer folder names break on some file systems once a metric or checkpoint name is appended.
 MAX_RUN_NAME = 120
 MAX_PLACE_NAME = 32
@@ -278,8 +277,9 @@ def freeze(cfg: DictConfig, kind: type[ConfigT]) -> ConfigT:
 def without_values(cfg: DictConfig, key: str | None) -> GoftError:
     """Return one error for all keys that have no value."""
     names = missing_keys(cfg) or [str(key)]
-    found = f"{', '.join(names)} {'have' if names[1:] else 'has'} no value"
-    return GoftError(found, f"pass {' '.join(f'{name}=VALUE' for name in names)}")
+    have = "have" if names[1:] else "has"
+    pairs = [f"{one}={'RUN_FOLDER' if one in ('adapter', 'runs') else 'VALUE'}" for one in names]
+    return GoftError(f"{', '.join(names)} {have} no value", f"pass {' '.join(pairs)}")
 
 
 def missing_keys(cfg: DictConfig, prefix: str = "") -> list[str]:

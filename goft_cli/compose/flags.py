@@ -25,6 +25,8 @@ PLAIN_WORDS = {
 """By verb, the key that words without a key set."""
 KEY = re.compile(r"[+~]*[A-Za-z_][\w.]*(@[\w.]*)?=|[+~]|hydra[./]|=")
 """The beginning of an override, which the path of a run does not have."""
+NAME_OF_RUN = re.compile(r"(?:^|,)\s*([^\s:,={}/]+)\s*:")
+"""A name in the mapping of `goft predict adapters={a: RUN1, b: RUN2}`."""
 PLACES_OF_RUN = {"model.path": "base_model", "task.data_dir": "data_dir"}
 """Keys of paths in `goft train`, and the keys of the same paths in verbs on its run."""
 
@@ -106,12 +108,22 @@ def is_plain(verb: str, words: Sequence[str], index: int) -> bool:
 def quoted(word: str) -> str:
     """Quote a value with `=` or letters beyond ASCII, or after `~`, which Hydra cannot read.
 
-    A value that is quoted already, a list, a mapping or a call is left as it is.
+    A value that is quoted already, a list, a call or a mapping other than that of runs is left as
+    it is.
     """
     key, _, value = word.partition("=")
+    if key == "adapters" and "=" in value and not set(value) & set("'\""):
+        return f"{key}={with_quotes(value)}"
     unread = "=" in value or value.startswith("~")
     plain = unread and not word.startswith("-") and not set(value) & set("'\"[]{}()")
     return f'{key}="{value}"' if plain else lettered(word)
+
+
+def with_quotes(runs: str) -> str:
+    """Quote the paths of a mapping of runs, `{a: RUN1, b: RUN2}`; a run's name has `,` and `=`."""
+    _, *rest = NAME_OF_RUN.split(runs.strip("{} "))
+    pairs = zip(rest[::2], rest[1::2], strict=True)
+    return "{" + ", ".join(f'{name}: "{path.strip()}"' for name, path in pairs) + "}"
 
 
 def own_flags(verb: str) -> list[str]:

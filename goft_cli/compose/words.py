@@ -77,6 +77,7 @@ usage: goft VERB [group=choice ...] [key=value ...]
 {verbs}
 
   goft train                                         the offline demo, about a minute on two cores
+  goft train task=own/classification data=FILE       texts and labels of your own, as a table
   goft train task=glue/cola model=deberta-v3-base    the paper's GLUE recipe for CoLA
   goft train -m adapter=goft,qgoft,lora seed=1,2,3   a sweep
   goft eval RUN_FOLDER                               score a trained run on its task again

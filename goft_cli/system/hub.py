@@ -267,9 +267,13 @@ def go_offline() -> None:
 
 
 def built() -> list[str]:
-    """List the cache of `datasets`: folders `namespace___name/configuration/version/revision`."""
+    """List the hub's data in the cache of `datasets`: folders `namespace___name/configuration`.
+
+    Files that `datasets` read from this machine are there too, as `json/default-DIGEST`.
+    """
     from datasets import config
 
     root = Path(config.HF_DATASETS_CACHE).expanduser()
     found = {path.parts[-5:-3] for path in root.glob("*/*/*/*/dataset_info.json")}
-    return sorted(f"{name.replace('___', '/')} {subset}" for name, subset in found)
+    of_hub = [pair for pair in found if "___" in pair[0] or not pair[1].startswith("default-")]
+    return sorted(f"{name.replace('___', '/')} {subset}" for name, subset in of_hub)

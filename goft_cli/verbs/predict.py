@@ -105,10 +105,11 @@ def predict_rows(
     options: dict[str, Any] = {"batch_size": cfg.batch_size, "decoding": cfg}
     predicted, tally = predicted_rows(run, table, rows, left_out, **options)
     write(cfg.output, predicted)
+    made = f"{tally.made} prediction{'' if tally.made == 1 else 's'}{run.at}"
     if cfg.output == STREAM:
-        console.print(f"{tally.made} predictions{run.at}")
+        console.print(made)
     else:
-        screen.print(f"{tally.made} predictions{run.at}: {cfg.output}", soft_wrap=True)
+        screen.print(f"{made}: {cfg.output}", soft_wrap=True)
 
 
 def predicted_rows(

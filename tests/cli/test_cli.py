@@ -64,6 +64,14 @@ def test_help_shows_the_meaning_beside_the_key(goft: Goft) -> None:
     assert "Rank" in line
 
 
+def test_help_breaks_no_name_and_lists_short_forms(goft: Goft) -> None:
+    page = goft("train", "--help").out
+    assert not [line for line in page.splitlines() if line.endswith("-")]
+    assert "data for task.data_dir" in page
+    assert "benchmark for task" in goft("eval", "--help").out
+    assert "short forms" not in goft("merge", "--help").out
+
+
 def test_info_shows_how_a_configuration_came_about(goft: Goft) -> None:
     answer = goft("train", "--info", "defaults")
     assert answer.code == 0

@@ -57,6 +57,14 @@ def test_a_flag_named_after_a_key_is_that_key(verb: str, typed: str, read: str) 
     assert as_overrides(verb, typed.split()) == read.split()
 
 
+def test_runs_by_name_arrive_as_they_were_typed() -> None:
+    runs = {"a": "out/seed1-x=[1],y=2", "__base__": "seed2", "b-1": "./seed3-model.path=m,y=2"}
+    typed = ", ".join(f"{name}: {path}" for name, path in runs.items())
+    (word,) = as_overrides("predict", [f"adapters={{{typed}}}"])
+    (override,) = OverridesParser.create().parse_overrides([word])
+    assert override.value() == runs
+
+
 @given(st.lists(st.text("ab=,' /[]{}.-:()", min_size=1), min_size=1, max_size=3))
 def test_paths_arrive_as_they_were_typed(names: list[str]) -> None:
     paths = [f"./{name}" for name in names]

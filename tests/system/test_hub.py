@@ -140,6 +140,9 @@ def test_a_silent_hub_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_dataset_is_refused_at_once(closed: str, tmp_path: Path) -> None:
     cache_dataset(tmp_path, "some/other", "small")
+    of_a_file = tmp_path / "datasets" / "json" / "default-69c0ca43e960412c" / "0.0.0" / "d78d"
+    of_a_file.mkdir(parents=True)
+    (of_a_file / "dataset_info.json").write_text("{}")
     start = time.monotonic()
     sentence = (
         rf"dataset nobody/nothing cannot be loaded: the hub at {closed} cannot be reached \(.*\); "

@@ -88,7 +88,7 @@ def test_eval_and_predict_say_the_strength(
     rows.write_text(f"{TEXT}\n")
     options: dict[str, Any] = {"input": str(rows), "output": str(output), "strength": 0.25}
     predict(PredictConfig(adapter=str(copied), **options))
-    assert "1 predictions at strength 0.25:" in capsys.readouterr().out
+    assert "1 prediction at strength 0.25:" in capsys.readouterr().out
     at = goft_cli.load(copied, strength=0.25)
     score = json.loads(output.read_text())["prediction"]["score"]
     assert score == pytest.approx(share(*at), abs=1e-6)

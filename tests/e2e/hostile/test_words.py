@@ -67,7 +67,7 @@ MISTAKES = [
     ("eval adapter=x task.max_length=3", ["task.max_length=3", "base_model=PATH", "data_dir=DIR"]),
     ("eval adapter=x model.path=y task.data_dir=z", ["adapter=x", "there is no such folder"]),
     ("verify x model.revision=y", ["model.revision=y", "base_model=PATH"]),
-    ("merge", ["adapter has no value"]),
+    ("merge", ["adapter has no value", "pass adapter=RUN_FOLDER"]),
     ("train adapter=goft --cfg job adapter=gofd", ["did you mean adapter=goft?"]),
     ("train --cfg job sed=1", ["goft: sed=1", "did you mean seed?"]),
     ("train --package trainer --cfg job adapter=gofd", ["did you mean adapter=goft?"]),
