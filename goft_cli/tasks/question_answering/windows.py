@@ -128,20 +128,33 @@ def _cut(batch: Batch, tokenizer: Tokenizer, length: int, overlap: int) -> Batch
 def _require_room(questions: list[str], tokenizer: Tokenizer, length: int, overlap: int) -> None:
     """Refuse a question that leaves no room for the context: the tokenizer would panic."""
     for reason in _without_room(questions, tokenizer, length, overlap).values():
-        raise GoftError(reason, "shorten it, or change task.max_length and task.doc_stride")
+        longest = max(_token_counts(questions, tokenizer))
+        fitting = (_room(length, tokenizer) - longest) // 2
+        longer = "shorten it, or pass a larger task.max_length"
+        raise GoftError(reason, f"pass task.doc_stride={fitting}" if fitting > 0 else longer)
 
 
 def _without_room(
     questions: list[str], tokenizer: Tokenizer, length: int, overlap: int
 ) -> dict[int, str]:
-    room = length - tokenizer.num_special_tokens_to_add(pair=True) - overlap
-    ids = cast("Any", tokenizer(questions, add_special_tokens=False)).input_ids
+    room = _room(length, tokenizer) - overlap
+    counts = _token_counts(questions, tokenizer)
     return {
-        place: f"the question {question[:60]!r} has {len(found)} tokens, and windows of {length} "
+        place: f"the question {question[:60]!r} has {count} tokens, and windows of {length} "
         f"that share {overlap} have room for {max(room - 1, 0)}"
-        for place, (question, found) in enumerate(zip(questions, ids, strict=True))
-        if len(found) >= room
+        for place, (question, count) in enumerate(zip(questions, counts, strict=True))
+        if count >= room
     }
+
+
+def _room(length: int, tokenizer: Tokenizer) -> int:
+    """Return how many tokens of question and context a window of a length has."""
+    return length - tokenizer.num_special_tokens_to_add(pair=True)
+
+
+def _token_counts(texts: list[str], tokenizer: Tokenizer) -> list[int]:
+    ids = cast("Any", tokenizer(texts, add_special_tokens=False)).input_ids
+    return [len(one) for one in ids]
 
 
 def _offsets(encoded: BatchEncoding) -> list[tuple[np.ndarray, np.ndarray]]:
