@@ -13,7 +13,7 @@ from typing import Any
 from goft_cli.run.configuration import settings
 from goft_cli.run.record import RunRecord
 from goft_cli.system.files import write_text
-from goft_cli.system.tables import Table
+from goft_cli.system.tables import Table, spaced
 
 CONFIDENCE = 0.95
 BENCHMARK = "benchmark"
@@ -198,11 +198,6 @@ def benchmark_scores(runs: Sequence[RunRecord]) -> dict[str, list[float]]:
         for name, value in run.benchmark_scores.items():
             found[name].append(value)
     return found
-
-
-def spaced(name: str) -> str:
-    """Write the name of a score with spaces."""
-    return name.replace(".", " ").replace("_", " ")
 
 
 def leaderboard_columns(results: Iterable[RunRecord]) -> dict[str, tuple[str, ...]]:

@@ -15,8 +15,7 @@ from torch.utils.data import Subset
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from goft_cli.tasks.base import Arrays, Inputs
-from goft_cli.tasks.tokens import lengths
-from goft_cli.training.weighted_loss import IGNORED
+from goft_cli.tasks.tokens import IGNORED, lengths
 
 
 class ByLength(LengthGroupedSampler):

@@ -49,6 +49,7 @@ from goft_cli.tasks.instruction.rows import (
     query_of,
 )
 from goft_cli.tasks.tokens import (
+    IGNORED,
     AnyModel,
     Batch,
     Model,
@@ -60,8 +61,6 @@ from goft_cli.tasks.tokens import (
 
 CHECKED_ROWS = 1000
 """Rows that a check encodes at a time."""
-IGNORED = -100
-"""The label of a token that is not scored."""
 
 logger = logging.getLogger(__name__)
 AnswersT = TypeVar("AnswersT", bound=InstructionConfig)

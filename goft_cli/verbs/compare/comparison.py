@@ -16,14 +16,12 @@ from goft_cli.system.files import write_json, write_text
 from goft_cli.system.imports import importing
 from goft_cli.verbs.compare import dry_run, forgetting, table, tuning
 from goft_cli.verbs.compare.figures import FORMATS, draw, draw_tuning
-from goft_cli.verbs.compare.runs import PlannedRun, check_folders, compose_runs, finish_all
+from goft_cli.verbs.compare.runs import PlannedRun, Runs, check_folders, compose_runs, finish_all
 from goft_cli.verbs.compare.table import Caption, Summary, summarize
 from goft_cli.verbs.compare.tuning import Search
 
 if TYPE_CHECKING:
     from goft_cli.verbs.plan.layers import Size
-
-Runs = Mapping[str, Sequence[PlannedRun]]
 
 
 def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from goft_cli.run.record import RunRecord
 from goft_cli.run.summary import screen
 from goft_cli.system.errors import GoftError
 from goft_cli.system.imports import importing
-from goft_cli.verbs.compare.runs import PlannedRun, compose_runs, is_done
+from goft_cli.verbs.compare.runs import PlannedRun, Runs, compose_runs, is_done
 from goft_cli.verbs.compare.tuning import RATE, SPLITS, Search
 
 VARIED = {"seed", RATE, *SPLITS}
@@ -23,7 +23,6 @@ VARIED = {"seed", RATE, *SPLITS}
 IN_A_TRIAL, IN_A_RUN = 2.0, 8.0
 """Seconds outside of training for a trial and for a run: loading model and rows, checks at the end,
 and the imports, which trials share. Measured on the demo; a large model takes longer."""
-Runs = Mapping[str, Sequence[PlannedRun]]
 
 
 def show(cfg: CompareConfig, search: Search | None, runs: Runs) -> None:

@@ -15,7 +15,7 @@ from goft_cli.system.digests import digest_of
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json, write_json
 from goft_cli.system.imports import importing
-from goft_cli.verbs.compare.runs import PlannedRun
+from goft_cli.verbs.compare.runs import Runs
 
 CURVES = ("goft", "lora")
 """Adapters whose runs are measured at fractions of their strength, too."""
@@ -63,9 +63,7 @@ class Forgotten:
         return [(statistics.mean(lost), statistics.mean(scores)) for lost, scores in points]
 
 
-def measure_all(
-    cfg: CompareConfig, runs: Mapping[str, Sequence[PlannedRun]], wanted: RetainSpec
-) -> dict[str, Forgotten]:
+def measure_all(cfg: CompareConfig, runs: Runs, wanted: RetainSpec) -> dict[str, Forgotten]:
     """Measure each run that has not been measured on the same files."""
     file = Path(cfg.output_dir) / LINES
     known: dict[str, Line] = read_json(file) if file.is_file() else {}

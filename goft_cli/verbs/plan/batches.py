@@ -25,8 +25,7 @@ from goft_cli.run.trained import spread
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Task, TaskData
 from goft_cli.tasks.families import build_task
-from goft_cli.tasks.instruction import IGNORED
-from goft_cli.tasks.tokens import lengths, usable_positions
+from goft_cli.tasks.tokens import IGNORED, lengths, usable_positions
 from goft_cli.training.evaluation import SAMPLE_ROWS
 from goft_cli.verbs.plan.layers import attached
 from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, total_bytes

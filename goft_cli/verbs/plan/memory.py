@@ -121,9 +121,9 @@ def forecast_memory(model: PeftModel, batches: Batches, cfg: TrainConfig, device
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     copies = 2 if cfg.launcher.num_processes > 1 else 1
     saved = saved_by_packing(model, cfg.model)
-    weights = sum(map(size, model.parameters())) - saved
+    weights = sum(parameter.nbytes for parameter in model.parameters()) - saved
     optimizer = sum(optimizer_bytes(parameter, cfg.trainer.optim) for parameter in trained)
-    gradients = copies * sum(map(size, trained))
+    gradients = copies * sum(parameter.nbytes for parameter in trained)
     activations, scored = traced_bytes(model, batches, cfg.trainer, device)
     fragments = round(FRAGMENTS * activations) if device == "cpu" else 0
     return Memory(
@@ -140,11 +140,6 @@ def forecast_memory(model: PeftModel, batches: Batches, cfg: TrainConfig, device
     )
 
 
-def size(tensor: Tensor) -> int:
-    """Bytes of a tensor."""
-    return tensor.numel() * tensor.element_size()
-
-
 def saved_by_packing(model: nn.Module, cfg: ModelConfig) -> int:
     """Return the bytes that bitsandbytes saves on the linear layers that it packs."""
     if cfg.quantization is None:
@@ -157,17 +152,17 @@ def saved_by_packing(model: nn.Module, cfg: ModelConfig) -> int:
         if not module.weight.requires_grad and "lora_" not in name
     ]
     bits = BITS[cfg.quantization]
-    return sum(size(weight) - math.ceil(weight.numel() * bits / 8) for weight in packed)
+    return sum(weight.nbytes - math.ceil(weight.numel() * bits / 8) for weight in packed)
 
 
 def optimizer_bytes(parameter: Tensor, optimizer: Optimizer) -> int:
     """Return what an optimizer keeps for one tensor."""
     if optimizer is not Optimizer.adafactor:
-        return MOMENTS.get(optimizer, 2) * size(parameter)  # those not listed keep two at most
+        return MOMENTS.get(optimizer, 2) * parameter.nbytes  # those not listed keep two at most
     if parameter.dim() < 2:
-        return size(parameter)
+        return parameter.nbytes
     rows, columns = parameter.shape[-2:]  # Adafactor: a mean for each row and each column
-    return size(parameter) // (rows * columns) * (rows + columns)
+    return parameter.nbytes // (rows * columns) * (rows + columns)
 
 
 def process_bytes() -> int:

@@ -23,11 +23,11 @@ from goft_cli.run.layers import LayerReport
 from goft_cli.run.record import RunRecord
 from goft_cli.run.retained import valid
 from goft_cli.run.summary import megabytes
-from goft_cli.studies.leaderboard import mean_and_deviation, spaced, told_apart
+from goft_cli.studies.leaderboard import mean_and_deviation, told_apart
 from goft_cli.system.figures import save
 from goft_cli.system.files import write_text
 from goft_cli.system.palette import Look, looks_of
-from goft_cli.system.tables import Table, of_records
+from goft_cli.system.tables import Table, of_records, spaced
 from goft_cli.verbs.report import figures
 from goft_cli.verbs.report.gather import one_per_adapter
 from goft_cli.verbs.rewind import show

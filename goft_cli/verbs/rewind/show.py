@@ -11,7 +11,7 @@ import numpy as np
 
 from goft_cli.system.figures import PANEL, SECOND_INK, legend, style
 from goft_cli.system.palette import Look, look_of
-from goft_cli.system.tables import Table, of_records, styled
+from goft_cli.system.tables import Table, of_records, spaced, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,11 +124,6 @@ def untested(content: Content) -> str:
 def with_error(value: float, error: float, sign: str = "") -> str:
     """Write a number with its standard error."""
     return f"{value:{sign}.4f} ± {error:.4f}"
-
-
-def spaced(name: str) -> str:
-    """Write the name of a score with spaces."""
-    return name.replace("_", " ")
 
 
 @style()
