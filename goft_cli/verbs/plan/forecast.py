@@ -148,12 +148,17 @@ class Plan:
     cached: Sequence[str]
 
 
+def planned_run(planned: PlanConfig) -> TrainConfig:
+    """Return the run that a plan is of."""
+    return TrainConfig(**{f.name: getattr(planned, f.name) for f in fields(TrainConfig)})
+
+
 def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
     """Plan a run from its model's configuration and rows that are here, without weights.
 
     `wanted` is what is to be measured of the base model after it.
     """
-    cfg = TrainConfig(**{f.name: getattr(planned, f.name) for f in fields(TrainConfig)})
+    cfg = planned_run(planned)
     device, task = device_of(cfg), build_task(cfg.task)
     data = rows_at_hand(task)
     model = attached(cfg, cfg.adapter)

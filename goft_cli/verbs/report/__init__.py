@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,6 @@ def report(cfg: ReportConfig) -> None:
 
 def source(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
     """Return the digest of all files that a page is made from; None if some are missing."""
-    from dataclasses import asdict, replace
-
     from goft_cli.run.manifest import describe_base
     from goft_cli.run.provenance import ADAPTER_FILES
     from goft_cli.run.retained import NAME as RETAINED
