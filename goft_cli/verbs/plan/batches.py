@@ -178,11 +178,11 @@ class Sample:
     packed: int
 
 
-def sampled_inputs(cfg: TrainConfig, data: TaskData, most: int = SAMPLED) -> Sample:
-    """Encode up to `most` rows of texts as the training does."""
+def sampled_inputs(cfg: TrainConfig, data: TaskData) -> Sample:
+    """Encode up to `SAMPLED` rows of texts as the training does."""
     task = build_task(cfg.task)
     rows = data.splits[cfg.task.train_split]
-    places = spread(len(rows), most)
+    places = spread(len(rows), SAMPLED)
     processor = processor_of(cfg, task, empty_model(cfg.model, task))
     inputs = cast("Dataset", task.split(rows.select(places), processor).inputs)
     packed = len(cast("Dataset", task.training_inputs(inputs)))
