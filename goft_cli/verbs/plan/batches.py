@@ -27,8 +27,9 @@ from goft_cli.tasks.base import Collator, Inputs, Task, TaskData
 from goft_cli.tasks.families import build_task
 from goft_cli.tasks.tokens import IGNORED, lengths, usable_positions
 from goft_cli.training.evaluation import SAMPLE_ROWS
+from goft_cli.training.launch_checks import device_of
 from goft_cli.verbs.plan.layers import attached
-from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, total_bytes
+from goft_cli.verbs.plan.memory import Memory, forecast_memory, total_bytes
 from goft_cli.verbs.plan.steps import Batches
 
 INPUT = "input_ids"
@@ -254,4 +255,4 @@ def memory_of(cfg: TrainConfig, model: PeftModel, data: TaskData | None) -> Memo
     """
     base = cast("PreTrainedModel", model.get_base_model())
     batches, _ = largest_batches(cfg, build_task(cfg.task), data, base)
-    return forecast_memory(model, batches, cfg, device_of(cfg))
+    return forecast_memory(model, batches, cfg, device_of(cfg.trainer))

@@ -18,6 +18,7 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.tables import Table
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.families import build_task
+from goft_cli.training.launch_checks import device_of
 from goft_cli.verbs.plan.batches import (
     BATCH,
     EVALUATED,
@@ -31,7 +32,7 @@ from goft_cli.verbs.plan.batches import (
 )
 from goft_cli.verbs.plan.calibration import calibrate, depth_of
 from goft_cli.verbs.plan.layers import attached
-from goft_cli.verbs.plan.memory import Memory, device_of, free_bytes, process_bytes
+from goft_cli.verbs.plan.memory import Memory, free_bytes, process_bytes
 
 PERCENTILES = 99, 95, 90
 """Of the lengths of the rows: the values of `task.max_length` to try."""
@@ -56,7 +57,7 @@ class Candidate:
 
 def room_of(cfg: TrainConfig, fits: int | None) -> int:
     """Return the bytes to fit into: those given, or what is free on the device at hand."""
-    return free_bytes(device_of(cfg)) if fits is None else fits
+    return free_bytes(device_of(cfg.trainer)) if fits is None else fits
 
 
 def candidates(

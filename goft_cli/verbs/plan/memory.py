@@ -23,6 +23,7 @@ from goft_cli.models.heads import head_of
 from goft_cli.system.digests import in_modules
 from goft_cli.tasks.base import Tensors
 from goft_cli.training.by_length import parts_of
+from goft_cli.training.launch_checks import device_of
 from goft_cli.verbs.plan.stand_in import allocating_only
 from goft_cli.verbs.plan.steps import Batches, as_trained, evaluate, loss_of
 
@@ -171,11 +172,6 @@ def process_bytes() -> int:
     return psutil.Process().memory_info().rss
 
 
-def device_of(cfg: TrainConfig) -> str:
-    """Name where the run trains, "cpu" or "cuda"."""
-    return "cuda" if torch.cuda.is_available() and not cfg.trainer.use_cpu else "cpu"
-
-
 def free_bytes(device: str) -> int:
     """Return how much memory is free."""
     if device == "cuda":
@@ -185,7 +181,7 @@ def free_bytes(device: str) -> int:
 
 def total_bytes(cfg: TrainConfig) -> int:
     """Return the memory of one process: that of its GPU, or its share of the machine's."""
-    if device_of(cfg) == "cuda":
+    if device_of(cfg.trainer) == "cuda":
         return torch.cuda.mem_get_info()[1]
     return psutil.virtual_memory().total // cfg.launcher.num_processes
 
