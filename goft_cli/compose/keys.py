@@ -71,7 +71,7 @@ def is_choice(word: str, groups: Mapping[str, Sequence[str]]) -> bool:
 
 
 def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
-    """Read the groups from the YAML trees.
+    """Return the choices of each group in these folders of YAML files.
 
     A file whose name starts with an underscore is only inherited by others, not a choice.
     """
@@ -80,7 +80,10 @@ def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
 
 @cache
 def choices_below(roots: tuple[Path, ...]) -> dict[str, list[str]]:
-    """Return the same; a relative root would be another one after a change of folder."""
+    """Return the choices of each group in absolute folders.
+
+    A relative one would name another folder after a change of the working folder.
+    """
     found: dict[str, set[str]] = {}
     for root in roots:
         for file in root.rglob("*/[!_]*.yaml"):
