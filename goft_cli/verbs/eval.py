@@ -74,12 +74,12 @@ def evaluate(cfg: EvalConfig) -> None:
 
 def wanted_of(cfg: EvalConfig) -> RetainSpec | None:
     """Return the measures of forgetting to make, with their tasks composed and checked."""
-    from goft_cli.compose.references import retained
+    from goft_cli.compose.references import retain_spec
     from goft_cli.run.record import RunRecord, find_run
 
     if cfg.retain is None:
         return None
-    return retained(cfg.retain, RunRecord(find_run(str(cfg.adapter))).cfg.task)
+    return retain_spec(cfg.retain, RunRecord(find_run(str(cfg.adapter))).cfg.task)
 
 
 def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:

@@ -101,7 +101,7 @@ def retained_by(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retaine
 def prepare(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retention:
     """Read and encode the reference rows, and compute the base model's values in one pass.
 
-    `wanted` comes from `goft_cli.compose.references.retained` if it names tasks.
+    `wanted` comes from `goft_cli.compose.references.retain_spec` if it names tasks.
     """
     wanted = wanted.settled(run.cfg.task)
     return Retention(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goft_cli.compose.recomposition import separate_hydra
-from goft_cli.compose.references import retained
+from goft_cli.compose.references import retain_spec
 from goft_cli.config import Budget, CompareConfig
 from goft_cli.config.model import real_name
 from goft_cli.run.summary import screen
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
     """Finish every run and write the comparison; `words` are the overrides of all runs."""
     with separate_hydra():  # the tasks to measure on are checked before anything trains
-        wanted = None if cfg.retain is None else retained(cfg.retain, cfg.task)
+        wanted = None if cfg.retain is None else retain_spec(cfg.retain, cfg.task)
     words_of: dict[str, Sequence[str]] = dict.fromkeys(cfg.adapters, words)
     runs = compose_all(cfg, words_of)
     check_folders(runs)

@@ -35,7 +35,7 @@ class Forgotten:
 
     @property
     def label(self) -> str:
-        """The label of the number."""
+        """The label of `values` on a figure or in a table."""
         return self.runs[0].label
 
     @property
@@ -45,7 +45,7 @@ class Forgotten:
 
     @property
     def mean(self) -> float:
-        """Its mean."""
+        """The mean of `values`."""
         return statistics.mean(self.values)
 
     @property
@@ -71,7 +71,7 @@ def measure_all(cfg: CompareConfig, runs: Runs, wanted: RetainSpec) -> dict[str,
     for name, planned in runs.items():
         records = [run.record for run in planned]
         several = [
-            find(one, wanted, one.cfg.adapter.strength) or measured(one, wanted) for one in records
+            find(one, wanted, one.cfg.adapter.strength) or measure(one, wanted) for one in records
         ]
         keys = [key_of(one, wanted) for one in records] if name in CURVES else []
         for key, record in zip(keys, records, strict=False):
@@ -88,7 +88,7 @@ def key_of(record: RunRecord, wanted: RetainSpec) -> str:
     return digest_of([sources_digest(record), references_of(wanted), split, list(STRENGTHS)])
 
 
-def measured(record: RunRecord, wanted: RetainSpec) -> Retained:
+def measure(record: RunRecord, wanted: RetainSpec) -> Retained:
     """Open a run and measure it as it was trained."""
     with importing(packed=record.cfg.model.quantization is not None):
         from goft_cli.run.forgetting import retained_by
