@@ -229,11 +229,13 @@ def fitting_size(size: int, memory: Memory | None, room: int) -> int:
     `memory` is the forecast for the whole batch; without it the largest divisor counts as fitting.
     """
     parts = [part for part in range(size - 1, 0, -1) if size % part == 0]
-    fitting = (part for part in parts if memory is None or at(memory, part / size).peak <= room)
+    fitting = (
+        part for part in parts if memory is None or at_share(memory, part / size).peak <= room
+    )
     return next(fitting, 1)
 
 
-def at(memory: Memory, share: float) -> Memory:
+def at_share(memory: Memory, share: float) -> Memory:
     """Return the forecast for a share of the batch: the activations are those of its examples."""
     parts = {name: round(getattr(memory, name) * share) for name in OF_EXAMPLES}
     return replace(memory, **parts)

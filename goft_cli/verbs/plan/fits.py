@@ -23,7 +23,7 @@ from goft_cli.verbs.plan.batches import (
     BATCH,
     EVALUATED,
     STEPS,
-    at,
+    at_share,
     fitting_size,
     largest_batches,
     memory_of,
@@ -110,7 +110,7 @@ def lower_sizes(cfg: TrainConfig, memory: Memory, room: int) -> Iterator[int]:
     if updates.peak <= room and value_of(cfg, EVALUATED) > size:
         yield size
     while lower > 1:
-        lower = fitting_size(lower, at(updates, lower / size), room)
+        lower = fitting_size(lower, at_share(updates, lower / size), room)
         yield lower
 
 
@@ -118,7 +118,7 @@ def in_parts(cfg: TrainConfig, memory: Memory, lower: int) -> dict[str, Any]:
     """Return the settings for batches of at most `lower` rows; `memory` is that of whole ones."""
     size, steps, scored = (value_of(cfg, key) for key in (BATCH, STEPS, EVALUATED))
     found = {} if lower == size else {BATCH: lower, STEPS: steps * size // lower}
-    if at(memory, lower / size).evaluates:
+    if at_share(memory, lower / size).evaluates:
         found[EVALUATED] = min(scored, lower)
     return found
 

@@ -117,12 +117,12 @@ def strength_sections(runs: Sequence[RunRecord], looks: Mapping[str, Look]) -> l
             run,
             show.table(run.rewound),
             [
-                Panel(name, title, show.drawn(run.rewound, [key], looks[run.adapter]))
+                Panel(name, title, show.draw_panels(run.rewound, [key], looks[run.adapter]))
                 for key, name, title in (
                     ("score", f"strength-{number}", "Score by strength"),
                     ("forgotten", f"forgotten-{number}", "What is forgotten, by strength"),
                 )
-                if key in show.panels(run.rewound)
+                if key in show.panel_keys(run.rewound)
             ],
         )
         for number, run in enumerate(runs, start=1)
