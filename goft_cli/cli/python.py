@@ -83,16 +83,18 @@ def predict(
     """
     from goft_cli.verbs.predict import predicted_rows, sound_rows
 
-    options: dict[str, Any] = {
-        "batch_size": batch_size,
-        "decoding": Decoding(max_new_tokens=max_new_tokens),
-    }
     with (
         opened_several(run, rows, adapter_column, base_model, strength)
         if isinstance(run, Mapping)
         else opened_with(run, rows, base_model, strength)
     ) as (trained, task, table):
-        predicted, _ = predicted_rows(trained, table, *sound_rows(task, table), **options)
+        predicted, _ = predicted_rows(
+            trained,
+            table,
+            *sound_rows(task, table),
+            batch_size=batch_size,
+            decoding=Decoding(max_new_tokens=max_new_tokens),
+        )
         return [line for lines in predicted.lines() for line in lines]
 
 
@@ -254,16 +256,14 @@ def refusals(words: list[str]) -> Iterator[None]:
 @contextmanager
 def as_found() -> Iterator[None]:
     """Restore Hydra, progress bars, logs and the garbage collector after a block."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.hydra_config import HydraConfig
+    from goft_cli.compose.recomposition import separate_hydra
 
-    opened, settings = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     ours, frozen = logging.getLogger("goft_cli"), gc.get_freeze_count()
     level, propagate = ours.level, ours.propagate
     try:
-        yield
+        with separate_hydra():
+            yield
     finally:
-        GlobalHydra.instance().hydra, HydraConfig.instance().cfg = opened, settings
         ours.setLevel(level)
         ours.propagate = propagate
         if not frozen:  # the caller's objects must stay collectable

@@ -70,7 +70,7 @@ def is_choice(word: str, groups: Mapping[str, Sequence[str]]) -> bool:
 
 
 def group_choices(roots: tuple[Path, ...]) -> dict[str, list[str]]:
-    """Read the groups from the YAML trees.
+    """Return the choices of each group in these folders of YAML files.
 
     A file whose name starts with an underscore is only inherited by others, not a choice.
     """

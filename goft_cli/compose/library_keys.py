@@ -17,6 +17,7 @@ from typing import Any
 
 from goft_cli.compose.words import did_you_mean, nearest
 from goft_cli.config import AdapterConfig, PeftAdapterConfig, TrainConfig, TrainerConfig
+from goft_cli.config.adapter import CIRCUMSTANCES
 from goft_cli.system.errors import GoftError
 
 OWN = frozenset(entry.name for entry in fields(TrainerConfig)) - {"extra"}
@@ -72,11 +73,6 @@ KINDS: dict[str, type] = {
 """Types of values on a command line, by the names in an annotation."""
 OF_LAYERS = {"target_modules", "modules_to_save"}
 """Options that every method on layers with a trainable head has."""
-CIRCUMSTANCES = {
-    *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path"),
-    *("revision", "inference_mode"),
-}
-"""Fields that say where and for what an adapter was saved, not what it is."""
 OWN_OPTIONS = {
     "target_modules": "pass adapter.target_modules=[NAME,...]",
     "layers_to_transform": "pass adapter.layers_to_transform=[NUMBER,...]",
@@ -144,7 +140,7 @@ def check_method(adapter: AdapterConfig) -> None:
             f"adapter.type={method}: PEFT does not attach this method to layers",
             "choose a method on layers, such as adapter.type=ROAD",
         )
-    options = known[method].keys() - CIRCUMSTANCES
+    options = known[method].keys() - CIRCUMSTANCES - {"task_type", "peft_type"}
     for name in adapter.config:
         key = f"adapter.config.{name}"
         if name in OWN_OPTIONS:

@@ -20,9 +20,13 @@ from goft_cli.config.task import LESS_IS_BETTER, DatasetConfig, OwnDataConfig
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import LABEL
 
-UPDATES, BATCH, MOST_EPOCHS, FEW_EPOCHS = 750, 32, 20, 3
-"""About how many updates to train, rows of an update, the most epochs, and the most epochs of a
-language model, which overfits sooner."""
+UPDATES = 750
+"""About how many updates to train."""
+BATCH = 32
+"""Rows of an update."""
+MOST_EPOCHS = 20
+FEW_EPOCHS = 3
+"""The most epochs of a language model, which overfits sooner."""
 SHARED: dict[str, Any] = {
     "num_train_epochs": 3,
     "per_device_train_batch_size": 32,

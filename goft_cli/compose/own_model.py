@@ -21,7 +21,6 @@ ALL_LINEAR = "all-linear"
 """PEFT's word for every linear layer but the output layer."""
 UNNAMEABLE = re.compile(r"[^\w.=+,-]+")
 """Characters that run folder names do not have."""
-REMEDY = "pass a folder written by save_pretrained"
 
 
 def own_model(key: str, *, _parent_: DictConfig) -> Any:  # noqa: ANN401 - a YAML scalar or list
@@ -67,7 +66,7 @@ def read_config(path: str, revision: str | None) -> dict[str, Any]:
     if not isinstance(kind, str):
         raise GoftError(
             f"model.path={path}: its config.json has no key model_type",
-            REMEDY,
+            "pass a folder written by save_pretrained",
         )
     return config
 

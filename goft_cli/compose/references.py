@@ -26,7 +26,7 @@ SHORT = "benchmark"
 """The group whose choices are short names of benchmarks."""
 
 
-def retained(value: object, task: TaskConfig, *, at_hand: bool = True) -> RetainSpec:
+def retain_spec(value: object, task: TaskConfig, *, at_hand: bool = True) -> RetainSpec:
     """Read the value of `retain` for a run on a task, and compose the tasks that it names.
 
     Missing files are refused; with `at_hand`, so is hub data that is neither cached nor

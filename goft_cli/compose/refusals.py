@@ -6,6 +6,7 @@ import errno
 import re
 import resource
 from collections.abc import Sequence
+from dataclasses import fields
 
 from goft_cli.system.errors import (
     CRASH,
@@ -77,8 +78,6 @@ def _sentence_and_code(error: Exception | Stopped, arguments: Sequence[str]) -> 
 
 def what_to_lower(verb: str) -> str:
     """Return the sentence for a verb that ran out of memory outside training."""
-    from dataclasses import fields
-
     from goft_cli.config import SCHEMAS
 
     sized = verb in SCHEMAS and "batch_size" in {entry.name for entry in fields(SCHEMAS[verb])}

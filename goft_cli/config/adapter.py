@@ -17,6 +17,14 @@ Sizes = Callable[[Sequence[int]], Sequence[int]]
 """Maps the input features of the adapted layers to the sizes that fit them, ascending."""
 
 
+ANY_UPDATES = 10**6
+"""A number of updates that AdaLoRA's schedule accepts, for uses that do not depend on it."""
+CIRCUMSTANCES = {
+    *("auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version", "revision")
+}
+"""Fields of PEFT's configurations that say where and by which version an adapter was saved."""
+
+
 @dataclass(frozen=True)
 class Growth:
     """How the size of an adapter is chosen.

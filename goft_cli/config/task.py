@@ -37,7 +37,7 @@ OmegaConf.register_new_resolver("judge", headline_split, replace=True)
 
 
 UNTUNED = "untuned"
-"""Source of a recipe without values, for which those of `goft_cli.compose.untuned` are used."""
+"""Source of a recipe without values, for which those of `goft_cli.compose.own.untuned` are used."""
 
 
 @dataclass

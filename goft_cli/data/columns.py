@@ -140,14 +140,16 @@ def find_label(table: Table, text: Sequence[str], remedy: str = "name it with la
 
 def looks_like_labels(values: Sequence[Any]) -> bool:
     """Tell whether values are few, short and repeated."""
-    found = [known(value) if isinstance(value, str) else identity(value) for value in values]
+    found = [
+        identity_of_text(value) if isinstance(value, str) else identity(value) for value in values
+    ]
     kinds = Counter(value for value in found if value is not None)
     length = sum(len(str(value)) * count for value, count in kinds.items())
     few = 2 <= len(kinds) <= max(2, MANY_CLASSES * len(values))
     return few and length <= SHORT * max(1, kinds.total())
 
 
-known = lru_cache(maxsize=4096)(identity)
+identity_of_text = lru_cache(maxsize=4096)(identity)
 """`identity`, cached because labels repeat."""
 
 
@@ -204,7 +206,7 @@ def label_names(table: Table, column: str, remedy: str = OTHER_LABEL) -> list[st
     spelled: dict[Identity, str] = {}
     cells = {index: value for index, value in enumerate(table.columns[column]) if not is_gap(value)}
     for index, value in cells.items():
-        what = known(value) if isinstance(value, str) else identity(value)
+        what = identity_of_text(value) if isinstance(value, str) else identity(value)
         if what is None:
             raise GoftError(
                 f"{table.place(index)}: {column} is {value!r}, expected a label", "correct the row"

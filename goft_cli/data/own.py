@@ -79,7 +79,7 @@ def read_own(
     own: OwnDataConfig,
     splits: Sequence[str],
     layout: Layout,
-    convert: Callable[[Table], Table] | None = None,
+    convert: Callable[[Table], Table] | None,
 ) -> tuple[dict[str, Table], dict[str, Any]]:
     """Return tables by split, and the place and SHA-256 of every file for the manifest."""
     files = find_files(config.place, own)
@@ -173,9 +173,9 @@ def held_out(table: Table, own: OwnDataConfig, strata: str | None) -> list[int]:
             f"{table.origin}: found {len(rows)} row, expected at least 2, one for validation",
             "pass more rows",
         )
-    classes = (
-        [str(identity(one)) for one in columned(table, strata)] if strata else [""] * len(rows)
-    )
+    # without a column of classes, all rows are one class
+    values = table.columns.get(strata) if strata else None
+    classes = [""] * len(rows) if values is None else [str(identity(one)) for one in values]
     groups: dict[object, list[int]] = {}
     for index, key in zip(rows, grouped(table, own.group), strict=True):
         groups.setdefault(key, []).append(index)
@@ -192,12 +192,8 @@ def held_out(table: Table, own: OwnDataConfig, strata: str | None) -> list[int]:
         if 2 * gain > len(groups[key]):
             wanted.subtract(found)
             chosen += groups[key]
-    return sorted(chosen or smallest(groups.values()))
-
-
-def columned(table: Table, name: str) -> Iterable[Any]:
-    """Return the values of the column of classes; without the column, all rows are one class."""
-    return table.columns.get(name, [None] * len(table))
+    # the smallest group, where each is larger than the held-out share
+    return sorted(chosen or min(groups.values(), key=len))
 
 
 def grouped(table: Table, column: str | None) -> Iterable[object]:
@@ -224,11 +220,6 @@ def shares(sizes: Mapping[str, int], share: float) -> Counter[str]:
 def digest(seed: int, key: object) -> str:
     """Return the sort key of a row or group."""
     return hashlib.sha256(f"{seed} {key}".encode()).hexdigest()
-
-
-def smallest(groups: Iterable[list[int]]) -> list[int]:
-    """Return the smallest group, for the case that each is larger than the held-out share."""
-    return min(groups, key=len)
 
 
 def without_gaps(table: Table, columns: Sequence[str]) -> Table:

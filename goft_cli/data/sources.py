@@ -156,7 +156,7 @@ def _digits() -> Any:  # noqa: ANN401 - a Bunch, whose class does not say what i
 
 
 def _download(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
-    found = find_files(dataset, splits)
+    found = find_parquet(dataset, splits)
     if found is None:
         return _load(dataset, splits)
     name = dataset_files.named(dataset)
@@ -185,7 +185,7 @@ def _load(dataset: DatasetConfig, splits: Sequence[str]) -> Splits:
     return tables, provenance
 
 
-def find_files(dataset: DatasetConfig, splits: Sequence[str]) -> dataset_files.Found | None:
+def find_parquet(dataset: DatasetConfig, splits: Sequence[str]) -> dataset_files.Found | None:
     """Return the parquet files of a hub dataset; None if `load_all` must load the rows."""
     try:
         return dataset_files.bring_splits(dataset, splits)

@@ -63,14 +63,14 @@ class Predicted:
         }
 
 
-def free_name(columns: Iterable[str], wanted: str = "prediction") -> str:
+def free_name(columns: Iterable[str]) -> str:
     """Return a free name for the predictions: `prediction`, or with a number.
 
     A column such as `prediction.label`, from an earlier file, also occupies the name.
     """
     taken = {column.split(".")[0] for column in columns}
-    numbered = (f"{wanted}_{number}" for number in range(2, len(taken) + 3))
-    return next(name for name in (wanted, *numbered) if name not in taken)
+    numbered = (f"prediction_{number}" for number in range(2, len(taken) + 3))
+    return next(name for name in ("prediction", *numbered) if name not in taken)
 
 
 def flattened(name: str, values: Mapping[str, Any]) -> dict[str, Any]:

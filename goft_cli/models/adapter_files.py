@@ -18,19 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from goft_cli.config.adapter import CIRCUMSTANCES
 from goft_cli.models.backbone import selects
 from goft_cli.system.errors import GoftError
 
 SETTINGS = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-CIRCUMSTANCES = {
-    "auto_mapping",
-    "base_model_name_or_path",
-    "inference_mode",
-    "peft_version",
-    "revision",
-}
-"""Settings about where and by which version an adapter was saved, which are not compared."""
 BASE_WEIGHT = ".base_layer.weight"
 """Suffix of a base weight, which PEFT saves with an adapter on an embedding."""
 SELECTIONS = {"target_modules", "modules_to_save"}

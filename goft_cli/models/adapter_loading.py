@@ -13,11 +13,11 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from goft_cli.config import TrainConfig
+from goft_cli.config.adapter import ANY_UPDATES
 from goft_cli.models.adalora import separate_penalty
 from goft_cli.models.adapter_files import check_settings, check_tensors, read_settings, read_tensors
 from goft_cli.models.adapters import (
     ADAPTER,
-    ANY_UPDATES,
     filtered_peft_warnings,
     keep_base_values,
     peft_config,

@@ -43,8 +43,6 @@ logger = logging.getLogger(__name__)
 
 ADAPTER = "default"
 """PEFT's name for the only adapter."""
-ANY_UPDATES = 10**6
-"""A number of updates that AdaLoRA's schedule accepts, for uses that do not depend on it."""
 MODULES_TO_SAVE = "modules_to_save"
 """PEFT's name for the modules that are trained in full."""
 PEFT_TASK_TYPES = {

@@ -37,7 +37,7 @@ from goft_cli.system.errors import (
     hangup_is_ignored,
     stop_now,
 )
-from goft_cli.training.launch_checks import sharding_backend
+from goft_cli.training.launch_checks import device_of, sharding_backend
 
 ORPHAN_CHECK_SECONDS = 0.5
 SAVING_SECONDS = 600
@@ -74,7 +74,7 @@ def launch(cfg: TrainConfig, config: Path, module: str) -> None:
 
 def worker_environment(cfg: TrainConfig) -> dict[str, str]:
     """Return variables that let accelerate start CPU processes and torchrun wait for a save."""
-    on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
+    on_cpu = device_of(cfg.trainer) == "cpu"
     threads = max(1, torch.get_num_threads() // cfg.launcher.num_processes)
     return {
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SAVING_SECONDS),
@@ -144,7 +144,7 @@ def join_processes(cfg: TrainConfig) -> bool:
     """Join the other processes, if there are any; tell whether this is the one that writes."""
     if processes() == 1:
         return True
-    on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
+    on_cpu = device_of(cfg.trainer) == "cpu"
     if on_cpu and sharding_backend() is None:  # with DeepSpeed it would mean DDP
         os.environ["ACCELERATE_USE_CPU"] = "true"  # which Trainer's own state reads
     state = PartialState(cpu=on_cpu)

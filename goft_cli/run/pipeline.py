@@ -82,10 +82,16 @@ def memory_errors(model: torch.nn.Module) -> Iterator[None]:
 
 def train(job: Job) -> PenaltyTrainer:
     """Train from the newest whole checkpoint, or from the start, and save the best adapter."""
-    rate = EPOCH_RATES.get(job.cfg.trainer.lr_scheduler_type.value)
-    how = (job.arguments, rate, early_stopping(job.cfg.trainer))
-    parts = (job.model, job.task, job.encoded, job.backbone.processor, *how)
-    trainer = build_trainer(*parts, job.cfg.trainer.max_tokens_per_batch)
+    trainer = build_trainer(
+        job.model,
+        job.task,
+        job.encoded,
+        job.backbone.processor,
+        job.arguments,
+        rate=EPOCH_RATES.get(job.cfg.trainer.lr_scheduler_type.value),
+        stopping=early_stopping(job.cfg.trainer),
+        most_tokens=job.cfg.trainer.max_tokens_per_batch,
+    )
     trainer.add_callback(StopWithoutFolder(job.folder.check_there))
     checkpoint = newest_complete(job.folder.checkpoints)
     if checkpoint is not None:

@@ -11,7 +11,6 @@ from goft_cli.config.retain import RetainSpec
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.provenance import adapter_sha256, section
 from goft_cli.run.record import RunRecord
-from goft_cli.run.summary import screen
 from goft_cli.system import __version__
 from goft_cli.system.digests import digest_of, digests
 from goft_cli.system.files import note, read_json, write_json
@@ -108,8 +107,3 @@ def retention_table(title: str, found: Retained) -> Table:
         "base",
         "adapted",
     )
-
-
-def show(title: str, found: Retained) -> None:
-    """Print the measures."""
-    screen.print(retention_table(title, found))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.config import AdaLoraAdapterConfig, AdapterConfig, TrainConfig
+from goft_cli.config.adapter import ANY_UPDATES
 from goft_cli.run.configuration import read_config
 from goft_cli.run.provenance import COPY_RUN, adapter_changes, require_unchanged
 from goft_cli.run.record import RunRecord, find_run
@@ -14,7 +15,6 @@ from goft_cli.system.errors import GoftError
 KEY = "init_adapter"
 WHILE_TRAINING = {"penalty_weight", "lora_dropout", "module_dropout", "boft_dropout"}
 """Options that change how an adapter trains, but not its shape."""
-ANY_UPDATES = 10**6
 
 
 def first_stage(cfg: TrainConfig) -> RunRecord | None:

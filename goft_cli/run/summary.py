@@ -21,7 +21,7 @@ from goft_cli.run.folder import RunFolder
 from goft_cli.system.figures import legend, save, style
 from goft_cli.system.files import note, read_json, write_text, written_aside
 from goft_cli.system.palette import look_of
-from goft_cli.system.tables import Table, measures, styled
+from goft_cli.system.tables import Table, measures, spaced, styled
 
 if TYPE_CHECKING:  # they import the libraries, which showing a finished run does not need
     from datasets import Dataset
@@ -281,7 +281,7 @@ def plot_curves(
     }
     panels = [
         (left, {"loss": "training", "eval_loss": "evaluation"}, "task loss"),
-        (right, {f"eval_{headline}": "evaluation"}, headline.replace("_", " ")),
+        (right, {f"eval_{headline}": "evaluation"}, spaced(headline)),
     ]
     for axes, series, title in panels:
         for key, label in series.items():

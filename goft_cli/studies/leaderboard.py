@@ -13,7 +13,7 @@ from typing import Any
 from goft_cli.run.configuration import settings
 from goft_cli.run.record import RunRecord
 from goft_cli.system.files import write_text
-from goft_cli.system.tables import Table
+from goft_cli.system.tables import Table, spaced
 
 CONFIDENCE = 0.95
 BENCHMARK = "benchmark"
@@ -66,15 +66,13 @@ def mean_and_deviation(values: Sequence[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f}{around}"
 
 
-def paired_difference(
-    ours: Mapping[int, float], theirs: Mapping[int, float], confidence: float = CONFIDENCE
-) -> Difference:
+def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference:
     """Compare two methods on the seeds that both have.
 
     With d_i the difference on seed i, n seeds, m their mean and s their standard deviation
     (n - 1 below the root), the interval is Student's
 
-        m +- t(1/2 + confidence/2; n - 1) s / sqrt(n).
+        m +- t(1/2 + CONFIDENCE/2; n - 1) s / sqrt(n).
 
     It is valid for one comparison named beforehand, and assumes normally distributed d_i.
     Both are scores by seed; without a common seed a ValueError is raised.
@@ -85,15 +83,15 @@ def paired_difference(
     mean, spread, pairs = statistics.mean(differences), deviation(differences), len(differences)
     if spread is None:
         return Difference(mean, None, pairs)
-    return Difference(mean, student_t(confidence, pairs - 1) * spread / math.sqrt(pairs), pairs)
+    return Difference(mean, student_t(CONFIDENCE, pairs - 1) * spread / math.sqrt(pairs), pairs)
 
 
-def prediction_radius(values: Sequence[float], confidence: float = CONFIDENCE) -> float:
-    """Return the radius in which the next normal draw lies with probability `confidence`.
+def prediction_radius(values: Sequence[float]) -> float:
+    """Return the radius in which the next normal draw lies with probability `CONFIDENCE`.
 
     Its centre is the mean of these two or more draws.
     """
-    quantile = student_t(confidence, len(values) - 1)
+    quantile = student_t(CONFIDENCE, len(values) - 1)
     return quantile * (deviation(values) or 0.0) * math.sqrt(1 + 1 / len(values))
 
 
@@ -198,11 +196,6 @@ def benchmark_scores(runs: Sequence[RunRecord]) -> dict[str, list[float]]:
         for name, value in run.benchmark_scores.items():
             found[name].append(value)
     return found
-
-
-def spaced(name: str) -> str:
-    """Write the name of a score with spaces."""
-    return name.replace(".", " ").replace("_", " ")
 
 
 def leaderboard_columns(results: Iterable[RunRecord]) -> dict[str, tuple[str, ...]]:

@@ -76,11 +76,6 @@ def resamples(rows: int) -> Iterator[np.ndarray]:
         yield generator.randint(rows, size=rows)
 
 
-def choosing_split(run: TrainedRun) -> str:
-    """Name the split to choose on, which also picked the checkpoint."""
-    return (run.task.config.eval_splits or [run.task.config.headline_split])[0]
-
-
 def encoded(run: TrainedRun, name: str) -> Split:
     """Read and encode a split."""
     return run.task.split(run.load_splits([name]).splits[name], run.backbone.processor)
@@ -106,14 +101,13 @@ def rewind(
     at: Sequence[float],
     retention: Retention | None,
     batch_size: int,
-    split: Split | None = None,
+    split: Split,
 ) -> list[Point]:
-    """Score the run at each strength, in this order, on the validation rows or another split.
+    """Score the run at each strength, in this order, on the rows of a split.
 
     One model is in memory; its strength is restored afterwards. Each strength costs one evaluation
     and, with a retention, one pass over its reference inputs.
     """
-    split = split or encoded(run, choosing_split(run))
     before, points = strength_of(run.model), []
     try:
         for number, strength in enumerate(at, start=1):

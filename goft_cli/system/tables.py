@@ -123,6 +123,11 @@ def written(cell: object) -> str:
     return "" if cell is None else str(cell)
 
 
+def spaced(name: str) -> str:
+    """Write the name of a score with spaces."""
+    return name.replace(".", " ").replace("_", " ")
+
+
 def of_records(records: Sequence[Mapping[str, object]]) -> Table:
     """Return a table with a column for each key of any record; missing values are empty cells."""
     columns = list(dict.fromkeys(name for record in records for name in record))

@@ -153,8 +153,8 @@ class HarnessBenchmark(Benchmark[MMLUConfig]):
         for shots in self.config.shots:
             tasks = [self.config.lm_eval_task]
             found = lm_eval.simple_evaluate(model=wrapped, tasks=tasks, num_fewshot=shots)
-            every = numbers(found["results"])
-            averages = numbers(found.get("groups") or {}) or every
+            every = flat_results(found["results"])
+            averages = flat_results(found.get("groups") or {}) or every
             metrics |= {f"{name}_{shots}_shot": value for name, value in averages.items()}
             breakdown[f"{shots}_shot"] = every
         return Scores(metrics, breakdown=breakdown)
@@ -174,11 +174,20 @@ def build_harness(config: TaskConfig) -> HarnessBenchmark:
     return HarnessBenchmark(config)
 
 
-def numbers(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Flatten `{task: {"acc,none": value}}` to `{"task_acc": value}`, without standard errors."""
-    return {
-        f"{task}_{key.partition(',')[0]}": float(value)
-        for task, values in results.items()
-        for key, value in values.items()
-        if "," in key and "_stderr" not in key
-    }
+def flat_results(
+    results: Mapping[str, Mapping[str, Any]], *, errors: bool = False
+) -> dict[str, float]:
+    """Flatten lm-eval's `{task: {"acc,none": value}}` to `{"task_acc": value}`.
+
+    Returns the metrics, or with `errors` their standard errors. A filter of the answers follows
+    the metric's name where it is not `none`.
+    """
+    found = {}
+    for task, values in results.items():
+        for key, value in values.items():
+            metric, comma, kept = key.partition(",")
+            if not comma or metric.endswith("_stderr") != errors or isinstance(value, str):
+                continue
+            parts = [task, metric.removesuffix("_stderr"), *([kept] if kept != "none" else [])]
+            found["_".join(parts)] = float(value)
+    return found

@@ -106,7 +106,7 @@ def write_batch(
     *,
     stops: Sequence[int],
     decoding: Decoding,
-    seeds: Sequence[int] = (),
+    seeds: Sequence[int],
 ) -> list[str]:
     """Return the answer to each prompt, up to a token of `stops`, a stop word or the last token.
 

@@ -18,7 +18,7 @@ from goft_cli.config.benchmarks import LmEvalConfig
 from goft_cli.system.digests import file_sha256
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import TaskData
-from goft_cli.tasks.benchmark import Benchmark, Scores
+from goft_cli.tasks.benchmark import Benchmark, Scores, flat_results
 from goft_cli.tasks.tokens import Model, Tokenizer
 
 GROUP = re.compile(r"^group\s*:", re.MULTILINE)
@@ -58,9 +58,9 @@ class LmEval(Benchmark[LmEvalConfig]):
         )
         every = found["results"]
         asked = {name: every[name] for name in map(name_of, self.asked) if name in every}
-        values = numbers(asked) or numbers(every)  # a group may have no average
-        errors = numbers(every, errors=True)
-        breakdown = {"value": numbers(every), **({"standard error": errors} if errors else {})}
+        values = flat_results(asked) or flat_results(every)  # a group may have no average
+        errors = flat_results(every, errors=True)
+        breakdown = {"value": flat_results(every), **({"standard error": errors} if errors else {})}
         lines = [sample_line(task, one) for task, of in found["samples"].items() for one in of]
         return Scores(values, lines, breakdown)
 
@@ -147,22 +147,6 @@ def described(tasks: Mapping[str, Any], manager: Any) -> Iterator[tuple[str, Any
 def name_of(asked: Any) -> str:  # noqa: ANN401 - a Task or a Group
     """Return the name of a task or a group in the results."""
     return getattr(asked, "task_name", None) or asked.name
-
-
-def numbers(results: Mapping[str, Mapping[str, Any]], *, errors: bool = False) -> dict[str, float]:
-    """Flatten `{task: {"acc,none": value}}` to `{"task_acc": value}`, or the standard errors so.
-
-    A filter of the answers follows the metric's name where it is not `none`.
-    """
-    found = {}
-    for task, values in results.items():
-        for key, value in values.items():
-            metric, comma, kept = key.partition(",")
-            if not comma or metric.endswith("_stderr") != errors or isinstance(value, str):
-                continue
-            parts = [task, metric.removesuffix("_stderr"), *([kept] if kept != "none" else [])]
-            found["_".join(parts)] = float(value)
-    return found
 
 
 def sample_line(task: str, sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from goft_cli.tasks.classes import (
     figures,
 )
 from goft_cli.tasks.tokens import (
+    IGNORED,
     MISSED,
     Batch,
     Tokenizer,
@@ -52,7 +53,6 @@ from goft_cli.tasks.tokens import (
 
 logger = logging.getLogger(__name__)
 
-IGNORED = -100
 ENTITY_SCORES = ("precision", "recall", "f1")
 
 

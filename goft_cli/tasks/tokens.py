@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 READ_ROWS = 10_000
 """Rows whose lengths are read at a time."""
+IGNORED = -100
+"""The label of a token that has no loss."""
 MISSED = -1
 """Index, and tag id, of a word without a token in the model's input."""
 FEW = 500

@@ -15,8 +15,7 @@ from torch.utils.data import Subset
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from goft_cli.tasks.base import Arrays, Inputs
-from goft_cli.tasks.tokens import lengths
-from goft_cli.training.weighted_loss import IGNORED
+from goft_cli.tasks.tokens import IGNORED, lengths
 
 
 class ByLength(LengthGroupedSampler):
@@ -104,8 +103,8 @@ def parts_of(batch: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
         return [dict(batch)]
     rows, width = ids.shape
     masked = mask is not None and mask.shape == ids.shape
-    taken = mask != 0 if masked else torch.ones_like(ids)
-    ends = taken.long().mul(torch.arange(1, width + 1, device=ids.device)).amax(dim=1)
+    used = mask != 0 if masked else torch.ones_like(ids)
+    ends = used.long().mul(torch.arange(1, width + 1, device=ids.device)).amax(dim=1)
     order = ends.argsort(descending=True, stable=True)
     parts, first = [], 0
     while first < rows:

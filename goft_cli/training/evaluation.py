@@ -72,7 +72,7 @@ class InOrder(Trainer):
         if found is None:
             return loss, None, targets
         kept = self._reduce(cast(Tensors, found), batch) if self._reduce else found
-        first = several(kept)[0]
+        first = as_tuple(kept)[0]
         return loss, kept, None if targets is None else first.new_zeros(len(first))
 
     def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:  # noqa: ANN401 - Trainer's own
@@ -126,11 +126,11 @@ def run_trainer(trainer: InOrder, splits: Mapping[str, Split]) -> dict[str, Arra
     for name, split in splits.items():
         ordered = LongestFirst.of(split.inputs)
         predictions = trainer.predict(cast("Dataset[Any]", ordered.inputs)).predictions
-        found[name] = ordered.restore(single(predictions))
+        found[name] = ordered.restore(join_batches(predictions))
     return found
 
 
-def single(batches: Arrays | Sequence[Arrays]) -> Arrays:
+def join_batches(batches: Arrays | Sequence[Arrays]) -> Arrays:
     """Join the outputs of batches: numbers as float32, indices unchanged."""
     parts = batches if isinstance(batches, list) else [batches]
     if isinstance(parts[0], tuple):
@@ -182,8 +182,8 @@ class Difference:
     mean: float
 
 
-def largest_difference(one: Mapping[str, Arrays], other: Mapping[str, Arrays]) -> Difference:
-    """Return the difference between the outputs of two models on the same rows.
+def output_difference(one: Mapping[str, Arrays], other: Mapping[str, Arrays]) -> Difference:
+    """Return the largest and mean difference of two models' outputs on the same rows.
 
     Integers are indices of outputs, for example of the largest logits: they are not compared,
     because rounding may swap two of them.
@@ -192,7 +192,7 @@ def largest_difference(one: Mapping[str, Arrays], other: Mapping[str, Arrays]) -
         [
             relative_differences(reference, again)
             for name, found in one.items()
-            for reference, again in zip(several(found), several(other[name]), strict=True)
+            for reference, again in zip(as_tuple(found), as_tuple(other[name]), strict=True)
             if not np.issubdtype(reference.dtype, np.integer)
         ]
     )
@@ -207,7 +207,7 @@ def relative_differences(reference: np.ndarray, again: np.ndarray) -> np.ndarray
     return apart[(reference != PADDING) | (again != PADDING)]
 
 
-def several(values: Any) -> tuple[Any, ...]:  # noqa: ANN401 - arrays or tensors
+def as_tuple(values: Any) -> tuple[Any, ...]:  # noqa: ANN401 - arrays or tensors
     """Treat one array or tensor as a tuple of one."""
     return values if isinstance(values, tuple) else (values,)
 
@@ -216,7 +216,7 @@ def require_agreement(
     what: str, trained: Mapping[str, Arrays], other: Mapping[str, Arrays], allowed: float
 ) -> float:
     """Fail the run if a rebuilt or merged model differs from the trained one; return `largest`."""
-    found = largest_difference(trained, other).largest
+    found = output_difference(trained, other).largest
     if not found <= allowed:
         raise UnusableError(
             f"the {what} model differs from the trained one: outputs are {found:.2g} apart "

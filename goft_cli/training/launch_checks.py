@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Sequence
 
-from goft_cli.config import AdaLoraAdapterConfig, Optimizer, TrainConfig
+from goft_cli.config import AdaLoraAdapterConfig, Optimizer, TrainConfig, TrainerConfig
 from goft_cli.config.trainer import processes
 from goft_cli.system.errors import GoftError
 
@@ -18,6 +18,13 @@ LAUNCHERS = {"launch", "accelerate.commands.launch"}
 """Arguments that start accelerate's launcher; its own arguments follow them."""
 LEFT_OVER = "run unset WORLD_SIZE"
 USE_DDP = "use DDP (recipes/accelerate/*_ddp.yaml)"
+
+
+def device_of(trainer: TrainerConfig) -> str:
+    """Name where a run trains, "cpu" or "cuda"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() and not trainer.use_cpu else "cpu"
 
 
 def is_rank() -> bool:
@@ -149,9 +156,7 @@ def check_sharding(cfg: TrainConfig) -> None:
 
 def unfit(backend: str, cfg: TrainConfig) -> tuple[str, str] | None:
     """Return why a backend cannot shard this run, and a remedy; None if it can."""
-    import torch
-
-    on_cpu = cfg.trainer.use_cpu or not torch.cuda.is_available()
+    on_cpu = device_of(cfg.trainer) == "cpu"
     if backend == "FSDP" and os.environ.get("FSDP_VERSION") != "2":
         return "its first version is not supported", "write fsdp_version: 2 into the file"
     if backend == "FSDP" and on_cpu:

@@ -38,7 +38,7 @@ from goft_cli.training.callbacks import (
     by_epoch,
     diverged,
 )
-from goft_cli.training.evaluation import single
+from goft_cli.training.evaluation import join_batches
 from goft_cli.training.resuming import ResumableTrainer
 from goft_cli.training.weighted_loss import WeightedLoss
 from goft_cli.tuner.penalty import PenaltyMixin
@@ -242,7 +242,7 @@ def build_trainer(
     def metrics(prediction: Any) -> dict[str, float]:  # noqa: ANN401 - EvalPrediction
         if judge is None or ordered is None:
             return {}
-        return task.score(ordered.restore(single(prediction.predictions)), judge)
+        return task.score(ordered.restore(join_batches(prediction.predictions)), judge)
 
     weights, smoothing = data.class_weights, arguments.label_smoothing_factor
     trainer = PenaltyTrainer(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.utils.generic import ModelOutput
 
-IGNORED = -100
+from goft_cli.tasks.tokens import IGNORED
 
 
 class WeightedLoss:

@@ -129,9 +129,13 @@ class Talk:
         Sampling depends on the seed and the number of the answer.
         """
         rows = self.task.read_turn(self.turns, text)
-        options: dict[str, Any] = {"batch_size": 1, "decoding": self.cfg}
         (found,) = self.task.answer(
-            self.model, rows, self.tokenizer, **options, numbers=[self.count]
+            self.model,
+            rows,
+            self.tokenizer,
+            batch_size=1,
+            decoding=self.cfg,
+            numbers=[self.count],
         )
         self.count += 1
         said = found["output"]

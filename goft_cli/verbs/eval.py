@@ -74,12 +74,12 @@ def evaluate(cfg: EvalConfig) -> None:
 
 def wanted_of(cfg: EvalConfig) -> RetainSpec | None:
     """Return the measures of forgetting to make, with their tasks composed and checked."""
-    from goft_cli.compose.references import retained
+    from goft_cli.compose.references import retain_spec
     from goft_cli.run.record import RunRecord, find_run
 
     if cfg.retain is None:
         return None
-    return retained(cfg.retain, RunRecord(find_run(str(cfg.adapter))).cfg.task)
+    return retain_spec(cfg.retain, RunRecord(find_run(str(cfg.adapter))).cfg.task)
 
 
 def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
@@ -101,9 +101,10 @@ def with_options(task: TaskConfig, cfg: EvalConfig) -> TaskConfig:
 def rescore(cfg: EvalConfig, wanted: RetainSpec | None) -> None:
     """Score a run's evaluation splits again, and measure forgetting if asked."""
     from goft_cli.models.adapters import merge
-    from goft_cli.run import retained, summary
+    from goft_cli.run import summary
     from goft_cli.run.forgetting import retained_by
     from goft_cli.run.record import at_strength
+    from goft_cli.run.retained import retention_table
     from goft_cli.run.trained import open_trained
     from goft_cli.training.evaluation import evaluation_splits, score_splits
 
@@ -132,7 +133,7 @@ def rescore(cfg: EvalConfig, wanted: RetainSpec | None) -> None:
     title = f"{run.cfg.task.name}  {real_name(run.cfg.model)}  {run.cfg.adapter.name}{run.at}"
     deviations = run.task.size_deviations(data)
     if kept:
-        retained.show("what the base model still does", kept)
+        summary.screen.print(retention_table("what the base model still does", kept))
     summary.show_scores(title, scores, deviations, target, classes=classes)
 
 

@@ -104,10 +104,10 @@ def fetch_data(dataset: DatasetConfig, splits: Sequence[str], folder: Path) -> N
     """Save the splits of a hub dataset, unchanged, where `task.data_dir` finds them."""
     from goft_cli.data import dataset_files
     from goft_cli.data.model_files import FETCHED
-    from goft_cli.data.sources import LABEL_NAMES, find_files, load_all
+    from goft_cli.data.sources import LABEL_NAMES, find_parquet, load_all
 
     folder.mkdir()
-    name, found = dataset_files.named(dataset), find_files(dataset, splits)
+    name, found = dataset_files.named(dataset), find_parquet(dataset, splits)
     names: dict[str, list[str]] = {}
     if found is not None:
         revision, names = found.folder.name, dataset_files.label_names(found.folder, dataset)

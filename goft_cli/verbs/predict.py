@@ -102,8 +102,9 @@ def predict_rows(
     from goft_cli.run.summary import screen
     from goft_cli.system.screen import console
 
-    options: dict[str, Any] = {"batch_size": cfg.batch_size, "decoding": cfg}
-    predicted, tally = predicted_rows(run, table, rows, left_out, **options)
+    predicted, tally = predicted_rows(
+        run, table, rows, left_out, batch_size=cfg.batch_size, decoding=cfg
+    )
     write(cfg.output, predicted)
     made = f"{tally.made} prediction{'' if tally.made == 1 else 's'}{run.at}"
     if cfg.output == STREAM:
@@ -125,8 +126,7 @@ def predicted_rows(
     unfit = run.unfit_rows(rows)
     leave_out(unfit, table, len(rows))
     tally = Tally(table, len(rows), {**left_out, **unfit})
-    options: dict[str, Any] = {"batch_size": batch_size, "decoding": decoding}
-    parts = run.predict(rows, **options, left_out=tally.left_out)
+    parts = run.predict(rows, batch_size=batch_size, decoding=decoding, left_out=tally.left_out)
     return Predicted(table.columns, tally.counting(parts), name_beside(table)), tally
 
 

@@ -91,7 +91,7 @@ EARLY: dict[str, str] = {
     "goft_cli.verbs.fetch": "FetchConfig.output_dir",
     "goft_cli.verbs.verify.recheck.recheck": "VerifyConfig.base_model VerifyConfig.data_dir",
     "goft_cli.verbs.rewind.rewind": "RewindConfig.adapter RewindConfig.output_dir",
-    "goft_cli.verbs.rewind.measured": "RewindConfig.base_model RewindConfig.data_dir",
+    "goft_cli.verbs.rewind.rewind_content": "RewindConfig.base_model RewindConfig.data_dir",
     "goft_cli.verbs.report": "ReportConfig.runs ReportConfig.base_model ReportConfig.retain",
 }
 """The code that reads each key before the work begins."""

@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from goft_cli.config import TrainConfig
-from goft_cli.models.adapter_files import CIRCUMSTANCES, SETTINGS, WEIGHTS
+from goft_cli.config.adapter import CIRCUMSTANCES
+from goft_cli.models.adapter_files import SETTINGS, WEIGHTS
 from goft_cli.models.adapter_loading import load_adapter, load_trained
 from goft_cli.models.adapters import attach_adapter
 from goft_cli.models.backbone import Backbone

@@ -16,7 +16,7 @@ from goft_cli.models.adapters import attach_adapter, count_parameters, merge
 from goft_cli.models.backbone import Backbone
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import asset_dir
-from goft_cli.training.evaluation import largest_difference, tolerance
+from goft_cli.training.evaluation import output_difference, tolerance
 from tests.support.small_runs import composed
 
 AUTO = "AutoModelForCausalLM"
@@ -113,13 +113,13 @@ def test_an_adapted_output_layer_is_untied_from_the_embeddings(
 
     plain = logits(AutoModelForCausalLM.from_pretrained(asset_dir("tiny-llama")))
     adapted = logits(model)
-    assert largest_difference(plain, adapted).largest > 0.01
+    assert output_difference(plain, adapted).largest > 0.01
     with caplog.at_level("INFO"):
         merge(model).save_pretrained(tmp_path)
     assert "tie_word_embeddings" in caplog.text
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert again.config.tie_word_embeddings is False
-    assert largest_difference(adapted, logits(again)).largest <= tolerance(torch.float32, 3)
+    assert output_difference(adapted, logits(again)).largest <= tolerance(torch.float32, 3)
 
 
 def test_every_linear_layer_leaves_the_output_layer_out(llama: PreTrainedModel) -> None:

@@ -19,7 +19,7 @@ from transformers import PretrainedConfig
 from goft_cli.models.adapter_loading import load_adapter
 from goft_cli.models.adapters import attach_adapter, count_adapted_layers, merge
 from goft_cli.models.backbone import Backbone
-from goft_cli.training.evaluation import largest_difference, tolerance
+from goft_cli.training.evaluation import output_difference, tolerance
 from tests.support.architectures import (
     CAUSAL_LM,
     IMAGE_CLASSIFICATION,
@@ -126,20 +126,20 @@ def follow(name: str, adapter: str, auto_class: str, folder: Path) -> None:
     step(adapted, batch)
     trained = outputs(adapted, batch)
     adapted.save_pretrained(str(folder / "adapter"))
-    assert largest_difference(start, trained).largest > 0.01
+    assert output_difference(start, trained).largest > 0.01
 
     auto = getattr(transformers, auto_class)
     again = Backbone(auto.from_pretrained(folder / "base", dtype=base.dtype), None, "")
     loaded = load_adapter(again, folder / "adapter")
     layers = count_adapted_layers(loaded)
-    assert largest_difference(trained, outputs(loaded, batch)).largest == 0
+    assert output_difference(trained, outputs(loaded, batch)).largest == 0
 
     merged = merge(loaded)
     found = outputs(merged, batch)
-    assert largest_difference(trained, found).largest <= tolerance(base.dtype, layers)
+    assert output_difference(trained, found).largest <= tolerance(base.dtype, layers)
     merged.save_pretrained(folder / "merged")
     plain = auto.from_pretrained(folder / "merged", dtype=base.dtype)
-    assert largest_difference(found, outputs(plain, batch)).largest == 0
+    assert output_difference(found, outputs(plain, batch)).largest == 0
 
 
 def batch_for(auto_class: str, size: PretrainedConfig, dtype: torch.dtype) -> dict[str, Tensor]:

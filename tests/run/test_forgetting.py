@@ -11,7 +11,7 @@ from _pytest.mark import ParameterSet
 from torch.nn.functional import cross_entropy, kl_div
 from transformers import AutoModel
 
-from goft_cli.compose.references import retained
+from goft_cli.compose.references import retain_spec
 from goft_cli.config.retain import RetainSpec
 from goft_cli.models.backbone import load_backbone
 from goft_cli.run.forgetting import Retention, prepare, validation_rows
@@ -51,19 +51,21 @@ def test_a_base_whose_features_are_equal_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 def measured(run: TrainedRun, value: object) -> tuple[Retention, dict[str, float]]:
-    prepared = prepare(run, spec_of(run) if value == "auto" else retained(value, run.cfg.task), 16)
+    prepared = prepare(
+        run, spec_of(run) if value == "auto" else retain_spec(value, run.cfg.task), 16
+    )
     return prepared, prepared.measure()
 
 
 @cache
 def composed_once() -> RetainSpec:
-    return retained("auto", run_of("goft").cfg.task)
+    return retain_spec("auto", run_of("goft").cfg.task)
 
 
 def spec_of(run: TrainedRun) -> RetainSpec:
     """Return the measures of `auto`; those for demo/acceptability are composed only once."""
     of_text = run.cfg.task.name == "demo/acceptability"
-    return composed_once() if of_text else retained("auto", run.cfg.task)
+    return composed_once() if of_text else retain_spec("auto", run.cfg.task)
 
 
 def test_features_are_means_over_the_tokens_of_each_row_alone() -> None:
@@ -198,6 +200,6 @@ def test_what_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
         ("demo-choices", "needs an AutoModelForCausalLM"),
     ]:
         with pytest.raises(GoftError, match=said):
-            prepare(run, retained(value, run.cfg.task), 16)
+            prepare(run, retain_spec(value, run.cfg.task), 16)
     with pytest.raises(GoftError, match="nothing that comes with goft fits"):
         RetainSpec.parse("probe").settled(untrained(*LANGUAGE).cfg.task)

@@ -14,7 +14,7 @@ from goft_cli.config.benchmarks import LmEvalConfig
 from goft_cli.run import pipeline, preflight
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import asset_dir
-from goft_cli.tasks.lm_eval_tasks import numbers
+from goft_cli.tasks.benchmark import flat_results
 from goft_cli.verbs import eval as verb
 from tests.conftest import Goft
 from tests.support.decoders import sentences_run
@@ -177,5 +177,5 @@ def test_a_filter_is_part_of_the_name_and_words_are_no_numbers() -> None:
         "gsm8k": {"alias": "gsm8k", "exact_match,strict": 0.5, "exact_match_stderr,strict": 0.1},
         "arc": {"acc,none": 0.25, "acc_stderr,none": "N/A", "sample_len": 3},
     }
-    assert numbers(found) == {"gsm8k_exact_match_strict": 0.5, "arc_acc": 0.25}
-    assert numbers(found, errors=True) == {"gsm8k_exact_match_strict": 0.1}
+    assert flat_results(found) == {"gsm8k_exact_match_strict": 0.5, "arc_acc": 0.25}
+    assert flat_results(found, errors=True) == {"gsm8k_exact_match_strict": 0.1}

@@ -24,7 +24,7 @@ from goft_cli.tasks.base import Arrays, Inputs, Split, Task
 from goft_cli.tasks.families import FAMILIES, build_task
 from goft_cli.training import evaluation
 from goft_cli.training.by_length import LongestFirst
-from goft_cli.training.evaluation import run_model, score_splits, single
+from goft_cli.training.evaluation import join_batches, run_model, score_splits
 from goft_cli.training.trainer import training_arguments
 from tests.support import small_runs
 from tests.support.recipe_cells import data_of
@@ -81,13 +81,13 @@ def test_a_sample_is_whole_batches_which_sorting_makes_again(
 @pytest.mark.parametrize("shapes", [[(2, 3), (1, 3)], [(2, 3), (2, 5), (1, 4)], [(3,), (1,)]])
 def test_the_outputs_of_batches_are_joined(shapes: list[tuple[int, ...]]) -> None:
     batches = [np.ones(shape, np.float64) for shape in shapes]
-    whole = cast(np.ndarray, single(batches))
+    whole = cast(np.ndarray, join_batches(batches))
     assert whole.dtype == np.float32
     assert len(whole) == sum(len(batch) for batch in batches)
     assert whole[whole == 1].size == sum(batch.size for batch in batches)
     assert set(whole[whole != 1]) <= {evaluation.PADDING}
     places = cast(
-        "tuple[np.ndarray, ...]", single([(batch.astype(np.int32),) for batch in batches])
+        "tuple[np.ndarray, ...]", join_batches([(batch.astype(np.int32),) for batch in batches])
     )
     assert places[0].dtype == np.int32
 

@@ -106,6 +106,14 @@ def test_mdeberta_overflows_in_half_precision(half: str, tmp_path: Path) -> None
         assert machine.examine_half_precision(configured(*words)).verdict is Verdict.ok
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"model_type": "deberta-v2", "vocab_size": null}'])
+def test_a_damaged_configuration_stops_no_check_of_precision(content: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(content)
+    cfg = configured("trainer.fp16=true", f"model.path={tmp_path}")
+    found = machine.examine_half_precision(cfg)
+    assert found.verdict is Verdict.ok  # the check of the model reports it
+
+
 def test_precision_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     trainer = small_runs.composed(["trainer.bf16=true"]).trainer

@@ -93,7 +93,7 @@ def assert_nothing_is_covered(figure: Figure) -> None:
 def test_figures_of_a_page_have_one_size_and_cover_nothing() -> None:
     look, runs = OWN["qgoft"], [run_of(name) for name in NAMES]
     curves = figures.curves(runs, LOOKS, {"loss": "-", "eval_loss": "--"}, "loss")
-    halves = [curves, *(show.drawn(CONTENT, [key], look) for key in show.panels(CONTENT))]
+    halves = [curves, *(show.draw_panels(CONTENT, [key], look) for key in show.panel_keys(CONTENT))]
     halves += [draw(found(figures.FEW), look) for draw in (figures.confusion, figures.class_bars)]
     many = found(figures.FEW + 1)
     wide = [draw(many, look) for draw in (figures.confusion, figures.class_bars)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from goft_cli.compose.references import retained
+from goft_cli.compose.references import retain_spec
 from goft_cli.config import EvalConfig, TaskConfig
 from goft_cli.config.retain import RetainSpec
 from goft_cli.run.record import RunRecord
@@ -46,7 +46,7 @@ def test_a_value_is_read(value: object, spelled: str) -> None:
 @pytest.mark.parametrize(("value", "said"), WRONG)
 def test_a_wrong_value_is_refused_with_the_right_one(value: object, said: str) -> None:
     with pytest.raises(GoftError, match=said):
-        retained(value, TaskConfig(name="demo/acceptability", family="text_classification"))
+        retain_spec(value, TaskConfig(name="demo/acceptability", family="text_classification"))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_what_was_measured_is_kept_until_the_adapter_changes(
     assert json.loads((folder.path / "eval.json").read_text())["retained"]["measures"] == {
         **kept.measures
     }
-    spec = retained("cka", record.cfg.task)
+    spec = retain_spec("cka", record.cfg.task)
     assert find(record, spec, 1.0) == kept
     assert find(record, spec, 0.5) is None
     assert goft("report", f"runs={folder.path}", "retain=cka").code == 0  # report measures nothing

@@ -15,7 +15,7 @@ from goft_cli.config import TextClassificationConfig
 from goft_cli.run import pipeline
 from goft_cli.run.trained import open_trained
 from goft_cli.studies import rewinding
-from goft_cli.studies.rewinding import check_fractions, choosing_split, encoded
+from goft_cli.studies.rewinding import check_fractions, encoded
 from goft_cli.studies.rewinding import rewind as points_of
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json, recorded
@@ -101,8 +101,8 @@ def test_strength_0_is_the_base_model_under_the_trained_head(
     rotations = [values.data for name, values in named if "goft_rotation" in name]
     for values in rotations:  # the short training hardly turned them
         values += 0.1 * torch.randn(values.shape, generator=torch.Generator().manual_seed(0))
-    split = encoded(run, choosing_split(run))
-    base, half, whole = points_of(run, [0.0, 0.5, 1.0], None, 8)
+    split = encoded(run, run.task.config.eval_splits[0])
+    base, half, whole = points_of(run, [0.0, 0.5, 1.0], None, 8, split)
     assert strength_of(run.model) == 1
     places = np.arange(len(split.rows))
     again = run.outputs(run.model, {"split": split}, 8)["split"]

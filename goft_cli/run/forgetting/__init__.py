@@ -69,19 +69,12 @@ class Retention:
         return {name: value for one in self.measures for name, value in one.measure().items()}
 
     def forgotten(self, measures: Mapping[str, float]) -> float:
-        """Return the headline's number from measured values: 0 for the base, larger is worse."""
-        return forgotten(self.headline, measures, self.base)
-
-
-def forgotten(
-    headline: Forgetting, measures: Mapping[str, float], base: Mapping[str, float]
-) -> float:
-    """Return how much worse a measure is than the base's; the base's CKA with itself is 1."""
-    value = measures[headline.name]
-    if headline.name == KL:
-        return value
-    fall = base.get(headline.name, 1.0) - value
-    return fall if headline.greater_is_better else -fall
+        """Return how much worse the headline's measure is than the base's, which has 0."""
+        value = measures[self.headline.name]
+        if self.headline.name == KL:
+            return value
+        fall = self.base.get(self.headline.name, 1.0) - value  # the base's CKA with itself is 1
+        return fall if self.headline.greater_is_better else -fall
 
 
 def retained_by(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retained:
@@ -108,7 +101,7 @@ def retained_by(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retaine
 def prepare(run: TrainedRun, wanted: RetainSpec, batch_size: int) -> Retention:
     """Read and encode the reference rows, and compute the base model's values in one pass.
 
-    `wanted` comes from `goft_cli.compose.references.retained` if it names tasks.
+    `wanted` comes from `goft_cli.compose.references.retain_spec` if it names tasks.
     """
     wanted = wanted.settled(run.cfg.task)
     return Retention(

@@ -23,9 +23,9 @@ from goft_cli.tasks.chat.templates import (
     give_template,
     in_spans,
 )
-from goft_cli.tasks.instruction import IGNORED, Answers, collator, row_losses
+from goft_cli.tasks.instruction import Answers, collator, row_losses
 from goft_cli.tasks.instruction.rows import end_id
-from goft_cli.tasks.tokens import Batch, Tokenizer, lengths, tokenized
+from goft_cli.tasks.tokens import IGNORED, Batch, Tokenizer, lengths, tokenized
 
 SHOWN = 40
 """Characters of a chat's first turn that an error shows."""

@@ -49,6 +49,7 @@ from goft_cli.tasks.instruction.rows import (
     query_of,
 )
 from goft_cli.tasks.tokens import (
+    IGNORED,
     AnyModel,
     Batch,
     Model,
@@ -60,8 +61,6 @@ from goft_cli.tasks.tokens import (
 
 CHECKED_ROWS = 1000
 """Rows that a check encodes at a time."""
-IGNORED = -100
-"""The label of a token that is not scored."""
 
 logger = logging.getLogger(__name__)
 AnswersT = TypeVar("AnswersT", bound=InstructionConfig)
@@ -84,12 +83,15 @@ def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def row_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the same if each row is one example, with any number of runs of labels."""
+    """Return the summed loss and the number of scored tokens of each row, as one example."""
     return summed_losses(logits, labels, (labels[:, 1:] != IGNORED).sum(dim=1))
 
 
 def summed_losses(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
-    """Return the same as `example_losses`; `counts` are the scored tokens of each example."""
+    """Return the summed loss and the number of scored tokens of each example.
+
+    `counts` are those numbers, by which the scored tokens of all rows are split.
+    """
     answers = labels[:, 1:] != IGNORED
     # Only the scored logits go to float32: there are vocabulary times more of them than tokens.
     losses = cross_entropy(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goft_cli.compose.recomposition import separate_hydra
-from goft_cli.compose.references import retained
+from goft_cli.compose.references import retain_spec
 from goft_cli.config import Budget, CompareConfig
 from goft_cli.config.model import real_name
 from goft_cli.run.summary import screen
@@ -16,20 +16,18 @@ from goft_cli.system.files import write_json, write_text
 from goft_cli.system.imports import importing
 from goft_cli.verbs.compare import dry_run, forgetting, table, tuning
 from goft_cli.verbs.compare.figures import FORMATS, draw, draw_tuning
-from goft_cli.verbs.compare.runs import PlannedRun, check_folders, compose_runs, finish_all
+from goft_cli.verbs.compare.runs import PlannedRun, Runs, check_folders, compose_runs, finish_all
 from goft_cli.verbs.compare.table import Caption, Summary, summarize
 from goft_cli.verbs.compare.tuning import Search
 
 if TYPE_CHECKING:
     from goft_cli.verbs.plan.layers import Size
 
-Runs = Mapping[str, Sequence[PlannedRun]]
-
 
 def write_comparison(cfg: CompareConfig, words: Sequence[str]) -> None:
     """Finish every run and write the comparison; `words` are the overrides of all runs."""
     with separate_hydra():  # the tasks to measure on are checked before anything trains
-        wanted = None if cfg.retain is None else retained(cfg.retain, cfg.task)
+        wanted = None if cfg.retain is None else retain_spec(cfg.retain, cfg.task)
     words_of: dict[str, Sequence[str]] = dict.fromkeys(cfg.adapters, words)
     runs = compose_all(cfg, words_of)
     check_folders(runs)

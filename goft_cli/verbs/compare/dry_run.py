@@ -15,7 +15,7 @@ from goft_cli.run.record import RunRecord
 from goft_cli.run.summary import screen
 from goft_cli.system.errors import GoftError
 from goft_cli.system.imports import importing
-from goft_cli.verbs.compare.runs import PlannedRun, compose_runs, is_done
+from goft_cli.verbs.compare.runs import PlannedRun, Runs, compose_runs, is_done
 from goft_cli.verbs.compare.tuning import RATE, SPLITS, Search
 
 VARIED = {"seed", RATE, *SPLITS}
@@ -23,7 +23,6 @@ VARIED = {"seed", RATE, *SPLITS}
 IN_A_TRIAL, IN_A_RUN = 2.0, 8.0
 """Seconds outside of training for a trial and for a run: loading model and rows, checks at the end,
 and the imports, which trials share. Measured on the demo; a large model takes longer."""
-Runs = Mapping[str, Sequence[PlannedRun]]
 
 
 def show(cfg: CompareConfig, search: Search | None, runs: Runs) -> None:
@@ -75,11 +74,11 @@ def show_time(
     """Print how long trials and runs take; `more` trials may follow, spread over the adapters."""
     counts = Counter(run.adapter for run in (*trials, *last))
     wanted = {name: cfg for name, cfg in cfgs.items() if counts[name]}
-    seconds = {name: measured(cfg) for name, cfg in wanted.items()}
+    seconds = {name: median_train_seconds(cfg) for name, cfg in wanted.items()}
     source = "finished runs"
     if None in seconds.values():
         source = "goft plan calibrate=true"
-        seconds = {name: known or planned(wanted[name]) for name, known in seconds.items()}
+        seconds = {name: known or forecast_seconds(wanted[name]) for name, known in seconds.items()}
     known = {name: found for name, found in seconds.items() if found is not None}
     if unknown := [name for name in wanted if name not in known]:
         screen.print(f"the training time of {', '.join(unknown)} is unknown")
@@ -91,7 +90,7 @@ def show_time(
         screen.print(f"about {span} minutes, estimated by {source}", highlight=False)
 
 
-def measured(cfg: TrainConfig) -> float | None:
+def median_train_seconds(cfg: TrainConfig) -> float | None:
     """Return the median training time of finished runs that differ in rate, seed and split only."""
     wanted = {key: value for key, value in settings(cfg).items() if key not in VARIED}
     found = []
@@ -106,7 +105,7 @@ def measured(cfg: TrainConfig) -> float | None:
     return statistics.median(found) if found else None
 
 
-def planned(cfg: TrainConfig) -> float | None:
+def forecast_seconds(cfg: TrainConfig) -> float | None:
     """Return the seconds of training that `goft plan` forecasts for a run."""
     with importing(packed=cfg.model.quantization is not None):
         from goft_cli.system.screen import quiet_libraries

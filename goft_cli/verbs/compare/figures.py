@@ -12,6 +12,7 @@ from goft_cli.studies.grid import STEP
 from goft_cli.studies.leaderboard import pareto_front
 from goft_cli.system.figures import SECOND_INK, label_log_axis, legend, save, style
 from goft_cli.system.palette import looks_of
+from goft_cli.system.tables import spaced
 from goft_cli.verbs.compare.table import Caption, Summary
 from goft_cli.verbs.compare.tuning import Tuned
 
@@ -44,7 +45,7 @@ def draw(rows: Sequence[Summary], caption: Caption, folder: Path) -> None:
         for row, one in zip(rows, lost, strict=True):
             if one.line:
                 axes.plot(*zip(*one.line, strict=True), color=looks[row.adapter].colour, **WAY)
-    left.set_ylabel(caption.headline.replace("_", " "))
+    left.set_ylabel(spaced(caption.headline))
     seeds = len(rows[0].results)
     shown = f"mean and standard deviation, {seeds} seeds" if seeds > 1 else "one seed"
     figure.suptitle(f"{caption.task}, {caption.model} ({shown})", fontsize="medium")
@@ -101,7 +102,7 @@ def draw_tuning(tuned: Mapping[str, Tuned], caption: Caption, path: Path) -> Non
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("learning rate, times the recipe's (a ring: chosen)")
     split = next(iter(next(iter(tuned.values())).runs.values())).cfg.task.headline_split
-    axes.set_ylabel(f"{caption.headline.replace('_', ' ')}, {split}")
+    axes.set_ylabel(f"{spaced(caption.headline)}, {split}")
     figure.suptitle(f"{caption.task}, {caption.model}", fontsize="medium")
     legend(figure, axes)
     save(figure, path, dpi=200)

@@ -15,7 +15,7 @@ from goft_cli.system.digests import digest_of
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json, write_json
 from goft_cli.system.imports import importing
-from goft_cli.verbs.compare.runs import PlannedRun
+from goft_cli.verbs.compare.runs import Runs
 
 CURVES = ("goft", "lora")
 """Adapters whose runs are measured at fractions of their strength, too."""
@@ -35,7 +35,7 @@ class Forgotten:
 
     @property
     def label(self) -> str:
-        """The label of the number."""
+        """The label of `values` on a figure or in a table."""
         return self.runs[0].label
 
     @property
@@ -45,7 +45,7 @@ class Forgotten:
 
     @property
     def mean(self) -> float:
-        """Its mean."""
+        """The mean of `values`."""
         return statistics.mean(self.values)
 
     @property
@@ -63,9 +63,7 @@ class Forgotten:
         return [(statistics.mean(lost), statistics.mean(scores)) for lost, scores in points]
 
 
-def measure_all(
-    cfg: CompareConfig, runs: Mapping[str, Sequence[PlannedRun]], wanted: RetainSpec
-) -> dict[str, Forgotten]:
+def measure_all(cfg: CompareConfig, runs: Runs, wanted: RetainSpec) -> dict[str, Forgotten]:
     """Measure each run that has not been measured on the same files."""
     file = Path(cfg.output_dir) / LINES
     known: dict[str, Line] = read_json(file) if file.is_file() else {}
@@ -73,7 +71,7 @@ def measure_all(
     for name, planned in runs.items():
         records = [run.record for run in planned]
         several = [
-            find(one, wanted, one.cfg.adapter.strength) or measured(one, wanted) for one in records
+            find(one, wanted, one.cfg.adapter.strength) or measure(one, wanted) for one in records
         ]
         keys = [key_of(one, wanted) for one in records] if name in CURVES else []
         for key, record in zip(keys, records, strict=False):
@@ -90,7 +88,7 @@ def key_of(record: RunRecord, wanted: RetainSpec) -> str:
     return digest_of([sources_digest(record), references_of(wanted), split, list(STRENGTHS)])
 
 
-def measured(record: RunRecord, wanted: RetainSpec) -> Retained:
+def measure(record: RunRecord, wanted: RetainSpec) -> Retained:
     """Open a run and measure it as it was trained."""
     with importing(packed=record.cfg.model.quantization is not None):
         from goft_cli.run.forgetting import retained_by

@@ -58,6 +58,10 @@ class PlannedRun:
         return RunRecord.of(self.cfg)
 
 
+Runs = Mapping[str, Sequence[PlannedRun]]
+"""The runs of each adapter, one per seed."""
+
+
 def shared_words() -> list[str]:
     """Return the user's overrides for all runs."""
     kept = []
@@ -93,7 +97,7 @@ def check_adapters(names: Sequence[str]) -> None:
             raise GoftError(f"adapters: there is no adapter {name}", did_you_mean(name, choices))
 
 
-def check_folders(runs: Mapping[str, Sequence[PlannedRun]]) -> None:
+def check_folders(runs: Runs) -> None:
     """Refuse adapters whose runs would share a folder, where one would replace the other."""
     owners: dict[str, str] = {}
     for name, (run, *_) in runs.items():
@@ -121,7 +125,7 @@ def is_done(run: PlannedRun) -> bool:
     )
 
 
-def finish_all(runs: Mapping[str, Sequence[PlannedRun]], *, trials: bool = False) -> None:
+def finish_all(runs: Runs, *, trials: bool = False) -> None:
     """Train the missing runs, adapter by adapter within a seed, and print each command."""
     from goft_cli.run.summary import screen  # late, as rich takes longer than the checks before
 

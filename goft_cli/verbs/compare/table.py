@@ -15,9 +15,8 @@ from goft_cli.studies.leaderboard import (
     deviation,
     mean_and_deviation,
     paired_difference,
-    spaced,
 )
-from goft_cli.system.tables import Table, of_records, styled
+from goft_cli.system.tables import Table, of_records, spaced, styled
 from goft_cli.verbs.compare.forgetting import Forgotten
 from goft_cli.verbs.compare.tuning import Tuned
 
@@ -136,7 +135,7 @@ def benchmarks_of(rows: Sequence[Summary]) -> list[str]:
 
 def header(caption: Caption) -> list[str]:
     """Return the names of the columns of every comparison."""
-    score = caption.headline.replace("_", " ")
+    score = spaced(caption.headline)
     against = f"difference to {caption.reference}, {CONFIDENCE:.0%} interval"
     return ["adapter", "size", "parameters", score, "best", against, "time", "memory"]
 

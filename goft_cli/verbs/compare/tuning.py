@@ -145,15 +145,11 @@ class Search:
     def trial(self, name: str, step: int) -> PlannedRun:
         """Compose a trial, which reads only its training rows and one more split."""
         words = without(self.run_words(name, step), [*SPLITS, "benchmark"])
-        words += [f"{key}={value}" for key, value in zip(SPLITS, self.named, strict=True)]
+        evaluated, headline = SPLITS
+        words += [f"{evaluated}=[{self.split}]", f"{headline}={self.split}"]
         words += ["benchmark=none"] if self.cfg.benchmark else []
         (run,) = compose_runs(words, name, [self.cfg.tuning_seed])
         return run
-
-    @property
-    def named(self) -> tuple[str, str]:
-        """The values of `SPLITS` in a trial."""
-        return f"[{self.split}]", self.split
 
     def run_words(self, name: str, step: int) -> list[str]:
         """Return the overrides of an adapter's runs with the rate of a step."""

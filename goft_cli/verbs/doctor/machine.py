@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import torch
 from accelerate.commands.config.config_args import default_config_file, load_config_from_file
 from packaging.requirements import Requirement
 
+from goft_cli.compose.own_model import read_config
 from goft_cli.config import (
     Dtype,
     FullConfig,
@@ -29,6 +29,7 @@ from goft_cli.system import kept
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import MIN_FREE_BYTES, check_writable, model_location
 from goft_cli.system.tables import Finding, Verdict, refused
+from goft_cli.training.launch_checks import device_of
 
 SHOWN = ("torch", "transformers", "peft", "accelerate", "datasets")
 MULTILINGUAL_VOCABULARY = 200_000
@@ -63,7 +64,7 @@ def unfit_packages(requirements: list[str]) -> Iterator[str]:
 
 def examine_gpu(trainer: TrainerConfig) -> Finding:
     """See whether there is a GPU, and whether it supports the precision."""
-    if not torch.cuda.is_available() or trainer.use_cpu:
+    if device_of(trainer) == "cpu":
         return examine_cpu(trainer)
     device = torch.cuda.get_device_properties(0)
     found = f"{torch.cuda.device_count()} x {device.name}, {device.total_memory / 2**30:.0f} GiB"
@@ -108,12 +109,15 @@ def is_mdeberta(model: ModelConfig) -> bool:
     """Tell by the name or, for a model in a folder, by the vocabulary's size."""
     if "mdeberta" in f"{model.name} {model.path}".lower():
         return True
-    folder = local_folder(model)
-    if folder is None:
+    if local_folder(model) is None:
         return False
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    is_deberta = config.get("model_type", "") == "deberta-v2"
-    return is_deberta and config.get("vocab_size", 0) > MULTILINGUAL_VOCABULARY
+    try:
+        config = read_config(model.path, model.revision)
+    except GoftError:  # which another check reports
+        return False
+    vocabulary = config.get("vocab_size")
+    is_large = isinstance(vocabulary, int) and vocabulary > MULTILINGUAL_VOCABULARY
+    return is_large and config["model_type"] == "deberta-v2"
 
 
 def local_folder(model: ModelConfig) -> Path | None:
@@ -130,9 +134,8 @@ def examine_rotation(cfg: TrainConfig) -> Finding:
     subject = "rotation"
     if not isinstance(cfg.adapter, GoftAdapterConfig):
         return Finding(subject, Verdict.ok, "none")
-    on_gpu = torch.cuda.is_available() and not cfg.trainer.use_cpu
     dtype = getattr(torch, cfg.model.dtype.value)
-    x = torch.empty(1, 768, dtype=dtype, device="cuda" if on_gpu else "cpu")
+    x = torch.empty(1, 768, dtype=dtype, device=device_of(cfg.trainer))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:

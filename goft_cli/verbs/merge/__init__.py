@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from goft_cli.config import MergeConfig
 from goft_cli.studies.hydra_main import run_composed
 
@@ -13,8 +15,6 @@ def main() -> None:
 
 def merge(cfg: MergeConfig) -> None:
     """Write the model, its card and its certificate, and show the certificate."""
-    from pathlib import Path
-
     from goft_cli.config.model import require_bitsandbytes
     from goft_cli.run.record import at_strength, find_run, importing_for
     from goft_cli.run.summary import screen
@@ -55,8 +55,6 @@ def merge(cfg: MergeConfig) -> None:
 
 def take_out(cfg: MergeConfig) -> None:
     """Write the merged model without the adapter, and show how far it is from the base."""
-    from pathlib import Path
-
     from goft_cli.run.record import RunRecord, at_strength, find_run, importing_for
     from goft_cli.run.summary import screen
     from goft_cli.system.files import note

@@ -22,7 +22,7 @@ from goft_cli.run.trained import TrainedRun
 from goft_cli.system.digests import digests
 from goft_cli.system.errors import GoftError
 from goft_cli.system.tables import Table, measures, styled
-from goft_cli.training.evaluation import largest_difference, score_splits
+from goft_cli.training.evaluation import output_difference, score_splits
 from goft_cli.tuner.geometry import NeuronChange, RotationGeometry
 
 REPORT, CARD = "merge_report.json", "README.md"
@@ -120,7 +120,7 @@ class Reference:
         if not splits:
             return None
         exported = run.outputs(model, splits, self.batch_size)
-        dtype, found = compute_dtype(run.cfg), largest_difference(self.outputs, exported)
+        dtype, found = compute_dtype(run.cfg), output_difference(self.outputs, exported)
         rows = {name: len(split.rows) for name, split in splits.items()}
         if tolerance is not None and not found.largest <= tolerance:
             raise GoftError(

@@ -16,7 +16,7 @@ def plan(cfg: PlanConfig) -> None:
 
     With `fits`, a run that does not fit as it is gets the settings with which it does instead.
     """
-    from goft_cli.compose.references import retained
+    from goft_cli.compose.references import retain_spec
     from goft_cli.config.model import check_tokenizer
     from goft_cli.data.model_files import bring_settings
     from goft_cli.run.preflight import check_data_dir, check_metrics, check_quantization
@@ -29,7 +29,7 @@ def plan(cfg: PlanConfig) -> None:
     check_data_dir(cfg.task, "task")
     if isinstance(model_location(cfg.model.path), str):
         bring_settings(cfg.model)  # here a model that is nowhere is refused before the imports
-    wanted = None if cfg.retain is None else retained(cfg.retain, cfg.task, at_hand=False)
+    wanted = None if cfg.retain is None else retain_spec(cfg.retain, cfg.task, at_hand=False)
     with importing(packed=cfg.model.quantization is not None):
         from goft_cli.system.screen import quiet_libraries
         from goft_cli.verbs.plan.forecast import make_plan

@@ -25,11 +25,11 @@ from goft_cli.run.trained import spread
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Collator, Inputs, Task, TaskData
 from goft_cli.tasks.families import build_task
-from goft_cli.tasks.instruction import IGNORED
-from goft_cli.tasks.tokens import lengths, usable_positions
+from goft_cli.tasks.tokens import IGNORED, lengths, usable_positions
 from goft_cli.training.evaluation import SAMPLE_ROWS
+from goft_cli.training.launch_checks import device_of
 from goft_cli.verbs.plan.layers import attached
-from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, total_bytes
+from goft_cli.verbs.plan.memory import Memory, forecast_memory, total_bytes
 from goft_cli.verbs.plan.steps import Batches
 
 INPUT = "input_ids"
@@ -179,11 +179,11 @@ class Sample:
     packed: int
 
 
-def sampled_inputs(cfg: TrainConfig, data: TaskData, most: int = SAMPLED) -> Sample:
-    """Encode up to `most` rows of texts as the training does."""
+def sampled_inputs(cfg: TrainConfig, data: TaskData) -> Sample:
+    """Encode up to `SAMPLED` rows of texts as the training does."""
     task = build_task(cfg.task)
     rows = data.splits[cfg.task.train_split]
-    places = spread(len(rows), most)
+    places = spread(len(rows), SAMPLED)
     processor = processor_of(cfg, task, empty_model(cfg.model, task))
     inputs = cast("Dataset", task.split(rows.select(places), processor).inputs)
     packed = len(cast("Dataset", task.training_inputs(inputs)))
@@ -229,11 +229,13 @@ def fitting_size(size: int, memory: Memory | None, room: int) -> int:
     `memory` is the forecast for the whole batch; without it the largest divisor counts as fitting.
     """
     parts = [part for part in range(size - 1, 0, -1) if size % part == 0]
-    fitting = (part for part in parts if memory is None or at(memory, part / size).peak <= room)
+    fitting = (
+        part for part in parts if memory is None or at_share(memory, part / size).peak <= room
+    )
     return next(fitting, 1)
 
 
-def at(memory: Memory, share: float) -> Memory:
+def at_share(memory: Memory, share: float) -> Memory:
     """Return the forecast for a share of the batch: the activations are those of its examples."""
     parts = {name: round(getattr(memory, name) * share) for name in OF_EXAMPLES}
     return replace(memory, **parts)
@@ -255,4 +257,4 @@ def memory_of(cfg: TrainConfig, model: PeftModel, data: TaskData | None) -> Memo
     """
     base = cast("PreTrainedModel", model.get_base_model())
     batches, _ = largest_batches(cfg, build_task(cfg.task), data, base)
-    return forecast_memory(model, batches, cfg, device_of(cfg))
+    return forecast_memory(model, batches, cfg, device_of(cfg.trainer))

@@ -18,11 +18,12 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.tables import Table
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.families import build_task
+from goft_cli.training.launch_checks import device_of
 from goft_cli.verbs.plan.batches import (
     BATCH,
     EVALUATED,
     STEPS,
-    at,
+    at_share,
     fitting_size,
     largest_batches,
     memory_of,
@@ -31,7 +32,7 @@ from goft_cli.verbs.plan.batches import (
 )
 from goft_cli.verbs.plan.calibration import calibrate, depth_of
 from goft_cli.verbs.plan.layers import attached
-from goft_cli.verbs.plan.memory import Memory, device_of, free_bytes, process_bytes
+from goft_cli.verbs.plan.memory import Memory, free_bytes, process_bytes
 
 PERCENTILES = 99, 95, 90
 """Of the lengths of the rows: the values of `task.max_length` to try."""
@@ -56,7 +57,7 @@ class Candidate:
 
 def room_of(cfg: TrainConfig, fits: int | None) -> int:
     """Return the bytes to fit into: those given, or what is free on the device at hand."""
-    return free_bytes(device_of(cfg)) if fits is None else fits
+    return free_bytes(device_of(cfg.trainer)) if fits is None else fits
 
 
 def candidates(
@@ -109,7 +110,7 @@ def lower_sizes(cfg: TrainConfig, memory: Memory, room: int) -> Iterator[int]:
     if updates.peak <= room and value_of(cfg, EVALUATED) > size:
         yield size
     while lower > 1:
-        lower = fitting_size(lower, at(updates, lower / size), room)
+        lower = fitting_size(lower, at_share(updates, lower / size), room)
         yield lower
 
 
@@ -117,7 +118,7 @@ def in_parts(cfg: TrainConfig, memory: Memory, lower: int) -> dict[str, Any]:
     """Return the settings for batches of at most `lower` rows; `memory` is that of whole ones."""
     size, steps, scored = (value_of(cfg, key) for key in (BATCH, STEPS, EVALUATED))
     found = {} if lower == size else {BATCH: lower, STEPS: steps * size // lower}
-    if at(memory, lower / size).evaluates:
+    if at_share(memory, lower / size).evaluates:
         found[EVALUATED] = min(scored, lower)
     return found
 

@@ -22,6 +22,7 @@ from goft_cli.studies.recipes import cells
 from goft_cli.system.locations import model_location
 from goft_cli.tasks.base import TaskData
 from goft_cli.tasks.families import build_task
+from goft_cli.training.launch_checks import device_of
 from goft_cli.training.trainer import update_count
 from goft_cli.verbs.plan.batches import (
     EVALUATED,
@@ -40,7 +41,7 @@ from goft_cli.verbs.plan.layers import (
     equivalents,
     evaluations,
 )
-from goft_cli.verbs.plan.memory import Memory, device_of, forecast_memory, free_bytes
+from goft_cli.verbs.plan.memory import Memory, forecast_memory, free_bytes
 from goft_cli.verbs.plan.retention import costs
 from goft_cli.verbs.plan.scaling import Parts, Way, parts_of_model, ways
 from goft_cli.verbs.plan.steps import Batches
@@ -148,13 +149,18 @@ class Plan:
     cached: Sequence[str]
 
 
+def planned_run(planned: PlanConfig) -> TrainConfig:
+    """Return the run that a plan is of."""
+    return TrainConfig(**{f.name: getattr(planned, f.name) for f in fields(TrainConfig)})
+
+
 def make_plan(planned: PlanConfig, wanted: RetainSpec | None = None) -> Plan:
     """Plan a run from its model's configuration and rows that are here, without weights.
 
     `wanted` is what is to be measured of the base model after it.
     """
-    cfg = TrainConfig(**{f.name: getattr(planned, f.name) for f in fields(TrainConfig)})
-    device, task = device_of(cfg), build_task(cfg.task)
+    cfg = planned_run(planned)
+    device, task = device_of(cfg.trainer), build_task(cfg.task)
     data = rows_at_hand(task)
     model = attached(cfg, cfg.adapter)
     layers, counts = adapted_layers(model, head_of(model, cfg.model)), counted(cfg, model)
@@ -270,7 +276,7 @@ def calibrated(
 
     `depth` is the number of the model's blocks, if it has any.
     """
-    device = device_of(cfg)
+    device = device_of(cfg.trainer)
     if cfg.model.quantization is not None:
         return None, ["no forecast of time: packed weights cannot be made up"]
     if memory is None or memory.peak > free_bytes(device):

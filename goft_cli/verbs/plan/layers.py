@@ -14,9 +14,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from goft_cli.config import AdapterConfig, EvalStrategy, TrainConfig
-from goft_cli.config.adapter import blocks, ranks
+from goft_cli.config.adapter import ANY_UPDATES, blocks, ranks
 from goft_cli.models.adapters import (
-    ANY_UPDATES,
     ParameterCount,
     attach_adapter,
     count_parameters,

@@ -23,6 +23,7 @@ from goft_cli.models.heads import head_of
 from goft_cli.system.digests import in_modules
 from goft_cli.tasks.base import Tensors
 from goft_cli.training.by_length import parts_of
+from goft_cli.training.launch_checks import device_of
 from goft_cli.verbs.plan.stand_in import allocating_only
 from goft_cli.verbs.plan.steps import Batches, as_trained, evaluate, loss_of
 
@@ -121,9 +122,9 @@ def forecast_memory(model: PeftModel, batches: Batches, cfg: TrainConfig, device
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     copies = 2 if cfg.launcher.num_processes > 1 else 1
     saved = saved_by_packing(model, cfg.model)
-    weights = sum(map(size, model.parameters())) - saved
+    weights = sum(parameter.nbytes for parameter in model.parameters()) - saved
     optimizer = sum(optimizer_bytes(parameter, cfg.trainer.optim) for parameter in trained)
-    gradients = copies * sum(map(size, trained))
+    gradients = copies * sum(parameter.nbytes for parameter in trained)
     activations, scored = traced_bytes(model, batches, cfg.trainer, device)
     fragments = round(FRAGMENTS * activations) if device == "cpu" else 0
     return Memory(
@@ -140,11 +141,6 @@ def forecast_memory(model: PeftModel, batches: Batches, cfg: TrainConfig, device
     )
 
 
-def size(tensor: Tensor) -> int:
-    """Bytes of a tensor."""
-    return tensor.numel() * tensor.element_size()
-
-
 def saved_by_packing(model: nn.Module, cfg: ModelConfig) -> int:
     """Return the bytes that bitsandbytes saves on the linear layers that it packs."""
     if cfg.quantization is None:
@@ -157,28 +153,23 @@ def saved_by_packing(model: nn.Module, cfg: ModelConfig) -> int:
         if not module.weight.requires_grad and "lora_" not in name
     ]
     bits = BITS[cfg.quantization]
-    return sum(size(weight) - math.ceil(weight.numel() * bits / 8) for weight in packed)
+    return sum(weight.nbytes - math.ceil(weight.numel() * bits / 8) for weight in packed)
 
 
 def optimizer_bytes(parameter: Tensor, optimizer: Optimizer) -> int:
     """Return what an optimizer keeps for one tensor."""
     if optimizer is not Optimizer.adafactor:
-        return MOMENTS.get(optimizer, 2) * size(parameter)  # those not listed keep two at most
+        return MOMENTS.get(optimizer, 2) * parameter.nbytes  # those not listed keep two at most
     if parameter.dim() < 2:
-        return size(parameter)
+        return parameter.nbytes
     rows, columns = parameter.shape[-2:]  # Adafactor: a mean for each row and each column
-    return size(parameter) // (rows * columns) * (rows + columns)
+    return parameter.nbytes // (rows * columns) * (rows + columns)
 
 
 def process_bytes() -> int:
     """Return what this process holds, which has imported what a training does."""
     gc.collect()
     return psutil.Process().memory_info().rss
-
-
-def device_of(cfg: TrainConfig) -> str:
-    """Name where the run trains, "cpu" or "cuda"."""
-    return "cuda" if torch.cuda.is_available() and not cfg.trainer.use_cpu else "cpu"
 
 
 def free_bytes(device: str) -> int:
@@ -190,7 +181,7 @@ def free_bytes(device: str) -> int:
 
 def total_bytes(cfg: TrainConfig) -> int:
     """Return the memory of one process: that of its GPU, or its share of the machine's."""
-    if device_of(cfg) == "cuda":
+    if device_of(cfg.trainer) == "cuda":
         return torch.cuda.mem_get_info()[1]
     return psutil.virtual_memory().total // cfg.launcher.num_processes
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from goft_cli.verbs.plan.memory import Memory, size
+from goft_cli.verbs.plan.memory import Memory
 
 AHEAD = 2
 """Blocks that are whole at a time where the weights are shared out: one works, the next comes."""
@@ -47,8 +47,8 @@ class Way:
 def parts_of_model(model: nn.Module) -> Parts:
     """Measure a model; blocks are the members of its module lists."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    blocks = [sum(map(size, block.parameters())) for blocks in lists for block in blocks]
-    trained = sum(size(p) for p in model.parameters() if p.requires_grad)
+    blocks = [sum(p.nbytes for p in block.parameters()) for blocks in lists for block in blocks]
+    trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     return Parts(trained, max(blocks, default=0))
 
 

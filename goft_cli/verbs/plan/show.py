@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from goft_cli.config import PlanConfig, TrainConfig
+from goft_cli.config import PlanConfig
 from goft_cli.config.model import real_name
 from goft_cli.run.configuration import config_sha256
 from goft_cli.run.folder import FORECAST, RunFolder
@@ -15,9 +15,10 @@ from goft_cli.run.summary import describe_recipe, megabytes, screen
 from goft_cli.system.errors import GoftError
 from goft_cli.system.files import write_json
 from goft_cli.system.tables import Table, styled
+from goft_cli.training.launch_checks import device_of
 from goft_cli.verbs.plan.fits import candidates, room_of, table_of, too_large
-from goft_cli.verbs.plan.forecast import Plan
-from goft_cli.verbs.plan.memory import Memory, device_of
+from goft_cli.verbs.plan.forecast import Plan, planned_run
+from goft_cli.verbs.plan.memory import Memory
 from goft_cli.verbs.plan.scaling import Way
 
 WIDTH = 60
@@ -64,9 +65,9 @@ def show(plan: Plan) -> None:
 
 def show_fitting(cfg: PlanConfig) -> bool:
     """Print what was tried to fit, and the overrides to pass; True if nothing has to change."""
-    run = TrainConfig(**{f.name: getattr(cfg, f.name) for f in fields(TrainConfig)})
+    run = planned_run(cfg)
     room, on_gpu = room_of(run, cfg.room), not cfg.trainer.use_cpu
-    on_gpu = on_gpu and (cfg.room is not None or device_of(run) == "cuda")
+    on_gpu = on_gpu and (cfg.room is not None or device_of(run.trainer) == "cuda")
     try:
         tried = list(candidates(run, room, on_gpu=on_gpu, measuring=cfg.calibrate))
     except GoftError:

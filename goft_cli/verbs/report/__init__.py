@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +29,10 @@ def report(cfg: ReportConfig) -> None:
 
     runs = of_one_subject(cfg.runs)
     if cfg.retain is not None:
-        measure(cfg, runs)
+        measure_forgetting(cfg, runs)
     place = cfg.runs if isinstance(cfg.runs, str) else cfg.runs[0]
     folder = Path(cfg.output_dir) if cfg.output_dir else Path(place) / "report"
-    made_from = source(cfg, runs)
+    made_from = source_digest(cfg, runs)
     if made_from is None or not is_made(folder, made_from):
         if cfg.output_dir is None:
             note(folder.parent, folder.name)
@@ -42,10 +43,8 @@ def report(cfg: ReportConfig) -> None:
     screen.print(f"report on {of}: {folder / 'report.html'}", soft_wrap=True)
 
 
-def source(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
+def source_digest(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
     """Return the digest of all files that a page is made from; None if some are missing."""
-    from dataclasses import asdict, replace
-
     from goft_cli.run.manifest import describe_base
     from goft_cli.run.provenance import ADAPTER_FILES
     from goft_cli.run.retained import NAME as RETAINED
@@ -70,13 +69,13 @@ def source(cfg: ReportConfig, runs: Sequence[RunRecord]) -> str | None:
     return digest_of(content)
 
 
-def measure(cfg: ReportConfig, runs: Sequence[RunRecord]) -> None:
+def measure_forgetting(cfg: ReportConfig, runs: Sequence[RunRecord]) -> None:
     """Measure forgetting for the runs that have no such measurement."""
-    from goft_cli.compose.references import retained
+    from goft_cli.compose.references import retain_spec
     from goft_cli.run.retained import find
     from goft_cli.system.imports import importing
 
-    wanted = retained(cfg.retain, runs[0].cfg.task)
+    wanted = retain_spec(cfg.retain, runs[0].cfg.task)
     for run in [run for run in runs if find(run, wanted, run.cfg.adapter.strength) is None]:
         with importing(packed=run.cfg.model.quantization is not None):
             from goft_cli.run.forgetting import retained_by
@@ -98,12 +97,12 @@ def write_page(cfg: ReportConfig, runs: Sequence[RunRecord], folder: Path) -> li
     looks, geometry = looks_of(run.adapter for run in runs), []
     for number, run in enumerate(one_per_adapter(runs), start=1):
         kept = recorded_layers(run) if cfg.base_model is None else None
-        if layers := measured(cfg, run) if kept is None else kept:
-            geometry.append(page.measured(run, layers, number, looks[run.adapter]))
+        if layers := measure_layers(cfg, run) if kept is None else kept:
+            geometry.append(page.layer_section(run, layers, number, looks[run.adapter]))
     return page.write(runs, geometry, commands, folder)
 
 
-def measured(cfg: ReportConfig, run: RunRecord) -> list[LayerReport]:
+def measure_layers(cfg: ReportConfig, run: RunRecord) -> list[LayerReport]:
     """Open a run that stored no measurements of its layers, and measure them."""
     from goft_cli.system.imports import importing
 

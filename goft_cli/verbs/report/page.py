@@ -23,11 +23,11 @@ from goft_cli.run.layers import LayerReport
 from goft_cli.run.record import RunRecord
 from goft_cli.run.retained import valid
 from goft_cli.run.summary import megabytes
-from goft_cli.studies.leaderboard import mean_and_deviation, spaced, told_apart
+from goft_cli.studies.leaderboard import mean_and_deviation, told_apart
 from goft_cli.system.figures import save
 from goft_cli.system.files import write_text
 from goft_cli.system.palette import Look, looks_of
-from goft_cli.system.tables import Table, of_records
+from goft_cli.system.tables import Table, of_records, spaced
 from goft_cli.verbs.report import figures
 from goft_cli.verbs.report.gather import one_per_adapter
 from goft_cli.verbs.rewind import show
@@ -53,8 +53,8 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One run's layers, or its classes, as a table and as figures."""
+class Section:
+    """One run's layers, classes or strengths, as a table and as figures."""
 
     run: RunRecord
     table: Table
@@ -78,17 +78,19 @@ def curve_panels(runs: Sequence[RunRecord], looks: Mapping[str, Look]) -> list[P
     )
 
 
-def measured(run: RunRecord, layers: Sequence[LayerReport], number: int, look: Look) -> Measured:
+def layer_section(
+    run: RunRecord, layers: Sequence[LayerReport], number: int, look: Look
+) -> Section:
     """Lay out how one run changed its layers; `number` is in the names of its figures."""
     drawn = panels(
         (f"turned-{number}", "Which layers turned most", figures.turned(layers)),
         (f"stages-{number}", "How far each stage of the tree turns", figures.stages(layers, look)),
         (f"angles-{number}", "Angles of every layer", figures.angles_by_layer(layers)),
     )
-    return Measured(run, of_records([layer_row(layer) for layer in layers]), drawn)
+    return Section(run, of_records([layer_row(layer) for layer in layers]), drawn)
 
 
-def classified(runs: Sequence[RunRecord], looks: Mapping[str, Look]) -> list[Measured]:
+def class_sections(runs: Sequence[RunRecord], looks: Mapping[str, Look]) -> list[Section]:
     """Lay out scores and confusions by class of each run that recorded them."""
     found = []
     for number, run in enumerate(runs, start=1):
@@ -104,23 +106,23 @@ def classified(runs: Sequence[RunRecord], looks: Mapping[str, Look]) -> list[Mea
                 (f"classes-{number}", "What is taken for what", taken),
                 (f"by-class-{number}", f"F1, precision and recall of each class{lowest}", scores),
             )
-            found.append(Measured(run, class_table(run.classes), drawn))
+            found.append(Section(run, class_table(run.classes), drawn))
     return found
 
 
-def rewound(runs: Sequence[RunRecord], looks: Mapping[str, Look]) -> list[Measured]:
+def strength_sections(runs: Sequence[RunRecord], looks: Mapping[str, Look]) -> list[Section]:
     """Lay out the runs that `goft rewind` has scored at several strengths."""
     return [
-        Measured(
+        Section(
             run,
             show.table(run.rewound),
             [
-                Panel(name, title, show.drawn(run.rewound, [key], looks[run.adapter]))
+                Panel(name, title, show.draw_panels(run.rewound, [key], looks[run.adapter]))
                 for key, name, title in (
                     ("score", f"strength-{number}", "Score by strength"),
                     ("forgotten", f"forgotten-{number}", "What is forgotten, by strength"),
                 )
-                if key in show.panels(run.rewound)
+                if key in show.panel_keys(run.rewound)
             ],
         )
         for number, run in enumerate(runs, start=1)
@@ -208,7 +210,7 @@ def facts(run: RunRecord, command: str | None) -> dict[str, str]:
 
 def write(
     runs: Sequence[RunRecord],
-    geometry: Sequence[Measured],
+    geometry: Sequence[Section],
     commands: Sequence[str | None],
     folder: Path,
 ) -> list[str]:
@@ -224,8 +226,8 @@ def write(
         lstrip_blocks=True,
     )
     looks = looks_of(run.adapter for run in runs)
-    curves, classes = curve_panels(runs, looks), classified(one_per_adapter(runs), looks)
-    strengths = rewound(runs, looks)
+    curves, classes = curve_panels(runs, looks), class_sections(one_per_adapter(runs), looks)
+    strengths = strength_sections(runs, looks)
     html = environment.get_template("report.html.j2").render(
         title=f"{runs[0].cfg.task.name} · {real_name(runs[0].cfg.model)}",
         runs=runs,

@@ -30,20 +30,20 @@ def main() -> None:
 
 def rewind(cfg: RewindConfig) -> None:
     """Score the run at each strength, choose one, score it on the test split; show and write it."""
-    from goft_cli.compose.references import retained
+    from goft_cli.compose.references import retain_spec
     from goft_cli.run.record import RunRecord, find_run
 
     record = RunRecord(find_run(cfg.adapter))
     folder = Path(cfg.output_dir) if cfg.output_dir else record.folder.path
     check_writable(folder)
     judge, other = splits_of(record.cfg.task)
-    wanted = None if cfg.retain is None else retained(cfg.retain, record.cfg.task)
+    wanted = None if cfg.retain is None else retain_spec(cfg.retain, record.cfg.task)
     with importing(packed=record.cfg.model.quantization is not None):
         from goft_cli.run import trained  # noqa: F401 - only now: it imports the libraries
         from goft_cli.system.screen import quiet_libraries
 
     with quiet_libraries():
-        content = measured(cfg, record, judge, other, wanted)
+        content = rewind_content(cfg, record, judge, other, wanted)
     write(content, folder)
 
 
@@ -63,7 +63,7 @@ def splits_of(task: TaskConfig) -> tuple[str, str | None]:
     return judge, own if own in others else next(iter(others), None)
 
 
-def measured(
+def rewind_content(
     cfg: RewindConfig, record: RunRecord, judge: str, other: str | None, wanted: RetainSpec | None
 ) -> dict[str, Any]:
     """Open the run and return the content of `rewind.json`."""

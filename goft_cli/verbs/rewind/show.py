@@ -11,7 +11,7 @@ import numpy as np
 
 from goft_cli.system.figures import PANEL, SECOND_INK, legend, style
 from goft_cli.system.palette import Look, look_of
-from goft_cli.system.tables import Table, of_records, styled
+from goft_cli.system.tables import Table, of_records, spaced, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,15 +126,10 @@ def with_error(value: float, error: float, sign: str = "") -> str:
     return f"{value:{sign}.4f} ± {error:.4f}"
 
 
-def spaced(name: str) -> str:
-    """Write the name of a score with spaces."""
-    return name.replace("_", " ")
-
-
 @style()
 def draw(content: Content) -> Figure:
     """Draw score and error against strength, and beside it what was forgotten, if measured."""
-    figure = drawn(content, panels(content), look_of(content["method"]))
+    figure = draw_panels(content, panel_keys(content), look_of(content["method"]))
     figure.suptitle(
         f"{content['task']}, {content['model']}, {content['method']} "
         f"({content['split']}, ± one standard error)",
@@ -143,14 +138,14 @@ def draw(content: Content) -> Figure:
     return figure
 
 
-def panels(content: Content) -> list[str]:
-    """Return what is drawn against strength."""
+def panel_keys(content: Content) -> list[str]:
+    """Return the keys of the points that are drawn against strength, one per panel."""
     return ["score", "forgotten"] if content["forgetting"] else ["score"]
 
 
 @style()
-def drawn(content: Content, keys: Sequence[str], look: Look) -> Figure:
-    """Draw these of `panels` side by side, without a title."""
+def draw_panels(content: Content, keys: Sequence[str], look: Look) -> Figure:
+    """Draw a panel for each of these keys side by side, without a title."""
     from matplotlib.figure import Figure
 
     width, height = PANEL

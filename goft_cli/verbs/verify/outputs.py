@@ -21,7 +21,7 @@ from goft_cli.system.errors import GoftError
 from goft_cli.system.files import read_json
 from goft_cli.system.tables import Finding, Verdict
 from goft_cli.tasks.base import Arrays, Split, TaskData
-from goft_cli.training.evaluation import evaluation_splits, largest_difference, score_splits
+from goft_cli.training.evaluation import evaluation_splits, output_difference, score_splits
 from goft_cli.verbs.merge.certificate import REPORT, exported_sha256
 from goft_cli.verbs.merge.export import reopened
 
@@ -143,7 +143,7 @@ def merged_again(rescored: Rescored) -> Finding:
     except GoftError as error:
         return judged("merged again", str(error), holds=False)
     outputs = run.outputs(merged, rescored.splits, rescored.batch_size)
-    largest = largest_difference(rescored.outputs, outputs).largest
+    largest = output_difference(rescored.outputs, outputs).largest
     then = section(rescored.metrics, "agreement").get("merged")
     found = f"outputs at most {largest:.1e} apart, {rescored.tolerance:.1e} accepted"
     if then is not None:
@@ -197,7 +197,7 @@ def exported_outputs(
     adapted = run.outputs(run.model, splits, rescored.batch_size)
     use_strength(run.model, run.strength)
     exported = run.outputs(read_back(run, folder), splits, rescored.batch_size)
-    largest, then = largest_difference(adapted, exported).largest, float(outputs["largest"])
+    largest, then = output_difference(adapted, exported).largest, float(outputs["largest"])
     allowed = max(then + rescored.tolerance, outputs.get("tolerance") or 0)
     found = f"outputs at most {largest:.1e} apart, {then:.1e} certified"
     return judged(subject, found, holds=largest <= allowed)

@@ -22,7 +22,7 @@ from goft_cli.system.errors import USAGE_ERROR, GoftError, OutOfMemoryError
 from goft_cli.system.locations import check_target, check_writable, whole_folder
 from goft_cli.training.launch_checks import check_rank
 from goft_cli.verbs.plan import batches
-from goft_cli.verbs.plan.batches import advice, at, fitting_size, forecast
+from goft_cli.verbs.plan.batches import advice, at_share, fitting_size, forecast
 from goft_cli.verbs.plan.memory import Memory
 from goft_cli.verbs.train import run_here
 from tests.conftest import Goft
@@ -166,8 +166,8 @@ def test_the_size_advised_is_the_largest_part_that_has_room(
     assert 1 <= lower < size
     assert size % lower == 0
     for larger in range(lower + 1, size):
-        assert size % larger or at(memory, larger / size).peak > room
-    assert lower == 1 or at(memory, lower / size).peak <= room
+        assert size % larger or at_share(memory, larger / size).peak > room
+    assert lower == 1 or at_share(memory, lower / size).peak <= room
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def test_the_numbers_are_those_of_the_plan(run_of_six: TrainConfig) -> None:
     half = replace(run_of_six.trainer, per_device_train_batch_size=3)
     halved = forecast(replace(run_of_six, trainer=half))
     assert halved is not None
-    assert at(memory, 0.5).activations == pytest.approx(halved.activations, rel=0.2)
+    assert at_share(memory, 0.5).activations == pytest.approx(halved.activations, rel=0.2)
 
 
 @pytest.mark.slow

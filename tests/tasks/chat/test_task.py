@@ -18,7 +18,8 @@ from goft_cli.config import Decoding, LossOn, Overlong
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks.base import Split
 from goft_cli.tasks.chat import Chat, shortened
-from goft_cli.tasks.instruction import IGNORED, PadRight, row_losses
+from goft_cli.tasks.instruction import PadRight, row_losses
+from goft_cli.tasks.tokens import IGNORED
 from tests.support.chats import CHATML, Turns, bytes_tokenizer, template
 from tests.support.decoders import shipped_llama
 

@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from goft_cli.tasks.chat import Chat
-from goft_cli.tasks.instruction import IGNORED
+from goft_cli.tasks.tokens import IGNORED
 from tests.support.chats import SHAPES, Turns, bytes_tokenizer, template
 
 trl: Any = pytest.importorskip("trl")
