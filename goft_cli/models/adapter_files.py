@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from goft_cli.models.backbone import selects
+from goft_cli.models.backbone import ADAPTER_SETTINGS, selects
 from goft_cli.system.errors import GoftError
 
-SETTINGS = "adapter_config.json"
+SETTINGS = ADAPTER_SETTINGS
 WEIGHTS = "adapter_model.safetensors"
 CIRCUMSTANCES = {
     "auto_mapping",
