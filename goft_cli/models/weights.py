@@ -30,7 +30,9 @@ def open_weights(
 
     Also returns transformers' loading report of missing and unexpected tensors.
     """
-    form = find_weights(folder, cfg)
+    form, quantized = find_weights(folder, cfg), packing(cfg)
+    if getattr(config, "quantization_config", None):
+        quantized.pop("quantization_config", None)  # transformers reads it from config.json
     try:
         return getattr(transformers, auto_class).from_pretrained(
             folder,
@@ -39,7 +41,7 @@ def open_weights(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # a head for another number of labels is made anew
             **reading_of(form),
-            **packing(cfg),
+            **quantized,
             **cfg.source,
         )
     except SafetensorError as error:
