@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from goft_cli.config.adapter import CIRCUMSTANCES
-from goft_cli.models.backbone import selects
+from goft_cli.models.backbone import ADAPTER_SETTINGS, selects
 from goft_cli.system.errors import GoftError
 
-SETTINGS = "adapter_config.json"
+SETTINGS = ADAPTER_SETTINGS
 WEIGHTS = "adapter_model.safetensors"
 BASE_WEIGHT = ".base_layer.weight"
 """Suffix of a base weight, which PEFT saves with an adapter on an embedding."""

@@ -18,7 +18,7 @@ from goft_cli.config.model import check_engine, check_tokenizer
 from goft_cli.data.model_files import bring_settings, revision_of
 from goft_cli.models.heads import head_of, new_head
 from goft_cli.models.processors import Reader, fit_together, load_processor
-from goft_cli.models.weights import keep_packing, open_weights
+from goft_cli.models.weights import check_packing, keep_packing, open_weights, unpack
 from goft_cli.system.digests import fingerprint, in_modules
 from goft_cli.system.errors import GoftError, is_out_of_memory, is_panic
 from goft_cli.system.locations import model_location
@@ -33,6 +33,8 @@ EXAMPLES = {
 }
 BLOCK_WEIGHT = re.compile(r"(.+?)\.\d+\..*weight$")
 """A tensor of a numbered block, and the list that the block is in."""
+ADAPTER_SETTINGS = "adapter_config.json"
+"""PEFT's file that makes a folder an adapter's."""
 MOST_BLOCKS = 1000
 """Most blocks to accept: a larger number comes from a damaged file, and building takes hours."""
 
@@ -86,7 +88,7 @@ def load_backbone(cfg: ModelConfig, head: Head, *, unpacked: bool = False) -> Ba
     keep_packing(model)
     known_by = fingerprint(model, head_of(model, cfg))
     if cfg.quantization and unpacked:
-        model.dequantize(dtype=getattr(torch, cfg.dtype.value))
+        unpack(model, cfg.dtype)
     return Backbone(model, processor, known_by, revision_of(folder))
 
 
@@ -98,7 +100,9 @@ def model_folder(cfg: ModelConfig) -> Path:
 
 def read_config(folder: Path, cfg: ModelConfig, head: Head) -> transformers.PretrainedConfig:
     """Read a model's config.json, and set the entries that the task fixes."""
+    check_plain(folder, cfg)
     config = AutoConfig.from_pretrained(folder, **cfg.source)
+    check_packing(getattr(config, "quantization_config", None) or {}, cfg)
     blocks = getattr(config, "num_hidden_layers", None)
     if isinstance(blocks, int) and blocks > MOST_BLOCKS:
         raise GoftError(
@@ -114,6 +118,15 @@ def read_config(folder: Path, cfg: ModelConfig, head: Head) -> transformers.Pret
     if cfg.attn_implementation is not None:
         config._attn_implementation = cfg.attn_implementation
     return config
+
+
+def check_plain(folder: Path, cfg: ModelConfig) -> None:
+    """Refuse a model folder with an adapter, which transformers would load too."""
+    if (folder / ADAPTER_SETTINGS).is_file():
+        raise GoftError(
+            f"model.path={cfg.path}: found an adapter beside the model ({ADAPTER_SETTINGS})",
+            "pass a folder of the base model alone, or one into which the adapter is merged",
+        )
 
 
 @contextmanager

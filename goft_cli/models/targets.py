@@ -20,6 +20,10 @@ from goft_cli.system.errors import GoftError
 
 BLOCK = re.compile(r".*?\.[^.]*\.(\d+)\.")
 """The number of a block in a module's name, as PEFT finds it."""
+TEXT_INPUT = "input_ids"
+"""The main input of a text model."""
+OTHER_INPUTS = {"pixel_values", "pixel_values_videos", "input_features", "input_values"}
+"""The main inputs of image and audio encoders."""
 SHOWN = 20
 """Most names in an error message."""
 SHOWN_LETTERS = 200
@@ -37,13 +41,14 @@ def all_linear(model: nn.Module, whole: list[str]) -> list[str]:
     These are the head's layers, those whose weight `nn.MultiheadAttention` uses without calling
     them, and in a text model those of its image or audio encoder.
     """
-    main = getattr(model, "main_input_name", None)
     output = getattr(model, "get_output_embeddings", lambda: None)()
     other = [
         name
         for name, part in model.named_modules()
-        if isinstance(part, PreTrainedModel) and part.main_input_name != main
+        if isinstance(part, PreTrainedModel) and part.main_input_name in OTHER_INPUTS
     ]
+    if getattr(model, "main_input_name", None) != TEXT_INPUT:
+        other = []  # the parts of an image model may state other names than the whole
     layers = {name: model.get_submodule(name) for name in linear_layers(model, whole)}
     return [
         name
@@ -101,6 +106,12 @@ def check_targets(cfg: LayerAdapterConfig, adapted: Sequence[str], linear: Seque
     wanted = cfg.target_modules
     words = wanted if isinstance(wanted, list) else []
     idle = [str(word) for word in words if not selects(word, adapted)]
+    if not adapted and selects(wanted, linear):
+        raise GoftError(
+            f"adapter.target_modules={wanted}: a word without brackets is a regular expression for "
+            "a module's whole name, and none is called so",
+            f"pass adapter.target_modules=[{wanted}]",
+        )
     if idle or not adapted:
         in_blocks = sorted({BLOCK.sub("", name) for name in linear})
         raise GoftError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import transformers
 from accelerate import PartialState
 from safetensors import SafetensorError
 from torch import nn
-from transformers import BitsAndBytesConfig
+from transformers import BitsAndBytesConfig, PreTrainedModel
 
-from goft_cli.config import ModelConfig, Quantization
+from goft_cli.config import Dtype, ModelConfig, Quantization
 from goft_cli.data.model_files import SAFE, bring_weights, require_shards, require_weights
 from goft_cli.system.errors import GoftError
 from goft_cli.system.locations import model_location
@@ -24,12 +25,14 @@ logger = logging.getLogger(__name__)
 
 def open_weights(
     folder: Path, auto_class: str, config: transformers.PretrainedConfig, cfg: ModelConfig
-) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     """Load the weights in the precision of `cfg`, whatever the file's precision is.
 
     Also returns transformers' loading report of missing and unexpected tensors.
     """
-    form = find_weights(folder, cfg)
+    form, quantized = find_weights(folder, cfg), packing(cfg)
+    if getattr(config, "quantization_config", None):
+        quantized.pop("quantization_config", None)  # transformers reads it from config.json
     try:
         return getattr(transformers, auto_class).from_pretrained(
             folder,
@@ -38,7 +41,7 @@ def open_weights(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # a head for another number of labels is made anew
             **reading_of(form),
-            **packing(cfg),
+            **quantized,
             **cfg.source,
         )
     except SafetensorError as error:
@@ -87,6 +90,39 @@ def packing(cfg: ModelConfig) -> dict[str, Any]:
         bnb_4bit_compute_dtype=getattr(torch, cfg.dtype.value),
     )
     return {"quantization_config": quantization, "device_map": {"": PartialState().device}}
+
+
+def check_packing(stored: Mapping[str, Any], cfg: ModelConfig) -> None:
+    """Refuse weights that are stored quantized in another form than `model.quantization`.
+
+    `stored` is what config.json says of them. transformers would load them in that form.
+    """
+    words = {"load_in_4bit": Quantization["4bit"], "load_in_8bit": Quantization["8bit"]}
+    bits = next((word for key, word in words.items() if stored.get(key)), None)
+    if not stored or stored.get("dequantize") or (bits is not None and bits is cfg.quantization):
+        return
+    form, remedy = stored.get("quant_method"), "pass a folder whose weights are not quantized"
+    if bits is not None:
+        form, remedy = bits.value, f"pass model.quantization={bits.value}"
+    raise GoftError(f"model.path={cfg.path}: its weights are stored quantized ({form})", remedy)
+
+
+def unpack(model: PreTrainedModel, dtype: Dtype) -> None:
+    """Dequantize a model, and forget how its weights were read, so that it can be saved plain."""
+    model.dequantize(dtype=getattr(torch, dtype.value))
+    steps = getattr(model, "_weight_conversions", None)
+    if steps is not None:
+        kept = [step for step in steps if is_reversible(step)]
+        object.__setattr__(model, "_weight_conversions", kept)
+
+
+def is_reversible(step: Any) -> bool:  # noqa: ANN401 - a step of transformers' loading
+    """Tell whether a step of loading can be undone when a model is saved; unpacking cannot."""
+    try:
+        step.reverse_transform()
+    except NotImplementedError:
+        return False
+    return True
 
 
 def keep_packing(model: nn.Module) -> None:

@@ -95,6 +95,7 @@ def by_stage(layers: Sequence[LayerReport]) -> Mapping[int, float]:
 @contextmanager
 def measuring(model: nn.Module) -> Iterator[list[LayerReport]]:
     """Measure each adapted layer when the block merges it, one layer in memory at a time."""
+    from peft.tuners.lora.layer import ParamWrapper
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     from goft_cli.tuner.geometry import WRAPPER, neurons, rotation_geometries
@@ -113,7 +114,7 @@ def measuring(model: nn.Module) -> Iterator[list[LayerReport]]:
         layer.merge = observed
 
     for name, layer in model.named_modules():
-        if isinstance(layer, BaseTunerLayer):
+        if isinstance(layer, BaseTunerLayer) and not isinstance(layer, ParamWrapper):
             observe(layer, name.removeprefix(WRAPPER))
     yield found
 

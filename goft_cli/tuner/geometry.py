@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
@@ -132,11 +133,14 @@ def neuron_change(before: Tensor, after: Tensor) -> NeuronChange:
 
 
 def rotation_geometries(model: nn.Module, adapter: str = "default") -> dict[str, RotationGeometry]:
-    """Measure every GOFT layer, by its name in the plain model; none for another adapter."""
+    """Measure every GOFT layer, by its name in the plain model; none for another adapter.
+
+    A layer of one input has no pair to turn and is left out.
+    """
     return {
         name.removeprefix(WRAPPER): rotation_geometry(layer.rotation(adapter), layer.scale(adapter))
         for name, layer in model.named_modules()
-        if isinstance(layer, GoftLayer) and adapter in layer.goft_rotation
+        if isinstance(layer, GoftLayer) and len(layer.goft_rotation.get(adapter, ()))
     }
 
 
@@ -144,11 +148,12 @@ def adapted_weights(model: nn.Module) -> dict[str, Tensor]:
     """Return the base weight (out, in) of each adapted layer, by its name in the plain model.
 
     They are the model's own tensors, not copies; merging replaces them and does not change these.
+    Experts, whose weights PEFT adapts as one tensor of all of them, are left out.
     """
     return {
         name.removeprefix(WRAPPER): neurons(layer.get_base_layer())
         for name, layer in model.named_modules()
-        if isinstance(layer, BaseTunerLayer)
+        if isinstance(layer, BaseTunerLayer) and not isinstance(layer, ParamWrapper)
     }
 
 

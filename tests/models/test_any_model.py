@@ -181,6 +181,33 @@ def test_attention_is_computed_as_asked(bert: Path) -> None:
         load_backbone(composed([*words, "model.attn_implementation=egaer"]).model, Head())
 
 
+def test_an_adapter_beside_the_model_is_refused(bert: Path, tmp_path: Path) -> None:
+    """Transformers would load it, and the new adapter would train on top of it."""
+    folder = shutil.copytree(bert, tmp_path / "both")
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(GoftError, match=r"both: found an adapter beside the model .*; pass"):
+        load_backbone(composed(["model=auto", f"model.path={folder}"]).model, Head())
+
+
+@pytest.mark.parametrize(
+    ("stored", "words", "remedy"),
+    [
+        ({"load_in_4bit": True}, [], r"\(4bit\); pass model.quantization=4bit"),
+        ({"load_in_4bit": True}, ["model.quantization=8bit"], "pass model.quantization=4bit"),
+        ({"quant_method": "gptq", "bits": 4}, [], r"\(gptq\); pass a folder whose"),
+    ],
+)
+def test_weights_stored_quantized_need_the_same_setting(
+    stored: dict[str, object], words: list[str], remedy: str, bert: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(bert, tmp_path / "stored")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": stored}))
+    cfg = composed(["model=auto", f"model.path={folder}", *words])
+    with pytest.raises(GoftError, match=f"its weights are stored quantized .*{remedy}"):
+        load_backbone(cfg.model, Head())
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")

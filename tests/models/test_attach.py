@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    PreTrainedModel,
+)
 
 from goft_cli.models import targets
 from goft_cli.models.adapters import attach_adapter, count_parameters, merge
@@ -122,6 +127,14 @@ def test_an_adapted_output_layer_is_untied_from_the_embeddings(
     assert output_difference(adapted, logits(again)).largest <= tolerance(torch.float32, 3)
 
 
+def test_parts_of_an_image_model_are_its_own_whatever_input_they_name() -> None:
+    sizes = {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2}
+    config = AutoConfig.for_model("convnext", **sizes)
+    model = AutoModelForImageClassification.from_config(config)
+    ends = {name.rpartition(".")[2] for name in targets.all_linear(model, ["classifier"])}
+    assert ends == {"pwconv1", "pwconv2"}
+
+
 def test_every_linear_layer_leaves_the_output_layer_out(llama: PreTrainedModel) -> None:
     merged = merge(attach(llama, "adapter=lora", "adapter.target_modules=all-linear"))
     assert merged.config.tie_word_embeddings is True
@@ -134,6 +147,7 @@ def test_every_linear_layer_leaves_the_output_layer_out(llama: PreTrainedModel) 
         ("lora", ["adapter.target_modules=[query,key]"], ["query", "key", "mlp.down_proj"]),
         ("hra", ["adapter.target_modules=nonesuch"], ["nonesuch", "self_attn.o_proj"]),
         ("goft", [r"adapter.target_modules='.*\.(query|key)'"], [r".*\.(query|key)", "lm_head"]),
+        ("goft", ["adapter.target_modules=q_proj"], ["pass adapter.target_modules=[q_proj]"]),
         ("lora", ["adapter.target_modules=[]"], ["adapter.target_modules=[]", "self_attn.o_proj"]),
         (
             "hra",

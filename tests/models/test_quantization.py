@@ -208,6 +208,22 @@ def test_a_run_trains_verifies_and_merges_into_plain_weights(
     assert sum(not p.is_floating_point() for p in loaded.parameters()) == 2 * 6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", BITS)
+def test_a_model_stored_quantized_trains_and_is_merged_into_a_plain_one(
+    words: list[str], bits: str, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    cfg, model = packed(words, bits)
+    model.save_pretrained(base)
+    load_backbone(cfg.model, build_task(cfg.task)).processor.save_pretrained(base)
+    more = [f"model.path={base}", f"model.quantization={bits}", f"output_dir={tmp_path / 'run'}"]
+    run = pipeline.run(small_runs.composed([*words, *more, "trainer.max_steps=2"]))
+    merge(MergeConfig(adapter=str(run), output_dir=str(tmp_path / "merged")))
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")
+    assert all(p.is_floating_point() for p in plain.parameters())
+
+
 @pytest.mark.parametrize("bits", BITS)
 def test_a_plain_run_is_merged_and_packed_at_widths_that_no_block_divides(
     trained: Path, bits: str, tmp_path: Path

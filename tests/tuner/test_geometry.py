@@ -6,13 +6,16 @@ import math
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from goft_cli.models.adapters import merge
 from goft_cli.rotation import rotate_transposed
+from goft_cli.tuner import GoftConfig
 from goft_cli.tuner.geometry import (
     adapted_weights,
+    geometry_scalars,
     neuron_change,
     neuron_changes,
     neurons,
@@ -82,6 +85,28 @@ def test_neurons_turn_by_the_angle_between_and_change_length_by_the_ratio() -> N
     found = neuron_change(before, after)
     assert found.angles.tolist() == pytest.approx([math.pi / 2, 0, math.pi, 0])
     assert found.norm_ratios.tolist() == pytest.approx([2, 1, 0.5, 1])
+
+
+def test_a_layer_of_one_input_has_no_rotation_to_measure() -> None:
+    model = get_peft_model(
+        nn.Sequential(nn.Linear(1, 4), nn.Linear(4, 4)), GoftConfig(target_modules=["0", "1"])
+    )
+    assert rotation_geometries(model).keys() == {"1"}
+    assert all(map(math.isfinite, geometry_scalars(model).values()))
+
+
+def test_experts_that_peft_adapts_as_one_tensor_are_left_out() -> None:
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down = nn.Parameter(torch.ones(2, 4, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ self.down[0]
+
+    config = LoraConfig(target_modules=["0"], target_parameters=["1.down"])
+    model = get_peft_model(nn.Sequential(nn.Linear(4, 4), Experts()), config)
+    assert adapted_weights(model).keys() == {"0"}
 
 
 def test_a_stored_transpose_is_read_by_output() -> None:

@@ -144,7 +144,7 @@ def test_the_time_is_that_of_adapters_by_the_names_that_were_compared(
 ) -> None:
     cfg = composed(["adapter=lora", "seed=1"])
     planned = [PlannedRun((f"adapter={name}", "seed=1"), cfg) for name in ("lora", "bigger")]
-    monkeypatch.setattr(dry_run, "measured", lambda _: 600.0)
+    monkeypatch.setattr(dry_run, "median_train_seconds", lambda _: 600.0)
     dry_run.show_time([], planned, 0, {"lora": cfg, "bigger": cfg})
     assert "about 20 minutes" in capsys.readouterr().out
 

@@ -65,6 +65,9 @@ def test_the_adapter_is_put_on_the_model(tmp_path: Path) -> None:
     (finding,) = inputs.examine_adapter(configured(*words, "model.target_modules=[query,qkv]"))
     fails_with(finding, "no layer to adapt is called qkv", "attention.self.query")
     assert inputs.examine_adapter(configured("model=minilm-l6")) == []  # the model is on the hub
+    (tmp_path / "model" / "adapter_config.json").write_text("{}")
+    (finding,) = inputs.examine_adapter(configured(*words))
+    fails_with(finding, "found an adapter beside the model")
 
 
 @pytest.mark.slow

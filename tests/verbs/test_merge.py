@@ -159,6 +159,26 @@ def test_as_lora_states_what_the_rank_leaves_out(trained: Path, tmp_path: Path, 
     assert torch.equal(head.dense.weight, adapter[name]), "the head comes along"
 
 
+def test_a_layer_narrower_than_the_rank_is_converted_at_its_full_rank() -> None:
+    model = get_peft_model(
+        nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 1)),
+        GoftConfig(target_modules=["0", "1"], init_weights=False),
+    )
+    lora, tensors = lora_of(model, 4)
+    assert (lora.r, lora.rank_pattern) == (4, {"1": 1})
+    assert residuals(model, products(tensors))["1"] < 1e-5
+    with pytest.raises(GoftError, match=r"as_lora=9: .*larger"):
+        lora_of(model, 9)
+
+
+def test_layers_that_a_pattern_selects_are_named() -> None:
+    pattern = r".*\.1\..*(query|value)"
+    model = get_peft_model(tiny_bert(), GoftConfig(target_modules=pattern, init_weights=False))
+    lora, tensors = lora_of(model, 2)
+    assert lora.target_modules == [*products(tensors)]
+    assert [name.rpartition(".")[2] for name in products(tensors)] == ["query", "value"]
+
+
 def test_a_share_of_the_change_is_a_bound_on_the_residual() -> None:
     model = adapted("qgoft")
     _, tensors = lora_of(model, 0.9)

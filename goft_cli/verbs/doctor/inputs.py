@@ -103,14 +103,18 @@ def examine_tokenizer(model: ModelConfig) -> Finding:
 def examine_adapter(cfg: TrainConfig) -> list[Finding]:
     """Attach the adapter to a model without weights, if the model's configuration is on disk.
 
-    Errors of the model are findings of another check.
+    Where the model is, and its task, are findings of other checks.
     """
     try:
         if isinstance(model_location(cfg.model.path), str) and not is_cached(cfg.model):
             return []
-        empty_model(cfg.model, build_task(cfg.task))
+        task = build_task(cfg.task)
     except GoftError:
         return []
+    try:
+        empty_model(cfg.model, task)
+    except GoftError as error:
+        return [refused("configuration", error)]
     try:
         with quiet_libraries():
             model = attached(cfg, cfg.adapter)

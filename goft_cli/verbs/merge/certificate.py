@@ -224,7 +224,8 @@ def layer_table(layers: Mapping[str, LayerChange]) -> Table:
     # the modules that all layers are in: `a.b` of `a.b.1.x` and `a.b.2`
     shared = commonpath([name.replace(".", "/") for name in layers]).replace("/", ".")
     rows = [
-        [name.removeprefix(f"{shared}."), *(f.format(row[key]) for key, f in present.values())]
+        [name.removeprefix(f"{shared}.")]
+        + ["" if row[key] is None else form.format(row[key]) for key, form in present.values()]
         for name, row in found.items()
     ]
     title = f"layers of {shared or 'the model'} whose weights turned most"

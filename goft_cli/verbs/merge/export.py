@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +11,7 @@ from typing import Any, cast
 import torch
 import transformers
 from peft import LoraConfig, PeftModel
+from peft.tuners.lora import conversion
 from peft.tuners.lora.conversion import convert_to_lora
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
@@ -34,6 +36,7 @@ from goft_cli.tuner.geometry import (
     adapted_weights,
     neuron_change,
     neuron_changes,
+    neurons,
     rotation_geometries,
 )
 from goft_cli.verbs.merge.cards import Kind, card, published_revision
@@ -47,6 +50,8 @@ from goft_cli.verbs.merge.certificate import (
     layer_changes,
 )
 
+FACTOR = ".lora_A.weight"
+"""Suffix of a layer's first factor in PEFT's files."""
 Lora = tuple[LoraConfig, dict[str, Tensor]]
 
 
@@ -62,7 +67,8 @@ def lora_of(model: PeftModel, rank: float) -> Lora:
         kind = "LoRA already" if count_adapted_layers(model) else "put on no layers"
         raise GoftError(f"as_lora: the adapter is {kind}", "drop as_lora, or pass another run")
     try:
-        lora, tensors = convert_to_lora(model, int(rank) if rank >= 1 else rank, ADAPTER)
+        with capped_ranks(model):
+            lora, tensors = convert_to_lora(model, int(rank) if rank >= 1 else rank, ADAPTER)
     except TypeError as error:
         raise GoftError(
             f"as_lora: PEFT cannot convert {method}, only adapters that add to the weights",
@@ -71,7 +77,7 @@ def lora_of(model: PeftModel, rank: float) -> Lora:
     except ValueError as error:
         raise GoftError(f"as_lora={rank:g}: {error}") from error
     lora.task_type = config.task_type
-    lora.target_modules = sorted(lora.target_modules or [])
+    lora.target_modules = converted(tensors)  # PEFT's conversion keeps a pattern as it is
     lora.modules_to_save = sorted(set(lora.modules_to_save or [])) or None
     # VeRA's matrices that all layers share do not have the prefix of those of a layer
     parts = (cast(Any, model.base_model).prefix, f".{method.lower()}_")
@@ -80,6 +86,24 @@ def lora_of(model: PeftModel, rank: float) -> Lora:
     head = {name: tensor for name, tensor in own.items() if not any(part in name for part in parts)}
     factors = {name: tensor for name, tensor in tensors.items() if ".lora_" in name}
     return lora, factors | head
+
+
+@contextmanager
+def capped_ranks(model: PeftModel) -> Iterator[None]:
+    """Let PEFT's conversion give a layer at most its full rank, if a wider layer has the rank."""
+    widest = max((min(weight.shape) for weight in adapted_weights(model).values()), default=0)
+    convert = conversion._convert_module_to_lora
+
+    def capped(module: BaseTunerLayer, rank: float, adapter_name: str) -> Any:  # noqa: ANN401 - PEFT's own
+        full = min(neurons(module.get_base_layer()).shape)
+        own = min(rank, full) if isinstance(rank, int) and rank <= widest else rank
+        return convert(module, own, adapter_name)
+
+    conversion._convert_module_to_lora = capped
+    try:
+        yield
+    finally:
+        conversion._convert_module_to_lora = convert
 
 
 def save_lora(lora: Lora, folder: Path) -> None:
@@ -93,13 +117,17 @@ def save_lora(lora: Lora, folder: Path) -> None:
 
 def products(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return B A (out, in) of each layer, by its name in the plain model."""
-    ending = ".lora_A.weight"
-    layers = [name.removesuffix(ending) for name in tensors if name.endswith(ending)]
     return {
-        layer.removeprefix(WRAPPER): tensors[f"{layer}.lora_B.weight"].float()
-        @ tensors[f"{layer}{ending}"].float()
-        for layer in layers
+        layer: tensors[f"{WRAPPER}{layer}.lora_B.weight"].float()
+        @ tensors[f"{WRAPPER}{layer}{FACTOR}"].float()
+        for layer in converted(tensors)
     }
+
+
+def converted(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Name the layers that have factors, as in the plain model."""
+    names = [name.removeprefix(WRAPPER) for name in tensors if name.endswith(FACTOR)]
+    return sorted(name.removesuffix(FACTOR) for name in names)
 
 
 @torch.no_grad()
