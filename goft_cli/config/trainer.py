@@ -122,6 +122,8 @@ class TrainerConfig(Section):
             self.check(0 <= getattr(self, key) < math.inf, key, "at least 0", example=0)
         smoothed = 0 <= self.label_smoothing_factor < 1
         self.check(smoothed, "label_smoothing_factor", "at least 0 and below 1", example=0.1)
+        counted = self.max_steps > 0 or self.max_steps == -1
+        self.check(counted, "max_steps", "above 0, or -1 to use epochs", example=100)
         patience = self.early_stopping_patience
         counts = patience is None or patience > 0
         self.check(counts, "early_stopping_patience", "at least 1 evaluation", example=3)

@@ -142,7 +142,20 @@ def identity(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 def config_sha256(cfg: TrainConfig) -> str:
     """Return a digest of the values that determine the results, in the keys of this version."""
-    canonical = json.dumps(identity(as_plain(cfg)), sort_keys=True)
+    return digest_of(as_plain(cfg))
+
+
+def written_sha256(path: Path) -> str | None:
+    """Return that digest of the values in a file; None if another version wrote it."""
+    plain = read_yaml(path)
+    writer = plain.pop(WRITER, None)
+    own = isinstance(writer, dict) and writer.get("version") == __version__
+    return digest_of(plain) if own else None
+
+
+def digest_of(plain: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the values that determine the results."""
+    canonical = json.dumps(identity(plain), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -11,9 +11,9 @@ from goft_cli.config import ImageClassificationConfig, ModelConfig, TaskConfig, 
 from goft_cli.run.configuration import differing
 from goft_cli.run.folder import RunFolder, is_finished, stored_config
 from goft_cli.run.manifest import describe_base
-from goft_cli.system.digests import digests, image_digests, split_digits
+from goft_cli.system.digests import digests, image_digests, image_names, split_digits
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import image_names, read_json
+from goft_cli.system.files import read_json
 
 Section = Mapping[str, Any]
 """Part of the manifest: `sha256` by file name below `source`, or below the hub's `cache`."""

@@ -20,7 +20,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from goft_cli.system.files import image_names, write_text
+from goft_cli.system.errors import GoftError
+from goft_cli.system.files import IMAGE, refuse_no_file, write_text
 from goft_cli.system.locations import PACKAGE, data_root, own_cache
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ THREADS = 4
 DIGITS = 16
 ABSENT = "-" * DIGITS
 SAMPLED_PER_TENSOR = 256
+EXAMPLE = "lines such as images/000000.jpg 3"
+LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+(?:\.0*)?))?")
 SHA256 = re.compile("[0-9a-f]{64}")
 MADE = "made_from.json"
 """File beside pages and figures with the digest of their sources, by which goft reuses them."""
@@ -86,6 +89,31 @@ def joined_digits(paths: Sequence[Path], *, fresh: bool = False) -> str:
 def image_digests(path: Path, *, fresh: bool = False) -> str:
     """Return the digits of the SHA-256 of each image of a list, in its order."""
     return joined_digits([path.parent / name for name in image_names(path)], fresh=fresh)
+
+
+def image_names(path: Path) -> list[str]:
+    """Return the images that a list names, whether they exist or not."""
+    return [line[IMAGE] for line in numbered_lines(path).values()]
+
+
+def numbered_lines(path: Path) -> dict[int, re.Match[str]]:
+    """Return the lines that are not blank, with their groups `image` and `label`, by number."""
+    refuse_no_file(path)
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        others = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "none"
+        raise GoftError(
+            f"{path}: cannot be read ({error.strerror})",
+            f"expected a list with {EXAMPLE}; the folder has {others}",
+        ) from None
+    except UnicodeDecodeError:
+        raise GoftError(f"{path}: not UTF-8 text", f"expected {EXAMPLE}") from None
+    texts = enumerate(content.split("\n"), start=1)
+    lines = {number: line for number, text in texts if (line := LINE.fullmatch(text.strip()))}
+    if not lines:
+        raise GoftError(f"{path} is empty", f"expected {EXAMPLE}")
+    return lines
 
 
 def split_digits(joined: str) -> list[str | None]:

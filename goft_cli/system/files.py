@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,9 +29,8 @@ MAX_DEPTH = 64
 """Deepest nesting to accept: loaders recurse, and Python's recursion limit is some hundreds."""
 PYTHON_TAG = "tag:yaml.org,2002:python/"
 START_AGAIN = "delete the run folder and start again"
+TRAIN_AGAIN = "copy it again, or train the run again with overwrite=true"
 IMAGE, LABEL = "image", "label"
-EXAMPLE = "lines such as images/000000.jpg 3"
-LINE = re.compile(r"(?P<image>.+?)(?:\s+(?P<label>\d+(?:\.0*)?))?")
 CONFIG, REPLACED = "config.yaml", ".replaced"
 RECORD = "written.txt"
 """File in a run folder that names, one per line, the files and folders that only some runs have."""
@@ -154,42 +152,32 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return plain
 
 
-def image_names(path: Path) -> list[str]:
-    """Return the images that a list names, whether they exist or not."""
-    return [line[IMAGE] for line in numbered_lines(path).values()]
+class Record(dict[str, Any]):
+    """An object of a JSON file that an earlier run wrote; a missing key is a GoftError."""
 
+    path: Path
 
-def numbered_lines(path: Path) -> dict[int, re.Match[str]]:
-    """Return the lines that are not blank, with their groups `image` and `label`, by number."""
-    refuse_no_file(path)
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        others = ", ".join(sorted(other.name for other in path.parent.glob("*.txt"))) or "none"
-        raise GoftError(
-            f"{path}: cannot be read ({error.strerror})",
-            f"expected a list with {EXAMPLE}; the folder has {others}",
-        ) from None
-    except UnicodeDecodeError:
-        raise GoftError(f"{path}: not UTF-8 text", f"expected {EXAMPLE}") from None
-    texts = enumerate(content.split("\n"), start=1)
-    lines = {number: line for number, text in texts if (line := LINE.fullmatch(text.strip()))}
-    if not lines:
-        raise GoftError(f"{path} is empty", f"expected {EXAMPLE}")
-    return lines
+    def __missing__(self, key: str) -> Any:  # noqa: ANN401 - it returns nothing
+        raise GoftError(f"{self.path}: damaged, an entry {key} is missing", TRAIN_AGAIN)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a file that an earlier run wrote."""
+
+    def record(plain: dict[str, Any]) -> Record:
+        made = Record(plain)
+        made.path = path
+        return made
+
     refuse_no_file(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_hook=record)
     except FileNotFoundError as error:
-        raise GoftError(f"{path}: no such file", "is the run finished?") from error
+        raise GoftError(f"{path}: no such file", TRAIN_AGAIN) from error
     except (ValueError, RecursionError) as error:
-        raise GoftError(f"{path}: not readable as JSON", "run the training again") from error
+        raise GoftError(f"{path}: not readable as JSON", TRAIN_AGAIN) from error
     if not isinstance(content, dict):
-        raise GoftError(f"{path}: found no JSON object", "run the training again")
+        raise GoftError(f"{path}: found no JSON object", TRAIN_AGAIN)
     return content
 
 

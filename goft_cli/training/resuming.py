@@ -22,6 +22,9 @@ from goft_cli.training.evaluation import InOrder
 
 logger = logging.getLogger(__name__)
 
+UNLOGGED = ("_globalstep_last_logged", "_penalty_sum", "_penalty_updates")
+"""Attributes of Trainer and of `PenaltyMixin` for the mean values of the next line of the log."""
+
 
 class StopAtSignal(TrainerCallback):
     """Lets the update in progress finish, saves a checkpoint, and ends the run.
@@ -75,11 +78,13 @@ def largest(number: int, args: TrainingArguments) -> int:
 
 
 class Totals(TrainerCallback, ExportableState):
-    """Training time and task loss over all starts of a run; Trainer loses both on resuming."""
+    """Training time and losses over all starts of a run; Trainer loses them on resuming."""
 
     def __init__(self) -> None:
         self.seconds = 0.0  # training time of the current weights
         self.loss = 0.0  # sum of the task losses of all updates so far
+        self.unlogged: dict[str, float] = {}  # attributes of Trainer since the last line of the log
+        self.restored: dict[str, float] = {}  # those of the checkpoint, until they are set
         self.began = time.monotonic()
 
     def on_train_begin(
@@ -88,11 +93,13 @@ class Totals(TrainerCallback, ExportableState):
         """Restore the totals of the checkpoint."""
         kept: Any = state.stateful_callbacks
         vars(self).update(kept["Totals"]["attributes"])
+        self.restored = dict(self.unlogged)
         self.began = time.monotonic() - self.seconds
 
-    def state(self) -> dict[str, dict[str, float]]:
+    def state(self) -> dict[str, dict[str, Any]]:
         """Return the totals for a checkpoint."""
-        return {"args": {}, "attributes": {"seconds": self.seconds, "loss": self.loss}}
+        kept = {"seconds": self.seconds, "loss": self.loss, "unlogged": self.unlogged}
+        return {"args": {}, "attributes": kept}
 
 
 class ResumableTrainer(InOrder):
@@ -167,15 +174,36 @@ class ResumableTrainer(InOrder):
         if self.control.should_training_stop or self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
         else:
+            self._restore_unlogged()
             super()._run_epoch(*args, **kwargs)
+
+    def _restore_unlogged(self) -> None:
+        """Go on with the checkpoint's sums for the next line of the log, once."""
+        kept, self.totals.restored = self.totals.restored, {}
+        self._tr_loss += kept.pop("_tr_loss", 0.0)
+        vars(self).update(kept)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log; the mean loss of the training is that of all starts."""
+        if "train_loss" in logs:
+            logs["train_loss"] = self.totals.loss / self.state.global_step
+        super().log(logs, start_time)
 
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Trainer's own
         self._close_totals()
         return super()._finalize_training(*args, **kwargs)
 
     def _close_totals(self) -> None:
-        """Add the elapsed time, and average the loss over all processes."""
+        """Add the elapsed time, and average the losses over all processes."""
         self.totals.seconds = time.monotonic() - self.totals.began
-        if self.args.world_size > 1:
-            loss = torch.tensor(self.totals.loss, dtype=torch.float64, device=self.args.device)
-            self.totals.loss = cast(torch.Tensor, self.accelerator.reduce(loss, "mean")).item()
+        self.totals.loss = self._mean_of_processes(self.totals.loss)
+        self.totals.unlogged = {name: vars(self)[name] for name in UNLOGGED if name in vars(self)}
+        self.totals.unlogged["_tr_loss"] = self._mean_of_processes(
+            float(cast(torch.Tensor, self._tr_loss))
+        )
+
+    def _mean_of_processes(self, value: float) -> float:
+        if self.args.world_size == 1:
+            return value
+        own = torch.tensor(value, dtype=torch.float64, device=self.args.device)
+        return cast(torch.Tensor, self.accelerator.reduce(own, "mean")).item()

@@ -20,7 +20,9 @@ from transformers import (
 
 from goft_cli.compose.composition import freeze, register
 from goft_cli.config import TrainConfig
+from goft_cli.run.configuration import written_sha256
 from goft_cli.run.folder import RunFolder
+from goft_cli.system.files import read_json, write_json
 from goft_cli.system.locations import data_root
 
 WORDS = ["the", "a", "dog", "cat", "bird", "runs", "sleeps", "sings", "not", "well", "."]
@@ -149,7 +151,14 @@ def copied(trained: Path, root: Path) -> Ground:
     """Copy the folders of the fixture `trained`, and make the copied run refer to the copies."""
     shutil.copytree(trained.parent, root)
     ground = Ground(root)
-    text = ground.run.config.read_text(encoding="utf-8")
-    assert str(trained.parent) in text
-    ground.run.config.write_text(text.replace(str(trained.parent), str(root)), encoding="utf-8")
+    refer(ground.run, trained.parent, root)
     return ground
+
+
+def refer(run: RunFolder, before: Path, after: Path | str) -> None:
+    """Make a copied run refer to another folder, as if it had been trained there."""
+    text = run.config.read_text(encoding="utf-8")
+    assert str(before) in text
+    run.config.write_text(text.replace(str(before), str(after)), encoding="utf-8")
+    digest = {"config_sha256": written_sha256(run.config)}
+    write_json(run.manifest, read_json(run.manifest) | digest)

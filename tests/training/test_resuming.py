@@ -24,7 +24,9 @@ from tests.support.refusals import described
 
 # Three updates per epoch, of two batches each.
 SETTINGS = ["adapter=qgoft", "trainer.num_train_epochs=2", "trainer.learning_rate=0.02"]
-SETTINGS += ["trainer.gradient_accumulation_steps=2"]
+SETTINGS += ["trainer.gradient_accumulation_steps=2", "adapter.penalty_weight=0.01"]
+SETTINGS += ["trainer.logging_steps=4"]  # so that signals come between two lines of the log
+TIMED = ("_runtime", "_per_second", "total_flos")
 # Overrides of how a run trains and saves, and the updates during which a signal comes: the first,
 # the last of an epoch, one before an evaluation, the last of all.
 CASES = {
@@ -103,6 +105,12 @@ def result(run: RunFolder) -> dict[str, Any]:
     return found
 
 
+def logged(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the log without what was measured by the clock."""
+    rows = json.loads(run.history.read_text())["logged"]
+    return [{k: v for k, v in row.items() if not k.endswith(TIMED)} for row in rows]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_signals_change_no_number(
@@ -116,6 +124,8 @@ def test_signals_change_no_number(
             start(folders, tmp_path / "run", *words)
     run = start(folders, tmp_path / "run", *words)
     assert result(run) == result(whole)
+    assert logged(run) == logged(whole)
+    assert logged(run)[-1]["train_loss"] == pytest.approx(result(run)["train_loss"])
     expected, found = (load_file(one.adapter / "adapter_model.safetensors") for one in (whole, run))
     for name, tensor in expected.items():
         assert torch.equal(found[name], tensor), name

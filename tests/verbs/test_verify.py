@@ -18,7 +18,7 @@ from goft_cli.verbs.merge import merge
 from goft_cli.verbs.verify.recheck import recheck, run_folders
 from tests.conftest import ROOT, Goft
 from tests.support.refusals import Change, cut, snapshot, substitute
-from tests.support.small_runs import Ground, copied
+from tests.support.small_runs import Ground, copied, refer
 
 FIXTURES = ROOT / "tests" / "fixtures" / "runs"
 CERTIFIED = "merged/merge_report.json"
@@ -50,7 +50,7 @@ def test_a_run_as_it_was_left_holds_and_nothing_is_written(whole: Ground) -> Non
     scores = {
         f"validation {name}" for name in read_json(whole.run.metrics)["metrics"]["validation"]
     }
-    digests = {"base model files", "adapter files", "data files"}
+    digests = {"configuration", "base model files", "adapter files", "data files"}
     outputs = {"reloaded", CERTIFIED, "merged read again", "merged again"}
     assert set(found) == digests | scores | outputs
     assert snapshot(whole.root) == before
@@ -80,6 +80,11 @@ def other_digest(root: Path) -> None:
 
 CASES: dict[str, tuple[Change, set[str], str]] = {
     "score": (another_score, {"validation accuracy"}, "recorded"),
+    "configuration": (
+        substitute("run/config.yaml", r"(?m)^seed: \d+", "seed: 77"),
+        {"configuration"},
+        "config.yaml was edited",
+    ),
     "data": (substitute("data/train.tsv", "cat", "dog"), {"data files"}, "train.tsv"),
     "merged weights": (
         turned("run/merged/model.safetensors"),
@@ -127,8 +132,7 @@ def test_what_does_not_hold_is_named_and_nothing_else(
     change, subjects, name = CASES[case]
     ground = Ground(tmp_path / "ground")
     shutil.copytree(whole.root, ground.root)
-    text = ground.run.config.read_text().replace(str(whole.root), str(ground.root))
-    ground.run.config.write_text(text)
+    refer(ground.run, whole.root, ground.root)
     change(ground.root)
     found = findings(ground.run)
     assert failing(found) == subjects
@@ -161,8 +165,7 @@ def test_a_moved_run_is_verified_where_its_model_and_data_are(
     root = tmp_path / "moved"
     shutil.copytree(whole.root, root)
     ground = Ground(root)
-    text = ground.run.config.read_text().replace(str(whole.root), "/nowhere/at/all")
-    ground.run.config.write_text(text)
+    refer(ground.run, whole.root, "/nowhere/at/all")
     places = {"base_model": str(root / "model"), "data_dir": str(root / "data")}
     assert failing(findings(ground.run, **places)) == set()
     assert failing(findings(ground.run)) >= {"base model files", "reloaded"}

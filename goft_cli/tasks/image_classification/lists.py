@@ -15,9 +15,9 @@ from goft_cli.data.files import STDIN, read_input
 from goft_cli.data.formats import PARSERS, Layout
 from goft_cli.data.own_images import PATHS, pictures
 from goft_cli.data.table import Table, require_columns, texts
-from goft_cli.system.digests import digests, image_digests
+from goft_cli.system.digests import digests, image_digests, numbered_lines
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import IMAGE, LABEL, numbered_lines, refuse_no_file
+from goft_cli.system.files import IMAGE, LABEL, refuse_no_file
 
 DRAW = "draw.json"
 """File in a folder whose images are not the published ones; it says how they were drawn."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from goft_cli.config import TaskConfig, TrainConfig, VerifyConfig
-from goft_cli.run.configuration import read_config
+from goft_cli.run.configuration import read_config, written_sha256
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.provenance import (
     adapter_changes,
@@ -50,6 +50,7 @@ def recheck(folder: RunFolder, cfg: VerifyConfig) -> Iterator[Finding]:
     """Recheck every digest of a finished run, reload it, score again, merge again."""
     manifest = read_json(folder.manifest)
     run_cfg = placed(read_config(folder.config), manifest, cfg.base_model, cfg.data_dir)
+    yield configuration(manifest, folder)
     yield base_files(manifest, run_cfg, is_moved=cfg.base_model is not None)
     adapter = section(section(manifest, "adapter"), "sha256")
     yield of_files("adapter files", list(adapter), adapter_changes(manifest, folder))
@@ -73,6 +74,17 @@ def recheck(folder: RunFolder, cfg: VerifyConfig) -> Iterator[Finding]:
         yield from scored_again(rescored)
         yield from certificates(rescored)
         yield merged_again(rescored)  # last, for it uses the model up
+
+
+def configuration(manifest: Mapping[str, Any], folder: RunFolder) -> Finding:
+    """Compare the values in `config.yaml` with those that the run was started with."""
+    subject, name = "configuration", folder.config.name
+    then, now = manifest.get("config_sha256"), written_sha256(folder.config)
+    if then is None or now is None:
+        return unrecorded(subject)
+    same = then == now
+    found = name if same else f"{name} was edited ({then[:12]} was recorded, {now[:12]} found)"
+    return judged(subject, found, holds=same)
 
 
 def base_files(manifest: Mapping[str, Any], cfg: TrainConfig, *, is_moved: bool) -> Finding:

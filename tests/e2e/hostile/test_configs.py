@@ -46,6 +46,8 @@ CASES: list[tuple[str, object, str]] = [
     ("trainer.warmup_steps", float("inf"), RANGE),
     ("trainer.weight_decay", float("nan"), RANGE),
     ("trainer.max_grad_norm", -0.1, RANGE),
+    ("trainer.max_steps", 0, RANGE),
+    ("trainer.max_steps", -5, RANGE),
     ("trainer.per_device_train_batch_size", 0, RANGE),
     ("trainer.logging_steps", 0, RANGE),
     ("trainer.dataloader_num_workers", -1, RANGE),

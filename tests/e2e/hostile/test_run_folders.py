@@ -134,7 +134,10 @@ CASES: dict[str, tuple[Change, str]] = {
         substitute("config.yaml", r"run_name: \w+", "run_name: ../../elsewhere"),
         "run_name='../../elsewhere' leads out of its folder",
     ),
-    "manifest absent": (remove("manifest.json"), "no such file; is the run finished?"),
+    "manifest absent": (
+        remove("manifest.json"),
+        "manifest.json: no such file; copy it again",
+    ),
     "manifest broken": (cut("manifest.json"), "not readable as JSON"),
     "manifest a list": (write("manifest.json", "[]"), "manifest.json"),
     "manifest without the model": (write("manifest.json", "{}"), "manifest.json"),
