@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -214,8 +215,8 @@ def interrupted(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
     """Return a run that was stopped after its first update, with a checkpoint."""
     real = pipeline.build_trainer
 
-    def built(*arguments: object) -> PenaltyTrainer:
-        trainer = real(*arguments)  # pyright: ignore[reportArgumentType] - passed through
+    def built(*arguments: Any, **options: Any) -> PenaltyTrainer:  # noqa: ANN401 - passed through
+        trainer = real(*arguments, **options)
         trainer.stop_at_signal.note(signal.SIGTERM, None)
         return trainer
 

@@ -87,8 +87,8 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> Send:
     def send(callback: TrainerCallback) -> None:
         real = pipeline.build_trainer
 
-        def built(*arguments: object) -> PenaltyTrainer:
-            trainer = real(*arguments)  # pyright: ignore[reportArgumentType] - passed through
+        def built(*arguments: Any, **options: Any) -> PenaltyTrainer:  # noqa: ANN401 - passed through
+            trainer = real(*arguments, **options)
             trainer.add_callback(callback)
             return trainer
 
