@@ -132,6 +132,7 @@ def test_other_words_in_the_same_process(ground: Path) -> None:
     assert first.folder.path != second.folder.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
 def test_a_script_may_have_switched_gradients_off(ground: Path, off: Callable[[], Any]) -> None:
     plain = goft_cli.train(**words(ground))

@@ -252,6 +252,7 @@ def test_a_placeholder_is_no_secret(monkeypatch: Patch) -> None:
     assert redact("found EMPTY") == "found EMPTY"
 
 
+@pytest.mark.slow
 def test_python_without_docstrings_is_refused(goft_process: Goft) -> None:
     answer = goft_process("train", PYTHONOPTIMIZE="2")
     assert answer.code == USAGE_ERROR
