@@ -97,7 +97,12 @@ def run_verb(verb: str, words: list[str]) -> int:
 
 
 def check_place() -> None:
-    """Refuse to work in a folder that is gone."""
+    """Refuse to work in a folder that is gone, or without docstrings."""
+    if sys.flags.optimize > 1:
+        raise GoftError(
+            "PYTHONOPTIMIZE=2, or -OO, removes the docstrings, which transformers reads",
+            "run unset PYTHONOPTIMIZE, and leave -OO out",
+        )
     try:
         os.getcwd()  # noqa: PTH109 - Path.cwd() does the same
     except OSError:

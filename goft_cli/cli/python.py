@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Place = RunRecord | str | os.PathLike[str]
 """A run: its record, its folder, or the adapter folder inside it."""
+TRAINING = threading.Lock()
 KEY = re.compile(r"[A-Za-z_][\w./]*")
 
 
@@ -53,7 +55,7 @@ def train(**words: object) -> RunRecord:
     from goft_cli.verbs import train as verb
 
     typed = [typed_word(key, value) for key, value in words.items()]
-    with as_found(), refusals(typed):
+    with alone(), as_found(), refusals(typed):
         check_rank()
         cfg = composed(typed)
         quiet, screen.quiet = screen.quiet, True  # the record shows the same
@@ -251,6 +253,21 @@ def refusals(words: list[str]) -> Iterator[None]:
         if code != USAGE_ERROR:
             raise
         raise GoftError(sentence) from error
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Refuse a second training in this process: both would draw from its random numbers."""
+    if not TRAINING.acquire(blocking=False):
+        raise GoftError(
+            "train: another call of goft_cli.train is running in this process, and the two would "
+            "share its random numbers",
+            "call it again when that one has ended, or in a process of its own",
+        )
+    try:
+        yield
+    finally:
+        TRAINING.release()
 
 
 @contextmanager

@@ -73,6 +73,9 @@ def _sentence_and_code(error: Exception | Stopped, arguments: Sequence[str]) -> 
     if refusal := explain(error, CommandLine(arguments[0], tuple(arguments[1:]))):
         return str(refusal), USAGE_ERROR
     kind, said = type(error).__name__, " ".join(str(error).split())
+    if isinstance(error, Warning):
+        remedy = "run unset PYTHONWARNINGS, and leave -W error out"
+        return f"a warning of a library ended the command, {kind}: {said}; {remedy}", USAGE_ERROR
     return f"unexpected {kind}: {said} (run again with --debug for the traceback)", CRASH
 
 

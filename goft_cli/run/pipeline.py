@@ -31,6 +31,7 @@ from goft_cli.training.trainer import PenaltyTrainer, build_trainer, fit
 logger = logging.getLogger(__name__)
 
 
+@torch.inference_mode(False)  # a script may have switched gradients off
 def run(cfg: TrainConfig, *, held: bool = False) -> Path:
     """Fine-tune, keep the best checkpoint, save, rebuild, merge, score; return the run folder.
 

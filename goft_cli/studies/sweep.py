@@ -24,6 +24,7 @@ from goft_cli.studies.leaderboard import leaderboard_table, write_csv
 from goft_cli.system.errors import FAILED_JOBS, GoftError
 
 POLL_SECONDS = 0.5
+OPTUNA = "hydra/sweeper=optuna"
 screen = Console()
 
 
@@ -38,6 +39,7 @@ def sweeping(words: Sequence[str]) -> Iterator[list[str]]:
     """Show the progress of the jobs, raise if some failed; yield the words to add for Hydra."""
     overrides = read_flags(words).overrides
     added, sweep_dir = sweep_folder(overrides)
+    added += optuna_words(overrides)
     fixed = fixed_keys(overrides)
     forget_records(sweep_dir)
     ended = threading.Event()
@@ -67,6 +69,19 @@ def sweep_folder(overrides: Sequence[str]) -> tuple[list[str], Path]:
     own = [word.lstrip("+") for word in overrides if not word.startswith("hydra")]
     folder = Path("outputs", "sweeps", folder_name(",".join(sorted(own)) or "default"))
     return [f"hydra.sweep.dir='{folder}'"], folder
+
+
+def optuna_words(overrides: Sequence[str]) -> list[str]:
+    """Return the words that Optuna needs beside a user's: else it minimizes, with other trials."""
+    keys = {word.lstrip("+").partition("=")[0] for word in overrides}
+    added: list[str] = []
+    if OPTUNA not in overrides:
+        return added
+    if "hydra.sweeper.direction" not in keys:
+        added.append("hydra.sweeper.direction='${direction:${task.greater_is_better}}'")
+    if not keys & {"hydra/sweeper/sampler", "hydra.sweeper.sampler.seed"}:
+        added.append("hydra.sweeper.sampler.seed=0")
+    return added
 
 
 def fixed_keys(overrides: Sequence[str]) -> set[str]:

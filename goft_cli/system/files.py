@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -201,11 +203,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 def written_aside(path: Path) -> Iterator[BinaryIO]:
     """Write to a temporary file and rename it: a full disk or a kill leaves the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with aside.open("wb") as file:
             yield file
         aside.replace(path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # it names no file, as writing has only a number
+            error.filename = str(path)
+        raise
     finally:
         aside.unlink(missing_ok=True)
 

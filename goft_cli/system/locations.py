@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import subprocess
@@ -10,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from goft_cli.system.errors import GoftError
-from goft_cli.system.files import kind_of, refuse_specials
+from goft_cli.system.files import kind_of, refuse_specials, remove
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ASSET_SCHEME = "asset:"
@@ -119,16 +121,48 @@ def check_output(file: Path) -> None:
 def whole_folder(target: Path) -> Iterator[Path]:
     """Let a block fill a temporary folder, which is renamed to `target` when the block ends.
 
-    An error or an interruption leaves no files behind.
+    An error or an interruption leaves no files behind, and the next start removes those of a killed
+    process. Its lock, which ends with its process, refuses a second one.
     """
-    target = target.resolve()
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    aside.mkdir(parents=True)
+    given, target = target, target.resolve()
+    aside = target.with_name(f".{target.name}.aside")
+    aside.mkdir(parents=True, exist_ok=True)
+    handle = os.open(aside, os.O_RDONLY)
     try:
-        yield aside
-        aside.replace(target)
+        if not is_ours(handle, aside):
+            problem = f"output_dir={given}: another process is writing it"
+            raise GoftError(problem, "wait until it ends, or choose another output_dir")
+        try:
+            for path in aside.iterdir():
+                remove(path)
+            yield aside
+            put_in_place(aside, target)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        os.close(handle)
+
+
+def is_ours(handle: int, folder: Path) -> bool:
+    """Lock an open folder; tell whether this process has it, and it still has its name."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the disk has no locks
+        pass
+    return folder.exists() and os.path.samestat(folder.stat(), os.fstat(handle))
+
+
+def put_in_place(aside: Path, target: Path) -> None:
+    """Rename a folder; refuse if somebody has put something else there."""
+    try:
+        aside.replace(target)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            raise
+        problem = f"output_dir={target}: something else was written there meanwhile"
+        raise GoftError(problem, "choose another output_dir") from error
 
 
 def source_revision() -> str | None:

@@ -39,6 +39,12 @@ def check_rank() -> None:
         raise GoftError(f"WORLD_SIZE={given}: expected the number of processes", LEFT_OVER)
     # every launcher sets these together with the number of processes
     missing = [name for name in ("RANK", "MASTER_ADDR") if name not in os.environ]
+    if "WORLD_SIZE" not in os.environ and os.environ.get("LOCAL_RANK", "-1") != "-1":
+        raise GoftError(
+            f"LOCAL_RANK={os.environ['LOCAL_RANK']}, but no launcher started this process "
+            "(WORLD_SIZE not set)",
+            "run unset LOCAL_RANK",
+        )
     if int(given) > 1 and missing:
         raise GoftError(
             f"WORLD_SIZE={given}, but no launcher started this process ({' and '.join(missing)} "

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from peft import PeftModel
 from tqdm import TMonitor
 
 import goft_cli
+from goft_cli.config import TrainConfig
 from goft_cli.run import summary
 from goft_cli.run.folder import RunFolder
 from goft_cli.run.record import RunRecord
@@ -129,6 +130,35 @@ def test_other_words_in_the_same_process(ground: Path) -> None:
     assert first.cfg.trainer.bf16
     assert (second.adapter, second.seed, second.cfg.trainer.bf16) == ("lora", 3, False)
     assert first.folder.path != second.folder.path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_a_script_may_have_switched_gradients_off(ground: Path, off: Callable[[], Any]) -> None:
+    plain = goft_cli.train(**words(ground))
+    with off():
+        assert goft_cli.train(**words(ground, overwrite=True)).score == plain.score
+        assert not torch.is_grad_enabled()
+
+
+def test_a_second_training_in_the_process_is_refused(
+    ground: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def second() -> None:
+        with pytest.raises(goft_cli.GoftError) as caught:
+            goft_cli.train(**words(ground, seed=4))
+        said.append(str(caught.value))
+
+    def trained_beside(cfg: TrainConfig) -> None:
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(verb, "train", trained_beside)
+    goft_cli.train(**words(ground))
+    assert "share its random numbers" in said[0]
 
 
 @pytest.mark.usefixtures("same_program")

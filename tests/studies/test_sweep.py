@@ -213,6 +213,29 @@ def test_a_search_stays_near_the_recipe_and_comes_out_the_same(
 
 
 @OPTUNA
+def test_a_search_without_a_preset_maximizes_and_comes_out_the_same(
+    goft: Goft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna")
+    made, asked = optuna.create_study, list[str]()
+
+    def create(**words: Any) -> object:  # noqa: ANN401 - Optuna's own
+        asked.append(str(words["directions"][0]))
+        return made(**words)
+
+    monkeypatch.setattr(optuna, "create_study", create)
+    words = ["train", "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2"]
+    words.append("trainer.learning_rate=interval(0.001,0.1)")
+    assert goft(*words).code == 0
+    assert "2 jobs: 2 kept" in goft(*words).out
+    assert asked == ["maximize", "maximize"]
+    assert sweep.optuna_words([*words, "hydra.sweeper.direction=minimize"]) == [
+        "hydra.sweeper.sampler.seed=0"
+    ]
+    assert not sweep.optuna_words(["+sweep=learning_rate"])
+
+
+@OPTUNA
 def test_a_search_survives_failures(goft: Goft) -> None:
     answer = goft("train", "-m", "+sweep=learning_rate", "hydra.sweeper.n_trials=2", "seed=13")
     assert answer.code == FAILED_JOBS

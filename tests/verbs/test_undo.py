@@ -130,6 +130,11 @@ def test_a_folder_that_this_adapter_was_not_merged_into_is_refused(
     other = changed(tmp_path / "other", merged, adapter={"adapter_model.safetensors": "0"})
     with pytest.raises(GoftError, match="names another adapter than that of"):
         check_merged(other, run)
+    report = json.loads((other / "merge_report.json").read_text())
+    for damage in ({"sha256": "text"}, {"run": "text"}):
+        (other / "merge_report.json").write_text(json.dumps(report | damage))
+        with pytest.raises(GoftError, match=r"damaged; merge again"):
+            check_merged(other, run)
     edited = changed(tmp_path / "edited", merged)
     (edited / "config.json").write_text((edited / "config.json").read_text() + "\n")
     with pytest.raises(GoftError, match="no longer those"):

@@ -41,12 +41,12 @@ def merge(cfg: MergeConfig) -> None:
     with quiet_libraries():
         places = {"base_model": cfg.base_model, "data_dir": cfg.data_dir}
         run = open_trained(cfg.adapter, **places, strength=cfg.strength)
+        if cfg.output_dir is None:
+            note(target.parent, target.name)
         if rank is None:
             certificate = export_merged(run, target, cfg)
         else:
             certificate = export_lora(run, target, cfg, rank)
-    if cfg.output_dir is None:
-        note(target.parent, target.name)
     screen.print(summary_table(certificate))
     if certificate.layers:
         screen.print(layer_table(certificate.layers))
@@ -74,9 +74,9 @@ def take_out(cfg: MergeConfig) -> None:
         report = check_merged(merged, RunRecord(own))
         strength = report["run"].get("strength", 1.0)  # earlier versions had only strength 1
         run = open_trained(cfg.adapter, base_model=cfg.base_model, strength=strength)
+        if cfg.output_dir is None:
+            note(target.parent, target.name)
         undone = undo(run, report, merged, target)
-    if cfg.output_dir is None:
-        note(target.parent, target.name)
     screen.print(undone_table(undone))
     screen.print(
         f"the base model up to rounding, not bit for bit; {UNDO_REPORT} has every layer: {target}",

@@ -89,6 +89,8 @@ def check_merged(folder: Path, run: RunRecord) -> dict[str, Any]:
         raise GoftError(f"merged_dir={folder}: found no merged model, but an adapter", remedy)
     report = read_json(folder / REPORT)
     recorded = report.get("sha256", {})
+    if not (isinstance(recorded, dict) and isinstance(report["run"], dict)):
+        raise GoftError(f"{folder / REPORT}: damaged", "merge again into another folder")
     if recorded.get("adapter") != adapter_sha256(run.folder):
         raise GoftError(
             f"merged_dir={folder}: its {REPORT} names another adapter than that of "

@@ -17,14 +17,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from goft_cli.compose.refusals import sentence_and_code
 from goft_cli.config import LauncherConfig, TrackerConfig, TrackerName, TrainConfig
 from goft_cli.rotation import engines
 from goft_cli.run import preflight, prepare
 from goft_cli.system import hub
-from goft_cli.system.errors import GoftError
+from goft_cli.system.errors import USAGE_ERROR, GoftError
 from goft_cli.system.secrets import BLOT, Redaction, redact
 from goft_cli.training.launch_checks import check_launch
 from goft_cli.verbs.train import train
+from tests.conftest import Goft
 from tests.support import small_runs
 from tests.support.refusals import described, refusal, snapshot
 
@@ -248,3 +250,16 @@ def test_a_secret_that_a_library_repeats_is_blotted_out(name: str, monkeypatch: 
 def test_a_placeholder_is_no_secret(monkeypatch: Patch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
     assert redact("found EMPTY") == "found EMPTY"
+
+
+@pytest.mark.slow
+def test_python_without_docstrings_is_refused(goft_process: Goft) -> None:
+    answer = goft_process("train", PYTHONOPTIMIZE="2")
+    assert answer.code == USAGE_ERROR
+    assert "unset PYTHONOPTIMIZE" in answer.err
+
+
+def test_a_warning_that_was_made_an_error_is_said() -> None:
+    sentence, code = sentence_and_code(FutureWarning("old"), ["train"])
+    assert code == USAGE_ERROR
+    assert "FutureWarning: old; run unset PYTHONWARNINGS" in sentence

@@ -19,6 +19,7 @@ from goft_cli.run import pipeline
 from goft_cli.run.pipeline import memory_errors
 from goft_cli.run.summary import megabytes
 from goft_cli.system.errors import USAGE_ERROR, GoftError, OutOfMemoryError
+from goft_cli.system.files import written_aside
 from goft_cli.system.locations import check_target, check_writable, whole_folder
 from goft_cli.training.launch_checks import check_rank
 from goft_cli.verbs.plan import batches
@@ -103,6 +104,41 @@ def test_a_folder_that_no_other_can_replace_is_refused_before_the_work(
     assert [path.name for path in fixed.rglob("*")] == [remedy.name, "file"]
 
 
+def test_what_a_killed_process_left_is_removed_and_a_second_one_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "merged"
+
+    def killed() -> int:
+        with whole_folder(target) as folder:
+            (folder / "half").touch()
+            os._exit(9)
+
+    assert start(killed).end()[0] == 9
+    with whole_folder(target) as folder:
+        with pytest.raises(GoftError, match="another process is writing it"), whole_folder(target):
+            pass
+        (folder / "whole").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["merged", "whole"]
+
+
+def test_what_was_written_there_meanwhile_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "merged"
+    writing = whole_folder(target)
+    (writing.__enter__() / "file").touch()
+    target.mkdir()
+    (target / "other").touch()
+    with pytest.raises(GoftError, match="meanwhile"):
+        writing.__exit__(None, None, None)
+    assert [path.name for path in tmp_path.rglob("*")] == ["merged", "other"]
+
+
+def test_a_full_disk_is_said_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    with pytest.raises(OSError, match="No space") as caught, written_aside(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert sentence_and_code(caught.value, ["predict"])[0].startswith(f"{path}: the disk is full")
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize("given", ["0", "-1", "four", "", "4", "2"])
 def test_a_number_of_processes_that_no_launcher_left(
     given: str, goft: Goft, monkeypatch: pytest.MonkeyPatch
@@ -114,6 +150,14 @@ def test_a_number_of_processes_that_no_launcher_left(
     assert answer.code == USAGE_ERROR
     assert f"WORLD_SIZE={given}" in answer.err
     assert "unset WORLD_SIZE" in answer.err
+
+
+def test_a_rank_alone_that_no_launcher_left(goft: Goft, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    answer = goft("train", "seed=1")
+    assert answer.code == USAGE_ERROR
+    assert "unset LOCAL_RANK" in answer.err
 
 
 def test_a_launchers_number_of_processes_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
