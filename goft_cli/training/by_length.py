@@ -130,9 +130,9 @@ def weight_of(part: Mapping[str, Tensor]) -> int:
 
     They are the scored tokens if each token has a label, and else the rows.
     """
-    ids, labels = next(iter(part.values())), part.get("labels")
-    if labels is None or labels.is_floating_point() or labels.shape != part["input_ids"].shape:
-        return len(ids)
+    ids, labels = part.get("input_ids"), part.get("labels")
+    if ids is None or labels is None or labels.is_floating_point() or labels.shape != ids.shape:
+        return len(next(iter(part.values())))
     return int((labels != IGNORED).sum())
 
 

@@ -19,7 +19,7 @@ from transformers.trainer_utils import IntervalStrategy
 from goft_cli.config import TRAIN_SAMPLE
 from goft_cli.system.errors import UnusableError
 from goft_cli.tasks.base import Arrays, Collator, Reduce, Split, Task, TaskData, Tensors
-from goft_cli.training.by_length import LongestFirst
+from goft_cli.training.by_length import LongestFirst, weight_of
 
 # Each linear layer rounds once more on either side, so differences grow as a random walk in the
 # number of layers, times the gain of the layers in between: 7 measured on MiniLM-L6, 1 to 19 on
@@ -50,6 +50,36 @@ class InOrder(Trainer):
     def __init__(self, *args: Any, reduce: Reduce | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - Trainer's own
         super().__init__(*args, **kwargs)
         self._reduce = reduce
+        self._losses = [0.0, 0.0]  # of this evaluation: their sum over all values, and the values
+
+    def mean_loss(self) -> dict[str, float]:
+        """Return the mean loss of the evaluation that ends, by its name; the next one starts at 0.
+
+        Each scored token, or each row if a row has one target, counts alike, whatever the batches
+        are; Trainer gives each row the mean of its batch. As there, a batch whose loss is not
+        finite is left out.
+        """
+        sums, self._losses = self._losses, [0.0, 0.0]
+        if self.args.world_size > 1:
+            own = torch.tensor(sums, dtype=torch.float64, device=self.args.device)
+            sums = cast("Tensor", self.accelerator.reduce(own)).tolist()
+        total, values = sums
+        return {"loss": total / values} if values else {}
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:  # noqa: ANN401 - a loss, or a loss and outputs
+        """Return the loss, in an evaluation the mean of the batch.
+
+        Newer Trainers count the items of evaluation batches too, which would weight the loss by
+        class, and multiply it by the number of processes.
+        """
+        items = num_items_in_batch if model.training else None
+        return super().compute_loss(model, inputs, return_outputs, items)
 
     def prediction_step(
         self,
@@ -69,6 +99,9 @@ class InOrder(Trainer):
         loss, found, targets = super().prediction_step(
             model, batch, prediction_loss_only, ignore_keys
         )
+        if loss is not None and torch.isfinite(loss):
+            values, (total, before) = weight_of(batch), self._losses
+            self._losses = [total + loss.item() * values, before + values]
         if found is None:
             return loss, None, targets
         kept = self._reduce(cast(Tensors, found), batch) if self._reduce else found

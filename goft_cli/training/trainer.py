@@ -242,7 +242,8 @@ def build_trainer(
     def metrics(prediction: Any) -> dict[str, float]:  # noqa: ANN401 - EvalPrediction
         if judge is None or ordered is None:
             return {}
-        return task.score(ordered.restore(join_batches(prediction.predictions)), judge)
+        scores = task.score(ordered.restore(join_batches(prediction.predictions)), judge)
+        return trainer.mean_loss() | scores
 
     weights, smoothing = data.class_weights, arguments.label_smoothing_factor
     trainer = PenaltyTrainer(

@@ -183,6 +183,24 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return small_runs.write_model(root / "model"), small_runs.write_data(root / "data")
 
 
+@pytest.mark.slow
+def test_each_token_counts_alike_in_the_loss_of_an_evaluation(tmp_path: Path) -> None:
+    lengths = [1, 30, 2, 25, 1, 1, 9]
+    rows = [{"tokens": ["a"] * size, "tags": ["X", *["Y"] * (size - 1)]} for size in lengths]
+    for name in ("train", "validation"):
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    words = ["task=own/tokens", f"task.data_dir={tmp_path}", *TINY, "trainer.use_cpu=true"]
+    losses = []
+    for size in (1, 3, 64):
+        more = [f"trainer.per_device_eval_batch_size={size}", "trainer.max_steps=1"]
+        folder = tmp_path / f"run{size}"
+        run = pipeline.run(small_runs.composed([*words, *more, f"output_dir={folder}"]))
+        history = json.loads((run / "history.json").read_text())["logged"]
+        losses += [row["eval_loss"] for row in history if "eval_loss" in row]
+    assert losses == [pytest.approx(losses[0], rel=1e-5)] * 3
+
+
 @pytest.mark.parametrize("rows", [24, 8])
 def test_the_proof_says_on_which_rows_it_was_made(
     rows: int,

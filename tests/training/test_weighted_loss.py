@@ -77,6 +77,15 @@ def test_an_evaluation_is_not_weighted() -> None:
     torch.testing.assert_close(found, functional.cross_entropy(logits, labels))
 
 
+def test_trainers_evaluation_is_not_weighted() -> None:
+    model, rows = training.adapted("lora").eval(), training.rows(training.GLOBAL_BATCH)
+    one = training.trainer(model, batch=training.GLOBAL_BATCH)
+    one.compute_loss_func = WeightedLoss(training.WEIGHTS)
+    logits = model(input_ids=torch.tensor(rows["input_ids"])).logits
+    expected = functional.cross_entropy(logits, torch.tensor(rows["labels"])).item()
+    assert training.evaluation_loss(one) == pytest.approx(expected, rel=1e-5)
+
+
 def test_places_without_a_label_do_not_count() -> None:
     logits, labels = torch.randn(2, 3, 2), torch.tensor([[0, -100, 1], [-100, -100, 1]])
     loss = WeightedLoss(training.WEIGHTS)
