@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from goft_cli.rotation.engines import ENGINES, choose_engine
 from goft_cli.rotation.schedule import Angle, angles_from
@@ -77,8 +78,9 @@ def _turn(
     if x.shape[-1] == 1:  # no pair, nothing to turn
         return scaled(x, scale)
     compiling = torch.compiler.is_compiling()
-    # torch.func differentiates operations; it does not support functions like Turn.
-    mapped = not compiling and torch._C._are_functorch_transforms_active()
+    # torch.func and forward mode differentiate operations; they do not support functions like Turn.
+    by_operation = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    mapped = by_operation and not compiling
     name = "staged" if mapped else choose_engine(x)
     if kept is None or compiling or mapped or type(rotation) not in COMPARABLE or rotation.is_meta:
         values = rotation if mapped else rotation.detach()
@@ -104,13 +106,13 @@ def prepare(rotation: Tensor, angle: Angle, dtype: torch.dtype, engine: str) -> 
 
 
 def _check(x: Tensor, rotation: Tensor) -> None:
-    shape, dim = rotation.shape, len(rotation) + 1
+    shape = rotation.shape
     if len(shape) != 1 and (len(shape) != 3 or shape[1:] != (2, 2)):
         raise ValueError(
             f"rotation: found shape {tuple(shape)}, expected (d-1,) angles or "
             "(d-1, 2, 2) blocks; reshape it"
         )
-    found = x.shape[-1] if x.dim() else 0
+    found, dim = x.shape[-1] if x.dim() else 0, len(rotation) + 1
     if found != dim:
         raise ValueError(
             f"x: last dimension is {found}, but a rotation of shape {tuple(shape)} turns "
@@ -118,6 +120,11 @@ def _check(x: Tensor, rotation: Tensor) -> None:
         )
     if not x.is_floating_point():
         raise ValueError(f"x: dtype is {x.dtype}, expected a floating point one; cast it first")
+    if rotation.device != x.device:
+        raise ValueError(
+            f"rotation: found on {rotation.device}, but x is on {x.device}; load its weights, or "
+            "move one of the two"
+        )
 
 
 class Turn(torch.autograd.Function):

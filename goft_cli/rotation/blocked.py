@@ -183,10 +183,11 @@ def _plan(blocks: Tensor) -> Plan:
     """The plan of a width, made once; a dict because torch.compile warns of functools caches."""
     dim = len(blocks) + 1
     key = dim, blocks.device, blocks.dtype
-    if key not in _PLANS:
+    # Not for stand-ins without data, as under tracing: they cannot be mixed with real tensors.
+    plan = _PLANS.get(key) if type(blocks) is Tensor else None
+    if plan is None:
         with torch.inference_mode(False):
             plan = make_plan(dim, _shapes(dim), blocks.device, blocks.dtype)
-        if type(plan.entries) is not Tensor:  # a stand-in without data, as under tracing
-            return plan
-        _PLANS[key] = plan
-    return _PLANS[key]
+        if type(plan.entries) is Tensor:
+            _PLANS[key] = plan
+    return plan

@@ -51,9 +51,15 @@ def supports(dim: int, dtype: torch.dtype, device: torch.device) -> bool:
 
     False while operations are traced or compiled: the loops cannot be recorded.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or _is_recorded():  # pyright: ignore[reportPrivateImportUsage]
         return False
     return device.type == "cpu" and dtype in NARROW and dim >= 2 and available()
+
+
+def _is_recorded() -> bool:
+    """Whether `make_fx` records operations on real tensors."""
+    proxy = torch._C._TorchDispatchModeKey.PROXY
+    return bool(torch._C._len_torch_dispatch_stack() and torch._C._get_dispatch_mode(proxy))
 
 
 def available() -> bool:
@@ -221,8 +227,9 @@ def load() -> ctypes.CDLL:
         RuntimeError: the compiler fails; says how.
         OSError: the compiler cannot be started, or the system refuses what it wrote.
     """
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    kept = Path(home) / "goft-cli"
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    # A user without a home, as in a container, has no cache folder, and nothing lies below a file.
+    kept = Path(os.devnull if home.startswith("~") else home, "goft-cli")
     target = kept / f"loops-{_key()}.so"
     with suppress(OSError):  # missing, or built on another system that shares the folder
         return ctypes.CDLL(str(target))

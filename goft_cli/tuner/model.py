@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -52,6 +53,11 @@ class GoftModel(BaseTuner):
                 f"target_modules: no module is called {', '.join(map(repr, sorted(idle)))}; leave "
                 "out missing names, or name modules as model.named_modules() does"
             )
+
+    def inject_adapter(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - PEFT's
+        """Add an adapter; see PEFT."""
+        super().inject_adapter(model, *args, **kwargs)
+        _separate(model)
 
     def _post_injection_hook(self, model: nn.Module, config: PeftConfig, adapter_name: str) -> None:
         self._hooks = [*getattr(self, "_hooks", []), *install(model)]
@@ -125,6 +131,20 @@ class GoftModel(BaseTuner):
         beams = beams if isinstance(beams, int) else 1
         with mixed_batch(self, kwargs.get("adapter_names"), beams):
             yield
+
+
+def _separate(model: nn.Module) -> None:
+    """Give adapted layers a module of their own, with the same parameters, where it has two names.
+
+    PEFT adapts such a module under its first name only. Merging must not change it under the other.
+    """
+    parents = [one for one in model.modules() if not isinstance(one, GoftLayer)]
+    elsewhere = {child for parent in parents for child in parent.children()}
+    for layer in model.modules():
+        if isinstance(layer, GoftLayer) and layer.base_layer in elsewhere:
+            base = layer.base_layer
+            layer.base_layer = copy.copy(base)
+            layer.base_layer.__dict__["_parameters"] = {**base._parameters}
 
 
 def _check_weights(model: nn.Module, adapter_name: str, weights: Mapping[str, Tensor]) -> None:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.autograd import gradcheck, gradgradcheck
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 from goft_cli.rotation import rotate, rotate_transposed
 
@@ -112,3 +112,21 @@ def test_torch_func_gives_the_gradient_of_each_vector(apply: Apply, kind: str, d
     each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(rotation, x)
     for found, one in zip(each, x, strict=True):
         torch.testing.assert_close(found, torch.autograd.grad(loss(rotation, one), rotation)[0])
+
+
+@both_directions
+@both_kinds
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_forward_mode_gives_the_derivative_along_a_direction(
+    apply: Apply, kind: str, gradients: bool, draw: Draw
+) -> None:
+    """Without gradients the result had no tangent, as if it depended on nothing."""
+    given = [one.detach().float() for one in leaves(draw, kind, 12, count=3)]
+    along = [torch.randn_like(one) for one in given]
+    _, expected = torch.func.jvp(apply, tuple(given), tuple(along))
+    with torch.set_grad_enabled(gradients), forward_ad.dual_level():
+        duals = [forward_ad.make_dual(*one) for one in zip(given, along, strict=True)]
+        found = forward_ad.unpack_dual(apply(*duals)).tangent
+    assert found is not None
+    torch.testing.assert_close(found, expected)

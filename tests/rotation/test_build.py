@@ -92,6 +92,15 @@ def test_a_home_that_cannot_be_written_is_done_without(
     assert works(compiled.load())
 
 
+def test_a_user_without_a_home_is_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a container a user may have no home."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as it does without a home
+    monkeypatch.chdir(tmp_path)
+    assert works(compiled.load())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_compiler_that_fails_is_named_with_its_reason(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib import reload
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from goft_cli.rotation import ENGINES, blocked, compiled, engines, force_engine, rotate
 from goft_cli.rotation.engines import choose_engine
@@ -41,6 +43,22 @@ def test_what_is_recorded_or_has_no_memory_is_left_to_the_blocked_engine() -> No
     names.append(choose_engine(torch.empty(64, DIM).double()))
     names.append(choose_engine(torch.empty(64, DIM, device="meta")))
     assert names == ["blocked"] * 4
+
+
+@pytest.mark.parametrize("mode", ["real", "fake"])
+def test_a_recorded_graph_turns_other_vectors_too(mode: Literal["real", "fake"]) -> None:
+    x, other, rotation = torch.rand(4, DIM), torch.rand(4, DIM), torch.rand(DIM - 1)
+    with force_engine("blocked"):
+        expected = rotate(other, rotation)
+    graph = make_fx(lambda *given: rotate(*given), tracing_mode=mode)(x, rotation)
+    torch.testing.assert_close(graph(other, rotation), expected)
+
+
+def test_stand_ins_are_turned_after_real_vectors() -> None:
+    with force_engine("blocked"):
+        rotate(torch.rand(4, DIM), torch.rand(DIM - 1))
+        with FakeTensorMode():
+            assert rotate(torch.rand(4, DIM), torch.rand(DIM - 1)).shape == (4, DIM)
 
 
 @pytest.mark.parametrize("engine", here)

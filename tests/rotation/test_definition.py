@@ -183,6 +183,8 @@ def test_strict_blocks_have_no_penalty(draw: Draw) -> None:
         (torch.zeros(3, 7), torch.zeros(7), r"x: .* 7.* 8"),
         (torch.zeros(()), torch.zeros(7), r"x: last dimension is 0"),
         (torch.zeros(3, 8), torch.zeros(7, 2), r"\(7, 2\).*\(d-1,\)"),
+        (torch.zeros(3, 8), torch.zeros(()), r"\(\).*\(d-1,\)"),
+        (torch.zeros(3, 8), torch.zeros(7, device="meta"), r"rotation: found on meta.* cpu; load"),
         (torch.zeros(3, 8, dtype=torch.int64), torch.zeros(7), r"x: dtype is torch.int64"),
     ],
 )

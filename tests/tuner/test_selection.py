@@ -82,6 +82,23 @@ def test_layers_to_transform(encoder: Family, attach: Attach, layers: int | list
     assert adapted_names(model) == {"bert.encoder.layer.1.attention.self.query"}
 
 
+def test_merging_a_module_of_two_names_changes_only_the_adapted_one(attach: Attach) -> None:
+    """PEFT adapts it under its first name only, and merging changed it under both."""
+    torch.manual_seed(0)
+    base = nn.Sequential(nn.Linear(6, 6).double())
+    base.append(base[0])
+    model, x = attach(base, ["0"]), torch.randn(3, 6, dtype=torch.float64)
+    expected, layers = model(x), model.get_submodule("base_model.model")
+    weights = [layers.get_parameter(name) for name in ("0.base_layer.weight", "1.weight")]
+    assert weights[0] is weights[1]
+    model.merge_adapter()
+    torch.testing.assert_close(model(x), expected)
+    model.unmerge_adapter()
+    assert torch.equal(model(x), expected)
+    assert layers.get_parameter("0.base_layer.weight") is weights[1]
+    torch.testing.assert_close(model.merge_and_unload()(x), expected)
+
+
 def test_excluded_modules(encoder: Family, attach: Attach) -> None:
     model = attach(encoder.build(), "all-linear", exclude_modules=["pooler.dense"])
     assert "bert.pooler.dense" not in adapted_names(model)
