@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
+from goft_cli.data.kinds import fitting_task
 from goft_cli.data.table import Table
 from goft_cli.data.tagged import refuse_single_words
 from goft_cli.system.errors import GoftError
@@ -200,6 +201,7 @@ def test_json_of_pandas_is_read_in_every_orientation(
     pd.DataFrame(rows).to_json(tmp_path / "rows.json", orient=orient)
     table = read_file(tmp_path / "rows.json", Layout())
     assert {name: list(table.columns[name]) for name in rows} == rows
+    assert fitting_task(str(tmp_path / "rows.json")) == "own/classification"
 
 
 def test_a_row_of_json_lines_is_no_table(tmp_path: Path) -> None:
