@@ -43,6 +43,7 @@ SETTINGS = [
     ["task=demo/acceptability"],
     ["task=demo/instructions", "benchmark=vicuna"],
     ["task=demo/talk"],
+    ["task=demo/qa"],
     ["task=demo/acceptability", "adapter=adalora"],
     ["task=demo/acceptability", "adapter=peft"],
 ]
