@@ -234,7 +234,8 @@ def explain_key(line: CommandLine) -> GoftError | None:
         key = word.lstrip("+~").partition("=")[0].partition("@")[0]
         mapping = key.rpartition(".")[0]
         if key not in keys and not (mapping in keys and is_mapping_of_names(mapping)):
-            problem, remedy = f"{word}: there is no key {key}", nearest_key(key, keys)
+            others = [known for known in keys if SHORT.get(known) != key]  # not its own short form
+            problem, remedy = f"{word}: there is no key {key}", nearest_key(key, others)
             if kept := kept_of_run(key, keys):
                 problem, remedy = f"{problem}; a run keeps what it was trained with", kept
             elif "trainer" in keys and (place := place_of(key)):

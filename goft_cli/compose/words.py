@@ -51,7 +51,7 @@ SHORT = {
     "streaming": "task.streaming",
 }
 """Keys of a task by their short forms."""
-DATA_FILE = r".*\.(?i:tsv|csv|jsonl?|parquet|conll|bio|arrow|feather|txt|xlsx?|gz|zip)"
+DATA_FILE = r".*\.(?i:tsv|csv|jsonl?|parquet|conllu?|bio|arrow|feather|txt|xlsx?|gz|zip)"
 """A name with an ending of `goft_cli.data.formats.PARSERS`, whose import is slow, or a like one."""
 HUB_ID = re.compile(rf"(?!{DATA_FILE}$)\w[\w.-]*/\w[\w.-]*")
 OF_LM_EVAL = ("tasks", "include_path", "num_fewshot", "limit", "apply_chat_template")

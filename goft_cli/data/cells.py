@@ -31,6 +31,26 @@ def read_literal(text: str) -> Any:  # noqa: ANN401 - any value of JSON or Pytho
     raise ValueError("neither JSON nor a Python list or dictionary")
 
 
+def rows_of(value: object) -> list[Any] | None:
+    """Return the rows of an object that `DataFrame.to_json` wrote; None if it is another object.
+
+    Known are the orientations `columns` (the default), `index`, `split` and `table`.
+    """
+    if not isinstance(value, dict) or not value:
+        return None
+    names, rows = value.get("columns"), value.get("data")
+    if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+        return rows
+    if isinstance(names, list) and isinstance(rows, list):
+        return [dict(zip(names, row, strict=False)) for row in rows if isinstance(row, list)]
+    parts = list(value.values())
+    if not all(isinstance(part, dict) and part.keys() == parts[0].keys() for part in parts):
+        return None
+    if parts[0] and all(key.isdigit() for key in parts[0]):
+        return [{name: part[key] for name, part in value.items()} for key in parts[0]]
+    return parts if all(key.isdigit() for key in value) else None
+
+
 def read_list(value: object) -> object:
     """Return the list that a text spells; other values unchanged.
 
@@ -47,15 +67,17 @@ def read_list(value: object) -> object:
 def label_set(value: object) -> list[Any] | None:
     """Return the labels of a cell: of a list, of a text with `;` between them, or a number alone.
 
-    None means that the cell is missing (None or NaN) or no list. An empty list or text means no
-    label.
+    None means that the cell is missing (None or NaN), no list, or a 0 or 1 for each label. An empty
+    list or text means no label.
     """
     value = read_list(value)
-    if isinstance(value, list):
-        return value
     if isinstance(value, str):
-        return [part for part in value.split(";") if part.strip()]
-    return None if identity(value) is None else [value]
+        value = [part for part in value.split(";") if part.strip()]
+    if not isinstance(value, list):
+        return None if identity(value) is None else [value]
+    numbers = [identity(one) for one in value if not isinstance(one, str)]
+    is_vector = len(value) == len(numbers) > len({*numbers}) and {*numbers} <= {0, 1}
+    return None if is_vector else value
 
 
 def words_in(value: object) -> list[Any] | None:

@@ -135,6 +135,12 @@ def find_label(table: Table, text: Sequence[str], remedy: str = "name it with la
             f"{table.origin}: {found} the label; found {described(table)}",
             remedy,
         )
+    if identity(likely[0]) in map(identity, table.columns[likely[0]]):
+        raise GoftError(
+            f"{table.origin}: {likely[0]!r} is the name of a column and a label in it, so the "
+            "first row seems to be data",
+            f"add a row with the columns' names, or pass label={likely[0]} if the row has them",
+        )
     return likely[0]
 
 
@@ -188,7 +194,9 @@ def one_label_each(table: Table, column: str, read: Callable[[object], list[Any]
     for index, cell in enumerate(table.columns[column]):
         found = read(cell)
         if found is None and not is_gap(cell):
-            raise GoftError(f"{table.place(index)}: {column} is {cell!r}, expected a list", AS_JSON)
+            raise GoftError(
+                f"{table.place(index)}: {column} is {cell!r}, expected a list of names", AS_JSON
+            )
         flat += [(index, label) for label in found or []]
     places = [table.place(index).removeprefix(f"{table.origin}, ") for index, _ in flat]
     names = {column: table.label_names[column]} if column in table.label_names else {}
@@ -209,7 +217,10 @@ def label_names(table: Table, column: str, remedy: str = OTHER_LABEL) -> list[st
         what = identity_of_text(value) if isinstance(value, str) else identity(value)
         if what is None:
             raise GoftError(
-                f"{table.place(index)}: {column} is {value!r}, expected a label", "correct the row"
+                f"{table.place(index)}: {column} is {value!r}, expected a label",
+                "pass task=own/multilabel"
+                if isinstance(value, list) and table.names is None
+                else "correct the row",
             )
         spelled.setdefault(what, spelling(what, value))
     if len(spelled) < 2:
@@ -232,7 +243,7 @@ def label_names(table: Table, column: str, remedy: str = OTHER_LABEL) -> list[st
 
 def spelling(what: Identity, value: object) -> str:
     """Return the name of a label as it is spelled, but `5` for a spreadsheet's `5.0`."""
-    if isinstance(value, str) and not value.strip()[:1].isalpha() and isinstance(what, Decimal):
+    if isinstance(value, str) and "." in value and isinstance(what, Decimal):
         return str(int(what)) if what == int(what) else str(what.normalize())
     if isinstance(value, str):
         return what if isinstance(what, str) else value.strip()

@@ -21,7 +21,8 @@ from datasets import Dataset
 from datasets.table import InMemoryTable
 
 from goft_cli.config.labels import level
-from goft_cli.data.table import Table, from_dataset
+from goft_cli.data.cells import rows_of
+from goft_cli.data.table import Table, columns_of, from_dataset
 from goft_cli.data.tagged import parse_words
 from goft_cli.system.errors import GoftError
 
@@ -36,6 +37,8 @@ ENCODINGS = {
 QUOTED = re.compile(r'"(?<![^\t\r\n]")([^"]*(?:""[^"]*)*)"(?![^\t\r\n])')
 """A whole quoted field of tab-separated text, with inner quotes doubled."""
 FIRST_LINE = re.compile(r"[\r\n]*[^\r\n]*")
+SEPARATOR = re.compile(r"\s*sep=([^\r\n])[\r\n]")
+"""A first line for Excel, which names the delimiter and is no header."""
 NEEDS_QUOTES = re.compile(r'[\t\r\n"]')
 NO_NUMBERS = re.compile(r"[^\d.eE+\-\t\r\n]")
 # Numbers with thousands of digits raise ValueError, deeply nested brackets RecursionError.
@@ -105,7 +108,9 @@ def has_quoting(text: str) -> bool:
 
 def _parse_csv(content: bytes, path: Path, layout: Layout) -> Table:
     text = _text(content, path)
-    delimiter = "," if layout.raw_columns else delimiter_of(text)
+    if told := SEPARATOR.match(text):
+        text = f"\n{text[told.end() :].removeprefix(chr(10))}"  # the other lines keep their numbers
+    delimiter = told[1] if told else "," if layout.raw_columns else delimiter_of(text)
     rows = _rows(text, path, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL)
     return _delimited(rows, path, layout)
 
@@ -137,14 +142,19 @@ def _delimited(rows: Iterator[NumberedRow], path: Path, layout: Layout) -> Table
     first = next(rows)
     headless = _is_headless(first[1], layout)
     names = list(layout.raw_columns) if headless else first[1]
+    if names.count("") > 1:  # empty columns of a spreadsheet
+        names = names[: 1 + max((at for at, name in enumerate(names) if name), default=0)]
     columns: dict[str, list[str]] = {name: [] for name in names}
     if len(columns) < len(names):
-        raise GoftError(f"{path}, line {first[0]}: two columns share a name ({', '.join(names)})")
+        problem = f"{path}, line {first[0]}: two columns share a name ({', '.join(names)})"
+        raise GoftError(problem, "rename one of them")
     lines, left_out = [], 0
     for line, fields in chain([first], rows) if headless else rows:
         if len(fields) < len(names) and layout.skip_short_rows:
             left_out += 1
             continue
+        if not "".join(fields[len(names) :]).strip():
+            fields = fields[: len(names)]
         if len(fields) != len(names):
             raise GoftError(
                 f"{path}, line {line}: found {len(fields)} fields, expected {len(names)} "
@@ -173,18 +183,21 @@ def _is_headless(first: Sequence[str], layout: Layout) -> bool:
 
 
 def _parse_json(content: bytes, path: Path, layout: Layout) -> Table:
-    """Read one value by the layout's `document`, one array of objects, or JSON lines."""
+    """Read one value by the layout's `document`, one array, a table of pandas, or JSON lines."""
     text = _text(content, path)
     if layout.document is not None:
         table = _document(text.strip(), path, layout.document)
         return _parse_lines(content, path, layout) if table is None else table
-    if not text.lstrip().startswith("["):
-        return _parse_lines(content, path, layout)
     try:
-        rows = json.loads(text)
+        value = json.loads(text)
     except JSON_ERRORS as error:
+        if not text.lstrip().startswith("["):
+            return _parse_lines(content, path, layout)
         place = f"{path}, line {getattr(error, 'lineno', 1)}"
         raise GoftError(f"{place}: not JSON ({error})", "expected an array of objects") from None
+    rows = value if isinstance(value, list) else rows_of(value)
+    if rows is None:
+        return _parse_lines(content, path, layout)
     if not rows:
         raise empty(path)
     records = [_object(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
@@ -220,12 +233,6 @@ def _object(value: object, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise GoftError(f"{place}: found {json.dumps(value)[:40]}", "expected one object per row")
     return value
-
-
-def columns_of(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Turn rows into columns; missing values are None, which the task accepts or refuses."""
-    names = dict.fromkeys(name for record in records for name in record)
-    return {name: [record.get(name) for record in records] for name in names}
 
 
 def _parse_parquet(content: bytes, path: Path, layout: Layout) -> Table:
@@ -286,6 +293,7 @@ PARSERS: dict[str, Callable[[bytes, Path, Layout], Table]] = {
     ".parquet": _parse_parquet,
     ".conll": _parse_words,
     ".bio": _parse_words,
+    ".conllu": _parse_words,
     ".arrow": _parse_arrow,
     ".feather": _parse_arrow,
 }

@@ -64,7 +64,7 @@ def is_object(file: Path) -> bool:
             first = next(lines, "").strip()
     except (OSError, UnicodeDecodeError):
         return False
-    return first.startswith("{") and ('"data"' in first or not first.endswith("}"))
+    return first.startswith("{") and ('"paragraphs"' in first or not first.endswith("}"))
 
 
 def is_set(cell: object) -> bool:

@@ -19,7 +19,7 @@ from goft_cli.config import HELD_OUT, TaskConfig
 from goft_cli.config.labels import identity
 from goft_cli.config.task import TUNING, TUNING_SHARE, OwnDataConfig
 from goft_cli.data.columns import require_column
-from goft_cli.data.files import VALIDATION, find_split, read_shards
+from goft_cli.data.files import SAVED, VALIDATION, find_split, read_shards
 from goft_cli.data.formats import PARSERS, Layout
 from goft_cli.data.table import Table, is_gap
 from goft_cli.system.errors import GoftError
@@ -32,6 +32,8 @@ OF_A_RUN = "; for a finished run, pass data_dir=FOLDER with its data"
 """Remedy if a run's validation rows are not where they were."""
 SHOWN = 8
 """Most classes named in a message."""
+SPLITS = "dataset_dict.json"
+"""The names of the splits that save_to_disk wrote beside it."""
 ROWS = "held_out"
 """Key in a manifest's data section: the numbers of the held-out rows."""
 
@@ -60,10 +62,13 @@ def files_in(folder: Path) -> dict[str, list[Path]]:
             f"data={folder}: it does not exist",
             "pass a file such as reviews.csv, or a folder",
         )
+    if (folder / SAVED).is_file():
+        return {TRAIN: [folder]}
     found = {split: find_split(folder, split) for split in (TRAIN, HELD_OUT, TEST)}
     if found[TRAIN]:
         return {split: paths for split, paths in found.items() if paths}
-    tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in PARSERS)
+    files = (path for path in folder.iterdir() if path.name != SPLITS)
+    tables = sorted(path for path in files if path.suffix.lower() in PARSERS)
     if len(tables) != 1:
         names = ", ".join(path.name for path in sorted(folder.iterdir())[:8]) or "nothing"
         raise GoftError(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from goft_cli.data.cells import read_literal
+from goft_cli.data.cells import read_literal, rows_of
 from goft_cli.data.columns import aliases_of, is_gap
 from goft_cli.data.table import Table, require_columns
 from goft_cli.system.errors import GoftError
@@ -34,7 +34,7 @@ def read_document(document: object, origin: str) -> Table:
         names = dict.fromkeys(name for row in document for name in row)
         return Table(origin, {name: [row.get(name) for row in document] for name in names})
     if isinstance(document, dict) and "data" not in document:
-        return Table(origin, {name: [value] for name, value in document.items()})
+        return read_document(rows_of(document) or [document], origin)
     found = list(_questions(document, origin))
     columns = {name: [row.get(name) for _, row in found] for name in COLUMNS}
     return Table(origin, columns, names=[place for place, _ in found])
@@ -71,12 +71,30 @@ def _columns(answers: object) -> object:
 
 
 def with_ids(table: Table) -> Table:
-    """Return a user's table with SQuAD's columns, and an id for each row: by default its number."""
+    """Return a user's table with SQuAD's columns, and an id for each row: by default its number.
+
+    The answers of a question without one are None.
+    """
     table = with_names(table)
     require_columns(table, CELLS, "rename the columns")
     known = table.columns.get("id", range(1, len(table) + 1))
     ids = [str(name) for name in known]
-    return replace(table, columns={**table.columns, "id": ids})
+    answers = [None if is_unanswered(one) else one for one in table.columns["answers"]]
+    return replace(table, columns={**table.columns, "id": ids, "answers": answers})
+
+
+def is_unanswered(answer: object) -> bool:
+    """Tell whether a cell says that a question has no answer, as in SQuAD v2."""
+    answer = decoded(answer)
+    return (answer.get("text", answer) if isinstance(answer, dict) else answer) in ([], {})
+
+
+def decoded(answer: object) -> object:
+    """Return the list or the object that a text spells; other values unchanged."""
+    if isinstance(answer, str) and answer.lstrip().startswith(("[", "{")):
+        with suppress(ValueError):  # a text that begins with a bracket
+            return read_literal(answer)
+    return answer
 
 
 def with_answers(table: Table) -> Table:
@@ -105,7 +123,7 @@ def placed(answer: object, start: object, context: str, place: str) -> dict[str,
     texts, starts = parts_of(answer, place)
     if not starts and start is not None and not is_gap(start):
         starts = start if isinstance(start, list) else [start]
-    if len(starts) != len(texts):
+    if len(starts) != len(texts) or {*map(str, starts)} <= {"-1", "-1.0"}:  # not known
         starts = [context.find(text) for text in texts]
     lost = [text for text, where in zip(texts, starts, strict=True) if where == -1]
     if lost:
@@ -127,9 +145,7 @@ def number(start: object, place: str) -> int:
 
 def parts_of(answer: object, place: str) -> tuple[list[str], list[Any]]:
     """Return the texts of a row's answers, and their starts if they are given."""
-    if isinstance(answer, str) and answer.lstrip().startswith(("[", "{")):
-        with suppress(ValueError):  # a text that begins with a bracket
-            answer = read_literal(answer)
+    answer = decoded(answer)
     if isinstance(answer, dict):
         texts, starts = answer.get("text", []), answer.get("answer_start", [])
         texts, starts = ([one] if not isinstance(one, list) else one for one in (texts, starts))

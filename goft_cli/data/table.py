@@ -87,6 +87,12 @@ class Table:
         )
 
 
+def columns_of(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Turn rows into columns; missing values are None, which the task accepts or refuses."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [record.get(name) for record in records] for name in names}
+
+
 def from_dataset(dataset: Dataset, origin: str) -> Table:
     """Wrap a dataset; its columns are read only when someone iterates over them."""
     columns = {name: dataset[name] for name in dataset.column_names}
@@ -211,7 +217,10 @@ def _targets(table: Table, config: TextClassificationConfig) -> list[Any]:
     targets = [known(v) if isinstance(v, Hashable) else None for v in table.named(column)]
     for index, value in enumerate(table.columns[column]):
         if targets[index] is None:
-            raise GoftError(f"{table.place(index)}: {column} is {value!r}, expected {expected}")
+            raise GoftError(
+                f"{table.place(index)}: {column} is {value!r}, expected {expected}",
+                "" if labels.names else "write it with a decimal point and without a unit",
+            )
     return targets
 
 

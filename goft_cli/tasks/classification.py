@@ -61,11 +61,11 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
 
     def load_splits(self, names: Sequence[str]) -> TaskData:
         """Read, check and convert the named splits; labels become ids."""
-        config = self.config
+        config, column = self.config, self.config.label_column
         layout = replace(self.layout, skip_short_rows=config.skip_short_rows)
         tables, provenance = read_data(config, names, layout)
         # a row of a set may have no label at all
-        wanted = [*config.text_columns, *([config.label_column] * (not config.multi_label))]
+        wanted = [*config.text_columns, *([column] * (not config.multi_label))]
         if config.own is not None:
             tables = {name: without_gaps(table, wanted) for name, table in tables.items()}
         provenance |= count_left_out(tables)
@@ -77,6 +77,8 @@ class TextClassification(Task[TextClassificationConfig, Tokenizer]):
         if config.own is not None and config.train_split in rows:
             for remark in remarks(rows, config.text_columns, config.strata):
                 logger.warning(remark)
+            if config.multi_label and max(map(len, rows[config.train_split][column])) < 2:
+                logger.warning("no row has two labels: expected lists, or ; between labels")
         return TaskData(rows, provenance)
 
     def respelled(self, provenance: Mapping[str, Any]) -> TextClassification:

@@ -20,7 +20,7 @@ from goft_cli.data.formats import Layout
 from goft_cli.data.own import remarks
 from goft_cli.data.sources import read_data
 from goft_cli.data.table import Table
-from goft_cli.data.tagged import checked_rows
+from goft_cli.data.tagged import checked_rows, refuse_single_words
 from goft_cli.system.errors import GoftError
 from goft_cli.tasks import metrics
 from goft_cli.tasks.base import (
@@ -72,6 +72,7 @@ class TokenClassification(Task[TokenClassificationConfig, Tokenizer]):
         tables, provenance = read_data(config, names, self.layout)
         rows = {name: checked_rows(table, config, tagged=True) for name, table in tables.items()}
         if config.own is not None and config.train_split in rows:
+            refuse_single_words(rows[config.train_split][self._words], tables[config.train_split])
             texts = {
                 name: Dataset.from_dict({"text": list(map(" ".join, split[self._words]))})
                 for name, split in rows.items()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from goft_cli.data.files import read_file
 from goft_cli.data.formats import Layout
+from goft_cli.system.errors import GoftError
 from tests.data.test_formats import RAW, Rows, write_csv, write_json, write_jsonl, write_tsv
 
 ANY = st.characters(exclude_categories=["Cs"], exclude_characters="\0\r")
@@ -108,3 +109,28 @@ def test_files_of_glue_itself_are_never_unquoted(tmp_path: Path) -> None:
     assert sentences(path, Layout(raw_columns=RAW, header=RAW[3:])) == [AS_IF_QUOTED]
     write_tsv(path, [(AS_IF_QUOTED, 1)])
     assert sentences(path, Layout(skip_short_rows=True)) == [AS_IF_QUOTED]
+
+
+def read(folder: Path, text: str, name: str = "rows.csv") -> dict[str, list[str]]:
+    (folder / name).write_bytes(text.encode())
+    return {name: list(cells) for name, cells in read_file(folder / name, Layout()).columns.items()}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [",", ";", "|"])
+def test_the_line_that_names_the_separator_is_no_header(
+    tmp_path: Path, mark: str, end: str
+) -> None:
+    lines = [f"sep={mark}", f"text{mark}label", f"a b{mark}1"]
+    assert read(tmp_path, end.join(lines)) == {"text": ["a b"], "label": ["1"]}
+    with pytest.raises(GoftError, match="line 4: found 1 fields"):
+        read(tmp_path, end.join([*lines, "a"]))
+
+
+@pytest.mark.parametrize("head", ["text,label", "text,label,,"])
+@pytest.mark.parametrize("row", ["a b,1", "a b,1,", "a b,1,,,"])
+def test_empty_columns_of_a_spreadsheet_are_left_out(tmp_path: Path, head: str, row: str) -> None:
+    table = {"text": ["a b"], "label": ["1"]}
+    assert read(tmp_path, f"{head}\n{row}\n") == table
+    with pytest.raises(GoftError, match="line 3: found 3 fields"):
+        read(tmp_path, f"text,label\n{row}\na b,1,2\n")

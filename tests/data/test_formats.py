@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -15,6 +16,12 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from goft_cli.data.files import read_file
+from goft_cli.data.formats import Layout
+from goft_cli.data.kinds import fitting_task
+from goft_cli.data.table import Table
+from goft_cli.data.tagged import refuse_single_words
+from goft_cli.system.errors import GoftError
 from goft_cli.tasks.classification import TextClassification
 
 TaskMaker = Callable[..., TextClassification]
@@ -184,3 +191,60 @@ def test_a_file_to_predict_on_may_have_labels_of_any_kind(
 ) -> None:
     write_tsv(tmp_path / "new", [("hello", 99)])
     assert make_task().read(tmp_path / "new.tsv").column_names == ["sentence"]
+
+
+@pytest.mark.parametrize("orient", ["columns", "index", "split", "table", "records"])
+def test_json_of_pandas_is_read_in_every_orientation(
+    tmp_path: Path, orient: Literal["columns", "index", "split", "table", "records"]
+) -> None:
+    rows = {"text": ["a", "b"], "label": [0, 1]}
+    pd.DataFrame(rows).to_json(tmp_path / "rows.json", orient=orient)
+    table = read_file(tmp_path / "rows.json", Layout())
+    assert {name: list(table.columns[name]) for name in rows} == rows
+    assert fitting_task(str(tmp_path / "rows.json")) == "own/classification"
+
+
+def test_a_row_of_json_lines_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text('{"text": "a", "meta": {"0": "b"}}')
+    assert read_file(tmp_path / "rows.json", Layout()).columns["text"] == ["a"]
+
+
+UNIVERSAL = "\n".join(
+    [
+        "# sent_id = 1",
+        "# newpar",
+        "1-2\tDu\t_\t_\t_\t_\t_\t_\t_\t_",
+        "1\tDe\tde\tADP\tE\t_\t3\tcase\t_\tSpaceAfter=No",
+        "2\tle\tle\tDET\tR\t_\t3\tdet\t_\t_",
+        "2.1\tx\t_\tX\t_\t_\t_\t_\t_\t_",
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "tags"),
+    [
+        (UNIVERSAL, ["De", "le"], ["ADP", "DET"]),
+        ("# id 7\tdomain=en\na _ _ B-X\n# _ _ O\n", ["a", "#"], ["B-X", "O"]),
+        ("# id 7\na B-X\n", ["a"], ["B-X"]),
+        ("# O\n#b B-X\n", ["#", "#b"], ["O", "B-X"]),
+        ("New York\tB-X\nis\tO\n", ["New York", "is"], ["B-X", "O"]),
+        ("a\u00a0b B-X\r\nc\u2028d O\r\n", ["a\u00a0b", "c\u2028d"], ["B-X", "O"]),
+    ],
+)
+@pytest.mark.parametrize("name", ["words.conll", "words.conllu"])
+def test_words_of_conll_keep_their_blanks_and_comments_are_none(
+    tmp_path: Path, name: str, text: str, tokens: list[str], tags: list[str]
+) -> None:
+    (tmp_path / name).write_bytes(f"{text}\n\n{text}".encode())
+    assert read_file(tmp_path / name, Layout()).columns == {
+        "tokens": [tokens] * 2,
+        "tags": [tags] * 2,
+    }
+
+
+def test_a_word_in_each_row_is_no_sentence() -> None:
+    table = Table("words.csv", {"word": ["EU", "is"]})
+    with pytest.raises(GoftError, match=r"words\.csv: every row has one word"):
+        refuse_single_words([["EU"], ["is"]], table)
+    refuse_single_words([["EU", "is"], ["is"]], table)

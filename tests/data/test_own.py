@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from datasets import Dataset, DatasetDict
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -17,6 +18,8 @@ from goft_cli.compose import own
 from goft_cli.config.task import OwnDataConfig
 from goft_cli.data.cells import label_set, words_in
 from goft_cli.data.columns import find_label, find_text, label_names, one_label_each
+from goft_cli.data.files import read_file, read_shards
+from goft_cli.data.formats import Layout
 from goft_cli.data.own import find_files, held_out, kept_together, remarks, without_gaps
 from goft_cli.data.own_images import moved
 from goft_cli.data.table import Table, checked_rows
@@ -243,3 +246,32 @@ def test_other_rows_are_scored_whether_or_not_the_old_ones_are_there(
     found = placed(replace(composed([]), task=task), {}, None, str(other)).task
     assert found.own is not None
     assert find_files(found.place, found.own)["validation"] == [other]
+
+
+def test_a_first_row_of_data_is_no_header(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("good film,pos\nbad film,neg\nno film,neg\nmy film,pos\n")
+    rows = read_file(tmp_path / "a.csv", Layout())
+    with pytest.raises(GoftError, match="the first row seems to be data"):
+        find_label(rows, find_text(rows, None))
+
+
+def test_labels_keep_their_leading_zeros() -> None:
+    codes = ["010", "007", "007", "010"]
+    assert label_names(table(code=[*codes]), "code") == ["007", "010"]
+    assert label_names(table(code=["1.0", "2.0"]), "code") == ["1", "2"]
+
+
+@pytest.mark.parametrize("cell", [[0, 0, 1], [1.0, 1.0], "[0, 1, 0]"])
+def test_a_number_for_each_label_is_no_set_of_labels(cell: object) -> None:
+    with pytest.raises(GoftError, match="expected a list of names"):
+        one_label_each(table(tags=[cell]), "tags", label_set)
+    assert label_set("0;0") == ["0", "0"]
+
+
+def test_a_dataset_of_one_split_is_found_in_its_folder(tmp_path: Path) -> None:
+    Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(tmp_path / "saved")
+    assert find_files(tmp_path / "saved", OwnDataConfig()) == {"train": [tmp_path / "saved"]}
+    assert len(read_shards([tmp_path / "saved"], Layout())[0]) == 2
+    DatasetDict({"odd": Dataset.from_dict({"text": ["a"]})}).save_to_disk(tmp_path / "named")
+    with pytest.raises(GoftError, match=r"found dataset_dict\.json, odd, expected train"):
+        find_files(tmp_path / "named", OwnDataConfig())

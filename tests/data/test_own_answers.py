@@ -82,3 +82,16 @@ def test_rows_with_an_empty_cell_are_left_out_and_counted(name: str, tmp_path: P
     ids = [int(one) for split in data.splits.values() for one in split["id"]]
     assert sorted(ids) == [*range(1, 81, 4)]
     assert sum(data.provenance["left_out"].values()) == 60
+
+
+@pytest.mark.parametrize(
+    "none", [[], {"text": [], "answer_start": []}, "[]", "{'text': []}", "", None]
+)
+def test_a_question_without_an_answer_is_an_empty_cell(none: object) -> None:
+    assert with_ids(rows(none)).columns["answers"] == [none if none == "" else None]
+    assert with_ids(rows("Bo")).columns["answers"] == ["Bo"]
+
+
+def test_a_start_of_minus_one_is_not_known() -> None:
+    (found,) = with_answers(with_ids(rows("Bo", answer_start=-1))).columns["answers"]
+    assert found == {"text": ["Bo"], "answer_start": [8]}

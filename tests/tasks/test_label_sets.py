@@ -13,6 +13,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
 from transformers import PreTrainedTokenizerFast
 
+from goft_cli.compose.recomposition import compose_train
 from goft_cli.config.labels import level
 from goft_cli.data.table import checked_rows, from_dataset
 from goft_cli.run import pipeline
@@ -86,6 +87,16 @@ def test_a_label_that_is_none_is_named_with_its_row(
     write(tmp_path, "train.jsonl", f'{first}{{"sentence": "b", "label": {label}}}\n')
     with pytest.raises(GoftError, match=told):
         make_task(**SETS).load_splits(["train"])
+
+
+def test_rows_of_one_label_each_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, mark in (("comma", ","), ("semicolon", ";")):
+        cells = "".join(f'text {row},"a{mark}b"\ntext {row} b,b\n' for row in range(8))
+        write(tmp_path, f"{name}.csv", f"text,tags\n{cells}")
+        caplog.clear()
+        cfg = compose_train(["task=own/multilabel", f"data={tmp_path / name}.csv"])
+        TextClassification(cfg.task).load_splits(["train"])  # pyright: ignore[reportArgumentType]
+        assert ("no row has two labels" in caplog.text) == (name == "comma")
 
 
 def test_targets_are_zeros_and_ones(

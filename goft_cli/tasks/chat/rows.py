@@ -24,6 +24,8 @@ ROLES = {
 """Names of roles in files, ShareGPT's included."""
 CALLS, RESULTS = ("function_call", "tool_call"), ("tool", "function", "observation", "ipython")
 """Names of an assistant's tool calls, and of a tool's results."""
+READ = {"role", "content", "from", "value", "name", "tool_calls", "tool_call_id"}
+"""Keys of a turn that are read, or that say nothing without others."""
 REMEDY = "correct the row, or pass task.invalid=drop to drop all rows that are not chats"
 TOOLS_REMEDY = "pass task.tool_turns=text to keep them as text, or remove them"
 FEATURES = [{"role": Value("string"), "content": Value("string")}]
@@ -51,18 +53,22 @@ def checked_chats(table: Table, config: ChatConfig, *, answered: bool) -> Datase
     list of `{"role", "content"}`: optionally a system turn, then user and assistant in turn.
     """
     form, names, read = form_of(table, answered=answered)
-    _say(f"{table.origin}: chats in the form of {form}")
+    unread = ", ".join(name for name in table.columns if answered and name not in names)
+    _say(f"{table.origin}: chats in the form of {form}" + f"; not read: {unread}" * bool(unread))
     columns = {name: list(table.columns[name]) for name in names if name in table.columns}
-    chats, faults = [], []
+    chats, faults, ignored = [], [], set[str]()
     for index, values in enumerate(zip(*columns.values(), strict=True)):
         try:
             turns = read(dict(zip(columns, values, strict=True)), answered)
+            ignored |= keys_of(turns) - READ
             chats.append(checked_turns(turns, config.tool_turns, answered=answered))
         except NoChatError as fault:
             if config.invalid is Invalid.refuse or not answered:
                 remedy = fault.remedy if answered else "correct the row"
                 raise GoftError(f"{table.place(index)}: {fault}", remedy) from None
             faults.append(f"{table.place(index)}: {fault}")
+    if ignored and answered:
+        _say(f"turns have keys that are not read: {', '.join(sorted(ignored))}", logging.WARNING)
     if faults:
         logger.warning(
             "%s: %d of %d rows are not chats and are left out, such as %s",
@@ -75,8 +81,14 @@ def checked_chats(table: Table, config: ChatConfig, *, answered: bool) -> Datase
 
 
 @cache
-def _say(sentence: str) -> None:
-    logger.info("%s", sentence)  # logged once, even if a file is read in parts
+def _say(sentence: str, severity: int = logging.INFO) -> None:
+    logger.log(severity, "%s", sentence)  # logged once, even if a file is read in parts
+
+
+def keys_of(turns: Sequence[Any]) -> set[str]:
+    """Return the keys of turns with a value; OpenAI's weight only where it is 0."""
+    pairs = [pair for turn in turns if isinstance(turn, Mapping) for pair in turn.items()]
+    return {key for key, value in pairs if (value == 0 if key == "weight" else value)}
 
 
 def form_of(
@@ -123,15 +135,29 @@ def _alpaca(row: Row, answered: bool) -> list[Any]:
     asked, extra = row["instruction"], row.get("input")
     if isinstance(extra, str) and extra and isinstance(asked, str):
         asked = f"{asked}\n{extra}" if asked else extra
-    turns = [*_said(SYSTEM, row.get("system")), {"role": USER, "content": asked}]
+    turns = [*_said(SYSTEM, row.get("system")), *_history(row.get("history"))]
+    turns.append({"role": USER, "content": asked})
     return [*turns, {"role": ASSISTANT, "content": row.get("output")}] if answered else turns
+
+
+def _history(value: object) -> list[Any]:
+    """Return LLaMA-Factory's earlier exchanges, each a question and its answer, as turns."""
+    pairs = _decoded(value, "history") if value else []
+    if not isinstance(pairs, list) or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
+        raise NoChatError(f"history is {_short(value)}, expected pairs of question and answer")
+    names = (USER, ASSISTANT)
+    return [
+        {"role": role, "content": said}
+        for pair in pairs
+        for role, said in zip(names, pair, strict=True)
+    ]
 
 
 FORMS: tuple[tuple[str, Sequence[str], Sequence[str], Callable[[Row, bool], list[Any]]], ...] = (
     ("messages", ("messages",), ("system",), _listed("messages")),
     ("ShareGPT", ("conversations",), ("system",), _listed("conversations")),
     ("prompt and completion", ("prompt", "completion"), ("system",), _pair),
-    ("Alpaca", ("instruction", "output"), ("input", "system"), _alpaca),
+    ("Alpaca", ("instruction", "output"), ("input", "system", "history"), _alpaca),
 )
 """Formats in the order of trial: required columns, the prompt's first, and optional ones."""
 

@@ -26,6 +26,10 @@ MISTAKES = [
     ("train lr=1", ["lr=1", "did you mean trainer.learning_rate?"]),
     ("train trainer.multi_gpu=3", ["keys of trainer", "learning_rate", "use_cpu"]),
     ("train task.qqq=1", ["keys of task", "classifier_dropout"]),
+    (
+        "train task=demo/digits label=kind",
+        ["there is no key task.label_column", "keys of task are"],
+    ),
     ("train adapter.methd=qgoft", ["did you mean adapter.method?"]),
     ("train +adapter.methd=qgoft", ["+adapter.methd", "did you mean adapter.method?"]),
     ("train +seed=1", ["seed is already a key"]),

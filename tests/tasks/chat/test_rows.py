@@ -234,3 +234,20 @@ def test_a_turn_taken_out_is_noticed(turns: list[dict[str, str]], data: st.DataO
     place = data.draw(st.integers(first, len(turns) - 2))
     with pytest.raises(NoChatError):
         checked_turns([*turns[:place], *turns[place + 1 :]], ToolTurns.refuse, answered=True)
+
+
+def test_earlier_exchanges_of_llama_factory_are_read(tmp_path: Path, make_chat: Maker) -> None:
+    row = {"instruction": "And?", "output": "Bye", "history": [["Hi", "Yo"]]}
+    write(tmp_path, [row])
+    assert read(make_chat()) == [MORE]
+
+
+def test_keys_of_turns_that_are_not_read_are_named(
+    tmp_path: Path, make_chat: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = [HI[1] | {"weight": 0, "reasoning": "Hm"}, HI[1] | {"weight": 1, "name": "a"}]
+    write(tmp_path, [{"messages": [HI[0], answer], "tools": ["f"]} for answer in answers])
+    with caplog.at_level(logging.INFO):
+        read(make_chat())
+    assert "keys that are not read: reasoning, weight" in caplog.text
+    assert "not read: tools" in caplog.text
