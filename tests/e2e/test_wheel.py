@@ -11,7 +11,6 @@ import sys
 import venv
 import zipfile
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -96,11 +95,8 @@ def test_installed_wheel_trains_from_another_folder(installed: Installed) -> Non
     assert where.startswith(str(installed.folder))
 
 
-def test_the_front_page_installs_the_wheel_that_is_built(wheel: Path) -> None:
-    named = [word for line in lines_of("pip install ") for word in line.split() if ".whl" in word]
-    assert named
-    assert [word for word in named if not fnmatch(f"dist/{wheel.name}", word.strip("'"))] == []
-    extras = re.findall(r"'goft-cli\[(\w+)\]'", text_of_all())
+def test_the_extras_that_the_documents_install_are_offered(wheel: Path) -> None:
+    extras = re.findall(r"'goft-cli\[([\w-]+)\]'", text_of_all())
     assert extras
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))

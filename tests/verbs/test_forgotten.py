@@ -33,7 +33,7 @@ def test_a_run_is_measured_once_and_ends_where_its_line_does(
     assert found.values == [1 - found.measures["validation/cka"]]
     assert abs(found.line[0][0]) < found.line[1][0] < found.mean
     assert found.line[-1] == pytest.approx((found.mean, record.score))
-    monkeypatch.setattr(forgetting, "measured", None)  # nothing is measured again
+    monkeypatch.setattr(forgetting, "measure", None)  # nothing is measured again
     monkeypatch.setattr(forgetting, "line_of", None)
     assert forgetting.measure_all(cfg, runs, wanted)["qgoft"] == found
     rows = summarize({"qgoft": [record]}, "qgoft", {}, {"qgoft": found})
