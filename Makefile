@@ -13,7 +13,7 @@ help: ## list the targets
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev,docs,quant,sweep,tensorboard,trackio,triton]'
-	$(BIN)/python -m compileall -qq -j 2 $(VENV)/lib || true
+	$(BIN)/python -m compileall -qq -j 2 -x '/tests?/' $(VENV)/lib || true
 	touch $@
 
 demo: $(VENV)/installed ## install, then fine-tune the tiny shipped model: goft train

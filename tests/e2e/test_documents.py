@@ -20,9 +20,8 @@ from torch.distributed.run import get_args_parser
 from goft_cli.compose.recomposition import compose_train
 from goft_cli.data.sources import read_demo
 from goft_cli.studies.recipes import select
-from goft_cli.system import figures
 from goft_cli.system.locations import data_root
-from goft_cli.verbs.compare import dry_run, runs
+from goft_cli.verbs.compare import comparison, dry_run, runs
 from goft_cli.verbs.compare.runs import PER_COMPARISON
 from goft_cli.verbs.reproduce.rehearsal import SHORT, stand_ins
 from goft_cli.verbs.train import train
@@ -149,7 +148,8 @@ def test_a_comparison_runs(
     # train in this process, not in a new one; figures and forecasts are slow, and tested elsewhere
     monkeypatch.setattr(runs, "finish", lambda run, **_: train(run.cfg))
     monkeypatch.setattr(dry_run, "forecast_seconds", lambda _: 60.0)
-    monkeypatch.setattr(figures, "save", lambda *_, **__: None)
+    monkeypatch.setattr(comparison, "draw", lambda *_: None)
+    monkeypatch.setattr(comparison, "draw_tuning", lambda *_: None)
     fewer = ["adapters=[goft,lora]", "tune=2"] if "tune=" in line else []
     with rehearsed(words_of(line)[1:]) as words:
         answer = goft("compare", *words, "seeds=1", "trainer.max_steps=1", *fewer)
