@@ -100,13 +100,22 @@ class InOrder(Trainer):
             model, batch, prediction_loss_only, ignore_keys
         )
         if loss is not None and torch.isfinite(loss):
-            values, (total, before) = weight_of(batch), self._losses
+            values, (total, before) = weight_of(self._own_rows(batch)), self._losses
             self._losses = [total + loss.item() * values, before + values]
         if found is None:
             return loss, None, targets
         kept = self._reduce(cast(Tensors, found), batch) if self._reduce else found
         first = as_tuple(kept)[0]
         return loss, kept, None if targets is None else first.new_zeros(len(first))
+
+    def _own_rows(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch without the rows with which accelerate fills the last ones."""
+        state = self.accelerator.gradient_state
+        if self.args.world_size == 1 or not state.end_of_dataloader or state.remainder <= 0:
+            return batch
+        rows = len(next(iter(batch.values())))
+        own = max(0, state.remainder - self.args.process_index * rows)
+        return {name: value[:own] for name, value in batch.items()}
 
     def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> Any:  # noqa: ANN401 - Trainer's own
         given, self.args = self.args, copy(self.args)

@@ -242,15 +242,21 @@ def assert_same_run(one: RunFolder, two: RunFolder) -> None:
         torch.testing.assert_close(theirs[key], tensor, rtol=tolerance, atol=tolerance)
 
 
+def eval_losses(run: RunFolder) -> list[float]:
+    logged = json.loads(run.history.read_text())["logged"]
+    return [line["eval_loss"] for line in logged if "eval_loss" in line]
+
+
 @pytest.mark.slow
 def test_two_processes_make_one_run_with_the_same_numbers(
     words: list[str], alone: RunFolder
 ) -> None:
-    sizes = ["trainer.per_device_train_batch_size=4", "launcher.num_processes=2"]
-    shared = small_runs.composed([*words, *sizes])
+    sizes = ["trainer.per_device_train_batch_size=4", "trainer.per_device_eval_batch_size=1"]
+    shared = small_runs.composed([*words, *sizes, "launcher.num_processes=2"])
     with opened(shared) as run:
         launch.launch(shared, run.config, train.__name__)
     assert_same_run(alone, run)
+    assert eval_losses(run) == pytest.approx(eval_losses(alone), rel=1e-5)  # of 23 rows, not 24
     assert names(alone.path) == names(run.path)
 
 
