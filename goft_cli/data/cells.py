@@ -42,7 +42,8 @@ def rows_of(value: object) -> list[Any] | None:
     if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
         return rows
     if isinstance(names, list) and isinstance(rows, list):
-        return [dict(zip(names, row, strict=False)) for row in rows if isinstance(row, list)]
+        whole = all(isinstance(row, list) and len(row) == len(names) for row in rows)
+        return [dict(zip(names, row, strict=True)) for row in rows] if whole else None
     parts = list(value.values())
     if not all(isinstance(part, dict) and part.keys() == parts[0].keys() for part in parts):
         return None

@@ -53,11 +53,11 @@ class InOrder(Trainer):
         self._losses = [0.0, 0.0]  # of this evaluation: their sum over all values, and the values
 
     def mean_loss(self) -> dict[str, float]:
-        """Return the mean loss of the evaluation that ends, by its name; the next one starts at 0.
+        """Return `{"loss": mean}` of the evaluation that ends; the next one starts at 0.
 
-        Each scored token, or each row if a row has one target, counts alike, whatever the batches
-        are; Trainer gives each row the mean of its batch. As there, a batch whose loss is not
-        finite is left out.
+        Beside the metrics, it replaces Trainer's own `eval_loss`, which gives each row the mean of
+        its batch. Here each scored token, or each row if a row has one target, counts alike. A
+        batch whose loss is not finite is left out, as in Trainer.
         """
         sums, self._losses = self._losses, [0.0, 0.0]
         if self.args.world_size > 1:

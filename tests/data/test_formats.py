@@ -193,6 +193,13 @@ def test_a_file_to_predict_on_may_have_labels_of_any_kind(
     assert make_task().read(tmp_path / "new.tsv").column_names == ["sentence"]
 
 
+def test_json_of_pandas_with_a_short_row_is_not_padded(tmp_path: Path) -> None:
+    content = {"columns": ["sentence", "label"], "data": [["a", 0], ["b"]]}
+    (tmp_path / "rows.json").write_text(json.dumps(content), encoding="utf-8")
+    table = read_file(tmp_path / "rows.json", Layout())
+    assert "sentence" not in table.columns  # read as one row, in which the task finds no sentence
+
+
 @pytest.mark.parametrize("orient", ["columns", "index", "split", "table", "records"])
 def test_json_of_pandas_is_read_in_every_orientation(
     tmp_path: Path, orient: Literal["columns", "index", "split", "table", "records"]
